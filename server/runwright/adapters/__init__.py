@@ -1,0 +1,1 @@
+"""What stands behind the ports on a real machine. Adapters never import the runtime."""

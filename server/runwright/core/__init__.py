@@ -1,0 +1,1 @@
+"""The pure core: values, tables and functions. No I/O, no clock, no randomness."""

@@ -1,0 +1,43 @@
+"""Content: stored bytes and the references events carry instead of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+# Larger content is referred to, never inlined in a frame or snapshot (gRPC's default message limit is 4 MiB).
+INLINE_LIMIT_BYTES = 64 * 1024
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 of `data`, printed `sha256:<64 hex digits>`."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRef:
+    """Digest, size in bytes and media type of stored bytes."""
+
+    digest: str
+    size: int
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bytes on their way into the store, with their reference."""
+
+    ref: ContentRef
+    data: bytes
+
+    @classmethod
+    def of(cls, data: bytes, media_type: str) -> Content:
+        """Content of exactly these bytes."""
+        return cls(ContentRef(digest(data), len(data), media_type), data)
+
+    @classmethod
+    def text(cls, text: str) -> Content:
+        """Content of a text, as UTF-8."""
+        return cls.of(text.encode(), TEXT)

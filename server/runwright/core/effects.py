@@ -1,0 +1,54 @@
+"""What a run asks of the world. `pending` says which of these are wanted now."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from runwright.core.content import ContentRef
+from runwright.core.ids import EffectId
+
+
+@dataclass(frozen=True, slots=True)
+class CallModel:
+    """Ask the model; its intent is recorded."""
+
+    round: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallTool:
+    """Send one attempt of a call to its executor; its intent is recorded."""
+
+    call_id: EffectId
+    tool: str
+    executor: str
+    attempt: int
+    arguments: ContentRef
+    idempotency_key: str
+    idempotent: bool
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitExecutor:
+    """Wait until `not_before` has passed and the executor can be reached, or until `give_up_at`."""
+
+    call_id: EffectId
+    attempt: int
+    executor: str
+    not_before: int
+    give_up_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class WaitForCancelDeadline:
+    """Wait until the grace of a cancel is over."""
+
+    due: int
+
+
+Effect: TypeAlias = CallModel | CallTool | AwaitExecutor | WaitForCancelDeadline
+# (id, kind of wish, attempt): a wish with the same key is the same wish.
+EffectKey: TypeAlias = tuple[str, str, int]

@@ -1,0 +1,243 @@
+"""The one exception of the project, and the table that gives each reason its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ErrorReason(Enum):
+    """Why something failed. The numbers are those of `runwright.v1.ErrorReason`."""
+
+    INVALID_REQUEST = 1
+    PACKAGE_INVALID = 2
+    PACKAGE_NOT_FOUND = 3
+    AGENT_MISMATCH = 4
+    RUN_NOT_FOUND = 5
+    RUN_ID_CONFLICT = 6
+    CURSOR_MALFORMED = 7
+    CURSOR_SCOPE_MISMATCH = 8
+    CURSOR_AHEAD = 9
+    JOURNAL_RESTORED = 10
+    SUBSCRIBER_STALLED = 11
+    JOURNAL_FULL = 12
+    JOURNAL_BUSY = 13
+    JOURNAL_CONFLICT = 14
+    JOURNAL_CORRUPT = 15
+    DRAINING = 16
+    PORT_MISSING = 17
+    PROVIDER_MISSING = 18
+    PROVIDER_FAILED = 19
+    MODEL_OUTPUT_INVALID = 20
+    MODEL_OUTPUT_TRUNCATED = 21
+    MODEL_OUTPUT_FILTERED = 22
+    EXECUTOR_MISSING = 23
+    EXECUTOR_UNAVAILABLE = 24
+    EXECUTOR_LOST = 25
+    TOOL_UNKNOWN = 26
+    TOOL_ARGUMENTS_INVALID = 27
+    TOOL_FAILED = 28
+    TOOL_TIMED_OUT = 29
+    BUDGET_EXHAUSTED = 30
+    CANCELLED = 31
+    INTERNAL = 32
+
+
+class AgentErrorKind(Enum):
+    """The family of a failure. The numbers are those of `runwright.v1.AgentErrorKind`."""
+
+    INVALID_REQUEST = 1
+    INVALID_PACKAGE = 2
+    INVALID_STATE_TRANSITION = 3
+    PROVIDER_FAILURE = 4
+    TOOL_FAILURE = 5
+    JOURNAL_FAILURE = 6
+    POLICY_DENIAL = 7
+    CANCELLATION = 8
+    TIMEOUT = 9
+    RECOVERY_REPAIR_NEEDED = 10
+    HOST_CONFIGURATION_NEEDED = 11
+
+
+class RetryClass(Enum):
+    """What a caller can do about a failure. The numbers are those of `runwright.v1.RetryClass`."""
+
+    RETRYABLE = 1
+    NOT_RETRYABLE = 2
+    REPAIR_NEEDED = 3
+    USER_ACTION_NEEDED = 4
+    HOST_CONFIGURATION_NEEDED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a reason stands for: its family, what to do, and the metadata keys it always has."""
+
+    kind: AgentErrorKind
+    retry: RetryClass
+    remedy: str
+    keys: tuple[str, ...] = ()
+
+
+_K = AgentErrorKind
+_R = RetryClass
+
+MEANINGS: Mapping[ErrorReason, Meaning] = {
+    ErrorReason.INVALID_REQUEST: Meaning(
+        _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Correct the field that is named.", ("field", "expected")
+    ),
+    ErrorReason.PACKAGE_INVALID: Meaning(
+        _K.INVALID_PACKAGE,
+        _R.HOST_CONFIGURATION_NEEDED,
+        "Correct the package at the path that is named and load it again.",
+        ("package", "path", "rule"),
+    ),
+    ErrorReason.PACKAGE_NOT_FOUND: Meaning(
+        _K.INVALID_PACKAGE,
+        _R.HOST_CONFIGURATION_NEEDED,
+        "Ask GetServerInfo for the packages of this server, or start it with the package.",
+        ("package",),
+    ),
+    ErrorReason.AGENT_MISMATCH: Meaning(
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Leave agent_id empty or select the package of that agent.",
+        ("agent_id", "expected"),
+    ),
+    ErrorReason.RUN_NOT_FOUND: Meaning(
+        _K.INVALID_STATE_TRANSITION, _R.NOT_RETRYABLE, "Check the run id, or start the run.", ("run_id",)
+    ),
+    ErrorReason.RUN_ID_CONFLICT: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "Send the first request again unchanged, or use another run id.",
+        ("run_id", "fields"),
+    ),
+    ErrorReason.CURSOR_MALFORMED: Meaning(
+        _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Use a cursor exactly as the server sent it.", ("expected",)
+    ),
+    ErrorReason.CURSOR_SCOPE_MISMATCH: Meaning(
+        _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Use the cursor with the scope it came from.", ("expected",)
+    ),
+    ErrorReason.CURSOR_AHEAD: Meaning(
+        _K.JOURNAL_FAILURE,
+        _R.REPAIR_NEEDED,
+        "The journal has lost its end; go on from the head cursor after checking what was lost.",
+        ("head",),
+    ),
+    ErrorReason.JOURNAL_RESTORED: Meaning(
+        _K.JOURNAL_FAILURE,
+        _R.REPAIR_NEEDED,
+        "This is another journal than the cursor's; read the stream from its beginning.",
+        ("head",),
+    ),
+    ErrorReason.SUBSCRIBER_STALLED: Meaning(
+        _K.TIMEOUT, _R.RETRYABLE, "Subscribe again from the last cursor and read faster.", ("last_cursor",)
+    ),
+    ErrorReason.JOURNAL_FULL: Meaning(
+        _K.JOURNAL_FAILURE, _R.RETRYABLE, "Free space on the disk of the data directory.", ("retry_after",)
+    ),
+    ErrorReason.JOURNAL_BUSY: Meaning(
+        _K.JOURNAL_FAILURE, _R.RETRYABLE, "Find and end what holds the journal's file open.", ("retry_after",)
+    ),
+    ErrorReason.JOURNAL_CONFLICT: Meaning(
+        _K.JOURNAL_FAILURE, _R.RETRYABLE, "Try again; another writer owned the run.", ("run_id",)
+    ),
+    ErrorReason.JOURNAL_CORRUPT: Meaning(
+        _K.JOURNAL_FAILURE, _R.REPAIR_NEEDED, "Restore the data directory from a backup.", ("run_id", "first_bad")
+    ),
+    ErrorReason.DRAINING: Meaning(
+        _K.HOST_CONFIGURATION_NEEDED, _R.RETRYABLE, "Try again; the server is restarting.", ("retry_after",)
+    ),
+    ErrorReason.PORT_MISSING: Meaning(
+        _K.HOST_CONFIGURATION_NEEDED, _R.HOST_CONFIGURATION_NEEDED, "Give the builder this port.", ("port",)
+    ),
+    ErrorReason.PROVIDER_MISSING: Meaning(
+        _K.HOST_CONFIGURATION_NEEDED,
+        _R.HOST_CONFIGURATION_NEEDED,
+        "Name one of the known adapters in the package, or register the missing one.",
+        ("adapter", "known"),
+    ),
+    ErrorReason.PROVIDER_FAILED: Meaning(
+        _K.PROVIDER_FAILURE, _R.RETRYABLE, "Start another run once the provider works.", ("adapter",)
+    ),
+    ErrorReason.MODEL_OUTPUT_INVALID: Meaning(
+        _K.PROVIDER_FAILURE, _R.RETRYABLE, "Start another run; check the adapter if it repeats.", ("adapter", "rule")
+    ),
+    ErrorReason.MODEL_OUTPUT_TRUNCATED: Meaning(
+        _K.PROVIDER_FAILURE, _R.USER_ACTION_NEEDED, "Raise the model's token limit or ask for less."
+    ),
+    ErrorReason.MODEL_OUTPUT_FILTERED: Meaning(
+        _K.PROVIDER_FAILURE, _R.USER_ACTION_NEEDED, "Change the input; the provider withheld the answer."
+    ),
+    ErrorReason.EXECUTOR_MISSING: Meaning(
+        _K.HOST_CONFIGURATION_NEEDED,
+        _R.HOST_CONFIGURATION_NEEDED,
+        "Start the server with --executor NAME=HOST:PORT.",
+        ("executor",),
+    ),
+    ErrorReason.EXECUTOR_UNAVAILABLE: Meaning(
+        _K.TOOL_FAILURE, _R.RETRYABLE, "Start the executor at the address configured for it.", ("executor",)
+    ),
+    ErrorReason.EXECUTOR_LOST: Meaning(
+        _K.TOOL_FAILURE, _R.REPAIR_NEEDED, "Ask the executor's owner what became of the call.", ("executor",)
+    ),
+    ErrorReason.TOOL_UNKNOWN: Meaning(
+        _K.TOOL_FAILURE, _R.NOT_RETRYABLE, "Add the tool to the package, or tell the model its tools.", ("tool",)
+    ),
+    ErrorReason.TOOL_ARGUMENTS_INVALID: Meaning(
+        _K.TOOL_FAILURE, _R.NOT_RETRYABLE, "Describe the arguments better in the tool's schema.", ("tool",)
+    ),
+    ErrorReason.TOOL_FAILED: Meaning(_K.TOOL_FAILURE, _R.NOT_RETRYABLE, "See the executor's log.", ("tool",)),
+    ErrorReason.TOOL_TIMED_OUT: Meaning(
+        _K.TIMEOUT, _R.RETRYABLE, "Raise the tool's timeout_ms or make the tool faster.", ("tool",)
+    ),
+    ErrorReason.BUDGET_EXHAUSTED: Meaning(
+        _K.POLICY_DENIAL, _R.USER_ACTION_NEEDED, "Raise the budget in the package.", ("budget", "limit")
+    ),
+    ErrorReason.CANCELLED: Meaning(_K.CANCELLATION, _R.NOT_RETRYABLE, "Start another run."),
+    ErrorReason.INTERNAL: Meaning(
+        _K.RECOVERY_REPAIR_NEEDED,
+        _R.REPAIR_NEEDED,
+        "Look for the incident id in the server's log and report it.",
+        ("incident_id",),
+    ),
+}
+
+
+class AgentError(Exception):
+    """A failure with a reason. Foreign exceptions are translated into it where they enter.
+
+    `message` is one sentence for a person and never holds a foreign
+    exception's text. `metadata` holds the keys that MEANINGS documents.
+    """
+
+    def __init__(self, reason: ErrorReason, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(f"{reason.name}: {message}")
+        self.reason = reason
+        self.message = message
+        self.metadata: dict[str, str] = dict(metadata or {})
+
+    @property
+    def meaning(self) -> Meaning:
+        """The family, retry class and remedy of the reason."""
+        return MEANINGS[self.reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An AgentError as a value: what records keep of it."""
+
+    reason: ErrorReason
+    message: str
+    metadata: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, error: AgentError) -> Failure:
+        """The failure that `error` describes."""
+        return cls(error.reason, error.message, tuple(sorted(error.metadata.items())))
+
+    def error(self) -> AgentError:
+        """The exception that describes this failure."""
+        return AgentError(self.reason, self.message, metadata=dict(self.metadata))

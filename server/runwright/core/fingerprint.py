@@ -1,0 +1,28 @@
+"""The canonical form of packages and requests, and the digests over it.
+
+Canonical form: RFC 8785 (JCS). Fingerprint: SHA-256 over the tag, a zero byte
+and the canonical bytes, printed `sha256:<tag>:<hex>`. The tag stays
+`runwright-package-v0` until the package format is final, so that no digest made
+before can be mistaken for one made after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import rfc8785
+
+from runwright.core.json_value import Json
+
+PACKAGE_TAG = "runwright-package-v0"
+
+
+def canonical_json(value: Json | Mapping[str, Json]) -> bytes:
+    """`value` in RFC 8785 form. Raises ValueError for a number JSON cannot hold exactly."""
+    return rfc8785.dumps(value)
+
+
+def fingerprint(canonical: bytes, tag: str = PACKAGE_TAG) -> str:
+    """The fingerprint of canonical bytes under a tag."""
+    return f"sha256:{tag}:" + hashlib.sha256(tag.encode() + b"\0" + canonical).hexdigest()

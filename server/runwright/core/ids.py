@@ -1,0 +1,62 @@
+"""Identifiers: the words for them, and the one rule that ids made by callers follow."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NewType
+
+from runwright.core.errors import AgentError, ErrorReason
+
+Namespace = NewType("Namespace", str)
+RunId = NewType("RunId", str)
+EffectId = NewType("EffectId", str)
+
+DEFAULT_NAMESPACE = Namespace("default")
+LOCAL_PRINCIPAL = "local"
+
+_CALLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """A run's key in every store: ids are only unique within their namespace."""
+
+    namespace: Namespace
+    run_id: RunId
+
+
+def check_caller_id(field: str, value: str) -> str:
+    """Returns `value` if it may be used as an id made by a caller.
+
+    Raises INVALID_REQUEST naming `field` otherwise. The rule is narrow on
+    purpose: such ids appear in URLs, file names, metrics and log lines.
+    """
+    if _CALLER_ID.match(value):
+        return value
+    expected = "1 to 128 characters: letters, digits and . _ : @ -, the first a letter or digit"
+    raise AgentError(
+        ErrorReason.INVALID_REQUEST,
+        f"{field} is not a valid id: {expected}.",
+        metadata={"field": field, "expected": expected},
+    )
+
+
+def model_effect_id(round_number: int) -> EffectId:
+    """The id of a round's model request. Ids inside a run are derived, never random."""
+    return EffectId(f"m{round_number}")
+
+
+def call_effect_id(round_number: int, index: int) -> EffectId:
+    """The id of the `index`-th tool call (from 1) of a round."""
+    return EffectId(f"c{round_number}.{index}")
+
+
+def event_id(run_id: RunId, seq: int) -> str:
+    """The id of a run's event."""
+    return f"{run_id}/{seq}"
+
+
+def idempotency_key(run: RunKey, effect_id: EffectId) -> str:
+    """The key an executor recognises a repeated call by; unique over all runs of a journal."""
+    return f"{run.namespace}/{run.run_id}/{effect_id}"

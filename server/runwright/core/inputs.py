@@ -1,0 +1,153 @@
+"""What can happen to a run. Time and ids come in on inputs; `at` is microseconds.
+
+Late and repeated inputs are normal; `decide` answers them with no records.
+Content enters on inputs: `contents` are stored by the append that the input causes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from runwright.core.content import Content, ContentRef
+from runwright.core.errors import ErrorReason, Failure
+from runwright.core.ids import EffectId
+from runwright.core.outcomes import FinishReason
+from runwright.core.request import RunRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRequested:
+    """Somebody asks for the run."""
+
+    at: int
+    request: RunRequest
+    turn_id: str
+    principal: str
+    request_ref: ContentRef
+    package_ref: ContentRef
+    package_fingerprint: str
+    input: tuple[ContentRef, ...]
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RequestedCall:
+    """A tool call as the model asked for it; `problem` is what the edge found wrong with it."""
+
+    tool: str
+    provider_call_id: str
+    arguments: ContentRef
+    problem: ErrorReason | None = None
+    problem_text: ContentRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReplied:
+    """The model answered."""
+
+    at: int
+    round: int
+    attempt: int
+    text: ContentRef | None
+    finish: FinishReason
+    calls: tuple[RequestedCall, ...] = ()
+    input_tokens: int = 0
+    output_tokens: int = 0
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFailed:
+    """The model call failed, or its answer cannot be used."""
+
+    at: int
+    round: int
+    attempt: int
+    error: Failure
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolReturned:
+    """The executor answered for certain: with a result, or with a failure of the tool."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    ok: bool
+    result: ContentRef
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolNotSent:
+    """The attempt certainly never reached the executor."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolOutcomeUnknown:
+    """The attempt began and no answer came: EXECUTOR_LOST or TOOL_TIMED_OUT."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    reason: ErrorReason
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecutorAwaited:
+    """Waiting for an executor is over: it can be reached, or the wait was given up."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    reachable: bool
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelRequested:
+    """Somebody asks the run to end."""
+
+    at: int
+    reason: str
+    requested_by: str
+    grace_us: int
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CancelDeadlinePassed:
+    """The grace of a cancel is over."""
+
+    at: int
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """The server found the run open after a restart; whatever was under way is lost."""
+
+    at: int
+    contents: tuple[Content, ...] = ()
+
+
+Input: TypeAlias = (
+    StartRequested
+    | ModelReplied
+    | ModelFailed
+    | ToolReturned
+    | ToolNotSent
+    | ToolOutcomeUnknown
+    | ExecutorAwaited
+    | CancelRequested
+    | CancelDeadlinePassed
+    | Recovered
+)

@@ -1,0 +1,85 @@
+"""The single records of a tool call, built from its state: start, retry, fail, cancel, unknown."""
+
+from __future__ import annotations
+
+from runwright.core import records as r
+from runwright.core.content import ContentRef
+from runwright.core.errors import ErrorReason
+from runwright.core.ids import idempotency_key
+from runwright.core.machine.step import Step
+from runwright.core.package import ToolSpec
+from runwright.core.retry import backoff_us
+from runwright.core.state import CallState
+
+
+def spec_of(step: Step, call: CallState) -> ToolSpec:
+    """The call's tool. Only calls of declared tools get as far as needing it."""
+    tool = step.package.tool(call.tool)
+    assert tool is not None, f"{call.tool} is not in the pinned package"
+    return tool
+
+
+def start(step: Step, call: CallState) -> None:
+    """Intent of the next attempt."""
+    tool = spec_of(step, call)
+    assert call.arguments is not None, "an open call keeps its arguments"
+    step.add(
+        r.ToolStarted(
+            at=step.at,
+            call_id=call.call_id,
+            attempt=call.attempt + 1,
+            tool=tool.name,
+            executor=tool.executor,
+            effect=tool.effect.value,
+            idempotent=tool.idempotent,
+            idempotency_key=idempotency_key(step.state.key, call.call_id),
+            arguments_digest=call.arguments.digest,
+            deadline=step.at + tool.timeout_ms * 1000,
+        )
+    )
+
+
+def retry(step: Step, call: CallState, reason: ErrorReason) -> None:
+    """The attempt does not stand; another one waits for time and executor."""
+    tool = spec_of(step, call)
+    step.add(
+        r.RetryScheduled(
+            at=step.at,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            reason=reason,
+            not_before=step.at + backoff_us(call.attempt),
+            # Counted from the request, so that attempts that come and go do not wait for ever.
+            give_up_at=max(step.at, call.requested_at + tool.unavailable_timeout_ms * 1000),
+        )
+    )
+
+
+def fail(step: Step, call: CallState, reason: ErrorReason, message: ContentRef | None = None) -> None:
+    """The call failed for certain, or was never made."""
+    step.add(
+        r.ToolFailed(
+            at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool, reason=reason, message=message
+        )
+    )
+
+
+def cancel(step: Step, call: CallState) -> None:
+    """Closes a call as cancelled; the driver tells its executor by cancelling the RPC."""
+    step.add(r.ToolCancelled(at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool))
+
+
+def require_recovery(step: Step, call: CallState, reason: ErrorReason) -> None:
+    """Nobody knows whether the call happened, and it must not be repeated."""
+    step.add(
+        r.ToolRecoveryRequired(
+            at=step.at,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            tool=call.tool,
+            executor=call.executor,
+            idempotency_key=call.idempotency_key,
+            arguments_digest=call.arguments.digest if call.arguments else "",
+            reason=reason,
+        )
+    )

@@ -1,0 +1,90 @@
+"""decide: from a state and an input to the records that must be written, as one atomic append."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from runwright.core import inputs as i
+from runwright.core import records as r
+from runwright.core.machine import cancelling, rounds, tools
+from runwright.core.machine.settle import settle
+from runwright.core.machine.step import Step
+from runwright.core.outcomes import RunPhase
+from runwright.core.package import RuntimePackage
+from runwright.core.request import Budget
+from runwright.core.state import RunState
+
+
+def decide(package: RuntimePackage, state: RunState, given: i.Input) -> list[r.Record]:
+    """What the input makes true. Empty for an input that is late, repeated or means nothing now."""
+    if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(given, i.StartRequested):
+        return []
+    step = Step(package, state, given.at)
+    match given:
+        case i.StartRequested():
+            _start(step, given)
+        case i.ModelReplied():
+            rounds.model_replied(step, given)
+        case i.ModelFailed():
+            rounds.model_failed(step, given)
+        case i.ToolReturned():
+            tools.returned(step, given)
+        case i.ToolNotSent():
+            tools.not_sent(step, given)
+        case i.ToolOutcomeUnknown():
+            tools.outcome_unknown(step, given)
+        case i.ExecutorAwaited():
+            tools.executor_awaited(step, given)
+        case i.CancelRequested():
+            cancelling.requested(step, given)
+        case i.CancelDeadlinePassed():
+            cancelling.close_all(step)
+        case i.Recovered():
+            _recover(step)
+        case _:
+            assert_never(given)
+    if step.records:
+        settle(step)
+    return step.records
+
+
+def _start(step: Step, given: i.StartRequested) -> None:
+    package, request = step.package, given.request
+    step.add(
+        r.RunStarted(
+            at=step.at,
+            session_id=request.session_id,
+            turn_id=given.turn_id,
+            agent_id=package.agent.id,
+            principal=given.principal,
+            request=given.request_ref,
+            request_digest=given.request_ref.digest,
+            package_id=package.id,
+            package=given.package_ref,
+            package_fingerprint=given.package_fingerprint,
+            provider=package.provider.adapter,
+            model=package.provider.model,
+            budget=effective_budget(package, request.budget),
+            labels=request.labels,
+        )
+    )
+    step.add(r.TurnStarted(at=step.at, input=given.input))
+
+
+def effective_budget(package: RuntimePackage, asked: Budget) -> Budget:
+    """The package's limits, lowered where the request asks for less; a request never raises one."""
+    return Budget(
+        rounds=min(package.budget.rounds, asked.rounds or package.budget.rounds),
+        tool_calls=min(package.budget.tool_calls, asked.tool_calls or package.budget.tool_calls),
+        parallel_calls=min(package.budget.parallel_calls, asked.parallel_calls or package.budget.parallel_calls),
+    )
+
+
+def _recover(step: Step) -> None:
+    """Settles every open effect at once: what may be repeated is, under a higher attempt."""
+    if step.state.phase is RunPhase.CANCELLING:
+        cancelling.close_all(step)
+        return
+    if step.state.model_attempt:
+        step.add(r.ModelAttemptStarted(at=step.at, round=step.state.round, attempt=step.state.model_attempt + 1))
+    tools.recover(step)

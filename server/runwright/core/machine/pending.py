@@ -1,0 +1,65 @@
+"""pending: what the world still owes a run; waiting_on: the same for a person."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runwright.core import effects as e
+from runwright.core.ids import EffectId, model_effect_id
+from runwright.core.outcomes import CallPhase, RunPhase, WaitKind
+from runwright.core.state import RunState
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingOn:
+    """One thing a run waits for. `since` is microseconds."""
+
+    kind: WaitKind
+    effect_id: EffectId
+    subject: str
+    since: int
+    unblocked_by: str
+
+
+def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
+    """The effects wanted now, by key. Terminal: none. The driver starts and stops to match."""
+    wanted: dict[e.EffectKey, e.Effect] = {}
+    if state.is_terminal:
+        return wanted
+    if state.model_attempt:
+        key = (str(model_effect_id(state.round)), "call", state.model_attempt)
+        wanted[key] = e.CallModel(state.round, state.model_attempt)
+    for call in state.calls:
+        if call.phase is CallPhase.RUNNING and call.arguments is not None:
+            wanted[(call.call_id, "call", call.attempt)] = e.CallTool(
+                call.call_id,
+                call.tool,
+                call.executor,
+                call.attempt,
+                call.arguments,
+                call.idempotency_key,
+                call.idempotent,
+                call.deadline,
+            )
+        elif call.phase is CallPhase.REQUESTED and call.attempt:
+            wanted[(call.call_id, "await", call.attempt)] = e.AwaitExecutor(
+                call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at
+            )
+    if state.phase is RunPhase.CANCELLING:
+        wanted[("cancel", "deadline", 1)] = e.WaitForCancelDeadline(state.cancel_deadline)
+    return wanted
+
+
+def waiting_on(state: RunState) -> list[WaitingOn]:
+    """What the run waits for, and what would unblock it."""
+    waits: list[WaitingOn] = []
+    if state.is_terminal:
+        return waits
+    for call in state.calls:
+        if call.phase is CallPhase.REQUESTED and call.attempt:
+            remedy = f"executor {call.executor} answering at its configured address"
+            waits.append(WaitingOn(WaitKind.EXECUTOR, call.call_id, call.executor, call.since, remedy))
+        elif call.phase is CallPhase.UNKNOWN:
+            remedy = "cancelling the run, once its owner knows what became of the call"
+            waits.append(WaitingOn(WaitKind.REPAIR, call.call_id, call.executor, call.since, remedy))
+    return waits

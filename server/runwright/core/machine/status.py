@@ -1,0 +1,17 @@
+"""The status callers see: the phase, except that a run with nothing under way is WAITING."""
+
+from __future__ import annotations
+
+from runwright.core.effects import AwaitExecutor
+from runwright.core.machine.pending import pending
+from runwright.core.outcomes import RunPhase, RunStatus
+from runwright.core.state import RunState
+
+
+def status(state: RunState) -> RunStatus:
+    """The status of a started run."""
+    if state.phase is RunPhase.RUNNING:
+        wanted = pending(state).values()
+        if wanted and all(isinstance(effect, AwaitExecutor) for effect in wanted):
+            return RunStatus.WAITING
+    return RunStatus(state.phase.value)

@@ -1,0 +1,36 @@
+"""One decision under construction: records are added and applied as they are decided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from runwright.core import records as r
+from runwright.core.errors import Failure
+from runwright.core.outcomes import CallPhase, StopReason
+from runwright.core.package import RuntimePackage
+from runwright.core.state import CallState, RunState, apply
+
+
+class Step:
+    """Collects the records of one decision; `state` is always the state after them."""
+
+    def __init__(self, package: RuntimePackage, state: RunState, at: int) -> None:
+        self.package = package
+        self.state = state
+        # Clocks may step back; the time on record never does.
+        self.at = max(at, state.updated_at)
+        self.records: list[r.Record] = []
+
+    def add(self, record: r.Record) -> None:
+        """Decides one more record."""
+        self.state = apply(self.state, record)
+        self.records.append(record)
+
+    def calls(self, *phases: CallPhase) -> Sequence[CallState]:
+        """The calls of the current round that are in one of the phases, in the model's order."""
+        return [call for call in self.state.calls if call.phase in phases]
+
+    def fail(self, stop: StopReason, error: Failure) -> None:
+        """Ends turn and run as failed."""
+        self.add(r.TurnFailed(at=self.at, error=error))
+        self.add(r.RunFailed(at=self.at, stop=stop, error=error, usage=self.state.usage))

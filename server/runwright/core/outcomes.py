@@ -1,0 +1,92 @@
+"""Words for how things end or stand. Numbers are those of the enums in `runwright.v1`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class RunPhase(Enum):
+    """Where a run stands, as records move it. WAITING is not here: it is derived (see `status`)."""
+
+    NEW = 0
+    RUNNING = 2
+    CANCELLING = 4
+    REPAIR_NEEDED = 5
+    COMPLETED = 6
+    FAILED = 7
+    CANCELLED = 8
+
+    @property
+    def is_terminal(self) -> bool:
+        """True when nothing can follow."""
+        return self in (RunPhase.COMPLETED, RunPhase.FAILED, RunPhase.CANCELLED)
+
+
+class RunStatus(Enum):
+    """Where a run stands, as callers see it."""
+
+    RUNNING = 2
+    WAITING = 3
+    CANCELLING = 4
+    REPAIR_NEEDED = 5
+    COMPLETED = 6
+    FAILED = 7
+    CANCELLED = 8
+
+
+class CallPhase(Enum):
+    """Where a tool call stands."""
+
+    NONE = 0
+    REQUESTED = 1
+    RUNNING = 2
+    COMPLETED = 3
+    FAILED = 4
+    DENIED = 5
+    CANCELLED = 6
+    UNKNOWN = 7
+
+    @property
+    def is_open(self) -> bool:
+        """True when the call still needs a result."""
+        return self in (CallPhase.REQUESTED, CallPhase.RUNNING)
+
+
+class StopReason(Enum):
+    """Why a run ended."""
+
+    END_TURN = 1
+    MAX_TOKENS = 2
+    CONTENT_FILTER = 3
+    MAX_ROUNDS = 4
+    MAX_TOOL_CALLS = 5
+    PROVIDER_FAILURE = 6
+    CANCELLED = 7
+    INTERNAL = 8
+
+
+class FinishReason(Enum):
+    """Why a model stopped."""
+
+    STOP = 1
+    TOOL_CALLS = 2
+    LENGTH = 3
+    CONTENT_FILTER = 4
+
+
+class WaitKind(Enum):
+    """What kind of thing a run waits for."""
+
+    EXECUTOR = 1
+    REPAIR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run used so far."""
+
+    rounds: int = 0
+    tool_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0

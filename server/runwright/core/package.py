@@ -1,0 +1,119 @@
+"""The RuntimePackage: an agent as data. Immutable, validated, fingerprinted."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+
+from runwright.core.fingerprint import canonical_json, fingerprint
+from runwright.core.policy import PolicyRef
+
+ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
+NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+
+Id = Annotated[str, Field(pattern=ID_PATTERN)]
+Milliseconds = Annotated[int, Field(ge=1, le=86_400_000)]
+
+
+class _Frozen(BaseModel):
+    # A key nobody knows is a typing error of the author, not something to ignore.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=False)
+
+
+class EffectClass(Enum):
+    """What a call can do to the world; files use the lower-case names."""
+
+    READ = "read"
+    WRITE = "write"
+    PROCESS = "process"
+    NETWORK = "network"
+
+
+class AgentSpec(_Frozen):
+    """Who the agent is and what it is told."""
+
+    id: Id
+    name: Annotated[str, Field(max_length=256)] = ""
+    instructions: Annotated[str, Field(max_length=65_536)] = ""
+
+
+class ProviderRoute(_Frozen):
+    """Which provider adapter answers, with which model and parameters."""
+
+    adapter: Id
+    model: Annotated[str, Field(min_length=1, max_length=256)]
+    parameters: dict[str, JsonValue] = {}
+
+
+class BudgetSpec(_Frozen):
+    """What one run may use up. `parallel_calls` keeps the snapshot row small."""
+
+    rounds: Annotated[int, Field(ge=1, le=1000)] = 16
+    tool_calls: Annotated[int, Field(ge=0, le=10_000)] = 64
+    parallel_calls: Annotated[int, Field(ge=1, le=64)] = 8
+
+
+class ToolSpec(_Frozen):
+    """A tool the model may ask for. `idempotent` defaults to whether the tool only reads."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    description: Annotated[str, Field(max_length=4096)] = ""
+    parameters: dict[str, JsonValue] = {"type": "object", "additionalProperties": False}
+    executor: Id
+    effect: EffectClass
+    idempotent: bool
+    timeout_ms: Milliseconds = 30_000
+    unavailable_timeout_ms: Milliseconds = 600_000
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+
+    @model_validator(mode="before")
+    @classmethod
+    def _idempotent_when_reading(cls, value: object) -> object:
+        if isinstance(value, dict) and value.get("idempotent") is None:
+            return {**value, "idempotent": value.get("effect") in ("read", EffectClass.READ)}
+        return value
+
+
+class RuntimePackage(_Frozen):
+    """An immutable definition of an agent's behaviour.
+
+    Tools are kept by ascending name: their order has no meaning and must not
+    change the fingerprint.
+    """
+
+    format: Literal["runwright-package-v0"]
+    id: Id
+    agent: AgentSpec
+    provider: ProviderRoute
+    policy: PolicyRef = PolicyRef.READ_ONLY
+    budget: BudgetSpec = BudgetSpec()
+    tools: Annotated[tuple[ToolSpec, ...], Field(max_length=128)] = ()
+
+    @field_validator("tools")
+    @classmethod
+    def _sorted_and_unique(cls, tools: tuple[ToolSpec, ...]) -> tuple[ToolSpec, ...]:
+        names = [tool.name for tool in tools]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"tool name {name!r} appears twice")
+        return tuple(sorted(tools, key=lambda tool: tool.name))
+
+    def canonical(self) -> bytes:
+        """The package in RFC 8785 form, defaults spelled out: what is stored and fingerprinted."""
+        return canonical_json(self.model_dump(mode="json"))
+
+    def fingerprint(self) -> str:
+        """`sha256:runwright-package-v0:<hex>` over the canonical form."""
+        return fingerprint(self.canonical())
+
+    def tool(self, name: str) -> ToolSpec | None:
+        """The tool of that name, if the package has it."""
+        return next((tool for tool in self.tools if tool.name == name), None)
+
+
+def is_tool_name(name: str) -> bool:
+    """True when `name`, made by a model, could name a tool at all."""
+    return re.match(NAME_PATTERN, name) is not None

@@ -1,0 +1,257 @@
+"""What the journal remembers: settled facts. One record is one event kind.
+
+`at` is microseconds since 1970-01-01 UTC, as everywhere in the core.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from runwright.core.content import ContentRef
+from runwright.core.errors import ErrorReason, Failure
+from runwright.core.ids import EffectId
+from runwright.core.outcomes import FinishReason, StopReason, Usage
+from runwright.core.policy import Decision
+from runwright.core.request import Budget
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The run is on disk with everything it was started with; the package is pinned."""
+
+    at: int
+    session_id: str
+    turn_id: str
+    agent_id: str
+    principal: str
+    request: ContentRef
+    request_digest: str
+    package_id: str
+    package: ContentRef
+    package_fingerprint: str
+    provider: str
+    model: str
+    budget: Budget
+    labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnStarted:
+    """The turn began with its input, part by part."""
+
+    at: int
+    input: tuple[ContentRef, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAttemptStarted:
+    """Intent of a model request."""
+
+    at: int
+    round: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelMessageCompleted:
+    """Result of a model request."""
+
+    at: int
+    round: int
+    attempt: int
+    text: ContentRef | None
+    finish: FinishReason
+    tool_calls: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAttemptFailed:
+    """A model request failed or was given up."""
+
+    at: int
+    round: int
+    attempt: int
+    error: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRequested:
+    """The model asked for a tool. `idempotent` is a fact of the package, kept for `apply`."""
+
+    at: int
+    call_id: EffectId
+    tool: str
+    provider_call_id: str
+    arguments: ContentRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicyDecided:
+    """A policy decided on a call."""
+
+    at: int
+    call_id: EffectId
+    policy_ref: str
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolStarted:
+    """Intent of one attempt of a tool call."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    tool: str
+    executor: str
+    effect: str
+    idempotent: bool
+    idempotency_key: str
+    arguments_digest: str
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCompleted:
+    """Result of a tool call."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    tool: str
+    result: ContentRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolFailed:
+    """A tool call failed or was never made. Without a `message` the reason's own text is told."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    tool: str
+    reason: ErrorReason
+    message: ContentRef | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolDenied:
+    """Policy forbids a call."""
+
+    at: int
+    call_id: EffectId
+    tool: str
+    policy_ref: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCancelled:
+    """A call was given up because the run was cancelled."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    tool: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRecoveryRequired:
+    """The outcome of a call is unknown and it must not be repeated."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    tool: str
+    executor: str
+    idempotency_key: str
+    arguments_digest: str
+    reason: ErrorReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled:
+    """An attempt was not sent, or may be repeated; a later one waits for time and executor."""
+
+    at: int
+    call_id: EffectId
+    attempt: int
+    reason: ErrorReason
+    not_before: int
+    give_up_at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCancelRequested:
+    """A cancel was accepted; the record's sequence is the barrier."""
+
+    at: int
+    reason: str
+    requested_by: str
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnCompleted:
+    """The turn ended with an answer."""
+
+    at: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnFailed:
+    """The turn ended without an answer."""
+
+    at: int
+    error: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCompleted:
+    """Terminal: the run completed."""
+
+    at: int
+    stop: StopReason
+    result: ContentRef
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailed:
+    """Terminal: the run failed."""
+
+    at: int
+    stop: StopReason
+    error: Failure
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunCancelled:
+    """Terminal: the run was cancelled; `unknown_effects` stay unknown."""
+
+    at: int
+    error: Failure
+    unknown_effects: tuple[EffectId, ...]
+    usage: Usage
+
+
+ModelRecord: TypeAlias = ModelAttemptStarted | ModelMessageCompleted | ModelAttemptFailed
+CallRecord: TypeAlias = (
+    ToolRequested
+    | PolicyDecided
+    | ToolStarted
+    | ToolCompleted
+    | ToolFailed
+    | ToolDenied
+    | ToolCancelled
+    | ToolRecoveryRequired
+    | RetryScheduled
+)
+RunRecord: TypeAlias = (
+    RunStarted | TurnStarted | RunCancelRequested | TurnCompleted | TurnFailed | RunCompleted | RunFailed | RunCancelled
+)
+Record: TypeAlias = ModelRecord | CallRecord | RunRecord

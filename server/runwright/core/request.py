@@ -1,0 +1,98 @@
+"""The RunRequest in the core's words, its normal form and its digest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from runwright.core.content import Content, digest
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.fingerprint import canonical_json
+from runwright.core.ids import check_caller_id
+
+MAX_INPUT_PARTS = 64
+MAX_INPUT_BYTES = 64 * 1024
+MAX_LABELS = 16
+MAX_LABEL_BYTES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Limits of a run. In a request, 0 means: as the package says."""
+
+    rounds: int = 0
+    tool_calls: int = 0
+    parallel_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What somebody asks an agent to do. Checked on construction by `check`, not by the type."""
+
+    input: tuple[str, ...]
+    run_id: str = ""
+    session_id: str = ""
+    turn_id: str = ""
+    agent_id: str = ""
+    package_id: str = ""
+    package_fingerprint: str = ""
+    budget: Budget = Budget()
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def check(self) -> None:
+        """Raises INVALID_REQUEST for the first field that breaks its rule, naming it."""
+        for name in ("run_id", "session_id", "turn_id", "agent_id", "package_id"):
+            if value := getattr(self, name):
+                check_caller_id("package.package_id" if name == "package_id" else name, value)
+        _require(1 <= len(self.input) <= MAX_INPUT_PARTS, "input", f"1 to {MAX_INPUT_PARTS} parts")
+        for index, part in enumerate(self.input):
+            _require(part != "", f"input[{index}].text", "a text that is not empty")
+        size = sum(len(part.encode()) for part in self.input)
+        _require(size <= MAX_INPUT_BYTES, "input", f"at most {MAX_INPUT_BYTES} bytes together, not {size}")
+        _require(len(self.labels) <= MAX_LABELS, "labels", f"at most {MAX_LABELS} labels")
+        for key, value in self.labels.items():
+            check_caller_id("labels", key)
+            _require(len(value.encode()) <= MAX_LABEL_BYTES, f"labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes")
+
+    def normal_form(self) -> dict[str, JsonValue]:
+        """Everything that makes two requests the same request: all but the run id."""
+        return {
+            "agent_id": self.agent_id,
+            "budget": {
+                "parallel_calls": self.budget.parallel_calls,
+                "rounds": self.budget.rounds,
+                "tool_calls": self.budget.tool_calls,
+            },
+            "input": list(self.input),
+            "labels": dict(self.labels),
+            "package": {"fingerprint": self.package_fingerprint, "package_id": self.package_id},
+            "session_id": self.session_id,
+            "turn_id": self.turn_id,
+        }
+
+    def canonical(self) -> bytes:
+        """The normal form as RFC 8785 JSON: what is stored with the run."""
+        return canonical_json(self.normal_form())
+
+    def digest(self) -> str:
+        """Digest of the canonical form: what a repeated StartRun must match."""
+        return digest(self.canonical())
+
+    def contents(self) -> tuple[Content, ...]:
+        """The input parts as content."""
+        return tuple(Content.text(part) for part in self.input)
+
+
+def differing_fields(first: dict[str, JsonValue], second: dict[str, JsonValue]) -> list[str]:
+    """Names, never values, of the fields in which two normal forms differ."""
+    return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
+
+
+def _require(holds: bool, field_name: str, expected: str) -> None:
+    if not holds:
+        raise AgentError(
+            ErrorReason.INVALID_REQUEST,
+            f"{field_name} must be {expected}.",
+            metadata={"field": field_name, "expected": expected},
+        )

@@ -1,0 +1,15 @@
+"""Time comes from here only."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall-clock time in microseconds since 1970-01-01 UTC, and waiting by it."""
+
+    def now(self) -> int:
+        """The time now."""
+
+    async def sleep_until(self, due: int) -> None:
+        """Returns once `now()` has reached `due`."""

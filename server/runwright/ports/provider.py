@@ -1,0 +1,100 @@
+"""Model providers: what the runtime asks a model, and what it gets back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from pydantic import JsonValue
+
+from runwright.core.outcomes import FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class UserMessage:
+    """What the user said, part by part."""
+
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallPart:
+    """A call the model asked for earlier. `call_id` is ours, `provider_call_id` the provider's."""
+
+    call_id: str
+    provider_call_id: str
+    tool: str
+    arguments_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantMessage:
+    """An earlier answer of the model, with the calls it asked for."""
+
+    text: str | None
+    calls: tuple[ToolCallPart, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResultMessage:
+    """The real content of a call's result, paired with its call."""
+
+    call_id: str
+    provider_call_id: str
+    tool: str
+    content: str
+    is_error: bool
+
+
+Message: TypeAlias = UserMessage | AssistantMessage | ToolResultMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpecification:
+    """A tool as the model sees it."""
+
+    name: str
+    description: str
+    parameters_schema: Mapping[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRequest:
+    """One request to a model: everything it may know."""
+
+    run_id: str
+    round: int
+    attempt: int
+    model: str
+    parameters: Mapping[str, JsonValue]
+    instructions: str
+    messages: tuple[Message, ...]
+    tools: tuple[ToolSpecification, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderCall:
+    """A tool call as the provider gave it; nothing in it is trusted."""
+
+    provider_call_id: str
+    tool: str
+    arguments_json: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelReply:
+    """What a model answered; nothing in it is trusted."""
+
+    text: str | None = None
+    calls: tuple[ProviderCall, ...] = ()
+    finish: FinishReason = FinishReason.STOP
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Provider(Protocol):
+    """A provider adapter. Makes exactly one request per call: attempts belong to the run machine."""
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """Asks the model. Raises AgentError PROVIDER_FAILED or MODEL_OUTPUT_INVALID."""

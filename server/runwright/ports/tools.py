@@ -1,0 +1,59 @@
+"""Tool executors: where calls are performed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolInvocation:
+    """One attempt of one call. `deadline` is microseconds."""
+
+    run_id: str
+    turn_id: str
+    round: int
+    call_id: str
+    attempt: int
+    idempotency_key: str
+    tool: str
+    arguments_json: bytes
+    arguments_digest: str
+    deadline: int
+    package_fingerprint: str
+
+
+class ToolOutcomeKind(Enum):
+    """What is known of an attempt."""
+
+    RESULT = "result"
+    ERROR = "error"  # the tool failed, for certain
+    NOT_SENT = "not sent"  # the executor certainly never got it
+    LOST = "lost"  # it began, and no answer came
+    TIMED_OUT = "timed out"  # it began, and the deadline passed
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutcome:
+    """What came of an attempt; `data` is a result, or the text of a failure."""
+
+    kind: ToolOutcomeKind
+    data: bytes = b""
+    media_type: str = ""
+
+
+class ToolExecutors(Protocol):
+    """The executors a server knows, by the names packages use."""
+
+    def knows(self, executor: str) -> bool:
+        """True when an address is configured for the executor."""
+
+    async def reachable(self, executor: str) -> None:
+        """Returns once the executor can be reached; keeps trying until then."""
+
+    async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
+        """Performs the attempt. Cancelling this coroutine tells the executor. Never raises for a failed call."""
+
+    async def close(self) -> None:
+        """Lets go of every connection."""

@@ -1,0 +1,1 @@
+"""proto ⇄ core, both directions, nothing else."""

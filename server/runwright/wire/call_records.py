@@ -1,0 +1,185 @@
+"""Records about tool calls ⇄ event bodies."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from runwright._gen.runwright.v1 import error_pb2, package_pb2
+from runwright._gen.runwright.v1 import event_pb2 as pb
+from runwright.core import records as r
+from runwright.core.errors import ErrorReason
+from runwright.core.ids import EffectId
+from runwright.core.policy import Decision, Verdict
+from runwright.wire import values as v
+from runwright.wire.packages import EFFECTS
+
+BODIES = frozenset(
+    {
+        "tool_requested",
+        "policy_decided",
+        "tool_started",
+        "tool_completed",
+        "tool_failed",
+        "tool_denied",
+        "tool_cancelled",
+        "tool_recovery_required",
+        "retry_scheduled",
+    }
+)
+
+
+def _reason(reason: ErrorReason) -> error_pb2.ErrorReason.ValueType:
+    return error_pb2.ErrorReason.ValueType(reason.value)
+
+
+def write_call(event: pb.Event, record: r.CallRecord) -> None:
+    """Fills the body of an event about a tool call."""
+    match record:
+        case r.ToolRequested():
+            event.tool_requested.CopyFrom(
+                pb.ToolRequested(
+                    tool=record.tool,
+                    provider_call_id=record.provider_call_id,
+                    arguments=v.content_ref(record.arguments),
+                )
+            )
+        case r.PolicyDecided():
+            event.policy_decided.CopyFrom(
+                pb.PolicyDecided(
+                    stage=pb.POLICY_STAGE_PRE_TOOL,
+                    verdict=pb.PolicyVerdict.ValueType(record.decision.verdict.value),
+                    policy_ref=record.policy_ref,
+                    code=record.decision.code,
+                )
+            )
+        case r.ToolStarted():
+            event.tool_started.CopyFrom(
+                pb.ToolStarted(
+                    tool=record.tool,
+                    executor=record.executor,
+                    effect=EFFECTS[record.effect],
+                    idempotent=record.idempotent,
+                    idempotency_key=record.idempotency_key,
+                    arguments_digest=record.arguments_digest,
+                    deadline=v.timestamp(record.deadline),
+                )
+            )
+        case r.ToolCompleted():
+            event.tool_completed.CopyFrom(pb.ToolCompleted(tool=record.tool, result=v.content_ref(record.result)))
+        case r.ToolFailed():
+            message = v.content_ref(record.message) if record.message else None
+            event.tool_failed.CopyFrom(pb.ToolFailed(tool=record.tool, reason=_reason(record.reason), message=message))
+        case r.ToolDenied():
+            event.tool_denied.CopyFrom(pb.ToolDenied(tool=record.tool, policy_ref=record.policy_ref, code=record.code))
+        case r.ToolCancelled():
+            event.tool_cancelled.tool = record.tool
+        case r.ToolRecoveryRequired():
+            event.tool_recovery_required.CopyFrom(
+                pb.ToolRecoveryRequired(
+                    tool=record.tool,
+                    executor=record.executor,
+                    idempotency_key=record.idempotency_key,
+                    arguments_digest=record.arguments_digest,
+                    reason=_reason(record.reason),
+                )
+            )
+        case r.RetryScheduled():
+            event.retry_scheduled.CopyFrom(
+                pb.RetryScheduled(
+                    reason=_reason(record.reason),
+                    not_before=v.timestamp(record.not_before),
+                    give_up_at=v.timestamp(record.give_up_at),
+                )
+            )
+        case _:
+            assert_never(record)
+
+
+def read_call(event: pb.Event, body: str) -> r.CallRecord:
+    """The record of an event about a tool call. Raises KeyError for an unknown body."""
+    at, call_id, attempt = v.micros(event.time), EffectId(event.effect_id), event.attempt
+    match body:
+        case "tool_requested":
+            asked = event.tool_requested
+            return r.ToolRequested(
+                at=at,
+                call_id=call_id,
+                tool=asked.tool,
+                provider_call_id=asked.provider_call_id,
+                arguments=v.to_content_ref(asked.arguments),
+            )
+        case "policy_decided":
+            decided = event.policy_decided
+            decision = Decision(Verdict(decided.verdict), decided.code)
+            return r.PolicyDecided(at=at, call_id=call_id, policy_ref=decided.policy_ref, decision=decision)
+        case "tool_started":
+            return _read_started(event, at, call_id)
+        case "tool_completed":
+            done = event.tool_completed
+            return r.ToolCompleted(
+                at=at, call_id=call_id, attempt=attempt, tool=done.tool, result=v.to_content_ref(done.result)
+            )
+        case "tool_failed":
+            failed = event.tool_failed
+            return r.ToolFailed(
+                at=at,
+                call_id=call_id,
+                attempt=attempt,
+                tool=failed.tool,
+                reason=ErrorReason(failed.reason),
+                message=v.to_content_ref(failed.message) if failed.HasField("message") else None,
+            )
+        case _:
+            return _read_other(event, at, call_id, body)
+
+
+def _read_started(event: pb.Event, at: int, call_id: EffectId) -> r.ToolStarted:
+    started = event.tool_started
+    return r.ToolStarted(
+        at=at,
+        call_id=call_id,
+        attempt=event.attempt,
+        tool=started.tool,
+        executor=started.executor,
+        effect=package_pb2.EffectClass.Name(started.effect).removeprefix("EFFECT_CLASS_").lower(),
+        idempotent=started.idempotent,
+        idempotency_key=started.idempotency_key,
+        arguments_digest=started.arguments_digest,
+        deadline=v.micros(started.deadline),
+    )
+
+
+def _read_other(event: pb.Event, at: int, call_id: EffectId, body: str) -> r.CallRecord:
+    attempt = event.attempt
+    match body:
+        case "tool_denied":
+            denied = event.tool_denied
+            return r.ToolDenied(
+                at=at, call_id=call_id, tool=denied.tool, policy_ref=denied.policy_ref, code=denied.code
+            )
+        case "tool_cancelled":
+            return r.ToolCancelled(at=at, call_id=call_id, attempt=attempt, tool=event.tool_cancelled.tool)
+        case "tool_recovery_required":
+            lost = event.tool_recovery_required
+            return r.ToolRecoveryRequired(
+                at=at,
+                call_id=call_id,
+                attempt=attempt,
+                tool=lost.tool,
+                executor=lost.executor,
+                idempotency_key=lost.idempotency_key,
+                arguments_digest=lost.arguments_digest,
+                reason=ErrorReason(lost.reason),
+            )
+        case "retry_scheduled":
+            planned = event.retry_scheduled
+            return r.RetryScheduled(
+                at=at,
+                call_id=call_id,
+                attempt=attempt,
+                reason=ErrorReason(planned.reason),
+                not_before=v.micros(planned.not_before),
+                give_up_at=v.micros(planned.give_up_at),
+            )
+        case _:
+            raise KeyError(body)

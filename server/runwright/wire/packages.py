@@ -1,0 +1,87 @@
+"""RuntimePackage ⇄ `runwright.v1.RuntimePackage`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from runwright._gen.runwright.v1 import package_pb2 as pb
+from runwright.core.fingerprint import canonical_json
+from runwright.core.package import AgentSpec, BudgetSpec, EffectClass, ProviderRoute, RuntimePackage, ToolSpec
+from runwright.core.policy import PolicyRef
+
+EFFECTS: Mapping[str, pb.EffectClass.ValueType] = {
+    EffectClass.READ.value: pb.EFFECT_CLASS_READ,
+    EffectClass.WRITE.value: pb.EFFECT_CLASS_WRITE,
+    EffectClass.PROCESS.value: pb.EFFECT_CLASS_PROCESS,
+    EffectClass.NETWORK.value: pb.EFFECT_CLASS_NETWORK,
+}
+
+
+def package(value: RuntimePackage) -> pb.RuntimePackage:
+    """core → proto."""
+    return pb.RuntimePackage(
+        package_id=value.id,
+        agent=pb.Agent(agent_id=value.agent.id, name=value.agent.name, instructions=value.agent.instructions),
+        provider=pb.ProviderRoute(
+            adapter=value.provider.adapter,
+            model=value.provider.model,
+            parameters_json=canonical_json(value.provider.parameters),
+        ),
+        policy=value.policy.value,
+        budget=pb.Budget(
+            rounds=value.budget.rounds,
+            tool_calls=value.budget.tool_calls,
+            parallel_calls=value.budget.parallel_calls,
+        ),
+        tools=[_tool(tool) for tool in value.tools],
+    )
+
+
+def to_package(message: pb.RuntimePackage) -> RuntimePackage:
+    """proto → core: the same package, so the same fingerprint."""
+    effects = {number: name for name, number in EFFECTS.items()}
+    return RuntimePackage(
+        format="runwright-package-v0",
+        id=message.package_id,
+        agent=AgentSpec(id=message.agent.agent_id, name=message.agent.name, instructions=message.agent.instructions),
+        provider=ProviderRoute(
+            adapter=message.provider.adapter,
+            model=message.provider.model,
+            parameters=json.loads(message.provider.parameters_json),
+        ),
+        policy=PolicyRef(message.policy),
+        budget=BudgetSpec(
+            rounds=message.budget.rounds,
+            tool_calls=message.budget.tool_calls,
+            parallel_calls=message.budget.parallel_calls,
+        ),
+        tools=tuple(
+            ToolSpec(
+                name=tool.name,
+                description=tool.description,
+                parameters=json.loads(tool.parameters_schema_json),
+                executor=tool.executor,
+                effect=EffectClass(effects[tool.effect]),
+                idempotent=tool.idempotent,
+                timeout_ms=tool.timeout_ms,
+                unavailable_timeout_ms=tool.unavailable_timeout_ms,
+                max_attempts=tool.max_attempts,
+            )
+            for tool in message.tools
+        ),
+    )
+
+
+def _tool(tool: ToolSpec) -> pb.Tool:
+    return pb.Tool(
+        name=tool.name,
+        description=tool.description,
+        parameters_schema_json=canonical_json(tool.parameters),
+        executor=tool.executor,
+        effect=EFFECTS[tool.effect.value],
+        idempotent=tool.idempotent,
+        timeout_ms=tool.timeout_ms,
+        unavailable_timeout_ms=tool.unavailable_timeout_ms,
+        max_attempts=tool.max_attempts,
+    )

@@ -1,0 +1,22 @@
+"""RunState ⇄ the snapshot row: private, bounded, rewritten by every append, rebuilt from events if need be."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter, ValidationError
+
+from runwright.core.state import RunState
+
+_ADAPTER = TypeAdapter(RunState)
+
+
+def encode_state(state: RunState) -> bytes:
+    """The row's bytes."""
+    return _ADAPTER.dump_json(state)
+
+
+def decode_state(data: bytes) -> RunState | None:
+    """The state, or None when the row was written by another version: then events are folded anew."""
+    try:
+        return _ADAPTER.validate_json(data)
+    except ValidationError:
+        return None

@@ -1,0 +1,80 @@
+"""Small values that many messages share: times, content references, errors, budgets, usage."""
+
+from __future__ import annotations
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from runwright._gen.runwright.v1 import content_pb2, error_pb2, package_pb2, run_pb2
+from runwright.core.content import ContentRef
+from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.outcomes import Usage
+from runwright.core.request import Budget
+
+_MICROS = 1_000_000
+
+
+def timestamp(at: int) -> Timestamp:
+    """Microseconds since 1970 as a Timestamp."""
+    return Timestamp(seconds=at // _MICROS, nanos=at % _MICROS * 1000)
+
+
+def micros(value: Timestamp) -> int:
+    """A Timestamp as microseconds since 1970."""
+    return value.seconds * _MICROS + value.nanos // 1000
+
+
+def content_ref(ref: ContentRef) -> content_pb2.ContentRef:
+    """core → proto."""
+    return content_pb2.ContentRef(digest=ref.digest, size=ref.size, media_type=ref.media_type)
+
+
+def to_content_ref(ref: content_pb2.ContentRef) -> ContentRef:
+    """proto → core."""
+    return ContentRef(ref.digest, ref.size, ref.media_type)
+
+
+def budget(value: Budget) -> package_pb2.Budget:
+    """core → proto."""
+    return package_pb2.Budget(rounds=value.rounds, tool_calls=value.tool_calls, parallel_calls=value.parallel_calls)
+
+
+def to_budget(value: package_pb2.Budget) -> Budget:
+    """proto → core."""
+    return Budget(value.rounds, value.tool_calls, value.parallel_calls)
+
+
+def usage(value: Usage) -> run_pb2.Usage:
+    """core → proto."""
+    return run_pb2.Usage(
+        rounds=value.rounds,
+        tool_calls=value.tool_calls,
+        input_tokens=value.input_tokens,
+        output_tokens=value.output_tokens,
+    )
+
+
+def to_usage(value: run_pb2.Usage) -> Usage:
+    """proto → core."""
+    return Usage(value.rounds, value.tool_calls, value.input_tokens, value.output_tokens)
+
+
+def agent_error(error: AgentError) -> error_pb2.AgentError:
+    """core → proto, with kind, retry class and remedy from the table."""
+    return error_pb2.AgentError(
+        reason=error_pb2.ErrorReason.ValueType(error.reason.value),
+        kind=error_pb2.AgentErrorKind.ValueType(error.meaning.kind.value),
+        retry_class=error_pb2.RetryClass.ValueType(error.meaning.retry.value),
+        message=error.message,
+        remedy=error.meaning.remedy,
+        metadata=error.metadata,
+    )
+
+
+def failure(value: Failure) -> error_pb2.AgentError:
+    """core → proto."""
+    return agent_error(value.error())
+
+
+def to_failure(value: error_pb2.AgentError) -> Failure:
+    """proto → core; kind, retry class and remedy follow from the reason."""
+    return Failure(ErrorReason(value.reason), value.message, tuple(sorted(value.metadata.items())))
