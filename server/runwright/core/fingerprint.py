@@ -12,13 +12,12 @@ import hashlib
 from collections.abc import Mapping
 
 import rfc8785
-
-from runwright.core.json_value import Json
+from pydantic import JsonValue
 
 PACKAGE_TAG = "runwright-package-v0"
 
 
-def canonical_json(value: Json | Mapping[str, Json]) -> bytes:
+def canonical_json(value: JsonValue | Mapping[str, JsonValue]) -> bytes:
     """`value` in RFC 8785 form. Raises ValueError for a number JSON cannot hold exactly."""
     return rfc8785.dumps(value)
 

@@ -11,7 +11,6 @@ from runwright.core.events import EventKind as K
 from runwright.core.outcomes import CallPhase as C
 from runwright.core.outcomes import RunPhase as P
 
-
 RUN_TRANSITIONS: Mapping[tuple[P, K], P] = {
     (P.NEW, K.RUN_STARTED): P.RUNNING,
     (P.RUNNING, K.TURN_STARTED): P.RUNNING,

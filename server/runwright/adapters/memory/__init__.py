@@ -1,0 +1,1 @@
+"""A journal that lives as long as its process."""

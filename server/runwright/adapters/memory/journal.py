@@ -1,0 +1,105 @@
+"""MemoryJournal: nothing survives the process, everything else is as on disk."""
+
+from __future__ import annotations
+
+import secrets
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from runwright.adapters.sqlite import rules
+from runwright.core.content import Content
+from runwright.core.events import MESSAGE_BEARING
+from runwright.core.ids import Namespace, RunKey
+from runwright.core.records import Record
+from runwright.core.state import RunState
+from runwright.ports.journal import StoredEvent
+from runwright.wire.records import decode_event
+
+
+@dataclass(slots=True)
+class _Run:
+    snapshot: RunState
+    last_hash: bytes
+    open: bool = True
+    events: list[StoredEvent] = field(default_factory=list)
+
+
+class MemoryJournal:
+    """A journal for tests and for runs whose history nobody needs after the process.
+
+    `commits` counts appends, each being a commit of its own.
+    """
+
+    def __init__(self) -> None:
+        self.incarnation = secrets.token_hex(16)
+        self.cursor_key = secrets.token_bytes(32)
+        self.head = 0
+        self.commits = 0
+        self._runs: dict[RunKey, _Run] = {}
+        self._contents: dict[tuple[Namespace, str], bytes] = {}
+        self._closed = False
+
+    async def append(
+        self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
+    ) -> list[StoredEvent]:
+        """See the port. Never suspends, so no caller can be cancelled half-way."""
+        self._refuse_when_closed()
+        encoded = rules.encode(run, records, after=after, snapshot=snapshot)
+        known = self._runs.get(run) or _Run(snapshot, rules.first_link(run))
+        if after != len(known.events):
+            raise rules.conflict(run)
+        stored = rules.link(encoded, after=after, position=self.head, previous_hash=known.last_hash)
+        for content in contents:
+            self._contents.setdefault((run.namespace, content.ref.digest), content.data)
+        known.events += stored
+        known.snapshot, known.last_hash, known.open = snapshot, stored[-1].hash, rules.ends_open(stored)
+        self._runs[run] = known
+        self.head = stored[-1].position
+        self.commits += 1
+        return stored
+
+    async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
+        """See the port. Every append replaces the snapshot, so no record is ever newer."""
+        self._refuse_when_closed()
+        known = self._runs.get(run)
+        return (known.snapshot if known else None), []
+
+    async def messages(self, run: RunKey) -> list[Record]:
+        """See the port."""
+        return [decode_event(event.data) for event in self._events(run) if event.kind in MESSAGE_BEARING]
+
+    async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
+        """See the port."""
+        events = self._events(run)
+        start = bisect_right(events, after, key=lambda event: event.position)
+        return events[start : start + limit]
+
+    async def last_position(self, run: RunKey) -> int:
+        """See the port."""
+        events = self._events(run)
+        return events[-1].position if events else 0
+
+    async def open_runs(self) -> list[RunKey]:
+        """See the port."""
+        self._refuse_when_closed()
+        return [run for run, known in self._runs.items() if known.open]
+
+    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
+        """See the port."""
+        self._refuse_when_closed()
+        found = ((digest, self._contents.get((run.namespace, digest))) for digest in digests)
+        return {digest: data for digest, data in found if data is not None}
+
+    async def close(self) -> None:
+        """See the port."""
+        self._closed = True
+
+    def _events(self, run: RunKey) -> list[StoredEvent]:
+        self._refuse_when_closed()
+        known = self._runs.get(run)
+        return known.events if known else []
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise rules.closed()

@@ -1,0 +1,59 @@
+"""Packages from YAML or JSON files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.package import RuntimePackage
+
+MAX_FILE_BYTES = 1024 * 1024
+
+
+def load_package(path: Path) -> RuntimePackage:
+    """Reads one package. Raises PACKAGE_INVALID naming the file, the path inside and the rule."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise _invalid(path, "", "a readable UTF-8 file") from None
+    if len(text) > MAX_FILE_BYTES:
+        raise _invalid(path, "", f"at most {MAX_FILE_BYTES} bytes")
+    try:
+        value = yaml.load(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark else ""
+        raise _invalid(path, where, "YAML or JSON without repeated keys") from None
+    try:
+        return RuntimePackage.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        inside = ".".join(str(step) for step in first["loc"])
+        raise _invalid(path, inside, first["msg"]) from None
+    except ValueError:
+        raise _invalid(path, "", "numbers that JSON can hold exactly") from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Refuses repeated keys: YAML lets the last one win, and nobody notices."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
+        seen: set[object] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, str) and key in seen:
+                raise yaml.constructor.ConstructorError(None, None, "repeated key", key_node.start_mark)
+            seen.add(key if isinstance(key, str) else id(key_node))
+        return super().construct_mapping(node, deep=deep)
+
+
+def _invalid(path: Path, inside: str, rule: str) -> AgentError:
+    place = f"{path}, {inside}" if inside else str(path)
+    return AgentError(
+        ErrorReason.PACKAGE_INVALID,
+        f"{place}: {rule}.",
+        metadata={"package": str(path), "path": inside, "rule": rule},
+    )

@@ -1,0 +1,95 @@
+"""A provider that plays a script from the package: for tests, and for trying a package without a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.outcomes import FinishReason
+from runwright.ports.provider import AssistantMessage, ModelReply, ModelRequest, ProviderCall, ToolResultMessage
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ScriptedCall(_Line):
+    """A call the script asks for; `arguments_json` is sent as it stands, to play bad output."""
+
+    tool: str
+    arguments: dict[str, JsonValue] = {}
+    arguments_json: str | None = None
+    id: str = ""
+
+
+class ScriptedReply(_Line):
+    """One answer. `{results}` in `text` becomes the tool results so far; `fail` plays a provider failure."""
+
+    text: str | None = None
+    calls: tuple[ScriptedCall, ...] = ()
+    finish: str | None = None
+    fail: bool = False
+    input_tokens: Annotated[int, Field(ge=0)] = 0
+    output_tokens: Annotated[int, Field(ge=0)] = 0
+
+
+class _Script(_Line):
+    script: tuple[ScriptedReply, ...]
+
+
+class ScriptedProvider:
+    """Answers with `parameters.script[n]`, n being the number of answers in the conversation.
+
+    It holds no state, so a restart goes on where the journal is. Past the end
+    of the script it fails.
+    """
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """The next answer of the script."""
+        script = _read(request.parameters)
+        index = sum(isinstance(message, AssistantMessage) for message in request.messages)
+        if index >= len(script) or script[index].fail:
+            raise AgentError(
+                ErrorReason.PROVIDER_FAILED,
+                f"The script fails at answer {index + 1} of {len(script)}.",
+                metadata={"adapter": "scripted"},
+            )
+        line = script[index]
+        calls = tuple(
+            ProviderCall(
+                call.id or f"call-{index + 1}-{number}",
+                call.tool,
+                call.arguments_json if call.arguments_json is not None else json.dumps(call.arguments),
+            )
+            for number, call in enumerate(line.calls, start=1)
+        )
+        default = FinishReason.TOOL_CALLS if calls else FinishReason.STOP
+        return ModelReply(
+            text=_filled(line.text, request),
+            calls=calls,
+            finish=FinishReason[line.finish.upper()] if line.finish else default,
+            input_tokens=line.input_tokens,
+            output_tokens=line.output_tokens,
+        )
+
+
+def _read(parameters: Mapping[str, JsonValue]) -> tuple[ScriptedReply, ...]:
+    try:
+        return _Script.model_validate(dict(parameters)).script
+    except ValidationError:
+        raise AgentError(
+            ErrorReason.PROVIDER_FAILED,
+            "The package's provider.parameters.script is not a script.",
+            metadata={"adapter": "scripted"},
+        ) from None
+
+
+def _filled(text: str | None, request: ModelRequest) -> str | None:
+    if text is None or "{results}" not in text:
+        return text
+    results = [message.content for message in request.messages if isinstance(message, ToolResultMessage)]
+    return text.replace("{results}", " | ".join(results))

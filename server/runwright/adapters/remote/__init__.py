@@ -1,0 +1,1 @@
+"""Callback services, dialled by the runtime."""

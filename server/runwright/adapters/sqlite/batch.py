@@ -1,0 +1,61 @@
+"""Batch: one append on its way to disk."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import apsw
+
+from runwright.adapters.sqlite import rules
+from runwright.adapters.sqlite.schema import fetch
+from runwright.core.content import Content
+from runwright.core.ids import RunKey
+from runwright.ports.journal import StoredEvent
+
+_FIND_RUN = "SELECT seq, hash FROM runs WHERE namespace = ? AND run_id = ?"
+_PUT_RUN = """
+    INSERT INTO runs (namespace, run_id, seq, hash, last_position, open, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (namespace, run_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash,
+        last_position = excluded.last_position, open = excluded.open, snapshot = excluded.snapshot
+    RETURNING run_no"""
+_PUT_EVENT = """
+    INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+_PUT_CONTENT = """
+    INSERT OR IGNORE INTO contents (namespace, digest, media_type, size, data) VALUES (?, ?, ?, ?, ?)"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What one caller handed over, encoded, and the future that tells it the outcome."""
+
+    run: RunKey
+    events: rules.Encoded
+    after: int
+    contents: tuple[Content, ...]
+    snapshot: bytes
+    answer: asyncio.Future[list[StoredEvent]]
+
+
+def write(db: apsw.Connection, batch: Batch, position: int) -> list[StoredEvent]:
+    """Writes the batch behind `position`, inside the open transaction.
+
+    Raises JOURNAL_CONFLICT before anything is written. After any other
+    exception the caller rolls back.
+    """
+    namespace, run_id = batch.run.namespace, batch.run.run_id
+    known = fetch(db, _FIND_RUN, namespace, run_id)
+    seq, last_hash = known[0] if known else (0, rules.first_link(batch.run))
+    if seq != batch.after:
+        raise rules.conflict(batch.run)
+    stored = rules.link(batch.events, after=seq, position=position, previous_hash=last_hash)
+    last, is_open = stored[-1], rules.ends_open(stored)
+    row = (namespace, run_id, last.seq, last.hash, last.position, is_open, batch.snapshot)
+    ((run_no,),) = fetch(db, _PUT_RUN, *row)
+    db.executemany(
+        _PUT_EVENT, ((e.position, run_no, e.seq, e.kind.value, e.data, e.previous_hash, e.hash) for e in stored)
+    )
+    if batch.contents:
+        rows = ((namespace, c.ref.digest, c.ref.media_type, c.ref.size, c.data) for c in batch.contents)
+        db.executemany(_PUT_CONTENT, rows)
+    return stored

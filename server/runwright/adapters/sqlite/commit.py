@@ -1,0 +1,101 @@
+"""GroupCommit: many batches, one transaction, one fsync."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import apsw
+
+from runwright.adapters.sqlite.batch import Batch, write
+from runwright.adapters.sqlite.failures import corrupt, translate
+from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.ports.journal import StoredEvent
+
+Outcome: TypeAlias = list[StoredEvent] | AgentError
+# Errors of SQLite that say nothing about the transaction or the disk.
+_OF_THE_BATCH = (apsw.ConstraintError, apsw.TooBigError)
+
+
+class GroupCommit:
+    """Turns groups of batches into transactions on one connection.
+
+    `head` and `commits` are those of finished commits. After a failure that
+    leaves the store in doubt every later group is refused with JOURNAL_CORRUPT:
+    only reading the file afresh can tell what it holds.
+    """
+
+    def __init__(self, db: apsw.Connection, head: int) -> None:
+        self.head = head
+        self.commits = 0
+        self._db = db
+        self._doubt: Failure | None = None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """True when nothing may be written any more."""
+        return self._doubt is not None
+
+    def commit(self, group: Sequence[Batch]) -> list[Outcome]:
+        """The outcome of each batch, in order; those without an error are durable. Never raises.
+
+        A conflict or a defect is the failure of its batch alone; what the
+        disk or another program does to the transaction fails the whole group.
+        """
+        if self._doubt is not None:
+            return [self._doubt.error() for _ in group]
+        try:
+            return self._transact(group)
+        except Exception as error:  # noqa: BLE001 - whatever it was, everybody in the group must hear of it
+            failure = self._roll_back(error)
+            return [_because(failure.error(), error) for _ in group]
+
+    def _transact(self, group: Sequence[Batch]) -> list[Outcome]:
+        self._db.execute("BEGIN IMMEDIATE")
+        position = self.head
+        outcomes: list[Outcome] = []
+        for batch in group:
+            outcome = self._attempt(batch, position)
+            if isinstance(outcome, list):
+                position = outcome[-1].position
+            outcomes.append(outcome)
+        if position == self.head:
+            self._db.execute("ROLLBACK")
+            return outcomes
+        self._db.execute("COMMIT")
+        self.head = position
+        self.commits += 1
+        return outcomes
+
+    def _attempt(self, batch: Batch, position: int) -> Outcome:
+        # Explicit savepoints: apsw's `with connection` replaces a FullError by the error of its own rollback.
+        self._db.execute("SAVEPOINT batch")
+        try:
+            stored = write(self._db, batch, position)
+        except Exception as error:
+            if isinstance(error, apsw.Error) and not isinstance(error, _OF_THE_BATCH):
+                raise
+            self._undo()
+            return error if isinstance(error, AgentError) else _because(translate(error), error)
+        self._db.execute("RELEASE batch")
+        return stored
+
+    def _undo(self) -> None:
+        self._db.execute("ROLLBACK TO batch")
+        self._db.execute("RELEASE batch")
+
+    def _roll_back(self, error: Exception) -> Failure:
+        failure = Failure.of(translate(error, self._db.system_errno))
+        try:
+            if self._db.in_transaction:  # SQLite has often rolled back by itself
+                self._db.execute("ROLLBACK")
+        except apsw.Error:
+            failure = Failure.of(corrupt("A failed append could not be taken back."))
+        if failure.reason is ErrorReason.JOURNAL_CORRUPT:
+            self._doubt = failure
+        return failure
+
+
+def _because(error: AgentError, cause: Exception) -> AgentError:
+    error.__cause__ = cause
+    return error

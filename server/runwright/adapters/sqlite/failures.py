@@ -1,0 +1,56 @@
+"""What SQLite's exceptions mean to the callers of a journal."""
+
+from __future__ import annotations
+
+import errno
+
+import apsw
+
+from runwright.core.errors import AgentError, ErrorReason
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+# After a failed fsync the kernel may have dropped the pages: whether they were written can no longer be found out.
+_FSYNC = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
+
+
+def translate(error: Exception, system_errno: int = 0) -> AgentError:
+    """The error to raise instead. JOURNAL_CORRUPT means that the store can no longer be relied on.
+
+    `system_errno` is the connection's, read before anything else is done with it.
+    """
+    match error:
+        case apsw.FullError():
+            return full()
+        case apsw.IOError() if getattr(error, "extendedresult", 0) not in _FSYNC and system_errno in _NO_SPACE:
+            return full()
+        case apsw.BusyError():
+            return busy("Another program holds the journal's file.")
+        case apsw.IOError():
+            return corrupt("The disk failed a write or a read of the journal.")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return corrupt("The journal's file is damaged.")
+        case _:
+            return AgentError(ErrorReason.INTERNAL, "The journal failed unexpectedly.", metadata={"incident_id": ""})
+
+
+def unusable(error: apsw.Error) -> AgentError:
+    """The error to raise when a file cannot be opened as a journal."""
+    failure = translate(error)
+    if failure.reason is ErrorReason.INTERNAL:  # a statement met other tables than ours, or no file it could open
+        return corrupt("The file journal.db cannot be used as a journal.")
+    return failure
+
+
+def full() -> AgentError:
+    """There is no room for another append."""
+    return AgentError(ErrorReason.JOURNAL_FULL, "The journal's disk or quota is full.", metadata={"retry_after": "30s"})
+
+
+def busy(message: str) -> AgentError:
+    """Somebody else holds what is needed."""
+    return AgentError(ErrorReason.JOURNAL_BUSY, message, metadata={"retry_after": "2s"})
+
+
+def corrupt(message: str, *, run_id: str = "", first_bad: str = "") -> AgentError:
+    """What is stored cannot be read, or what was written may not be there."""
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata={"run_id": run_id, "first_bad": first_bad})

@@ -1,0 +1,144 @@
+"""SqliteJournal: the journal of one server, in one file of its data directory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+
+import apsw
+
+from runwright.adapters.sqlite import queries, rules, schema
+from runwright.adapters.sqlite.batch import Batch
+from runwright.adapters.sqlite.failures import unusable
+from runwright.adapters.sqlite.lock import DirectoryLock
+from runwright.adapters.sqlite.reader import Reader
+from runwright.adapters.sqlite.writer import Writer
+from runwright.core.content import Content
+from runwright.core.ids import RunKey
+from runwright.core.records import Record
+from runwright.core.state import RunState
+from runwright.ports.journal import StoredEvent
+from runwright.wire.state_row import encode_state
+
+BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
+
+
+class SqliteJournal:
+    """Appends that wait at the same time share one commit; reads go on beside it.
+
+    Made by `open`. Each file stands on its own: `journal.db` (with `-wal` and
+    `-shm` while in use) is the journal, `LOCK` says who has it open.
+    """
+
+    def __init__(self, lock: DirectoryLock, identity: schema.Identity, writer: Writer, reader: Reader) -> None:
+        self.incarnation = identity.incarnation
+        self.cursor_key = identity.cursor_key
+        self._lock = lock
+        self._writer = writer
+        self._reader = reader
+        self._closing: asyncio.Task[None] | None = None
+
+    @classmethod
+    def open(
+        cls, directory: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, max_bytes: int | None = None
+    ) -> SqliteJournal:
+        """Opens the journal of a data directory, both made if they are missing. Blocks; needs no event loop.
+
+        Raises JOURNAL_BUSY when another process has it open, JOURNAL_CORRUPT
+        when the file is no journal this version can read, and OSError when
+        the directory cannot be used. `max_bytes`: see `set_max_bytes`.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = directory / "journal.db"
+        with ExitStack() as undo:
+            lock = DirectoryLock.take(directory)
+            undo.callback(lock.release)
+            try:
+                db = schema.open_writer(path, busy_timeout_ms=busy_timeout_ms)
+                undo.callback(db.close)
+                identity = schema.identity(db)
+                schema.limit_size(db, max_bytes)
+                reading = schema.open_reader(path, busy_timeout_ms=busy_timeout_ms)
+            except apsw.Error as error:
+                raise unusable(error) from error
+            undo.pop_all()
+        return cls(lock, identity, Writer(db, identity.head), Reader(reading))
+
+    @property
+    def head(self) -> int:
+        """See the port."""
+        return self._writer.group.head
+
+    @property
+    def commits(self) -> int:
+        """Transactions that have written something since the journal was opened."""
+        return self._writer.group.commits
+
+    async def append(
+        self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
+    ) -> list[StoredEvent]:
+        """See the port. JOURNAL_FULL and JOURNAL_BUSY fail every append of the same commit; none is half written."""
+        self._refuse_when_closed()
+        encoded = rules.encode(run, records, after=after, snapshot=snapshot)
+        answer: asyncio.Future[list[StoredEvent]] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Batch(run, encoded, after, tuple(contents), encode_state(snapshot), answer))
+        return await answer
+
+    async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(queries.tail, run)
+
+    async def messages(self, run: RunKey) -> list[Record]:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(queries.messages, run)
+
+    async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(queries.read, run, after, limit)
+
+    async def last_position(self, run: RunKey) -> int:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(queries.last_position, run)
+
+    async def open_runs(self) -> list[RunKey]:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(queries.open_runs)
+
+    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(queries.content, run.namespace, digests)
+
+    async def set_max_bytes(self, max_bytes: int | None) -> None:
+        """Bounds `journal.db`, or lifts the bound: an append that does not fit fails with JOURNAL_FULL.
+
+        The `-wal` file beside it is not counted. A bound below the present
+        size forbids growth; it never removes anything.
+        """
+        self._refuse_when_closed()
+        await self._writer.perform(partial(schema.limit_size, max_bytes=max_bytes))
+
+    async def close(self) -> None:
+        """See the port. Closing again waits for the first close."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close(), name="close journal")
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        try:
+            await self._reader.close()
+            await self._writer.close()
+        finally:
+            self._lock.release()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closing is not None:
+            raise rules.closed()

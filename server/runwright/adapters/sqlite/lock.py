@@ -1,0 +1,46 @@
+"""DirectoryLock: one server at a time in a data directory."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+
+from runwright.adapters.sqlite.failures import busy
+
+
+class DirectoryLock:
+    """An flock on `LOCK`, which tells who holds it.
+
+    The kernel gives it up when the process ends, however it ends. The file
+    stays: to remove it would let two processes lock two files of one name.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def take(cls, directory: Path) -> DirectoryLock:
+        """Takes the lock at once, or raises JOURNAL_BUSY naming the holder."""
+        descriptor = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            pid, _, host = os.read(descriptor, 512).decode(errors="replace").strip().partition(" ")
+            os.close(descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise
+            # Between taking the lock and writing to it a holder is nameless.
+            holder = f"process {pid} on {host}" if pid else "another process"
+            raise busy(f"The data directory {directory} is in use by {holder}.") from None
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        return cls(descriptor)
+
+    def release(self) -> None:
+        """Lets the next one in. Releasing twice is harmless."""
+        if self._descriptor is not None:
+            os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None

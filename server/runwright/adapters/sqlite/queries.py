@@ -1,0 +1,78 @@
+"""The journal's questions, each a function of a reading connection."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import apsw
+
+from runwright.adapters.sqlite.failures import corrupt
+from runwright.adapters.sqlite.schema import BEARS_MESSAGE, fetch
+from runwright.core.errors import AgentError
+from runwright.core.events import EventKind
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.records import Record
+from runwright.core.state import RunState
+from runwright.ports.journal import StoredEvent
+from runwright.wire.records import decode_event
+from runwright.wire.state_row import decode_state
+
+_OF_RUN = "run_no = (SELECT run_no FROM runs WHERE namespace = ? AND run_id = ?)"
+
+
+def tail(db: apsw.Connection, run: RunKey) -> tuple[RunState | None, list[Record]]:
+    """The snapshot, if this version can read it, and the records it does not cover."""
+    rows = fetch(db, "SELECT snapshot FROM runs WHERE namespace = ? AND run_id = ?", run.namespace, run.run_id)
+    if not rows:
+        return None, []
+    state = decode_state(rows[0][0])
+    after = state.seq if state else 0
+    newer = fetch(
+        db, f"SELECT seq, data FROM events WHERE {_OF_RUN} AND seq > ? ORDER BY seq", run.namespace, run.run_id, after
+    )
+    return state, _decode(run, newer)
+
+
+def messages(db: apsw.Connection, run: RunKey) -> list[Record]:
+    """The records that carry the conversation."""
+    query = f"SELECT seq, data FROM events WHERE {_OF_RUN} AND {BEARS_MESSAGE} ORDER BY position"
+    return _decode(run, fetch(db, query, run.namespace, run.run_id))
+
+
+def read(db: apsw.Connection, run: RunKey, after: int, limit: int) -> list[StoredEvent]:
+    """One page of a run's events."""
+    query = f"""SELECT position, seq, kind, data, previous_hash, hash FROM events
+        WHERE {_OF_RUN} AND position > ? ORDER BY position LIMIT ?"""
+    rows = fetch(db, query, run.namespace, run.run_id, after, limit)
+    return [StoredEvent(position, seq, EventKind(kind), *rest) for position, seq, kind, *rest in rows]
+
+
+def last_position(db: apsw.Connection, run: RunKey) -> int:
+    """Where the run's last event is; 0 for an unknown run."""
+    rows = fetch(db, "SELECT last_position FROM runs WHERE namespace = ? AND run_id = ?", run.namespace, run.run_id)
+    position: int = rows[0][0] if rows else 0
+    return position
+
+
+def open_runs(db: apsw.Connection) -> list[RunKey]:
+    """The runs without a terminal event, in the order of their first."""
+    rows = fetch(db, "SELECT namespace, run_id FROM runs WHERE open = 1 ORDER BY run_no")
+    return [RunKey(Namespace(namespace), RunId(run_id)) for namespace, run_id in rows]
+
+
+def content(db: apsw.Connection, namespace: Namespace, digests: Sequence[str]) -> dict[str, bytes]:
+    """The stored bytes by digest. One parameter for all digests, so that their number has no limit."""
+    query = """SELECT digest, data FROM contents
+        WHERE namespace = ? AND digest IN (SELECT value FROM json_each(?))"""
+    return dict(fetch(db, query, namespace, json.dumps(list(digests))))
+
+
+def _decode(run: RunKey, rows: list[tuple[int, bytes]]) -> list[Record]:
+    records = []
+    for seq, data in rows:
+        try:
+            records.append(decode_event(data))
+        except AgentError as error:
+            raise corrupt(error.message, run_id=run.run_id, first_bad=str(seq)) from error
+    return records

@@ -1,0 +1,115 @@
+"""Writer: the thread that owns the writing connection; whoever waits meanwhile shares the next commit."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import TypeVar
+
+import apsw
+
+from runwright.adapters.sqlite.batch import Batch
+from runwright.adapters.sqlite.commit import GroupCommit
+from runwright.adapters.sqlite.failures import translate
+from runwright.core.errors import AgentError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Errand:
+    """Anything else to be done with the connection, in its turn."""
+
+    act: Callable[[apsw.Connection], None]
+    answer: asyncio.Future[None]
+    is_last: bool
+
+
+class Writer:
+    """Commits what is submitted, in order, as fast as the disk allows.
+
+    While one commit is under way the next group gathers: nobody waits for a
+    group to fill, and the more callers there are the fewer commits each costs.
+    """
+
+    def __init__(self, db: apsw.Connection, head: int) -> None:
+        self.group = GroupCommit(db, head)
+        self._db = db
+        self._jobs: SimpleQueue[Batch | _Errand] = SimpleQueue()
+        # A daemon: a journal that nobody closed must not keep its process from ending.
+        self._thread = threading.Thread(target=self._serve, name="runwright-journal-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Queues the batch; its future is settled once it is durable or has failed."""
+        self._jobs.put(batch)
+
+    async def perform(self, act: Callable[[apsw.Connection], None]) -> None:
+        """Does something with the connection, after what was queued before."""
+        await self._queue(act, is_last=False)
+
+    async def close(self) -> None:
+        """Finishes what is queued, then closes the connection and ends the thread."""
+        await self._queue(self._close, is_last=True)
+        self._thread.join()
+
+    def _queue(self, act: Callable[[apsw.Connection], None], *, is_last: bool) -> asyncio.Future[None]:
+        errand = _Errand(act, asyncio.get_running_loop().create_future(), is_last)
+        self._jobs.put(errand)
+        return errand.answer
+
+    def _serve(self) -> None:
+        errand: _Errand | None = None
+        while errand is None or not errand.is_last:
+            group, errand = self._take()
+            if group:
+                _settle([batch.answer for batch in group], self.group.commit(group))
+            if errand:
+                _settle([errand.answer], [self._run(errand)])
+
+    def _take(self) -> tuple[list[Batch], _Errand | None]:
+        """Everything that waits, up to the next errand."""
+        group: list[Batch] = []
+        job = self._jobs.get()
+        while isinstance(job, Batch):
+            group.append(job)
+            try:
+                job = self._jobs.get_nowait()
+            except Empty:
+                return group, None
+        return group, job
+
+    def _run(self, errand: _Errand) -> AgentError | None:
+        try:
+            errand.act(self._db)
+        except Exception as error:  # noqa: BLE001 - the thread must live on, and the caller must hear of it
+            failure = translate(error, self._db.system_errno)
+            failure.__cause__ = error
+            return failure
+        return None
+
+    def _close(self, db: apsw.Connection) -> None:
+        if self.group.is_in_doubt:
+            # Whoever examines the file should find it as the failure left it.
+            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        db.close()
+
+
+def _settle(answers: list[asyncio.Future[T]], outcomes: list[T | AgentError]) -> None:
+    """Wakes the event loop once, however many wait."""
+
+    def tell() -> None:
+        for answer, outcome in zip(answers, outcomes, strict=True):
+            if answer.done():  # its caller was cancelled; the append stands
+                continue
+            if isinstance(outcome, AgentError):
+                answer.set_exception(outcome)
+            else:
+                answer.set_result(outcome)
+
+    with contextlib.suppress(RuntimeError):  # the loop has gone, and with it everybody who could be told
+        answers[0].get_loop().call_soon_threadsafe(tell)

@@ -1,0 +1,104 @@
+"""The composition root: Settings → adapters → runtime → server."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping
+
+from runwright.adapters.clock import SystemClock
+from runwright.adapters.ids import RandomIds
+from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.log import StandardLog
+from runwright.adapters.package_files import load_package
+from runwright.adapters.providers.demo import DemoProvider
+from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.adapters.remote.executors import DialledExecutors
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.ports.provider import Provider
+from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
+from runwright.settings import Settings
+from runwright.transport.server import RuntimeServer
+
+_HEALTH_SECONDS = 0.5
+_CALL_GRACE_SECONDS = 1.0
+
+
+def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None = None) -> AgentRuntime:
+    """The runtime of a server, its journal opened and locked. Raises AgentError for what cannot be used."""
+    packages = [load_package(path) for path in settings.packages]
+    clock = SystemClock()
+    journal = SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes)
+    return AgentRuntimeBuilder(
+        journal=journal,
+        clock=clock,
+        ids=RandomIds(),
+        tools=DialledExecutors(settings.executors, clock),
+        schemas=JsonSchemaChecker(),
+        log=StandardLog(),
+        providers={"demo": DemoProvider(), "scripted": ScriptedProvider(), **(providers or {})},
+        packages=packages,
+        default_package_id=settings.default_package,
+    ).build()
+
+
+async def serve(
+    settings: Settings, ready: Callable[[str], None], providers: Mapping[str, Provider] | None = None
+) -> bool:
+    """Serves until SIGTERM or SIGINT, then drains.
+
+    `ready` gets the bound address. Returns False when a call that must not be
+    repeated was still open at the end of the grace. A second signal ends the
+    grace at once; the journal stays whole either way.
+    """
+    settings.check()
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
+    runtime = build_runtime(settings, providers)
+    recovered = await runtime.recover()
+    runtime.world.log.info("recovered", open_runs=recovered)
+    server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds)
+    try:
+        port = await server.start(settings.listen)
+    except RuntimeError:
+        await runtime.close()
+        told = f"{settings.listen} cannot be bound: is another server running there?"
+        raise AgentError(
+            ErrorReason.INVALID_REQUEST, told, metadata={"field": "--listen", "expected": "a free address"}
+        ) from None
+    ready(f"{settings.listen.rpartition(':')[0]}:{port}")
+    health = asyncio.create_task(_report_health(runtime, server))
+    await stop.wait()
+    health.cancel()
+    return await _shut_down(runtime, server, settings, hurry)
+
+
+async def _shut_down(runtime: AgentRuntime, server: RuntimeServer, settings: Settings, hurry: asyncio.Event) -> bool:
+    """Health first, then streams, then runs, then the port: nobody waits for somebody who waits for him."""
+    runtime.world.log.info("draining", open_runs=runtime.registered_run_count())
+    await server.set_serving(serving=False)
+    runtime.stop_streams()
+    draining = asyncio.create_task(runtime.drain(int(settings.drain_grace_seconds * 1_000_000)))
+    hurried = asyncio.create_task(hurry.wait())
+    await asyncio.wait({draining, hurried}, return_when=asyncio.FIRST_COMPLETED)
+    settled = draining.done() and draining.result()
+    for task in (draining, hurried):
+        task.cancel()
+    await asyncio.gather(draining, hurried, return_exceptions=True)
+    await server.stop(0 if hurry.is_set() else _CALL_GRACE_SECONDS)
+    await runtime.close()
+    runtime.world.log.info("stopped", settled=settled)
+    return settled
+
+
+async def _report_health(runtime: AgentRuntime, server: RuntimeServer) -> None:
+    """Keeps health true to whether runs can be written."""
+    serving = True
+    while True:
+        await asyncio.sleep(_HEALTH_SECONDS)
+        now = runtime.write_blockage() is None
+        if now != serving:
+            serving = now
+            await server.set_serving(serving=serving)

@@ -1,0 +1,96 @@
+"""Cursors: opaque places in a stream that only this journal's server can make.
+
+Inside: version, digest of the scope, the journal's incarnation, the global
+position (exclusive), and a keyed BLAKE2s over all of it. Printed base64url
+without padding.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
+
+_VERSION = 1
+_FORMAT = struct.Struct(">B8s8sQ")
+_MAC_BYTES = 12
+_LENGTH = _FORMAT.size + _MAC_BYTES
+
+
+def _short_digest(text: str) -> bytes:
+    return hashlib.blake2s(text.encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class CursorMaker:
+    """Makes and reads the cursors of one journal; `key` is the journal's secret."""
+
+    incarnation: str
+    key: bytes
+
+    def make(self, scope: str, position: int) -> str:
+        """A cursor after `position` in the stream of `scope`."""
+        body = _FORMAT.pack(_VERSION, _short_digest(scope), _short_digest(self.incarnation), position)
+        return base64.urlsafe_b64encode(body + self._mac(body)).rstrip(b"=").decode()
+
+    def read(self, scope: str, cursor: str, head: int) -> int:
+        """The position a cursor stands for.
+
+        Raises CURSOR_MALFORMED for bytes this server never made, JOURNAL_RESTORED
+        for another journal's, CURSOR_SCOPE_MISMATCH for another stream's and
+        CURSOR_AHEAD for one past `head`. Never widens, never guesses.
+        """
+        try:
+            raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
+        except (binascii.Error, UnicodeEncodeError, ValueError):
+            raise _malformed() from None
+        # Python's decoder skips foreign characters; a cursor must be letter for letter what was sent.
+        if len(raw) != _LENGTH or base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != cursor:
+            raise _malformed()
+        body, mac = raw[: _FORMAT.size], raw[_FORMAT.size :]
+        version, scope_digest, incarnation, position = _FORMAT.unpack(body)
+        if version != _VERSION:
+            raise _malformed()
+        if incarnation != _short_digest(self.incarnation):
+            raise AgentError(
+                ErrorReason.JOURNAL_RESTORED,
+                "The cursor was made by another journal.",
+                metadata={"head": self.make(scope, head)},
+            )
+        if not hmac.compare_digest(mac, self._mac(body)):
+            raise _malformed()
+        if scope_digest != _short_digest(scope):
+            raise AgentError(
+                ErrorReason.CURSOR_SCOPE_MISMATCH,
+                "The cursor belongs to another stream.",
+                metadata={"expected": "a cursor of the same scope"},
+            )
+        if position > head:
+            raise AgentError(
+                ErrorReason.CURSOR_AHEAD,
+                "The cursor is past the end of the journal.",
+                metadata={"head": self.make(scope, head)},
+            )
+        return int(position)
+
+    def _mac(self, body: bytes) -> bytes:
+        return hashlib.blake2s(body, key=self.key, digest_size=_MAC_BYTES).digest()
+
+
+def run_scope(run: RunKey) -> str:
+    """The text that stands for a run's stream in its cursors."""
+    return f"run\0{run.namespace}\0{run.run_id}"
+
+
+def _malformed() -> AgentError:
+    return AgentError(
+        ErrorReason.CURSOR_MALFORMED,
+        "The cursor is not one this server made.",
+        metadata={"expected": "a cursor exactly as it was received"},
+    )

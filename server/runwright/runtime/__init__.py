@@ -1,0 +1,9 @@
+"""The application layer: imports core and ports only. Usable as a library, without gRPC."""
+
+from runwright.runtime.builder import AgentRuntimeBuilder
+from runwright.runtime.handle import RunHandle
+from runwright.runtime.runtime import AgentRuntime
+from runwright.runtime.snapshot import RunSnapshot
+from runwright.runtime.subscriptions import StreamItem
+
+__all__ = ["AgentRuntime", "AgentRuntimeBuilder", "RunHandle", "RunSnapshot", "StreamItem"]

@@ -1,0 +1,80 @@
+"""AgentRuntimeBuilder: ports by keyword, the missing ones named, the defaults explicit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.package import RuntimePackage
+from runwright.ports.clock import Clock
+from runwright.ports.ids import IdSource
+from runwright.ports.journal import Journal
+from runwright.ports.log import OperatorLog
+from runwright.ports.provider import Provider
+from runwright.ports.schemas import SchemaChecker
+from runwright.ports.tools import ToolExecutors
+from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.runtime import AgentRuntime
+from runwright.runtime.world import World
+
+
+@dataclass(kw_only=True)
+class AgentRuntimeBuilder:
+    """What a runtime is made of. Nothing here has a silent default: a port left out is named by `build`."""
+
+    journal: Journal | None = None
+    clock: Clock | None = None
+    ids: IdSource | None = None
+    tools: ToolExecutors | None = None
+    schemas: SchemaChecker | None = None
+    log: OperatorLog | None = None
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    packages: Sequence[RuntimePackage] = ()
+    default_package_id: str | None = None
+
+    def build(self) -> AgentRuntime:
+        """Makes the runtime.
+
+        Raises PORT_MISSING naming every port that is missing, PACKAGE_INVALID
+        for a package that cannot run, PACKAGE_NOT_FOUND for an unknown default.
+        Call `recover` on the result before anything else.
+        """
+        if (
+            self.journal is None
+            or self.clock is None
+            or self.ids is None
+            or self.tools is None
+            or self.schemas is None
+            or self.log is None
+        ):
+            ports = ("journal", "clock", "ids", "tools", "schemas", "log")
+            missing = ", ".join(port for port in ports if getattr(self, port) is None)
+            raise AgentError(
+                ErrorReason.PORT_MISSING, f"The runtime was built without: {missing}.", metadata={"port": missing}
+            )
+        catalogue = PackageCatalogue(self.packages, self.default_package_id)
+        for package in self.packages:
+            check_schemas(package, self.schemas)
+        world = World(
+            journal=self.journal,
+            clock=self.clock,
+            ids=self.ids,
+            providers=dict(self.providers),
+            tools=self.tools,
+            schemas=self.schemas,
+            log=self.log,
+        )
+        return AgentRuntime(world, catalogue)
+
+
+def check_schemas(package: RuntimePackage, schemas: SchemaChecker) -> None:
+    """Raises PACKAGE_INVALID for the first tool whose schema cannot be used, with its path."""
+    for index, tool in enumerate(package.tools):
+        problem = schemas.schema_problem(tool.parameters)
+        if problem:
+            raise AgentError(
+                ErrorReason.PACKAGE_INVALID,
+                f"Package {package.id}: the schema of tool {tool.name} cannot be used: {problem}",
+                metadata={"package": package.id, "path": f"tools[{index}].parameters", "rule": problem},
+            )

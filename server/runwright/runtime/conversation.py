@@ -1,0 +1,115 @@
+"""The messages of a model request, rebuilt from the run's message-bearing records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from runwright.core import records as r
+from runwright.core.content import Content, ContentRef
+from runwright.core.errors import MEANINGS, AgentError, ErrorReason
+from runwright.core.events import MESSAGE_BEARING, kind_of
+from runwright.core.ids import RunKey
+from runwright.ports.journal import Journal
+from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, ToolResultMessage, UserMessage
+
+
+class Conversation:
+    """Records and contents of one run, kept while its driver lives; after a restart read once, in a batch."""
+
+    def __init__(self) -> None:
+        self._records: list[r.Record] = []
+        self._contents: dict[str, bytes] = {}
+
+    @classmethod
+    async def load(cls, journal: Journal, run: RunKey) -> Conversation:
+        """The conversation as the journal has it. Raises JOURNAL_CORRUPT if content is missing."""
+        conversation = cls()
+        conversation._records = await journal.messages(run)
+        digests = [ref.digest for record in conversation._records for ref in _refs(record)]
+        conversation._contents = await journal.content(run, digests)
+        missing = set(digests) - conversation._contents.keys()
+        if missing:
+            raise AgentError(
+                ErrorReason.JOURNAL_CORRUPT,
+                f"Content of run {run.run_id} is missing from the journal.",
+                metadata={"run_id": run.run_id, "first_bad": min(missing)},
+            )
+        return conversation
+
+    def extend(self, records: Iterable[r.Record], contents: Iterable[Content]) -> None:
+        """Takes in what was just appended."""
+        self._records += [record for record in records if kind_of(record) in MESSAGE_BEARING]
+        self._contents.update((content.ref.digest, content.data) for content in contents)
+
+    def data(self, ref: ContentRef) -> bytes:
+        """Bytes of a content this conversation refers to."""
+        return self._contents[ref.digest]
+
+    def messages(self) -> tuple[Message, ...]:
+        """Everything said so far. The results of a round follow its calls, in the calls' order."""
+        messages: list[Message] = []
+        results = {record.call_id: record for record in self._records if isinstance(record, _RESULTS)}
+        for index, record in enumerate(self._records):
+            match record:
+                case r.TurnStarted():
+                    messages.append(UserMessage(tuple(self._text(ref) for ref in record.input)))
+                case r.ModelMessageCompleted():
+                    calls = self._calls_of(index, record.tool_calls)
+                    text = self._text(record.text) if record.text else None
+                    messages.append(AssistantMessage(text, tuple(self._part(call) for call in calls)))
+                    messages += [self._result(call, results.get(call.call_id)) for call in calls]
+                case _:
+                    pass
+        return tuple(messages)
+
+    def _calls_of(self, index: int, count: int) -> Sequence[r.ToolRequested]:
+        later = (record for record in self._records[index + 1 :] if isinstance(record, r.ToolRequested))
+        return [call for call, _ in zip(later, range(count), strict=False)]
+
+    def _part(self, call: r.ToolRequested) -> ToolCallPart:
+        return ToolCallPart(call.call_id, call.provider_call_id, call.tool, self._text(call.arguments))
+
+    def _result(self, call: r.ToolRequested, result: _Result | None) -> ToolResultMessage:
+        match result:
+            case r.ToolCompleted():
+                text, is_error = self._text(result.result), False
+            case r.ToolFailed():
+                text = self._text(result.message) if result.message else _failure_text(result.reason)
+                is_error = True
+            case r.ToolDenied():
+                text, is_error = f"Denied by policy {result.policy_ref} ({result.code}).", True
+            case None:
+                raise AssertionError(f"{call.call_id} has no result; the machine asks only once all have one")
+        return ToolResultMessage(call.call_id, call.provider_call_id, call.tool, text, is_error)
+
+    def _text(self, ref: ContentRef) -> str:
+        return self._contents[ref.digest].decode("utf-8", "replace")
+
+
+_RESULTS = (r.ToolCompleted, r.ToolFailed, r.ToolDenied)
+_Result = r.ToolCompleted | r.ToolFailed | r.ToolDenied
+
+_TOLD: dict[ErrorReason, str] = {
+    ErrorReason.TOOL_TIMED_OUT: "The tool did not answer in time.",
+    ErrorReason.EXECUTOR_UNAVAILABLE: "The tool could not be reached; the call was not made.",
+    ErrorReason.EXECUTOR_LOST: "The tool was lost during the call, every time it was tried.",
+    ErrorReason.BUDGET_EXHAUSTED: "The call was not made: the budget of tool calls is used up.",
+}
+
+
+def _failure_text(reason: ErrorReason) -> str:
+    return _TOLD.get(reason, f"The tool call failed. {MEANINGS[reason].remedy}")
+
+
+def _refs(record: r.Record) -> list[ContentRef]:
+    match record:
+        case r.TurnStarted():
+            return list(record.input)
+        case r.ModelMessageCompleted(text=ContentRef() as ref):
+            return [ref]
+        case r.ToolRequested(arguments=ref) | r.ToolCompleted(result=ref):
+            return [ref]
+        case r.ToolFailed(message=ContentRef() as ref):
+            return [ref]
+        case _:
+            return []

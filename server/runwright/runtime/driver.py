@@ -1,0 +1,222 @@
+"""RunDriver: the loop of one live run, and the only writer of its journal."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from runwright.core import effects as e
+from runwright.core import inputs as i
+from runwright.core.content import Content
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.machine import decide, pending
+from runwright.core.outcomes import RunPhase
+from runwright.core.package import RuntimePackage
+from runwright.core.records import Record
+from runwright.core.state import RunState, fold
+from runwright.runtime.conversation import Conversation
+from runwright.runtime.performer import Performer
+from runwright.runtime.tail import RunTail
+from runwright.runtime.world import World
+
+# How often an append is tried again while the disk is full or the file is held.
+APPEND_RETRY_US = 500_000
+_MAY_PASS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An input, and whom to tell what it made true."""
+
+    given: i.Input
+    answer: asyncio.Future[list[Record]]
+
+
+class RunDriver:
+    """Drives one run: inputs in, records down, effects out.
+
+    One decision is one atomic append; an effect starts only after its intent is
+    durable. The loop ends when the run is terminal, parked (nothing is wanted
+    of the world) or drained.
+    """
+
+    def __init__(
+        self, world: World, package: RuntimePackage, state: RunState, conversation: Conversation, tail: RunTail
+    ) -> None:
+        self.state = state
+        self.last_position = 0
+        self.closed = False
+        self.begun = asyncio.Event()  # the first append is durable, or there will be none
+        self.blocked_by: ErrorReason | None = None  # why the journal takes nothing at the moment
+        self._world = world
+        self._package = package
+        self._conversation = conversation
+        self._tail = tail
+        self._performer = Performer(world, package, conversation)
+        # Not bounded by size but by its writers: one input per running effect, and cancels,
+        # of which only those before the first one is durable get here.
+        # None only wakes the loop.
+        self._inbox: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._tasks: dict[e.EffectKey, asyncio.Task[None]] = {}
+        self._draining = False
+
+    def submit(self, given: i.Input) -> asyncio.Future[list[Record]]:
+        """Hands in an input. The future is done once its records are durable; [] means nothing changed."""
+        assert not self.closed, "the supervisor revives a run before it submits"
+        answer: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait(Delivery(given, answer))
+        return answer
+
+    def drain(self) -> None:
+        """Begins to stop: nothing new is started; calls that must not be repeated may still answer."""
+        if not self._draining:
+            self._draining = True
+            self._inbox.put_nowait(None)
+
+    async def run(self) -> None:
+        """Runs until the run ends, parks or is drained. Raises what only the supervisor can handle."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._reconcile(group)
+                while not self._is_done():
+                    await self._take(await self._arrived())
+                    self._reconcile(group)
+                self.closed = True
+                self._cancel(list(self._tasks))
+        finally:
+            self.closed = True
+            self.begun.set()
+            self._turn_away()
+
+    async def _arrived(self) -> list[Delivery]:
+        """All that has come, for one append; waits for the first."""
+        arrived = [await self._inbox.get()]
+        while not self._inbox.empty():
+            arrived.append(self._inbox.get_nowait())
+        return [delivery for delivery in arrived if delivery and not self._is_dropped(delivery.given)]
+
+    def _is_dropped(self, given: i.Input) -> bool:
+        # While draining, an answer that would start something new is left for the next start:
+        # models may be asked again, and a wait begins anew.
+        starts_anew = (i.ModelReplied, i.ModelFailed, i.ExecutorAwaited, i.CancelDeadlinePassed, i.Recovered)
+        return self._draining and isinstance(given, starts_anew)
+
+    async def _take(self, arrived: list[Delivery]) -> None:
+        try:
+            produced = await self._decide_and_append(arrived)
+        except Exception as error:
+            told = error if isinstance(error, AgentError) else _fault()
+            for delivery in arrived:
+                if not delivery.answer.done():
+                    delivery.answer.set_exception(told)
+                    delivery.answer.exception()  # marks it as seen: nobody may be waiting
+            raise
+        for delivery, new in zip(arrived, produced, strict=True):
+            if not delivery.answer.done():
+                delivery.answer.set_result(new)
+
+    async def _decide_and_append(self, arrived: list[Delivery]) -> list[list[Record]]:
+        state = self.state
+        contents: list[Content] = []
+        produced: list[list[Record]] = []
+        for delivery in arrived:
+            new = decide(self._package, state, delivery.given)
+            state = fold(state, new)
+            contents += delivery.given.contents if new else ()
+            produced.append(new)
+        if any(produced):
+            await self._append([record for new in produced for record in new], contents, state)
+        return produced
+
+    async def append_end(self, records: Sequence[Record]) -> None:
+        """Appends a terminal the supervisor decided, after the loop has failed."""
+        await self._append(records, (), fold(self.state, records))
+
+    async def _append(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
+        """Makes the records durable. A run that has begun holds its results through a full disk."""
+        while True:
+            try:
+                stored = await self._world.journal.append(
+                    state.key, records, after=self.state.seq, contents=contents, snapshot=state
+                )
+                break
+            except AgentError as error:
+                if error.reason not in _MAY_PASS or self.state.phase is RunPhase.NEW:
+                    raise
+                if self.blocked_by is None:
+                    self._world.log.error("journal takes nothing", error, run_id=state.key.run_id)
+                self.blocked_by = error.reason
+                await self._world.clock.sleep_until(self._world.clock.now() + APPEND_RETRY_US)
+        self.blocked_by = None
+        self.state = state
+        self.last_position = stored[-1].position
+        self._conversation.extend(records, contents)
+        self._tail.publish(stored)
+        self.begun.set()
+
+    def _is_done(self) -> bool:
+        if not self._inbox.empty():
+            return False
+        if self.state.is_terminal:
+            return True
+        if self.state.phase is RunPhase.NEW:
+            return False
+        if self._draining:
+            return not self._tasks
+        return not pending(self.state)
+
+    def _reconcile(self, group: asyncio.TaskGroup) -> None:
+        """Starts what is wanted and missing, cancels what runs and is no longer wanted."""
+        wanted = pending(self.state)
+        if self._draining:
+            wanted = {key: effect for key, effect in wanted.items() if self._must_settle(key, effect)}
+        self._cancel([key for key in self._tasks if key not in wanted])
+        for key, effect in wanted.items():
+            if key not in self._tasks:
+                self._tasks[key] = group.create_task(self._perform(key, effect), name=f"{self.state.key.run_id} {key}")
+
+    def _must_settle(self, key: e.EffectKey, effect: e.Effect) -> bool:
+        """While draining: a call under way that must not be repeated.
+
+        One that was decided but not begun is handed back as not sent, so that a
+        restart finds no open intent of it.
+        """
+        if not isinstance(effect, e.CallTool) or effect.idempotent:
+            return False
+        if key in self._tasks:
+            return True
+        self.submit(i.ToolNotSent(at=self._world.clock.now(), call_id=effect.call_id, attempt=effect.attempt))
+        return False
+
+    async def _perform(self, key: e.EffectKey, effect: e.Effect) -> None:
+        given = await self._performer.perform(self.state, effect)
+        if self._tasks.get(key) is asyncio.current_task():
+            del self._tasks[key]
+            self.submit(given)
+
+    def _cancel(self, keys: Sequence[e.EffectKey]) -> None:
+        for key in keys:
+            self._tasks.pop(key).cancel()
+
+    def _turn_away(self) -> None:
+        """Answers whoever came too late: an ended run is not changed, a drained one cannot be."""
+        while not self._inbox.empty():
+            late = self._inbox.get_nowait()
+            if late is None or late.answer.done():
+                continue
+            if self.state.is_terminal:
+                late.answer.set_result([])
+            else:
+                late.answer.set_exception(draining())
+                late.answer.exception()
+
+
+def draining() -> AgentError:
+    """The server is stopping."""
+    return AgentError(ErrorReason.DRAINING, "The server is stopping.", metadata={"retry_after": "2s"})
+
+
+def _fault() -> AgentError:
+    told = "The server failed to go on with the run; the run's own error names the incident."
+    return AgentError(ErrorReason.INTERNAL, told, metadata={"incident_id": ""})

@@ -1,0 +1,115 @@
+"""What a model answered, checked: nothing a provider or model made is trusted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from runwright.core.content import JSON, TEXT, Content
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.fingerprint import canonical_json
+from runwright.core.inputs import RequestedCall
+from runwright.core.outcomes import FinishReason
+from runwright.core.package import RuntimePackage, is_tool_name
+from runwright.ports.provider import ModelReply, ProviderCall
+from runwright.ports.schemas import SchemaChecker
+
+MAX_CALLS = 64
+MAX_TEXT_BYTES = 4 * 1024 * 1024
+MAX_ARGUMENT_BYTES = 256 * 1024
+MAX_PROVIDER_ID_BYTES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedReply:
+    """A reply fit for the machine, with the contents to store."""
+
+    text: Content | None
+    calls: tuple[RequestedCall, ...]
+    contents: tuple[Content, ...]
+
+
+def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelReply) -> CheckedReply:
+    """Checks a reply.
+
+    Raises MODEL_OUTPUT_INVALID when the reply as a whole breaks the protocol. A
+    call that is merely wrong (unknown tool, bad arguments) keeps its place with
+    a `problem`: the model is told and may do better.
+    """
+    adapter = package.provider.adapter
+    stopped_early = reply.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
+    _require(bool(reply.calls) or reply.finish is not FinishReason.TOOL_CALLS, adapter, "tool_calls without a call")
+    _require(bool(reply.text or reply.calls) or stopped_early, adapter, "an answer with neither text nor calls")
+    _require(len(reply.calls) <= MAX_CALLS, adapter, f"more than {MAX_CALLS} calls at once")
+    ids = [call.provider_call_id for call in reply.calls if call.provider_call_id]
+    _require(len(ids) == len(set(ids)), adapter, "two calls with one id")
+    text = _content(reply.text, adapter) if reply.text else None
+    contents = [text] if text else []
+    calls = []
+    for call in reply.calls if not stopped_early else ():
+        checked, made = _check_call(package, schemas, call)
+        calls.append(checked)
+        contents += made
+    return CheckedReply(text, tuple(calls), tuple(contents))
+
+
+def _check_call(
+    package: RuntimePackage, schemas: SchemaChecker, call: ProviderCall
+) -> tuple[RequestedCall, list[Content]]:
+    adapter = package.provider.adapter
+    _require(is_tool_name(call.tool), adapter, "a tool name that is none")
+    identifier = call.provider_call_id
+    fits = identifier.isprintable() and len(identifier.encode("utf-8", "replace")) <= MAX_PROVIDER_ID_BYTES
+    _require(fits, adapter, f"a call id above {MAX_PROVIDER_ID_BYTES} bytes or with control characters")
+    arguments, problem = _check_arguments(package, schemas, call)
+    if package.tool(call.tool) is None:
+        known = ", ".join(tool.name for tool in package.tools) or "none"
+        told = Content.text(f"There is no tool called {call.tool}. The tools are: {known}.")
+        reason: ErrorReason | None = ErrorReason.TOOL_UNKNOWN
+    elif problem:
+        told = Content.text(f"The arguments were not accepted: {problem}")
+        reason = ErrorReason.TOOL_ARGUMENTS_INVALID
+    else:
+        return RequestedCall(call.tool, identifier, arguments.ref), [arguments]
+    return RequestedCall(call.tool, identifier, arguments.ref, reason, told.ref), [arguments, told]
+
+
+def _check_arguments(package: RuntimePackage, schemas: SchemaChecker, call: ProviderCall) -> tuple[Content, str | None]:
+    raw = call.arguments_json.encode("utf-8", "replace")
+    as_sent = Content.of(raw[:MAX_ARGUMENT_BYTES], TEXT)
+    if len(raw) > MAX_ARGUMENT_BYTES:
+        return as_sent, f"they are larger than {MAX_ARGUMENT_BYTES} bytes."
+    try:
+        value = json.loads(call.arguments_json or "{}")
+    except (ValueError, RecursionError):
+        return as_sent, "they are not JSON."
+    if not isinstance(value, dict):
+        return as_sent, "they are not a JSON object."
+    try:
+        arguments = Content.of(canonical_json(value), JSON)
+    except (ValueError, RecursionError):
+        return as_sent, "they hold a number beyond 2^53, NaN, or text that is not Unicode; send it as a string."
+    tool = package.tool(call.tool)
+    return arguments, schemas.instance_problem(tool.parameters, value) if tool else None
+
+
+def _content(text: str, adapter: str) -> Content:
+    try:
+        content = Content.text(text)
+    except UnicodeEncodeError:
+        raise _invalid(adapter, "text that is not Unicode") from None
+    _require(content.ref.size <= MAX_TEXT_BYTES, adapter, f"text above {MAX_TEXT_BYTES} bytes")
+    return content
+
+
+def _require(holds: bool, adapter: str, rule: str) -> None:
+    if not holds:
+        raise _invalid(adapter, rule)
+
+
+def _invalid(adapter: str, rule: str) -> AgentError:
+    return AgentError(
+        ErrorReason.MODEL_OUTPUT_INVALID,
+        f"The model's answer cannot be used: {rule}.",
+        metadata={"adapter": adapter, "rule": rule},
+    )

@@ -1,0 +1,56 @@
+"""The packages a runtime can run, and which one answers a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.package import RuntimePackage
+from runwright.core.request import RunRequest
+
+
+class PackageCatalogue:
+    """Packages by id and by fingerprint; one of them is the default."""
+
+    def __init__(self, packages: Sequence[RuntimePackage], default_id: str | None = None) -> None:
+        """Raises PACKAGE_INVALID for two packages with one id, PACKAGE_NOT_FOUND for a default that is not there."""
+        self._by_id: dict[str, RuntimePackage] = {}
+        for package in packages:
+            if package.id in self._by_id:
+                raise AgentError(
+                    ErrorReason.PACKAGE_INVALID,
+                    f"Two packages are called {package.id}.",
+                    metadata={"package": package.id, "path": "id", "rule": "unique"},
+                )
+            self._by_id[package.id] = package
+        self._by_fingerprint = {package.fingerprint(): package for package in packages}
+        if default_id is not None and default_id not in self._by_id:
+            raise _not_found(default_id)
+        self.default_id = default_id or (packages[0].id if packages else None)
+
+    def __iter__(self) -> Iterator[tuple[str, RuntimePackage]]:
+        """Fingerprints with their packages."""
+        return iter(self._by_fingerprint.items())
+
+    def resolve(self, request: RunRequest) -> RuntimePackage:
+        """The package a request selects, or the default.
+
+        Raises PACKAGE_NOT_FOUND, or AGENT_MISMATCH when the request names another agent.
+        """
+        if request.package_fingerprint:
+            package = self._by_fingerprint.get(request.package_fingerprint)
+        else:
+            package = self._by_id.get(request.package_id or self.default_id or "")
+        if package is None:
+            raise _not_found(request.package_fingerprint or request.package_id or "the default package")
+        if request.agent_id and request.agent_id != package.agent.id:
+            raise AgentError(
+                ErrorReason.AGENT_MISMATCH,
+                f"Package {package.id} is agent {package.agent.id}, not {request.agent_id}.",
+                metadata={"agent_id": request.agent_id, "expected": package.agent.id},
+            )
+        return package
+
+
+def _not_found(name: str) -> AgentError:
+    return AgentError(ErrorReason.PACKAGE_NOT_FOUND, f"There is no package {name}.", metadata={"package": name})

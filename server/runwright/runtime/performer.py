@@ -1,0 +1,137 @@
+"""Performs effects: one short method each, from a wish to the input that settles it."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from runwright.core import effects as e
+from runwright.core import inputs as i
+from runwright.core.content import JSON, Content
+from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.package import RuntimePackage
+from runwright.core.state import RunState
+from runwright.ports.provider import ModelReply, ModelRequest, ToolSpecification
+from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.runtime.conversation import Conversation
+from runwright.runtime.model_reply import check_reply
+from runwright.runtime.waiting import comes_before
+from runwright.runtime.world import World
+
+MAX_RESULT_BYTES = 1024 * 1024
+MAX_ERROR_BYTES = 4096
+
+
+class Performer:
+    """Performs the effects of one run. Failures of the world become inputs; only our own faults raise."""
+
+    def __init__(self, world: World, package: RuntimePackage, conversation: Conversation) -> None:
+        self._world = world
+        self._package = package
+        self._conversation = conversation
+
+    async def perform(self, state: RunState, effect: e.Effect) -> i.Input:
+        """Performs one effect for a run in `state` and says what came of it."""
+        match effect:
+            case e.CallModel():
+                return await self._call_model(state, effect)
+            case e.CallTool():
+                return await self._call_tool(state, effect)
+            case e.AwaitExecutor():
+                return await self._await_executor(effect)
+            case e.WaitForCancelDeadline():
+                await self._world.clock.sleep_until(effect.due)
+                return i.CancelDeadlinePassed(at=self._world.clock.now())
+            case _:
+                assert_never(effect)
+
+    async def _call_model(self, state: RunState, effect: e.CallModel) -> i.Input:
+        try:
+            reply = await self._ask(state, effect)
+            checked = check_reply(self._package, self._world.schemas, reply)
+        except AgentError as error:
+            return i.ModelFailed(
+                at=self._world.clock.now(), round=effect.round, attempt=effect.attempt, error=Failure.of(error)
+            )
+        return i.ModelReplied(
+            at=self._world.clock.now(),
+            round=effect.round,
+            attempt=effect.attempt,
+            text=checked.text.ref if checked.text else None,
+            finish=reply.finish,
+            calls=checked.calls,
+            input_tokens=max(0, reply.input_tokens),
+            output_tokens=max(0, reply.output_tokens),
+            contents=checked.contents,
+        )
+
+    async def _ask(self, state: RunState, effect: e.CallModel) -> ModelReply:
+        route = self._package.provider
+        provider = self._world.provider(route.adapter)
+        request = ModelRequest(
+            run_id=state.key.run_id,
+            round=effect.round,
+            attempt=effect.attempt,
+            model=route.model,
+            parameters=route.parameters,
+            instructions=self._package.agent.instructions,
+            messages=self._conversation.messages(),
+            tools=tuple(
+                ToolSpecification(tool.name, tool.description, tool.parameters) for tool in self._package.tools
+            ),
+        )
+        try:
+            return await provider.complete(request)
+        except AgentError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an adapter's own failure must end this run only
+            self._world.log.error("provider raised", error, run_id=state.key.run_id, adapter=route.adapter)
+            raise AgentError(
+                ErrorReason.PROVIDER_FAILED,
+                "The provider adapter failed; the server's log says how.",
+                metadata={"adapter": route.adapter},
+            ) from None
+
+    async def _call_tool(self, state: RunState, effect: e.CallTool) -> i.Input:
+        invocation = ToolInvocation(
+            run_id=state.key.run_id,
+            turn_id=state.turn_id,
+            round=state.round,
+            call_id=effect.call_id,
+            attempt=effect.attempt,
+            idempotency_key=effect.idempotency_key,
+            tool=effect.tool,
+            arguments_json=self._conversation.data(effect.arguments),
+            arguments_digest=effect.arguments.digest,
+            deadline=effect.deadline,
+            package_fingerprint=state.package_fingerprint,
+        )
+        outcome = await self._world.tools.execute(effect.executor, invocation)
+        return self._settled(effect, outcome)
+
+    def _settled(self, effect: e.CallTool, outcome: ToolOutcome) -> i.Input:
+        at, call_id, attempt = self._world.clock.now(), effect.call_id, effect.attempt
+        match outcome.kind:
+            case ToolOutcomeKind.NOT_SENT:
+                return i.ToolNotSent(at=at, call_id=call_id, attempt=attempt)
+            case ToolOutcomeKind.LOST:
+                return i.ToolOutcomeUnknown(at=at, call_id=call_id, attempt=attempt, reason=ErrorReason.EXECUTOR_LOST)
+            case ToolOutcomeKind.TIMED_OUT:
+                return i.ToolOutcomeUnknown(at=at, call_id=call_id, attempt=attempt, reason=ErrorReason.TOOL_TIMED_OUT)
+            case ToolOutcomeKind.RESULT if len(outcome.data) > MAX_RESULT_BYTES:
+                # The effect has happened, so the model must not be told that it failed.
+                told = f"The call was made; its result of {len(outcome.data)} bytes is above {MAX_RESULT_BYTES}."
+                ok, content = False, Content.text(told)
+            case ToolOutcomeKind.RESULT:
+                ok, content = True, Content.of(outcome.data, outcome.media_type or JSON)
+            case ToolOutcomeKind.ERROR:
+                told = outcome.data[:MAX_ERROR_BYTES].decode("utf-8", "replace")
+                ok, content = False, Content.text(told or "The tool failed without saying why.")
+            case _:
+                assert_never(outcome.kind)
+        return i.ToolReturned(at=at, call_id=call_id, attempt=attempt, ok=ok, result=content.ref, contents=(content,))
+
+    async def _await_executor(self, effect: e.AwaitExecutor) -> i.Input:
+        clock = self._world.clock
+        await clock.sleep_until(min(effect.not_before, effect.give_up_at))
+        reachable = await comes_before(self._world.tools.reachable(effect.executor), clock, effect.give_up_at)
+        return i.ExecutorAwaited(at=clock.now(), call_id=effect.call_id, attempt=effect.attempt, reachable=reachable)

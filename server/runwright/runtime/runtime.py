@@ -1,0 +1,249 @@
+"""AgentRuntime: everything callers may do, without a wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from runwright.core import inputs as i
+from runwright.core.content import JSON, Content
+from runwright.core.cursor import CursorMaker
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
+from runwright.core.outcomes import RunPhase
+from runwright.core.package import RuntimePackage
+from runwright.core.request import RunRequest, differing_fields
+from runwright.core.state import RunState
+from runwright.ports.journal import StoredEvent
+from runwright.runtime.driver import draining
+from runwright.runtime.handle import RunHandle
+from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.snapshot import RunSnapshot, has_result
+from runwright.runtime.subscriptions import StreamItem, Subscriptions
+from runwright.runtime.supervisor import Supervisor, not_found
+from runwright.runtime.tail import Tails
+from runwright.runtime.waiting import comes_before, first_of
+from runwright.runtime.world import World
+
+DEFAULT_GRACE_US = 10_000_000
+_A_YEAR_US = 365 * 24 * 3600 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """What a cancel came to; `barrier_seq` is 0 when the run ended without one."""
+
+    snapshot: RunSnapshot
+    barrier_seq: int
+
+
+class AgentRuntime:
+    """Starts agent runs, follows them and ends them. Made by AgentRuntimeBuilder; all methods on one loop."""
+
+    def __init__(self, world: World, packages: PackageCatalogue) -> None:
+        self.world = world
+        self.packages = packages
+        tails = Tails()
+        self._tails = tails
+        self._supervisor = Supervisor(world, tails)
+        cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
+        self._subscriptions = Subscriptions(world, self._supervisor, tails, cursors)
+
+    async def recover(self) -> int:
+        """Takes up every open run of the journal; call it once, before anything else. Returns how many."""
+        return await self._supervisor.recover()
+
+    async def start_run(
+        self,
+        request: RunRequest,
+        *,
+        namespace: Namespace = DEFAULT_NAMESPACE,
+        principal: str = LOCAL_PRINCIPAL,
+    ) -> tuple[RunHandle, bool]:
+        """Starts a run; on return it is durable. The second value is False when it was there already.
+
+        Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields,
+        PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING,
+        DRAINING and the journal's errors.
+        """
+        request.check()
+        self._supervisor.refuse_when_draining()
+        run = RunKey(namespace, RunId(request.run_id or self.world.ids.run_id()))
+        while True:
+            existing = await self._supervisor.state(run) if request.run_id else None
+            if existing is not None:
+                await self._require_same(run, existing[0], request)
+                return RunHandle(self, run), False
+            package = self._preflight(request)
+            try:
+                await self._supervisor.start(run, package, self._start_input(request, package, principal))
+            except AgentError as error:
+                if error.reason is ErrorReason.JOURNAL_CONFLICT:
+                    continue  # somebody else started it a moment ago: answer as for any repeated call
+                raise
+            return RunHandle(self, run), True
+
+    async def run_text(self, request: RunRequest) -> RunSnapshot:
+        """Starts a run and waits for its end (or its need of repair)."""
+        handle, _ = await self.start_run(request)
+        return await handle.wait()
+
+    async def cancel_run(
+        self,
+        run_id: str,
+        *,
+        reason: str = "",
+        grace_us: int = DEFAULT_GRACE_US,
+        namespace: Namespace = DEFAULT_NAMESPACE,
+        principal: str = LOCAL_PRINCIPAL,
+    ) -> Cancelled:
+        """Asks a run to end; on return the barrier is durable. Repeating it changes nothing. RUN_NOT_FOUND."""
+        run = self._key(run_id, namespace)
+        state, _ = await self._found(run)
+        if not state.is_terminal and state.phase is not RunPhase.CANCELLING:
+            asked = i.CancelRequested(
+                at=self.world.clock.now(), reason=reason, requested_by=principal, grace_us=grace_us
+            )
+            _, state = await self._supervisor.submit(run, asked)
+        return Cancelled(await self.run_snapshot(run_id, namespace=namespace), state.cancel_barrier)
+
+    async def run_snapshot(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> RunSnapshot:
+        """A run as it stands. Raises RUN_NOT_FOUND."""
+        run = self._key(run_id, namespace)
+        state, position = await self._found(run)
+        result = None
+        if state.result is not None and has_result(state):
+            stored = await self.world.journal.content(run, [state.result.digest])
+            result = Content(state.result, stored[state.result.digest])
+        return RunSnapshot(state, self._subscriptions.cursor(run, position), result)
+
+    async def wait_run(
+        self, run_id: str, *, timeout_us: int | None = None, namespace: Namespace = DEFAULT_NAMESPACE
+    ) -> tuple[RunSnapshot, bool]:
+        """Waits until the run has ended or needs repair; False when the time was over before. Never cancels."""
+        run = self._key(run_id, namespace)
+        stopping = self._subscriptions.stopping
+        # A year stands for no limit: the caller's own patience ends the wait.
+        due = self.world.clock.now() + (_A_YEAR_US if timeout_us is None else timeout_us)
+        tail = self._tails.of(run)
+        while True:
+            more = tail.signal()
+            state, _ = await self._found(run)
+            done = state.is_terminal or state.phase is RunPhase.REPAIR_NEEDED
+            if done or not await comes_before(first_of(more, stopping), self.world.clock, due):
+                return await self.run_snapshot(run_id, namespace=namespace), done
+            if stopping.is_set():
+                raise draining()
+
+    async def subscribe_run(
+        self,
+        run_id: str,
+        *,
+        after_cursor: str = "",
+        live_only: bool = False,
+        namespace: Namespace = DEFAULT_NAMESPACE,
+    ) -> AsyncIterator[list[StreamItem]]:
+        """Opens the run's stream, in batches; the request is checked before this returns."""
+        run = self._key(run_id, namespace)
+        position = await self._subscriptions.start_position(run, after_cursor, live_only=live_only)
+        return self._subscriptions.stream(run, position)
+
+    async def list_events(
+        self, run_id: str, *, after_cursor: str = "", limit: int = 100, namespace: Namespace = DEFAULT_NAMESPACE
+    ) -> list[StreamItem]:
+        """One page of what subscribe_run streams, without bookmarks."""
+        run = self._key(run_id, namespace)
+        position = await self._subscriptions.start_position(run, after_cursor, live_only=False)
+        events = await self._subscriptions.page(run, position, limit)
+        return [StreamItem(self._subscriptions.cursor(run, e.position), e.position, e) for e in events]
+
+    async def contents(
+        self, run_id: str, digests: list[str], *, namespace: Namespace = DEFAULT_NAMESPACE
+    ) -> dict[str, bytes]:
+        """Stored bytes that events of the namespace refer to; missing ones are left out."""
+        return await self.world.journal.content(self._key(run_id, namespace), digests)
+
+    async def latest_terminal_event(
+        self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE
+    ) -> StoredEvent | None:
+        """The run's terminal event, from the journal; None while it has not ended."""
+        run = self._key(run_id, namespace)
+        state, position = await self._found(run)
+        if not state.is_terminal:
+            return None
+        return (await self.world.journal.read(run, after=position - 1, limit=1))[0]
+
+    def registered_run_count(self) -> int:
+        """How many runs have started and not ended."""
+        return self._supervisor.open_runs
+
+    def write_blockage(self) -> str | None:
+        """Why runs cannot be written at the moment, for health; None when all is well."""
+        if self._supervisor.stuck:
+            return f"{len(self._supervisor.stuck)} runs are stuck"
+        return self._supervisor.blocked_by.name if self._supervisor.blocked_by else None
+
+    def stop_streams(self) -> None:
+        """Ends every stream; readers come back with their last cursor."""
+        self._subscriptions.stop()
+
+    async def drain(self, grace_us: int) -> bool:
+        """Stops the runs as a restart needs it. False when a call that must not be repeated was still open."""
+        self._subscriptions.stop()
+        return await self._supervisor.drain(grace_us)
+
+    async def close(self) -> None:
+        """Releases executors and journal; drain first."""
+        await self.world.tools.close()
+        await self.world.journal.close()
+
+    def _key(self, run_id: str, namespace: Namespace) -> RunKey:
+        return RunKey(namespace, RunId(check_caller_id("run_id", run_id)))
+
+    async def _found(self, run: RunKey) -> tuple[RunState, int]:
+        found = await self._supervisor.state(run)
+        if found is None:
+            raise not_found(run)
+        return found
+
+    def _preflight(self, request: RunRequest) -> RuntimePackage:
+        package = self.packages.resolve(request)
+        self.world.provider(package.provider.adapter)
+        for tool in package.tools:
+            if not self.world.tools.knows(tool.executor):
+                raise AgentError(
+                    ErrorReason.EXECUTOR_MISSING,
+                    f"Tool {tool.name} needs executor {tool.executor}, which has no address.",
+                    metadata={"executor": tool.executor},
+                )
+        return package
+
+    def _start_input(self, request: RunRequest, package: RuntimePackage, principal: str) -> i.StartRequested:
+        asked = Content.of(request.canonical(), JSON)
+        pinned = Content.of(package.canonical(), JSON)
+        parts = request.contents()
+        return i.StartRequested(
+            at=self.world.clock.now(),
+            request=request,
+            turn_id=request.turn_id or "t1",
+            principal=principal,
+            request_ref=asked.ref,
+            package_ref=pinned.ref,
+            package_fingerprint=package.fingerprint(),
+            input=tuple(part.ref for part in parts),
+            contents=(asked, pinned, *parts),
+        )
+
+    async def _require_same(self, run: RunKey, state: RunState, request: RunRequest) -> None:
+        if state.request_digest == request.digest():
+            return
+        assert state.request is not None
+        stored = await self.world.journal.content(run, [state.request.digest])
+        first = json.loads(stored[state.request.digest])
+        fields = ", ".join(differing_fields(first, request.normal_form()))
+        raise AgentError(
+            ErrorReason.RUN_ID_CONFLICT,
+            f"Run {run.run_id} was started by another request; these fields differ: {fields}.",
+            metadata={"run_id": run.run_id, "fields": fields},
+        )

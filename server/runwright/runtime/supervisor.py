@@ -1,0 +1,238 @@
+"""The supervisor: one driver per live run, recovery at boot, drain at the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from runwright.core import inputs as i
+from runwright.core import records as r
+from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.ids import RunKey
+from runwright.core.machine import pending
+from runwright.core.outcomes import StopReason
+from runwright.core.package import RuntimePackage
+from runwright.core.records import Record
+from runwright.core.state import RunState, fold
+from runwright.runtime.conversation import Conversation
+from runwright.runtime.driver import RunDriver, draining
+from runwright.runtime.tail import Tails
+from runwright.runtime.waiting import comes_before
+from runwright.runtime.world import World
+
+
+class Supervisor:
+    """Owns the drivers of all live runs. A parked run has none: it is an entry in a set."""
+
+    def __init__(self, world: World, tails: Tails) -> None:
+        self._world = world
+        self._tails = tails
+        self._drivers: dict[RunKey, RunDriver] = {}
+        self._tasks: dict[RunKey, asyncio.Task[None]] = {}
+        self._reviving: dict[RunKey, asyncio.Task[RunDriver]] = {}
+        self._packages: dict[str, RuntimePackage] = {}
+        self.parked: set[RunKey] = set()
+        self.stuck: dict[RunKey, str] = {}  # runs whose failure could not be written, with the incident
+        self.draining = False
+
+    @property
+    def open_runs(self) -> int:
+        """How many runs have started and not ended."""
+        return len(self._drivers) + len(self.parked) + len(self.stuck)
+
+    @property
+    def blocked_by(self) -> ErrorReason | None:
+        """Why the journal takes no writes at the moment; None when it does."""
+        return next((driver.blocked_by for driver in self._drivers.values() if driver.blocked_by), None)
+
+    def driver(self, run: RunKey) -> RunDriver | None:
+        """The driver of a live run."""
+        return self._drivers.get(run)
+
+    async def start(self, run: RunKey, package: RuntimePackage, given: i.StartRequested) -> RunState:
+        """Starts a run and returns its state once it is durable.
+
+        Raises JOURNAL_CONFLICT when the run exists, DRAINING when the server is
+        stopping, and the journal's own errors.
+        """
+        self.refuse_when_draining()
+        driver = self._drivers.get(run)
+        if driver is not None:
+            raise _taken(run)
+        driver = RunDriver(self._world, package, RunState(key=run), Conversation(), self._tails.of(run))
+        self._tails.of(run).covers_from(0)
+        answer = self._launch(run, driver, given)
+        await answer
+        return driver.state
+
+    async def submit(self, run: RunKey, given: i.Input) -> tuple[list[Record], RunState]:
+        """Hands an input to a run, parked or live, and returns what it made true. Raises RUN_NOT_FOUND."""
+        self.refuse_when_draining()
+        while True:
+            driver = self._drivers.get(run) or await self._revive(run)
+            if not driver.closed:
+                return await driver.submit(given), driver.state
+            if driver.state.is_terminal:
+                return [], driver.state
+            await asyncio.wait({self._tasks[run]})  # it is parking: what comes now revives it
+
+    async def state(self, run: RunKey) -> tuple[RunState, int] | None:
+        """A run as it stands, with the position of its last event; None when there is no such run."""
+        while driver := self._drivers.get(run):
+            if driver.state.seq:
+                return driver.state, driver.last_position
+            await driver.begun.wait()
+            if driver.state.seq == 0 and run in self._drivers:
+                await asyncio.wait({self._tasks[run]})
+        snapshot, records = await self._world.journal.tail(run)
+        if snapshot is None and not records:
+            return None
+        state = fold(snapshot or RunState(key=run), records)
+        return state, await self._world.journal.last_position(run)
+
+    async def recover(self) -> int:
+        """Takes up every open run of the journal. One that cannot be is listed as stuck; the others go on."""
+        runs = await self._world.journal.open_runs()
+        for run in runs:
+            try:
+                driver = await self._load(run)
+                if pending(driver.state):
+                    self._launch(run, driver, i.Recovered(at=self._world.clock.now()))
+                else:
+                    self.parked.add(run)
+            except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
+                self._note_stuck(run, error)
+        return len(runs)
+
+    async def drain(self, grace_us: int) -> bool:
+        """Stops every driver. Waits up to the grace for open calls that must not be repeated.
+
+        Returns False when some of them were still open: they will need repair.
+        """
+        self.draining = True
+        for driver in self._drivers.values():
+            driver.drain()
+        tasks = set(self._tasks.values())
+        clock = self._world.clock
+        if not tasks:
+            return True
+        settled = await comes_before(_all(tasks), clock, clock.now() + grace_us)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return settled
+
+    def refuse_when_draining(self) -> None:
+        """Raises DRAINING once the server is stopping."""
+        if self.draining:
+            raise draining()
+
+    def _launch(self, run: RunKey, driver: RunDriver, given: i.Input) -> asyncio.Future[list[Record]]:
+        answer = driver.submit(given)
+        self._drivers[run] = driver
+        self.parked.discard(run)
+        self._tasks[run] = asyncio.create_task(self._watch(run, driver), name=f"run {run.run_id}")
+        return answer
+
+    async def _revive(self, run: RunKey) -> RunDriver:
+        """Brings a parked run back to life; two who ask at once get one driver."""
+        reviving = self._reviving.get(run)
+        if reviving is None:
+            reviving = self._reviving[run] = asyncio.create_task(self._load(run))
+            reviving.add_done_callback(lambda _: self._reviving.pop(run, None))
+        driver = await asyncio.shield(reviving)
+        if run in self._drivers:
+            return self._drivers[run]
+        if not driver.state.is_terminal and not driver.closed:
+            self._launch(run, driver, i.Recovered(at=self._world.clock.now()))
+        else:
+            driver.closed = True
+        return driver
+
+    async def _load(self, run: RunKey) -> RunDriver:
+        tail = self._tails.of(run)
+        snapshot, records = await self._world.journal.tail(run)
+        if snapshot is None and not records:
+            raise not_found(run)
+        state = fold(snapshot or RunState(key=run), records)
+        package = await self._pinned(run, state)
+        conversation = await Conversation.load(self._world.journal, run)
+        driver = RunDriver(self._world, package, state, conversation, tail)
+        driver.last_position = await self._world.journal.last_position(run)
+        tail.covers_from(driver.last_position)
+        return driver
+
+    async def _pinned(self, run: RunKey, state: RunState) -> RuntimePackage:
+        """The package the run was started with, from the journal: never the file given at this start."""
+        known = self._packages.get(state.package_fingerprint)
+        if known is None:
+            assert state.package is not None, "a started run has a package"
+            stored = await self._world.journal.content(run, [state.package.digest])
+            known = RuntimePackage.model_validate_json(stored[state.package.digest])
+            self._packages[state.package_fingerprint] = known
+        return known
+
+    async def _watch(self, run: RunKey, driver: RunDriver) -> None:
+        conflict = False
+        try:
+            await driver.run()
+        except ExceptionGroup as group:
+            refused = group.subgroup(AgentError)
+            ours = refused is None or len(refused.exceptions) < len(group.exceptions)
+            if driver.state.seq == 0:  # a run that never began has told its caller, and nothing is on disk
+                if ours:
+                    self._world.log.error("run could not begin", group, run_id=run.run_id)
+            elif ours:
+                await self._fail(run, driver, group)
+            elif refused is not None and any(_is_conflict(error) for error in refused.exceptions):
+                self._world.log.error("another writer owns the run; reading it anew", group, run_id=run.run_id)
+                conflict = True
+            else:
+                self._note_stuck(run, group)
+        finally:
+            if self._drivers.get(run) is driver:
+                del self._drivers[run]
+                self._tasks.pop(run, None)
+                if driver.state.seq and not driver.state.is_terminal and run not in self.stuck:
+                    self.parked.add(run)
+        if conflict and not self.draining:
+            await self._revive(run)
+
+    async def _fail(self, run: RunKey, driver: RunDriver, error: BaseException) -> None:
+        """Ends a run that met a fault of ours, without asking the machine."""
+        incident = self._world.ids.incident_id()
+        self._world.log.error("run failed by a fault of the server", error, run_id=run.run_id, incident_id=incident)
+        told = "The server failed to go on with the run; its log holds the incident."
+        failure = Failure(ErrorReason.INTERNAL, told, (("incident_id", incident),))
+        at = max(self._world.clock.now(), driver.state.updated_at)
+        records: list[Record] = [
+            r.TurnFailed(at=at, error=failure),
+            r.RunFailed(at=at, stop=StopReason.INTERNAL, error=failure, usage=driver.state.usage),
+        ]
+        try:
+            await driver.append_end(records)
+        except Exception as second:  # noqa: BLE001 - the run is listed as stuck, with both faults in the log
+            self._note_stuck(run, second, incident)
+
+    def _note_stuck(self, run: RunKey, error: BaseException, incident: str | None = None) -> None:
+        incident = incident or self._world.ids.incident_id()
+        self.stuck[run] = incident
+        self._world.log.error("run is stuck", error, run_id=run.run_id, incident_id=incident)
+
+
+async def _all(tasks: set[asyncio.Task[None]]) -> None:
+    await asyncio.wait(tasks)
+
+
+def _is_conflict(error: BaseException) -> bool:
+    return isinstance(error, AgentError) and error.reason is ErrorReason.JOURNAL_CONFLICT
+
+
+def not_found(run: RunKey) -> AgentError:
+    """There is no such run, or it is another namespace's: the answer is the same."""
+    return AgentError(ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id})
+
+
+def _taken(run: RunKey) -> AgentError:
+    return AgentError(
+        ErrorReason.JOURNAL_CONFLICT, "The run was started by another call.", metadata={"run_id": run.run_id}
+    )

@@ -1,0 +1,61 @@
+"""The live end of each run's stream: what was just appended, shared by all its readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from weakref import WeakValueDictionary
+
+from runwright.core.ids import RunKey
+from runwright.ports.journal import StoredEvent
+
+# A reader further behind than this is served from the journal.
+KEPT_EVENTS = 256
+
+
+class RunTail:
+    """The newest events of one run, and a signal for more."""
+
+    def __init__(self) -> None:
+        self._events: deque[StoredEvent] = deque(maxlen=KEPT_EVENTS)
+        self._floor: int | None = None  # every event of the run above this position is in `_events`
+        self._changed = asyncio.Event()
+
+    def covers_from(self, position: int) -> None:
+        """Says that the journal holds no event of the run above `position` yet."""
+        if self._floor is None:
+            self._floor = position
+
+    def publish(self, events: Sequence[StoredEvent]) -> None:
+        """Adds durable events and wakes every reader. Callers publish in order."""
+        for event in events:
+            if len(self._events) == KEPT_EVENTS:
+                self._floor = self._events[0].position
+            self._events.append(event)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def after(self, position: int) -> list[StoredEvent] | None:
+        """The events above `position`; None when only the journal can tell."""
+        if self._floor is None or position < self._floor:
+            return None
+        return [event for event in self._events if event.position > position]
+
+    def signal(self) -> asyncio.Event:
+        """Is set by the next publish. Take it before reading, so that nothing slips between."""
+        return self._changed
+
+
+class Tails:
+    """Finds the tail of a run. A tail lives as long as its driver or a reader holds it."""
+
+    def __init__(self) -> None:
+        self._tails: WeakValueDictionary[RunKey, RunTail] = WeakValueDictionary()
+
+    def of(self, run: RunKey) -> RunTail:
+        """The tail of a run, made if nobody holds one."""
+        tail = self._tails.get(run)
+        if tail is None:
+            tail = self._tails[run] = RunTail()
+        return tail

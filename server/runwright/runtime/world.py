@@ -1,0 +1,40 @@
+"""The ports of one runtime, together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.ports.clock import Clock
+from runwright.ports.ids import IdSource
+from runwright.ports.journal import Journal
+from runwright.ports.log import OperatorLog
+from runwright.ports.provider import Provider
+from runwright.ports.schemas import SchemaChecker
+from runwright.ports.tools import ToolExecutors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """Everything outside that a runtime was built with."""
+
+    journal: Journal
+    clock: Clock
+    ids: IdSource
+    providers: Mapping[str, Provider]
+    tools: ToolExecutors
+    schemas: SchemaChecker
+    log: OperatorLog
+
+    def provider(self, adapter: str) -> Provider:
+        """The provider adapter of that name. Raises PROVIDER_MISSING naming those there are."""
+        found = self.providers.get(adapter)
+        if found is None:
+            known = ", ".join(sorted(self.providers)) or "none"
+            raise AgentError(
+                ErrorReason.PROVIDER_MISSING,
+                f"No provider adapter is called {adapter}; known: {known}.",
+                metadata={"adapter": adapter, "known": known},
+            )
+        return found

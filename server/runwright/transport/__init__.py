@@ -1,0 +1,1 @@
+"""The gRPC face: services, the status table, interceptors, the server."""

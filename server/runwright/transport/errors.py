@@ -1,0 +1,84 @@
+"""The one interceptor: undecodable bytes, AgentErrors and our own faults become declared statuses.
+
+Without it grpcio answers all three with UNKNOWN and the exception's text. It
+takes the deserializer over: the handler it returns gets the raw bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.ports.ids import IdSource
+from runwright.ports.log import OperatorLog
+from runwright.transport.status import abort
+from runwright.wire.requests import invalid
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Wraps every method but bidirectional ones (reflection handles its own errors)."""
+
+    def __init__(self, ids: IdSource, log: OperatorLog) -> None:
+        self._ids = ids
+        self._log = log
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        """The method's handler, guarded. None for an unknown method: grpcio answers UNIMPLEMENTED."""
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.request_streaming:
+            return handler
+        parse = handler.request_deserializer or bytes
+        method = str(handler_call_details.method)
+        if handler.response_streaming:
+            return grpc.unary_stream_rpc_method_handler(
+                self._guarded(method, parse, _stream(handler.unary_stream)), None, handler.response_serializer
+            )
+        return grpc.unary_unary_rpc_method_handler(
+            self._guarded(method, parse, handler.unary_unary), None, handler.response_serializer
+        )
+
+    def _guarded(self, method: str, parse: Callable[[bytes], Any], serve: Any) -> Any:
+        async def guarded(raw: bytes, context: Context) -> Any:
+            try:
+                try:
+                    request = parse(raw)
+                except DecodeError:
+                    raise invalid("request", "a well-formed message of the method's request type") from None
+                return await serve(request, context)
+            except AgentError as error:
+                await abort(context, error)
+            except (grpc.aio.AbortError, asyncio.CancelledError):
+                raise
+            except Exception as error:  # noqa: BLE001 - the last line: nothing of it may reach the client
+                incident = self._ids.incident_id()
+                self._log.error("call failed", error, method=method, incident_id=incident)
+                told = "The server failed to answer."
+                await abort(context, AgentError(ErrorReason.INTERNAL, told, metadata={"incident_id": incident}))
+
+        return guarded
+
+
+def _stream(serve: Any) -> Any:
+    """A streaming method as a coroutine that writes, whichever way it is written."""
+
+    async def run(request: Any, context: Context) -> None:
+        produced = serve(request, context)
+        if hasattr(produced, "__aiter__"):
+            async for response in produced:
+                await context.write(response)
+        else:
+            await produced
+
+    return run

@@ -1,0 +1,100 @@
+"""RuntimeService: one line in, one line out; the work is the runtime's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from runwright import __version__
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceServicer
+from runwright.core import request as limits
+from runwright.core.content import INLINE_LIMIT_BYTES
+from runwright.runtime import AgentRuntime, RunSnapshot
+from runwright.runtime.runtime import DEFAULT_GRACE_US
+from runwright.transport.streams import EventStreams
+from runwright.wire import packages, snapshots
+from runwright.wire import requests as wire
+
+MAX_GRACE_SECONDS = 600
+MAX_WAIT_SECONDS = 300
+DEFAULT_WAIT_US = 30_000_000
+MAX_REASON_BYTES = 512
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class RuntimeService(RuntimeServiceServicer):
+    """`runwright.v1.RuntimeService` over an AgentRuntime."""
+
+    def __init__(self, runtime: AgentRuntime, streams: EventStreams) -> None:
+        self._runtime = runtime
+        self._streams = streams
+
+    async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
+        """Starts a run; durable before the reply."""
+        handle, created = await self._runtime.start_run(wire.run_request(request))
+        return pb.StartRunResponse(run=_snapshot(await handle.snapshot()), created=created)
+
+    async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
+        """Asks a run to end."""
+        if len(request.reason.encode()) > MAX_REASON_BYTES:
+            raise wire.invalid("reason", f"at most {MAX_REASON_BYTES} bytes")
+        grace = DEFAULT_GRACE_US
+        if request.HasField("grace"):
+            grace = wire.duration_us("grace", request.grace, most_seconds=MAX_GRACE_SECONDS)
+        cancelled = await self._runtime.cancel_run(request.run_id, reason=request.reason, grace_us=grace)
+        return pb.CancelResponse(run=_snapshot(cancelled.snapshot), barrier_seq=cancelled.barrier_seq)
+
+    async def Snapshot(self, request: pb.SnapshotRequest, context: Context) -> pb.SnapshotResponse:
+        """A run as it stands."""
+        return pb.SnapshotResponse(run=_snapshot(await self._runtime.run_snapshot(request.run_id)))
+
+    async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> None:  # type: ignore[override]
+        """Streams a run's events, as raw frames (see server.py)."""
+        await self._streams.subscribe(request, context)
+
+    async def Wait(self, request: pb.WaitRequest, context: Context) -> pb.WaitResponse:
+        """Waits for a run's end."""
+        timeout = DEFAULT_WAIT_US
+        if request.HasField("timeout"):
+            timeout = wire.duration_us("timeout", request.timeout, most_seconds=MAX_WAIT_SECONDS)
+        waited, done = await self._runtime.wait_run(request.run_id, timeout_us=timeout)
+        return pb.WaitResponse(run=_snapshot(waited), done=done)
+
+    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+        """One page of a run's events."""
+        frames: list[event_pb2.EventFrame] = await self._streams.page(request)
+        token = frames[-1].cursor if frames else ""
+        return pb.ListEventsResponse(frames=frames, next_page_token=token)
+
+    async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
+        """Describes this server."""
+        catalogue = self._runtime.packages
+        return pb.GetServerInfoResponse(
+            version=__version__,
+            incarnation=self._runtime.world.journal.incarnation,
+            providers=sorted(self._runtime.world.providers),
+            packages=[
+                pb.PackageInfo(
+                    fingerprint=fingerprint,
+                    is_default=package.id == catalogue.default_id,
+                    package=packages.package(package),
+                )
+                for fingerprint, package in catalogue
+            ],
+            limits={
+                "input_parts": limits.MAX_INPUT_PARTS,
+                "input_bytes": limits.MAX_INPUT_BYTES,
+                "labels": limits.MAX_LABELS,
+                "label_bytes": limits.MAX_LABEL_BYTES,
+                "inline_content_bytes": INLINE_LIMIT_BYTES,
+                "cancel_grace_seconds": MAX_GRACE_SECONDS,
+                "wait_seconds": MAX_WAIT_SECONDS,
+            },
+        )
+
+
+def _snapshot(snapshot: RunSnapshot) -> run_pb2.RunSnapshot:
+    return snapshots.run_snapshot(snapshot.state, snapshot.last_cursor, snapshot.result)

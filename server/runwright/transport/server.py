@@ -1,0 +1,97 @@
+"""The gRPC server: services, health, reflection, options; start and stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
+from runwright.runtime import AgentRuntime
+from runwright.transport.errors import ErrorInterceptor
+from runwright.transport.reflection import add_reflection
+from runwright.transport.runtime_service import RuntimeService
+from runwright.transport.streams import EventStreams
+
+RUNTIME_SERVICE = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+OPTIONS: Sequence[tuple[str, int]] = (
+    ("grpc.so_reuseport", 0),  # else two servers bind one port, silently
+    # gRPC refuses bursts of calls with a bare CANCELLED, which looks like a cancel of the client's.
+    ("grpc.server.max_pending_requests", 100_000),
+    ("grpc.server.max_pending_requests_hard_limit", 100_000),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    # A frozen peer is only found with the ping time-out beside the keepalive.
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+class RuntimeServer:
+    """The services of one runtime on one address."""
+
+    def __init__(self, runtime: AgentRuntime, *, stall_seconds: float = 30.0) -> None:
+        self._runtime = runtime
+        world = runtime.world
+        self._server = grpc.aio.server(interceptors=[ErrorInterceptor(world.ids, world.log)], options=list(OPTIONS))
+        streams = EventStreams(runtime, stall_seconds=stall_seconds)
+        _add_runtime_service(self._server, RuntimeService(runtime, streams))
+        self._health = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        add_reflection(self._server, (RUNTIME_SERVICE, health.SERVICE_NAME))
+
+    async def start(self, address: str) -> int:
+        """Binds the address and serves. Returns the port. Raises RuntimeError when it cannot be bound."""
+        port = self._server.add_insecure_port(address)
+        if port == 0:
+            raise RuntimeError(f"{address} cannot be bound")
+        await self._server.start()
+        await self.set_serving(serving=True)
+        return port
+
+    async def set_serving(self, *, serving: bool) -> None:
+        """What health answers, overall and for the service."""
+        for service in ("", RUNTIME_SERVICE):
+            await self._health.set(service, _SERVING if serving else _NOT_SERVING)
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Stops taking calls; those under way get the grace. End streams first: gRPC would wait for them."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_seconds)
+
+
+class _Capture:
+    """Catches what the generated registration would register."""
+
+    def __init__(self) -> None:
+        self.handlers: dict[str, Any] = {}
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Ignored: the same methods come by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Keeps the methods."""
+        self.handlers.update(handlers)
+
+
+def _add_runtime_service(server: grpc.aio.Server, service: RuntimeService) -> None:
+    """Registers the service with Subscribe sending bytes that are already encoded.
+
+    A second generic handler for the same service would lose silently against
+    the generated one, so the generated entry itself is replaced.
+    """
+    capture = _Capture()
+    add_RuntimeServiceServicer_to_server(service, capture)  # type: ignore[arg-type]
+    handlers = dict(capture.handlers)
+    handlers["Subscribe"] = grpc.unary_stream_rpc_method_handler(
+        service.Subscribe, pb.SubscribeRequest.FromString, None
+    )
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(RUNTIME_SERVICE, handlers),))

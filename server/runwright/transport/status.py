@@ -1,0 +1,87 @@
+"""Which gRPC status a reason gets, and how an error is put on the wire. The only such table."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from runwright.core.errors import AgentError, ErrorReason, RetryClass
+from runwright.wire.values import agent_error
+
+_R = ErrorReason
+_S = grpc.StatusCode
+# After a stalled write even an abort can hang.
+_ABORT_SECONDS = 5.0
+
+STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
+    _R.INVALID_REQUEST: _S.INVALID_ARGUMENT,
+    _R.PACKAGE_INVALID: _S.FAILED_PRECONDITION,
+    _R.PACKAGE_NOT_FOUND: _S.NOT_FOUND,
+    _R.AGENT_MISMATCH: _S.INVALID_ARGUMENT,
+    _R.RUN_NOT_FOUND: _S.NOT_FOUND,
+    _R.RUN_ID_CONFLICT: _S.ALREADY_EXISTS,
+    _R.CURSOR_MALFORMED: _S.INVALID_ARGUMENT,
+    _R.CURSOR_SCOPE_MISMATCH: _S.INVALID_ARGUMENT,
+    _R.CURSOR_AHEAD: _S.OUT_OF_RANGE,
+    _R.JOURNAL_RESTORED: _S.OUT_OF_RANGE,
+    _R.SUBSCRIBER_STALLED: _S.RESOURCE_EXHAUSTED,
+    _R.JOURNAL_FULL: _S.RESOURCE_EXHAUSTED,
+    _R.JOURNAL_BUSY: _S.UNAVAILABLE,
+    _R.JOURNAL_CONFLICT: _S.ABORTED,
+    _R.JOURNAL_CORRUPT: _S.DATA_LOSS,
+    _R.DRAINING: _S.UNAVAILABLE,
+    _R.PORT_MISSING: _S.FAILED_PRECONDITION,
+    _R.PROVIDER_MISSING: _S.FAILED_PRECONDITION,
+    _R.PROVIDER_FAILED: _S.UNAVAILABLE,
+    _R.MODEL_OUTPUT_INVALID: _S.UNAVAILABLE,
+    _R.MODEL_OUTPUT_TRUNCATED: _S.RESOURCE_EXHAUSTED,
+    _R.MODEL_OUTPUT_FILTERED: _S.FAILED_PRECONDITION,
+    _R.EXECUTOR_MISSING: _S.FAILED_PRECONDITION,
+    _R.EXECUTOR_UNAVAILABLE: _S.UNAVAILABLE,
+    _R.EXECUTOR_LOST: _S.UNAVAILABLE,
+    _R.TOOL_UNKNOWN: _S.NOT_FOUND,
+    _R.TOOL_ARGUMENTS_INVALID: _S.INVALID_ARGUMENT,
+    _R.TOOL_FAILED: _S.FAILED_PRECONDITION,
+    _R.TOOL_TIMED_OUT: _S.DEADLINE_EXCEEDED,
+    _R.BUDGET_EXHAUSTED: _S.RESOURCE_EXHAUSTED,
+    _R.CANCELLED: _S.CANCELLED,
+    _R.INTERNAL: _S.INTERNAL,
+}
+
+
+def status_details(error: AgentError) -> bytes:
+    """The `google.rpc.Status` of an error: ErrorInfo, AgentError, and what fits of BadRequest and RetryInfo."""
+    code: int = STATUS[error.reason].value[0]
+    status = status_pb2.Status(code=code, message=error.message)
+    info = error_details_pb2.ErrorInfo(reason=error.reason.name, domain="runwright", metadata=error.metadata)
+    details = [info, agent_error(error)]
+    if error.reason is ErrorReason.INVALID_REQUEST:
+        violation = error_details_pb2.BadRequest.FieldViolation(
+            field=error.metadata.get("field", ""), description=error.metadata.get("expected", "")
+        )
+        details.append(error_details_pb2.BadRequest(field_violations=[violation]))
+    if error.meaning.retry is RetryClass.RETRYABLE and "retry_after" in error.metadata:
+        seconds = int(error.metadata["retry_after"].removesuffix("s"))
+        details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds)))
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    encoded: bytes = status.SerializeToString()
+    return encoded
+
+
+async def abort(context: grpc.aio.ServicerContext[object, object], error: AgentError) -> None:
+    """Ends the call with the error. Always raises."""
+    await asyncio.wait_for(
+        context.abort(
+            STATUS[error.reason],
+            f"{error.message} {error.meaning.remedy}",
+            trailing_metadata=(("grpc-status-details-bin", status_details(error)),),
+        ),
+        _ABORT_SECONDS,
+    )

@@ -1,0 +1,78 @@
+"""Requests: proto → core. The shape is checked here, the rules in the core."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+
+from runwright._gen.runwright.v1 import content_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.request import RunRequest
+from runwright.wire.values import to_budget
+
+
+def run_request(message: pb.StartRunRequest) -> RunRequest:
+    """The run request. Raises INVALID_REQUEST for a missing or empty part, naming it."""
+    if not message.HasField("run"):
+        raise invalid("run", "set")
+    run = message.run
+    selector = run.package.WhichOneof("selector") if run.HasField("package") else ""
+    if selector is None or (selector and not getattr(run.package, selector)):
+        raise invalid("run.package", "a package_id or fingerprint that is not empty, or absent")
+    return RunRequest(
+        run_id=run.run_id,
+        session_id=run.session_id,
+        turn_id=run.turn_id,
+        agent_id=run.agent_id,
+        package_id=run.package.package_id,
+        package_fingerprint=run.package.fingerprint,
+        input=tuple(_part(index, part) for index, part in enumerate(run.input)),
+        budget=to_budget(run.budget),
+        labels=dict(run.labels),
+    )
+
+
+def _part(index: int, part: content_pb2.InputPart) -> str:
+    if part.WhichOneof("part") != "text":
+        raise invalid(f"input[{index}]", "a part of a known kind (text)")
+    return part.text
+
+
+def duration_us(field: str, message: Duration, *, most_seconds: int) -> int:
+    """A duration in microseconds. Raises INVALID_REQUEST for a negative or malformed one; cuts a long one."""
+    well_formed = 0 <= message.nanos < 1_000_000_000
+    if message.seconds < 0 or not well_formed:
+        raise invalid(field, f"a duration of 0 to {most_seconds} s")
+    return min(message.seconds, most_seconds) * 1_000_000 + (
+        message.nanos // 1000 if message.seconds < most_seconds else 0
+    )
+
+
+def scope_run_id(scope: pb.StreamScope) -> str:
+    """The run a scope names. Raises INVALID_REQUEST for an empty or unknown scope."""
+    if scope.WhichOneof("scope") != "run_id":
+        raise invalid("scope", "set to one of: run_id")
+    return scope.run_id
+
+
+def wants_contents(view: pb.EventView.ValueType) -> bool:
+    """True for the FULL view. Raises INVALID_REQUEST for a number nobody knows."""
+    if view not in pb.EventView.values():
+        raise invalid("view", "one of " + ", ".join(pb.EventView.keys()))
+    return view == pb.EVENT_VIEW_FULL
+
+
+def page_size(asked: int) -> int:
+    """How many events a page may hold. Raises INVALID_REQUEST outside of 0 to 1,000."""
+    if not 0 <= asked <= 1000:
+        raise invalid("page_size", "0 to 1000")
+    return asked or 100
+
+
+def invalid(field: str, expected: str) -> AgentError:
+    """A field breaks its rule."""
+    return AgentError(
+        ErrorReason.INVALID_REQUEST,
+        f"{field} must be {expected}.",
+        metadata={"field": field, "expected": expected},
+    )

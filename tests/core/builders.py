@@ -1,0 +1,242 @@
+"""Small builders for tests of the core: packages, inputs, content and one example of every record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from runwright.core import inputs as i
+from runwright.core import records as r
+from runwright.core.content import JSON, Content, ContentRef
+from runwright.core.errors import ErrorReason, Failure
+from runwright.core.events import EventKind, kind_of
+from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
+from runwright.core.machine import decide
+from runwright.core.outcomes import CallPhase, FinishReason, StopReason, Usage
+from runwright.core.package import RuntimePackage
+from runwright.core.policy import Decision, Verdict
+from runwright.core.request import Budget, RunRequest
+from runwright.core.state import CallState, RunState, fold
+
+SECOND = 1_000_000
+T0 = 1_700_000_000 * SECOND
+KEY = RunKey(DEFAULT_NAMESPACE, RunId("run-1"))
+NEW = RunState(key=KEY)
+FIRST_CALL = EffectId("c1.1")
+SECOND_CALL = EffectId("c1.2")
+
+
+def at(seconds: float) -> int:
+    """Microseconds of a moment, counted in seconds from the beginning of the test's time."""
+    return T0 + round(seconds * SECOND)
+
+
+def text(words: str) -> ContentRef:
+    """Reference to a text."""
+    return Content.text(words).ref
+
+
+def json_text(words: str) -> ContentRef:
+    """Reference to JSON as a model wrote it."""
+    return Content.of(words.encode(), JSON).ref
+
+
+def tool(name: str = "lookup", **fields: Any) -> dict[str, Any]:
+    """A tool as a package file has it; it only reads unless the fields say otherwise."""
+    return {"name": name, "executor": "tools", "effect": "read", **fields}
+
+
+def package_fields(*tools: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    """A package as a file has it."""
+    return {
+        "format": "runwright-package-v0",
+        "id": "helper-package",
+        "agent": {"id": "helper"},
+        "provider": {"adapter": "scripted", "model": "model-1"},
+        "policy": "builtin:allow-declared",
+        "tools": list(tools),
+        **fields,
+    }
+
+
+def package(*tools: dict[str, Any], **fields: Any) -> RuntimePackage:
+    """A valid package; it allows what it declares unless the fields say otherwise."""
+    return RuntimePackage.model_validate(package_fields(*tools, **fields))
+
+
+def started(pinned: RuntimePackage, seconds: float = 0, **request: Any) -> i.StartRequested:
+    """Somebody asks for a run of `pinned`."""
+    asked_for = RunRequest(**{"input": ("How is the weather?",), "run_id": KEY.run_id, **request})
+    return i.StartRequested(
+        at=at(seconds),
+        request=asked_for,
+        turn_id=asked_for.turn_id or "turn-1",
+        principal="local",
+        request_ref=Content.of(asked_for.canonical(), JSON).ref,
+        package_ref=Content.of(pinned.canonical(), JSON).ref,
+        package_fingerprint=pinned.fingerprint(),
+        input=tuple(content.ref for content in asked_for.contents()),
+    )
+
+
+def asked(name: str = "lookup", problem: ErrorReason | None = None) -> i.RequestedCall:
+    """A tool call as the model asks for it."""
+    return i.RequestedCall(name, f"call_{name}", json_text("{}"), problem)
+
+
+def answered(words: str | None = "Sunny.", *, round: int = 1, attempt: int = 1, seconds: float = 1) -> i.ModelReplied:
+    """The model gives its final answer."""
+    said = None if words is None else text(words)
+    return i.ModelReplied(at=at(seconds), round=round, attempt=attempt, text=said, finish=FinishReason.STOP)
+
+
+def asks(*calls: i.RequestedCall, round: int = 1, attempt: int = 1, seconds: float = 1) -> i.ModelReplied:
+    """The model asks for tools."""
+    finish = FinishReason.TOOL_CALLS
+    return i.ModelReplied(at=at(seconds), round=round, attempt=attempt, text=None, finish=finish, calls=calls)
+
+
+def returned(
+    call_id: EffectId = FIRST_CALL, *, attempt: int = 1, ok: bool = True, seconds: float = 2
+) -> i.ToolReturned:
+    """The executor answers."""
+    return i.ToolReturned(at=at(seconds), call_id=call_id, attempt=attempt, ok=ok, result=text("12 degrees"))
+
+
+def not_sent(call_id: EffectId = FIRST_CALL, *, attempt: int = 1, seconds: float = 2) -> i.ToolNotSent:
+    """The attempt never reached the executor."""
+    return i.ToolNotSent(at=at(seconds), call_id=call_id, attempt=attempt)
+
+
+def lost(
+    call_id: EffectId = FIRST_CALL,
+    *,
+    attempt: int = 1,
+    seconds: float = 2,
+    reason: ErrorReason = ErrorReason.EXECUTOR_LOST,
+) -> i.ToolOutcomeUnknown:
+    """The attempt began and no answer came."""
+    return i.ToolOutcomeUnknown(at=at(seconds), call_id=call_id, attempt=attempt, reason=reason)
+
+
+def awaited(
+    call_id: EffectId = FIRST_CALL, *, attempt: int = 1, reachable: bool = True, seconds: float = 3
+) -> i.ExecutorAwaited:
+    """Waiting for the executor is over."""
+    return i.ExecutorAwaited(at=at(seconds), call_id=call_id, attempt=attempt, reachable=reachable)
+
+
+def cancelled(seconds: float = 2, grace: float = 5) -> i.CancelRequested:
+    """Somebody cancels the run."""
+    return i.CancelRequested(at=at(seconds), reason="not needed", requested_by="local", grace_us=round(grace * SECOND))
+
+
+def play(pinned: RuntimePackage, *given: i.Input, state: RunState = NEW) -> tuple[RunState, list[r.Record]]:
+    """What a run becomes by these inputs, and every record on the way."""
+    records: list[r.Record] = []
+    for one in given:
+        new = decide(pinned, state, one)
+        state = fold(state, new)
+        records += new
+    return state, records
+
+
+def kinds(records: Sequence[r.Record]) -> list[str]:
+    """Names of the records' kinds."""
+    return [kind_of(record).name for record in records]
+
+
+def call_in(phase: CallPhase, **fields: Any) -> CallState:
+    """The first call of the first round, as it stands in a phase."""
+    attempt = 0 if phase in (CallPhase.REQUESTED, CallPhase.DENIED) else 1
+    given = {"attempt": attempt, "allowed": True, "arguments": json_text("{}"), "executor": "tools", **fields}
+    return CallState(FIRST_CALL, "lookup", phase, **given)
+
+
+def incident(seconds: float = 9) -> list[r.Record]:
+    """What is appended, without a decision, when the runtime itself failed on a run."""
+    error = Failure(ErrorReason.INTERNAL, "The run met a fault of the server.", (("incident_id", "i-1"),))
+    usage = Usage()
+    return [
+        r.TurnFailed(at=at(seconds), error=error),
+        r.RunFailed(at=at(seconds), stop=StopReason.INTERNAL, error=error, usage=usage),
+    ]
+
+
+def examples() -> dict[EventKind, r.Record]:
+    """One record of every kind, every field set to something that is not its default."""
+    return {kind_of(record): record for record in (*_run_examples(), *_model_examples(), *_call_examples())}
+
+
+def _failure() -> Failure:
+    return Failure(ErrorReason.BUDGET_EXHAUSTED, "Used up.", (("budget", "rounds"), ("limit", "2")))
+
+
+def _run_examples() -> list[r.Record]:
+    now, usage = at(1.000001), Usage(1, 2, 3, 4)
+    return [
+        r.RunStarted(
+            at=now,
+            session_id="session-1",
+            turn_id="turn-1",
+            agent_id="helper",
+            principal="local",
+            request=json_text('{"input":["Hello"]}'),
+            request_digest=json_text('{"input":["Hello"]}').digest,
+            package_id="helper-package",
+            package=json_text('{"id":"helper-package"}'),
+            package_fingerprint="sha256:runwright-package-v0:00",
+            provider="scripted",
+            model="model-1",
+            budget=Budget(1, 2, 3),
+            labels={"team": "blue", "zone": "é"},
+        ),
+        r.TurnStarted(at=now, input=(text("Hello"), text("again"))),
+        r.RunCancelRequested(at=now, reason="not needed", requested_by="local", deadline=at(9.999999)),
+        r.TurnCompleted(at=now),
+        r.TurnFailed(at=now, error=_failure()),
+        r.RunCompleted(at=now, stop=StopReason.END_TURN, result=text("Sunny."), usage=usage),
+        r.RunFailed(at=now, stop=StopReason.MAX_ROUNDS, error=_failure(), usage=usage),
+        r.RunCancelled(at=now, error=_failure(), unknown_effects=(FIRST_CALL, SECOND_CALL), usage=usage),
+    ]
+
+
+def _model_examples() -> list[r.Record]:
+    now = at(1.000001)
+    return [
+        r.ModelAttemptStarted(at=now, round=1, attempt=1),
+        r.ModelMessageCompleted(
+            at=now,
+            round=1,
+            attempt=1,
+            text=text("Let me see."),
+            finish=FinishReason.TOOL_CALLS,
+            tool_calls=2,
+            input_tokens=2**40,
+            output_tokens=7,
+        ),
+        r.ModelAttemptFailed(at=now, round=1, attempt=1, error=_failure()),
+    ]
+
+
+def _call_examples() -> list[r.Record]:
+    now, call = at(1.000001), FIRST_CALL
+    arguments = json_text("{}")
+    name, first, where = {"tool": "lookup"}, {"attempt": 1}, {"executor": "tools", "idempotency_key": "default/r/c1.1"}
+    lost_reason, unreachable = ErrorReason.EXECUTOR_LOST, ErrorReason.EXECUTOR_UNAVAILABLE
+    allow, sent = Decision(Verdict.ALLOW, "tool.declared"), {"arguments_digest": arguments.digest}
+    return [
+        r.ToolRequested(at=now, call_id=call, provider_call_id="p-1", arguments=arguments, **name),
+        r.PolicyDecided(at=now, call_id=call, policy_ref="builtin:allow-declared", decision=allow),
+        r.ToolStarted(
+            at=now, call_id=call, effect="write", idempotent=True, deadline=at(31), **first, **name, **where, **sent
+        ),
+        r.ToolCompleted(at=now, call_id=call, result=text("12 degrees"), **first, **name),
+        r.ToolFailed(
+            at=now, call_id=call, reason=ErrorReason.TOOL_FAILED, message=text("no such city"), **first, **name
+        ),
+        r.ToolDenied(at=now, call_id=call, policy_ref="builtin:read-only", code="effect.above_read", **name),
+        r.ToolCancelled(at=now, call_id=call, **first, **name),
+        r.ToolRecoveryRequired(at=now, call_id=call, reason=lost_reason, **first, **name, **where, **sent),
+        r.RetryScheduled(at=now, call_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first),
+    ]

@@ -1,0 +1,292 @@
+"""The run machine where a transcript is too coarse: whole records, whole effects, bounds and keys."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from runwright.core import effects as e
+from runwright.core import records as r
+from runwright.core.content import JSON, Content
+from runwright.core.errors import MEANINGS, ErrorReason, Failure
+from runwright.core.inputs import CancelDeadlinePassed, Input, Recovered
+from runwright.core.machine import decide, pending, status, waiting_on
+from runwright.core.outcomes import CallPhase, FinishReason, RunPhase, RunStatus, StopReason, WaitKind
+from runwright.core.package import RuntimePackage
+from runwright.core.request import Budget, RunRequest
+from runwright.core.retry import backoff_us
+from runwright.core.state import RunState
+
+from tests.core import builders as b
+
+PACKAGE = b.package(b.tool("lookup"), b.tool("send", effect="write", executor="mail", timeout_ms=5000))
+
+
+def _running(state: RunState) -> list[str]:
+    return [call.call_id for call in state.calls if call.phase is CallPhase.RUNNING]
+
+
+def test_a_run_starts_with_everything_it_was_asked_for_and_pins_its_package() -> None:
+    given = b.started(
+        PACKAGE, session_id="s-1", turn_id="t-1", agent_id="helper", labels={"team": "blue"}, budget=Budget(rounds=2)
+    )
+    asked = RunRequest(**{field.name: getattr(given.request, field.name) for field in dataclasses.fields(RunRequest)})
+
+    first, second, *_ = decide(PACKAGE, b.NEW, given)
+
+    assert first == r.RunStarted(
+        at=b.at(0),
+        session_id="s-1",
+        turn_id="t-1",
+        agent_id="helper",
+        principal="local",
+        request=Content.of(asked.canonical(), JSON).ref,
+        request_digest=asked.digest(),
+        package_id="helper-package",
+        package=Content.of(PACKAGE.canonical(), JSON).ref,
+        package_fingerprint=PACKAGE.fingerprint(),
+        provider="scripted",
+        model="model-1",
+        budget=Budget(2, 64, 8),
+        labels={"team": "blue"},
+    )
+    assert second == r.TurnStarted(at=b.at(0), input=(b.text("How is the weather?"),))
+
+
+def test_a_start_without_an_agent_records_the_agent_of_the_package() -> None:
+    given = b.started(PACKAGE, agent_id="")
+
+    state, _ = b.play(PACKAGE, given)
+
+    assert state.agent_id == "helper"
+
+
+@pytest.mark.parametrize(
+    ("asked", "effective"),
+    [
+        (Budget(), Budget(4, 10, 3)),
+        (Budget(1, 2, 1), Budget(1, 2, 1)),
+        (Budget(99, 99, 99), Budget(4, 10, 3)),
+        (Budget(rounds=2), Budget(2, 10, 3)),
+    ],
+)
+def test_a_request_lowers_a_limit_and_never_raises_one(asked: Budget, effective: Budget) -> None:
+    pinned = b.package(budget={"rounds": 4, "tool_calls": 10, "parallel_calls": 3})
+
+    state, _ = b.play(pinned, b.started(pinned, budget=asked))
+
+    assert state.budget == effective
+
+
+def test_a_tool_call_is_wanted_with_all_its_executor_needs() -> None:
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.asked("send")))
+
+    wanted = pending(state)
+
+    assert wanted == {
+        ("c1.1", "call", 1): e.CallTool(
+            call_id=b.FIRST_CALL,
+            tool="send",
+            executor="mail",
+            attempt=1,
+            arguments=b.json_text("{}"),
+            idempotency_key="default/run-1/c1.1",
+            idempotent=False,
+            deadline=b.at(1 + 5),
+        )
+    }
+
+
+def test_a_call_that_was_not_sent_is_awaited_with_its_executor_and_times() -> None:
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.asked("send")), b.not_sent(seconds=2))
+
+    (wait,) = pending(state).values()
+
+    assert wait == e.AwaitExecutor(
+        call_id=b.FIRST_CALL, attempt=1, executor="mail", not_before=b.at(2.2), give_up_at=b.at(601)
+    )
+
+
+def test_an_executor_that_is_waited_for_is_named_to_a_person() -> None:
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.asked("send")), b.not_sent(seconds=2))
+
+    (wait,) = waiting_on(state)
+
+    assert (wait.kind, wait.effect_id, wait.subject, wait.since) == (WaitKind.EXECUTOR, "c1.1", "mail", b.at(2))
+    assert "mail" in wait.unblocked_by
+
+
+def test_an_unknown_outcome_is_named_to_a_person() -> None:
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.asked("send")), b.lost(seconds=2))
+
+    (wait,) = waiting_on(state)
+
+    assert (wait.kind, wait.effect_id, wait.subject, wait.since) == (WaitKind.REPAIR, "c1.1", "mail", b.at(2))
+
+
+def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
+    given = [b.started(PACKAGE), b.asks(b.asked("lookup")), b.not_sent(), b.awaited(), Recovered(at=b.at(4))]
+
+    _, records = b.play(PACKAGE, *given)
+
+    starts = [record for record in records if isinstance(record, r.ToolStarted)]
+    assert [start.attempt for start in starts] == [1, 2, 3]
+    assert {start.idempotency_key for start in starts} == {"default/run-1/c1.1"}
+
+
+def test_a_denied_tool_is_never_called() -> None:
+    pinned = b.package(b.tool("send", effect="write"), policy="builtin:read-only")
+
+    state, records = b.play(pinned, b.started(pinned), b.asks(b.asked("send")))
+
+    assert "TOOL_STARTED" not in b.kinds(records)
+    assert list(pending(state)) == [("m2", "call", 1)]
+
+
+def test_a_denied_call_uses_nothing_of_the_budget() -> None:
+    pinned = b.package(b.tool("send", effect="write"), b.tool(), policy="builtin:read-only", budget={"tool_calls": 1})
+
+    state, _ = b.play(pinned, b.started(pinned), b.asks(b.asked("send"), b.asked("send"), b.asked("lookup")))
+
+    assert _running(state) == ["c1.3"]
+    assert state.usage.tool_calls == 1
+
+
+def test_a_budget_of_no_tool_calls_ends_the_run_at_the_first_one() -> None:
+    pinned = b.package(b.tool(), budget={"tool_calls": 0})
+
+    state, records = b.play(pinned, b.started(pinned), b.asks(b.asked()))
+
+    assert b.kinds(records)[-3:] == ["TOOL_FAILED", "TURN_FAILED", "RUN_FAILED"]
+    assert state.stop is StopReason.MAX_TOOL_CALLS
+
+
+@pytest.mark.parametrize("finish", [FinishReason.LENGTH, FinishReason.CONTENT_FILTER])
+def test_what_a_broken_off_answer_asks_for_is_never_done(finish: FinishReason) -> None:
+    reply = dataclasses.replace(b.asks(b.asked("send")), finish=finish)
+
+    state, records = b.play(PACKAGE, b.started(PACKAGE), reply)
+
+    assert "TOOL_REQUESTED" not in b.kinds(records)
+    assert state.phase is RunPhase.FAILED
+
+
+def test_a_run_that_failed_keeps_the_text_so_far() -> None:
+    reply = dataclasses.replace(b.answered("It will be"), finish=FinishReason.LENGTH)
+
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), reply)
+
+    assert state.result == b.text("It will be")
+
+
+def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
+    reply = dataclasses.replace(b.asks(b.asked("lookup")), finish=FinishReason.STOP)
+
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), reply)
+
+    assert _running(state) == ["c1.1"]
+
+
+def test_what_the_edge_found_wrong_is_what_the_model_is_told() -> None:
+    told = b.text("city is required")
+    call = dataclasses.replace(b.asked(problem=ErrorReason.TOOL_ARGUMENTS_INVALID), problem_text=told)
+
+    _, records = b.play(PACKAGE, b.started(PACKAGE), b.asks(call))
+
+    (failed,) = [record for record in records if isinstance(record, r.ToolFailed)]
+    assert (failed.reason, failed.message, failed.attempt) == (ErrorReason.TOOL_ARGUMENTS_INVALID, told, 0)
+
+
+@pytest.mark.parametrize("seconds", [-100, 0, 3])
+def test_the_time_on_record_never_steps_back(seconds: float) -> None:
+    given = [b.started(PACKAGE, seconds=3), b.asks(b.asked("send"), seconds=seconds)]
+
+    _, records = b.play(PACKAGE, *given)
+
+    assert [record.at for record in records] == [b.at(3)] * len(records)
+    assert records[-1].deadline == b.at(3 + 5)
+
+
+def test_a_run_waits_only_when_all_it_wants_is_an_executor() -> None:
+    asks_twice = [b.started(PACKAGE), b.asks(b.asked("lookup"), b.asked("lookup")), b.not_sent(b.FIRST_CALL)]
+
+    one_left, _ = b.play(PACKAGE, *asks_twice)
+    none_left, _ = b.play(PACKAGE, *asks_twice, b.not_sent(b.SECOND_CALL))
+
+    assert status(one_left) is RunStatus.RUNNING
+    assert status(none_left) is RunStatus.WAITING
+
+
+@pytest.mark.parametrize(
+    "given",
+    [b.answered(), b.returned(), b.lost(), b.awaited(), b.cancelled(), CancelDeadlinePassed(at=1), Recovered(at=1)],
+    ids=lambda given: type(given).__name__,
+)
+def test_a_run_that_was_not_started_accepts_nothing_but_a_start(given: Input) -> None:
+    records = decide(PACKAGE, b.NEW, given)
+
+    assert records == []
+
+
+def test_deciding_leaves_the_state_as_it_was() -> None:
+    state, _ = b.play(PACKAGE, b.started(PACKAGE))
+    before = dataclasses.replace(state)
+
+    first = decide(PACKAGE, state, b.asks(b.asked("lookup")))
+    second = decide(PACKAGE, state, b.asks(b.asked("lookup")))
+
+    assert first == second != []
+    assert state == before
+
+
+def test_attempts_wait_twice_as_long_each_up_to_ten_seconds() -> None:
+    waits = [backoff_us(attempt) / b.SECOND for attempt in (1, 2, 3, 6, 7, 100, 10_000)]
+
+    assert waits == [0.2, 0.4, 0.8, 6.4, 10, 10, 10]
+
+
+def test_no_more_calls_run_side_by_side_than_allowed_when_an_executor_comes_back() -> None:
+    pinned = b.package(b.tool(), budget={"parallel_calls": 1})
+    waits = [b.started(pinned), b.asks(b.asked(), b.asked()), b.not_sent(b.FIRST_CALL)]
+
+    state, _ = b.play(pinned, *waits, b.awaited(b.FIRST_CALL))
+
+    assert len(_running(state)) <= 1
+
+
+def test_a_call_that_ran_for_long_still_waits_for_its_lost_executor() -> None:
+    pinned = b.package(b.tool(timeout_ms=3_600_000, unavailable_timeout_ms=60_000))
+    given = [b.started(pinned), b.asks(b.asked()), b.lost(seconds=1800)]
+
+    _, records = b.play(pinned, *given)
+
+    planned = records[-1]
+    assert isinstance(planned, r.RetryScheduled)
+    assert planned.not_before < planned.give_up_at
+
+
+def _failures_of_the_core() -> dict[str, tuple[RuntimePackage, list[Input]]]:
+    plain, no_calls = b.package(b.tool()), b.package(b.tool(), budget={"tool_calls": 0})
+    one_round = b.package(b.tool(), budget={"rounds": 1})
+    truncated = dataclasses.replace(b.answered(), finish=FinishReason.LENGTH)
+    filtered = dataclasses.replace(b.answered(), finish=FinishReason.CONTENT_FILTER)
+    return {
+        "truncated": (plain, [truncated]),
+        "filtered": (plain, [filtered]),
+        "empty": (plain, [b.answered(None)]),
+        "cancelled": (plain, [b.cancelled()]),
+        "out of calls": (no_calls, [b.asks(b.asked())]),
+        "out of rounds": (one_round, [b.asks(b.asked()), b.returned()]),
+    }
+
+
+@pytest.mark.parametrize("name", _failures_of_the_core())
+def test_a_failure_carries_the_metadata_its_reason_documents(name: str) -> None:
+    pinned, given = _failures_of_the_core()[name]
+
+    state, records = b.play(pinned, b.started(pinned), *given)
+
+    assert state.is_terminal
+    errors = [record.error for record in records if isinstance(getattr(record, "error", None), Failure)]
+    for error in errors:
+        assert set(dict(error.metadata)) == set(MEANINGS[error.reason].keys)

@@ -1,0 +1,268 @@
+"""Packages: what is valid, what has no meaning, and what the fingerprint is made of."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from runwright.core.package import RuntimePackage, is_tool_name
+from runwright.core.policy import PolicyRef, Verdict, decide_tool_call
+
+from tests.core import builders as b
+
+# The canonical form of a small package, written by hand: keys sorted, defaults spelled out, no spaces.
+SMALL_CANONICAL = (
+    b'{"agent":{"id":"helper","instructions":"Be brief.","name":""},'
+    b'"budget":{"parallel_calls":8,"rounds":3,"tool_calls":64},'
+    b'"format":"runwright-package-v0",'
+    b'"id":"small",'
+    b'"policy":"builtin:read-only",'
+    b'"provider":{"adapter":"demo","model":"m-1","parameters":{"a":"\xc3\xa9","temperature":0.5}},'
+    b'"tools":[{"description":"","effect":"read","executor":"tools","idempotent":true,"max_attempts":3,'
+    b'"name":"lookup","parameters":{"additionalProperties":false,"type":"object"},"timeout_ms":30000,'
+    b'"unavailable_timeout_ms":600000}]}'
+)
+SMALL_FINGERPRINT = "sha256:runwright-package-v0:3b839976de4969660599e2583a246cb53082426cc7c03438e1ca6de448c6462d"
+
+
+def small(**fields: Any) -> RuntimePackage:
+    """The package whose canonical form is written above."""
+    return RuntimePackage.model_validate(
+        {
+            "format": "runwright-package-v0",
+            "id": "small",
+            "agent": {"id": "helper", "instructions": "Be brief."},
+            "provider": {"adapter": "demo", "model": "m-1", "parameters": {"temperature": 0.5, "a": "é"}},
+            "budget": {"rounds": 3},
+            "tools": [{"name": "lookup", "executor": "tools", "effect": "read"}],
+            **fields,
+        }
+    )
+
+
+def invalid(fields: dict[str, Any]) -> list[str]:
+    """Paths of what is wrong with a package."""
+    with pytest.raises(ValidationError) as refused:
+        RuntimePackage.model_validate(fields)
+    return [".".join(str(part) for part in error["loc"]) for error in refused.value.errors()]
+
+
+def test_the_canonical_form_is_what_the_rules_say() -> None:
+    canonical = small().canonical()
+
+    assert canonical == SMALL_CANONICAL
+
+
+def test_the_fingerprint_is_the_digest_of_tag_zero_byte_and_canonical_form() -> None:
+    expected = hashlib.sha256(b"runwright-package-v0\0" + SMALL_CANONICAL).hexdigest()
+
+    printed = small().fingerprint()
+
+    assert printed == f"sha256:runwright-package-v0:{expected}"
+    assert printed == SMALL_FINGERPRINT
+
+
+def test_the_order_of_tools_makes_no_difference() -> None:
+    tools = [b.tool("a"), b.tool("b"), b.tool("c", effect="write")]
+
+    first, second = b.package(*tools), b.package(*reversed(tools))
+
+    assert first == second
+    assert first.fingerprint() == second.fingerprint()
+    assert [tool.name for tool in second.tools] == ["a", "b", "c"]
+
+
+def test_spelling_out_a_default_makes_no_difference() -> None:
+    spelled = small(
+        policy="builtin:read-only", tools=[b.tool("lookup", idempotent=True, timeout_ms=30_000, description="")]
+    )
+
+    assert spelled.fingerprint() == small().fingerprint()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"id": "other"},
+        {"agent": {"id": "other", "instructions": "Be brief."}},
+        {"agent": {"id": "helper", "instructions": "Be brief"}},
+        {"agent": {"id": "helper", "instructions": "Be brief.", "name": "Helper"}},
+        {"provider": {"adapter": "other", "model": "m-1", "parameters": {"temperature": 0.5, "a": "é"}}},
+        {"provider": {"adapter": "demo", "model": "m-2", "parameters": {"temperature": 0.5, "a": "é"}}},
+        {"provider": {"adapter": "demo", "model": "m-1", "parameters": {"temperature": 0.6, "a": "é"}}},
+        {"provider": {"adapter": "demo", "model": "m-1"}},
+        {"policy": "builtin:allow-declared"},
+        {"budget": {"rounds": 4}},
+        {"budget": {"rounds": 3, "tool_calls": 63}},
+        {"budget": {"rounds": 3, "parallel_calls": 7}},
+        {"tools": []},
+        {"tools": [b.tool("look_up")]},
+        {"tools": [b.tool(description="Looks up.")]},
+        {"tools": [b.tool(parameters={})]},
+        {"tools": [b.tool(executor="other")]},
+        {"tools": [b.tool(effect="network", idempotent=True)]},
+        {"tools": [b.tool(idempotent=False)]},
+        {"tools": [b.tool(timeout_ms=30_001)]},
+        {"tools": [b.tool(unavailable_timeout_ms=600_001)]},
+        {"tools": [b.tool(max_attempts=4)]},
+        {"tools": [b.tool(), b.tool("send")]},
+    ],
+    ids=str,
+)
+def test_every_change_of_meaning_changes_the_fingerprint(changed: dict[str, Any]) -> None:
+    edited = small(**changed)
+
+    assert edited.fingerprint() != small().fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"colour": "blue"}, "colour"),
+        ({"agent": {"id": "a", "colour": "blue"}}, "agent.colour"),
+        ({"provider": {"adapter": "a", "model": "m", "api_key": "x"}}, "provider.api_key"),
+        ({"budget": {"round": 3}}, "budget.round"),
+        ({"tools": [b.tool(timeout=3)]}, "tools.0.timeout"),
+    ],
+)
+def test_a_key_nobody_knows_is_refused_by_its_path(fields: dict[str, Any], path: str) -> None:
+    found = invalid(b.package_fields(**fields) if "tools" not in fields else {**b.package_fields(), **fields})
+
+    assert found == [path]
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"format": "runwright-package-v9"}, "format"),
+        ({"id": "a b"}, "id"),
+        ({"id": "a\n"}, "id"),
+        ({"id": ""}, "id"),
+        ({"id": 123}, "id"),
+        ({"agent": {"id": "-a"}}, "agent.id"),
+        ({"agent": {"id": "a", "instructions": "x" * 65_537}}, "agent.instructions"),
+        ({"provider": {"adapter": "a", "model": ""}}, "provider.model"),
+        ({"policy": "builtin:allow-all"}, "policy"),
+        ({"budget": {"rounds": 0}}, "budget.rounds"),
+        ({"budget": {"rounds": 1001}}, "budget.rounds"),
+        ({"budget": {"tool_calls": -1}}, "budget.tool_calls"),
+        ({"budget": {"parallel_calls": 65}}, "budget.parallel_calls"),
+        ({"tools": [b.tool("1st")]}, "tools.0.name"),
+        ({"tools": [b.tool("look up")]}, "tools.0.name"),
+        ({"tools": [b.tool("lookup\n")]}, "tools.0.name"),
+        ({"tools": [b.tool("x" * 65)]}, "tools.0.name"),
+        ({"tools": [b.tool(effect="delete")]}, "tools.0.effect"),
+        ({"tools": [b.tool(), b.tool("send", timeout_ms=0)]}, "tools.1.timeout_ms"),
+        ({"tools": [b.tool(max_attempts=0)]}, "tools.0.max_attempts"),
+        ({"tools": [b.tool(), b.tool("b"), b.tool()]}, "tools"),
+        ({"tools": [b.tool(f"tool_{index}") for index in range(129)]}, "tools"),
+    ],
+)
+def test_a_broken_rule_is_refused_by_its_path(fields: dict[str, Any], path: str) -> None:
+    found = invalid({**b.package_fields(), **fields})
+
+    assert found == [path]
+
+
+def test_all_findings_are_reported_at_once() -> None:
+    fields = b.package_fields(b.tool("look up"), id="a b", colour="blue", budget={"rounds": 0})
+
+    found = invalid(fields)
+
+    assert sorted(found) == ["budget.rounds", "colour", "id", "tools.0.name"]
+
+
+def test_a_tool_that_appears_twice_is_named() -> None:
+    with pytest.raises(ValidationError, match="'lookup' appears twice"):
+        b.package(b.tool(), b.tool("send"), b.tool())
+
+
+@pytest.mark.parametrize(
+    ("effect", "idempotent"), [("read", True), ("write", False), ("process", False), ("network", False)]
+)
+def test_only_reading_may_be_repeated_unless_the_package_says_so(effect: str, idempotent: bool) -> None:
+    silent = b.package(b.tool(effect=effect)).tools[0]
+    said = b.package(b.tool(effect=effect, idempotent=not idempotent)).tools[0]
+
+    assert silent.idempotent is idempotent
+    assert said.idempotent is not idempotent
+
+
+@pytest.mark.parametrize("rounds", [7, 7.0, "7"])
+def test_a_whole_number_is_the_same_however_a_file_spells_it(rounds: object) -> None:
+    written = b.package(budget={"rounds": rounds})
+
+    assert written.budget.rounds == 7
+    assert written.fingerprint() == b.package(budget={"rounds": 7}).fingerprint()
+
+
+@pytest.mark.parametrize("rounds", [7.5, "seven", None, [7]])
+def test_what_is_not_a_whole_number_is_refused(rounds: object) -> None:
+    found = invalid(b.package_fields(budget={"rounds": rounds}))
+
+    assert found == ["budget.rounds"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), 2**60])
+def test_a_number_that_cannot_be_fingerprinted_is_refused_with_the_package(number: float) -> None:
+    fields = b.package_fields(provider={"adapter": "demo", "model": "m-1", "parameters": {"seed": number}})
+
+    with pytest.raises(ValidationError):
+        RuntimePackage.model_validate(fields)
+
+
+def test_a_package_cannot_be_changed() -> None:
+    pinned = small()
+
+    with pytest.raises(ValidationError):
+        pinned.id = "other"
+
+
+def test_a_tool_is_found_by_its_exact_name() -> None:
+    pinned = small()
+
+    assert pinned.tool("lookup") == pinned.tools[0]
+    assert pinned.tool("Lookup") is None
+
+
+@pytest.mark.parametrize("name", ["lookup", "_x", "a" * 64, "Look-Up_2"])
+def test_a_name_a_tool_can_have_is_a_tool_name(name: str) -> None:
+    assert is_tool_name(name)
+
+
+@pytest.mark.parametrize("name", ["", "1st", "look up", "a" * 65, "-a", "é", "a.b", "\nlookup", "lookup\n"])
+def test_a_name_no_tool_can_have_is_not_a_tool_name(name: str) -> None:
+    assert not is_tool_name(name)
+
+
+@pytest.mark.parametrize(
+    ("policy", "effect", "verdict", "code"),
+    [
+        (PolicyRef.READ_ONLY, "read", Verdict.ALLOW, "effect.read"),
+        (PolicyRef.READ_ONLY, "write", Verdict.DENY, "effect.above_read"),
+        (PolicyRef.READ_ONLY, "process", Verdict.DENY, "effect.above_read"),
+        (PolicyRef.READ_ONLY, "network", Verdict.DENY, "effect.above_read"),
+        (PolicyRef.ALLOW_DECLARED, "read", Verdict.ALLOW, "tool.declared"),
+        (PolicyRef.ALLOW_DECLARED, "write", Verdict.ALLOW, "tool.declared"),
+        (PolicyRef.ALLOW_DECLARED, "process", Verdict.ALLOW, "tool.declared"),
+        (PolicyRef.ALLOW_DECLARED, "network", Verdict.ALLOW, "tool.declared"),
+    ],
+)
+def test_a_policy_decides_by_effect(policy: PolicyRef, effect: str, verdict: Verdict, code: str) -> None:
+    # An idempotent tool is still denied by what it does, not by whether it may be repeated.
+    tool = b.package(b.tool(effect=effect, idempotent=True)).tools[0]
+
+    decision = decide_tool_call(policy, tool)
+
+    assert (decision.verdict, decision.code) == (verdict, code)
+
+
+def test_no_policy_named_means_reading_only() -> None:
+    fields = b.package_fields()
+    del fields["policy"]
+
+    pinned = RuntimePackage.model_validate(fields)
+
+    assert pinned.policy is PolicyRef.READ_ONLY

@@ -1,0 +1,259 @@
+"""Transcripts: what happens to a run, and what the machine makes of it, for people to read.
+
+A file in scenarios/ begins with a sentence, then the package and its tools. Each
+line `at … s: …` is something that happens. Indented under it stand the records it
+causes, then what the world still owes the run (`wants`), what the run waits for
+(`waits`) and its status. Regenerate the indented lines: `pytest tests/core --regenerate`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runwright.core import inputs as i
+from runwright.core import records as r
+from runwright.core.content import Content, ContentRef
+from runwright.core.errors import ErrorReason, Failure
+from runwright.core.events import kind_of
+from runwright.core.ids import EffectId
+from runwright.core.machine import decide, pending, status, waiting_on
+from runwright.core.outcomes import FinishReason, RunPhase, Usage
+from runwright.core.package import RuntimePackage
+from runwright.core.policy import Decision
+from runwright.core.request import Budget
+from runwright.core.state import RunState, fold
+
+from tests.core import builders as b
+
+SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
+_TIMES = {"deadline", "not_before", "give_up_at", "due", "since"}
+# Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
+_IDS = {"call_id", "attempt", "round", "turn_id", "session_id", "package_id", "idempotency_key", "provider_call_id"}
+_PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
+_LEFT_OUT = frozenset(_IDS | _PINNED)
+_IN_TOOL_STARTED = frozenset({"tool", "executor", "arguments", "idempotent"})
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=lambda path: path.stem)
+def test_a_scenario_plays_as_its_transcript_says(path: Path, regenerate: bool) -> None:
+    scenario = Scenario(path.read_text())
+
+    transcript = scenario.play()
+
+    if regenerate:
+        path.write_text(transcript)
+    assert transcript == path.read_text()
+
+
+class Scenario:
+    """A transcript, played: inputs are read from it, everything indented is made anew."""
+
+    def __init__(self, transcript: str) -> None:
+        lines = [line for line in transcript.splitlines() if not line.startswith(" ")]
+        first = next(index for index, line in enumerate(lines) if line.startswith("at "))
+        self._header, self._happenings = lines[:first], lines[first:]
+        self.package = _read_package(self._header)
+        self.state: RunState = b.NEW
+        self.records: list[r.Record] = []
+        self._now = b.T0
+        self._words: dict[str, str] = {b.text("How is the weather?").digest: "How is the weather?"}
+
+    def play(self) -> str:
+        """The whole transcript."""
+        shown = list(self._header)
+        for line in self._happenings:
+            happened = re.fullmatch(r"at ([\d.]+) s: (.+)", line)
+            assert happened, f"this line is not of the form `at … s: …`: {line}"
+            self._now = b.at(float(happened[1]))
+            shown += [line, *(f"    {result}" for result in self._happen(happened[2]))]
+        return "\n".join(shown) + "\n"
+
+    def text(self, words: str) -> ContentRef:
+        """Reference to words that the transcript shows again."""
+        ref = Content.text(words).ref
+        self._words[ref.digest] = words
+        return ref
+
+    def arguments(self, words: str) -> ContentRef:
+        """Reference to the arguments of a call."""
+        ref = b.json_text(words)
+        self._words[ref.digest] = words
+        return ref
+
+    def _happen(self, what: str) -> list[str]:
+        new = decide(self.package, self.state, _read_input(self, self._now, what))
+        lines = [] if new else ["nothing changes"]
+        for record in new:
+            self.state = fold(self.state, [record])
+            line = f"{self.state.seq:>2}  {kind_of(record).name:<23}  {self._told(_subject(record), record)}"
+            lines.append(line.rstrip())
+        self.records += new
+        return [*lines, *self._standing()]
+
+    def _standing(self) -> list[str]:
+        lines = []
+        for (effect_id, _, attempt), effect in pending(self.state).items():
+            subject = f"{type(effect).__name__} {effect_id} attempt {attempt}"
+            lines.append(f"wants   {self._told(subject, effect, _LEFT_OUT | _IN_TOOL_STARTED)}")
+        for wait in waiting_on(self.state):
+            since = self._value("since", wait.since)
+            lines.append(f"waits   {wait.kind.name} {wait.effect_id} since {since}: {wait.unblocked_by}")
+        began = self.state.phase is not RunPhase.NEW
+        return [*lines, f"status  {status(self.state).name if began else 'not started'}"]
+
+    def _told(self, subject: str, value: Any, left_out: frozenset[str] = _LEFT_OUT) -> str:
+        names = [field.name for field in dataclasses.fields(value) if field.name not in left_out]
+        fields = [(name, getattr(value, name)) for name in names]
+        shown = [f"{name} {self._value(name, held)}" for name, held in fields if held is not None]
+        return ": ".join(part for part in (subject, ", ".join(shown)) if part)
+
+    def _value(self, name: str, held: Any) -> str:
+        match held:
+            case bool():
+                return "yes" if held else "no"
+            case int() if name in _TIMES:
+                return f"{(held - b.T0) / b.SECOND:g} s"
+            case str() if name == "arguments_digest":
+                return f"of {self._words[held]}"
+            case ContentRef():
+                return f'"{self._words[held.digest]}"'
+            case Failure():
+                metadata = "".join(f" {key}={known}" for key, known in held.metadata)
+                return f'{held.reason.name} "{held.message}"{metadata}'
+            case Decision():
+                return f"{held.verdict.name} {held.code}"
+            case Usage():
+                tokens = f"{held.input_tokens}+{held.output_tokens} tokens"
+                return f"{held.rounds} rounds {held.tool_calls} calls {tokens}"
+            case Budget():
+                return f"{held.rounds} rounds {held.tool_calls} calls {held.parallel_calls} at once"
+            case Enum():
+                return held.name
+            case tuple():
+                return " ".join(self._value(name, one) for one in held) or "none"
+            case _:
+                return str(held)
+
+
+def _subject(record: r.Record) -> str:
+    if isinstance(record, r.ModelAttemptStarted | r.ModelMessageCompleted | r.ModelAttemptFailed):
+        return f"m{record.round} attempt {record.attempt}"
+    call_id, attempt = getattr(record, "call_id", ""), getattr(record, "attempt", None)
+    return call_id if attempt is None else f"{call_id} attempt {attempt}"
+
+
+def _read_package(lines: list[str]) -> RuntimePackage:
+    tools = [_read_tool(line) for line in lines if line.startswith("tool ")]
+    policy, *limits = next(line for line in lines if line.startswith("package ")).removeprefix("package ").split(", ")
+    return b.package(*tools, policy=f"builtin:{policy}", budget=dict(limit.split(" ") for limit in limits))
+
+
+def _read_tool(line: str) -> dict[str, Any]:
+    name, effect, *fields = line.removeprefix("tool ").split(", ")
+    return b.tool(name, effect=effect, **dict(field.split(" ") for field in fields))
+
+
+def _read_input(scenario: Scenario, at: int, what: str) -> i.Input:
+    for pattern, read in _READERS.items():
+        if found := re.fullmatch(pattern, what):
+            return read(scenario, at, found)
+    raise AssertionError(f"no reader for: {what}")
+
+
+def _start(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    limits = dict(limit.split(" ") for limit in (found["limits"] or "").split(", ") if limit)
+    budget = Budget(**{name: int(limit) for name, limit in limits.items()})
+    return dataclasses.replace(b.started(scenario.package, budget=budget), at=at)
+
+
+def _model_replies(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    finish = {
+        "answers": FinishReason.STOP,
+        "asks for": FinishReason.TOOL_CALLS,
+        "is cut off after": FinishReason.LENGTH,
+        "is filtered": FinishReason.CONTENT_FILTER,
+    }
+    words, names = found["words"], found.groupdict().get("calls")
+    calls = tuple(_call(scenario, name) for name in names.split(", ")) if names else ()
+    round, attempt = _model_of(scenario, found)
+    return i.ModelReplied(
+        at=at,
+        round=round,
+        attempt=attempt,
+        text=None if words is None else scenario.text(words),
+        finish=finish[found["how"]],
+        calls=calls,
+        input_tokens=10,
+        output_tokens=5,
+    )
+
+
+def _call(scenario: Scenario, call: str) -> i.RequestedCall:
+    name, _, bad = call.partition(" with ")
+    problem = ErrorReason.TOOL_ARGUMENTS_INVALID if bad else None
+    if scenario.package.tool(name) is None:
+        problem = ErrorReason.TOOL_UNKNOWN
+    problem_text = scenario.text("city is required") if bad else None
+    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), problem, problem_text)
+
+
+def _model_fails(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    round, attempt = _model_of(scenario, found)
+    error = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
+    return i.ModelFailed(at=at, round=round, attempt=attempt, error=error)
+
+
+def _model_of(scenario: Scenario, found: re.Match[str]) -> tuple[int, int]:
+    return int(found["round"] or scenario.state.round), int(found["attempt"] or scenario.state.model_attempt)
+
+
+def _tool_returns(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id, attempt = _call_of(scenario, found)
+    ok = found["how"] == "returns"
+    return i.ToolReturned(at=at, call_id=call_id, attempt=attempt, ok=ok, result=scenario.text(found["words"]))
+
+
+def _tool_is(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id, attempt = _call_of(scenario, found)
+    if found["how"] == "is not sent":
+        return i.ToolNotSent(at=at, call_id=call_id, attempt=attempt)
+    reason = ErrorReason.EXECUTOR_LOST if found["how"] == "is lost" else ErrorReason.TOOL_TIMED_OUT
+    return i.ToolOutcomeUnknown(at=at, call_id=call_id, attempt=attempt, reason=reason)
+
+
+def _executor_is(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id, attempt = _call_of(scenario, found)
+    return i.ExecutorAwaited(at=at, call_id=call_id, attempt=attempt, reachable=found["how"] == "reachable")
+
+
+def _call_of(scenario: Scenario, found: re.Match[str]) -> tuple[EffectId, int]:
+    call_id = EffectId(found["call"])
+    known = scenario.state.call(call_id)
+    return call_id, int(found["attempt"] or (known.attempt if known and known.attempt else 1))
+
+
+def _cancel(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    grace = int(found["grace"]) * b.SECOND
+    return i.CancelRequested(at=at, reason=found["reason"], requested_by="local", grace_us=grace)
+
+
+_MODEL = r"model(?: m(?P<round>\d+) attempt (?P<attempt>\d+))?"
+_CALL = r"(?P<call>c\d+\.\d+)(?: attempt (?P<attempt>\d+))?"
+_READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
+    r"start(?: with (?P<limits>.+))?": _start,
+    _MODEL + r' (?P<how>answers|is cut off after|is filtered)(?: nothing| "(?P<words>.*)")?': _model_replies,
+    _MODEL + r' (?P<how>asks for) (?P<calls>[^"]+?)(?: saying "(?P<words>.*)")?': _model_replies,
+    _MODEL + r" fails": _model_fails,
+    _CALL + r' (?P<how>returns|fails with) "(?P<words>.*)"': _tool_returns,
+    _CALL + r" (?P<how>is not sent|is lost|times out)": _tool_is,
+    r"executor of " + _CALL + r" is (?P<how>reachable|given up)": _executor_is,
+    r'cancel "(?P<reason>.*)" with (?P<grace>\d+) s of grace': _cancel,
+    r"grace of the cancel is over": lambda _, at, __: i.CancelDeadlinePassed(at=at),
+    r"server restarts": lambda _, at, __: i.Recovered(at=at),
+}

@@ -1,0 +1,167 @@
+"""What the journal tests are made of: runs, one record of each kind, and a chain check of their own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+
+from runwright.core import records as r
+from runwright.core.content import Content, ContentRef
+from runwright.core.errors import ErrorReason, Failure
+from runwright.core.ids import EffectId, Namespace, RunId, RunKey
+from runwright.core.outcomes import FinishReason, RunPhase, StopReason, Usage
+from runwright.core.policy import Decision, Verdict
+from runwright.core.request import Budget
+from runwright.core.state import RunState
+from runwright.ports.journal import Journal, StoredEvent
+
+REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
+FAILURE = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
+CALL = EffectId("c1.1")
+USAGE = Usage(rounds=1, tool_calls=2, input_tokens=30, output_tokens=4)
+AT = 1_700_000_000_123_456
+
+
+def key(run_id: str = "run-1", namespace: str = "default") -> RunKey:
+    """A run's key."""
+    return RunKey(Namespace(namespace), RunId(run_id))
+
+
+def state(run: RunKey, seq: int) -> RunState:
+    """A state that fits any record: what is constant in a run, and a sequence number."""
+    return RunState(
+        key=run,
+        phase=RunPhase.RUNNING,
+        seq=seq,
+        session_id="session-1",
+        turn_id="turn-1",
+        agent_id="agent-1",
+        principal="local",
+        package_id="package-1",
+        package=REF,
+        package_fingerprint="sha256:" + "cd" * 32,
+        budget=Budget(3, 4, 2),
+        labels={"team": "blue"},
+        usage=USAGE,
+    )
+
+
+def turn(at: int = AT) -> r.TurnStarted:
+    """A small record that carries conversation."""
+    return r.TurnStarted(at=at, input=(REF,))
+
+
+def end(at: int = AT) -> r.RunCompleted:
+    """A terminal record."""
+    return r.RunCompleted(at=at, stop=StopReason.END_TURN, result=REF, usage=USAGE)
+
+
+async def put(
+    journal: Journal, run: RunKey, *records: r.Record, after: int, contents: Sequence[Content] = ()
+) -> list[StoredEvent]:
+    """Appends the records with the snapshot that fits them."""
+    snapshot = state(run, after + len(records))
+    return await journal.append(run, records, after=after, contents=contents, snapshot=snapshot)
+
+
+async def pages(journal: Journal, run: RunKey, limit: int) -> AsyncIterator[list[StoredEvent]]:
+    """The run's events, page by page, as a reader would ask for them."""
+    after = 0
+    while page := await journal.read(run, after=after, limit=limit):
+        yield page
+        after = page[-1].position
+
+
+def check_chain(run: RunKey, events: Sequence[StoredEvent]) -> None:
+    """Recomputes every hash of a whole run from the stored bytes."""
+    previous = hashlib.sha256(b"runwright-chain-v1\0" + run.namespace.encode() + b"\0" + run.run_id.encode()).digest()
+    for seq, event in enumerate(events, start=1):
+        assert event.seq == seq
+        assert event.previous_hash == previous
+        previous = hashlib.sha256(previous + event.data).digest()
+        assert event.hash == previous
+
+
+def one_of_each() -> list[r.Record]:
+    """A record of every kind, each field told from its neighbours."""
+    return [*_run_records(), *_model_records(), *_call_records(), *_ends()]
+
+
+def _run_records() -> list[r.Record]:
+    started = r.RunStarted(
+        at=AT,
+        session_id="session-1",
+        turn_id="turn-1",
+        agent_id="agent-1",
+        principal="local",
+        request=REF,
+        request_digest="sha256:" + "ef" * 32,
+        package_id="package-1",
+        package=REF,
+        package_fingerprint="sha256:" + "cd" * 32,
+        provider="scripted",
+        model="model-1",
+        budget=Budget(3, 4, 2),
+        labels={"team": "blue"},
+    )
+    cancel = r.RunCancelRequested(at=AT + 2, reason="enough", requested_by="local", deadline=AT + 9)
+    return [started, r.TurnStarted(at=AT + 1, input=(REF, REF)), cancel]
+
+
+def _model_records() -> list[r.Record]:
+    message = r.ModelMessageCompleted(
+        at=AT, round=1, attempt=2, text=REF, finish=FinishReason.STOP, tool_calls=1, input_tokens=7, output_tokens=8
+    )
+    return [
+        r.ModelAttemptStarted(at=AT, round=1, attempt=1),
+        r.ModelAttemptFailed(at=AT, round=1, attempt=1, error=FAILURE),
+        message,
+    ]
+
+
+def _call_records() -> list[r.Record]:
+    allow = Decision(Verdict.ALLOW, "tool.declared")
+    lost = ErrorReason.EXECUTOR_LOST
+    started = r.ToolStarted(
+        at=AT,
+        call_id=CALL,
+        attempt=1,
+        tool="search",
+        executor="box",
+        effect="read",
+        idempotent=True,
+        idempotency_key="default/run-1/c1.1",
+        arguments_digest=REF.digest,
+        deadline=AT + 5,
+    )
+    unknown = r.ToolRecoveryRequired(
+        at=AT,
+        call_id=CALL,
+        attempt=1,
+        tool="search",
+        executor="box",
+        idempotency_key="default/run-1/c1.1",
+        arguments_digest=REF.digest,
+        reason=lost,
+    )
+    return [
+        r.ToolRequested(at=AT, call_id=CALL, tool="search", provider_call_id="p-1", arguments=REF),
+        r.PolicyDecided(at=AT, call_id=CALL, policy_ref="builtin:allow-declared", decision=allow),
+        started,
+        r.RetryScheduled(at=AT, call_id=CALL, attempt=1, reason=lost, not_before=AT + 6, give_up_at=AT + 7),
+        r.ToolCompleted(at=AT, call_id=CALL, attempt=2, tool="search", result=REF),
+        r.ToolFailed(at=AT, call_id=CALL, attempt=2, tool="search", reason=ErrorReason.TOOL_FAILED, message=REF),
+        r.ToolDenied(at=AT, call_id=CALL, tool="search", policy_ref="builtin:read-only", code="effect.above_read"),
+        r.ToolCancelled(at=AT, call_id=CALL, attempt=1, tool="search"),
+        unknown,
+    ]
+
+
+def _ends() -> list[r.Record]:
+    return [
+        r.TurnCompleted(at=AT),
+        r.TurnFailed(at=AT, error=FAILURE),
+        end(AT),
+        r.RunFailed(at=AT, stop=StopReason.PROVIDER_FAILURE, error=FAILURE, usage=USAGE),
+        r.RunCancelled(at=AT, error=FAILURE, unknown_effects=(CALL,), usage=USAGE),
+    ]

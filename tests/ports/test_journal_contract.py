@@ -1,0 +1,199 @@
+"""What every journal must do, whatever it writes to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from runwright.adapters.memory.journal import MemoryJournal
+from runwright.adapters.sqlite.journal import SqliteJournal
+from runwright.core.content import Content
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.events import KINDS, MESSAGE_BEARING, kind_of
+from runwright.wire.records import decode_event, encode_event
+
+from tests.ports.journal_builders import AT, check_chain, end, key, one_of_each, pages, put, state, turn
+
+AnyJournal: TypeAlias = MemoryJournal | SqliteJournal
+
+RUN, OTHER = key("run-1"), key("run-2")
+HELLO, WORLD = Content.text("hello"), Content.text("world")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyJournal]:
+    journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
+    yield journal
+    await journal.close()
+
+
+async def test_every_kind_of_record_comes_back_as_it_was(journal: AnyJournal) -> None:
+    records = one_of_each()
+    assert {type(record) for record in records} == set(KINDS)
+
+    stored = await put(journal, RUN, *records, after=0)
+
+    assert await journal.read(RUN, after=0, limit=100) == stored
+    assert [event.kind for event in stored] == [kind_of(record) for record in records]
+    snapshot = state(RUN, len(records))
+    assert [event.data for event in stored] == [encode_event(snapshot, n, rec) for n, rec in enumerate(records, 1)]
+    assert [decode_event(event.data) for event in stored] == records
+
+
+async def test_sequence_numbers_and_positions_have_no_gaps(journal: AnyJournal) -> None:
+    runs = [key(f"run-{number}") for number in range(5)]
+
+    stored = []
+    for after in (0, 2, 4):
+        for run in runs:
+            stored += await put(journal, run, turn(), turn(), after=after)
+
+    assert [event.position for event in stored] == list(range(1, 31))
+    assert journal.head == 30
+    for run in runs:
+        assert [event.seq for event in await journal.read(run, after=0, limit=100)] == list(range(1, 7))
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+async def test_a_conflict_writes_nothing(journal: AnyJournal, after: int) -> None:
+    stored = await put(journal, RUN, turn(), turn(), after=0)
+    before = await journal.tail(RUN), journal.head, journal.commits
+
+    with pytest.raises(AgentError) as refused:
+        await put(journal, RUN, turn(), after=after, contents=[HELLO])
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CONFLICT
+    assert refused.value.metadata == {"run_id": RUN.run_id}
+    assert (await journal.tail(RUN), journal.head, journal.commits) == before
+    assert await journal.read(RUN, after=0, limit=10) == stored
+    assert await journal.content(RUN, [HELLO.ref.digest]) == {}
+
+
+async def test_a_conflict_on_a_new_run_leaves_it_unknown(journal: AnyJournal) -> None:
+    with pytest.raises(AgentError) as refused:
+        await put(journal, RUN, turn(), after=1)
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CONFLICT
+    assert await journal.tail(RUN) == (None, [])
+    assert await journal.open_runs() == []
+
+
+async def test_an_append_stores_events_contents_and_snapshot(journal: AnyJournal) -> None:
+    stored = await put(journal, RUN, turn(), turn(), after=0, contents=[HELLO, WORLD])
+
+    assert journal.head == stored[-1].position == 2
+    assert await journal.read(RUN, after=0, limit=10) == stored
+    assert await journal.tail(RUN) == (state(RUN, 2), [])
+    assert await journal.content(RUN, [HELLO.ref.digest, WORLD.ref.digest]) == {
+        HELLO.ref.digest: b"hello",
+        WORLD.ref.digest: b"world",
+    }
+
+
+async def test_a_snapshot_of_another_moment_is_refused(journal: AnyJournal) -> None:
+    for snapshot in (state(RUN, 2), state(OTHER, 1)):
+        with pytest.raises(ValueError, match="snapshot"):
+            await journal.append(RUN, [turn()], after=0, contents=[], snapshot=snapshot)
+
+    assert journal.head == 0
+    assert await journal.tail(RUN) == (None, [])
+
+
+async def test_the_chain_of_a_run_can_be_recomputed_from_its_bytes(journal: AnyJournal) -> None:
+    for after in range(3):
+        for run in (RUN, OTHER, key("run-1", "elsewhere")):
+            await put(journal, run, turn(AT + after), after=after)
+
+    chains = {run: await journal.read(run, after=0, limit=10) for run in (RUN, OTHER, key("run-1", "elsewhere"))}
+
+    for run, events in chains.items():
+        assert len(events) == 3
+        check_chain(run, events)
+    assert len({events[0].previous_hash for events in chains.values()}) == 3
+
+
+async def test_messages_are_the_records_that_carry_the_conversation(journal: AnyJournal) -> None:
+    records = one_of_each()
+    await put(journal, OTHER, turn(), after=0)
+    await put(journal, RUN, *records, after=0)
+
+    messages = await journal.messages(RUN)
+
+    assert messages == [record for record in records if kind_of(record) in MESSAGE_BEARING]
+    assert {kind_of(record) for record in messages} == MESSAGE_BEARING
+
+
+async def test_a_run_is_read_in_pages_by_position(journal: AnyJournal) -> None:
+    mine = []
+    for after in range(5):
+        mine += await put(journal, RUN, turn(AT + after), after=after)
+        await put(journal, OTHER, turn(), after=after)
+
+    assert [page async for page in pages(journal, RUN, 2)] == [mine[0:2], mine[2:4], mine[4:]]
+    assert await journal.read(RUN, after=2, limit=10) == mine[1:]  # position 2 is the other run's
+    assert await journal.read(RUN, after=99, limit=10) == []
+    assert await journal.last_position(RUN) == mine[-1].position == 9
+    assert await journal.last_position(OTHER) == journal.head == 10
+
+
+async def test_open_runs_are_those_that_have_not_ended_oldest_first(journal: AnyJournal) -> None:
+    runs = [key("c"), key("a"), key("b"), key("a", "elsewhere")]
+    for run in runs:
+        await put(journal, run, turn(), after=0)
+    await put(journal, runs[0], turn(), after=1)
+
+    await put(journal, runs[2], turn(), end(), after=1)
+
+    assert await journal.open_runs() == [runs[0], runs[1], runs[3]]
+
+
+async def test_content_is_found_by_digest_in_its_own_namespace_only(journal: AnyJournal) -> None:
+    stranger = key("run-1", "elsewhere")
+    await put(journal, RUN, turn(), after=0, contents=[HELLO])
+    await put(journal, RUN, turn(), after=1, contents=[HELLO])
+    await put(journal, stranger, turn(), after=0, contents=[WORLD])
+    digests = [HELLO.ref.digest, WORLD.ref.digest, "sha256:" + "0" * 64]
+
+    assert await journal.content(RUN, digests) == {HELLO.ref.digest: b"hello"}
+    assert await journal.content(OTHER, digests) == {HELLO.ref.digest: b"hello"}
+    assert await journal.content(stranger, digests) == {WORLD.ref.digest: b"world"}
+    assert await journal.content(RUN, []) == {}
+
+
+async def test_an_unknown_run_is_empty(journal: AnyJournal) -> None:
+    await put(journal, RUN, turn(), after=0)
+    unknown = key("run-1", "elsewhere")
+
+    assert await journal.tail(unknown) == (None, [])
+    assert await journal.messages(unknown) == []
+    assert await journal.read(unknown, after=0, limit=10) == []
+    assert await journal.last_position(unknown) == 0
+
+
+async def test_one_append_after_the_other_is_one_commit_each(journal: AnyJournal) -> None:
+    for after in range(3):
+        await put(journal, RUN, turn(), after=after, contents=[HELLO])
+
+    assert journal.commits == 3
+
+
+async def test_a_journal_has_an_identity_of_its_own(journal: AnyJournal, tmp_path: Path) -> None:
+    other = SqliteJournal.open(tmp_path / "other") if isinstance(journal, SqliteJournal) else MemoryJournal()
+
+    assert journal.incarnation != other.incarnation
+    assert len(journal.cursor_key) == len(other.cursor_key) == 32
+    assert journal.cursor_key != other.cursor_key
+    assert (journal.head, journal.commits) == (0, 0)
+    await other.close()
+
+
+async def test_a_closed_journal_refuses_everything_and_closes_again(journal: AnyJournal) -> None:
+    await journal.close()
+
+    for asked in (put(journal, RUN, turn(), after=0), journal.tail(RUN), journal.open_runs(), journal.messages(RUN)):
+        with pytest.raises(AgentError) as refused:
+            await asked
+        assert refused.value.reason is ErrorReason.DRAINING
+    await journal.close()
