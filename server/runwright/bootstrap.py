@@ -29,7 +29,7 @@ def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None =
     """The runtime of a server, its journal opened and locked. Raises AgentError for what cannot be used."""
     packages = [load_package(path) for path in settings.packages]
     clock = SystemClock()
-    journal = SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes)
+    journal = _open_journal(settings)
     return AgentRuntimeBuilder(
         journal=journal,
         clock=clock,
@@ -41,6 +41,17 @@ def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None =
         packages=packages,
         default_package_id=settings.default_package,
     ).build()
+
+
+def _open_journal(settings: Settings) -> SqliteJournal:
+    try:
+        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes)
+    except OSError as error:
+        told = f"The data directory {settings.data} cannot be used: {error.strerror}."
+        expected = "a directory that this user may write, on a disk with file locks"
+        raise AgentError(
+            ErrorReason.INVALID_REQUEST, told, metadata={"field": "--data", "expected": expected}
+        ) from None
 
 
 async def serve(

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from runwright.adapters.memory.journal import MemoryJournal
-from runwright.adapters.sqlite.journal import SqliteJournal
+from runwright.adapters.memory import MemoryJournal
+from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import KINDS, MESSAGE_BEARING, kind_of

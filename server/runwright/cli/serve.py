@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from runwright.adapters.log import configure_logging
 from runwright.core.errors import AgentError
 from runwright.settings import DEFAULT_LISTEN, Settings, parse_executors

@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from runwright.core.content import JSON, Content
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.fingerprint import fingerprint
 from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
+
+
+@dataclass(frozen=True, slots=True)
+class CataloguedPackage:
+    """A package with what every run of it needs: its canonical bytes and their fingerprint, made once."""
+
+    package: RuntimePackage
+    content: Content
+    fingerprint: str
+
+    @classmethod
+    def of(cls, package: RuntimePackage) -> CataloguedPackage:
+        """The package, made ready."""
+        content = Content.of(package.canonical(), JSON)
+        return cls(package, content, fingerprint(content.data))
 
 
 class PackageCatalogue:
@@ -14,7 +32,7 @@ class PackageCatalogue:
 
     def __init__(self, packages: Sequence[RuntimePackage], default_id: str | None = None) -> None:
         """Raises PACKAGE_INVALID for two packages with one id, PACKAGE_NOT_FOUND for a default that is not there."""
-        self._by_id: dict[str, RuntimePackage] = {}
+        self._by_id: dict[str, CataloguedPackage] = {}
         for package in packages:
             if package.id in self._by_id:
                 raise AgentError(
@@ -22,34 +40,35 @@ class PackageCatalogue:
                     f"Two packages are called {package.id}.",
                     metadata={"package": package.id, "path": "id", "rule": "unique"},
                 )
-            self._by_id[package.id] = package
-        self._by_fingerprint = {package.fingerprint(): package for package in packages}
+            self._by_id[package.id] = CataloguedPackage.of(package)
+        self._by_fingerprint = {known.fingerprint: known for known in self._by_id.values()}
         if default_id is not None and default_id not in self._by_id:
             raise _not_found(default_id)
         self.default_id = default_id or (packages[0].id if packages else None)
 
-    def __iter__(self) -> Iterator[tuple[str, RuntimePackage]]:
-        """Fingerprints with their packages."""
-        return iter(self._by_fingerprint.items())
+    def __iter__(self) -> Iterator[CataloguedPackage]:
+        """Every package, in the order given."""
+        return iter(self._by_id.values())
 
-    def resolve(self, request: RunRequest) -> RuntimePackage:
+    def resolve(self, request: RunRequest) -> CataloguedPackage:
         """The package a request selects, or the default.
 
         Raises PACKAGE_NOT_FOUND, or AGENT_MISMATCH when the request names another agent.
         """
         if request.package_fingerprint:
-            package = self._by_fingerprint.get(request.package_fingerprint)
+            found = self._by_fingerprint.get(request.package_fingerprint)
         else:
-            package = self._by_id.get(request.package_id or self.default_id or "")
-        if package is None:
+            found = self._by_id.get(request.package_id or self.default_id or "")
+        if found is None:
             raise _not_found(request.package_fingerprint or request.package_id or "the default package")
+        package = found.package
         if request.agent_id and request.agent_id != package.agent.id:
             raise AgentError(
                 ErrorReason.AGENT_MISMATCH,
                 f"Package {package.id} is agent {package.agent.id}, not {request.agent_id}.",
                 metadata={"agent_id": request.agent_id, "expected": package.agent.id},
             )
-        return package
+        return found
 
 
 def _not_found(name: str) -> AgentError:

@@ -19,6 +19,7 @@ from runwright.runtime.world import World
 
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
+MAX_MEDIA_TYPE = 127
 
 
 class Performer:
@@ -122,7 +123,7 @@ class Performer:
                 told = f"The call was made; its result of {len(outcome.data)} bytes is above {MAX_RESULT_BYTES}."
                 ok, content = False, Content.text(told)
             case ToolOutcomeKind.RESULT:
-                ok, content = True, Content.of(outcome.data, outcome.media_type or JSON)
+                ok, content = True, Content.of(outcome.data, _media_type(outcome.media_type))
             case ToolOutcomeKind.ERROR:
                 told = outcome.data[:MAX_ERROR_BYTES].decode("utf-8", "replace")
                 ok, content = False, Content.text(told or "The tool failed without saying why.")
@@ -135,3 +136,11 @@ class Performer:
         await clock.sleep_until(min(effect.not_before, effect.give_up_at))
         reachable = await comes_before(self._world.tools.reachable(effect.executor), clock, effect.give_up_at)
         return i.ExecutorAwaited(at=clock.now(), call_id=effect.call_id, attempt=effect.attempt, reachable=reachable)
+
+
+def _media_type(said: str) -> str:
+    """An executor's word for its result, if it can be one; it ends up in events and terminals."""
+    if not said:
+        return JSON
+    fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable()
+    return said if fits else "application/octet-stream"

@@ -12,13 +12,12 @@ from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
 from runwright.core.outcomes import RunPhase
-from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest, differing_fields
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
-from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
 from runwright.runtime.snapshot import RunSnapshot, has_result
 from runwright.runtime.subscriptions import StreamItem, Subscriptions
 from runwright.runtime.supervisor import Supervisor, not_found
@@ -75,9 +74,9 @@ class AgentRuntime:
             if existing is not None:
                 await self._require_same(run, existing[0], request)
                 return RunHandle(self, run), False
-            package = self._preflight(request)
+            found = self._preflight(request)
             try:
-                await self._supervisor.start(run, package, self._start_input(request, package, principal))
+                await self._supervisor.start(run, found.package, self._start_input(request, found, principal))
             except AgentError as error:
                 if error.reason is ErrorReason.JOURNAL_CONFLICT:
                     continue  # somebody else started it a moment ago: answer as for any repeated call
@@ -207,8 +206,9 @@ class AgentRuntime:
             raise not_found(run)
         return found
 
-    def _preflight(self, request: RunRequest) -> RuntimePackage:
-        package = self.packages.resolve(request)
+    def _preflight(self, request: RunRequest) -> CataloguedPackage:
+        found = self.packages.resolve(request)
+        package = found.package
         self.world.provider(package.provider.adapter)
         for tool in package.tools:
             if not self.world.tools.knows(tool.executor):
@@ -217,11 +217,10 @@ class AgentRuntime:
                     f"Tool {tool.name} needs executor {tool.executor}, which has no address.",
                     metadata={"executor": tool.executor},
                 )
-        return package
+        return found
 
-    def _start_input(self, request: RunRequest, package: RuntimePackage, principal: str) -> i.StartRequested:
+    def _start_input(self, request: RunRequest, found: CataloguedPackage, principal: str) -> i.StartRequested:
         asked = Content.of(request.canonical(), JSON)
-        pinned = Content.of(package.canonical(), JSON)
         parts = request.contents()
         return i.StartRequested(
             at=self.world.clock.now(),
@@ -229,10 +228,10 @@ class AgentRuntime:
             turn_id=request.turn_id or "t1",
             principal=principal,
             request_ref=asked.ref,
-            package_ref=pinned.ref,
-            package_fingerprint=package.fingerprint(),
+            package_ref=found.content.ref,
+            package_fingerprint=found.fingerprint,
             input=tuple(part.ref for part in parts),
-            contents=(asked, pinned, *parts),
+            contents=(asked, found.content, *parts),
         )
 
     async def _require_same(self, run: RunKey, state: RunState, request: RunRequest) -> None:

@@ -83,22 +83,18 @@ class Supervisor:
             await driver.begun.wait()
             if driver.state.seq == 0 and run in self._drivers:
                 await asyncio.wait({self._tasks[run]})
-        snapshot, records = await self._world.journal.tail(run)
-        if snapshot is None and not records:
-            return None
-        state = fold(snapshot or RunState(key=run), records)
-        return state, await self._world.journal.last_position(run)
+        position = await self._world.journal.last_position(run)
+        return (await self._folded(run), position) if position else None
 
     async def recover(self) -> int:
         """Takes up every open run of the journal. One that cannot be is listed as stuck; the others go on."""
         runs = await self._world.journal.open_runs()
         for run in runs:
             try:
-                driver = await self._load(run)
-                if pending(driver.state):
-                    self._launch(run, driver, i.Recovered(at=self._world.clock.now()))
+                if pending(await self._folded(run)):
+                    await self._revive(run)
                 else:
-                    self.parked.add(run)
+                    self.parked.add(run)  # costs an entry in a set until somebody asks for it
             except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
                 self._note_stuck(run, error)
         return len(runs)
@@ -150,16 +146,19 @@ class Supervisor:
 
     async def _load(self, run: RunKey) -> RunDriver:
         tail = self._tails.of(run)
-        snapshot, records = await self._world.journal.tail(run)
-        if snapshot is None and not records:
-            raise not_found(run)
-        state = fold(snapshot or RunState(key=run), records)
+        state = await self._folded(run)
         package = await self._pinned(run, state)
         conversation = await Conversation.load(self._world.journal, run)
         driver = RunDriver(self._world, package, state, conversation, tail)
         driver.last_position = await self._world.journal.last_position(run)
         tail.covers_from(driver.last_position)
         return driver
+
+    async def _folded(self, run: RunKey) -> RunState:
+        snapshot, records = await self._world.journal.tail(run)
+        if snapshot is None and not records:
+            raise not_found(run)
+        return fold(snapshot or RunState(key=run), records)
 
     async def _pinned(self, run: RunKey, state: RunState) -> RuntimePackage:
         """The package the run was started with, from the journal: never the file given at this start."""

@@ -78,11 +78,11 @@ class RuntimeService(RuntimeServiceServicer):
             providers=sorted(self._runtime.world.providers),
             packages=[
                 pb.PackageInfo(
-                    fingerprint=fingerprint,
-                    is_default=package.id == catalogue.default_id,
-                    package=packages.package(package),
+                    fingerprint=known.fingerprint,
+                    is_default=known.package.id == catalogue.default_id,
+                    package=packages.package(known.package),
                 )
-                for fingerprint, package in catalogue
+                for known in catalogue
             ],
             limits={
                 "input_parts": limits.MAX_INPUT_PARTS,

@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runwright.adapters.sqlite import rules
+from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
 from runwright.core.events import MESSAGE_BEARING
 from runwright.core.ids import Namespace, RunKey

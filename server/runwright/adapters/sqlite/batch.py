@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import apsw
 
-from runwright.adapters.sqlite import rules
+from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.schema import fetch
 from runwright.core.content import Content
 from runwright.core.ids import RunKey

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import queries, rules, schema
+from runwright.adapters import journal_rules as rules
+from runwright.adapters.sqlite import queries, schema
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock

@@ -1,0 +1,19 @@
+# Two stages: build a wheel, then run it as a user that is not root.
+FROM python:3.11-slim AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE CHANGELOG.md ./
+COPY server ./server
+RUN python -m venv /opt/runwright \
+ && /opt/runwright/bin/pip install --no-cache-dir -c constraints.txt .
+
+FROM python:3.11-slim
+COPY --from=build /opt/runwright /opt/runwright
+RUN useradd --system --uid 10001 --home-dir /var/lib/runwright --create-home runwright
+USER runwright
+ENV PATH=/opt/runwright/bin:$PATH
+VOLUME /var/lib/runwright
+EXPOSE 7760
+# There is no TLS and no authentication yet: publish the port to loopback only (`-p 127.0.0.1:7760:7760`).
+# Mount a package file at /etc/runwright/package.yaml and add `--executor NAME=HOST:PORT`.
+ENTRYPOINT ["runwright", "serve", "--data", "/var/lib/runwright/data", "--listen", "0.0.0.0:7760", \
+  "--insecure-allow-remote", "--package", "/etc/runwright/package.yaml"]

@@ -1,0 +1,70 @@
+# Runwright. `make` prints this help; every target installs what it needs into the checkout.
+PYTHON ?= python3
+BIN := .venv/bin
+DIR ?= .
+ASK ?= What is in here, and what should I read first?
+
+.PHONY: help demo test check gen gen-check proto-check proto-baseline format soak clean
+
+help: ## print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+demo: .venv/.stamp ## run a real agent over DIR (default: this checkout), with a live view
+	$(BIN)/python scripts/demo.py --dir "$(DIR)" --ask "$(ASK)"
+
+test: .venv/.dev-stamp .cache/bin/.stamp node_modules/.stamp ## run every test
+	$(BIN)/python -m pytest
+
+check: .venv/.dev-stamp gen-check proto-check ## lint, types, layers, generated code, protos
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+gen: .venv/.dev-stamp ## generate the code of the protos and the error reference
+	$(BIN)/python scripts/generate.py
+	$(BIN)/python scripts/error_reference.py
+
+gen-check: .venv/.dev-stamp ## fail when the committed generated code is stale
+	$(BIN)/python scripts/generate.py --check
+	$(BIN)/python scripts/error_reference.py --check
+
+proto-check: node_modules/.stamp ## lint the protos, compare them with the released baseline
+	cd proto && ../node_modules/.bin/buf lint
+	cd proto && ../node_modules/.bin/buf format -d --exit-code
+	cd proto && ../node_modules/.bin/buf breaking --against baseline.binpb
+
+proto-baseline: node_modules/.stamp ## refresh the baseline; at a release only
+	cd proto && ../node_modules/.bin/buf build -o baseline.binpb
+
+format: .venv/.dev-stamp node_modules/.stamp ## format Python and protos
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	cd proto && ../node_modules/.bin/buf format -w
+
+soak: .venv/.dev-stamp .cache/bin/.stamp node_modules/.stamp ## the tests at their long settings
+	RUNWRIGHT_SOAK=1 $(BIN)/python -m pytest --timeout 3600
+
+clean: ## remove everything that was installed or made here
+	rm -rf .venv node_modules .cache .runwright .mypy_cache .ruff_cache .import_linter_cache
+
+.venv/.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/.dev-stamp: .venv/.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+node_modules/.stamp: package.json
+	@command -v npm >/dev/null || { echo "npm is missing: install Node.js 20 or later"; exit 1; }
+	npm install --no-package-lock --no-fund --no-audit --loglevel=error
+	@touch $@
+
+# grpcurl, for the tests that go in by reflection alone; without Go they are skipped, and say so.
+.cache/bin/.stamp:
+	@mkdir -p .cache/bin
+	@if command -v go >/dev/null; then GOBIN="$(CURDIR)/.cache/bin" go install github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.4; \
+	else echo "Go is missing: the grpcurl tests will be skipped"; fi
+	@touch $@

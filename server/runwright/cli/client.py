@@ -1,0 +1,86 @@
+"""The connection to a server: one method per call, failures as `Problem`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import grpc
+import typer
+from google.protobuf.duration_pb2 import Duration
+
+from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
+from runwright.cli.errors import Problem
+
+UNARY_SECONDS = 30.0
+PAGE_SIZE = 50
+_OPTIONS = [
+    # A page of events with inlined content of 64 KiB each is larger than the default of 4 MiB.
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.enable_http_proxy", 0),
+]
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+class Client:
+    """Calls one server. The connection is made with the first call."""
+
+    def __init__(self, server: str) -> None:
+        self.server = server
+        self._stub = RuntimeServiceStub(grpc.insecure_channel(server, options=_OPTIONS))
+
+    @classmethod
+    def of(cls, context: typer.Context) -> Client:
+        """The client for the server that the command line names."""
+        return cls(str(context.obj))
+
+    def start(self, run: run_pb2.RunRequest) -> pb.StartRunResponse:
+        """Starts a run."""
+        return self._call(self._stub.StartRun, pb.StartRunRequest(run=run))
+
+    def snapshot(self, run_id: str) -> pb.SnapshotResponse:
+        """A run as it stands."""
+        return self._call(self._stub.Snapshot, pb.SnapshotRequest(run_id=run_id))
+
+    def cancel(self, run_id: str, reason: str, grace: float | None) -> pb.CancelResponse:
+        """Asks a run to end."""
+        request = pb.CancelRequest(run_id=run_id, reason=reason)
+        if grace is not None:
+            request.grace.CopyFrom(Duration(seconds=int(grace), nanos=int(grace % 1 * 1e9)))
+        return self._call(self._stub.Cancel, request)
+
+    def pages(self, run_id: str, cursor: str) -> Iterator[pb.ListEventsResponse]:
+        """Every page of a run's events after `cursor`, with the content they refer to."""
+        request = pb.ListEventsRequest(page_token=cursor, page_size=PAGE_SIZE, view=pb.EVENT_VIEW_FULL)
+        request.scope.run_id = run_id
+        while True:
+            page = self._call(self._stub.ListEvents, request)
+            yield page
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def subscribe(self, run_id: str, cursor: str) -> Iterator[pb.SubscribeResponse]:
+        """A run's events after `cursor` with their content, until the run ends."""
+        request = pb.SubscribeRequest(after_cursor=cursor, view=pb.EVENT_VIEW_FULL)
+        request.scope.run_id = run_id
+        call = self._stub.Subscribe(request)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise Problem.of(error, self.server) from None
+        finally:
+            call.cancel()
+
+    def _call(self, method: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request) -> _Response:
+        try:
+            return method(request, timeout=UNARY_SECONDS)
+        except grpc.RpcError as error:
+            raise Problem.of(error, self.server) from None

@@ -1,0 +1,91 @@
+"""`runwright get`, `events` and `cancel`: one look at a run, or one word to it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.cli import names
+from runwright.cli.client import Client
+from runwright.cli.output import Format, FormatOption, print_json
+from runwright.cli.snapshot_text import snapshot_lines
+from runwright.cli.view import PlainView
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+
+
+def get(context: typer.Context, run_id: RunArgument, output: FormatOption = Format.TEXT) -> None:
+    """Prints a run as it stands.
+
+    \b
+    Example:
+      runwright run --id first "What is in this directory?"
+      runwright get first
+    """
+    response = Client.of(context).snapshot(run_id)
+    if output is Format.JSON:
+        print_json(response)
+    else:
+        print("\n".join(snapshot_lines(response.run)))
+
+
+def events(
+    context: typer.Context,
+    run_id: RunArgument,
+    cursor: Annotated[str, typer.Option("--from", metavar="CURSOR", help="Begin after this cursor.")] = "",
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Lists the events of a run so far, one line each, and a cursor to go on from.
+
+    With -o json it prints all of them as one ListEventsResponse.
+
+    \b
+    Example:
+      runwright run --id first "What is in this directory?"
+      runwright events first
+    """
+    pages = Client.of(context).pages(run_id, cursor)
+    if output is Format.JSON:
+        print_json(pb.ListEventsResponse(frames=[frame for page in pages for frame in page.frames]))
+        return
+    view = PlainView(print)
+    for page in pages:
+        for frame in page.frames:
+            view.take(frame)
+    if view.tree.cursor:
+        print(f"cursor: {view.tree.cursor}", file=sys.stderr)
+
+
+def cancel(
+    context: typer.Context,
+    run_id: RunArgument,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+    grace: Annotated[
+        float | None, typer.Option(min=0, max=600, help="Seconds for open calls to answer. [default: 10]")
+    ] = None,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Asks a run to end. Nothing new is begun after the event that is printed.
+
+    Exit code 0 says that the run ends or has ended, not how.
+
+    \b
+    Example:
+      runwright run --no-watch --id first "What is in this directory?"
+      runwright cancel first --reason "no longer needed"
+    """
+    response = Client.of(context).cancel(run_id, reason, grace)
+    if output is Format.JSON:
+        print_json(response)
+        return
+    status = names.status(response.run.status)
+    if response.barrier_seq:
+        print(f"run {run_id} is {status}; nothing new begins after event #{response.barrier_seq}")
+    elif response.run.status in (run_pb2.RUN_STATUS_COMPLETED, run_pb2.RUN_STATUS_FAILED):
+        print(f"run {run_id} had ended before: {status}")
+    else:
+        print(f"run {run_id} is {status}")

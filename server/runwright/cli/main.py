@@ -1,0 +1,70 @@
+"""The program `runwright`: its commands, its one global option, and how it ends when a call fails."""
+
+from __future__ import annotations
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from runwright import __version__
+from runwright.cli.commands import DEFAULT_SERVER
+from runwright.cli.errors import ExitCode, Problem
+from runwright.cli.inspect_run import cancel, events, get
+from runwright.cli.run import run
+from runwright.cli.serve import serve
+from runwright.cli.watch import watch
+
+app = typer.Typer(
+    name="runwright",
+    no_args_is_help=True,
+    # Plain help: it fits 80 columns, needs no colours, and examples keep their lines.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"runwright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    server: Annotated[
+        str, typer.Option(envvar="RUNWRIGHT_SERVER", metavar="HOST:PORT", help="Server to talk to.")
+    ] = DEFAULT_SERVER,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Durable agent runs: start them, watch them, look at them, end them.
+
+    \b
+    Example:
+      runwright run "What is in this directory?"
+    """
+    host, colon, port = server.rpartition(":")
+    if not (host and colon and port.isdigit()):
+        raise typer.BadParameter(f"{server!r} is not of the form HOST:PORT", param_hint="--server")
+    context.obj = server
+
+
+for command_function in (run, watch, get, cancel, events, serve):
+    app.command()(command_function)
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode still gets the answer
+    try:
+        app()
+    except Problem as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        sys.exit(ExitCode.CALL_FAILED)

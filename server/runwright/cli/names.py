@@ -1,0 +1,75 @@
+"""Names of enum values without their prefix, and other small forms of values for people."""
+
+from __future__ import annotations
+
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
+from runwright.cli import clean
+
+
+def _name(enum: EnumDescriptor, prefix: str, value: int) -> str:
+    known = enum.values_by_number.get(value)
+    return str(known.name).removeprefix(prefix) if known else f"{prefix}{value}"
+
+
+def reason(value: int) -> str:
+    """Name of an ErrorReason; a number this client does not know keeps its prefix."""
+    return _name(error_pb2.ErrorReason.DESCRIPTOR, "ERROR_REASON_", value)
+
+
+def status(value: int) -> str:
+    """Name of a RunStatus."""
+    return _name(run_pb2.RunStatus.DESCRIPTOR, "RUN_STATUS_", value)
+
+
+def stop_reason(value: int) -> str:
+    """Name of a StopReason."""
+    return _name(run_pb2.StopReason.DESCRIPTOR, "STOP_REASON_", value)
+
+
+def effect_state(value: int) -> str:
+    """Name of an EffectState."""
+    return _name(run_pb2.EffectState.DESCRIPTOR, "EFFECT_STATE_", value)
+
+
+def wait_kind(value: int) -> str:
+    """Name of a WaitKind."""
+    return _name(run_pb2.WaitKind.DESCRIPTOR, "WAIT_KIND_", value)
+
+
+def event_kind(value: int) -> str:
+    """Name of an EventKind."""
+    return _name(event_pb2.EventKind.DESCRIPTOR, "EVENT_KIND_", value)
+
+
+def failure(error: error_pb2.AgentError) -> str:
+    """An AgentError in one line: reason, message, remedy."""
+    return clean.line(f"{reason(error.reason)}: {error.message} {error.remedy}")
+
+
+def usage(used: run_pb2.Usage) -> str:
+    """What a run used, in words."""
+    tokens = f"{used.input_tokens} tokens in, {used.output_tokens} out"
+    return f"{counted(used.rounds, 'round')}, {counted(used.tool_calls, 'tool call')}, {tokens}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, which takes an s unless there is one."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def seconds(time: Timestamp) -> float:
+    """A time as seconds since 1970-01-01 UTC."""
+    return time.seconds + time.nanos / 1e9
+
+
+def elapsed(duration: float | None) -> str:
+    """A duration for people; nothing when it is not known."""
+    if duration is None:
+        return ""
+    if duration < 60:
+        return f"{duration:.2f}s"
+    minutes, rest = divmod(int(duration), 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

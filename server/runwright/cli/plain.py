@@ -1,0 +1,105 @@
+"""Events as plain lines, one each: for pipes, logs, screen readers and `runwright events`. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from runwright._gen.runwright.v1 import event_pb2
+from runwright.cli import clean, names
+from runwright.cli.grow import Contents, contents_of, excerpt
+from runwright.cli.tree import RunTree, Step
+
+WIDTH = 80
+
+
+def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int = WIDTH) -> str:
+    """One event in one line. `tree` has already taken the frame in; it knows when things began."""
+    event, contents = frame.event, contents_of(frame)
+    time = datetime.fromtimestamp(names.seconds(event.time), UTC).strftime("%H:%M:%S.%f")[:-3]
+    if event.effect_id.startswith("c"):
+        call = tree.call(event)
+        text = f"{event.effect_id} {call.tool} {_call(event, contents, call)}"
+    elif event.effect_id:
+        text = f"round {event.round}: {_model(event, contents, tree.round(event))}"
+    else:
+        text = _run(event, contents, tree)
+    return clean.fit(clean.line(f"{time} #{event.seq:<3} {text}"), width)
+
+
+def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
+    match event.WhichOneof("body"):
+        case "run_started":
+            started = event.run_started
+            return f"run started: package {started.package_id}, model {started.model} ({started.provider})"
+        case "turn_started":
+            return "turn started: " + " ".join(excerpt(ref, contents) for ref in event.turn_started.input)
+        case "turn_completed":
+            return "turn completed"
+        case "turn_failed":
+            return f"turn failed: {names.failure(event.turn_failed.error)}"
+        case "run_cancel_requested":
+            return f"cancel requested by {event.run_cancel_requested.requested_by}{_because(tree.note)}"
+        case "run_completed":
+            return f"run completed{_in(tree, event)}: {names.usage(event.run_completed.usage)}"
+        case "run_failed":
+            return f"run failed{_in(tree, event)}: {names.stop_reason(event.run_failed.stop_reason)}"
+        case "run_cancelled":
+            return f"run cancelled{_in(tree, event)}"
+        case _:
+            return _unknown(event)
+
+
+def _model(event: event_pb2.Event, contents: Contents, step: Step) -> str:
+    match event.WhichOneof("body"):
+        case "model_attempt_started":
+            return f"model asked, attempt {event.attempt}"
+        case "model_message_completed":
+            said = event.model_message_completed
+            asks = f"asks for {names.counted(said.tool_calls, 'tool call')}" if said.tool_calls else "answers"
+            text = excerpt(said.text, contents) if said.HasField("text") else ""
+            used = f"{said.input_tokens}+{said.output_tokens} tokens"
+            return f"model {asks}{_in(step, event)}, {used}{_because(text)}"
+        case "model_attempt_failed":
+            return f"model failed{_in(step, event)}: {names.failure(event.model_attempt_failed.error)}"
+        case _:
+            return _unknown(event)
+
+
+def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
+    match event.WhichOneof("body"):
+        case "tool_requested":
+            return f"requested {excerpt(event.tool_requested.arguments, contents)}"
+        case "policy_decided":
+            decided = event.policy_decided
+            word = "allowed" if decided.verdict == event_pb2.POLICY_VERDICT_ALLOW else "denied"
+            return f"{word} by {decided.policy_ref} ({decided.code})"
+        case "tool_started":
+            return f"started, attempt {event.attempt}, executor {event.tool_started.executor}"
+        case "retry_scheduled":
+            return f"waits for another attempt: {names.reason(event.retry_scheduled.reason)}"
+        case "tool_completed":
+            return f"done{_in(step, event)}{_because(excerpt(event.tool_completed.result, contents))}"
+        case "tool_failed":
+            text = excerpt(event.tool_failed.message, contents) if event.tool_failed.HasField("message") else ""
+            return f"failed{_in(step, event)}: {names.reason(event.tool_failed.reason)}{_because(text)}"
+        case "tool_denied":
+            return f"denied; the model is told ({event.tool_denied.code})"
+        case "tool_cancelled":
+            return "cancelled"
+        case "tool_recovery_required":
+            return f"UNKNOWN outcome, not repeated: {names.reason(event.tool_recovery_required.reason)}"
+        case _:
+            return _unknown(event)
+
+
+def _unknown(event: event_pb2.Event) -> str:
+    return f"event of kind {names.event_kind(event.kind)}, unknown to this client"
+
+
+def _in(step: Step, event: event_pb2.Event) -> str:
+    took = step.elapsed(names.seconds(event.time))
+    return f" in {names.elapsed(took)}" if took is not None else ""
+
+
+def _because(text: str) -> str:
+    return f": {text}" if text else ""

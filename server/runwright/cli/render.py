@@ -1,0 +1,80 @@
+"""A tree as lines for a terminal: ASCII, within the width, states as words; colour only repeats what they say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rich.cells import set_cell_size
+from rich.text import Text
+
+from runwright.cli import clean, names
+from runwright.cli.tree import Call, Round, RunTree, State, Step
+
+_STYLES = {
+    State.RUNNING: "cyan",
+    State.WAITING: "yellow",
+    State.DONE: "green",
+    State.FAILED: "red",
+    State.DENIED: "magenta",
+    State.CANCELLING: "yellow",
+    State.CANCELLED: "yellow",
+    State.UNKNOWN: "bold red",
+}
+# State (10), elapsed time (9) and attempt or tokens, right of the label.
+_DETAILS_WIDTH = 38
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line: what it is about, where that stands, and numbers."""
+
+    label: str
+    state: State | None = None
+    details: str = ""
+
+
+def rows(tree: RunTree, now: float) -> list[Row]:
+    """The tree from top to bottom; `now` (seconds since 1970) is what running steps are timed with."""
+    about = ", ".join(part for part in (tree.agent, tree.model) if part)
+    lines = [_row(f"run {tree.run_id}" + (f" ({about})" if about else ""), tree, now)]
+    if tree.question:
+        lines.append(Row(f"turn: {tree.question}"))
+    for number in list(tree.rounds):
+        lines += _round_rows(tree.rounds[number], now)
+    return lines
+
+
+def text(row: Row, width: int) -> Text:
+    """A row for rich, cut to `width` cells. Never markup: labels hold text of models and users."""
+    if row.state is None:
+        return Text(clean.fit(clean.line(row.label), width))
+    space = max(10, width - _DETAILS_WIDTH - 1)
+    label = set_cell_size(clean.fit(_indented(row.label), space), space)
+    line = Text(f"{label} ")
+    line.append(f"{row.state:<10}", style=_STYLES.get(row.state, ""))
+    line.append(clean.fit(clean.line(row.details), _DETAILS_WIDTH - 10))
+    return line
+
+
+def _indented(label: str) -> str:
+    """The cleaned label with its own indentation, which cleaning alone would take away."""
+    bare = label.lstrip(" ")
+    return " " * (len(label) - len(bare)) + clean.line(bare)
+
+
+def _round_rows(step: Round, now: float) -> list[Row]:
+    tokens = f"{step.tokens[0]}+{step.tokens[1]} tokens" if any(step.tokens) else ""
+    label = f"|- round {step.number}: model" + (f": {step.note}" if step.note else "")
+    return [_row(label, step, now, tokens), *(_call_row(call, now) for call in list(step.calls.values()))]
+
+
+def _call_row(call: Call, now: float) -> Row:
+    attempt = f"attempt {call.attempt}" if call.attempt else ""
+    label = f"   |- {call.effect_id} {call.tool} {call.arguments}".rstrip()
+    why = call.note if call.state not in (State.RUNNING, State.DONE) else ""
+    return _row(f"{label}: {why}" if why else label, call, now, attempt)
+
+
+def _row(label: str, step: Step, now: float, more: str = "") -> Row:
+    took = names.elapsed(step.elapsed(now)) if step.attempt or step.started is not None else ""
+    return Row(label, step.state, " ".join(part for part in (f"{took:<8}", more) if part.strip()))

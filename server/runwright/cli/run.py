@@ -1,0 +1,112 @@
+"""`runwright run`: starts a run and, unless told otherwise, stays with it."""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from typing import Annotated
+
+import typer
+
+from runwright._gen.runwright.v1 import content_pb2, package_pb2, run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.cli import outcome
+from runwright.cli.client import Client
+from runwright.cli.commands import command
+from runwright.cli.output import Format, FormatOption, print_json
+from runwright.cli.view import QuietView, view_for
+from runwright.cli.watch import watch_run
+
+_MOST = 2**32 - 1
+
+
+def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
+    context: typer.Context,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to ask the agent.")],
+    run_id: Annotated[
+        str, typer.Option("--id", help="Id of the run; the same id and request never start a second run.")
+    ] = "",
+    package: Annotated[str, typer.Option(help="Package that answers, by id or sha256: fingerprint.")] = "",
+    session: Annotated[str, typer.Option(help="Id of the session the run belongs to.")] = "",
+    label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; repeat for more.")] = None,
+    rounds: Annotated[int, typer.Option(min=0, max=_MOST, help="At most this many model requests.")] = 0,
+    tool_calls: Annotated[int, typer.Option(min=0, max=_MOST, help="At most this many tool calls.")] = 0,
+    watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay and show the run.")] = True,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Starts a run, shows it while it goes on and prints the answer.
+
+    The answer goes to standard output, everything else to standard error. With
+    --no-watch it prints the run's id and leaves. With -o json it prints one
+    response: the run's snapshot, or with --no-watch that of StartRun.
+    Exit code: 0 completed, 1 failed, 2 usage, 3 cancelled, 4 needs repair, 5 call failed.
+
+    \b
+    Example:
+      runwright run --id first "What is in this directory?"
+    """
+    request = _request(text, run_id or f"run-{uuid.uuid4()}", session, label or [])
+    if package:
+        request.package.CopyFrom(_selector(package))
+    if rounds or tool_calls:
+        request.budget.CopyFrom(package_pb2.Budget(rounds=rounds, tool_calls=tool_calls))
+    client = Client.of(context)
+    started = client.start(request)
+    if watch:
+        _stay(client, started, output)
+    elif output is Format.JSON:
+        print_json(started)
+    else:
+        print(started.run.run_id)
+        _note(f"{_begun(started)}; to watch it: {command(client.server, 'watch', started.run.run_id)}")
+
+
+def _stay(client: Client, started: pb.StartRunResponse, output: Format) -> None:
+    run_id = started.run.run_id
+    if output is Format.JSON:
+        standing = watch_run(client, run_id, "", QuietView())
+        print_json(client.snapshot(run_id))
+        raise typer.Exit(outcome.exit_code(standing))
+    _note(_begun(started))
+    standing = watch_run(client, run_id, "", view_for(sys.stderr))
+    outcome.report(standing, client.server, answer=print, note=_note)
+    raise typer.Exit(outcome.exit_code(standing))
+
+
+def _request(text: str, run_id: str, session: str, labels: list[str]) -> run_pb2.RunRequest:
+    try:
+        return run_pb2.RunRequest(
+            run_id=run_id,
+            session_id=session,
+            input=[content_pb2.InputPart(text=text)],
+            labels=parse_labels(labels),
+        )
+    except UnicodeEncodeError:
+        raise typer.BadParameter("must be valid UTF-8", param_hint="TEXT, --id, --session or --label") from None
+
+
+def parse_labels(labels: list[str]) -> dict[str, str]:
+    """`k=v` words as a mapping. Further `=` are part of the value; a key comes once."""
+    parsed: dict[str, str] = {}
+    for label in labels:
+        key, equals, value = label.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"{label!r} is not of the form K=V", param_hint="--label")
+        if key in parsed:
+            raise typer.BadParameter(f"{key!r} is given twice", param_hint="--label")
+        parsed[key] = value
+    return parsed
+
+
+def _selector(package: str) -> run_pb2.PackageSelector:
+    if package.startswith("sha256:"):
+        return run_pb2.PackageSelector(fingerprint=package)
+    return run_pb2.PackageSelector(package_id=package)
+
+
+def _begun(started: pb.StartRunResponse) -> str:
+    return f"run {started.run.run_id} " + ("started" if started.created else "was started before")
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,59 @@
+"""A snapshot as lines for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from runwright._gen.runwright.v1 import run_pb2
+from runwright.cli import clean, names
+from runwright.cli.outcome import answer_text
+
+
+def snapshot_lines(run: run_pb2.RunSnapshot) -> list[str]:
+    """Everything a snapshot says, one fact a line; the answer last, as it was written."""
+    lines = [f"{name:<9} {clean.line(value)}" for name, value in _facts(run) if value]
+    if run.HasField("result"):
+        lines += ["answer", answer_text(run.result)]
+    return lines
+
+
+def _facts(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
+    stop = f" ({names.stop_reason(run.stop_reason)})" if run.stop_reason else ""
+    cancelling = ", a cancel was accepted" if run.cancellation_requested and not run.HasField("ended_at") else ""
+    yield "run", run.run_id
+    yield "status", f"{names.status(run.status)}{stop}{cancelling}"
+    yield "session", run.session_id
+    yield "agent", f"{run.agent_id}, package {run.package_id}, model {run.model} ({run.provider})"
+    yield "package", run.package_fingerprint
+    yield "times", _times(run)
+    yield "usage", names.usage(run.usage)
+    limits = run.budget
+    yield (
+        "budget",
+        f"{names.counted(limits.rounds, 'round')}, {names.counted(limits.tool_calls, 'tool call')}, "
+        f"{limits.parallel_calls} at once",
+    )
+    yield "labels", ", ".join(f"{key}={value}" for key, value in sorted(run.labels.items()))
+    for wait in run.waiting_on:
+        kind = names.wait_kind(wait.kind)
+        yield "waits", f"{wait.effect_id} {kind} since {_clock(wait.since)}; unblocked by {wait.unblocked_by}"
+    for effect in run.open_effects:
+        what = effect.tool or "model request"
+        yield "open", f"{effect.effect_id} {what}, attempt {effect.attempt}, {names.effect_state(effect.state)}"
+        yield "  key", effect.idempotency_key
+    if run.HasField("error"):
+        yield "error", names.failure(run.error)
+    yield "cursor", f"{run.last_cursor} (event #{run.last_seq})"
+
+
+def _times(run: run_pb2.RunSnapshot) -> str:
+    last = run.ended_at if run.HasField("ended_at") else run.updated_at
+    word = "ended" if run.HasField("ended_at") else "last event"
+    took = names.elapsed(names.seconds(last) - names.seconds(run.started_at))
+    return f"started {_clock(run.started_at)}, {word} {_clock(last)} ({took})"
+
+
+def _clock(time: Timestamp) -> str:
+    return time.ToDatetime().strftime("%Y-%m-%d %H:%M:%SZ")

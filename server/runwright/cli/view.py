@@ -1,0 +1,125 @@
+"""Showing a run while it goes on: a live tree on a terminal, plain lines everywhere else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from runwright._gen.runwright.v1 import event_pb2
+from runwright.cli import render
+from runwright.cli.grow import grow
+from runwright.cli.plain import event_line
+from runwright.cli.tree import RunTree
+
+
+class View(Protocol):
+    """Takes frames in and shows them. `notice` is for what is not an event."""
+
+    tree: RunTree
+
+    def take(self, frame: event_pb2.EventFrame) -> None:
+        """Shows one frame."""
+
+    def notice(self, text: str) -> None:
+        """Says something about the connection."""
+
+    def showing(self) -> AbstractContextManager[object]:
+        """The time during which the view may draw."""
+
+
+class PlainView:
+    """One line for each event."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.tree = RunTree()
+        self._write = write
+
+    def take(self, frame: event_pb2.EventFrame) -> None:
+        """Writes the event's line; bookmarks show nothing."""
+        grow(self.tree, frame)
+        if frame.WhichOneof("item") == "event":
+            self._write(event_line(frame, self.tree))
+
+    def notice(self, text: str) -> None:
+        """Writes a line of its own."""
+        self._write(f"-- {text}")
+
+    def showing(self) -> AbstractContextManager[object]:
+        """Lines need no beginning and no end."""
+        return nullcontext()
+
+
+class QuietView(PlainView):
+    """Shows nothing; the tree still grows."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda _: None)
+
+
+class LiveView:
+    """A tree that is redrawn in place. When it ends, the whole tree stays on the screen."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.time) -> None:
+        self.tree = RunTree()
+        self._console = console
+        self._clock = clock
+        self._notice = ""
+        # The tree is drawn by a thread of `Live`, so that elapsed times move while no event comes.
+        self._lock = threading.Lock()
+
+    def take(self, frame: event_pb2.EventFrame) -> None:
+        """Lets the tree grow; the next drawing shows it."""
+        with self._lock:
+            grow(self.tree, frame)
+
+    def notice(self, text: str) -> None:
+        """Shows the text below the tree until the next one."""
+        self._notice = f"-- {text}"
+
+    def showing(self) -> AbstractContextManager[object]:
+        """Draws four times a second until it ends, then once for good."""
+        return _Showing(self)
+
+    def drawing(self, height: int | None = None) -> Group:
+        """The tree as it is now; with a height, its first line and the newest that fit below."""
+        with self._lock:
+            lines = render.rows(self.tree, self._clock())
+        if height is not None and len(lines) > height:
+            lines = [lines[0], render.Row("   ..."), *lines[len(lines) - height + 2 :]]
+        width = self._console.width
+        texts = [render.text(row, width) for row in lines]
+        return Group(*texts, *([render.text(render.Row(self._notice), width)] if self._notice else []))
+
+
+class _Showing:
+    def __init__(self, view: LiveView) -> None:
+        self._view = view
+        self._console = view._console
+        self._live = Live(
+            get_renderable=lambda: view.drawing(max(4, self._console.height - 2)),
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> None:
+        self._live.start(refresh=True)
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+        self._console.print(self._view.drawing())
+
+
+def view_for(stream: TextIO) -> View:
+    """A live tree when `stream` is a terminal that can redraw, lines otherwise."""
+    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    if console.is_terminal and not console.is_dumb_terminal:
+        return LiveView(console)
+    return PlainView(lambda text: print(text, file=stream, flush=True))

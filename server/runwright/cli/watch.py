@@ -1,0 +1,87 @@
+"""`runwright watch`: a run as it goes on, over lost connections, until it ends or needs somebody."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from runwright._gen.runwright.v1 import run_pb2
+from runwright.cli import outcome
+from runwright.cli.client import Client
+from runwright.cli.commands import command
+from runwright.cli.errors import ExitCode, Problem
+from runwright.cli.follow import follow
+from runwright.cli.view import View, view_for
+
+
+def watch(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")],
+    cursor: Annotated[str, typer.Option("--from", metavar="CURSOR", help="Go on after this cursor.")] = "",
+) -> None:
+    """Shows a run while it goes on: turn, rounds, tool calls.
+
+    Reconnects by itself and goes on where it was. Ctrl-C leaves; the run goes on.
+    Exit code: 0 completed, 1 failed, 3 cancelled, 4 needs repair, 5 call failed.
+
+    \b
+    Example:
+      runwright run --no-watch --id first "What is in this directory?"
+      runwright watch first
+    """
+    client = Client.of(context)
+    run = watch_run(client, run_id, cursor, view_for(sys.stdout))
+    outcome.report(run, client.server, answer=lambda text: print("\n" + text), note=print)
+    raise typer.Exit(outcome.exit_code(run))
+
+
+def watch_run(
+    client: Client, run_id: str, cursor: str, view: View, *, wait: Callable[[float], None] = time.sleep
+) -> run_pb2.RunSnapshot:
+    """Shows a run in `view` until it has ended or needs repair, and returns it as it then stands.
+
+    On Ctrl-C it prints how to come back and exits; the run is not cancelled.
+    """
+    view.tree.run_id, view.tree.cursor = run_id, cursor
+    try:
+        with view.showing():
+            standing = _followed(client, run_id, cursor, view, wait)
+    except KeyboardInterrupt:
+        words = ["watch", run_id, *(["--from", view.tree.cursor] if view.tree.cursor else [])]
+        print(f"\nleft; the run goes on. To come back:\n  {command(client.server, *words)}", file=sys.stderr)
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+    return standing
+
+
+def _followed(
+    client: Client, run_id: str, cursor: str, view: View, wait: Callable[[float], None]
+) -> run_pb2.RunSnapshot:
+    frames = follow(lambda after: client.subscribe(run_id, after), cursor, notice=view.notice, wait=wait)
+    # Somebody who comes back with a cursor may have seen before why the run stands still.
+    ask = bool(cursor)
+    for frame in frames:
+        view.take(frame)
+        if ask or view.tree.stuck:
+            standing = _needing_repair(client, run_id, frame.cursor)
+            if standing is not None:
+                frames.close()
+                return standing
+        ask = False
+    return view.tree.outcome or client.snapshot(run_id).run
+
+
+def _needing_repair(client: Client, run_id: str, cursor: str) -> run_pb2.RunSnapshot | None:
+    """The run, if it needs repair and `cursor` is the end of what there is to see of it."""
+    try:
+        run = client.snapshot(run_id).run
+    except Problem as problem:
+        if problem.passing:
+            return None  # the stream is lost as well, and asks again when it is back
+        raise
+    under_way = any(effect.state == run_pb2.EFFECT_STATE_RUNNING for effect in run.open_effects)
+    at_its_end = run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED and run.last_cursor == cursor and not under_way
+    return run if at_its_end else None

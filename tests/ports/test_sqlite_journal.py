@@ -1,0 +1,204 @@
+"""The journal's file: what it keeps over a restart, what it refuses to open, how it is set up."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import apsw
+import pytest
+from runwright.adapters.sqlite import SqliteJournal, queries, schema
+from runwright.core.content import Content
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.wire.state_row import encode_state
+
+from tests.ports.journal_builders import check_chain, key, put, state, turn
+
+RUN = key("run-1")
+
+
+def edit(directory: Path, statement: str) -> None:
+    """Changes a closed journal behind its back."""
+    db = apsw.Connection(str(directory / "journal.db"))
+    db.execute(statement)
+    db.close()
+
+
+async def written(directory: Path) -> None:
+    """A closed journal with two events of one run."""
+    journal = SqliteJournal.open(directory)
+    await put(journal, RUN, turn(), turn(), after=0)
+    await journal.close()
+
+
+async def test_a_reopened_journal_is_the_same_journal(tmp_path: Path) -> None:
+    first = SqliteJournal.open(tmp_path)
+    stored = await put(first, RUN, turn(), turn(), after=0, contents=[Content.text("hello")])
+    await first.close()
+
+    second = SqliteJournal.open(tmp_path)
+
+    assert (second.incarnation, second.cursor_key, second.head) == (first.incarnation, first.cursor_key, 2)
+    assert second.commits == 0
+    stored += await put(second, RUN, turn(), after=2)
+    assert await second.read(RUN, after=0, limit=10) == stored
+    check_chain(RUN, stored)
+    assert await second.tail(RUN) == (state(RUN, 3), [])
+    assert await second.content(RUN, [Content.text("hello").ref.digest]) != {}
+    await second.close()
+
+
+async def test_a_snapshot_of_another_version_is_replaced_by_all_records(tmp_path: Path) -> None:
+    await written(tmp_path)
+    edit(tmp_path, "UPDATE runs SET snapshot = CAST('{}' AS BLOB)")
+
+    journal = SqliteJournal.open(tmp_path)
+
+    assert await journal.tail(RUN) == (None, [turn(), turn()])
+    await journal.close()
+
+
+async def test_records_newer_than_the_snapshot_follow_it(tmp_path: Path) -> None:
+    await written(tmp_path)
+    older = schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
+    older.execute("UPDATE runs SET snapshot = ?", (encode_state(state(RUN, 1)),))
+    older.close()
+
+    journal = SqliteJournal.open(tmp_path)
+
+    assert await journal.tail(RUN) == (state(RUN, 1), [turn()])
+    await journal.close()
+
+
+async def test_an_event_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    await written(tmp_path)
+    edit(tmp_path, "UPDATE events SET data = x'ffff' WHERE seq = 2")
+    journal = SqliteJournal.open(tmp_path)
+
+    with pytest.raises(AgentError) as refused:
+        await journal.messages(RUN)
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert refused.value.metadata == {"run_id": "run-1", "first_bad": "2"}
+    await journal.close()
+
+
+async def test_a_directory_in_use_is_refused_naming_the_process(tmp_path: Path) -> None:
+    first = SqliteJournal.open(tmp_path)
+
+    with pytest.raises(AgentError) as refused:
+        SqliteJournal.open(tmp_path)
+
+    assert refused.value.reason is ErrorReason.JOURNAL_BUSY
+    assert f"process {os.getpid()} on " in refused.value.message
+    await put(first, RUN, turn(), after=0)
+    await first.close()
+    await SqliteJournal.open(tmp_path).close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"not a database, but long enough for its header\n" * 400, b"\x00" * 100, b"short"]
+)
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(content)
+
+    for _ in range(2):  # a refusal gives the lock back
+        with pytest.raises(AgentError) as refused:
+            SqliteJournal.open(tmp_path)
+        assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("table", ["customers (name)", "meta (colour)", "meta (key, value)"])
+async def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path: Path, table: str) -> None:
+    edit(tmp_path, f"CREATE TABLE {table}")
+    before = (tmp_path / "journal.db").read_bytes()
+
+    with pytest.raises(AgentError) as refused:
+        SqliteJournal.open(tmp_path)
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert (tmp_path / "journal.db").read_bytes() == before
+
+
+async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    await written(tmp_path)
+    newer = schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
+    newer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # killed before it could tidy up
+    newer.execute("UPDATE meta SET value = 2 WHERE key = 'schema_version'")
+    newer.close()
+    before = (tmp_path / "journal.db").read_bytes()
+
+    with pytest.raises(AgentError) as refused:
+        SqliteJournal.open(tmp_path)
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert "version 2" in refused.value.message
+    assert "version 1" in refused.value.message
+    assert (tmp_path / "journal.db").read_bytes() == before
+    assert (tmp_path / "journal.db-wal").stat().st_size > 0
+
+
+async def test_a_quota_holds_from_the_start(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path, max_bytes=200_000)
+    small, big = Content.text("hello"), Content.text("x" * 200_000)
+
+    await put(journal, RUN, turn(), after=0, contents=[small])
+    with pytest.raises(AgentError) as refused:
+        await put(journal, RUN, turn(), after=1, contents=[big])
+
+    assert refused.value.reason is ErrorReason.JOURNAL_FULL
+    await journal.close()
+    assert (tmp_path / "journal.db").stat().st_size <= 200_000
+
+
+def test_every_commit_is_on_disk_before_it_is_acknowledged(tmp_path: Path) -> None:
+    for _ in ("made", "opened again"):
+        db = schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
+
+        assert db.pragma("journal_mode") == "wal"
+        assert db.pragma("synchronous") == 2
+        db.close()
+
+
+async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
+    directory = tmp_path / "state" / "data"
+    journal = SqliteJournal.open(directory)
+    await put(journal, RUN, turn(), after=0)
+
+    modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+
+    assert directory.stat().st_mode & 0o777 == 0o700
+    assert modes == dict.fromkeys(("LOCK", "journal.db", "journal.db-wal", "journal.db-shm"), 0o600)
+    await journal.close()
+    assert {path.name for path in directory.iterdir()} == {"LOCK", "journal.db"}
+
+
+async def test_no_question_scans_a_table(tmp_path: Path) -> None:
+    await written(tmp_path)
+    db = schema.open_reader(tmp_path / "journal.db", busy_timeout_ms=0)
+    asked: list[tuple[str, apsw.Bindings | None]] = []
+
+    def note(_: apsw.Cursor, statement: str, bindings: apsw.Bindings | None) -> bool:
+        asked.append((statement, bindings))
+        return True
+
+    db.exec_trace = note
+    queries.tail(db, RUN)
+    queries.messages(db, RUN)
+    queries.read(db, RUN, 0, 10)
+    queries.last_position(db, RUN)
+    queries.open_runs(db)
+    queries.content(db, RUN.namespace, ["sha256:00"])
+    db.exec_trace = None
+
+    plans = [step for query, values in asked for *_, step in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    assert len(asked) == 7
+    used = "\n".join(str(step) for step in plans)
+    assert "events_with_messages (run_no=?)" in used
+    assert "events_of_run (run_no=? AND rowid>?)" in used
+    assert "SCAN runs USING INDEX runs_open" in used
+    assert [step for step in plans if "SCAN" in step and "runs_open" not in step and "json_each" not in step] == []
+    db.close()
