@@ -179,6 +179,23 @@ def test_a_run_that_failed_keeps_the_text_so_far() -> None:
     assert state.result == b.text("It will be")
 
 
+def test_a_round_without_text_keeps_the_text_so_far() -> None:
+    speaks = dataclasses.replace(b.asks(b.asked("lookup")), text=b.text("Let me see."))
+
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), speaks, b.returned(), b.asks(b.asked("lookup"), round=2))
+
+    assert state.result == b.text("Let me see.")
+
+
+def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
+    given = [b.started(PACKAGE), b.asks(b.asked("send")), b.not_sent(), b.awaited(), b.not_sent(attempt=2)]
+    state, _ = b.play(PACKAGE, *given)
+
+    records = decide(PACKAGE, state, b.awaited(attempt=1))
+
+    assert records == []
+
+
 def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
     reply = dataclasses.replace(b.asks(b.asked("lookup")), finish=FinishReason.STOP)
 

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import pytest
 from runwright.core import records as r
 from runwright.core.events import TERMINAL, EventKind, kind_of
-from runwright.core.machine import decide
+from runwright.core.machine import decide, pending, waiting_on
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.state import RunState, apply, fold
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
@@ -129,6 +129,7 @@ def test_a_fault_of_the_server_ends_a_run_in_any_phase(records: list[r.Record]) 
     state = fold(b.NEW, records)
 
     assert state.is_terminal
+    assert (pending(state), waiting_on(state)) == ({}, [])
     assert state.error == b.incident()[1].error
     assert decide(_PACKAGE, state, b.cancelled()) == []
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, rules
+from runwright.adapters import journal_rules as rules
+from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.commit import GroupCommit
 from runwright.adapters.sqlite.schema import limit_size, open_writer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from concurrent.futures import ProcessPoolExecutor
 from random import Random
 
 from runwright.core import effects as e
@@ -26,12 +27,14 @@ from runwright.core.state import RunState, fold
 from tests.core import builders as b
 
 RUNS = 20_000
-_WORLDS = 256
+_SLICE = 500
+_WORLDS = 64
 _TEXT = b.text("words")
 _FOREIGN = [EffectId("c1.9"), EffectId("c9.1"), EffectId("m1"), EffectId("")]
 _PROBLEMS = [ErrorReason.TOOL_UNKNOWN, ErrorReason.TOOL_ARGUMENTS_INVALID]
 _UNKNOWN = [ErrorReason.EXECUTOR_LOST, ErrorReason.TOOL_TIMED_OUT]
 _FAILED = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
+_asked = functools.cache(b.asked)
 _FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]
 
 
@@ -142,9 +145,9 @@ class RandomRun:
 
     def _call(self) -> i.RequestedCall:
         if self.rng.random() < 0.1:
-            return b.asked("teleport", self.rng.choice(_PROBLEMS))
+            return _asked("teleport", self.rng.choice(_PROBLEMS))
         problem = ErrorReason.TOOL_ARGUMENTS_INVALID if self.rng.random() < 0.1 else None
-        return b.asked(self.rng.choice(self.package.tools).name, problem)
+        return _asked(self.rng.choice(self.package.tools).name, problem)
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
@@ -258,14 +261,28 @@ def _check_run(seed: int) -> None:
 
 
 def _step(run: RandomRun, ledger: Ledger, given: i.Input) -> None:
-    ended = run.state.is_terminal
+    ended, late = run.state.is_terminal, not _is_awaited(given, run.state)
     new = run.give(given)
     assert not (ended and new), "an ended run accepts nothing"
+    assert not (late and new), "news of what is not under way change nothing"
     for record in new:
         ledger.check(record)
     if new:
         _check_standing(run.state, ledger)
         _check_repetition(run, given)
+
+
+def _is_awaited(given: i.Input, state: RunState) -> bool:
+    """True for news of the very attempt that is under way, and for news that are of no attempt."""
+    match given:
+        case i.ModelReplied() | i.ModelFailed():
+            return (f"m{given.round}", "call", given.attempt) in pending(state)
+        case i.ToolReturned() | i.ToolNotSent() | i.ToolOutcomeUnknown():
+            return (given.call_id, "call", given.attempt) in pending(state)
+        case i.ExecutorAwaited():
+            return (given.call_id, "await", given.attempt) in pending(state)
+        case _:
+            return True
 
 
 def _check_standing(state: RunState, ledger: Ledger) -> None:
@@ -311,24 +328,48 @@ def _check_completion(run: RandomRun, ledger: Ledger) -> None:
         assert any(call.phase is CallPhase.UNKNOWN for call in run.state.calls)
 
 
-def test_every_promise_holds_over_random_runs() -> None:
-    seeds = range(RUNS)
-
+def check_runs(seeds: range) -> int:
+    """Checks the runs of several seeds; returns how many held."""
     for seed in seeds:
         check_run(seed)
+    return len(seeds)
+
+
+def test_every_promise_holds_over_random_runs() -> None:
+    slices = [range(first, first + _SLICE) for first in range(0, RUNS, _SLICE)]
+
+    # The checks are nothing but computation, so every processor takes its share.
+    with ProcessPoolExecutor() as processes:
+        held = sum(processes.map(check_runs, slices))
+
+    assert held == RUNS
 
 
 def test_the_random_runs_reach_every_phase_and_every_kind_of_record() -> None:
     phases: set[RunPhase] = set()
     kinds: set[str] = set()
 
-    for seed in range(1000):
-        run = RandomRun(seed)
+    for run in map(RandomRun, range(300)):
         run.give(run.first)
         for _ in range(30):
-            run.give(run.next())
             phases.add(run.state.phase)
+            run.give(run.next())
         kinds |= set(b.kinds(run.records))
 
     assert phases == set(RunPhase) - {RunPhase.NEW}
     assert kinds == {kind.name for kind in b.examples()}
+
+
+def test_no_more_calls_run_side_by_side_than_the_budget_allows() -> None:
+    too_many: list[int] = []
+
+    for seed in range(300):
+        run = RandomRun(seed)
+        run.give(run.first)
+        for _ in range(30):
+            run.give(run.next())
+            running = [call for call in run.state.calls if call.phase is CallPhase.RUNNING]
+            if len(running) > run.state.budget.parallel_calls and not run.state.is_terminal:
+                too_many.append(seed)
+
+    assert too_many == [], "seeds"

@@ -101,6 +101,14 @@ class RuntimePackage(_Frozen):
                 raise ValueError(f"tool name {name!r} appears twice")
         return tuple(sorted(tools, key=lambda tool: tool.name))
 
+    @model_validator(mode="after")
+    def _has_a_canonical_form(self) -> RuntimePackage:
+        try:
+            self.canonical()
+        except ValueError:
+            raise ValueError("a number in it is beyond 2^53, NaN or infinite; write it as a string") from None
+        return self
+
     def canonical(self) -> bytes:
         """The package in RFC 8785 form, defaults spelled out: what is stored and fingerprinted."""
         return canonical_json(self.model_dump(mode="json"))
@@ -116,4 +124,4 @@ class RuntimePackage(_Frozen):
 
 def is_tool_name(name: str) -> bool:
     """True when `name`, made by a model, could name a tool at all."""
-    return re.match(NAME_PATTERN, name) is not None
+    return re.fullmatch(NAME_PATTERN, name) is not None

@@ -24,7 +24,6 @@ class CallState:
     tool: str
     phase: CallPhase
     attempt: int = 0
-    requested_at: int = 0
     allowed: bool = False
     arguments: ContentRef | None = None
     executor: str = ""
@@ -79,6 +78,12 @@ class RunState:
     def call(self, call_id: EffectId) -> CallState | None:
         """The call of that id in the current round."""
         return next((call for call in self.calls if call.call_id == call_id), None)
+
+
+def has_room_for_call(state: RunState) -> bool:
+    """True when another tool call may run beside those that do."""
+    running = sum(call.phase is CallPhase.RUNNING for call in state.calls)
+    return running < state.budget.parallel_calls
 
 
 def apply(state: RunState, record: r.Record) -> RunState:
@@ -184,9 +189,7 @@ def _apply_call(state: RunState, record: r.CallRecord) -> RunState:
     usage = state.usage
     match record:
         case r.ToolRequested():
-            after = CallState(
-                record.call_id, record.tool, phase, requested_at=record.at, arguments=record.arguments, since=record.at
-            )
+            after = CallState(record.call_id, record.tool, phase, arguments=record.arguments, since=record.at)
         case r.PolicyDecided():
             after = replace(before, allowed=record.decision.verdict.name == "ALLOW")
         case r.ToolStarted():

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from runwright._gen.runwright.v1 import error_pb2, package_pb2
+from runwright._gen.runwright.v1 import error_pb2
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.policy import Decision, Verdict
 from runwright.wire import values as v
-from runwright.wire.packages import EFFECTS
+from runwright.wire.packages import EFFECT_NAMES, EFFECTS
 
 BODIES = frozenset(
     {
@@ -141,7 +141,7 @@ def _read_started(event: pb.Event, at: int, call_id: EffectId) -> r.ToolStarted:
         attempt=event.attempt,
         tool=started.tool,
         executor=started.executor,
-        effect=package_pb2.EffectClass.Name(started.effect).removeprefix("EFFECT_CLASS_").lower(),
+        effect=EFFECT_NAMES[started.effect],
         idempotent=started.idempotent,
         idempotency_key=started.idempotency_key,
         arguments_digest=started.arguments_digest,

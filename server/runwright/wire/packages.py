@@ -16,6 +16,7 @@ EFFECTS: Mapping[str, pb.EffectClass.ValueType] = {
     EffectClass.PROCESS.value: pb.EFFECT_CLASS_PROCESS,
     EffectClass.NETWORK.value: pb.EFFECT_CLASS_NETWORK,
 }
+EFFECT_NAMES: Mapping[int, str] = {number: name for name, number in EFFECTS.items()}
 
 
 def package(value: RuntimePackage) -> pb.RuntimePackage:
@@ -40,7 +41,6 @@ def package(value: RuntimePackage) -> pb.RuntimePackage:
 
 def to_package(message: pb.RuntimePackage) -> RuntimePackage:
     """proto → core: the same package, so the same fingerprint."""
-    effects = {number: name for name, number in EFFECTS.items()}
     return RuntimePackage(
         format="runwright-package-v0",
         id=message.package_id,
@@ -62,7 +62,7 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 description=tool.description,
                 parameters=json.loads(tool.parameters_schema_json),
                 executor=tool.executor,
-                effect=EffectClass(effects[tool.effect]),
+                effect=EffectClass(EFFECT_NAMES[tool.effect]),
                 idempotent=tool.idempotent,
                 timeout_ms=tool.timeout_ms,
                 unavailable_timeout_ms=tool.unavailable_timeout_ms,

@@ -58,6 +58,8 @@ def decode_event(data: bytes) -> r.Record:
     try:
         event = pb.Event.FromString(data)
         body = event.WhichOneof("body") or ""
+        if pb.EventKind.Name(event.kind) != f"EVENT_KIND_{body.upper()}":
+            raise ValueError("kind and body disagree")
         if body in call_records.BODIES:
             return call_records.read_call(event, body)
         return run_records.read_run_or_model(event, body)

@@ -15,8 +15,13 @@ def encode_state(state: RunState) -> bytes:
 
 
 def decode_state(data: bytes) -> RunState | None:
-    """The state, or None when the row was written by another version: then events are folded anew."""
+    """The state, or None when the row was written by another version: then events are folded anew.
+
+    A row that says more or less than this version would is not trusted: a
+    default in place of a fact could repeat an effect.
+    """
     try:
-        return _ADAPTER.validate_json(data)
+        state = _ADAPTER.validate_json(data)
     except ValidationError:
         return None
+    return state if encode_state(state) == data else None

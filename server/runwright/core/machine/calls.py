@@ -41,7 +41,10 @@ def start(step: Step, call: CallState) -> None:
 
 def retry(step: Step, call: CallState, reason: ErrorReason) -> None:
     """The attempt does not stand; another one waits for time and executor."""
-    tool = spec_of(step, call)
+    patience = step.at + spec_of(step, call).unavailable_timeout_ms * 1000
+    if reason is ErrorReason.EXECUTOR_UNAVAILABLE and call.give_up_at:
+        # Still the same outage: an executor that comes and goes does not make a call wait for ever.
+        patience = max(step.at, call.give_up_at)
     step.add(
         r.RetryScheduled(
             at=step.at,
@@ -49,8 +52,7 @@ def retry(step: Step, call: CallState, reason: ErrorReason) -> None:
             attempt=call.attempt,
             reason=reason,
             not_before=step.at + backoff_us(call.attempt),
-            # Counted from the request, so that attempts that come and go do not wait for ever.
-            give_up_at=max(step.at, call.requested_at + tool.unavailable_timeout_ms * 1000),
+            give_up_at=patience,
         )
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from runwright.core import effects as e
 from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, WaitKind
-from runwright.core.state import RunState
+from runwright.core.state import RunState, has_room_for_call
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     if state.model_attempt:
         key = (str(model_effect_id(state.round)), "call", state.model_attempt)
         wanted[key] = e.CallModel(state.round, state.model_attempt)
+    # While as many calls run as may, none is waited for: it could not be started.
+    has_room = has_room_for_call(state)
     for call in state.calls:
         if call.phase is CallPhase.RUNNING and call.arguments is not None:
             wanted[(call.call_id, "call", call.attempt)] = e.CallTool(
@@ -41,7 +43,7 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
                 call.idempotent,
                 call.deadline,
             )
-        elif call.phase is CallPhase.REQUESTED and call.attempt:
+        elif call.phase is CallPhase.REQUESTED and call.attempt and has_room:
             wanted[(call.call_id, "await", call.attempt)] = e.AwaitExecutor(
                 call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at
             )

@@ -60,7 +60,12 @@ def model_failed(step: Step, given: i.ModelFailed) -> None:
 def _complete(step: Step, given: i.ModelReplied) -> None:
     if given.text is None:
         # The edge refuses such answers; a run without an answer must not look complete.
-        error = Failure(ErrorReason.MODEL_OUTPUT_INVALID, "The model answered with nothing.")
+        rule = "an answer with neither text nor calls"
+        error = Failure(
+            ErrorReason.MODEL_OUTPUT_INVALID,
+            f"The model's answer cannot be used: {rule}.",
+            (("adapter", step.state.provider), ("rule", rule)),
+        )
         step.fail(StopReason.PROVIDER_FAILURE, error)
         return
     step.add(r.TurnCompleted(at=step.at))

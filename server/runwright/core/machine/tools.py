@@ -12,7 +12,7 @@ from runwright.core.machine import calls
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.policy import Verdict, decide_tool_call
-from runwright.core.state import CallState
+from runwright.core.state import CallState, has_room_for_call
 
 
 def requested(step: Step, asked: Sequence[i.RequestedCall]) -> None:
@@ -39,13 +39,11 @@ def requested(step: Step, asked: Sequence[i.RequestedCall]) -> None:
 
 def start_queued(step: Step) -> None:
     """Starts calls that are allowed and were never started, up to the bound of the budget."""
-    running = len(step.calls(CallPhase.RUNNING))
     for call in step.calls(CallPhase.REQUESTED):
-        if running >= step.state.budget.parallel_calls:
+        if not has_room_for_call(step.state):
             return
         if call.attempt == 0:
             calls.start(step, call)
-            running += 1
 
 
 def returned(step: Step, given: i.ToolReturned) -> None:
@@ -93,10 +91,10 @@ def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
     waits = call is not None and call.phase is CallPhase.REQUESTED and call.attempt == given.attempt > 0
     if call is None or not waits or step.state.phase is RunPhase.CANCELLING:
         return
-    if given.reachable:
-        calls.start(step, call)
-    else:
+    if not given.reachable:
         calls.fail(step, call, ErrorReason.EXECUTOR_UNAVAILABLE)
+    elif has_room_for_call(step.state):
+        calls.start(step, call)
 
 
 def recover(step: Step) -> None:

@@ -1,0 +1,147 @@
+"""What the tests of the runtime and of its faces are made of: scripted packages, and runtimes that play them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runwright.adapters.clock import SystemClock
+from runwright.adapters.ids import RandomIds
+from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.memory.journal import MemoryJournal
+from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.core.package import RuntimePackage
+from runwright.core.request import RunRequest
+from runwright.ports.clock import Clock
+from runwright.ports.journal import Journal
+from runwright.ports.provider import Provider
+from runwright.ports.schemas import SchemaChecker
+from runwright.ports.tools import ToolExecutors
+from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
+from runwright.testing import FunctionTools, ManualClock
+
+SECOND = 1_000_000
+ANY_ARGUMENTS = {"type": "object"}
+Fields = dict[str, Any]
+
+
+def tool(name: str = "look", **fields: Any) -> Fields:
+    """A tool as a package file has it: it only reads, and takes any arguments, unless the fields say otherwise."""
+    return {"name": name, "executor": "tools", "effect": "read", "parameters": ANY_ARGUMENTS, **fields}
+
+
+def writing_tool(name: str = "write", **fields: Any) -> Fields:
+    """A tool whose calls must not be repeated."""
+    return tool(name, effect="write", **fields)
+
+
+def says(text: str, **fields: Any) -> Fields:
+    """A scripted answer. `{results}` in the text becomes the tool results so far."""
+    return {"text": text, **fields}
+
+
+def asks(*calls: str | Fields, **fields: Any) -> Fields:
+    """A scripted request for tool calls, each a tool's name or a whole scripted call."""
+    return {"calls": [{"tool": call} if isinstance(call, str) else call for call in calls], **fields}
+
+
+def package(*script: Fields, tools: tuple[Fields, ...] = (), **fields: Any) -> RuntimePackage:
+    """A package whose model follows the script; it allows what it declares unless the fields say otherwise."""
+    return RuntimePackage.model_validate(
+        {
+            "format": "runwright-package-v0",
+            "id": "helper-package",
+            "agent": {"id": "helper", "instructions": "Help."},
+            "provider": {"adapter": "scripted", "model": "model-1", "parameters": {"script": list(script)}},
+            "policy": "builtin:allow-declared",
+            "tools": list(tools),
+            **fields,
+        }
+    )
+
+
+def one_call_package() -> RuntimePackage:
+    """One round with one call of `look`, then the answer."""
+    return package(asks("look"), says("found {results}"), tools=(tool(),))
+
+
+def request(run_id: str = "run-1", *input: str, **fields: Any) -> RunRequest:
+    """A request for a run of the default package."""
+    return RunRequest(run_id=run_id, input=input or ("What is there?",), **fields)
+
+
+async def look(arguments: Mapping[str, Any]) -> str:
+    """A tool that answers at once."""
+    return "a lamp"
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of the operator's log."""
+
+    event: str
+    error: BaseException | None
+    fields: Mapping[str, object]
+
+
+@dataclass
+class ListLog:
+    """An OperatorLog that keeps its lines."""
+
+    lines: list[LogLine] = field(default_factory=list)
+
+    def info(self, event: str, **fields: object) -> None:
+        """Keeps the line."""
+        self.lines.append(LogLine(event, None, fields))
+
+    def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
+        """Keeps the line."""
+        self.lines.append(LogLine(event, error, fields))
+
+    @property
+    def incidents(self) -> set[object]:
+        """The incident ids an operator can find here."""
+        return {line.fields["incident_id"] for line in self.lines if "incident_id" in line.fields}
+
+
+@dataclass
+class Bench:
+    """The parts of a runtime, real wherever a real one can run. `runtime` puts them together, as often as asked."""
+
+    journal: Journal = field(default_factory=MemoryJournal)
+    clock: Clock = field(default_factory=ManualClock)
+    tools: ToolExecutors = field(default_factory=lambda: FunctionTools({"look": look}))
+    schemas: SchemaChecker = field(default_factory=JsonSchemaChecker)
+    log: ListLog = field(default_factory=ListLog)
+    providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
+
+    def runtime(self, *packages: RuntimePackage, journal: Journal | None = None) -> AgentRuntime:
+        """A runtime of these parts, like one after a restart: it knows nothing that is not in the journal."""
+        return AgentRuntimeBuilder(
+            journal=journal or self.journal,
+            clock=self.clock,
+            ids=RandomIds(),
+            tools=self.tools,
+            schemas=self.schemas,
+            log=self.log,
+            providers=self.providers,
+            packages=packages or (one_call_package(),),
+        ).build()
+
+    @property
+    def manual_clock(self) -> ManualClock:
+        """The clock, where it is turned by hand."""
+        assert isinstance(self.clock, ManualClock)
+        return self.clock
+
+    @property
+    def function_tools(self) -> FunctionTools:
+        """The tools, where they are functions with a ledger."""
+        assert isinstance(self.tools, FunctionTools)
+        return self.tools
+
+
+def real_time_bench(**parts: Any) -> Bench:
+    """A bench by the system's clock, for runtimes on another thread than the test."""
+    return Bench(clock=SystemClock(), **parts)

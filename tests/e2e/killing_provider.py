@@ -1,0 +1,47 @@
+"""A provider that plays its script and, when the user says so, kills its own process at one exact model call."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from pathlib import Path
+
+from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.ports.provider import ModelReply, ModelRequest, UserMessage
+
+_ORDER = re.compile(r"kill (before|after) model call (\d+)")
+
+
+class KillingProvider:
+    """Obeys the words "kill before model call 2" or "kill after model call 2" in the run's input.
+
+    Every call of a run is one line in `directory/RUN_ID`, written first: the
+    count goes on after a restart, so that the same call never kills twice.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._script = ScriptedProvider()
+
+    async def complete(self, request: ModelRequest) -> ModelReply:
+        """The script's answer, if the process lives to give it."""
+        path = self._directory / request.run_id
+        with path.open("a") as calls:
+            calls.write(f"{request.round}\n")
+        number = len(rounds_asked(path))
+        order = _ORDER.search(
+            " ".join(part for m in request.messages if isinstance(m, UserMessage) for part in m.parts)
+        )
+        moment = order.group(1) if order and int(order.group(2)) == number else ""
+        if moment == "before":
+            os.kill(os.getpid(), signal.SIGKILL)
+        reply = await self._script.complete(request)
+        if moment == "after":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return reply
+
+
+def rounds_asked(path: Path) -> list[int]:
+    """The round of every model call of a run so far, over all lives of the server."""
+    return [int(line) for line in path.read_text().splitlines()] if path.exists() else []

@@ -1,0 +1,115 @@
+"""Journals that misbehave on purpose, around one that does not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
+from runwright.ports.journal import Journal, StoredEvent
+
+
+class JournalWrapper:
+    """Passes everything on to the journal it wraps."""
+
+    def __init__(self, inner: Journal) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+        """See the port."""
+        return await self.inner.append(run, records, **rest)
+
+
+class PowerCut(JournalWrapper):
+    """Takes so many appends, then never answers again, as when the power is gone.
+
+    The last append is durable either way; whether its caller still heard of it
+    makes two different crashes. `is_off` is set once somebody waits in vain.
+    """
+
+    def __init__(self, inner: Journal, appends: int, *, last_is_answered: bool) -> None:
+        super().__init__(inner)
+        self.is_off = asyncio.Event()
+        self._left = appends
+        self._last_is_answered = last_is_answered
+
+    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+        """See the class."""
+        if self._left == 0:
+            await self._nothing()
+        self._left -= 1
+        stored = await self.inner.append(run, records, **rest)
+        if self._left == 0 and not self._last_is_answered:
+            await self._nothing()
+        return stored
+
+    async def _nothing(self) -> None:
+        self.is_off.set()
+        await asyncio.Event().wait()
+
+
+class GatedJournal(JournalWrapper):
+    """Holds every append back while the gate is shut. A caller that is cancelled meanwhile changes nothing."""
+
+    def __init__(self, inner: Journal) -> None:
+        super().__init__(inner)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.held = 0
+
+    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+        """See the class. Like a journal with a thread of its own, it goes on without its caller."""
+        return await asyncio.shield(asyncio.create_task(self._append(run, records, **rest)))
+
+    async def _append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+        self.held += 1
+        await self.gate.wait()
+        self.held -= 1
+        return await self.inner.append(run, records, **rest)
+
+
+class FailingJournal(JournalWrapper):
+    """Raises `error` instead of appending, while there is one."""
+
+    def __init__(self, inner: Journal, error: Exception | None = None) -> None:
+        super().__init__(inner)
+        self.error = error
+        self.refused = 0
+
+    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+        """See the class."""
+        if self.error is not None:
+            self.refused += 1
+            raise self.error
+        return await self.inner.append(run, records, **rest)
+
+
+class LosesAnswer(JournalWrapper):
+    """Performs its `number`th append and says that it did not."""
+
+    def __init__(self, inner: Journal, number: int, error: Exception) -> None:
+        super().__init__(inner)
+        self._number = number
+        self._error = error
+
+    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+        """See the class."""
+        stored = await self.inner.append(run, records, **rest)
+        self._number -= 1
+        if self._number == 0:
+            raise self._error
+        return stored
+
+
+def journal_full() -> AgentError:
+    """What a journal says when its disk is full."""
+    return AgentError(ErrorReason.JOURNAL_FULL, "The disk is full.", metadata={"retry_after": "30s"})
+
+
+def journal_busy() -> AgentError:
+    """What a journal says when somebody else holds its file."""
+    return AgentError(ErrorReason.JOURNAL_BUSY, "The file is held.", metadata={"retry_after": "2s"})

@@ -1,0 +1,114 @@
+"""The snapshot row: comes back as the state it was, is trusted only when whole, and stays small."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from runwright.core.errors import Failure
+from runwright.core.events import EventKind
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.state import RunState, fold
+from runwright.wire.state_row import decode_state, encode_state
+
+from tests.core import builders as b
+from tests.properties.test_machine_properties import RandomRun
+
+KIB = 1024
+ROUND = b.package(b.tool("x" * 64, executor="e" * 128), budget={"parallel_calls": 64, "tool_calls": 64})
+
+
+def _full_round(answered: int = 0) -> RunState:
+    """A round of 64 calls, the most one may have, with ids and names as long as they may be."""
+    key = RunKey(Namespace("n" * 64), RunId("r" * 128))
+    labels = {f"{index:x<128}": "v" * 256 for index in range(16)}
+    calls = [b.asked("x" * 64)] * 64
+    results = [b.returned(f"c1.{index + 1}") for index in range(answered)]
+    given = [b.started(ROUND, labels=labels, session_id="s" * 128), b.asks(*calls), *results]
+    state, _ = b.play(ROUND, *given, state=RunState(key=key))
+    return state
+
+
+def _row(fields: dict[str, Any]) -> bytes:
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def test_states_of_random_runs_come_back_the_same() -> None:
+    for seed in range(100):
+        run = RandomRun(seed)
+        run.give(run.first)
+        for _ in range(20):
+            run.give(run.next())
+            assert decode_state(encode_state(run.state)) == run.state, f"seed {seed}"
+
+
+def test_a_failed_run_comes_back_with_its_failure() -> None:
+    started = b.examples()[EventKind.RUN_STARTED]
+    state = fold(b.NEW, [started, *b.incident()])
+
+    back = decode_state(encode_state(state))
+
+    assert back == state
+    assert back is not None
+    assert isinstance(back.error, Failure)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"\0", b"garbage", b"null", b"[]", b"{}", b"7", b'"x"', b"\xff\xfe", b'{"key":7}', b'{"phase":99}'],
+)
+def test_garbage_is_no_state(garbage: bytes) -> None:
+    state = decode_state(garbage)
+
+    assert state is None
+
+
+def test_a_row_cut_short_is_no_state() -> None:
+    row = encode_state(_full_round())
+
+    for length in range(0, len(row), 97):
+        assert decode_state(row[:length]) is None
+
+
+def test_a_row_without_a_field_this_version_has_is_no_state() -> None:
+    whole = json.loads(encode_state(_full_round()))
+
+    without = {name: {key: value for key, value in whole.items() if key != name} for name in whole}
+    trusted = [name for name, fields in without.items() if decode_state(_row(fields)) is not None]
+
+    assert trusted == []
+
+
+def test_a_row_with_a_field_this_version_lacks_is_no_state() -> None:
+    whole = json.loads(encode_state(_full_round()))
+
+    state = decode_state(_row({**whole, "paused": True}))
+
+    assert state is None
+
+
+def test_the_row_of_a_full_round_stays_small() -> None:
+    row = encode_state(_full_round())
+
+    assert len(row) < 60 * KIB
+
+
+def test_a_call_with_a_result_takes_little_of_the_row() -> None:
+    row = encode_state(_full_round(answered=63))
+
+    assert len(row) < 28 * KIB
+
+
+def test_the_row_does_not_grow_with_the_rounds() -> None:
+    pinned = b.package(b.tool(), budget={"rounds": 100, "tool_calls": 1000})
+    state, _ = b.play(pinned, b.started(pinned))
+    sizes = []
+
+    for number in range(1, 100):
+        calls = (b.asked(), b.asked())
+        replies = [b.asks(*calls, round=number), b.returned(f"c{number}.1"), b.returned(f"c{number}.2")]
+        state, _ = b.play(pinned, *replies, state=state)
+        sizes.append(len(encode_state(state)))
+
+    assert max(sizes) - min(sizes) < 100
