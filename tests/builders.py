@@ -115,9 +115,13 @@ class Bench:
     schemas: SchemaChecker = field(default_factory=JsonSchemaChecker)
     log: ListLog = field(default_factory=ListLog)
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
+    packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
 
     def runtime(self, *packages: RuntimePackage, journal: Journal | None = None) -> AgentRuntime:
-        """A runtime of these parts, like one after a restart: it knows nothing that is not in the journal."""
+        """A runtime of these parts, like one after a restart: it knows nothing that is not in the journal.
+
+        Packages and journal given here take the place of the bench's own.
+        """
         return AgentRuntimeBuilder(
             journal=journal or self.journal,
             clock=self.clock,
@@ -126,7 +130,7 @@ class Bench:
             schemas=self.schemas,
             log=self.log,
             providers=self.providers,
-            packages=packages or (one_call_package(),),
+            packages=packages or self.packages,
         ).build()
 
     @property

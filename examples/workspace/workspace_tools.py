@@ -1,53 +1,59 @@
-"""A tool executor in a process of its own: four tools that read one directory and never leave it."""
+"""A tool executor: four tools that only read one directory. `workspace_tools.py DIR HOST:PORT` serves them."""
 
-import argparse
 import json
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import grpc
-
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2_grpc as pb_grpc
 
-FILES, BYTES, MATCHES = 2_000, 128 * 1024, 100  # the most of each: a result has at most 1 MiB
-IGNORED = {".git", ".venv", "node_modules", "__pycache__"}
-
 
 class Workspace(pb_grpc.ToolExecutorServiceServicer):
-    def __init__(self, root):
-        self.root = Path(root).resolve(strict=True)
-
     def ExecuteTool(self, request, context):
-        tools = {tool.__name__: tool for tool in (self.list_files, self.read_file, self.search, self.count_lines)}
         try:
-            result = tools[request.tool](**json.loads(request.arguments_json))
-        except (LookupError, TypeError, ValueError, OSError) as error:  # failed for certain, so the model is told
-            return pb.ExecuteToolResponse(error=pb.ToolError(message=getattr(error, "strerror", None) or str(error)))
+            result = getattr(self, f"tool_{request.tool}")(**json.loads(request.arguments_json))
+        except (AttributeError, LookupError, TypeError, ValueError, OSError) as error:  # told to the model
+            return pb.ExecuteToolResponse(error=pb.ToolError(message=f"{request.tool} is not possible: {error!r}"))
         return pb.ExecuteToolResponse(result=pb.ToolResult(data=json.dumps(result).encode()))
 
-    def list_files(self):
-        files = [{"path": path, "bytes": (self.root / path).stat().st_size} for path in self.paths()]
-        return {"files": files, "truncated": len(files) == FILES}
+    def tool_list_files(self):
+        return {"files": [{"path": name, "bytes": path.stat().st_size} for name, path in self.files().items()]}
 
-    def read_file(self, path):
-        file = (self.root / path).resolve()  # follows links first, so that none leads out
-        if not file.is_relative_to(self.root) or IGNORED & set(file.parts) or not file.is_file():
-            raise ValueError(f"{path} is not a file of this directory")
-        data = file.read_bytes() if file.stat().st_size <= BYTES else b"\0"
-        if b"\0" in data:
-            raise ValueError(f"{path} is binary or larger than {BYTES} bytes")
-        text = data.decode("utf-8", "replace")
-        return {"path": path, "lines": len(text.splitlines()), "text": text}
+    def tool_read_file(self, path):
+        return {"path": path, "text": "\n".join(self.lines(self.files()[path]))}
 
-    def search(self, text):
-        lines = ((path, n, line) for path, lines in self.texts("") for n, line in enumerate(lines, start=1))
-        found = [(path, n, line.strip()[:200]) for path, n, line in lines if text.lower() in line.lower()]
-        return {"total": len(found), "matches": [dict(zip(("path", "line", "text"), at)) for at in found[:MATCHES]]}
+    def tool_search(self, text):
+        lines = ((name, n, line) for name, path in self.files().items() for n, line in enumerate(self.lines(path), 1))
+        found = [{"path": p, "line": n, "text": t.strip()[:200]} for p, n, t in lines if text.lower() in t.lower()]
+        return {"total": len(found), "matches": found[:100]}
 
-    def count_lines(self, extension):
-        counts = {path: len(lines) for path, lines in self.texts("." + extension.lstrip("."))}
+    def tool_count_lines(self, extension):
+        counts = {name: len(self.lines(path)) for name, path in self.files().items() if name.endswith(extension)}
         return {"files": len(counts), "lines": sum(counts.values()), "longest": max(counts, key=counts.get, default="")}
+
+    def files(self):  # nothing else can be read: nothing above the directory, no link, no hidden folder
+        found = []
+        for folder, folders, names in os.walk("."):
+            folders[:] = sorted(f for f in folders if not f.startswith((".", "node_modules", "__pycache__")))
+            found += [Path(folder, name) for name in sorted(names)]
+        return {str(path): path for path in found[:2000] if path.is_file() and not path.is_symlink()}
+
+    def lines(self, path):  # binary and large files have none
+        data = path.read_bytes() if path.stat().st_size <= 128 * 1024 else b""
+        return [] if b"\0" in data else data.decode("utf-8", "replace").splitlines()
+
+
+if __name__ == "__main__":
+    os.chdir(sys.argv[1])
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # they wait for sigwait, below
+    server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
+    pb_grpc.add_ToolExecutorServiceServicer_to_server(Workspace(), server)
+    port = server.add_insecure_port(sys.argv[2])
+    server.start()
+    print(f"executor serving on 127.0.0.1:{port}", flush=True)
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    server.stop(grace=2).wait()

@@ -103,7 +103,7 @@ def test_a_call_that_was_not_sent_is_awaited_with_its_executor_and_times() -> No
     (wait,) = pending(state).values()
 
     assert wait == e.AwaitExecutor(
-        call_id=b.FIRST_CALL, attempt=1, executor="mail", not_before=b.at(2.2), give_up_at=b.at(601)
+        call_id=b.FIRST_CALL, attempt=1, executor="mail", not_before=b.at(2.2), give_up_at=b.at(602)
     )
 
 
@@ -262,7 +262,7 @@ def test_attempts_wait_twice_as_long_each_up_to_ten_seconds() -> None:
     assert waits == [0.2, 0.4, 0.8, 6.4, 10, 10, 10]
 
 
-def test_no_more_calls_run_side_by_side_than_allowed_when_an_executor_comes_back() -> None:
+def test_an_executor_that_comes_back_does_not_break_the_parallel_bound() -> None:
     pinned = b.package(b.tool(), budget={"parallel_calls": 1})
     waits = [b.started(pinned), b.asks(b.asked(), b.asked()), b.not_sent(b.FIRST_CALL)]
 
@@ -279,7 +279,36 @@ def test_a_call_that_ran_for_long_still_waits_for_its_lost_executor() -> None:
 
     planned = records[-1]
     assert isinstance(planned, r.RetryScheduled)
-    assert planned.not_before < planned.give_up_at
+    assert planned.give_up_at == b.at(1800 + 60)
+
+
+def test_an_executor_that_comes_and_goes_is_not_waited_for_without_end() -> None:
+    pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
+    given = [b.started(pinned), b.asks(b.asked()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+
+    _, early = b.play(pinned, *given, b.not_sent(attempt=2, seconds=51))
+    _, late = b.play(pinned, *given, b.not_sent(attempt=2, seconds=99))
+
+    assert [early[-1].give_up_at, late[-1].give_up_at] == [b.at(62), b.at(99)]
+
+
+def test_a_lost_executor_is_waited_for_anew_after_an_outage() -> None:
+    pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
+    given = [b.started(pinned), b.asks(b.asked()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+
+    _, records = b.play(pinned, *given, b.lost(attempt=2, seconds=70))
+
+    assert records[-1].give_up_at == b.at(130)
+
+
+def test_a_wait_that_was_given_up_counts_even_without_room_to_call() -> None:
+    pinned = b.package(b.tool(), budget={"parallel_calls": 1})
+    given = [b.started(pinned), b.asks(b.asked(), b.asked()), b.not_sent()]
+
+    state, records = b.play(pinned, *given, b.awaited(reachable=False))
+
+    assert b.kinds(records)[-1] == "TOOL_FAILED"
+    assert _running(state) == ["c1.2"]
 
 
 def _failures_of_the_core() -> dict[str, tuple[RuntimePackage, list[Input]]]:

@@ -47,7 +47,6 @@ class AtDeath:
     """What was on disk and what had happened outside when the server died."""
 
     events: list[event_pb2.Event]
-    asked: int  # attempts the executor had seen
     rounds: list[int]  # rounds the model had been asked for
 
     @property
@@ -95,7 +94,7 @@ class Victim:
         if reading is not None:
             await asyncio.gather(reading, return_exceptions=True)
         on_disk = await events_on_disk(self.server.data, self.run_id)
-        return AtDeath(on_disk, len(self.executor.asked), rounds_asked(self.model_calls / self.run_id))
+        return AtDeath(on_disk, rounds_asked(self.model_calls / self.run_id))
 
     async def check_next_life(self, at_death: AtDeath, undisturbed: str) -> None:
         """Starts the next life and holds it to the promise."""
@@ -120,7 +119,7 @@ class Victim:
         assert run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED, run
         unknown = {e.effect_id: e for e in run.open_effects if e.state == run_pb2.EFFECT_STATE_UNKNOWN}
         assert unknown.keys() == open_writes
-        assert {effect.idempotency_key for effect in unknown.values()} <= {asked.key for asked in self.executor.asked}
+        assert all(effect.idempotency_key.endswith(f"{self.run_id}/{name}") for name, effect in unknown.items())
         waits = {wait.effect_id for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_REPAIR}
         assert waits == open_writes
         await self.server.call.cancel(self.run_id)
@@ -131,8 +130,10 @@ class Victim:
 
     def _check_outside(self, at_death: AtDeath) -> None:
         """What is on record was not asked for again, and nothing that must not be repeated was."""
-        asked_later = {asked.call_id for asked in self.executor.asked[at_death.asked :] if asked.run_id == self.run_id}
-        assert not asked_later & (at_death.recorded_calls | at_death.open_writes)
+        closed = at_death.recorded_calls | at_death.open_writes
+        attempts = {e.effect_id: e.attempt for e in at_death.events if e.kind == _STARTED}
+        for asked in self.executor.calls_of(self.run_id):
+            assert asked.call_id not in closed or asked.attempt <= attempts[asked.call_id], f"{asked} was asked again"
         rounds = rounds_asked(self.model_calls / self.run_id)[len(at_death.rounds) :]
         assert not set(rounds) & at_death.answered_rounds
         writes = {asked.key for asked in self.executor.calls_of(self.run_id) if asked.tool == "book"}

@@ -99,7 +99,7 @@ class RandomRun:
             return i.CancelRequested(at=self.now, reason="", requested_by="local", grace_us=self.rng.choice([0, 9]))
         if dice < 0.18:
             return i.CancelDeadlinePassed(at=self.now)
-        wanted = list(pending(self.state).values()) or [e.CallModel(1, 1)]
+        wanted = [*pending(self.state).values(), *self._unwanted_waits()] or [e.CallModel(1, 1)]
         return self._altered(self._outcome(self.rng.choice(wanted)))
 
     def cooperate(self) -> None:
@@ -111,6 +111,16 @@ class RandomRun:
             self.now += b.SECOND
             self.give(self._cooperative(self.rng.choice(wanted)))
         raise AssertionError("the run does not come to an end")
+
+    def _unwanted_waits(self) -> list[e.Effect]:
+        """Waits that may still come to an end, though no room is left for the call that waits."""
+        wanted = pending(self.state)
+        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.attempt]
+        return [
+            e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at)
+            for call in waiting
+            if (call.call_id, "await", call.attempt) not in wanted
+        ]
 
     def _outcome(self, effect: e.Effect) -> i.Input:
         match effect:
@@ -280,7 +290,9 @@ def _is_awaited(given: i.Input, state: RunState) -> bool:
         case i.ToolReturned() | i.ToolNotSent() | i.ToolOutcomeUnknown():
             return (given.call_id, "call", given.attempt) in pending(state)
         case i.ExecutorAwaited():
-            return (given.call_id, "await", given.attempt) in pending(state)
+            # While as many calls run as may, a call waits on without being wanted; giving it up still counts.
+            call = state.call(given.call_id)
+            return call is not None and call.phase is CallPhase.REQUESTED and 0 < given.attempt == call.attempt
         case _:
             return True
 
@@ -290,6 +302,8 @@ def _check_standing(state: RunState, ledger: Ledger) -> None:
     assert state.is_terminal is ledger.ended, "a run ends with its terminal record"
     assert wanted.keys() <= ledger.intents, "nothing is wanted without an intent on record"
     assert state.usage.tool_calls <= state.budget.tool_calls
+    running = [key for key, effect in wanted.items() if isinstance(effect, e.CallTool)]
+    assert len(running) <= state.budget.parallel_calls, "no more calls run side by side than allowed"
     assert state.usage.rounds == state.round <= state.budget.rounds
     if state.is_terminal:
         assert not wanted and not waiting_on(state), "an ended run wants nothing"
@@ -358,18 +372,3 @@ def test_the_random_runs_reach_every_phase_and_every_kind_of_record() -> None:
 
     assert phases == set(RunPhase) - {RunPhase.NEW}
     assert kinds == {kind.name for kind in b.examples()}
-
-
-def test_no_more_calls_run_side_by_side_than_the_budget_allows() -> None:
-    too_many: list[int] = []
-
-    for seed in range(300):
-        run = RandomRun(seed)
-        run.give(run.first)
-        for _ in range(30):
-            run.give(run.next())
-            running = [call for call in run.state.calls if call.phase is CallPhase.RUNNING]
-            if len(running) > run.state.budget.parallel_calls and not run.state.is_terminal:
-                too_many.append(seed)
-
-    assert too_many == [], "seeds"

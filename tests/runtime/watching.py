@@ -11,10 +11,10 @@ from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.core.records import Record
 from runwright.ports.journal import Journal, StoredEvent
-from runwright.runtime import AgentRuntime, StreamItem
+from runwright.runtime import AgentRuntime, RunSnapshot, StreamItem
 from runwright.wire.records import decode_event
 
-CAP_SECONDS = 20.0
+CAP_SECONDS = 10.0
 R = TypeVar("R")
 
 
@@ -65,6 +65,14 @@ async def reached(runtime: AgentRuntime, kind: EventKind, run_id: str = "run-1",
                 if item.event is not None and times == 0:
                     return item.event
     raise AssertionError(f"{run_id} ended without {kind.name}")
+
+
+async def stood_still(runtime: AgentRuntime, run_id: str = "run-1") -> RunSnapshot:
+    """The run once it has ended or needs repair."""
+    async with asyncio.timeout(CAP_SECONDS):
+        snapshot, done = await runtime.wait_run(run_id)
+    assert done
+    return snapshot
 
 
 async def streamed(runtime: AgentRuntime, run_id: str = "run-1", after_cursor: str = "") -> list[StreamItem]:
