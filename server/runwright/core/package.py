@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from enum import Enum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from runwright.core.fingerprint import canonical_json, fingerprint
 from runwright.core.policy import PolicyRef
@@ -14,8 +15,17 @@ from runwright.core.policy import PolicyRef
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
 
+
+def _not_a_switch(value: object) -> object:
+    # YAML's yes and true would otherwise count as 1.
+    if isinstance(value, bool):
+        raise ValueError("a whole number, not true or false")
+    return value
+
+
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Milliseconds = Annotated[int, Field(ge=1, le=86_400_000)]
+Whole = Annotated[int, BeforeValidator(_not_a_switch)]
+Milliseconds = Annotated[Whole, Field(ge=1, le=86_400_000)]
 
 
 class _Frozen(BaseModel):
@@ -51,9 +61,9 @@ class ProviderRoute(_Frozen):
 class BudgetSpec(_Frozen):
     """What one run may use up. `parallel_calls` keeps the snapshot row small."""
 
-    rounds: Annotated[int, Field(ge=1, le=1000)] = 16
-    tool_calls: Annotated[int, Field(ge=0, le=10_000)] = 64
-    parallel_calls: Annotated[int, Field(ge=1, le=64)] = 8
+    rounds: Annotated[Whole, Field(ge=1, le=1000)] = 16
+    tool_calls: Annotated[Whole, Field(ge=0, le=10_000)] = 64
+    parallel_calls: Annotated[Whole, Field(ge=1, le=64)] = 8
 
 
 class ToolSpec(_Frozen):
@@ -64,10 +74,10 @@ class ToolSpec(_Frozen):
     parameters: dict[str, JsonValue] = {"type": "object", "additionalProperties": False}
     executor: Id
     effect: EffectClass
-    idempotent: bool
+    idempotent: Annotated[bool, Field(strict=True)]
     timeout_ms: Milliseconds = 30_000
     unavailable_timeout_ms: Milliseconds = 600_000
-    max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
+    max_attempts: Annotated[Whole, Field(ge=1, le=100)] = 3
 
     @model_validator(mode="before")
     @classmethod
@@ -104,7 +114,8 @@ class RuntimePackage(_Frozen):
     @model_validator(mode="after")
     def _has_a_canonical_form(self) -> RuntimePackage:
         try:
-            self.canonical()
+            # Twice: JCS prints 1e20 without a point, and what is stored must read back as the same package.
+            canonical_json(json.loads(self.canonical()))
         except ValueError:
             raise ValueError("a number in it is beyond 2^53, NaN or infinite; write it as a string") from None
         return self

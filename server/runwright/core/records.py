@@ -79,7 +79,7 @@ class ModelAttemptFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolRequested:
-    """The model asked for a tool. `idempotent` is a fact of the package, kept for `apply`."""
+    """The model asked for a tool."""
 
     at: int
     call_id: EffectId

@@ -47,12 +47,13 @@ class RunRequest:
                 check_caller_id("package.package_id" if name == "package_id" else name, value)
         _require(1 <= len(self.input) <= MAX_INPUT_PARTS, "input", f"1 to {MAX_INPUT_PARTS} parts")
         for index, part in enumerate(self.input):
-            _require(part != "", f"input[{index}].text", "a text that is not empty")
+            _require(part != "" and _is_unicode(part), f"input[{index}].text", "Unicode text that is not empty")
         size = sum(len(part.encode()) for part in self.input)
         _require(size <= MAX_INPUT_BYTES, "input", f"at most {MAX_INPUT_BYTES} bytes together, not {size}")
         _require(len(self.labels) <= MAX_LABELS, "labels", f"at most {MAX_LABELS} labels")
         for key, value in self.labels.items():
             check_caller_id("labels", key)
+            _require(_is_unicode(value), f"labels[{key}]", "Unicode text")
             _require(len(value.encode()) <= MAX_LABEL_BYTES, f"labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes")
 
     def normal_form(self) -> dict[str, JsonValue]:
@@ -87,6 +88,10 @@ class RunRequest:
 def differing_fields(first: dict[str, JsonValue], second: dict[str, JsonValue]) -> list[str]:
     """Names, never values, of the fields in which two normal forms differ."""
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _require(holds: bool, field_name: str, expected: str) -> None:

@@ -32,6 +32,7 @@ class CallState:
     deadline: int = 0
     not_before: int = 0
     give_up_at: int = 0
+    losses: int = 0  # attempts that reached the executor and were never answered
     since: int = 0
 
 
@@ -207,7 +208,12 @@ def _apply_call(state: RunState, record: r.CallRecord) -> RunState:
             )
         case r.RetryScheduled():
             after = replace(
-                before, phase=phase, not_before=record.not_before, give_up_at=record.give_up_at, since=record.at
+                before,
+                phase=phase,
+                not_before=record.not_before,
+                give_up_at=record.give_up_at,
+                losses=before.losses + (record.reason is ErrorReason.EXECUTOR_LOST),
+                since=record.at,
             )
         case r.ToolRecoveryRequired():
             after = replace(before, phase=phase, since=record.at)

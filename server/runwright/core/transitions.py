@@ -1,6 +1,6 @@
 """The two tables. A (phase, kind) pair that is missing here is illegal: `apply` raises on it.
 
-Legality is tabular; choice is code (machine.py).
+Legality is tabular; choice is code (machine/).
 """
 
 from __future__ import annotations

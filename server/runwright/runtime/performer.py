@@ -20,6 +20,7 @@ from runwright.runtime.world import World
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
+PROBE_US = 1_000_000
 
 
 class Performer:
@@ -134,7 +135,9 @@ class Performer:
     async def _await_executor(self, effect: e.AwaitExecutor) -> i.Input:
         clock = self._world.clock
         await clock.sleep_until(min(effect.not_before, effect.give_up_at))
-        reachable = await comes_before(self._world.tools.reachable(effect.executor), clock, effect.give_up_at)
+        # Asked at least once: the wait may have been over while there was no room for the call.
+        due = max(effect.give_up_at, clock.now() + PROBE_US)
+        reachable = await comes_before(self._world.tools.reachable(effect.executor), clock, due)
         return i.ExecutorAwaited(at=clock.now(), call_id=effect.call_id, attempt=effect.attempt, reachable=reachable)
 
 

@@ -33,6 +33,12 @@ def requested(step: Step, given: i.CancelRequested) -> None:
             calls.cancel(step, call)
 
 
+def deadline_passed(step: Step) -> None:
+    """Closes what is still open once the deadline has really passed."""
+    if step.at >= step.state.cancel_deadline:
+        close_all(step)
+
+
 def close_all(step: Step) -> None:
     """Closes what is still open at the deadline or after a crash, as unknown where it must not be repeated."""
     if step.state.phase is not RunPhase.CANCELLING:

@@ -38,7 +38,7 @@ def decide(package: RuntimePackage, state: RunState, given: i.Input) -> list[r.R
         case i.CancelRequested():
             cancelling.requested(step, given)
         case i.CancelDeadlinePassed():
-            cancelling.close_all(step)
+            cancelling.deadline_passed(step)
         case i.Recovered():
             _recover(step)
         case _:

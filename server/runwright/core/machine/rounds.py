@@ -9,6 +9,9 @@ from runwright.core.machine import tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import FinishReason, StopReason
 
+# The arguments of a call may be cut off, too: an answer that stopped early is never acted on.
+_ACTED_ON = (FinishReason.STOP, FinishReason.TOOL_CALLS)
+
 
 def next_round(step: Step) -> None:
     """Asks the model (again), unless the budget of rounds is used up."""
@@ -30,14 +33,13 @@ def model_replied(step: Step, given: i.ModelReplied) -> None:
             attempt=given.attempt,
             text=given.text,
             finish=given.finish,
-            tool_calls=len(given.calls),
+            tool_calls=len(given.calls) if given.finish in _ACTED_ON else 0,
             input_tokens=given.input_tokens,
             output_tokens=given.output_tokens,
         )
     )
     match given.finish:
         case FinishReason.LENGTH:
-            # The arguments of a call may be cut off, too: a truncated answer is never acted on.
             message = "The model ran into its token limit."
             step.fail(StopReason.MAX_TOKENS, Failure(ErrorReason.MODEL_OUTPUT_TRUNCATED, message))
         case FinishReason.CONTENT_FILTER:

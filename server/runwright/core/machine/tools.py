@@ -31,9 +31,11 @@ def requested(step: Step, asked: Sequence[i.RequestedCall]) -> None:
         known = step.state.calls[-1]
         if call.problem is not None:
             calls.fail(step, known, call.problem, call.problem_text)
+        elif not _allowed(step, known):
+            continue
         elif left == 0:
             calls.fail(step, known, ErrorReason.BUDGET_EXHAUSTED)
-        elif _allowed(step, known):
+        else:
             left -= 1
 
 
@@ -79,7 +81,7 @@ def outcome_unknown(step: Step, given: i.ToolOutcomeUnknown) -> None:
         calls.require_recovery(step, call, given.reason)
     elif step.state.phase is RunPhase.CANCELLING:
         calls.cancel(step, call)
-    elif given.reason is ErrorReason.EXECUTOR_LOST and call.attempt < calls.spec_of(step, call).max_attempts:
+    elif given.reason is ErrorReason.EXECUTOR_LOST and call.losses + 1 < calls.spec_of(step, call).max_attempts:
         calls.retry(step, call, given.reason)
     else:
         calls.fail(step, call, given.reason)
@@ -92,7 +94,8 @@ def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
     if call is None or not waits or step.state.phase is RunPhase.CANCELLING:
         return
     if not given.reachable:
-        calls.fail(step, call, ErrorReason.EXECUTOR_UNAVAILABLE)
+        # "Not sent" would be untrue of a call that was lost before.
+        calls.fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE)
     elif has_room_for_call(step.state):
         calls.start(step, call)
 
