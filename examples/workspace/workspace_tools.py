@@ -1,4 +1,4 @@
-"""A tool executor: four tools that only read one directory. `workspace_tools.py DIR HOST:PORT` serves them."""
+"""A tool executor: four tools that only read one directory. `workspace_tools.py DIR [HOST:PORT]` serves them."""
 
 import json
 import os
@@ -35,15 +35,15 @@ class Workspace(pb_grpc.ToolExecutorServiceServicer):
         counts = {name: len(self.lines(path)) for name, path in self.files().items() if name.endswith(extension)}
         return {"files": len(counts), "lines": sum(counts.values()), "longest": max(counts, key=counts.get, default="")}
 
-    def files(self):  # nothing else can be read: nothing above the directory, no link, no hidden folder
+    def files(self):  # nothing else can be read: nothing outside the directory, no link, nothing hidden
         found = []
         for folder, folders, names in os.walk("."):
             folders[:] = sorted(f for f in folders if not f.startswith((".", "node_modules", "__pycache__")))
-            found += [Path(folder, name) for name in sorted(names)]
-        return {str(path): path for path in found[:2000] if path.is_file() and not path.is_symlink()}
+            found += [Path(folder, name) for name in sorted(names) if name[0] != "."]
+        return {str(p): p for p in found[:2000] if os.access(p, os.R_OK) and p.is_file() and not p.is_symlink()}
 
     def lines(self, path):  # binary and large files have none
-        data = path.read_bytes() if path.stat().st_size <= 128 * 1024 else b""
+        data = path.read_bytes() if 0 < path.stat().st_size <= 128 * 1024 else b""
         return [] if b"\0" in data else data.decode("utf-8", "replace").splitlines()
 
 
@@ -52,7 +52,7 @@ if __name__ == "__main__":
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # they wait for sigwait, below
     server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
     pb_grpc.add_ToolExecutorServiceServicer_to_server(Workspace(), server)
-    port = server.add_insecure_port(sys.argv[2])
+    port = server.add_insecure_port(*sys.argv[2:] or ["127.0.0.1:7761"])
     server.start()
     print(f"executor serving on 127.0.0.1:{port}", flush=True)
     signal.sigwait({signal.SIGINT, signal.SIGTERM})

@@ -67,6 +67,7 @@ class Executor(ToolExecutorServiceServicer):
         self.after: Hook = pass_by
         self.asked: list[Asked] = []
         self.effects: Counter[str] = Counter()  # by idempotency key
+        self.answered: list[Asked] = []
         self.given_up: list[Asked] = []  # attempts whose caller cancelled or died
         self.refused: list[str] = []  # breaches of the protocol by the server
         self.news = Notice()
@@ -85,6 +86,10 @@ class Executor(ToolExecutorServiceServicer):
     async def until_asked(self, number: int) -> None:
         """Returns once that many attempts have come."""
         await self.news.until(lambda: len(self.asked) >= number)
+
+    async def until_answered(self, number: int) -> None:
+        """Returns once that many attempts have been answered."""
+        await self.news.until(lambda: len(self.answered) >= number)
 
     async def ExecuteTool(self, request: pb.ExecuteToolRequest, context: Any) -> pb.ExecuteToolResponse:
         """One attempt of one call."""
@@ -106,6 +111,8 @@ class Executor(ToolExecutorServiceServicer):
             self.given_up.append(asked)
             self.news.tell()
             raise
+        self.answered.append(asked)
+        self.news.tell()
         told = {"tool": request.tool, "arguments": json.loads(arguments)}
         data = json.dumps(told, sort_keys=True).encode().ljust(self.result_bytes)
         return pb.ExecuteToolResponse(result=pb.ToolResult(data=data))

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import signal
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
-from runwright.adapters.sqlite.journal import SqliteJournal
-from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 
 from tests.e2e.client import answer
 from tests.e2e.executor import Executor
+from tests.e2e.journal_file import events_on_disk
 from tests.e2e.killing_provider import rounds_asked
 from tests.e2e.reader import Reader, assert_whole
 from tests.e2e.server_process import Server
@@ -28,18 +25,6 @@ _RESULTS = (
     event_pb2.EVENT_KIND_TOOL_CANCELLED,
 )
 _MODEL_ANSWERED = event_pb2.EVENT_KIND_MODEL_MESSAGE_COMPLETED
-
-
-async def events_on_disk(data: Path, run_id: str) -> list[event_pb2.Event]:
-    """What a dead server has left of a run, read from a copy: the next life finds its files untouched."""
-    with tempfile.TemporaryDirectory() as copy:
-        for name in ("journal.db", "journal.db-wal"):
-            if (data / name).exists():
-                shutil.copy(data / name, copy)
-        journal = SqliteJournal.open(Path(copy))
-        stored = await journal.read(RunKey(DEFAULT_NAMESPACE, RunId(run_id)), after=0, limit=100_000)
-        await journal.close()
-    return [event_pb2.Event.FromString(event.data) for event in stored]
 
 
 @dataclass
@@ -76,29 +61,40 @@ class Victim:
     run_id: str
     request: run_pb2.RunRequest
     reader: Reader = field(init=False)
+    _reading: asyncio.Task[bool] | None = None
 
     def __post_init__(self) -> None:
         self.reader = Reader(self.server, self.run_id)
 
     async def run_to_death(self) -> AtDeath:
         """Starts the run with a subscriber on it; returns once whoever was told to has killed the server."""
-        life = self.server.life
-        reading = None
-        try:
-            await self.server.call.send(self.request)
-            reading = asyncio.create_task(self.reader.read_once())
-        except grpc.aio.AioRpcError as error:  # killed before the answer got out
-            assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+        await self.start()
         assert await self.server.ended() == -signal.SIGKILL
-        assert self.server.life == life
-        if reading is not None:
-            await asyncio.gather(reading, return_exceptions=True)
-        on_disk = await events_on_disk(self.server.data, self.run_id)
-        return AtDeath(on_disk, rounds_asked(self.model_calls / self.run_id))
+        return await self.at_death()
 
     async def check_next_life(self, at_death: AtDeath, undisturbed: str) -> None:
         """Starts the next life and holds it to the promise."""
         await self.server.start()
+        await self.check(at_death, undisturbed)
+
+    async def start(self) -> None:
+        """Starts the run with a subscriber on it, unless the server is killed before it has answered."""
+        try:
+            await self.server.call.send(self.request)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is grpc.StatusCode.UNAVAILABLE, error
+        else:
+            self._reading = asyncio.create_task(self.reader.read_once())
+
+    async def at_death(self) -> AtDeath:
+        """What the dead server has left."""
+        if self._reading is not None:
+            await asyncio.gather(self._reading, return_exceptions=True)
+        on_disk = await events_on_disk(self.server.data, self.run_id)
+        return AtDeath(on_disk, rounds_asked(self.model_calls / self.run_id))
+
+    async def check(self, at_death: AtDeath, undisturbed: str) -> None:
+        """Holds the present life to the promise."""
         again = await self.server.call.send(self.request)
         assert again.created == (not at_death.events)
         reading = asyncio.create_task(self.reader.read())
@@ -107,8 +103,7 @@ class Victim:
             await self._check_repair(settled, at_death.open_writes)
         else:
             assert answer(settled) == undisturbed
-        async with asyncio.timeout(30):
-            await reading
+        await asyncio.wait_for(reading, 30)
         self._check_outside(at_death)
         listed = await self.server.call.frames(self.run_id)
         assert [frame.event for frame in listed][: len(at_death.events)] == at_death.events

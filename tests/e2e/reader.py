@@ -9,6 +9,7 @@ import grpc
 from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 
+from tests.e2e.client import error_info
 from tests.e2e.notice import Notice
 from tests.e2e.server_process import Server
 
@@ -34,7 +35,7 @@ class Reader:
         self.frames: list[event_pb2.EventFrame] = []
         self.cursor = ""
         self.cut_count = 0
-        self.broken_by: list[str] = []  # the reasons that streams were ended with by the server
+        self.broken_by: list[str] = []  # a reason for each stream the server broke off; "" when it said nothing
         self.news = Notice()
         self._server = server
         self._run_id = run_id
@@ -55,12 +56,13 @@ class Reader:
                     return
             except grpc.aio.AioRpcError as error:
                 assert error.code() is _COME_BACK, error
-                self.broken_by.append(error.details() or "")
+                self.broken_by.append(error_info(error).reason)
+                self.news.tell()
                 await self._server.next_life(life)
 
     async def read_once(self) -> bool:
         """One stream. False when the reader cut it, True when the server ended it with OK."""
-        left = self._cuts.pop(0) if self._cuts else None
+        left = self._cuts[0] if self._cuts else None
         request = pb.SubscribeRequest(scope=pb.StreamScope(run_id=self._run_id), after_cursor=self.cursor)
         stream = self._server.call.stub.Subscribe(request, timeout=120)
         is_opening = True
@@ -73,6 +75,7 @@ class Reader:
                     is_opening = False
                     self._take(frame)
                     if left == 0:
+                        self._cuts.pop(0)
                         self.cut_count += 1
                         return False
             return True

@@ -15,7 +15,7 @@ _EXCERPT = 2_000
 
 def line(text: str) -> str:
     """One line without control characters; white space of any kind becomes one space."""
-    return _UNFIT.sub("", " ".join(text[:_EXCERPT].split()))
+    return _UNFIT.sub("", " ".join(text[:_EXCERPT].split())).strip()
 
 
 def block(text: str) -> str:

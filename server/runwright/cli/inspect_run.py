@@ -39,9 +39,10 @@ def events(
     cursor: Annotated[str, typer.Option("--from", metavar="CURSOR", help="Begin after this cursor.")] = "",
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Lists the events of a run so far, one line each, and a cursor to go on from.
+    """Lists the events of a run so far.
 
-    With -o json it prints all of them as one ListEventsResponse.
+    One line each, then a cursor to go on from (on standard error). With -o json
+    it prints all of them as one ListEventsResponse.
 
     \b
     Example:
@@ -65,7 +66,8 @@ def cancel(
     run_id: RunArgument,
     reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
     grace: Annotated[
-        float | None, typer.Option(min=0, max=600, help="Seconds for open calls to answer. [default: 10]")
+        float | None,
+        typer.Option(min=0, max=600, metavar="SECONDS", help="Seconds for open calls to answer. [default: 10]"),
     ] = None,
     output: FormatOption = Format.TEXT,
 ) -> None:

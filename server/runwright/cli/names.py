@@ -50,8 +50,8 @@ def failure(error: error_pb2.AgentError) -> str:
 
 
 def usage(used: run_pb2.Usage) -> str:
-    """What a run used, in words."""
-    tokens = f"{used.input_tokens} tokens in, {used.output_tokens} out"
+    """What a run used, in words; tokens as input + output."""
+    tokens = f"{used.input_tokens}+{used.output_tokens} tokens"
     return f"{counted(used.rounds, 'round')}, {counted(used.tool_calls, 'tool call')}, {tokens}"
 
 
@@ -69,7 +69,9 @@ def elapsed(duration: float | None) -> str:
     """A duration for people; nothing when it is not known."""
     if duration is None:
         return ""
+    if duration < 1:
+        return f"{duration * 1000:.0f}ms"
     if duration < 60:
-        return f"{duration:.2f}s"
+        return f"{duration:.1f}s"
     minutes, rest = divmod(int(duration), 60)
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"

@@ -58,5 +58,5 @@ def _effect(effect: run_pb2.OpenEffect) -> str:
 def _remedy(run: run_pb2.RunSnapshot, server: str, note: Print) -> None:
     executors = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_REPAIR})
     whom = f"executor {', '.join(executors)}" if any(executors) else "the executor"
-    note(clean.line(f"  to do: ask the owner of {whom} whether the call was performed; its idempotency key tells"))
+    note(f"  to do: ask the owner of {clean.line(whom)} whether the call was performed; its idempotency key tells")
     note(f"  then end the run: {command(server, 'cancel', run.run_id)}")

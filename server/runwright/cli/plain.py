@@ -23,7 +23,7 @@ def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int = WIDTH) -
         text = f"round {event.round}: {_model(event, contents, tree.round(event))}"
     else:
         text = _run(event, contents, tree)
-    return clean.fit(clean.line(f"{time} #{event.seq:<3} {text}"), width)
+    return clean.fit(f"{time} {f'#{event.seq}':<4} {clean.line(text)}", width)
 
 
 def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
@@ -76,7 +76,7 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
         case "tool_started":
             return f"started, attempt {event.attempt}, executor {event.tool_started.executor}"
         case "retry_scheduled":
-            return f"waits for another attempt: {names.reason(event.retry_scheduled.reason)}"
+            return f"waits: {names.reason(event.retry_scheduled.reason)}"
         case "tool_completed":
             return f"done{_in(step, event)}{_because(excerpt(event.tool_completed.result, contents))}"
         case "tool_failed":

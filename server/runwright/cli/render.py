@@ -20,13 +20,14 @@ _STYLES = {
     State.CANCELLED: "yellow",
     State.UNKNOWN: "bold red",
 }
-# State (10), elapsed time (9) and attempt or tokens, right of the label.
-_DETAILS_WIDTH = 38
+_STATE_WIDTH = 11
+# The state, elapsed time (8) and attempt or tokens, right of the label.
+_DETAILS_WIDTH = 36
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line: what it is about, where that stands, and numbers."""
+    """One line: what it is about, where that stands, and numbers. Only the label holds text of models and users."""
 
     label: str
     state: State | None = None
@@ -36,7 +37,8 @@ class Row:
 def rows(tree: RunTree, now: float) -> list[Row]:
     """The tree from top to bottom; `now` (seconds since 1970) is what running steps are timed with."""
     about = ", ".join(part for part in (tree.agent, tree.model) if part)
-    lines = [_row(f"run {tree.run_id}" + (f" ({about})" if about else ""), tree, now)]
+    title = f"run {tree.run_id}" + (f" ({about})" if about else "")
+    lines = [Row(title) if tree.state is State.ASKED else _row(title, tree, now)]
     if tree.question:
         lines.append(Row(f"turn: {tree.question}"))
     for number in list(tree.rounds):
@@ -48,11 +50,12 @@ def text(row: Row, width: int) -> Text:
     """A row for rich, cut to `width` cells. Never markup: labels hold text of models and users."""
     if row.state is None:
         return Text(clean.fit(clean.line(row.label), width))
-    space = max(10, width - _DETAILS_WIDTH - 1)
-    label = set_cell_size(clean.fit(_indented(row.label), space), space)
-    line = Text(f"{label} ")
-    line.append(f"{row.state:<10}", style=_STYLES.get(row.state, ""))
-    line.append(clean.fit(clean.line(row.details), _DETAILS_WIDTH - 10))
+    details = min(_DETAILS_WIDTH, width // 2)
+    space = width - details - 1
+    line = Text(set_cell_size(clean.fit(_indented(row.label), space), space) + " ")
+    line.append(f"{row.state:<{_STATE_WIDTH}}", style=_STYLES.get(row.state, ""))
+    line.append(clean.fit(row.details, max(0, details - _STATE_WIDTH)))
+    line.truncate(width)
     return line
 
 
@@ -76,5 +79,4 @@ def _call_row(call: Call, now: float) -> Row:
 
 
 def _row(label: str, step: Step, now: float, more: str = "") -> Row:
-    took = names.elapsed(step.elapsed(now)) if step.attempt or step.started is not None else ""
-    return Row(label, step.state, " ".join(part for part in (f"{took:<8}", more) if part.strip()))
+    return Row(label, step.state, f"{names.elapsed(step.elapsed(now)):<7} {more}".rstrip())

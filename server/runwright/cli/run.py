@@ -29,8 +29,8 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     package: Annotated[str, typer.Option(help="Package that answers, by id or sha256: fingerprint.")] = "",
     session: Annotated[str, typer.Option(help="Id of the session the run belongs to.")] = "",
     label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; repeat for more.")] = None,
-    rounds: Annotated[int, typer.Option(min=0, max=_MOST, help="At most this many model requests.")] = 0,
-    tool_calls: Annotated[int, typer.Option(min=0, max=_MOST, help="At most this many tool calls.")] = 0,
+    rounds: Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N", help="Limit of model requests.")] = None,
+    tool_calls: Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N", help="Limit of tool calls.")] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-watch", help="Stay and show the run.")] = True,
     output: FormatOption = Format.TEXT,
 ) -> None:
@@ -49,7 +49,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if package:
         request.package.CopyFrom(_selector(package))
     if rounds or tool_calls:
-        request.budget.CopyFrom(package_pb2.Budget(rounds=rounds, tool_calls=tool_calls))
+        request.budget.CopyFrom(package_pb2.Budget(rounds=rounds or 0, tool_calls=tool_calls or 0))
     client = Client.of(context)
     started = client.start(request)
     if watch:
@@ -69,7 +69,7 @@ def _stay(client: Client, started: pb.StartRunResponse, output: Format) -> None:
         raise typer.Exit(outcome.exit_code(standing))
     _note(_begun(started))
     standing = watch_run(client, run_id, "", view_for(sys.stderr))
-    outcome.report(standing, client.server, answer=print, note=_note)
+    outcome.report(standing, client.server, answer=_answer, note=_note)
     raise typer.Exit(outcome.exit_code(standing))
 
 
@@ -106,6 +106,11 @@ def _selector(package: str) -> run_pb2.PackageSelector:
 
 def _begun(started: pb.StartRunResponse) -> str:
     return f"run {started.run.run_id} " + ("started" if started.created else "was started before")
+
+
+def _answer(text: str) -> None:
+    _note("")
+    print(text)
 
 
 def _note(text: str) -> None:

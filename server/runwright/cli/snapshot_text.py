@@ -28,7 +28,7 @@ def _facts(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
     yield "agent", f"{run.agent_id}, package {run.package_id}, model {run.model} ({run.provider})"
     yield "package", run.package_fingerprint
     yield "times", _times(run)
-    yield "usage", names.usage(run.usage)
+    yield "usage", f"{names.usage(run.usage)} (input + output)"
     limits = run.budget
     yield (
         "budget",

@@ -27,10 +27,11 @@ _MAY_PASS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An input, and whom to tell what it made true."""
+    """An input, whom to tell what it made true, and the effect it settles, if any."""
 
     given: i.Input
     answer: asyncio.Future[list[Record]]
+    settles: e.EffectKey | None = None
 
 
 class RunDriver:
@@ -61,11 +62,11 @@ class RunDriver:
         self._tasks: dict[e.EffectKey, asyncio.Task[None]] = {}
         self._draining = False
 
-    def submit(self, given: i.Input) -> asyncio.Future[list[Record]]:
+    def submit(self, given: i.Input, settles: e.EffectKey | None = None) -> asyncio.Future[list[Record]]:
         """Hands in an input. The future is done once its records are durable; [] means nothing changed."""
         assert not self.closed, "the supervisor revives a run before it submits"
         answer: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
-        self._inbox.put_nowait(Delivery(given, answer))
+        self._inbox.put_nowait(Delivery(given, answer, settles))
         return answer
 
     def drain(self) -> None:
@@ -78,7 +79,7 @@ class RunDriver:
         """Runs until the run ends, parks or is drained. Raises what only the supervisor can handle."""
         try:
             async with asyncio.TaskGroup() as group:
-                self._reconcile(group)
+                # Nothing is started before the first input: after a crash it settles what was under way.
                 while not self._is_done():
                     await self._take(await self._arrived())
                     self._reconcile(group)
@@ -94,6 +95,9 @@ class RunDriver:
         arrived = [await self._inbox.get()]
         while not self._inbox.empty():
             arrived.append(self._inbox.get_nowait())
+        for delivery in arrived:
+            if delivery and delivery.settles and self._is_dropped(delivery.given):
+                self._tasks.pop(delivery.settles, None)
         return [delivery for delivery in arrived if delivery and not self._is_dropped(delivery.given)]
 
     def _is_dropped(self, given: i.Input) -> bool:
@@ -113,6 +117,9 @@ class RunDriver:
                     delivery.answer.exception()  # marks it as seen: nobody may be waiting
             raise
         for delivery, new in zip(arrived, produced, strict=True):
+            # Only now: an effect whose answer waited for this append must not look missing meanwhile.
+            if delivery.settles:
+                self._tasks.pop(delivery.settles, None)
             if not delivery.answer.done():
                 delivery.answer.set_result(new)
 
@@ -192,8 +199,7 @@ class RunDriver:
     async def _perform(self, key: e.EffectKey, effect: e.Effect) -> None:
         given = await self._performer.perform(self.state, effect)
         if self._tasks.get(key) is asyncio.current_task():
-            del self._tasks[key]
-            self.submit(given)
+            self.submit(given, settles=key)
 
     def _cancel(self, keys: Sequence[e.EffectKey]) -> None:
         for key in keys:

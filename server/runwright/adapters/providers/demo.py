@@ -33,13 +33,15 @@ _MOST_CALLS = {"list_files": 1, "count_lines": 1, "read_file": 2, "search": 2}
 _SMALL_BYTES = 64 * 1024
 _TEXT_SUFFIXES = {".md", ".txt", ".rst", ".toml", ".yaml", ".yml", ".json", ".py", ".go", ".rs", ".js", ".ts", ".java"}
 _COMMON = """
-about also been before between contain contains could directory does each every file files find first folder from have
-here into itself like made many more most must only other over please should show some such tell than that their them
-then there these they thing things this those used using very want what when where which while will with without word
-would your
+about all also and any are been before between but can contain contains could count did directory does each every file
+files find first folder for from get had has have here how into its itself know like line lines list look made many more
+most must not only other our out over please read say says search see should show some such tell than that the their
+them then there these they thing things this those used using very want was what when where which while who why will
+with without word words would you your
 """
 _COMMON_WORDS = frozenset(_COMMON.split())
 _QUOTED_CHARACTERS = 120
+_LONGEST_PATH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class DemoProvider:
             for number, (tool, subject) in enumerate(plan, start=1)
         )
         text = _intention(plan) if plan else _answer(question, done, sorted(offered))
+        text = text.encode("utf-8", "replace").decode()  # a tool's JSON can hold lone surrogates; an answer must not
         return ModelReply(
             text=text,
             calls=calls,
@@ -205,7 +208,8 @@ def _files(done: Iterable[_Done]) -> dict[str, int]:
     files: dict[str, int] = {}
     for one in done:
         if one.tool == "list_files" and not one.is_error:
-            items = one.items("files") or [{"path": line.strip()} for line in _lines(one.content) if not one.value]
+            lines = [line.strip() for line in _lines(one.content) if not one.value]
+            items = one.items("files") or [{"path": line} for line in lines if len(line) <= _LONGEST_PATH]
             files |= {str(item["path"]): _number(item.get("bytes", item.get("size"))) for item in items}
     return files
 
@@ -217,7 +221,7 @@ def _places(found: _Done) -> list[tuple[str, int]]:
 
 
 def _words(text: str) -> list[str]:
-    found = re.findall(r"[^\W\d_][^\W_]{3,}", text.lower())
+    found = re.findall(r"[^\W\d_][^\W_]{2,}", text.lower())
     return [word for word in dict.fromkeys(found) if word not in _COMMON_WORDS]
 
 
@@ -253,7 +257,7 @@ def _number(value: object) -> int:
 
 
 def _intention(plan: Sequence[tuple[str, str]]) -> str:
-    asks = ", ".join(f"{tool} {subject}" for tool, subject in plan)
+    asks = ", ".join(tool if tool == "list_files" else f"{tool} {subject}" for tool, subject in plan)
     return f"I need to look first: {asks}."
 
 
@@ -281,7 +285,8 @@ def _say_listing(one: _Done) -> str:
     largest = max(files, key=lambda path: (files[path], path))
     suffix, number = Counter(PurePosixPath(path).suffix or "nothing" for path in files).most_common(1)[0]
     total = f"{_count(len(files), 'file')}{more} with {sum(files.values()):,} bytes in all"
-    return f"I see {total}: {number:,} end in {suffix}, and the largest is {largest} with {files[largest]:,} bytes."
+    ending = f"the most frequent ending is {suffix} ({number:,})"
+    return f"I see {total}; {ending}, and the largest is {largest} with {files[largest]:,} bytes."
 
 
 def _say_read(one: _Done) -> str:
@@ -290,19 +295,22 @@ def _say_read(one: _Done) -> str:
         return f"{one.subject} has no text that I can read."
     first = next((line for line in lines if re.search(r"\w{3}", line)), lines[0])
     length = one.number("lines") or len(_read_text(one).splitlines())
-    return f"{one.subject} has {_count(length, 'line')} and begins with {_quoted(first.strip('#*=- '))}."
+    bare = first.strip("#*=-\"'` ")
+    return f"{one.subject} has {_count(length, 'line')} and begins with {_quoted(bare)}."
 
 
 def _say_search(one: _Done) -> str:
-    matches, places = one.items("matches"), _places(one)
+    matches = one.items("matches")
     if not matches:
         return f"{_quoted(one.subject)} is found nowhere."
     total = max(one.number("total"), len(matches))
-    best, number = places[0]
+    best, number = _places(one)[0]
     example = next(match for match in matches if match["path"] == best)
-    where = f"{best}:{example['line']}" if _number(example.get("line")) else best
-    says = f", where {where} says {_quoted(str(example['text']))}" if example.get("text") else ""
-    return f"{_quoted(one.subject)} is found in {_count(total, 'line')}, most often ({number:,}) in {best}{says}."
+    line = f"line {example['line']}" if _number(example.get("line")) else "text"
+    says = f", whose {line} says {_quoted(str(example['text']))}" if example.get("text") else ""
+    # Of a cut list it is not known where the rest is.
+    most = f"most often ({number:,})" if total == len(matches) else f"{number:,} of the first {len(matches):,}"
+    return f"{_quoted(one.subject)} is found in {_count(total, 'line')}, {most} in {best}{says}."
 
 
 def _say_count(one: _Done) -> str:

@@ -1,0 +1,266 @@
+"""One agent run with real processes: a tool executor and a server are started, a run is watched, both are ended.
+
+`python scripts/demo.py [--dir DIR] [--ask TEXT]`. The journal stays in
+`.runwright/demo`, so the run can be looked at again with the commands that are
+printed at the end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import re
+import secrets
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / "examples" / "workspace" / "workspace_tools.py"
+PACKAGE = ROOT / "examples" / "workspace" / "package.yaml"
+ASK = "What is in here, and what should I read first?"
+# Where the printed commands serve; the demo itself takes free ports.
+SERVER, EXECUTOR = "127.0.0.1:7760", "127.0.0.1:7761"
+READY_SECONDS = 30.0
+STOP_SECONDS = 20.0
+INTERRUPTED = 130
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+class Child:
+    """A process of the demo. It has a session of its own, so that Ctrl-C ends it through us and not under us."""
+
+    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+        self.name = name
+        self.log = log
+        self.address = ""  # where it serves, once it has said so
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        with log.open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, *arguments],
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def ready(self) -> None:
+        """Waits for the line that says where it serves. Raises DemoFailed when it does not come."""
+        due = time.monotonic() + READY_SECONDS
+        while True:
+            try:
+                line = self._lines.get(timeout=max(0.0, due - time.monotonic()))
+            except queue.Empty:
+                raise DemoFailed(
+                    f"The {self.name} did not become ready in {READY_SECONDS:.0f} s.{self.tail()}"
+                ) from None
+            if line is None:
+                code = self.process.wait()
+                raise DemoFailed(f"The {self.name} ended with code {code} before it was ready.{self.tail()}")
+            if found := re.fullmatch(r"\w+ serving on (\S+:\d+)", line.strip()):
+                self.address = found[1]
+                return
+
+    def check(self) -> None:
+        """Raises DemoFailed when the process has ended."""
+        if self.process.poll() is not None:
+            raise DemoFailed(f"The {self.name} ended with code {self.process.returncode}.{self.tail()}")
+
+    def stop(self) -> int:
+        """Ends the process, by SIGTERM if it listens to it, and returns its exit code."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def tail(self) -> str:
+        """The last lines of its log, for a message."""
+        lines = self.log.read_text(errors="replace").splitlines()[-5:]
+        return "".join(f"\n  {line}" for line in [f"Its log ({shown(self.log)}) ends with:", *lines] if lines)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+
+def main() -> int:
+    """Runs the demo and returns the exit code: that of the run, unless the demo itself failed."""
+    options = parse()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    run_id = f"demo-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    children: list[Child] = []
+    code = 1
+    try:
+        code = perform(options, run_id, children)
+    except DemoFailed as failure:
+        print(f"demo: {failure}", file=sys.stderr)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    finally:
+        clean = end(children)
+    if len(children) > 1 and children[1].address:
+        print(look_again(options, run_id), flush=True)
+    return code if clean else code or 1
+
+
+def parse() -> argparse.Namespace:
+    """The command line. Empty words, as `make` may pass them, stand for the defaults."""
+    parser = argparse.ArgumentParser(description="Runs the demo agent over a directory.")
+    parser.add_argument("--dir", default="", help="directory the agent looks at (default: this checkout)")
+    parser.add_argument("--ask", default="", help=f"what to ask (default: {ASK})")
+    parser.add_argument("--data", default="", help="data directory (default: .runwright/demo of this checkout)")
+    options = parser.parse_args()
+    options.dir = Path(options.dir or ROOT).resolve()
+    options.ask = options.ask.strip() or ASK
+    options.data = Path(options.data or ROOT / ".runwright" / "demo").resolve()
+    if not options.dir.is_dir():
+        parser.error(f"{options.dir} is not a directory")
+    return options
+
+
+def perform(options: argparse.Namespace, run_id: str, children: list[Child]) -> int:
+    """Starts the two processes, then the run, and returns the exit code of the run."""
+    options.data.parent.mkdir(parents=True, exist_ok=True)
+    log = options.data.parent / options.data.name
+    say(f"1. tool executor over {options.dir}")
+    with unstoppable():
+        children.append(Child("executor", [str(TOOLS), str(options.dir), "127.0.0.1:0"], Path(f"{log}-executor.log")))
+    children[0].ready()
+    tools = children[0].address
+    say(f"   pid {children[0].process.pid}, {tools}\n2. server with its journal in {shown(options.data)}")
+    serve = ["--data", str(options.data), "--listen", "127.0.0.1:0", "--package", str(PACKAGE), "--grace", "5"]
+    serve += ["--executor", f"workspace={tools}"]
+    with unstoppable():
+        children.append(Child("server", ["-m", "runwright", "serve", *serve], Path(f"{log}-server.log")))
+    children[1].ready()
+    server = children[1].address
+    say(f"   pid {children[1].process.pid}, {server}\n3. run {run_id}: {options.ask}\n")
+    return follow(["--server", server, "run", "--id", run_id, "--", options.ask], children)
+
+
+def follow(words: list[str], children: list[Child]) -> int:
+    """Runs the command line client until it ends; gives up when a process that it needs ends before."""
+    client: subprocess.Popen[bytes] | None = None
+    try:
+        with unstoppable():
+            client = subprocess.Popen([sys.executable, "-m", "runwright", *words], env=environment())
+        while True:
+            try:
+                return client.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                for child in children:
+                    child.check()
+    finally:
+        if client is not None:
+            leave(client)
+
+
+def leave(client: subprocess.Popen[bytes]) -> None:
+    """Lets the client end. Ctrl-C has reached it as well; it says then how to come back."""
+    for number in (None, signal.SIGINT, signal.SIGKILL):
+        if number is not None and client.poll() is None:
+            client.send_signal(number)
+        try:
+            client.wait(timeout=2)
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def unstoppable() -> Iterator[None]:
+    """Holds signals back while a process is started: one that is not yet known to us would never be ended."""
+    held: list[int] = []
+    usual = {number: signal.signal(number, lambda number, _: held.append(number)) for number in STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
+        if held:
+            signal.raise_signal(held[0])
+
+
+def end(children: list[Child]) -> bool:
+    """Ends the processes, the last one first. True when all of them ended as they should."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not leave a process behind
+    codes = [(child, child.stop()) for child in reversed(children)]
+    if codes:
+        say("\n4. ended: " + ", ".join(f"{child.name} (code {code})" for child, code in codes))
+    return all(code == 0 for _, code in codes)
+
+
+def look_again(options: argparse.Namespace, run_id: str) -> str:
+    """Commands that work when pasted, from the directory the demo was started in."""
+    runwright = program()
+    grpcurl = shutil.which("grpcurl") or ROOT / ".cache" / "bin" / "grpcurl"
+    grpcurl = "grpcurl" if shutil.which("grpcurl") or not Path(grpcurl).exists() else shown(Path(grpcurl))
+    serve = ["serve", "--data", shown(options.data), "--package", shown(PACKAGE), "--listen", SERVER]
+    subject = f'{{"run_id": "{run_id}"}}'
+    lines = [
+        "\nThe run is kept. To look at it again, start the server on the same data:\n",
+        shlex.join([*runwright, *serve, "--executor", f"workspace={EXECUTOR}"]),
+        "\nand in another terminal:\n",
+        *(shlex.join([*runwright, word, run_id]) for word in ("get", "watch", "events")),
+        shlex.join([grpcurl, "-plaintext", "-d", subject, SERVER, "runwright.v1.RuntimeService/Snapshot"]),
+        "\nNew runs there need the executor as well:\n",
+        shlex.join([*interpreter(), shown(TOOLS), shown(options.dir), EXECUTOR]),
+        shlex.join([*runwright, "run", options.ask]),
+    ]
+    return "\n".join(line if line.endswith(":\n") else f"  {line}" for line in lines)
+
+
+def program() -> list[str]:
+    """How to call the command line: the installed script beside this Python, or the module of this checkout."""
+    script = Path(sys.executable).with_name("runwright")
+    return [shown(script)] if script.exists() else [*interpreter(), "-m", "runwright"]
+
+
+def interpreter() -> list[str]:
+    """How to call Python so that it finds the server's package."""
+    if Path(sys.executable).with_name("runwright").exists():
+        return [shown(Path(sys.executable))]
+    return ["env", f"PYTHONPATH={shown(ROOT / 'server')}", shown(Path(sys.executable))]
+
+
+def environment() -> dict[str, str]:
+    """Our environment, in which this checkout's package comes first."""
+    path = os.pathsep.join(part for part in (str(ROOT / "server"), os.environ.get("PYTHONPATH", "")) if part)
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def shown(path: Path) -> str:
+    """A path as a person would type it here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def say(text: str) -> None:
+    """Prints at once, since the processes print beside us."""
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,98 @@
+"""A runtime service that plays stories: real gRPC, made-up answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.rpc import error_details_pb2, status_pb2
+from runwright._gen.runwright.v1 import error_pb2, run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import (
+    RuntimeServiceServicer,
+    add_RuntimeServiceServicer_to_server,
+)
+
+from tests.cli.story import RUN, Story, bookmark
+
+
+class FakeRuntime(RuntimeServiceServicer):
+    """Knows one run. `cuts[n]` is how many events the n-th subscription gives before the connection is lost."""
+
+    def __init__(self, story: Story, run: run_pb2.RunSnapshot | None = None, cuts: tuple[int, ...] = ()) -> None:
+        self.frames = story.frames
+        self.run = run or run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_COMPLETED)
+        self.cuts = list(cuts)
+        self.ends = True  # whether a stream ends after the last event, as it does after a terminal one
+        self.after: list[str] = []  # the cursor of each subscription
+        self.requests: list[Any] = []
+
+    def StartRun(self, request: pb.StartRunRequest, context: grpc.ServicerContext) -> pb.StartRunResponse:
+        """Always the one run, whatever the request says; the request is kept."""
+        self.requests.append(request)
+        return pb.StartRunResponse(run=self.run, created=True)
+
+    def Snapshot(self, request: pb.SnapshotRequest, context: grpc.ServicerContext) -> pb.SnapshotResponse:
+        """The run, or RUN_NOT_FOUND."""
+        if request.run_id != RUN:
+            message = f"There is no run {request.run_id}."
+            fail(context, grpc.StatusCode.NOT_FOUND, error_pb2.ERROR_REASON_RUN_NOT_FOUND, message, "Check the run id.")
+        return pb.SnapshotResponse(run=self.run)
+
+    def Cancel(self, request: pb.CancelRequest, context: grpc.ServicerContext) -> pb.CancelResponse:
+        """The run as it is; the request is kept."""
+        self.requests.append(request)
+        return pb.CancelResponse(run=self.run, barrier_seq=7)
+
+    def ListEvents(self, request: pb.ListEventsRequest, context: grpc.ServicerContext) -> pb.ListEventsResponse:
+        """Pages of three."""
+        left = self._after(request.page_token)
+        more = left[2].cursor if len(left) > 3 else ""
+        return pb.ListEventsResponse(frames=left[:3], next_page_token=more)
+
+    def Subscribe(self, request: pb.SubscribeRequest, context: grpc.ServicerContext) -> Iterator[pb.SubscribeResponse]:
+        """An opening bookmark and what comes after the cursor."""
+        self.after.append(request.after_cursor)
+        yield pb.SubscribeResponse(frames=[bookmark(request.after_cursor or "cursor-0", len(self.frames))])
+        left = self._after(request.after_cursor)
+        cut = self.cuts.pop(0) if self.cuts else None
+        for frame in left[:cut]:
+            yield pb.SubscribeResponse(frames=[frame])
+        if cut is not None:
+            fail(context, grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_DRAINING, "The server stops.", "Again.")
+        if not self.ends:
+            while context.is_active():
+                yield pb.SubscribeResponse(frames=[bookmark(self.frames[-1].cursor, len(self.frames))])
+
+    def _after(self, cursor: str) -> list[Any]:
+        return self.frames[int(cursor.removeprefix("cursor-") or 0) :]
+
+
+def fail(
+    context: grpc.ServicerContext, code: grpc.StatusCode, reason: error_pb2.ErrorReason.ValueType, message: str, do: str
+) -> NoReturn:
+    """Ends a call as the server does: with the reason as ErrorInfo and AgentError in its details."""
+    name = error_pb2.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+    info, error = AnyMessage(), AnyMessage()
+    info.Pack(error_details_pb2.ErrorInfo(reason=name, domain="runwright"))
+    error.Pack(error_pb2.AgentError(reason=reason, message=message, remedy=do))
+    status = status_pb2.Status(code=code.value[0], message=message, details=[info, error])
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    context.abort(code, message)
+
+
+@contextmanager
+def serving(runtime: FakeRuntime) -> Iterator[str]:
+    """Serves it on a free port; gives the address."""
+    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+    add_RuntimeServiceServicer_to_server(runtime, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.stop(None).wait()

@@ -1,0 +1,125 @@
+"""What is printed of events and trees: plain ASCII frames of lines, never wider than the terminal."""
+
+from __future__ import annotations
+
+import pytest
+from rich.cells import cell_len
+from rich.style import Style
+from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
+from runwright.cli import names, render
+from runwright.cli.grow import grow
+from runwright.cli.plain import event_line
+from runwright.cli.tree import RunTree
+
+from tests.cli.story import START, Story, failure, one_tool, stuck
+
+NASTY = "\x1b[2Jowned\u202e\n" + "long " * 50
+
+
+def lines(story: Story, width: int = 80) -> list[str]:
+    tree, printed = RunTree(), []
+    for frame in story.frames:
+        grow(tree, frame)
+        printed.append(event_line(frame, tree, width))
+    return printed
+
+
+def drawn(story: Story, width: int = 80) -> list[str]:
+    tree = RunTree()
+    for frame in story.frames:
+        grow(tree, frame)
+    return [render.text(row, width).plain.rstrip() for row in render.rows(tree, now=START + 2.0)]
+
+
+def test_every_event_is_one_line() -> None:
+    assert lines(one_tool()) == [
+        "22:13:20.000 #1   run started: package workspace, model demo-1 (demo)",
+        "22:13:20.100 #2   turn started: Where is it?",
+        "22:13:20.200 #3   round 1: model asked, attempt 1",
+        "22:13:20.300 #4   round 1: model asks for 1 tool call in 100ms, 12+8 tokens:...",
+        "22:13:20.400 #5   c1.1 list_files requested {}",
+        "22:13:20.500 #6   c1.1 list_files allowed by builtin:read-only (effect.read)",
+        "22:13:20.600 #7   c1.1 list_files started, attempt 1, executor workspace",
+        '22:13:20.700 #8   c1.1 list_files done in 100ms: {"files":[]}',
+        "22:13:20.800 #9   round 2: model asked, attempt 1",
+        "22:13:20.900 #10  round 2: model answers in 100ms, 12+8 tokens: It is in a.txt.",
+        "22:13:21.000 #11  turn completed",
+        "22:13:21.100 #12  run completed in 1.1s: 2 rounds, 1 tool call, 24+16 tokens",
+    ]
+
+
+def test_bad_news_is_said_in_words() -> None:
+    lost = lines(stuck())[-1]
+    story = Story().begin().model_says("m1", calls=1)
+    story.add("c1.1", tool_denied=event_pb2.ToolDenied(tool="send", policy_ref="p", code="effect.above_read"))
+    story.add("m1", 1, model_attempt_failed=event_pb2.ModelAttemptFailed(error=failure()))
+    story.add(run_failed=event_pb2.RunFailed(stop_reason=run_pb2.STOP_REASON_MAX_ROUNDS, error=failure()))
+    denied, model, run = lines(story, 120)[-3:]
+
+    assert lost.endswith("c1.1 send UNKNOWN outcome, not repeated: EXECUTOR_LOST")
+    assert denied.endswith("c1.1 send denied; the model is told (effect.above_read)")
+    assert "model failed in 300ms: BUDGET_EXHAUSTED: The budget is used up. Raise it." in model
+    assert run.endswith("run failed in 600ms: MAX_ROUNDS")
+
+
+def test_an_event_of_an_unknown_kind_is_named() -> None:
+    frame = event_pb2.EventFrame(event=event_pb2.Event(seq=3, kind=99))  # type: ignore[arg-type]
+
+    assert event_line(frame, RunTree()).endswith("event of kind EVENT_KIND_99, unknown to this client")
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_no_text_of_others_breaks_a_line(width: int) -> None:
+    story = Story().begin(NASTY).model_says("m1", NASTY, calls=1).request("c1.1", NASTY, NASTY)
+    story.start("c1.1", NASTY).result("c1.1", NASTY, NASTY).complete(NASTY)
+
+    for line in lines(story, width) + drawn(story, width):
+        assert cell_len(line) <= width
+        assert line.isprintable()
+
+
+def test_a_tree_shows_states_attempts_times_and_tokens() -> None:
+    story = Story().begin().model_says("m1", "I look.", calls=2).request("c1.1", "list_files")
+    story.request("c1.2", "send").start("c1.1", "list_files").start("c1.2", "send", attempt=2)
+    story.result("c1.1", "list_files", "x")
+
+    assert drawn(story) == [
+        "run run-1 (analyst, demo-1)                 running    2.0s",
+        "turn: Where is it?",
+        "|- round 1: model: I look.                  done       100ms   12+8 tokens",
+        "   |- c1.1 list_files {}                    done       200ms   attempt 1",
+        "   |- c1.2 send {}                          running    1.1s    attempt 2",
+    ]
+
+
+def test_a_tree_says_why_a_call_did_not_succeed() -> None:
+    failed = event_pb2.ToolFailed(tool="look", reason=error_pb2.ERROR_REASON_TOOL_TIMED_OUT)
+    story = Story().begin().model_says("m1", calls=1).request("c1.1", "look").start("c1.1", "look")
+
+    line = drawn(story.add("c1.1", 1, tool_failed=failed))[-1]
+
+    assert line == "   |- c1.1 look {}: TOOL_TIMED_OUT          failed     100ms   attempt 1"
+
+
+def test_colour_only_repeats_the_word() -> None:
+    tree = RunTree()
+    for frame in one_tool().frames:
+        grow(tree, frame)
+
+    for row in render.rows(tree, now=START):
+        for span in render.text(row, 80).spans:
+            assert row.state is not None
+            assert render.text(row, 80).plain[span.start : span.end].strip() == row.state.value
+            assert isinstance(span.style, str | Style)
+
+
+def test_names_newer_than_this_client_keep_their_number() -> None:
+    assert names.reason(error_pb2.ERROR_REASON_DRAINING) == "DRAINING"
+    assert names.reason(9999) == "ERROR_REASON_9999"
+
+
+@pytest.mark.parametrize(
+    ("duration", "text"), [(None, ""), (0.0123, "12ms"), (3.14, "3.1s"), (75.2, "1m15s"), (3 * 3600 + 120, "3h02m")]
+)
+def test_durations_read_well(duration: float | None, text: str) -> None:
+    assert names.elapsed(duration) == text

@@ -1,0 +1,152 @@
+"""grpcurl and buf curl find their way by reflection alone: no proto file is given to them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.rpc import error_details_pb2
+
+from tests.e2e.conftest import MakeServer
+from tests.e2e.executor import Executor
+from tests.e2e.packages import LOOK, one_call
+from tests.e2e.server_process import ROOT, Server
+
+GRPCURL = ROOT / ".cache/bin/grpcurl"
+BUF = ROOT / "node_modules/.bin/buf"
+SERVICE = "runwright.v1.RuntimeService"
+METHODS = {"StartRun", "Cancel", "Snapshot", "Subscribe", "Wait", "ListEvents", "GetServerInfo"}
+START = {"run": {"run_id": "run-1", "input": [{"text": "hello"}]}}
+BAD_START = {"run": {"run_id": "not an id", "input": [{"text": "hello"}]}}
+REMEDY = "Correct the field that is named."
+SCOPE = {"scope": {"run_id": "run-1"}}
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a tool ended and what it said."""
+
+    code: int
+    out: str
+    told: str
+
+    def messages(self) -> list[dict[str, Any]]:
+        """The messages on its standard output."""
+        assert self.code == 0, self
+        found, rest, decoder = [], self.out.strip(), json.JSONDecoder()
+        while rest:
+            message, end = decoder.raw_decode(rest)
+            found.append(message)
+            rest = rest[end:].strip()
+        return found
+
+
+def require(tool: Path) -> None:
+    """Skips the test when the tool is missing; CI must have it, and fails."""
+    if not tool.exists() and not os.environ.get("RUNWRIGHT_CI"):
+        pytest.skip(f"{tool.relative_to(ROOT)} is missing; `make test` installs it when Go and Node.js are there")
+
+
+async def ran(tool: Path, *words: str) -> Ran:
+    """Runs a tool to its end."""
+    require(tool)
+    process = await asyncio.create_subprocess_exec(
+        tool, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        async with asyncio.timeout(30):
+            out, told = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert process.returncode is not None
+    return Ran(process.returncode, out.decode(), told.decode())
+
+
+Call = Callable[[Server, str, dict[str, Any]], Awaitable[Ran]]
+
+
+async def by_grpcurl(server: Server, method: str, request: dict[str, Any]) -> Ran:
+    return await ran(GRPCURL, "-plaintext", "-d", json.dumps(request), server.address, method)
+
+
+async def by_buf(server: Server, method: str, request: dict[str, Any]) -> Ran:
+    return await by_buf_at(server, f"/{method}", "-d", json.dumps(request))
+
+
+async def by_buf_at(server: Server, path: str, *words: str) -> Ran:
+    """`buf curl` as it must be called for a gRPC server without TLS."""
+    return await ran(
+        BUF, "curl", "--http2-prior-knowledge", "--protocol", "grpc", *words, f"http://{server.address}{path}"
+    )
+
+
+@pytest.fixture
+async def server(make_server: MakeServer, executor: Executor) -> Server:
+    """A server that knows one package."""
+    made = make_server(one_call("one", LOOK))
+    await made.start()
+    return made
+
+
+async def test_grpcurl_lists_and_describes(server: Server) -> None:
+    services = await ran(GRPCURL, "-plaintext", server.address, "list")
+    assert {SERVICE, "grpc.health.v1.Health"} <= set(services.out.split())
+    methods = await ran(GRPCURL, "-plaintext", server.address, "list", SERVICE)
+    assert {line.rpartition(".")[2] for line in methods.out.split()} == METHODS
+    request = await ran(GRPCURL, "-plaintext", server.address, "describe", "runwright.v1.RunRequest")
+    assert "string run_id = 1;" in request.out
+
+
+async def test_grpcurl_describes_a_method(server: Server) -> None:
+    method = await ran(GRPCURL, "-plaintext", server.address, "describe", f"{SERVICE}.Subscribe")
+    assert "returns ( stream .runwright.v1.SubscribeResponse )" in method.out, method.told
+
+
+async def test_buf_curl_lists(server: Server) -> None:
+    services = await by_buf_at(server, "", "--list-services")
+    assert {SERVICE, "grpc.health.v1.Health"} <= set(services.out.split())
+    methods = await by_buf_at(server, "", "--list-methods")
+    assert {line.rpartition("/")[2] for line in methods.out.split() if line.startswith(SERVICE)} == METHODS
+
+
+@pytest.mark.parametrize("call", [by_grpcurl, by_buf], ids=["grpcurl", "buf"])
+async def test_a_run_is_started_and_followed(server: Server, call: Call) -> None:
+    (started,) = (await call(server, f"{SERVICE}/StartRun", START)).messages()
+    assert started["created"] is True
+    frames = [f for m in (await call(server, f"{SERVICE}/Subscribe", SCOPE)).messages() for f in m["frames"]]
+    kinds = [frame["event"]["kind"] for frame in frames if "event" in frame]
+    assert (kinds[0], kinds[-1]) == ("EVENT_KIND_RUN_STARTED", "EVENT_KIND_RUN_COMPLETED")
+    (found,) = (await call(server, f"{SERVICE}/Snapshot", {"run_id": "run-1"})).messages()
+    assert found["run"]["status"] == "RUN_STATUS_COMPLETED"
+    (page,) = (await call(server, f"{SERVICE}/ListEvents", SCOPE)).messages()
+    assert [frame["event"]["seq"] for frame in page["frames"]] == [str(n) for n in range(1, len(kinds) + 1)]
+    (health,) = (await call(server, "grpc.health.v1.Health/Check", {"service": SERVICE})).messages()
+    assert health == {"status": "SERVING"}
+
+
+async def test_grpcurl_shows_reason_field_and_remedy_of_a_bad_request(server: Server) -> None:
+    refused = await by_grpcurl(server, f"{SERVICE}/StartRun", BAD_START)
+    assert refused.code != 0
+    assert '"reason": "INVALID_REQUEST"' in refused.told
+    assert '"field": "run_id"' in refused.told
+    assert REMEDY in refused.told
+
+
+async def test_buf_curl_shows_reason_field_and_remedy_of_a_bad_request(server: Server) -> None:
+    refused = await by_buf(server, f"{SERVICE}/StartRun", BAD_START)
+    assert refused.code != 0
+    error = json.loads(refused.told)
+    details = {detail["type"]: base64.b64decode(detail["value"] + "==") for detail in error["details"]}
+    info = error_details_pb2.ErrorInfo.FromString(details["google.rpc.ErrorInfo"])
+    assert (info.reason, info.metadata["field"]) == ("INVALID_REQUEST", "run_id")
+    assert "run_id" in error["message"]
+    assert REMEDY in error["message"], "buf leaves the details encoded: what a person can read is the message"

@@ -1,0 +1,98 @@
+"""Kills at moments that take two to make: beside a recorded sibling, and under many runs at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
+
+from tests.e2e.client import answer, run_request
+from tests.e2e.conftest import SOAK, MakeServer
+from tests.e2e.executor import Asked, Executor, Gate, pass_by
+from tests.e2e.kills import Victim
+from tests.e2e.packages import BOOK, LOOK, asks, package, says
+
+PAIR = package("pair", [asks(("look", {}), ("book", {})), says("done: {results}")], LOOK, BOOK)
+ROUNDS = package(
+    "rounds",
+    [asks(("look", {})), asks(("book", {"n": 1})), asks(("look", {}), ("book", {"n": 2})), says("done: {results}")],
+    *(LOOK, BOOK),
+)
+RUNS = 20
+
+
+@pytest.mark.parametrize(("struck", "other"), [("look", "book"), ("book", "look")])
+async def test_a_result_on_record_stands_when_the_call_beside_it_is_struck(
+    make_server: MakeServer, executor: Executor, tmp_path: Path, struck: str, other: str
+) -> None:
+    server = make_server(PAIR)
+    await server.start()
+    await server.call.start("undisturbed")
+    undisturbed = answer(await server.call.settled("undisturbed"))
+    victim = Victim(server, executor, tmp_path, "run-1", run_request("run-1"))
+
+    async def strike(asked: Asked) -> None:
+        if asked.tool == struck and asked.attempt == 1:
+            await victim.reader.until_seen(lambda event: event.tool_completed.tool == other)
+            server.kill()
+            await asyncio.Event().wait()
+
+    executor.after = strike
+    at_death = await victim.run_to_death()
+    executor.after = pass_by
+
+    assert at_death.recorded_calls == {"c1.1" if other == "look" else "c1.2"}
+    assert at_death.open_writes == ({"c1.2"} if struck == "book" else set())
+    await victim.check_next_life(at_death, undisturbed)
+    assert [asked.attempt for asked in executor.calls_of("run-1") if asked.tool == other] == [1]
+
+
+@pytest.mark.parametrize("seed", range(20 if SOAK else 3))
+async def test_twenty_runs_at_once_are_killed_and_each_keeps_the_promise(
+    make_server: MakeServer, executor: Executor, tmp_path: Path, seed: int
+) -> None:
+    server = make_server(ROUNDS)
+    await server.start()
+    await server.call.start("undisturbed")
+    undisturbed = answer(await server.call.settled("undisturbed"))
+    victims = [Victim(server, executor, tmp_path, f"run-{n}", run_request(f"run-{n}")) for n in range(RUNS)]
+    chosen = len(executor.asked) + random.Random(seed).randrange(1, 4 * RUNS)
+
+    async def strike(_: Asked) -> None:
+        if len(executor.asked) >= chosen:
+            server.kill()
+
+    executor.before = strike
+    await asyncio.gather(*(victim.start() for victim in victims))
+    await server.ended()
+    executor.before = pass_by
+    deaths = [await victim.at_death() for victim in victims]
+
+    await server.start()
+    await asyncio.gather(*(victim.check(death, undisturbed) for victim, death in zip(victims, deaths, strict=True)))
+
+
+async def test_subscribers_of_runs_that_need_repair_see_the_end_when_these_are_cancelled(
+    make_server: MakeServer, executor: Executor, tmp_path: Path
+) -> None:
+    """A hundred at once, because what can go wrong between a reader, a waiter and a cancel goes wrong rarely."""
+    server = make_server(package("one", [asks(("book", {})), says("done")], BOOK))
+    await server.start()
+    executor.after = Gate()
+    victims = [Victim(server, executor, tmp_path, f"run-{n}", run_request(f"run-{n}")) for n in range(100)]
+    await asyncio.gather(*(victim.start() for victim in victims))
+    await executor.until_asked(len(victims))
+    server.kill()
+    await server.ended()
+    deaths = [await victim.at_death() for victim in victims]
+    assert all(death.open_writes == {"c1.1"} for death in deaths)
+
+    await server.start()
+    await asyncio.gather(*(victim.check(death, "") for victim, death in zip(victims, deaths, strict=True)))
+    snapshots = [await server.call.snapshot(victim.run_id) for victim in victims]
+    assert {snapshot.status for snapshot in snapshots} == {run_pb2.RUN_STATUS_CANCELLED}
+    kinds = {victim.reader.frames[-1].event.kind for victim in victims}
+    assert kinds == {event_pb2.EVENT_KIND_RUN_CANCELLED}

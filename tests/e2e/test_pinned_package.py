@@ -1,0 +1,46 @@
+"""A run ends on the package it was started with, whatever the file says at the next start."""
+
+from __future__ import annotations
+
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+
+from tests.e2e.client import answer
+from tests.e2e.conftest import MakeServer
+from tests.e2e.executor import Executor, Gate
+from tests.e2e.packages import LOOK, PEEK, Spec, asks, package, says, write
+
+
+def edition(answer_text: str, *tools: Spec) -> Spec:
+    """A package of one id that calls each of its tools and says what edition it is."""
+    script = [asks((tool["name"], {})) for tool in tools]
+    return package("guide", [*script, says(f"{answer_text}: {{results}}")], *tools)
+
+
+async def test_an_open_run_ends_on_its_own_package_and_a_new_one_takes_the_new(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    executor.before = gate = Gate()
+    server = make_server(edition("first edition", LOOK))
+    await server.start()
+    first = (await server.call.start("run-1")).run.package_fingerprint
+    await executor.until_asked(1)
+    server.kill()
+    await server.ended()
+    write(server.packages[0].parent, edition("second edition", PEEK))
+
+    await server.start()
+    gate.open()
+    old = await server.call.settled("run-1")
+    await server.call.start("run-2")
+    new = await server.call.settled("run-2")
+
+    assert answer(old).startswith("first edition: ")
+    assert old.package_fingerprint == first
+    assert {frame.event.package_fingerprint for frame in await server.call.frames("run-1")} == {first}
+    assert answer(new).startswith("second edition: ")
+    assert new.package_fingerprint != first
+    assert {asked.tool for asked in executor.calls_of("run-1")} == {"look"}
+    assert {asked.tool for asked in executor.calls_of("run-2")} == {"peek"}
+    info = await server.call.stub.GetServerInfo(pb.GetServerInfoRequest())
+    assert [package.fingerprint for package in info.packages] == [new.package_fingerprint]
+    assert not (await server.call.start("run-1")).created, "the same request is the same run under a new package, too"

@@ -1,0 +1,195 @@
+"""Stopping a server as a deploy does it: nothing is parked that could be settled, nothing new is begun."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from runwright.core import records as r
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.events import EventKind
+from runwright.core.outcomes import RunStatus
+from runwright.runtime import AgentRuntime
+from runwright.testing import FunctionTools
+
+from tests import builders as b
+from tests.runtime.parts import HeldProvider, HeldTool
+from tests.runtime.watching import eventually, kinds, quiet, reached, records_of, stood_still
+
+GRACE = 20 * b.SECOND
+WRITING = b.package(b.asks("write"), b.says("{results}"), tools=(b.writing_tool(),))
+
+
+async def in_a_call(bench: b.Bench, tool: HeldTool, *packages: object) -> AgentRuntime:
+    """A runtime whose run is in the middle of a call of `write`."""
+    bench.tools = FunctionTools({"write": tool})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await tool.begun.wait()
+    return runtime
+
+
+async def restarted(bench: b.Bench) -> AgentRuntime:
+    """The runtime of the next process."""
+    runtime = bench.runtime()
+    await runtime.recover()
+    return runtime
+
+
+async def test_a_drain_waits_for_a_call_that_must_not_be_repeated(bench: b.Bench) -> None:
+    tool = HeldTool()
+    bench.packages = (WRITING,)
+    runtime = await in_a_call(bench, tool)
+
+    draining = asyncio.create_task(runtime.drain(GRACE))
+    bench.manual_clock.advance(GRACE - 1)
+    await quiet()
+    was_done = draining.done()
+    tool.let_go.set()
+    settled = await draining
+    ended = await stood_still(await restarted(bench))
+
+    assert (was_done, settled, tool.given_up) == (False, True, 0)
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, '"done"')
+    assert EventKind.TOOL_RECOVERY_REQUIRED not in await kinds(bench.journal)
+    assert len(bench.function_tools.ledger) == 1
+
+
+async def test_a_drain_says_when_its_grace_was_too_short(bench: b.Bench) -> None:
+    tool = HeldTool()
+    bench.packages = (WRITING,)
+    runtime = await in_a_call(bench, tool)
+
+    draining = asyncio.create_task(runtime.drain(GRACE))
+    await eventually(lambda: bool(bench.manual_clock.waiting))
+    bench.manual_clock.advance(GRACE)
+    settled = await draining
+    stands = await stood_still(await restarted(bench))
+
+    assert not settled
+    assert stands.status is RunStatus.REPAIR_NEEDED
+    assert len(bench.function_tools.ledger) == 1
+
+
+async def test_a_drain_does_not_wait_for_what_may_be_repeated(bench: b.Bench) -> None:
+    tool = HeldTool("seen")
+    bench.packages = (b.package(b.asks("write"), b.says("{results}"), tools=(b.tool("write"),)),)
+    runtime = await in_a_call(bench, tool)
+
+    settled = await runtime.drain(GRACE)
+    tool.let_go.set()
+    ended = await stood_still(await restarted(bench))
+
+    assert settled
+    assert tool.given_up == 1
+    assert ended.text == '"seen"'
+
+
+async def test_a_drain_gives_up_a_model_call_and_the_next_server_asks_again(bench: b.Bench) -> None:
+    provider = HeldProvider()
+    bench.providers = {"scripted": provider}
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await provider.asked.wait()
+
+    settled = await runtime.drain(GRACE)
+    provider.let_go.set()
+    ended = await stood_still(await restarted(bench))
+
+    assert (settled, provider.given_up) == (True, 1)
+    assert ended.status is RunStatus.COMPLETED
+
+
+async def test_calls_that_wait_in_line_are_handed_back_and_made_once(bench: b.Bench) -> None:
+    tool = HeldTool()
+    bench.packages = (
+        b.package(
+            b.asks("write", "write", "write"),
+            b.says("{results}"),
+            tools=(b.writing_tool(),),
+            budget={"parallel_calls": 1},
+        ),
+    )
+    runtime = await in_a_call(bench, tool)
+
+    draining = asyncio.create_task(runtime.drain(GRACE))
+    await quiet()
+    tool.let_go.set()
+    settled = await draining
+    handed_back = [(record.call_id, record.reason) for record in await records_of(bench.journal, r.RetryScheduled)]
+    second = await restarted(bench)
+    for _ in range(3):
+        await quiet()
+        bench.manual_clock.advance(b.SECOND)
+    ended = await stood_still(second)
+
+    assert settled
+    assert handed_back[0] == ("c1.2", ErrorReason.EXECUTOR_UNAVAILABLE)
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, '"done" | "done" | "done"')
+    keys = [entry.idempotency_key for entry in bench.function_tools.ledger]
+    assert sorted(keys) == [f"default/run-1/c1.{index}" for index in (1, 2, 3)]
+
+
+async def test_nothing_new_is_begun_while_draining(bench: b.Bench) -> None:
+    tool = HeldTool()
+    bench.packages = (WRITING,)
+    runtime = await in_a_call(bench, tool)
+    draining = asyncio.create_task(runtime.drain(GRACE))
+    await quiet()
+
+    with pytest.raises(AgentError) as start:
+        await runtime.start_run(b.request("run-2"))
+    with pytest.raises(AgentError) as cancel:
+        await runtime.cancel_run("run-1")
+
+    assert start.value.reason is cancel.value.reason is ErrorReason.DRAINING
+    assert start.value.metadata == {"retry_after": "2s"}
+    tool.let_go.set()
+    await draining
+    assert await kinds(bench.journal, "run-2") == []
+
+
+async def test_those_who_wait_are_sent_away(bench: b.Bench) -> None:
+    tool = HeldTool()
+    bench.packages = (WRITING,)
+    runtime = await in_a_call(bench, tool)
+    waiting = asyncio.create_task(runtime.wait_run("run-1"))
+    reading = asyncio.create_task(reached(runtime, EventKind.RUN_COMPLETED))
+    await quiet()
+
+    runtime.stop_streams()
+    outcomes = await asyncio.gather(waiting, reading, return_exceptions=True)
+
+    assert [getattr(outcome, "reason", outcome) for outcome in outcomes] == [ErrorReason.DRAINING] * 2
+    tool.let_go.set()
+    await runtime.drain(GRACE)
+
+
+async def test_a_drain_of_nothing_is_done_at_once(bench: b.Bench) -> None:
+    runtime = bench.runtime()
+    await runtime.run_text(b.request())
+
+    settled = await runtime.drain(GRACE)
+
+    assert settled
+    assert bench.manual_clock.waiting == []
+
+
+async def test_many_runs_are_stopped_and_taken_up_again(bench: b.Bench) -> None:
+    tool = HeldTool()
+    bench.packages = (b.package(b.asks("look"), b.says("{results}"), tools=(b.tool(),)),)
+    bench.tools = FunctionTools({"look": tool})
+    runtime = bench.runtime()
+    run_ids = [f"run-{number}" for number in range(50)]
+    for run_id in run_ids:
+        await runtime.start_run(b.request(run_id))
+
+    await runtime.drain(GRACE)
+    tool.let_go.set()
+    second = bench.runtime()
+    recovered = await second.recover()
+    ended = [await stood_still(second, run_id) for run_id in run_ids]
+
+    assert recovered == 50
+    assert {snapshot.status for snapshot in ended} == {RunStatus.COMPLETED}
+    assert second.registered_run_count() == 0

@@ -1,0 +1,183 @@
+"""Nothing a model says is trusted: it fails its own run or is told, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from runwright.core import records as r
+from runwright.core.errors import ErrorReason
+from runwright.core.outcomes import FinishReason, RunStatus, StopReason
+from runwright.ports.provider import ModelReply, ProviderCall, ToolResultMessage
+from runwright.runtime import RunSnapshot
+
+from tests import builders as b
+from tests.runtime.parts import PlayedProvider
+from tests.runtime.watching import records, records_of, stood_still
+
+RECURSIVE = {"type": "object", "properties": {"a": {"$ref": "#"}}}
+DONE = ModelReply(text="done")
+HOSTILE = b.package(
+    id="hostile",
+    tools=(b.tool(parameters=RECURSIVE),),
+    provider={"adapter": "hostile", "model": "m"},
+    budget={"tool_calls": 1000},
+)
+
+
+def call(identifier: str = "p-1", tool: str = "look", arguments: str = "{}") -> ProviderCall:
+    return ProviderCall(identifier, tool, arguments)
+
+
+def asking(*calls: ProviderCall, **fields: object) -> ModelReply:
+    return ModelReply(calls=calls, finish=FinishReason.TOOL_CALLS, **fields)  # type: ignore[arg-type]
+
+
+UNUSABLE = {
+    "nothing at all": ModelReply(),
+    "an empty text": ModelReply(text=""),
+    "tool_calls without calls": ModelReply(text="hm", finish=FinishReason.TOOL_CALLS),
+    "65 calls": asking(*(call(f"p-{number}") for number in range(65))),
+    "one id for two calls": asking(call("p-1"), call("p-1")),
+    "a control character in an id": asking(call("p\x07-1")),
+    "a line break in an id": asking(call("p\n1")),
+    "half a character in an id": asking(call("p\ud800")),
+    "an endless id": asking(call("p" * 513)),
+    "a tool without a name": asking(call(tool="")),
+    "a tool name with a space": asking(call(tool="rm -rf")),
+    "a tool name with a line break": asking(call(tool="look\n")),
+    "a tool name with half a character": asking(call(tool="look\ud800")),
+    "an endless tool name": asking(call(tool="x" * 65)),
+    "half a character in the text": ModelReply(text="hi \ud800"),
+    "an endless text": ModelReply(text="x" * (4 * 1024 * 1024 + 1)),
+    "an endless text beside a call": asking(call(), text="ä" * (2 * 1024 * 1024 + 1)),
+    "more tokens than a number holds": ModelReply(text="hi", input_tokens=2**64),
+}
+
+
+def bench_of(*replies: ModelReply | BaseException) -> tuple[b.Bench, PlayedProvider]:
+    """A bench with a hostile model beside a well-behaved one."""
+    bench = b.Bench(packages=(HOSTILE, b.one_call_package()))
+    provider = PlayedProvider(*replies)
+    bench.providers = {"hostile": provider, **bench.providers}
+    return bench, provider
+
+
+async def play(bench: b.Bench) -> RunSnapshot:
+    """Runs the hostile package beside a well-behaved one, which must not notice. Returns how the first ended."""
+    runtime = bench.runtime()
+    await runtime.start_run(b.request("run-1", package_id="hostile"))
+    await runtime.start_run(b.request("run-2", package_id="helper-package"))
+    neighbour = await stood_still(runtime, "run-2")
+    assert (neighbour.status, neighbour.text) == (RunStatus.COMPLETED, 'found "a lamp"')
+    ended = await stood_still(runtime, "run-1")
+    assert runtime.registered_run_count() == 0
+    return ended
+
+
+@pytest.mark.parametrize("name", UNUSABLE)
+async def test_an_answer_that_breaks_the_protocol_fails_its_run_only(name: str) -> None:
+    bench, _ = bench_of(UNUSABLE[name], DONE)
+
+    ended = await play(bench)
+
+    assert (ended.status, ended.state.stop) == (RunStatus.FAILED, StopReason.PROVIDER_FAILURE)
+    assert ended.state.error is not None
+    assert ended.state.error.reason is ErrorReason.MODEL_OUTPUT_INVALID
+    assert set(dict(ended.state.error.metadata)) == {"adapter", "rule"}
+    assert len(await records(bench.journal)) == 6
+
+
+def deep(levels: int) -> str:
+    return '{"a":' * levels + "{}" + "}" * levels
+
+
+BAD_ARGUMENTS = {
+    "a list": "[1]",
+    "a text": '"text"',
+    "a number": "1",
+    "null": "null",
+    "half an object": '{"a":',
+    "no JSON at all": "look at me",
+    "a byte order mark": "\ufeff{}",
+    "a zero byte": "\0",
+    "NaN": '{"n":NaN}',
+    "infinity": '{"n":1e999}',
+    "an integer beyond 2^53": '{"n":9007199254740993}',
+    "an integer without an end": '{"n":' + "9" * 5000 + "}",
+    "half a character": '{"a":"\ud800"}',
+    "half a character, escaped": '{"a":"\\ud800"}',
+    "half a character in a key": '{"\\ud800":1}',
+    "more than 256 KiB": '{"a":"' + "x" * (256 * 1024) + '"}',
+    "nested without an end": deep(100_000),
+    "nested lists without an end": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", BAD_ARGUMENTS)
+async def test_arguments_that_cannot_be_used_are_told_to_the_model(name: str) -> None:
+    bench, provider = bench_of(asking(call(arguments=BAD_ARGUMENTS[name])), DONE)
+
+    ended = await play(bench)
+
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, "done")
+    told = provider.requests[-1].messages[-1]
+    assert isinstance(told, ToolResultMessage)
+    assert told.is_error and told.content.startswith("The arguments were not accepted")
+    [failed] = await records_of(bench.journal, r.ToolFailed)
+    assert failed.reason is ErrorReason.TOOL_ARGUMENTS_INVALID
+    assert [entry.tool for entry in bench.function_tools.ledger] == ["look"], "only the neighbour's"
+
+
+async def test_no_depth_of_arguments_is_a_fault_of_the_server() -> None:
+    calls = [call(f"p-{levels}", arguments=deep(levels)) for levels in range(10, 1290, 20)]
+    bench, _ = bench_of(asking(*calls), DONE)
+
+    ended = await play(bench)
+
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, "done")
+    assert bench.log.lines == []
+
+
+async def test_empty_arguments_are_an_empty_object() -> None:
+    bench, _ = bench_of(asking(call(arguments="")), DONE)
+
+    await play(bench)
+
+    assert {entry.arguments for entry in bench.function_tools.ledger} == {"{}"}
+
+
+async def test_calls_of_a_truncated_answer_are_never_made() -> None:
+    cut = ModelReply(text="so", calls=(call(),), finish=FinishReason.LENGTH)
+    bench, _ = bench_of(cut, DONE)
+
+    ended = await play(bench)
+
+    assert (ended.status, ended.state.stop, ended.text) == (RunStatus.FAILED, StopReason.MAX_TOKENS, "so")
+    assert len(bench.function_tools.ledger) == 1, "only the neighbour's"
+
+
+async def test_negative_token_counts_count_as_none() -> None:
+    bench, _ = bench_of(ModelReply(text="hi", input_tokens=-5, output_tokens=-1))
+
+    ended = await play(bench)
+
+    assert ended.status is RunStatus.COMPLETED
+    assert (ended.state.usage.input_tokens, ended.state.usage.output_tokens) == (0, 0)
+
+
+async def test_token_counts_that_add_up_to_too_much_do_not_stick_the_run() -> None:
+    much = {"input_tokens": 2**63, "output_tokens": 2**63}
+    bench, _ = bench_of(asking(call("p-1"), **much), asking(call("p-2"), **much), DONE)
+
+    ended = await play(bench)
+
+    assert ended.status is RunStatus.FAILED
+
+
+async def test_a_provider_whose_own_task_was_cancelled_fails_its_run() -> None:
+    bench, _ = bench_of(asyncio.CancelledError())
+
+    ended = await play(bench)
+
+    assert ended.status is RunStatus.FAILED

@@ -1,0 +1,131 @@
+"""Scenarios that end in a failed run, a failed call of a tool, or a runtime nobody can build."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.errors import AgentError
+from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
+from runwright.testing import FunctionTools
+
+from tests import builders as b
+from tests.runtime.parts import HeldTool
+from tests.runtime.watching import quiet
+from tests.transport.refused_calls import Stage
+from tests.transport.serving import CALL_SECONDS, Served
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a run said why it failed, or why a call of its did."""
+
+    reason: int
+    metadata: dict[str, str]
+
+
+async def failed_run(stage: Stage, *script: b.Fields, **fields: Any) -> Ending:
+    """The error of a run that plays the script."""
+    served = await stage.serve(b.Bench(packages=(b.package(*script, tools=(b.tool(),), **fields),)))
+    error = (await served.ended()).error
+    return Ending(error.reason, dict(error.metadata))
+
+
+async def provider_failed(stage: Stage) -> Ending:
+    return await failed_run(stage, {"fail": True})
+
+
+async def model_output_invalid(stage: Stage) -> Ending:
+    return await failed_run(stage, b.says(""))
+
+
+async def model_output_truncated(stage: Stage) -> Ending:
+    return await failed_run(stage, b.says("so", finish="length"))
+
+
+async def model_output_filtered(stage: Stage) -> Ending:
+    return await failed_run(stage, b.says("so", finish="content_filter"))
+
+
+async def budget_exhausted(stage: Stage) -> Ending:
+    return await failed_run(stage, b.asks("look"), b.asks("look"), budget={"rounds": 1})
+
+
+async def cancelled(stage: Stage) -> Ending:
+    bench = b.Bench(tools=FunctionTools({"look": HeldTool()}))
+    served = await stage.serve(bench)
+    await served.start()
+    await served.stub.Cancel(pb.CancelRequest(run_id="run-1"), timeout=CALL_SECONDS)
+    error = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run.error
+    return Ending(error.reason, dict(error.metadata))
+
+
+async def failed_call(stage: Stage, call: str | b.Fields, **tools: Any) -> Ending:
+    """The reason of the only failed call of a run."""
+    bench = b.Bench(tools=FunctionTools(**{"tools": {"look": b.look}, **tools}))
+    strict = b.tool(parameters={"type": "object", "additionalProperties": False}, unavailable_timeout_ms=1)
+    bench.packages = (b.package(b.asks(call), b.says("done"), tools=({**strict, "max_attempts": 1},)),)
+    served = await stage.serve(bench)
+    await served.start()
+    await turn(served)
+    frames = await served.frames()
+    [failed] = [frame.event.tool_failed for frame in frames if frame.event.HasField("tool_failed")]
+    return Ending(failed.reason, {})
+
+
+async def turn(served: Served) -> None:
+    """Lets time pass until the run has ended: nobody waits for an executor for ever."""
+    while served.runtime.registered_run_count():
+        await quiet()
+        served.bench.manual_clock.advance(b.SECOND)
+
+
+def plays(kind: ToolOutcomeKind) -> dict[str, Any]:
+    """A tool whose attempts all end like this."""
+
+    async def play(arguments: object) -> ToolOutcome:
+        return ToolOutcome(kind, b"no")
+
+    return {"look": play}
+
+
+async def executor_unavailable(stage: Stage) -> Ending:
+    return await failed_call(stage, "look", unreachable={"tools"})
+
+
+async def executor_lost(stage: Stage) -> Ending:
+    return await failed_call(stage, "look", tools=plays(ToolOutcomeKind.LOST))
+
+
+async def tool_unknown(stage: Stage) -> Ending:
+    return await failed_call(stage, "teleport")
+
+
+async def tool_arguments_invalid(stage: Stage) -> Ending:
+    return await failed_call(stage, {"tool": "look", "arguments": {"path": 1}})
+
+
+async def tool_failed(stage: Stage) -> Ending:
+    return await failed_call(stage, "look", tools=plays(ToolOutcomeKind.ERROR))
+
+
+async def tool_timed_out(stage: Stage) -> Ending:
+    return await failed_call(stage, "look", tools=plays(ToolOutcomeKind.TIMED_OUT))
+
+
+async def package_invalid(stage: Stage) -> AgentError:
+    return unbuildable(b.Bench(packages=(b.one_call_package(), b.one_call_package())))
+
+
+async def port_missing(stage: Stage) -> AgentError:
+    return unbuildable(b.Bench(schemas=None))  # type: ignore[arg-type]
+
+
+def unbuildable(bench: b.Bench) -> AgentError:
+    """Why no runtime can be built."""
+    try:
+        bench.runtime()
+    except AgentError as error:
+        return error
+    raise AssertionError("it was built")

@@ -1,0 +1,171 @@
+"""Scenarios that end in a refused call, one for each reason that a call can be refused for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.adapters.memory.journal import MemoryJournal
+from runwright.adapters.sqlite.journal import SqliteJournal
+from runwright.core.cursor import CursorMaker, run_scope
+from runwright.ports.journal import StoredEvent
+from runwright.testing import FunctionTools
+
+from tests import builders as b
+from tests.runtime.parts import HeldTool
+from tests.runtime.watching import key, stood_still
+from tests.transport.serving import CALL_SECONDS, Refusal, Served, refused, run_request, scope, subscription
+from tests.transport.slow_reader import LONG, SlowReader, talkative
+
+
+@dataclass
+class Stage:
+    """What a scenario may use."""
+
+    serve: Callable[..., Awaitable[Served]]
+    directory: Path
+
+    async def sqlite(self, **options: Any) -> tuple[Served, SqliteJournal]:
+        """A server over a journal on disk."""
+        journal = SqliteJournal.open(self.directory, **options)
+        return await self.serve(b.Bench(journal=journal)), journal
+
+
+def starting(served: Served, **fields: Any) -> Any:
+    """A StartRun."""
+    return served.stub.StartRun(pb.StartRunRequest(run=run_request(**fields)), timeout=CALL_SECONDS)
+
+
+def listing(served: Served, **fields: Any) -> Any:
+    """A ListEvents."""
+    return served.stub.ListEvents(pb.ListEventsRequest(scope=scope(), **fields), timeout=CALL_SECONDS)
+
+
+async def invalid_request(stage: Stage) -> Refusal:
+    return await refused(starting(await stage.serve(), input=[]))
+
+
+async def package_not_found(stage: Stage) -> Refusal:
+    return await refused(starting(await stage.serve(), package=run_pb2.PackageSelector(package_id="nobody")))
+
+
+async def agent_mismatch(stage: Stage) -> Refusal:
+    return await refused(starting(await stage.serve(), agent_id="nobody"))
+
+
+async def run_not_found(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    return await refused(served.stub.Snapshot(pb.SnapshotRequest(run_id="run-9"), timeout=CALL_SECONDS))
+
+
+async def run_id_conflict(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await served.ended()
+    return await refused(starting(served, session_id="another"))
+
+
+async def cursor_malformed(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await served.ended()
+    return await refused(served.stub.Subscribe(subscription(after_cursor="garbage"), timeout=CALL_SECONDS))
+
+
+async def cursor_scope_mismatch(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await served.ended()
+    other = await served.ended("run-2")
+    return await refused(listing(served, page_token=other.last_cursor))
+
+
+async def cursor_ahead(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await served.ended()
+    journal = served.bench.journal
+    ahead = CursorMaker(journal.incarnation, journal.cursor_key).make(run_scope(key()), journal.head + 1)
+    return await refused(listing(served, page_token=ahead))
+
+
+async def journal_restored(stage: Stage) -> Refusal:
+    first, second = await stage.serve(), await stage.serve(b.Bench())
+    foreign = await first.ended()
+    await second.ended()
+    return await refused(listing(second, page_token=foreign.last_cursor))
+
+
+async def journal_full(stage: Stage) -> Refusal:
+    served, journal = await stage.sqlite()
+    await journal.set_max_bytes(4096)
+    return await refused(starting(served, input=[content_pb2.InputPart(text="x" * 60_000)]))
+
+
+async def journal_busy(stage: Stage) -> Refusal:
+    served, _ = await stage.sqlite(busy_timeout_ms=20)
+    intruder = apsw.Connection(str(stage.directory / "journal.db"))
+    intruder.execute("BEGIN IMMEDIATE")
+    refusal = await refused(starting(served))
+    intruder.close()
+    return refusal
+
+
+async def journal_conflict(stage: Stage) -> Refusal:
+    tool = HeldTool()
+    bench = b.Bench(tools=FunctionTools({"look": tool}))
+    bench.packages = (b.package(b.asks("look"), tools=(b.writing_tool("look"),)),)
+    served = await stage.serve(bench)
+    await served.start()
+    await tool.begun.wait()
+    other = bench.runtime()  # another server that believes this one is dead
+    await other.recover()
+    await stood_still(other)
+    return await refused(served.stub.Cancel(pb.CancelRequest(run_id="run-1"), timeout=CALL_SECONDS))
+
+
+async def journal_corrupt(stage: Stage) -> Refusal:
+    served, _ = await stage.sqlite()
+    await served.ended()
+    intruder = apsw.Connection(str(stage.directory / "journal.db"))
+    intruder.execute("UPDATE runs SET snapshot = x'00'")
+    intruder.execute("UPDATE events SET data = x'ff' WHERE seq = 3")
+    intruder.close()
+    return await refused(served.stub.Snapshot(pb.SnapshotRequest(run_id="run-1"), timeout=CALL_SECONDS))
+
+
+async def draining(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await served.runtime.drain(0)
+    return await refused(starting(served))
+
+
+async def provider_missing(stage: Stage) -> Refusal:
+    return await refused(starting(await stage.serve(b.Bench(providers={}))))
+
+
+async def executor_missing(stage: Stage) -> Refusal:
+    return await refused(starting(await stage.serve(b.Bench(tools=FunctionTools({}, unknown={"tools"})))))
+
+
+async def subscriber_stalled(stage: Stage) -> Refusal:
+    served = await stage.serve(b.Bench(tools=talkative(), packages=(LONG,)), stall_seconds=0.1)
+    await served.ended()
+    reader = SlowReader(served)
+    await reader.stall()
+    return await reader.rest()
+
+
+class FaultyJournal(MemoryJournal):
+    """Cannot read events."""
+
+    async def read(self, *args: Any, **rest: Any) -> list[StoredEvent]:
+        """See the class."""
+        raise ZeroDivisionError
+
+
+async def internal(stage: Stage) -> Refusal:
+    served = await stage.serve(b.Bench(journal=FaultyJournal()))
+    await served.ended()
+    return await refused(listing(served))

@@ -1,0 +1,146 @@
+"""A real server on a real socket, its clients, and what a refused call says."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
+from runwright.runtime import AgentRuntime
+from runwright.transport.server import RuntimeServer
+
+from tests.builders import Bench
+
+SERVICE = "/runwright.v1.RuntimeService/"
+LIMIT = 64 * 1024 * 1024  # what a test client takes in one message
+CALL_SECONDS = 10.0
+
+
+@dataclass
+class Served:
+    """A runtime behind its server, and the first client."""
+
+    bench: Bench
+    runtime: AgentRuntime
+    server: RuntimeServer
+    port: int
+    channels: list[grpc.aio.Channel] = field(default_factory=list)
+
+    def channel(self, *options: tuple[str, int]) -> grpc.aio.Channel:
+        """A connection of its own."""
+        own = (("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", LIMIT), *options)
+        self.channels.append(grpc.aio.insecure_channel(f"127.0.0.1:{self.port}", options=own))
+        return self.channels[-1]
+
+    @property
+    def stub(self) -> RuntimeServiceStub:
+        """A client."""
+        return RuntimeServiceStub(self.channels[0] if self.channels else self.channel())
+
+    async def start(self, run_id: str = "run-1", **fields: Any) -> run_pb2.RunSnapshot:
+        """Starts a run of the default package."""
+        request = pb.StartRunRequest(run=run_request(run_id, **fields))
+        return (await self.stub.StartRun(request, timeout=CALL_SECONDS)).run
+
+    async def ended(self, run_id: str = "run-1", **fields: Any) -> run_pb2.RunSnapshot:
+        """Starts a run and waits until it has ended or needs repair."""
+        await self.start(run_id, **fields)
+        return (await self.stub.Wait(pb.WaitRequest(run_id=run_id), timeout=CALL_SECONDS)).run
+
+    async def frames(self, run_id: str = "run-1", view: int = 0) -> list[event_pb2.EventFrame]:
+        """Everything Subscribe sends of a run, until its end."""
+        call = self.stub.Subscribe(subscription(run_id, view=view), timeout=CALL_SECONDS)
+        return [frame async for response in call for frame in response.frames]
+
+    async def close(self) -> None:
+        """Ends clients, runs and server."""
+        for channel in self.channels:
+            await channel.close()
+        self.runtime.stop_streams()
+        await self.runtime.drain(0)
+        await self.server.stop(0)
+
+
+async def serve(bench: Bench, *, stall_seconds: float = 30.0, journal: Any = None) -> Served:
+    """Serves the bench's runtime on a free port."""
+    runtime = bench.runtime(journal=journal)
+    await runtime.recover()
+    server = RuntimeServer(runtime, stall_seconds=stall_seconds)
+    return Served(bench, runtime, server, await server.start("127.0.0.1:0"))
+
+
+def run_request(run_id: str = "run-1", **fields: Any) -> run_pb2.RunRequest:
+    """A request with one part of input, unless the fields say otherwise."""
+    given = {"input": [content_pb2.InputPart(text="What is there?")], **fields}
+    return run_pb2.RunRequest(run_id=run_id, **given)
+
+
+def scope(run_id: str = "run-1") -> pb.StreamScope:
+    """The scope of one run."""
+    return pb.StreamScope(run_id=run_id)
+
+
+def subscription(run_id: str = "run-1", **fields: Any) -> pb.SubscribeRequest:
+    """A subscription to one run."""
+    return pb.SubscribeRequest(scope=scope(run_id), **fields)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A failed call, as its client sees it."""
+
+    code: grpc.StatusCode
+    text: str
+    details: dict[str, Any]
+
+    @property
+    def info(self) -> error_details_pb2.ErrorInfo:
+        """The machine's half of the error."""
+        return self.detail(error_details_pb2.ErrorInfo())
+
+    @property
+    def error(self) -> error_pb2.AgentError:
+        """The whole error."""
+        return self.detail(error_pb2.AgentError())
+
+    def detail(self, message: Any) -> Any:
+        packed = self.details[message.DESCRIPTOR.full_name]
+        assert packed.Unpack(message)
+        return message
+
+
+def refusal_of(failed: grpc.RpcError) -> Refusal:
+    """What a failed call says. Fails when it does not say it in the agreed form."""
+    metadata = dict(failed.trailing_metadata())  # type: ignore[attr-defined]
+    status = status_pb2.Status.FromString(metadata["grpc-status-details-bin"])
+    code = failed.code()  # type: ignore[attr-defined]
+    assert status.code == code.value[0]
+    return Refusal(code, failed.details(), {any_.TypeName(): any_ for any_ in status.details})  # type: ignore[attr-defined]
+
+
+async def refused(call: Awaitable[Any]) -> Refusal:
+    """How the server refuses a call, unary or streaming."""
+    try:
+        if hasattr(call, "__aiter__"):
+            async for _ in call:
+                pass
+        else:
+            await call
+    except grpc.aio.AioRpcError as failed:
+        return refusal_of(failed)
+    raise AssertionError("the call was not refused")
+
+
+async def raw_call(channel: grpc.aio.Channel, method: str, data: bytes | Message, *, streams: bool = False) -> bytes:
+    """Calls a method with bytes as they are; returns the last response's bytes."""
+    sent = data if isinstance(data, bytes) else data.SerializeToString()
+    if not streams:
+        return await channel.unary_unary(method)(sent, timeout=CALL_SECONDS)
+    responses = [response async for response in channel.unary_stream(method)(sent, timeout=CALL_SECONDS)]
+    return responses[-1]

@@ -1,0 +1,112 @@
+"""Bytes nobody can read, methods nobody has, and faults of ours: each has its one answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.adapters.memory.journal import MemoryJournal
+from runwright.ports.journal import StoredEvent
+
+from tests.builders import Bench
+from tests.transport.conftest import Serve
+from tests.transport.serving import CALL_SECONDS, SERVICE, Served, raw_call, refused, run_request, scope, subscription
+
+SECRET = "sk-hunter2"
+METHODS = {
+    f"/{service.full_name}/{method.name}": method.server_streaming
+    for service in (
+        pb.DESCRIPTOR.services_by_name["RuntimeService"],
+        health_pb2.DESCRIPTOR.services_by_name["Health"],
+    )
+    for method in service.methods
+}
+GARBAGE = {"no message": b"\xff\xff\xff", "cut off": b"\x0a\x20abc", "a group without an end": b"\x0b"}
+
+
+def test_every_method_is_tried() -> None:
+    streaming = {method.rpartition("/")[2] for method, streams in METHODS.items() if streams}
+
+    assert streaming == {"Subscribe", "Watch"}
+    assert len(METHODS) >= 9
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_bytes_that_are_no_message_are_an_invalid_argument(served: Served, method: str) -> None:
+    channel = served.channel()
+
+    for name, data in GARBAGE.items():
+        refusal = await refused(raw_call(channel, method, data, streams=METHODS[method]))
+
+        assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT, name
+        assert refusal.info.reason == "INVALID_REQUEST"
+        assert refusal.info.metadata["field"] == "request"
+    assert served.bench.log.lines == []
+
+
+async def test_a_method_of_health_that_is_not_served_is_no_incident(served: Served) -> None:
+    stub = health_pb2_grpc.HealthStub(served.channel())
+
+    try:
+        await stub.List(health_pb2.HealthListRequest(), timeout=CALL_SECONDS)
+    except grpc.aio.AioRpcError as failed:
+        assert failed.code() is grpc.StatusCode.UNIMPLEMENTED
+
+    assert served.bench.log.lines == []
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+async def test_reflection_does_not_tell_what_went_wrong_inside(served: Served, version: str) -> None:
+    method = served.channel().stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
+
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        async for _ in method(iter([b"\xff\xff\xff"]), timeout=CALL_SECONDS):
+            pass
+
+    assert caught.value.code() is not grpc.StatusCode.UNKNOWN
+    assert "google" not in (caught.value.details() or "")
+
+
+@pytest.mark.parametrize("method", [SERVICE + "Teleport", "/runwright.v1.Nothing/StartRun", "/x/y"])
+async def test_an_unknown_method_is_unimplemented(served: Served, method: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await raw_call(served.channel(), method, b"")
+
+    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+class FaultyJournal(MemoryJournal):
+    """Cannot read events."""
+
+    async def read(self, *args: Any, **rest: Any) -> list[StoredEvent]:
+        """See the class."""
+        raise ZeroDivisionError(SECRET)
+
+
+@pytest.mark.parametrize("method", ["ListEvents", "Subscribe"])
+async def test_a_fault_of_ours_is_internal_with_an_incident_and_nothing_else(serve: Serve, method: str) -> None:
+    served = await serve(Bench(journal=FaultyJournal()))
+    await served.ended()
+    request = pb.ListEventsRequest(scope=scope()) if method == "ListEvents" else subscription()
+
+    refusal = await refused(getattr(served.stub, method)(request, timeout=CALL_SECONDS))
+
+    assert refusal.code is grpc.StatusCode.INTERNAL
+    assert refusal.info.reason == "INTERNAL"
+    assert refusal.info.metadata["incident_id"] in served.bench.log.incidents
+    assert SECRET not in repr(refusal) and "ZeroDivision" not in repr(refusal)
+    [line] = served.bench.log.lines
+    assert line.fields["method"] == SERVICE + method
+
+
+async def test_a_fault_of_ours_does_not_end_the_server(serve: Serve) -> None:
+    served = await serve(Bench(journal=FaultyJournal()))
+    await served.ended()
+    await refused(served.stub.ListEvents(pb.ListEventsRequest(scope=scope()), timeout=CALL_SECONDS))
+
+    response = await served.stub.StartRun(pb.StartRunRequest(run=run_request("run-2")), timeout=CALL_SECONDS)
+
+    assert response.created
