@@ -42,3 +42,4 @@ async def make_server(tmp_path: Path, executor: Executor) -> AsyncIterator[MakeS
     yield make
     for server in servers:
         await server.close()
+    assert [line for server in servers for line in server.foreign_output()] == []

@@ -123,6 +123,11 @@ class Server:
         """Returns once there is a life above that number."""
         await self._born.until(lambda: self.life > after)
 
+    def foreign_output(self) -> list[str]:
+        """What is on standard error beside the log's JSON lines: nothing, if all is well."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [line for line in lines if not line.startswith("{")]
+
     async def close(self) -> None:
         """Ends the process and lets go of every channel."""
         if self.is_running:

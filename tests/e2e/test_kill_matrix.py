@@ -88,6 +88,7 @@ async def relay(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Relay
             yield relay
         finally:
             await server.close()
+    assert server.foreign_output() == []
     assert executor.refused == []
 
 
@@ -140,7 +141,11 @@ async def test_the_executor_kills_around_the_effect_of(
     victim = await relay.victim(package_id)
     setattr(relay.executor, moment, at(victim, call_id, strike(victim)))
     at_death = await victim.run_to_death()
+    writes = {"c2.1", "c3.2"} if package_id == "mixed" else set()
+    assert (call_id in at_death.open_writes) == (call_id in writes), "the intent was on disk before the call was made"
     await victim.check_next_life(at_death, relay.undisturbed[package_id])
+    if call_id in writes:
+        assert relay.executor.effects[f"default/{victim.run_id}/{call_id}"] == (moment == "after")
 
 
 @pytest.mark.parametrize("cycle", CYCLES)

@@ -91,7 +91,7 @@ async def test_a_cancel_waits_for_a_full_disk_like_everything_else(bench: b.Benc
     journal.error = journal_full()
 
     cancelling = asyncio.create_task(runtime.cancel_run("run-1"))
-    await eventually(lambda: journal.refused > 0)
+    await eventually(lambda: journal.refused > 0 and bool(bench.manual_clock.waiting))
     was_answered = cancelling.done()
     journal.error = None
     bench.manual_clock.advance(b.SECOND)

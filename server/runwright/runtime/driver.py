@@ -50,6 +50,7 @@ class RunDriver:
         self.closed = False
         self.begun = asyncio.Event()  # the first append is durable, or there will be none
         self.blocked_by: ErrorReason | None = None  # why the journal takes nothing at the moment
+        self.incident = ""  # names a fault of ours that ended the loop
         self._world = world
         self._package = package
         self._conversation = conversation
@@ -102,15 +103,16 @@ class RunDriver:
 
     def _is_dropped(self, given: i.Input) -> bool:
         # While draining, an answer that would start something new is left for the next start:
-        # models may be asked again, and a wait begins anew.
-        starts_anew = (i.ModelReplied, i.ModelFailed, i.ExecutorAwaited, i.CancelDeadlinePassed, i.Recovered)
+        # models may be asked again, and a wait begins anew. `Recovered` is none of these: what it
+        # settles must be settled before anything else is said of a call.
+        starts_anew = (i.ModelReplied, i.ModelFailed, i.ExecutorAwaited, i.CancelDeadlinePassed)
         return self._draining and isinstance(given, starts_anew)
 
     async def _take(self, arrived: list[Delivery]) -> None:
         try:
             produced = await self._decide_and_append(arrived)
-        except Exception as error:
-            told = error if isinstance(error, AgentError) else _fault()
+        except BaseException as error:
+            told = error if isinstance(error, AgentError) else self._fault()
             for delivery in arrived:
                 if not delivery.answer.done():
                     delivery.answer.set_exception(told)
@@ -136,18 +138,17 @@ class RunDriver:
             await self._append([record for new in produced for record in new], contents, state)
         return produced
 
-    async def append_end(self, records: Sequence[Record]) -> None:
-        """Appends a terminal the supervisor decided, after the loop has failed."""
+    async def end(self, records: Sequence[Record]) -> None:
+        """Appends an end that the supervisor decided, for a driver that does not run."""
+        self.closed = True
         await self._append(records, (), fold(self.state, records))
 
     async def _append(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
         """Makes the records durable. A run that has begun holds its results through a full disk."""
         while True:
             try:
-                stored = await self._world.journal.append(
-                    state.key, records, after=self.state.seq, contents=contents, snapshot=state
-                )
-                break
+                await self._hand_over(records, contents, state)
+                return
             except AgentError as error:
                 if error.reason not in _MAY_PASS or self.state.phase is RunPhase.NEW:
                     raise
@@ -155,12 +156,25 @@ class RunDriver:
                     self._world.log.error("journal takes nothing", error, run_id=state.key.run_id)
                 self.blocked_by = error.reason
                 await self._world.clock.sleep_until(self._world.clock.now() + APPEND_RETRY_US)
-        self.blocked_by = None
-        self.state = state
-        self.last_position = stored[-1].position
-        self._conversation.extend(records, contents)
-        self._tail.publish(stored)
-        self.begun.set()
+
+    async def _hand_over(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
+        """One append. A fault beside it cancels this loop, not the append: its outcome is waited for and kept."""
+        append = asyncio.ensure_future(
+            self._world.journal.append(state.key, records, after=self.state.seq, contents=contents, snapshot=state)
+        )
+        try:
+            await asyncio.shield(append)
+        finally:
+            if not append.done():
+                await asyncio.wait({append})
+            if not append.cancelled() and append.exception() is None:
+                stored = append.result()
+                self.blocked_by = None
+                self.state = state
+                self.last_position = stored[-1].position
+                self._conversation.extend(records, contents)
+                self._tail.publish(stored)
+                self.begun.set()
 
     def _is_done(self) -> bool:
         if not self._inbox.empty():
@@ -205,6 +219,11 @@ class RunDriver:
         for key in keys:
             self._tasks.pop(key).cancel()
 
+    def _fault(self) -> AgentError:
+        self.incident = self.incident or self._world.ids.incident_id()
+        told = "The server failed to go on with the run; its log holds the incident."
+        return AgentError(ErrorReason.INTERNAL, told, metadata={"incident_id": self.incident})
+
     def _turn_away(self) -> None:
         """Answers whoever came too late: an ended run is not changed, a drained one cannot be."""
         while not self._inbox.empty():
@@ -221,8 +240,3 @@ class RunDriver:
 def draining() -> AgentError:
     """The server is stopping."""
     return AgentError(ErrorReason.DRAINING, "The server is stopping.", metadata={"retry_after": "2s"})
-
-
-def _fault() -> AgentError:
-    told = "The server failed to go on with the run; the run's own error names the incident."
-    return AgentError(ErrorReason.INTERNAL, told, metadata={"incident_id": ""})

@@ -15,6 +15,7 @@ from runwright.ports.provider import ModelReply, ProviderCall
 from runwright.ports.schemas import SchemaChecker
 
 MAX_CALLS = 64
+MAX_TOKENS = 2**40  # a thousand rounds of it still fit into the record's 64 bits
 MAX_TEXT_BYTES = 4 * 1024 * 1024
 MAX_ARGUMENT_BYTES = 256 * 1024
 MAX_PROVIDER_ID_BYTES = 512
@@ -41,6 +42,8 @@ def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelRep
     _require(bool(reply.calls) or reply.finish is not FinishReason.TOOL_CALLS, adapter, "tool_calls without a call")
     _require(bool(reply.text or reply.calls) or stopped_early, adapter, "an answer with neither text nor calls")
     _require(len(reply.calls) <= MAX_CALLS, adapter, f"more than {MAX_CALLS} calls at once")
+    counted = max(reply.input_tokens, reply.output_tokens)
+    _require(counted <= MAX_TOKENS, adapter, f"more than {MAX_TOKENS} tokens")
     ids = [call.provider_call_id for call in reply.calls if call.provider_call_id]
     _require(len(ids) == len(set(ids)), adapter, "two calls with one id")
     text = _content(reply.text, adapter) if reply.text else None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+import asyncio
+from collections.abc import Coroutine
+from typing import TypeVar, assert_never
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
@@ -17,6 +19,7 @@ from runwright.runtime.model_reply import check_reply
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
 
+T = TypeVar("T")
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
@@ -82,7 +85,7 @@ class Performer:
             ),
         )
         try:
-            return await provider.complete(request)
+            return await _guarded(provider.complete(request))
         except AgentError:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter's own failure must end this run only
@@ -107,7 +110,7 @@ class Performer:
             deadline=effect.deadline,
             package_fingerprint=state.package_fingerprint,
         )
-        outcome = await self._world.tools.execute(effect.executor, invocation)
+        outcome = await _guarded(self._world.tools.execute(effect.executor, invocation))
         return self._settled(effect, outcome)
 
     def _settled(self, effect: e.CallTool, outcome: ToolOutcome) -> i.Input:
@@ -139,6 +142,17 @@ class Performer:
         due = max(effect.give_up_at, clock.now() + PROBE_US)
         reachable = await comes_before(self._world.tools.reachable(effect.executor), clock, due)
         return i.ExecutorAwaited(at=clock.now(), call_id=effect.call_id, attempt=effect.attempt, reachable=reachable)
+
+
+async def _guarded(call: Coroutine[object, object, T]) -> T:
+    """Awaits an adapter. One that cancels itself fails; only the driver may cancel an effect."""
+    try:
+        return await call
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("the adapter cancelled itself") from None
 
 
 def _media_type(said: str) -> str:

@@ -83,8 +83,14 @@ class Supervisor:
             await driver.begun.wait()
             if driver.state.seq == 0 and run in self._drivers:
                 await asyncio.wait({self._tasks[run]})
+        # Two questions make one answer only if the run did not move between them.
         position = await self._world.journal.last_position(run)
-        return (await self._folded(run), position) if position else None
+        while position:
+            state = await self._folded(run)
+            before, position = position, await self._world.journal.last_position(run)
+            if position == before:
+                return state, position
+        return None
 
     async def recover(self) -> int:
         """Takes up every open run of the journal. One that cannot be is listed as stuck; the others go on."""
@@ -126,6 +132,7 @@ class Supervisor:
         answer = driver.submit(given)
         self._drivers[run] = driver
         self.parked.discard(run)
+        self.stuck.pop(run, None)
         self._tasks[run] = asyncio.create_task(self._watch(run, driver), name=f"run {run.run_id}")
         return answer
 
@@ -142,6 +149,7 @@ class Supervisor:
             self._launch(run, driver, i.Recovered(at=self._world.clock.now()))
         else:
             driver.closed = True
+            self.parked.discard(run)
         return driver
 
     async def _load(self, run: RunKey) -> RunDriver:
@@ -171,49 +179,61 @@ class Supervisor:
         return known
 
     async def _watch(self, run: RunKey, driver: RunDriver) -> None:
-        conflict = False
+        failure: ExceptionGroup[Exception] | None = None
         try:
             await driver.run()
         except ExceptionGroup as group:
-            refused = group.subgroup(AgentError)
-            ours = refused is None or len(refused.exceptions) < len(group.exceptions)
-            if driver.state.seq == 0:  # a run that never began has told its caller, and nothing is on disk
-                if ours:
-                    self._world.log.error("run could not begin", group, run_id=run.run_id)
-            elif ours:
-                await self._fail(run, driver, group)
-            elif refused is not None and any(_is_conflict(error) for error in refused.exceptions):
-                self._world.log.error("another writer owns the run; reading it anew", group, run_id=run.run_id)
-                conflict = True
-            else:
-                self._note_stuck(run, group)
+            failure = group
         finally:
             if self._drivers.get(run) is driver:
                 del self._drivers[run]
                 self._tasks.pop(run, None)
-                if driver.state.seq and not driver.state.is_terminal and run not in self.stuck:
+                if driver.state.seq and not driver.state.is_terminal:
                     self.parked.add(run)
-        if conflict and not self.draining:
-            await self._revive(run)
+        if failure is not None:
+            await self._after_failure(run, driver, failure)
 
-    async def _fail(self, run: RunKey, driver: RunDriver, error: BaseException) -> None:
+    async def _after_failure(self, run: RunKey, driver: RunDriver, failure: ExceptionGroup[Exception]) -> None:
+        """A driver broke. Its memory is not trusted any more: what counts is in the journal."""
+        self._tails.of(run).forget()
+        incident = driver.incident or self._world.ids.incident_id()
+        refused = failure.subgroup(AgentError)
+        ours = refused is None or len(refused.exceptions) < len(failure.exceptions)
+        if ours:
+            self._world.log.error("fault of the server in a run", failure, run_id=run.run_id, incident_id=incident)
+        try:
+            if await self._world.journal.last_position(run) == 0:
+                return  # the run never began: its caller was told, and nothing is on disk
+            if ours:
+                await self._end(run, incident)
+            elif refused is not None and all(_may_be_reread(error) for error in refused.exceptions):
+                self._world.log.error("reading the run anew", failure, run_id=run.run_id)
+                await self._revive(run)
+            else:
+                self._note_stuck(run, failure, incident)
+        except Exception as second:  # noqa: BLE001 - listed as stuck, with both faults in the log
+            self._note_stuck(run, second, incident)
+
+    async def _end(self, run: RunKey, incident: str) -> None:
         """Ends a run that met a fault of ours, without asking the machine."""
-        incident = self._world.ids.incident_id()
-        self._world.log.error("run failed by a fault of the server", error, run_id=run.run_id, incident_id=incident)
+        state = await self._folded(run)
+        if state.is_terminal:
+            self.parked.discard(run)
+            return
         told = "The server failed to go on with the run; its log holds the incident."
         failure = Failure(ErrorReason.INTERNAL, told, (("incident_id", incident),))
-        at = max(self._world.clock.now(), driver.state.updated_at)
+        at = max(self._world.clock.now(), state.updated_at)
         records: list[Record] = [
             r.TurnFailed(at=at, error=failure),
-            r.RunFailed(at=at, stop=StopReason.INTERNAL, error=failure, usage=driver.state.usage),
+            r.RunFailed(at=at, stop=StopReason.INTERNAL, error=failure, usage=state.usage),
         ]
-        try:
-            await driver.append_end(records)
-        except Exception as second:  # noqa: BLE001 - the run is listed as stuck, with both faults in the log
-            self._note_stuck(run, second, incident)
+        driver = await self._load(run)
+        await driver.end(records)
+        self.parked.discard(run)
 
     def _note_stuck(self, run: RunKey, error: BaseException, incident: str | None = None) -> None:
         incident = incident or self._world.ids.incident_id()
+        self.parked.discard(run)
         self.stuck[run] = incident
         self._world.log.error("run is stuck", error, run_id=run.run_id, incident_id=incident)
 
@@ -222,8 +242,13 @@ async def _all(tasks: set[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
 
 
-def _is_conflict(error: BaseException) -> bool:
-    return isinstance(error, AgentError) and error.reason is ErrorReason.JOURNAL_CONFLICT
+def _may_be_reread(error: BaseException) -> bool:
+    """True when the journal goes on and only this driver's view of it was wrong."""
+    return isinstance(error, AgentError) and error.reason in (
+        ErrorReason.JOURNAL_CONFLICT,
+        ErrorReason.JOURNAL_FULL,
+        ErrorReason.JOURNAL_BUSY,
+    )
 
 
 def not_found(run: RunKey) -> AgentError:

@@ -27,14 +27,19 @@ class RunTail:
         if self._floor is None:
             self._floor = position
 
+    def forget(self) -> None:
+        """Says that events may have become durable without being published: only the journal can tell."""
+        self._events.clear()
+        self._floor = None
+        self._wake()
+
     def publish(self, events: Sequence[StoredEvent]) -> None:
         """Adds durable events and wakes every reader. Callers publish in order."""
         for event in events:
             if len(self._events) == KEPT_EVENTS:
                 self._floor = self._events[0].position
             self._events.append(event)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._wake()
 
     def after(self, position: int) -> list[StoredEvent] | None:
         """The events above `position`; None when only the journal can tell."""
@@ -45,6 +50,10 @@ class RunTail:
     def signal(self) -> asyncio.Event:
         """Is set by the next publish. Take it before reading, so that nothing slips between."""
         return self._changed
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 class Tails:

@@ -1,0 +1,134 @@
+"""The schema checker refuses what is dangerous or wrong, and says where without saying what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from runwright.adapters.json_schema import (
+    MAX_BRANCHES,
+    MAX_DEPTH,
+    MAX_INSTANCE_BYTES,
+    MAX_LIST,
+    MAX_SCHEMA_BYTES,
+    JsonSchemaChecker,
+)
+
+CHECKER = JsonSchemaChecker()
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "pattern": "^[a-z]+$"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
+
+def schema(**properties: Any) -> dict[str, Any]:
+    """A schema of an object with these properties."""
+    return {"type": "object", "properties": properties}
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """A schema as deep as asked for, the top level included."""
+    inner: dict[str, Any] = {}
+    for _ in range(levels - 2):
+        inner = {"not": inner}
+    return {"type": "object", "not": inner}
+
+
+SOUND: dict[str, dict[str, Any]] = {
+    "an empty object": {"type": "object"},
+    "the usual": PERSON,
+    "a local reference": {"$defs": {"a": {"type": "string"}}, **schema(x={"$ref": "#/$defs/a"})},
+    "a recursive one": schema(child={"$ref": "#"}),
+    "a nested repetition": schema(x={"type": "string", "pattern": "(a+)+$"}),
+    "as deep as may be": nested(MAX_DEPTH),
+    "as many branches as may be": schema(x={"anyOf": [{"const": number} for number in range(MAX_BRANCHES)]}),
+    "as long a list as may be": schema(x={"enum": list(range(MAX_LIST))}),
+}
+UNSOUND: dict[str, dict[str, Any]] = {
+    "no type": {},
+    "another type": {"type": "array"},
+    "any type": {"type": ["object", "null"]},
+    "a type nobody knows": schema(x={"type": "strin"}),
+    "a rule of the wrong kind": schema(x={"minLength": "3"}),
+    "a reference to a server": schema(x={"$ref": "http://127.0.0.1:1/x.json"}),
+    "a reference to a file": schema(x={"$ref": "file:///etc/passwd"}),
+    "a reference to nothing": schema(x={"$ref": "#/$defs/nothing"}),
+    "a base elsewhere": {"$id": "http://127.0.0.1:1/", **schema(x={"$ref": "other.json"})},
+    "a back reference": schema(x={"pattern": r"(a)\1"}),
+    "a look-ahead": schema(x={"pattern": "(?=a)b"}),
+    "a pattern that is none": schema(x={"pattern": "("}),
+    "too deep": nested(MAX_DEPTH + 1),
+    "far too deep": nested(5_000),
+    "too many branches": schema(x={"oneOf": [{"const": number} for number in range(MAX_BRANCHES + 1)]}),
+    "too long a list": schema(x={"enum": list(range(MAX_LIST + 1))}),
+    "too large": schema(x={"description": "x" * MAX_SCHEMA_BYTES}),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_a_sound_schema_has_no_problem(name: str) -> None:
+    assert CHECKER.schema_problem(SOUND[name]) is None
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_an_unsound_schema_is_refused_in_a_sentence(name: str) -> None:
+    problem = CHECKER.schema_problem(UNSOUND[name])
+
+    assert problem is not None and problem.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("instance", "where"),
+    [
+        ({"name": 4711}, "name"),
+        ({"name": "SECRET"}, "name"),
+        ({}, "the top level"),
+        ({"name": "ann", "SECRET": 1}, "the top level"),
+        ({"name": "ann", "tags": ["a", 4711]}, "tags/1"),
+    ],
+)
+def test_a_bad_instance_is_told_where_and_not_what(instance: dict[str, Any], where: str) -> None:
+    problem = CHECKER.instance_problem(PERSON, instance)
+
+    assert problem is not None and problem.startswith(f"at {where}: the rule ")
+    assert "4711" not in problem and "SECRET" not in problem
+
+
+def test_a_good_instance_has_no_problem() -> None:
+    assert CHECKER.instance_problem(PERSON, {"name": "ann", "tags": ["a"]}) is None
+
+
+def test_a_large_instance_is_refused_before_it_is_looked_at() -> None:
+    problem = CHECKER.instance_problem({"type": "object"}, {"x": "x" * MAX_INSTANCE_BYTES})
+
+    assert problem is not None and str(MAX_INSTANCE_BYTES) in problem
+
+
+def test_a_pattern_that_would_take_for_ever_takes_no_time() -> None:
+    hostile = schema(x={"type": "string", "pattern": "^(a+)+$"})
+
+    problem = CHECKER.instance_problem(hostile, {"x": "a" * 50_000 + "!"})
+
+    assert problem is not None
+
+
+@pytest.mark.parametrize("levels", [10, 100, 250, 300, 900])
+def test_no_depth_of_an_instance_is_too_much(levels: int) -> None:
+    instance: dict[str, Any] = {}
+    for _ in range(levels):
+        instance = {"child": instance}
+
+    assert CHECKER.instance_problem(schema(child={"$ref": "#"}), instance) is None
+
+
+def test_formats_are_words_and_nothing_more() -> None:
+    assert CHECKER.instance_problem(schema(x={"format": "email"}), {"x": "no address"}) is None
+
+
+def test_a_whole_float_is_an_integer() -> None:
+    assert CHECKER.instance_problem(schema(x={"type": "integer"}), {"x": 1.0}) is None

@@ -1,0 +1,88 @@
+"""The scripted provider: answers by the script, from the conversation alone, and fails as a provider fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.outcomes import FinishReason
+from runwright.ports.provider import AssistantMessage, Message, ModelReply, ModelRequest, ToolResultMessage, UserMessage
+
+USER = UserMessage(("hello",))
+ANSWERED = AssistantMessage("before", ())
+
+
+async def reply(*script: Any, messages: tuple[Message, ...] = (USER,), **parameters: Any) -> ModelReply:
+    """The provider's answer in a conversation."""
+    request = ModelRequest(
+        run_id="run-1",
+        round=1,
+        attempt=1,
+        model="none",
+        parameters=parameters or {"script": list(script)},
+        instructions="",
+        messages=messages,
+        tools=(),
+    )
+    return await ScriptedProvider().complete(request)
+
+
+async def test_the_number_of_answers_in_the_conversation_chooses_the_line() -> None:
+    script = {"text": "one"}, {"text": "two"}, {"text": "three"}
+
+    said = [(await reply(*script, messages=(USER, *[ANSWERED] * count))).text for count in range(3)]
+
+    assert said == ["one", "two", "three"]
+
+
+async def test_a_line_with_calls_asks_for_tools() -> None:
+    calls = [
+        {"tool": "look"},
+        {"tool": "read", "arguments": {"n": 1}, "id": "mine"},
+        {"tool": "x", "arguments_json": "{"},
+    ]
+
+    made = await reply({"calls": calls, "input_tokens": 3, "output_tokens": 4})
+
+    assert made.finish is FinishReason.TOOL_CALLS
+    assert [(call.provider_call_id, call.tool, call.arguments_json) for call in made.calls] == [
+        ("call-1-1", "look", "{}"),
+        ("mine", "read", '{"n": 1}'),
+        ("call-1-3", "x", "{"),
+    ]
+    assert (made.text, made.input_tokens, made.output_tokens) == (None, 3, 4)
+
+
+async def test_results_are_filled_in() -> None:
+    results = [ToolResultMessage(f"c1.{n}", "", "look", text, False) for n, text in enumerate(("a", "b"), 1)]
+
+    made = await reply({"calls": []}, {"text": "{results}!"}, messages=(USER, ANSWERED, *results))
+
+    assert made.text == "a | b!"
+
+
+@pytest.mark.parametrize("finish", list(FinishReason))
+async def test_a_line_may_say_how_it_finished(finish: FinishReason) -> None:
+    assert (await reply({"text": "so", "finish": finish.name.lower()})).finish is finish
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"script": [{"fail": True}]},
+        {"script": []},
+        {"script": "hello"},
+        {"script": [{"txt": "a typing error"}]},
+        {"script": [{"text": "so", "finish": "gone"}]},
+        {"another": 1},
+    ],
+    ids=["told to fail", "past the end", "no list", "an unknown key", "an unknown finish", "no script"],
+)
+async def test_what_is_no_answer_is_a_failure_of_the_provider(parameters: dict[str, Any]) -> None:
+    with pytest.raises(AgentError) as caught:
+        await reply(**parameters)
+
+    assert caught.value.reason is ErrorReason.PROVIDER_FAILED
+    assert caught.value.metadata == {"adapter": "scripted"}
