@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
@@ -16,8 +17,12 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.package import RuntimePackage
 from runwright.ports.provider import Provider
+from runwright.ports.schemas import SchemaChecker
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
+from runwright.runtime.builder import check_schemas
+from runwright.runtime.packages import PackageCatalogue
 from runwright.settings import Settings
 from runwright.transport.server import RuntimeServer
 
@@ -27,20 +32,33 @@ _CALL_GRACE_SECONDS = 1.0
 
 def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None = None) -> AgentRuntime:
     """The runtime of a server, its journal opened and locked. Raises AgentError for what cannot be used."""
-    packages = [load_package(path) for path in settings.packages]
+    schemas = JsonSchemaChecker()
+    packages = [_load(path, schemas) for path in settings.packages]
     clock = SystemClock()
+    PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
     journal = _open_journal(settings)
     return AgentRuntimeBuilder(
         journal=journal,
         clock=clock,
         ids=RandomIds(),
         tools=DialledExecutors(settings.executors, clock),
-        schemas=JsonSchemaChecker(),
+        schemas=schemas,
         log=StandardLog(),
         providers={"demo": DemoProvider(), "scripted": ScriptedProvider(), **(providers or {})},
         packages=packages,
         default_package_id=settings.default_package,
     ).build()
+
+
+def _load(path: Path, schemas: SchemaChecker) -> RuntimePackage:
+    """A package whose schemas can be used, too; else the error names the file."""
+    package = load_package(path)
+    try:
+        check_schemas(package, schemas)
+    except AgentError as error:
+        told = f"{path}, {error.metadata['path']}: {error.metadata['rule']}"
+        raise AgentError(error.reason, told, metadata={**error.metadata, "package": str(path)}) from None
+    return package
 
 
 def _open_journal(settings: Settings) -> SqliteJournal:
@@ -68,17 +86,18 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
     runtime = build_runtime(settings, providers)
-    recovered = await runtime.recover()
-    runtime.world.log.info("recovered", open_runs=recovered)
     server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds)
     try:
-        port = await server.start(settings.listen)
+        port = server.bind(settings.listen)  # before recovery, which begins effects
     except RuntimeError:
         await runtime.close()
         told = f"{settings.listen} cannot be bound: is another server running there?"
         raise AgentError(
             ErrorReason.INVALID_REQUEST, told, metadata={"field": "--listen", "expected": "a free address"}
         ) from None
+    recovered = await runtime.recover()
+    runtime.world.log.info("recovered", open_runs=recovered)
+    await server.start()
     ready(f"{settings.listen.rpartition(':')[0]}:{port}")
     health = asyncio.create_task(_report_health(runtime, server))
     await stop.wait()

@@ -5,14 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from runwright.adapters.json_schema import (
-    MAX_BRANCHES,
-    MAX_DEPTH,
-    MAX_INSTANCE_BYTES,
-    MAX_LIST,
-    MAX_SCHEMA_BYTES,
-    JsonSchemaChecker,
-)
+from runwright.adapters.json_schema import MAX_INSTANCE_BYTES, MAX_SCHEMA_BYTES, JsonSchemaChecker
+from runwright.adapters.schema_bounds import MAX_BRANCHES, MAX_DEPTH, MAX_LIST
 
 CHECKER = JsonSchemaChecker()
 PERSON = {
@@ -132,3 +126,20 @@ def test_formats_are_words_and_nothing_more() -> None:
 
 def test_a_whole_float_is_an_integer() -> None:
     assert CHECKER.instance_problem(schema(x={"type": "integer"}), {"x": 1.0}) is None
+
+
+def test_definitions_that_double_at_every_level_are_refused_at_once() -> None:
+    levels = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": {**levels, "d60": {}}}
+
+    problem = CHECKER.schema_problem(schema)
+
+    assert problem is not None
+    assert "expand" in problem
+
+
+def test_a_schema_that_refers_to_itself_is_usable() -> None:
+    schema = {"type": "object", "properties": {"child": {"$ref": "#"}, "next": {"$ref": "#/properties/child"}}}
+
+    assert CHECKER.schema_problem(schema) is None
+    assert CHECKER.instance_problem(schema, {"child": {"child": {}}}) is None

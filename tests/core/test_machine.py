@@ -179,12 +179,12 @@ def test_a_run_that_failed_keeps_the_text_so_far() -> None:
     assert state.result == b.text("It will be")
 
 
-def test_a_round_without_text_keeps_the_text_so_far() -> None:
+def test_the_text_of_an_earlier_round_is_not_taken_for_that_of_a_later_one() -> None:
     speaks = dataclasses.replace(b.asks(b.asked("lookup")), text=b.text("Let me see."))
 
     state, _ = b.play(PACKAGE, b.started(PACKAGE), speaks, b.returned(), b.asks(b.asked("lookup"), round=2))
 
-    assert state.result == b.text("Let me see.")
+    assert state.result is None
 
 
 def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:

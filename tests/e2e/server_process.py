@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 SERVE = ("runwright", "serve")
 START_SECONDS = 30.0
 END_SECONDS = 30.0
+_OF_GRPC = re.compile(r"[IWE]\d{4} \d\d:\d\d:\d\d\.")
 _READY = re.compile(rb"runwright serving on (\S+:\d+)\n")
 
 
@@ -124,9 +125,9 @@ class Server:
         await self._born.until(lambda: self.life > after)
 
     def foreign_output(self) -> list[str]:
-        """What is on standard error beside the log's JSON lines: nothing, if all is well."""
+        """What is on standard error beside the log's JSON lines and the gRPC library's own: nothing, if all is well."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line for line in lines if not line.startswith("{")]
+        return [line for line in lines if not line.startswith("{") and not _OF_GRPC.match(line)]
 
     async def close(self) -> None:
         """Ends the process and lets go of every channel."""

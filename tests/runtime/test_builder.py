@@ -15,6 +15,7 @@ from tests.runtime.watching import key
 
 PORTS = ("journal", "clock", "ids", "tools", "schemas", "log")
 OTHER = b.package(b.says("hi"), id="other")
+NOBODYS = "sha256:runwright-package-v0:" + "0" * 64
 
 
 def builder(**changes: object) -> AgentRuntimeBuilder:
@@ -74,7 +75,7 @@ def test_a_schema_nobody_can_check_is_refused_with_its_place() -> None:
     error = refusal(builder(packages=(bad,)))
 
     assert error.reason is ErrorReason.PACKAGE_INVALID
-    assert (error.metadata["package"], error.metadata["path"]) == ("helper-package", "tools[1].parameters")
+    assert (error.metadata["package"], error.metadata["path"]) == ("helper-package", "tools.1.parameters")
 
 
 START_REFUSALS: dict[str, tuple[dict[str, object], RunRequest, ErrorReason, dict[str, str]]] = {
@@ -86,9 +87,9 @@ START_REFUSALS: dict[str, tuple[dict[str, object], RunRequest, ErrorReason, dict
     ),
     "an unknown fingerprint": (
         {},
-        b.request(package_fingerprint="sha256:none"),
+        b.request(package_fingerprint=NOBODYS),
         ErrorReason.PACKAGE_NOT_FOUND,
-        {"package": "sha256:none"},
+        {"package": NOBODYS},
     ),
     "no package at all": (
         {"packages": ()},

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from runwright.core import records as r
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
@@ -82,7 +84,7 @@ async def test_a_run_that_waits_for_an_executor_can_be_cancelled(bench: b.Bench)
     assert terminal.unknown_effects == ()
 
 
-async def test_a_cancel_waits_for_a_full_disk_like_everything_else(bench: b.Bench) -> None:
+async def test_a_cancel_that_meets_a_full_disk_is_told_and_still_takes_effect(bench: b.Bench) -> None:
     provider = HeldProvider()
     bench.packages, bench.providers = (READING,), {"scripted": provider}
     journal = FailingJournal(bench.journal)
@@ -90,12 +92,16 @@ async def test_a_cancel_waits_for_a_full_disk_like_everything_else(bench: b.Benc
     await runtime.start_run(b.request())
     journal.error = journal_full()
 
-    cancelling = asyncio.create_task(runtime.cancel_run("run-1"))
-    await eventually(lambda: journal.refused > 0 and bool(bench.manual_clock.waiting))
-    was_answered = cancelling.done()
+    refusals = []
+    for _ in range(2):
+        with pytest.raises(AgentError) as refused:
+            await runtime.cancel_run("run-1")
+        refusals.append(refused.value.reason)
     journal.error = None
+    await eventually(lambda: bool(bench.manual_clock.waiting))
     bench.manual_clock.advance(b.SECOND)
+    await stood_still(runtime)
 
-    cancelled = await cancelling
-    assert not was_answered
+    cancelled = await runtime.cancel_run("run-1")
+    assert refusals == [ErrorReason.JOURNAL_FULL] * 2
     await check_cancelled(bench.journal, cancelled)

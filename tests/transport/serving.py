@@ -70,9 +70,11 @@ class Served:
 async def serve(bench: Bench, *, stall_seconds: float = 30.0, journal: Any = None) -> Served:
     """Serves the bench's runtime on a free port."""
     runtime = bench.runtime(journal=journal)
-    await runtime.recover()
     server = RuntimeServer(runtime, stall_seconds=stall_seconds)
-    return Served(bench, runtime, server, await server.start("127.0.0.1:0"))
+    port = server.bind("127.0.0.1:0")
+    await runtime.recover()
+    await server.start()
+    return Served(bench, runtime, server, port)
 
 
 def run_request(run_id: str = "run-1", **fields: Any) -> run_pb2.RunRequest:

@@ -62,6 +62,7 @@ BAD: dict[str, tuple[str, Any, str, str]] = {
         "run.package",
         "empty",
     ),
+    "another fingerprint": ("StartRun", start(package=selector(fingerprint="x")), "package.fingerprint", "sha256:"),
     "17 labels": ("StartRun", start(labels={f"l{n}": "" for n in range(17)}), "labels", "at most 16"),
     "a bad label": ("StartRun", start(labels={"a b": ""}), "labels", ID_RULE),
     "an endless label": ("StartRun", start(labels={"team": "x" * 257}), "labels[team]", "256 bytes"),

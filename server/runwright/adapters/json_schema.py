@@ -14,11 +14,10 @@ from functools import lru_cache
 import jsonschema_rs
 from pydantic import JsonValue
 
+from runwright.adapters.schema_bounds import bounds_problem
+
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_INSTANCE_BYTES = 256 * 1024
-MAX_DEPTH = 32
-MAX_BRANCHES = 64
-MAX_LIST = 1024
 
 
 class JsonSchemaChecker:
@@ -28,12 +27,12 @@ class JsonSchemaChecker:
         """What is wrong with a schema."""
         if schema.get("type") != "object":
             return 'the top level must say "type": "object"; arguments are named.'
+        problem = bounds_problem(dict(schema))
+        if problem:
+            return problem
         text = json.dumps(schema)
         if len(text) > MAX_SCHEMA_BYTES:
             return f"it is larger than {MAX_SCHEMA_BYTES} bytes."
-        problem = _bounds_problem(dict(schema), MAX_DEPTH)
-        if problem:
-            return problem
         try:
             _validator(text)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError):
@@ -61,17 +60,3 @@ def _validator(text: str) -> jsonschema_rs.Draft202012Validator:
 
 def _refuse(uri: str) -> None:
     raise ValueError("references to other documents are refused")
-
-
-def _bounds_problem(value: JsonValue, depth: int) -> str | None:
-    if depth == 0:
-        return f"it is nested deeper than {MAX_DEPTH}."
-    if isinstance(value, list) and len(value) > MAX_LIST:
-        return f"a list in it is longer than {MAX_LIST}."
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        if key in ("anyOf", "oneOf", "allOf") and isinstance(inner, list) and len(inner) > MAX_BRANCHES:
-            return f"it has more than {MAX_BRANCHES} alternatives in one place."
-        problem = _bounds_problem(inner, depth - 1)
-        if problem:
-            return problem
-    return None

@@ -16,17 +16,17 @@ MAX_FILE_BYTES = 1024 * 1024
 def load_package(path: Path) -> RuntimePackage:
     """Reads one package. Raises PACKAGE_INVALID naming the file, the path inside and the rule."""
     try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _invalid(path, "", f"at most {MAX_FILE_BYTES} bytes")
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise _invalid(path, "", "a readable UTF-8 file") from None
-    if len(text) > MAX_FILE_BYTES:
-        raise _invalid(path, "", f"at most {MAX_FILE_BYTES} bytes")
     try:
         value = yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else ""
-        raise _invalid(path, where, "YAML or JSON without repeated keys") from None
+        raise _invalid(path, where, "YAML or JSON, without repeated keys and without aliases") from None
     try:
         return RuntimePackage.model_validate(value)
     except ValidationError as error:
@@ -38,7 +38,13 @@ def load_package(path: Path) -> RuntimePackage:
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """Refuses repeated keys: YAML lets the last one win, and nobody notices."""
+    """Refuses repeated keys, of which YAML lets the last one win unnoticed, and aliases, which grow when expanded."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "alias", mark)
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
         seen: set[object] = set()

@@ -14,6 +14,7 @@ from runwright.core.errors import AgentError
 from runwright.settings import DEFAULT_LISTEN, Settings, parse_executors
 
 UNUSABLE = 2
+CUT_OFF = 3
 
 
 def serve(
@@ -59,10 +60,13 @@ def serve(
             typer.echo(
                 "warning: --insecure-allow-remote: no TLS, no keys; anyone who reaches the port may act", err=True
             )
-        asyncio.run(bootstrap.serve(settings, _announce))
+        settled = asyncio.run(bootstrap.serve(settings, _announce))
     except AgentError as error:
         typer.echo(f"error: {error.message} {error.meaning.remedy}", err=True)
         raise typer.Exit(UNUSABLE) from None
+    if not settled:
+        typer.echo("warning: calls that must not be repeated were still open; their runs may need repair", err=True)
+        raise typer.Exit(CUT_OFF)
 
 
 def _announce(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -11,6 +12,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import check_caller_id
 
+_FINGERPRINT = re.compile(r"sha256:[a-z0-9-]{1,64}:[0-9a-f]{64}\Z")
 MAX_INPUT_PARTS = 64
 MAX_INPUT_BYTES = 64 * 1024
 MAX_LABELS = 16
@@ -45,6 +47,8 @@ class RunRequest:
         for name in ("run_id", "session_id", "turn_id", "agent_id", "package_id"):
             if value := getattr(self, name):
                 check_caller_id("package.package_id" if name == "package_id" else name, value)
+        well_formed = not self.package_fingerprint or _FINGERPRINT.match(self.package_fingerprint)
+        _require(bool(well_formed), "package.fingerprint", "sha256:TAG:HEX, as GetServerInfo shows it")
         _require(1 <= len(self.input) <= MAX_INPUT_PARTS, "input", f"1 to {MAX_INPUT_PARTS} parts")
         for index, part in enumerate(self.input):
             _require(part != "" and _is_unicode(part), f"input[{index}].text", "Unicode text that is not empty")

@@ -173,7 +173,7 @@ def _apply_model(state: RunState, record: r.ModelRecord) -> RunState:
                 input_tokens=state.usage.input_tokens + record.input_tokens,
                 output_tokens=state.usage.output_tokens + record.output_tokens,
             )
-            return replace(state, model_attempt=0, usage=usage, result=record.text or state.result)
+            return replace(state, model_attempt=0, usage=usage, result=record.text)
         case r.ModelAttemptFailed():
             _require_open_model(state, record)
             return replace(state, model_attempt=0)

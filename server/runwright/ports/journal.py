@@ -45,7 +45,7 @@ class Journal(Protocol):
 
     @property
     def incarnation(self) -> str:
-        """Identity of this journal; another one, or a restored copy, has another."""
+        """Identity of this journal, made with it: another journal has another."""
 
     @property
     def cursor_key(self) -> bytes:

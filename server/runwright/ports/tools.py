@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolInvocation:
-    """One attempt of one call. `deadline` is microseconds."""
+    """One attempt of one call. `deadline` is microseconds.
+
+    `may_begin` is asked once, right before the attempt is sent: False means that
+    the run was cancelled or the server stops, and the attempt is not sent.
+    """
 
     run_id: str
     turn_id: str
@@ -22,6 +31,7 @@ class ToolInvocation:
     arguments_digest: str
     deadline: int
     package_fingerprint: str
+    may_begin: Callable[[], bool] = field(default=_always, compare=False)
 
 
 class ToolOutcomeKind(Enum):

@@ -75,6 +75,6 @@ def check_schemas(package: RuntimePackage, schemas: SchemaChecker) -> None:
         if problem:
             raise AgentError(
                 ErrorReason.PACKAGE_INVALID,
-                f"Package {package.id}: the schema of tool {tool.name} cannot be used: {problem}",
-                metadata={"package": package.id, "path": f"tools[{index}].parameters", "rule": problem},
+                f"Package {package.id}, tools.{index}.parameters: the schema cannot be used: {problem}",
+                metadata={"package": package.id, "path": f"tools.{index}.parameters", "rule": problem},
             )

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.content import Content
-from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.machine import decide, pending
+from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.machine import abandon, decide, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
@@ -51,22 +52,27 @@ class RunDriver:
         self.begun = asyncio.Event()  # the first append is durable, or there will be none
         self.blocked_by: ErrorReason | None = None  # why the journal takes nothing at the moment
         self.incident = ""  # names a fault of ours that ended the loop
+        self.faulted = False
         self._world = world
         self._package = package
         self._conversation = conversation
         self._tail = tail
-        self._performer = Performer(world, package, conversation)
+        self._performer = Performer(world, package, conversation, self._may_begin)
         # Not bounded by size but by its writers: one input per running effect, and cancels,
         # of which only those before the first one is durable get here.
         # None only wakes the loop.
         self._inbox: asyncio.Queue[Delivery | None] = asyncio.Queue()
         self._tasks: dict[e.EffectKey, asyncio.Task[None]] = {}
         self._draining = False
+        self._cancelling = False  # decided, and perhaps not durable yet
 
     def submit(self, given: i.Input, settles: e.EffectKey | None = None) -> asyncio.Future[list[Record]]:
         """Hands in an input. The future is done once its records are durable; [] means nothing changed."""
         assert not self.closed, "the supervisor revives a run before it submits"
         answer: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
+        if self.blocked_by is not None and settles is None:
+            answer.set_exception(held_up(self.blocked_by))
+            return answer
         self._inbox.put_nowait(Delivery(given, answer, settles))
         return answer
 
@@ -75,6 +81,10 @@ class RunDriver:
         if not self._draining:
             self._draining = True
             self._inbox.put_nowait(None)
+
+    def _may_begin(self) -> bool:
+        # An intent may stand before the barrier while its call has not been sent: then it is not sent any more.
+        return not (self._draining or self._cancelling)
 
     async def run(self) -> None:
         """Runs until the run ends, parks or is drained. Raises what only the supervisor can handle."""
@@ -105,19 +115,39 @@ class RunDriver:
         # While draining, an answer that would start something new is left for the next start:
         # models may be asked again, and a wait begins anew. `Recovered` is none of these: what it
         # settles must be settled before anything else is said of a call.
-        starts_anew = (i.ModelReplied, i.ModelFailed, i.ExecutorAwaited, i.CancelDeadlinePassed)
+        starts_anew = (i.ModelReplied, i.ModelFailed, i.ExecutorAwaited)
         return self._draining and isinstance(given, starts_anew)
 
     async def _take(self, arrived: list[Delivery]) -> None:
+        """Decides on what has come, makes it durable, and tells whoever waits."""
+        produced: list[list[Record]] = []
+        state = self.state
         try:
-            produced = await self._decide_and_append(arrived)
+            state = self._decide(arrived, produced)
+            if any(produced):
+                records = [record for new in produced for record in new]
+                contents = [
+                    part for each, new in zip(arrived, produced, strict=True) if new for part in each.given.contents
+                ]
+                await self._append(records, contents, state, [each.answer for each in arrived if not each.settles])
         except BaseException as error:
-            told = error if isinstance(error, AgentError) else self._fault()
-            for delivery in arrived:
-                if not delivery.answer.done():
-                    delivery.answer.set_exception(told)
-                    delivery.answer.exception()  # marks it as seen: nobody may be waiting
+            if self.state is not state or not any(produced):
+                self._refuse(arrived, error)
+                raise
+            self._tell(arrived, produced)  # the loop is being ended, but what was appended stands
             raise
+        self._tell(arrived, produced)
+
+    def _decide(self, arrived: list[Delivery], produced: list[list[Record]]) -> RunState:
+        state = self.state
+        for delivery in arrived:
+            new = decide(self._package, state, delivery.given)
+            state = fold(state, new)
+            produced.append(new)
+            self._cancelling = self._cancelling or state.phase is RunPhase.CANCELLING
+        return state
+
+    def _tell(self, arrived: list[Delivery], produced: list[list[Record]]) -> None:
         for delivery, new in zip(arrived, produced, strict=True):
             # Only now: an effect whose answer waited for this append must not look missing meanwhile.
             if delivery.settles:
@@ -125,26 +155,32 @@ class RunDriver:
             if not delivery.answer.done():
                 delivery.answer.set_result(new)
 
-    async def _decide_and_append(self, arrived: list[Delivery]) -> list[list[Record]]:
-        state = self.state
-        contents: list[Content] = []
-        produced: list[list[Record]] = []
+    def _refuse(self, arrived: list[Delivery], error: BaseException) -> None:
+        if isinstance(error, asyncio.CancelledError) and not self.faulted:
+            told = draining()
+        elif isinstance(error, AgentError) and error.reason is not ErrorReason.INTERNAL:
+            told = error
+        else:
+            told = self._fault()
         for delivery in arrived:
-            new = decide(self._package, state, delivery.given)
-            state = fold(state, new)
-            contents += delivery.given.contents if new else ()
-            produced.append(new)
-        if any(produced):
-            await self._append([record for new in produced for record in new], contents, state)
-        return produced
+            if not delivery.answer.done():
+                delivery.answer.set_exception(told)
+                delivery.answer.exception()  # marks it as seen: nobody may be waiting
 
-    async def end(self, records: Sequence[Record]) -> None:
-        """Appends an end that the supervisor decided, for a driver that does not run."""
+    async def abandon(self, failure: Failure) -> None:
+        """Ends the run as failed by a fault of ours; for a driver that does not run."""
         self.closed = True
+        records = abandon(self._package, self.state, self._world.clock.now(), failure)
         await self._append(records, (), fold(self.state, records))
 
-    async def _append(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
-        """Makes the records durable. A run that has begun holds its results through a full disk."""
+    async def _append(
+        self,
+        records: Sequence[Record],
+        contents: Sequence[Content],
+        state: RunState,
+        callers: Sequence[asyncio.Future[list[Record]]] = (),
+    ) -> None:
+        """Makes the records durable. A run that has begun holds them through a full disk; its callers are told."""
         while True:
             try:
                 await self._hand_over(records, contents, state)
@@ -155,6 +191,10 @@ class RunDriver:
                 if self.blocked_by is None:
                     self._world.log.error("journal takes nothing", error, run_id=state.key.run_id)
                 self.blocked_by = error.reason
+                for caller in callers:
+                    if not caller.done():
+                        caller.set_exception(held_up(error.reason))
+                        caller.exception()  # marks it as seen: nobody may be waiting
                 await self._world.clock.sleep_until(self._world.clock.now() + APPEND_RETRY_US)
 
     async def _hand_over(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
@@ -165,8 +205,9 @@ class RunDriver:
         try:
             await asyncio.shield(append)
         finally:
-            if not append.done():
-                await asyncio.wait({append})
+            while not append.done():
+                with contextlib.suppress(asyncio.CancelledError):  # the first one is on its way already
+                    await asyncio.wait({append})
             if not append.cancelled() and append.exception() is None:
                 stored = append.result()
                 self.blocked_by = None
@@ -198,11 +239,13 @@ class RunDriver:
                 self._tasks[key] = group.create_task(self._perform(key, effect), name=f"{self.state.key.run_id} {key}")
 
     def _must_settle(self, key: e.EffectKey, effect: e.Effect) -> bool:
-        """While draining: a call under way that must not be repeated.
+        """While draining: a call under way that must not be repeated, and the deadline of a cancel.
 
-        One that was decided but not begun is handed back as not sent, so that a
-        restart finds no open intent of it.
+        A call that was decided but not begun is handed back as not sent, so that
+        a restart finds no open intent of it.
         """
+        if isinstance(effect, e.WaitForCancelDeadline):
+            return True
         if not isinstance(effect, e.CallTool) or effect.idempotent:
             return False
         if key in self._tasks:
@@ -211,7 +254,11 @@ class RunDriver:
         return False
 
     async def _perform(self, key: e.EffectKey, effect: e.Effect) -> None:
-        given = await self._performer.perform(self.state, effect)
+        try:
+            given = await self._performer.perform(self.state, effect)
+        except Exception:
+            self.faulted = True  # the group cancels the loop next: whoever waits meets a fault, not a drain
+            raise
         if self._tasks.get(key) is asyncio.current_task():
             self.submit(given, settles=key)
 
@@ -240,3 +287,9 @@ class RunDriver:
 def draining() -> AgentError:
     """The server is stopping."""
     return AgentError(ErrorReason.DRAINING, "The server is stopping.", metadata={"retry_after": "2s"})
+
+
+def held_up(reason: ErrorReason) -> AgentError:
+    """The journal takes nothing at the moment; the run goes on by itself when it does."""
+    told = "The journal takes nothing at the moment; the request may still take effect."
+    return AgentError(reason, told, metadata={"retry_after": "2s"})

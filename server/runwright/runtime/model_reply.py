@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from runwright.core.content import JSON, TEXT, Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.fingerprint import canonical_json
 from runwright.core.inputs import RequestedCall
 from runwright.core.outcomes import FinishReason
-from runwright.core.package import RuntimePackage, is_tool_name
+from runwright.core.package import RuntimePackage
 from runwright.ports.provider import ModelReply, ProviderCall
 from runwright.ports.schemas import SchemaChecker
 
@@ -18,6 +20,9 @@ MAX_CALLS = 64
 MAX_TOKENS = 2**40  # a thousand rounds of it still fit into the record's 64 bits
 MAX_TEXT_BYTES = 4 * 1024 * 1024
 MAX_ARGUMENT_BYTES = 256 * 1024
+MAX_REPLY_ARGUMENT_BYTES = 1024 * 1024
+MAX_TOOL_NAME = 64
+MAX_DEPTH = 64
 MAX_PROVIDER_ID_BYTES = 512
 
 
@@ -42,6 +47,8 @@ def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelRep
     _require(bool(reply.calls) or reply.finish is not FinishReason.TOOL_CALLS, adapter, "tool_calls without a call")
     _require(bool(reply.text or reply.calls) or stopped_early, adapter, "an answer with neither text nor calls")
     _require(len(reply.calls) <= MAX_CALLS, adapter, f"more than {MAX_CALLS} calls at once")
+    size = size_of_arguments(reply)
+    _require(size <= MAX_REPLY_ARGUMENT_BYTES, adapter, f"more than {MAX_REPLY_ARGUMENT_BYTES} characters of arguments")
     counted = max(reply.input_tokens, reply.output_tokens)
     _require(counted <= MAX_TOKENS, adapter, f"more than {MAX_TOKENS} tokens")
     ids = [call.provider_call_id for call in reply.calls if call.provider_call_id]
@@ -56,11 +63,17 @@ def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelRep
     return CheckedReply(text, tuple(calls), tuple(contents))
 
 
+def size_of_arguments(reply: ModelReply) -> int:
+    """Characters of arguments in all calls together."""
+    return sum(len(call.arguments_json) for call in reply.calls)
+
+
 def _check_call(
     package: RuntimePackage, schemas: SchemaChecker, call: ProviderCall
 ) -> tuple[RequestedCall, list[Content]]:
     adapter = package.provider.adapter
-    _require(is_tool_name(call.tool), adapter, "a tool name that is none")
+    # A name no tool can have is still only an unknown tool, as long as it can be shown.
+    _require(0 < len(call.tool) <= MAX_TOOL_NAME and call.tool.isprintable(), adapter, "a tool name that is none")
     identifier = call.provider_call_id
     fits = identifier.isprintable() and len(identifier.encode("utf-8", "replace")) <= MAX_PROVIDER_ID_BYTES
     _require(fits, adapter, f"a call id above {MAX_PROVIDER_ID_BYTES} bytes or with control characters")
@@ -88,12 +101,25 @@ def _check_arguments(package: RuntimePackage, schemas: SchemaChecker, call: Prov
         return as_sent, "they are not JSON."
     if not isinstance(value, dict):
         return as_sent, "they are not a JSON object."
+    if not _is_shallow(value):
+        return as_sent, f"they are nested deeper than {MAX_DEPTH}."
     try:
         arguments = Content.of(canonical_json(value), JSON)
     except (ValueError, RecursionError):
         return as_sent, "they hold a number beyond 2^53, NaN, or text that is not Unicode; send it as a string."
     tool = package.tool(call.tool)
     return arguments, schemas.instance_problem(tool.parameters, value) if tool else None
+
+
+def _is_shallow(value: JsonValue) -> bool:
+    """Without recursion: what is too deep for JSON libraries must not be too deep for this."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner = [part for part in level if isinstance(part, (dict, list))]
+        if not inner:
+            return True
+        level = [each for part in inner for each in (part.values() if isinstance(part, dict) else part)]
+    return not any(isinstance(part, (dict, list)) for part in level)
 
 
 def _content(text: str, adapter: str) -> Content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TypeVar, assert_never
 
 from runwright.core import effects as e
@@ -15,7 +15,7 @@ from runwright.core.state import RunState
 from runwright.ports.provider import ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
-from runwright.runtime.model_reply import check_reply
+from runwright.runtime.model_reply import CheckedReply, check_reply, size_of_arguments
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
 
@@ -24,15 +24,20 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
 PROBE_US = 1_000_000
+CHECK_INLINE_BYTES = 16 * 1024
 
 
 class Performer:
     """Performs the effects of one run. Failures of the world become inputs; only our own faults raise."""
 
-    def __init__(self, world: World, package: RuntimePackage, conversation: Conversation) -> None:
+    def __init__(
+        self, world: World, package: RuntimePackage, conversation: Conversation, may_begin: Callable[[], bool]
+    ) -> None:
+        """`may_begin` says whether a tool call may still be sent."""
         self._world = world
         self._package = package
         self._conversation = conversation
+        self._may_begin = may_begin
 
     async def perform(self, state: RunState, effect: e.Effect) -> i.Input:
         """Performs one effect for a run in `state` and says what came of it."""
@@ -52,7 +57,7 @@ class Performer:
     async def _call_model(self, state: RunState, effect: e.CallModel) -> i.Input:
         try:
             reply = await self._ask(state, effect)
-            checked = check_reply(self._package, self._world.schemas, reply)
+            checked = await self._check(reply)
         except AgentError as error:
             return i.ModelFailed(
                 at=self._world.clock.now(), round=effect.round, attempt=effect.attempt, error=Failure.of(error)
@@ -68,6 +73,12 @@ class Performer:
             output_tokens=max(0, reply.output_tokens),
             contents=checked.contents,
         )
+
+    async def _check(self, reply: ModelReply) -> CheckedReply:
+        # Canonical JSON is pure Python: a large reply must not hold up every other run.
+        if size_of_arguments(reply) > CHECK_INLINE_BYTES:
+            return await asyncio.to_thread(check_reply, self._package, self._world.schemas, reply)
+        return check_reply(self._package, self._world.schemas, reply)
 
     async def _ask(self, state: RunState, effect: e.CallModel) -> ModelReply:
         route = self._package.provider
@@ -109,6 +120,7 @@ class Performer:
             arguments_digest=effect.arguments.digest,
             deadline=effect.deadline,
             package_fingerprint=state.package_fingerprint,
+            may_begin=self._may_begin,
         )
         outcome = await _guarded(self._world.tools.execute(effect.executor, invocation))
         return self._settled(effect, outcome)
@@ -140,7 +152,7 @@ class Performer:
         await clock.sleep_until(min(effect.not_before, effect.give_up_at))
         # Asked at least once: the wait may have been over while there was no room for the call.
         due = max(effect.give_up_at, clock.now() + PROBE_US)
-        reachable = await comes_before(self._world.tools.reachable(effect.executor), clock, due)
+        reachable = await _guarded(comes_before(self._world.tools.reachable(effect.executor), clock, due))
         return i.ExecutorAwaited(at=clock.now(), call_id=effect.call_id, attempt=effect.attempt, reachable=reachable)
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 
 from runwright.core import inputs as i
-from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import RunKey
 from runwright.core.machine import pending
-from runwright.core.outcomes import StopReason
 from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
@@ -18,6 +16,9 @@ from runwright.runtime.driver import RunDriver, draining
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
+
+# The journal goes on; only this driver's view of it was wrong.
+_READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
 
 
 class Supervisor:
@@ -117,11 +118,12 @@ class Supervisor:
         clock = self._world.clock
         if not tasks:
             return True
-        settled = await comes_before(_all(tasks), clock, clock.now() + grace_us)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        return settled
+        try:
+            return await comes_before(_all(tasks), clock, clock.now() + grace_us)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def refuse_when_draining(self) -> None:
         """Raises DRAINING once the server is stopping."""
@@ -179,57 +181,55 @@ class Supervisor:
         return known
 
     async def _watch(self, run: RunKey, driver: RunDriver) -> None:
-        failure: ExceptionGroup[Exception] | None = None
+        read_anew = False
         try:
             await driver.run()
         except ExceptionGroup as group:
-            failure = group
+            # The run stays registered meanwhile: whoever wants something of it waits for this task.
+            read_anew = await self._after_failure(run, driver, group)
         finally:
             if self._drivers.get(run) is driver:
                 del self._drivers[run]
                 self._tasks.pop(run, None)
-                if driver.state.seq and not driver.state.is_terminal:
+                if driver.state.seq and not driver.state.is_terminal and run not in self.stuck:
                     self.parked.add(run)
-        if failure is not None:
-            await self._after_failure(run, driver, failure)
+            self._tails.of(run).wake()  # what readers saw of the driver may have been old
+        if read_anew and not self.draining:
+            await self._revive(run)
 
-    async def _after_failure(self, run: RunKey, driver: RunDriver, failure: ExceptionGroup[Exception]) -> None:
-        """A driver broke. Its memory is not trusted any more: what counts is in the journal."""
+    async def _after_failure(self, run: RunKey, driver: RunDriver, failure: ExceptionGroup[Exception]) -> bool:
+        """A driver broke. Its memory is not trusted any more: what counts is in the journal.
+
+        Returns True when the run only has to be read anew.
+        """
         self._tails.of(run).forget()
         incident = driver.incident or self._world.ids.incident_id()
-        refused = failure.subgroup(AgentError)
-        ours = refused is None or len(refused.exceptions) < len(failure.exceptions)
+        reasons = [error.reason if isinstance(error, AgentError) else None for error in failure.exceptions]
+        ours = any(reason in (None, ErrorReason.INTERNAL) for reason in reasons)
         if ours:
             self._world.log.error("fault of the server in a run", failure, run_id=run.run_id, incident_id=incident)
         try:
             if await self._world.journal.last_position(run) == 0:
-                return  # the run never began: its caller was told, and nothing is on disk
+                return False  # the run never began: its caller was told, and nothing is on disk
             if ours:
-                await self._end(run, incident)
-            elif refused is not None and all(_may_be_reread(error) for error in refused.exceptions):
-                self._world.log.error("reading the run anew", failure, run_id=run.run_id)
-                await self._revive(run)
-            else:
-                self._note_stuck(run, failure, incident)
+                await self._end(run, driver, incident)
+                return False
+            if all(reason in _READ_ANEW for reason in reasons):
+                self._world.log.error("reading a run anew", failure, run_id=run.run_id)
+                return True
+            self._note_stuck(run, failure, incident)
         except Exception as second:  # noqa: BLE001 - listed as stuck, with both faults in the log
             self._note_stuck(run, second, incident)
+        return False
 
-    async def _end(self, run: RunKey, incident: str) -> None:
-        """Ends a run that met a fault of ours, without asking the machine."""
-        state = await self._folded(run)
-        if state.is_terminal:
-            self.parked.discard(run)
-            return
+    async def _end(self, run: RunKey, broken: RunDriver, incident: str) -> None:
+        """Ends a run that met a fault of ours, without asking the machine what it had planned."""
         told = "The server failed to go on with the run; its log holds the incident."
         failure = Failure(ErrorReason.INTERNAL, told, (("incident_id", incident),))
-        at = max(self._world.clock.now(), state.updated_at)
-        records: list[Record] = [
-            r.TurnFailed(at=at, error=failure),
-            r.RunFailed(at=at, stop=StopReason.INTERNAL, error=failure, usage=state.usage),
-        ]
-        driver = await self._load(run)
-        await driver.end(records)
-        self.parked.discard(run)
+        fresh = await self._load(run)
+        if not fresh.state.is_terminal:
+            await fresh.abandon(failure)
+        broken.state, broken.last_position = fresh.state, fresh.last_position
 
     def _note_stuck(self, run: RunKey, error: BaseException, incident: str | None = None) -> None:
         incident = incident or self._world.ids.incident_id()
@@ -240,15 +240,6 @@ class Supervisor:
 
 async def _all(tasks: set[asyncio.Task[None]]) -> None:
     await asyncio.wait(tasks)
-
-
-def _may_be_reread(error: BaseException) -> bool:
-    """True when the journal goes on and only this driver's view of it was wrong."""
-    return isinstance(error, AgentError) and error.reason in (
-        ErrorReason.JOURNAL_CONFLICT,
-        ErrorReason.JOURNAL_FULL,
-        ErrorReason.JOURNAL_BUSY,
-    )
 
 
 def not_found(run: RunKey) -> AgentError:

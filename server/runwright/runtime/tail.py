@@ -31,7 +31,7 @@ class RunTail:
         """Says that events may have become durable without being published: only the journal can tell."""
         self._events.clear()
         self._floor = None
-        self._wake()
+        self.wake()
 
     def publish(self, events: Sequence[StoredEvent]) -> None:
         """Adds durable events and wakes every reader. Callers publish in order."""
@@ -39,7 +39,7 @@ class RunTail:
             if len(self._events) == KEPT_EVENTS:
                 self._floor = self._events[0].position
             self._events.append(event)
-        self._wake()
+        self.wake()
 
     def after(self, position: int) -> list[StoredEvent] | None:
         """The events above `position`; None when only the journal can tell."""
@@ -51,7 +51,8 @@ class RunTail:
         """Is set by the next publish. Take it before reading, so that nothing slips between."""
         return self._changed
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Makes every reader look again."""
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -51,9 +51,10 @@ class InProcessServer:
         try:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
             runtime = self._make_runtime()
-            await runtime.recover()
             server = RuntimeServer(runtime, stall_seconds=self._stall_seconds)
-            self.port = await server.start("127.0.0.1:0")
+            self.port = server.bind("127.0.0.1:0")
+            await runtime.recover()
+            await server.start()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits in __enter__
             self._error = error
             return

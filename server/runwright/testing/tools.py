@@ -58,7 +58,7 @@ class FunctionTools:
 
     async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
         """Calls the function and notes it."""
-        if executor in self.unreachable:
+        if executor in self.unreachable or not call.may_begin():
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         entry = Performed(call.idempotency_key, call.tool, call.attempt, call.arguments_json.decode())
         self.ledger.append(entry)

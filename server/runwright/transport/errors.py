@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.ids import IdSource
 from runwright.ports.log import OperatorLog
-from runwright.transport.status import abort
+from runwright.transport.status import abort, abort_unimplemented
 from runwright.wire.requests import invalid
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -62,7 +62,11 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 await abort(context, error)
             except (grpc.aio.AbortError, asyncio.CancelledError):
                 raise
+            except NotImplementedError:
+                await abort_unimplemented(context)
             except Exception as error:  # noqa: BLE001 - the last line: nothing of it may reach the client
+                if context.cancelled() or context.done():
+                    return None  # the client has left; a write to it fails with an error of grpcio's own
                 incident = self._ids.incident_id()
                 self._log.error("call failed", error, method=method, incident_id=incident)
                 told = "The server failed to answer."

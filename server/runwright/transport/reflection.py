@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
@@ -21,16 +23,44 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
     """Serves reflection of the services, and of itself, under both names."""
     _add_v1_descriptor()
     names = (*services, V1, reflection.SERVICE_NAME)
-    servicer = ReflectionServicer(names)
+    servicer = ReflectionServicer(names, pool=_Pool())
     for name in (V1, reflection.SERVICE_NAME):
         handler = grpc.stream_stream_rpc_method_handler(
             servicer.ServerReflectionInfo,
-            reflection_pb2.ServerReflectionRequest.FromString,
+            _parse,
             reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
         server.add_generic_rpc_handlers(
             (grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}),)
         )
+
+
+def _parse(raw: bytes) -> reflection_pb2.ServerReflectionRequest:
+    try:
+        return reflection_pb2.ServerReflectionRequest.FromString(raw)
+    except DecodeError:
+        # Answered as an invalid request; an exception here would show its text to the client.
+        return reflection_pb2.ServerReflectionRequest()
+
+
+class _Pool:
+    """The default pool, which also finds the file of a method: `grpcurl describe` asks for methods."""
+
+    def __init__(self) -> None:
+        self._pool = descriptor_pool.Default()
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:
+        """The file that holds a symbol, or the service whose method it is."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            if method in self._pool.FindServiceByName(service).methods_by_name:
+                return self._pool.FindFileContainingSymbol(service)
+            raise
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._pool, name)
 
 
 def _add_v1_descriptor() -> None:

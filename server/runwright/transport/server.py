@@ -48,14 +48,17 @@ class RuntimeServer:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection(self._server, (RUNTIME_SERVICE, health.SERVICE_NAME))
 
-    async def start(self, address: str) -> int:
-        """Binds the address and serves. Returns the port. Raises RuntimeError when it cannot be bound."""
+    def bind(self, address: str) -> int:
+        """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
         port = self._server.add_insecure_port(address)
         if port == 0:
             raise RuntimeError(f"{address} cannot be bound")
+        return port
+
+    async def start(self) -> None:
+        """Serves on what was bound."""
         await self._server.start()
         await self.set_serving(serving=True)
-        return port
 
     async def set_serving(self, *, serving: bool) -> None:
         """What health answers, overall and for the service."""

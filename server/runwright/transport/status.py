@@ -56,7 +56,7 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
 def status_details(error: AgentError) -> bytes:
     """The `google.rpc.Status` of an error: ErrorInfo, AgentError, and what fits of BadRequest and RetryInfo."""
     code: int = STATUS[error.reason].value[0]
-    status = status_pb2.Status(code=code, message=error.message)
+    status = status_pb2.Status(code=code, message=told(error))
     info = error_details_pb2.ErrorInfo(reason=error.reason.name, domain="runwright", metadata=error.metadata)
     details = [info, agent_error(error)]
     if error.reason is ErrorReason.INVALID_REQUEST:
@@ -75,12 +75,22 @@ def status_details(error: AgentError) -> bytes:
     return encoded
 
 
+def told(error: AgentError) -> str:
+    """The status message: what is wrong and what to do, for tools that show nothing else."""
+    return f"{error.message} {error.meaning.remedy}"
+
+
+async def abort_unimplemented(context: grpc.aio.ServicerContext[object, object]) -> None:
+    """Ends a call of a method that a standard service declares and nobody implements. Always raises."""
+    await asyncio.wait_for(context.abort(_S.UNIMPLEMENTED, "The method is not implemented."), _ABORT_SECONDS)
+
+
 async def abort(context: grpc.aio.ServicerContext[object, object], error: AgentError) -> None:
     """Ends the call with the error. Always raises."""
     await asyncio.wait_for(
         context.abort(
             STATUS[error.reason],
-            f"{error.message} {error.meaning.remedy}",
+            told(error),
             trailing_metadata=(("grpc-status-details-bin", status_details(error)),),
         ),
         _ABORT_SECONDS,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
 from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.content import ContentRef
+from runwright.core.content import INLINE_LIMIT_BYTES, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.runtime import AgentRuntime, StreamItem
 from runwright.wire import requests as wire
@@ -18,7 +18,9 @@ from runwright.wire.frames import FrameBatch, event_refs
 
 BATCH_FRAMES = 64
 BATCH_BYTES = 64 * 1024
-Inlined = dict[str, list[tuple[ContentRef, bytes]]]
+PAGE_BYTES = 1024 * 1024
+FRAME_BYTES = 192  # cursor, position, two hashes and the tags around them
+REF_BYTES = 320  # a digest and a media type of the longest
 
 
 class EventStreams:
@@ -37,17 +39,18 @@ class EventStreams:
         )
         last_cursor = request.after_cursor
         async for items in batches:
-            inlined = await self._inlined(run_id, items) if full else {}
-            for encoded, cursor in _framed(items, inlined):
+            for group in _groups(items, full=full):
+                encoded = await self._encode(run_id, group)
                 try:
-                    await asyncio.wait_for(context.write(encoded), self._stall_seconds)
+                    async with asyncio.timeout(self._stall_seconds):
+                        await context.write(encoded)
                 except TimeoutError:
                     raise AgentError(
                         ErrorReason.SUBSCRIBER_STALLED,
                         f"The subscriber did not read for {self._stall_seconds:g} s.",
                         metadata={"last_cursor": last_cursor},
                     ) from None
-                last_cursor = cursor
+                last_cursor = group[-1].item.cursor
 
     async def page(self, request: pb.ListEventsRequest) -> list[event_pb2.EventFrame]:
         """One page, at most `page_size` frames and 1 MiB beyond the first."""
@@ -56,41 +59,54 @@ class EventStreams:
         items = await self._runtime.list_events(
             run_id, after_cursor=request.page_token, limit=wire.page_size(request.page_size)
         )
-        inlined = await self._inlined(run_id, items) if full else {}
         frames: list[event_pb2.EventFrame] = []
         size = 0
-        for encoded, _ in _framed(items, inlined):
-            size += len(encoded)
-            if frames and size > 16 * BATCH_BYTES:
+        for group in _groups(items, full=full):
+            size += sum(sized.size for sized in group)
+            if frames and size > PAGE_BYTES:
                 break
+            encoded = await self._encode(run_id, group)
             frames += pb.SubscribeResponse.FromString(encoded).frames
         return frames
 
-    async def _inlined(self, run_id: str, items: Sequence[StreamItem]) -> Inlined:
-        refs = {item.cursor: event_refs(item.event.data) for item in items if item.event}
-        digests = sorted({ref.digest for found in refs.values() for ref in found})
-        stored = await self._runtime.contents(run_id, digests) if digests else {}
-        return {
-            cursor: [(ref, stored[ref.digest]) for ref in found if ref.digest in stored]
-            for cursor, found in refs.items()
-        }
+    async def _encode(self, run_id: str, group: Sequence[Sized]) -> bytes:
+        wanted = sorted({ref.digest for sized in group for ref in sized.refs if ref.size <= INLINE_LIMIT_BYTES})
+        stored = await self._runtime.contents(run_id, wanted) if wanted else {}
+        batch = FrameBatch()
+        for item, refs, _ in group:
+            if item.event is None:
+                batch.add_bookmark(item.cursor, item.position)
+                continue
+            raw = (item.event.data, item.event.previous_hash, item.event.hash)
+            contents = [
+                (ref, stored.get(ref.digest, b""))
+                for ref in refs
+                if ref.digest in stored or ref.size > INLINE_LIMIT_BYTES
+            ]
+            batch.add_event(item.cursor, item.position, raw, contents)
+        return batch.encode()
 
 
-def _framed(items: Sequence[StreamItem], inlined: Inlined) -> Iterator[tuple[bytes, str]]:
-    """Encoded responses, each with the cursor of its last frame, within the bounds of a batch."""
-    batch = FrameBatch()
-    cursor = ""
+class Sized(NamedTuple):
+    """An item with what it will weigh in a response: its event and the contents that are inlined."""
+
+    item: StreamItem
+    refs: Sequence[ContentRef]
+    size: int
+
+
+def _groups(items: Sequence[StreamItem], *, full: bool) -> Iterator[list[Sized]]:
+    """The items of one response each, within the bounds of a batch; contents are not loaded yet."""
+    group: list[Sized] = []
+    weight = 0
     for item in items:
-        contents = inlined.get(item.cursor, [])
-        size = len(item.event.data) + sum(ref.size for ref, _ in contents) if item.event else 0
-        if batch.frames and (batch.frames == BATCH_FRAMES or batch.bytes + size > BATCH_BYTES):
-            yield batch.encode(), cursor
-            batch = FrameBatch()
-        if item.event:
-            stored = (item.event.data, item.event.previous_hash, item.event.hash)
-            batch.add_event(item.cursor, item.position, stored, contents)
-        else:
-            batch.add_bookmark(item.cursor, item.position)
-        cursor = item.cursor
-    if batch.frames:
-        yield batch.encode(), cursor
+        refs = event_refs(item.event.data) if full and item.event else []
+        size = FRAME_BYTES + (len(item.event.data) if item.event else 0)
+        size += sum(REF_BYTES + (ref.size if ref.size <= INLINE_LIMIT_BYTES else 0) for ref in refs)
+        if group and (len(group) == BATCH_FRAMES or weight + size > BATCH_BYTES):
+            yield group
+            group, weight = [], 0
+        group.append(Sized(item, refs, size))
+        weight += size
+    if group:
+        yield group

@@ -85,5 +85,5 @@ def open_effects(state: RunState) -> list[run_pb2.OpenEffect]:
 
 def inline_content(ref: ContentRef, data: bytes) -> content_pb2.InlineContent:
     """Content beside its reference; the bytes are left out above the inline limit."""
-    omitted = len(data) > INLINE_LIMIT_BYTES
+    omitted = ref.size > INLINE_LIMIT_BYTES
     return content_pb2.InlineContent(ref=v.content_ref(ref), data=b"" if omitted else data, omitted=omitted)

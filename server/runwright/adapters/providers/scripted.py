@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -31,7 +31,7 @@ class ScriptedReply(_Line):
 
     text: str | None = None
     calls: tuple[ScriptedCall, ...] = ()
-    finish: str | None = None
+    finish: Literal["stop", "tool_calls", "length", "content_filter"] | None = None
     fail: bool = False
     input_tokens: Annotated[int, Field(ge=0)] = 0
     output_tokens: Annotated[int, Field(ge=0)] = 0

@@ -37,7 +37,9 @@ class DialledExecutors:
         return executor in self._addresses
 
     async def reachable(self, executor: str) -> None:
-        """Returns once the channel is READY."""
+        """Returns once the channel is READY; never, when no address is configured."""
+        if not self.knows(executor):
+            await asyncio.Event().wait()
         await self._channel(executor).channel_ready()
 
     async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
@@ -50,12 +52,14 @@ class DialledExecutors:
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         channel = self._channel(executor)
         try:
-            await asyncio.wait_for(channel.channel_ready(), CONNECT_SECONDS)
+            # Not wait_for: on Python 3.11 it swallows a cancel that comes as the channel becomes ready.
+            async with asyncio.timeout(min(CONNECT_SECONDS, max(0.0, self._left(call)))):
+                await channel.channel_ready()
         except TimeoutError:
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        left = (call.deadline - self._clock.now()) / 1_000_000
-        if left <= 0:
-            return ToolOutcome(ToolOutcomeKind.TIMED_OUT)
+        left = self._left(call)
+        if left <= 0 or not call.may_begin():
+            return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         rpc = ToolExecutorServiceStub(channel).ExecuteTool(_request(call), timeout=left)
         try:
             return _outcome(await rpc)
@@ -69,6 +73,9 @@ class DialledExecutors:
         """Closes every channel."""
         for channel in self._channels.values():
             await channel.close()
+
+    def _left(self, call: ToolInvocation) -> float:
+        return (call.deadline - self._clock.now()) / 1_000_000
 
     def _channel(self, executor: str) -> grpc.aio.Channel:
         channel = self._channels.get(executor)

@@ -29,8 +29,9 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     if state.model_attempt:
         key = (str(model_effect_id(state.round)), "call", state.model_attempt)
         wanted[key] = e.CallModel(state.round, state.model_attempt)
-    # While as many calls run as may, none is waited for: it could not be started.
-    has_room = has_room_for_call(state)
+    # An executor is only waited for while the call could be started: not while as many run as may,
+    # and not while the outcome of another call is unknown.
+    may_start = state.phase is RunPhase.RUNNING and has_room_for_call(state)
     for call in state.calls:
         if call.phase is CallPhase.RUNNING and call.arguments is not None:
             wanted[(call.call_id, "call", call.attempt)] = e.CallTool(
@@ -43,7 +44,7 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
                 call.idempotent,
                 call.deadline,
             )
-        elif call.phase is CallPhase.REQUESTED and call.attempt and has_room:
+        elif call.phase is CallPhase.REQUESTED and call.attempt and may_start:
             wanted[(call.call_id, "await", call.attempt)] = e.AwaitExecutor(
                 call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at
             )

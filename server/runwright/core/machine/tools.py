@@ -91,7 +91,7 @@ def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
     """Sends the next attempt, or gives up for good."""
     call = step.state.call(given.call_id)
     waits = call is not None and call.phase is CallPhase.REQUESTED and call.attempt == given.attempt > 0
-    if call is None or not waits or step.state.phase is RunPhase.CANCELLING:
+    if call is None or not waits or step.state.phase is not RunPhase.RUNNING:
         return
     if not given.reachable:
         # "Not sent" would be untrue of a call that was lost before.

@@ -56,7 +56,7 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_JOURNAL_CONFLICT: _ErrorReason.ValueType  # 14
     """Another writer appended first. Metadata: run_id."""
     ERROR_REASON_JOURNAL_CORRUPT: _ErrorReason.ValueType  # 15
-    """Stored bytes do not decode, or the chain is broken. Metadata: run_id, first_bad."""
+    """Stored bytes are missing or do not decode. Metadata: run_id, first_bad."""
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 16
     """The server is stopping. Metadata: retry_after."""
     ERROR_REASON_PORT_MISSING: _ErrorReason.ValueType  # 17
@@ -128,7 +128,7 @@ ERROR_REASON_JOURNAL_BUSY: ErrorReason.ValueType  # 13
 ERROR_REASON_JOURNAL_CONFLICT: ErrorReason.ValueType  # 14
 """Another writer appended first. Metadata: run_id."""
 ERROR_REASON_JOURNAL_CORRUPT: ErrorReason.ValueType  # 15
-"""Stored bytes do not decode, or the chain is broken. Metadata: run_id, first_bad."""
+"""Stored bytes are missing or do not decode. Metadata: run_id, first_bad."""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 16
 """The server is stopping. Metadata: retry_after."""
 ERROR_REASON_PORT_MISSING: ErrorReason.ValueType  # 17

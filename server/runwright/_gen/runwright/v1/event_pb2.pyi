@@ -575,7 +575,7 @@ class ToolRequested(message.Message):
     PROVIDER_CALL_ID_FIELD_NUMBER: builtins.int
     ARGUMENTS_FIELD_NUMBER: builtins.int
     tool: builtins.str
-    """The tool's name as the model spelled it, cut to 64 characters."""
+    """The tool's name as the model spelled it, at most 64 characters."""
     provider_call_id: builtins.str
     """The provider's id of the call, for correlation only."""
     @builtins.property

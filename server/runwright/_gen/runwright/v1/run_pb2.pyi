@@ -352,7 +352,9 @@ class RunSnapshot(message.Message):
     """Why the run ended."""
     @builtins.property
     def waiting_on(self) -> containers.RepeatedCompositeFieldContainer[WaitingOn]:
-        """What the run waits for; empty while it runs or when it has ended."""
+        """What the run waits for; empty when nothing waits. A running run may wait
+        for one call while another is under way.
+        """
 
     @builtins.property
     def usage(self) -> Usage:

@@ -1,0 +1,82 @@
+"""What happens in one place only does so: whoever looks for it there has seen all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.architecture.source import Source, calls, imports, mentions, sources
+
+
+def places(holds: Callable[[Source], bool]) -> set[str]:
+    """The files for which it holds."""
+    return {source.path for source in sources() if holds(source)}
+
+
+def outside(holds: Callable[[Source], bool], *allowed: str) -> set[str]:
+    """The files for which it holds although they are none of these."""
+    return {source.path for source in sources() if holds(source) and not source.is_in(*allowed)}
+
+
+def uses(*modules: str) -> Callable[[Source], bool]:
+    """True for a file that imports one of the modules."""
+    return lambda source: bool(imports(source) & set(modules))
+
+
+def test_the_source_was_found() -> None:
+    assert len(sources()) > 50
+
+
+def test_the_journal_is_written_by_the_driver_alone() -> None:
+    found = places(lambda source: any(name.endswith("journal.append") for name in calls(source)))
+
+    assert found == {"runtime/driver.py"}
+
+
+def test_the_environment_is_read_by_the_settings_at_most() -> None:
+    environment = {"os.environ", "os.getenv", "environ", "getenv", "os.environb", "os.putenv"}
+
+    assert outside(lambda source: bool(mentions(source) & environment), "settings.py") == set()
+
+
+def test_grpc_statuses_are_chosen_by_one_table() -> None:
+    found = outside(
+        lambda source: any("StatusCode" in name.split(".") for name in mentions(source)),
+        "transport/status.py",
+        "adapters/remote",
+        "cli",
+    )
+
+    assert found == set()
+
+
+def test_time_is_read_by_the_clock_alone() -> None:
+    found = outside(uses("time", "datetime", "calendar", "zoneinfo"), "adapters/clock.py", "cli")
+    of_the_loop = places(lambda source: any(name.endswith("loop.time") for name in calls(source)))
+
+    assert found | of_the_loop == set()
+
+
+def test_random_ids_are_made_in_one_place_and_secrets_by_the_journals() -> None:
+    assert outside(uses("uuid", "random"), "adapters/ids.py") == set()
+    assert outside(uses("secrets"), "adapters/sqlite", "adapters/memory") == set()
+    assert places(lambda source: "os.urandom" in mentions(source)) == set()
+
+
+def test_models_tools_and_executors_are_called_by_the_performer_alone() -> None:
+    effects = ("provider.complete", "tools.execute", "tools.reachable")
+
+    found = places(lambda source: any(name.endswith(effects) for name in calls(source)))
+
+    assert found == {"runtime/performer.py"}
+
+
+def test_decide_is_asked_by_the_driver_alone() -> None:
+    assert places(lambda source: "decide" in calls(source)) == {"runtime/driver.py"}
+
+
+def test_processes_are_started_by_nobody() -> None:
+    assert places(uses("subprocess", "multiprocessing")) == set()
+
+
+def test_print_is_not_how_anybody_is_told() -> None:
+    assert outside(lambda source: "print" in calls(source), "cli") == set()
