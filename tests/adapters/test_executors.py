@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -175,7 +176,14 @@ async def test_an_executor_that_does_not_answer_in_time_has_timed_out(
 
 
 async def test_a_call_whose_time_is_over_is_not_sent(executor: Executor, tools: DialledExecutors) -> None:
-    assert (await outcome(tools, within=-1)).kind in (Kind.TIMED_OUT, Kind.NOT_SENT)
+    assert (await outcome(tools, within=-1)).kind is Kind.NOT_SENT
+    assert executor.asked == []
+
+
+async def test_a_call_that_may_not_begin_any_more_is_not_sent(executor: Executor, tools: DialledExecutors) -> None:
+    late = dataclasses.replace(invocation(), may_begin=lambda: False)
+
+    assert (await tools.execute("near", late)).kind is Kind.NOT_SENT
     assert executor.asked == []
 
 

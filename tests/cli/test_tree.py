@@ -5,6 +5,7 @@ from __future__ import annotations
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
 from runwright.cli.grow import grow
 from runwright.cli.tree import RunTree, State
+from runwright.wire.snapshots import inline_bytes
 
 from tests.cli.story import Story, bookmark, failure, one_tool, stuck
 
@@ -37,7 +38,7 @@ def test_the_terminal_event_says_how_the_run_ended() -> None:
 
     assert outcome is not None
     assert outcome.status == run_pb2.RUN_STATUS_COMPLETED
-    assert outcome.result.data == b"Here."
+    assert inline_bytes(outcome.result) == b"Here."
     assert outcome.usage.tool_calls == 1
 
 

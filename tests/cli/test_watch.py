@@ -13,6 +13,7 @@ from runwright.cli.client import Client
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.view import LiveView, PlainView
 from runwright.cli.watch import watch_run
+from runwright.wire.snapshots import inline_bytes
 
 from tests.cli.fake_runtime import FakeRuntime, serving
 from tests.cli.story import RUN, START, one_tool, stuck
@@ -40,7 +41,7 @@ def test_a_run_is_watched_to_its_end() -> None:
     run, printed = watched(FakeRuntime(one_tool("Here it is.")))
 
     assert run.status == run_pb2.RUN_STATUS_COMPLETED
-    assert run.result.data == b"Here it is."
+    assert inline_bytes(run.result) == b"Here it is."
     assert len(printed) == 12
 
 

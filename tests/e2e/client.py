@@ -95,4 +95,4 @@ def error_info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
 def answer(snapshot: run_pb2.RunSnapshot) -> str:
     """The answer of a run that has completed."""
     assert snapshot.status == run_pb2.RUN_STATUS_COMPLETED, snapshot
-    return snapshot.result.data.decode()
+    return snapshot.result.text

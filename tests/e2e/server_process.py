@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 SERVE = ("runwright", "serve")
 START_SECONDS = 30.0
 END_SECONDS = 30.0
-_OF_GRPC = re.compile(r"[IWE]\d{4} \d\d:\d\d:\d\d\.")
+_MEANT = re.compile(r"\{|warning: |[IWE]\d{4} \d\d:\d\d:\d\d\.")
 _READY = re.compile(rb"runwright serving on (\S+:\d+)\n")
 
 
@@ -125,9 +125,9 @@ class Server:
         await self._born.until(lambda: self.life > after)
 
     def foreign_output(self) -> list[str]:
-        """What is on standard error beside the log's JSON lines and the gRPC library's own: nothing, if all is well."""
+        """What nobody meant to be on standard error: neither the log, nor a warning, nor the gRPC library's own."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
-        return [line for line in lines if not line.startswith("{") and not _OF_GRPC.match(line)]
+        return [line for line in lines if not _MEANT.match(line)]
 
     async def close(self) -> None:
         """Ends the process and lets go of every channel."""

@@ -96,7 +96,8 @@ async def test_a_call_that_is_not_waited_for_any_longer_needs_repair(
     if ended_by == "second-sigterm":
         await server.call.not_serving()
         server.terminate()
-    await server.ended(SOON_SECONDS)
+    assert await server.ended(SOON_SECONDS) == 0
+    assert "need repair" in server.log.read_text(), "the operator is told"
     executor.after = pass_by
 
     await server.start()

@@ -88,6 +88,18 @@ class FailingJournal(JournalWrapper):
         return await self.inner.append(run, records, **rest)
 
 
+class UnreadableJournal(JournalWrapper):
+    """Meets a defect of its own when it is asked for events."""
+
+    def __init__(self, inner: Journal, secret: str = "") -> None:
+        super().__init__(inner)
+        self._secret = secret
+
+    async def read(self, run: RunKey, **rest: Any) -> list[StoredEvent]:
+        """See the class."""
+        raise ZeroDivisionError(self._secret)
+
+
 class LosesAnswer(JournalWrapper):
     """Performs its `number`th append and says that it did not."""
 

@@ -165,6 +165,22 @@ async def test_those_who_wait_are_sent_away(bench: b.Bench) -> None:
     await runtime.drain(GRACE)
 
 
+async def test_a_cancel_runs_out_while_draining(bench: b.Bench) -> None:
+    tool = HeldTool()
+    bench.packages = (WRITING,)
+    runtime = await in_a_call(bench, tool)
+    await runtime.cancel_run("run-1", grace_us=5 * b.SECOND)
+
+    draining = asyncio.create_task(runtime.drain(GRACE))
+    await quiet()
+    bench.manual_clock.advance(5 * b.SECOND)
+    settled = await draining
+
+    assert settled
+    [terminal] = await records_of(bench.journal, r.RunCancelled)
+    assert terminal.unknown_effects == ("c1.1",)
+
+
 async def test_a_drain_of_nothing_is_done_at_once(bench: b.Bench) -> None:
     runtime = bench.runtime()
     await runtime.run_text(b.request())

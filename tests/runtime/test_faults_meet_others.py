@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
-from runwright.core.outcomes import RunStatus
+from runwright.core.outcomes import RunStatus, StopReason
 from runwright.ports.journal import Journal
 from runwright.ports.tools import ToolOutcome
 from runwright.testing import FunctionTools
@@ -14,7 +15,7 @@ from runwright.testing import FunctionTools
 from tests import builders as b
 from tests.runtime.journals import FailingJournal, GatedJournal, JournalWrapper
 from tests.runtime.parts import HeldTool
-from tests.runtime.watching import CAP_SECONDS, eventually, quiet, stood_still
+from tests.runtime.watching import CAP_SECONDS, eventually, quiet, records_of, stood_still
 
 
 class PausingTail(JournalWrapper):
@@ -118,3 +119,26 @@ async def test_a_wait_for_an_executor_that_cancels_itself_does_not_hang_the_run(
     ended = await stood_still(runtime)
 
     assert ended.state.is_terminal
+
+
+async def test_a_fault_beside_a_call_that_must_not_be_repeated_names_it_as_unknown(bench: b.Bench) -> None:
+    write = HeldTool()
+
+    async def fault(arguments: object) -> ToolOutcome:
+        await write.begun.wait()
+        raise ZeroDivisionError
+
+    tools = b.writing_tool("write"), b.tool("fault"), b.tool("look")
+    bench.packages = (b.package(b.asks("write", "fault", "look"), b.says("done"), tools=tools),)
+    bench.tools = FunctionTools({"write": write, "fault": fault, "look": HeldTool()})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+
+    ended = await stood_still(runtime)
+
+    assert (ended.status, ended.state.stop) == (RunStatus.FAILED, StopReason.INTERNAL)
+    [unknown] = await records_of(bench.journal, r.ToolRecoveryRequired)
+    assert unknown.call_id == "c1.1"
+    begun = {record.call_id for record in await records_of(bench.journal, r.ToolStarted)}
+    settled = await records_of(bench.journal, r.ToolCancelled) + await records_of(bench.journal, r.ToolFailed)
+    assert begun == {"c1.1", *(record.call_id for record in settled)}

@@ -129,6 +129,18 @@ async def test_arguments_that_cannot_be_used_are_told_to_the_model(name: str) ->
     assert [entry.tool for entry in bench.function_tools.ledger] == ["look"], "only the neighbour's"
 
 
+@pytest.mark.parametrize("name", ["rm -rf", "../look", "look()", "ünknown", "x" * 64])
+async def test_a_name_no_tool_can_have_is_told_as_unknown(name: str) -> None:
+    bench, provider = bench_of(asking(call(tool=name)), DONE)
+
+    ended = await play(bench)
+
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, "done")
+    told = provider.requests[-1].messages[-1]
+    assert isinstance(told, ToolResultMessage)
+    assert told.is_error and told.content.startswith("There is no tool called")
+
+
 async def test_no_depth_of_arguments_is_a_fault_of_the_server() -> None:
     calls = [call(f"p-{levels}", arguments=deep(levels)) for levels in range(10, 1290, 20)]
     bench, _ = bench_of(asking(*calls), DONE)

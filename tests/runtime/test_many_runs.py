@@ -43,10 +43,13 @@ async def broken(arguments: Mapping[str, Any]) -> ToolOutcome:
     return ToolOutcome(ToolOutcomeKind.ERROR, b"broken")
 
 
+PARTS = (RunDriver, RunTail, Conversation, Performer)
+
+
 def alive() -> list[object]:
     """Every part of a live run that somebody still holds."""
     gc.collect()
-    return [thing for thing in gc.get_objects() if type(thing) in (RunDriver, RunTail, Conversation, Performer)]
+    return [thing for thing in gc.get_objects() if type(thing) in PARTS]
 
 
 async def test_fifty_random_runs_end_each_with_a_whole_history(any_journal: Journal) -> None:
@@ -98,3 +101,16 @@ async def test_a_reader_that_left_leaves_nothing_behind(bench: b.Bench) -> None:
 
     assert [thing for thing in alive() if thing not in alive_before] == []
     assert asyncio.all_tasks() == tasks_before
+
+
+async def test_an_ended_run_is_let_go_at_once(bench: b.Bench) -> None:
+    alive_before = alive()
+    gc.disable()  # what only the collector can free piles up between its rounds
+    try:
+        await bench.runtime().run_text(b.request())
+        await quiet()
+        left = [type(thing) for thing in gc.get_objects() if type(thing) in PARTS and thing not in alive_before]
+    finally:
+        gc.enable()
+
+    assert left == []

@@ -10,13 +10,12 @@ from typing import Any
 import apsw
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core.cursor import CursorMaker, run_scope
-from runwright.ports.journal import StoredEvent
 from runwright.testing import FunctionTools
 
 from tests import builders as b
+from tests.runtime.journals import UnreadableJournal
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import key, stood_still
 from tests.transport.serving import CALL_SECONDS, Refusal, Served, refused, run_request, scope, subscription
@@ -157,15 +156,7 @@ async def subscriber_stalled(stage: Stage) -> Refusal:
     return await reader.rest()
 
 
-class FaultyJournal(MemoryJournal):
-    """Cannot read events."""
-
-    async def read(self, *args: Any, **rest: Any) -> list[StoredEvent]:
-        """See the class."""
-        raise ZeroDivisionError
-
-
 async def internal(stage: Stage) -> Refusal:
-    served = await stage.serve(b.Bench(journal=FaultyJournal()))
-    await served.ended()
-    return await refused(listing(served))
+    bench = b.Bench()
+    await bench.runtime().run_text(b.request())
+    return await refused(listing(await stage.serve(bench, journal=UnreadableJournal(bench.journal))))

@@ -75,7 +75,7 @@ def test_a_run_is_started_once_and_answers(grpc_stub: Any) -> None:
     assert (first.created, second.created) == (True, False)
     assert first.run.run_id == second.run.run_id == "once"
     assert ended.status == run_pb2.RUN_STATUS_COMPLETED
-    assert ended.result.data == b'found "a lamp"'
+    assert ended.result.text == 'found "a lamp"'
     assert ended.stop_reason == run_pb2.STOP_REASON_END_TURN
 
 

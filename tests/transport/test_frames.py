@@ -14,6 +14,7 @@ from runwright.core.content import INLINE_LIMIT_BYTES, digest
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 from runwright.wire.frames import RawSubscribeResponse
+from runwright.wire.snapshots import inline_bytes
 
 from tests import builders as b
 from tests.runtime.watching import events
@@ -140,10 +141,10 @@ async def test_the_full_view_holds_contents_up_to_a_limit(serve: Serve, size: in
     [content] = completed.contents
     assert (content.ref, content.omitted) == (completed.event.tool_completed.result, omitted)
     assert content.ref.size == size
-    assert len(content.data) == (0 if omitted else size)
+    assert len(inline_bytes(content)) == (0 if omitted else size)
     for frame in frames:
         for content in frame.contents:
-            assert content.omitted or digest(content.data) == content.ref.digest
+            assert content.omitted or digest(inline_bytes(content)) == content.ref.digest
 
 
 async def test_the_full_view_holds_what_user_model_and_tool_said(served: Served) -> None:
@@ -151,7 +152,7 @@ async def test_the_full_view_holds_what_user_model_and_tool_said(served: Served)
 
     frames = await served.frames(view=pb.EVENT_VIEW_FULL)
 
-    said = {frame.event.WhichOneof("body"): [content.data for content in frame.contents] for frame in frames}
+    said = {frame.event.WhichOneof("body"): [inline_bytes(content) for content in frame.contents] for frame in frames}
     assert said["turn_started"] == [b"What is there?"]
     assert said["tool_requested"] == [b"{}"]
     assert said["tool_completed"] == [b'"a lamp"']

@@ -5,6 +5,7 @@ from __future__ import annotations
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import clean, names
 from runwright.cli.tree import Call, RunTree, State
+from runwright.wire.snapshots import inline_bytes
 
 Contents = dict[str, content_pb2.InlineContent]
 
@@ -35,7 +36,7 @@ def excerpt(ref: content_pb2.ContentRef, contents: Contents) -> str:
     content = contents.get(ref.digest)
     if content is None or content.omitted:
         return f"({ref.size} bytes)"
-    return clean.line(clean.decoded(content.data))
+    return clean.line(clean.decoded(inline_bytes(content)))
 
 
 def _take_run(tree: RunTree, event: event_pb2.Event, contents: Contents) -> None:

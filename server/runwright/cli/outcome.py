@@ -8,6 +8,7 @@ from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright.cli import clean, names
 from runwright.cli.commands import command
 from runwright.cli.errors import ExitCode
+from runwright.wire.snapshots import inline_bytes
 
 Print = Callable[[str], None]
 
@@ -47,7 +48,7 @@ def answer_text(result: content_pb2.InlineContent) -> str:
     """The answer, cleaned; or where it is when it is too large to be sent along."""
     if result.omitted:
         return f"(the answer has {result.ref.size} bytes, too many to show; {result.ref.digest})"
-    return clean.block(clean.decoded(result.data)).rstrip("\n")
+    return clean.block(clean.decoded(inline_bytes(result))).rstrip("\n")
 
 
 def _effect(effect: run_pb2.OpenEffect) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-import uuid
 from typing import Annotated
 
 import typer
 
 from runwright._gen.runwright.v1 import content_pb2, package_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.adapters.ids import RandomIds
 from runwright.cli import outcome
 from runwright.cli.client import Client
 from runwright.cli.commands import command
@@ -45,7 +45,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Example:
       runwright run --id first "What is in this directory?"
     """
-    request = _request(text, run_id or f"run-{uuid.uuid4()}", session, label or [])
+    request = _request(text, run_id or RandomIds().run_id(), session, label or [])
     if package:
         request.package.CopyFrom(_selector(package))
     if rounds or tool_calls:

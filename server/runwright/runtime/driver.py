@@ -57,7 +57,7 @@ class RunDriver:
         self._package = package
         self._conversation = conversation
         self._tail = tail
-        self._performer = Performer(world, package, conversation, self._may_begin)
+        self._performer = Performer(world, package, conversation)
         # Not bounded by size but by its writers: one input per running effect, and cancels,
         # of which only those before the first one is durable get here.
         # None only wakes the loop.
@@ -255,7 +255,7 @@ class RunDriver:
 
     async def _perform(self, key: e.EffectKey, effect: e.Effect) -> None:
         try:
-            given = await self._performer.perform(self.state, effect)
+            given = await self._performer.perform(self.state, effect, self._may_begin)
         except Exception:
             self.faulted = True  # the group cancels the loop next: whoever waits meets a fault, not a drain
             raise

@@ -30,22 +30,21 @@ CHECK_INLINE_BYTES = 16 * 1024
 class Performer:
     """Performs the effects of one run. Failures of the world become inputs; only our own faults raise."""
 
-    def __init__(
-        self, world: World, package: RuntimePackage, conversation: Conversation, may_begin: Callable[[], bool]
-    ) -> None:
-        """`may_begin` says whether a tool call may still be sent."""
+    def __init__(self, world: World, package: RuntimePackage, conversation: Conversation) -> None:
         self._world = world
         self._package = package
         self._conversation = conversation
-        self._may_begin = may_begin
 
-    async def perform(self, state: RunState, effect: e.Effect) -> i.Input:
-        """Performs one effect for a run in `state` and says what came of it."""
+    async def perform(self, state: RunState, effect: e.Effect, may_begin: Callable[[], bool]) -> i.Input:
+        """Performs one effect for a run in `state` and says what came of it.
+
+        `may_begin` is asked right before a tool call is sent.
+        """
         match effect:
             case e.CallModel():
                 return await self._call_model(state, effect)
             case e.CallTool():
-                return await self._call_tool(state, effect)
+                return await self._call_tool(state, effect, may_begin)
             case e.AwaitExecutor():
                 return await self._await_executor(effect)
             case e.WaitForCancelDeadline():
@@ -107,7 +106,7 @@ class Performer:
                 metadata={"adapter": route.adapter},
             ) from None
 
-    async def _call_tool(self, state: RunState, effect: e.CallTool) -> i.Input:
+    async def _call_tool(self, state: RunState, effect: e.CallTool, may_begin: Callable[[], bool]) -> i.Input:
         invocation = ToolInvocation(
             run_id=state.key.run_id,
             turn_id=state.turn_id,
@@ -120,7 +119,7 @@ class Performer:
             arguments_digest=effect.arguments.digest,
             deadline=effect.deadline,
             package_fingerprint=state.package_fingerprint,
-            may_begin=self._may_begin,
+            may_begin=may_begin,
         )
         outcome = await _guarded(self._world.tools.execute(effect.executor, invocation))
         return self._settled(effect, outcome)

@@ -53,17 +53,7 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
                 )
             )
         case r.ToolStarted():
-            event.tool_started.CopyFrom(
-                pb.ToolStarted(
-                    tool=record.tool,
-                    executor=record.executor,
-                    effect=EFFECTS[record.effect],
-                    idempotent=record.idempotent,
-                    idempotency_key=record.idempotency_key,
-                    arguments_digest=record.arguments_digest,
-                    deadline=v.timestamp(record.deadline),
-                )
-            )
+            event.tool_started.CopyFrom(_started(record))
         case r.ToolCompleted():
             event.tool_completed.CopyFrom(pb.ToolCompleted(tool=record.tool, result=v.content_ref(record.result)))
         case r.ToolFailed():
@@ -93,6 +83,18 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
             )
         case _:
             assert_never(record)
+
+
+def _started(record: r.ToolStarted) -> pb.ToolStarted:
+    return pb.ToolStarted(
+        tool=record.tool,
+        executor=record.executor,
+        effect=EFFECTS[record.effect],
+        idempotent=record.idempotent,
+        idempotency_key=record.idempotency_key,
+        arguments_digest=record.arguments_digest,
+        deadline=v.timestamp(record.deadline),
+    )
 
 
 def read_call(event: pb.Event, body: str) -> r.CallRecord:

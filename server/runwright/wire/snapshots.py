@@ -85,5 +85,20 @@ def open_effects(state: RunState) -> list[run_pb2.OpenEffect]:
 
 def inline_content(ref: ContentRef, data: bytes) -> content_pb2.InlineContent:
     """Content beside its reference; the bytes are left out above the inline limit."""
-    omitted = ref.size > INLINE_LIMIT_BYTES
-    return content_pb2.InlineContent(ref=v.content_ref(ref), data=b"" if omitted else data, omitted=omitted)
+    message = content_pb2.InlineContent(ref=v.content_ref(ref))
+    if ref.size > INLINE_LIMIT_BYTES:
+        message.omitted = True
+        return message
+    try:
+        readable = ref.media_type.startswith("text/") or ref.media_type.endswith("json")
+        message.text = data.decode("utf-8") if readable else ""
+    except UnicodeDecodeError:
+        readable = False
+    if not readable:
+        message.data = data
+    return message
+
+
+def inline_bytes(content: content_pb2.InlineContent) -> bytes:
+    """The bytes of inlined content, however they were sent."""
+    return content.text.encode() if content.WhichOneof("body") == "text" else content.data

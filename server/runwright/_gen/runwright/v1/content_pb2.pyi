@@ -52,9 +52,14 @@ class InlineContent(message.Message):
 
     REF_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
+    TEXT_FIELD_NUMBER: builtins.int
     OMITTED_FIELD_NUMBER: builtins.int
     data: builtins.bytes
-    """The bytes, at most 64 KiB. Empty with `omitted` when they are larger."""
+    """The bytes."""
+    text: builtins.str
+    """The same as text, when the media type is text or JSON and the bytes are
+    UTF-8: so that people and JSON tools can read it.
+    """
     omitted: builtins.bool
     """True when the stored content is larger than the inline limit."""
     @builtins.property
@@ -66,13 +71,16 @@ class InlineContent(message.Message):
         *,
         ref: ContentRef | None = ...,
         data: builtins.bytes = ...,
+        text: builtins.str = ...,
         omitted: builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["ref", b"ref"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "data", b"data", "ref", b"ref", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "omitted", b"omitted", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["body", b"body", "data", b"data", "omitted", b"omitted", "ref", b"ref", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["data", "text"]  # noqa: Y015
+    _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 @typing.final
 class InputPart(message.Message):
