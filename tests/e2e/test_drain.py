@@ -7,6 +7,7 @@ import asyncio
 import grpc
 import pytest
 from runwright._gen.runwright.v1 import run_pb2
+from runwright.cli.serve import CUT_OFF
 
 from tests.e2e.client import answer, error_info
 from tests.e2e.conftest import MakeServer
@@ -96,7 +97,7 @@ async def test_a_call_that_is_not_waited_for_any_longer_needs_repair(
     if ended_by == "second-sigterm":
         await server.call.not_serving()
         server.terminate()
-    assert await server.ended(SOON_SECONDS) == 0
+    assert await server.ended(SOON_SECONDS) == CUT_OFF
     assert "need repair" in server.log.read_text(), "the operator is told"
     executor.after = pass_by
 

@@ -161,6 +161,29 @@ async def test_the_full_view_holds_what_user_model_and_tool_said(served: Served)
     assert said["policy_decided"] == []
 
 
+@pytest.mark.parametrize(
+    ("data", "media_type", "shown_as"),
+    [
+        ("Füße".encode(), "text/plain", "text"),
+        (b'{"a":1}', "application/json", "text"),
+        (b"\xff\xfe", "text/plain", "data"),
+        (b"plain", "application/octet-stream", "data"),
+    ],
+)
+async def test_what_is_text_is_shown_as_text(serve: Serve, data: bytes, media_type: str, shown_as: str) -> None:
+    async def answer(arguments: object) -> ToolOutcome:
+        return ToolOutcome(ToolOutcomeKind.RESULT, data, media_type)
+
+    served = await serve(b.Bench(tools=FunctionTools({"look": answer})))
+    await served.ended()
+
+    frames = await served.frames(view=pb.EVENT_VIEW_FULL)
+
+    [content] = [content for frame in frames if frame.event.HasField("tool_completed") for content in frame.contents]
+    assert (content.WhichOneof("body"), inline_bytes(content)) == (shown_as, data)
+    assert (content.ref.media_type, content.ref.digest) == (media_type, digest(data))
+
+
 async def test_the_summary_view_holds_no_contents(served: Served) -> None:
     await served.ended()
 
