@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from runwright.core import records as r
 from runwright.core.outcomes import RunStatus
 from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.journals import GatedJournal
-from tests.runtime.parts import HeldTool, RecordingProvider
-from tests.runtime.watching import eventually, quiet, stood_still
+from tests.runtime.parts import HeldProvider, HeldTool, RecordingProvider
+from tests.runtime.watching import eventually, quiet, records_of, stood_still
 
 
 @pytest.mark.parametrize("effect", ["read", "write"])
@@ -58,6 +59,29 @@ async def test_nothing_is_started_before_its_intent_is_on_record(bench: b.Bench)
 
     assert (asked_early, called_early) == (0, 0)
     assert (len(recorder.requests), len(bench.function_tools.ledger)) == (2, 1)
+
+
+async def test_a_call_that_was_not_sent_when_its_run_was_cancelled_never_is(bench: b.Bench) -> None:
+    provider = HeldProvider()
+    bench.providers = {"scripted": provider}
+    bench.packages = (b.package(b.asks("look"), b.says("done"), tools=(b.writing_tool("look"),)),)
+    journal = GatedJournal(bench.journal)
+    runtime = bench.runtime(journal=journal)
+    await runtime.start_run(b.request())
+    await provider.asked.wait()
+
+    journal.gate.clear()
+    provider.let_go.set()
+    await eventually(lambda: journal.held == 1)
+    cancelling = asyncio.create_task(runtime.cancel_run("run-1"))
+    await quiet()
+    journal.gate.set()
+    await cancelling
+    await stood_still(runtime)
+
+    assert bench.function_tools.ledger == []
+    [terminal] = await records_of(bench.journal, r.RunCancelled)
+    assert terminal.unknown_effects == ()
 
 
 async def test_a_call_that_is_given_up_and_answers_nevertheless_changes_nothing(bench: b.Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.ports.journal import Journal
@@ -17,28 +18,29 @@ from tests.runtime.watching import CAP_SECONDS, events, stood_still, streamed
 
 
 class Pausing(JournalWrapper):
-    """Pauses between the two questions that make up a run as it stands, once it is told to."""
+    """Pauses after one of the questions that make up a run as it stands, once it is told to."""
 
-    def __init__(self, inner: Journal) -> None:
+    def __init__(self, inner: Journal, after: str) -> None:
         super().__init__(inner)
         self.armed = False
+        self._after = after
         self.paused = asyncio.Event()
         self.go_on = asyncio.Event()
 
     async def last_position(self, run: RunKey) -> int:
         """See the class."""
         position: int = await self.inner.last_position(run)
-        await self._pause()
+        await self._pause("last_position")
         return position
 
     async def tail(self, run: RunKey) -> object:
         """See the class."""
         found = await self.inner.tail(run)
-        await self._pause()
+        await self._pause("tail")
         return found
 
-    async def _pause(self) -> None:
-        if self.armed:
+    async def _pause(self, asked: str) -> None:
+        if self.armed and asked == self._after:
             self.armed = False
             self.paused.set()
             await self.go_on.wait()
@@ -57,8 +59,9 @@ async def parked(bench: b.Bench, journal: Journal) -> AgentRuntime:
     return runtime
 
 
-async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench: b.Bench) -> None:
-    journal = Pausing(bench.journal)
+@pytest.mark.parametrize("after", ["last_position", "tail"])
+async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench: b.Bench, after: str) -> None:
+    journal = Pausing(bench.journal, after)
     runtime = await parked(bench, journal)
     stands = await runtime.run_snapshot("run-1")
     batches = await runtime.subscribe_run("run-1", after_cursor=stands.last_cursor)
@@ -77,8 +80,11 @@ async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench:
     assert [item.event for item in rest if item.event] == on_record[stands.state.seq :]
 
 
-async def test_a_snapshot_taken_while_its_run_ends_leads_on_to_what_it_does_not_show(bench: b.Bench) -> None:
-    journal = Pausing(bench.journal)
+@pytest.mark.parametrize("after", ["last_position", "tail"])
+async def test_a_snapshot_taken_while_its_run_ends_leads_on_to_what_it_does_not_show(
+    bench: b.Bench, after: str
+) -> None:
+    journal = Pausing(bench.journal, after)
     runtime = await parked(bench, journal)
 
     journal.armed = True

@@ -21,6 +21,9 @@ from runwright.runtime.world import World
 _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
 
 
+CANCEL_US = 5_000_000
+
+
 class Supervisor:
     """Owns the drivers of all live runs. A parked run has none: it is an entry in a set."""
 
@@ -123,7 +126,8 @@ class Supervisor:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            # Bounded: an adapter that swallows its cancel must not keep the server from stopping.
+            await comes_before(_all(tasks), clock, clock.now() + CANCEL_US)
 
     def refuse_when_draining(self) -> None:
         """Raises DRAINING once the server is stopping."""
