@@ -10,6 +10,7 @@ from pathlib import Path
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.package_files import load_package
 from runwright.adapters.providers.demo import DemoProvider
@@ -25,6 +26,7 @@ from runwright.runtime.builder import check_schemas
 from runwright.runtime.packages import PackageCatalogue
 from runwright.settings import Settings
 from runwright.transport.server import RuntimeServer
+from runwright.transport.tls import TlsFiles
 
 _HEALTH_SECONDS = 0.5
 _CALL_GRACE_SECONDS = 1.0
@@ -85,10 +87,14 @@ async def serve(
     stop, hurry = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
+    keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog()) if settings.keys else None
+    tls = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials()
     runtime = build_runtime(settings, providers)
-    server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds)
+    server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds, authenticator=keys)
     try:
-        port = server.bind(settings.listen)  # before recovery, which begins effects
+        port = server.bind(settings.listen, tls)  # before recovery, which begins effects
     except RuntimeError:
         await runtime.close()
         told = f"{settings.listen} cannot be bound: is another server running there?"

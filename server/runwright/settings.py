@@ -24,15 +24,25 @@ class Settings:
     drain_grace_seconds: float = 20.0  # how long SIGTERM waits for calls that must not be repeated
     stall_seconds: float = 30.0  # how long one write to a subscriber may take
     journal_max_bytes: int | None = None  # bound on the journal's size; None: the disk's
-    insecure_allow_remote: bool = False  # bind other addresses than loopback, without TLS and keys
+    keys: Path | None = None  # keys file; None: everyone is `local`, on loopback only
+    tls_cert: Path | None = None  # certificate chain of the server, PEM
+    tls_key: Path | None = None  # its private key, PEM
+    tls_client_ca: Path | None = None  # clients must show a certificate of this authority, PEM
+    insecure_allow_remote: bool = False  # bind other addresses than loopback although TLS or keys are missing
 
     def check(self) -> None:
         """Raises INVALID_REQUEST naming the setting that cannot be used."""
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isdigit():
             raise _invalid("--listen", "HOST:PORT")
-        if not self.insecure_allow_remote and not is_loopback(host):
-            raise _invalid("--listen", "a loopback address, unless --insecure-allow-remote is given")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise _invalid("--tls-cert", "given together with --tls-key")
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            raise _invalid("--tls-client-ca", "given together with --tls-cert and --tls-key")
+        guarded = self.keys is not None and self.tls_cert is not None
+        if not (guarded or self.insecure_allow_remote or is_loopback(host)):
+            expected = "a loopback address, unless --keys and --tls-cert are given, or --insecure-allow-remote"
+            raise _invalid("--listen", expected)
         if not self.packages:
             raise _invalid("--package", "given at least once")
 

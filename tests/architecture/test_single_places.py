@@ -58,7 +58,7 @@ def test_time_is_read_by_the_clock_alone() -> None:
 
 def test_random_ids_are_made_in_one_place_and_secrets_by_the_journals() -> None:
     assert outside(uses("uuid", "random"), "adapters/ids.py") == set()
-    assert outside(uses("secrets"), "adapters/sqlite", "adapters/memory") == set()
+    assert outside(uses("secrets"), "adapters/sqlite", "adapters/memory", "adapters/keys.py") == set()
     assert places(lambda source: "os.urandom" in mentions(source)) == set()
 
 

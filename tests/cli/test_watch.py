@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli.client import Client
+from runwright.cli.connection import Connection
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.view import LiveView, PlainView
 from runwright.cli.watch import watch_run
@@ -33,7 +34,7 @@ def repair_needed(cursor: str) -> run_pb2.RunSnapshot:
 def watched(runtime: FakeRuntime, cursor: str = "") -> tuple[run_pb2.RunSnapshot, list[str]]:
     printed: list[str] = []
     with serving(runtime) as server:
-        run = watch_run(Client(server), RUN, cursor, PlainView(printed.append), wait=no_wait)
+        run = watch_run(Client(Connection(server)), RUN, cursor, PlainView(printed.append), wait=no_wait)
     return run, printed
 
 
@@ -96,7 +97,7 @@ def test_ctrl_c_leaves_the_run_alone_and_says_how_to_come_back(capsys: pytest.Ca
 
     runtime = FakeRuntime(one_tool())
     with serving(runtime) as server, pytest.raises(typer.Exit) as left:
-        watch_run(Client(server), RUN, "", PlainView(interrupt), wait=no_wait)
+        watch_run(Client(Connection(server)), RUN, "", PlainView(interrupt), wait=no_wait)
 
     assert left.value.exit_code == ExitCode.INTERRUPTED
     assert f"--server {server} watch {RUN} --from cursor-5" in capsys.readouterr().err
@@ -108,7 +109,7 @@ def test_nobody_at_the_address_is_said_at_once() -> None:
         pass
 
     with pytest.raises(Problem, match="UNAVAILABLE"):
-        watch_run(Client(server), RUN, "", PlainView(print), wait=pytest.fail)
+        watch_run(Client(Connection(server)), RUN, "", PlainView(print), wait=pytest.fail)
 
 
 def live(height: int, clock: Callable[[], float] = lambda: START) -> tuple[LiveView, io.StringIO]:
@@ -120,7 +121,7 @@ def live(height: int, clock: Callable[[], float] = lambda: START) -> tuple[LiveV
 def test_a_live_view_leaves_the_whole_tree_on_the_screen() -> None:
     view, screen = live(height=24)
     with serving(FakeRuntime(one_tool())) as server:
-        watch_run(Client(server), RUN, "", view, wait=no_wait)
+        watch_run(Client(Connection(server)), RUN, "", view, wait=no_wait)
 
     last = [line.rstrip() for line in screen.getvalue().splitlines()[-5:]]
     assert last[0].endswith("run run-1 (analyst, demo-1)                 done       1.1s")

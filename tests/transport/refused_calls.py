@@ -18,6 +18,7 @@ from tests import builders as b
 from tests.runtime.journals import UnreadableJournal
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import key, stood_still
+from tests.transport.known import bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, Refusal, Served, refused, run_request, scope, subscription
 from tests.transport.slow_reader import LONG, SlowReader, talkative
 
@@ -160,3 +161,16 @@ async def internal(stage: Stage) -> Refusal:
     bench = b.Bench()
     await bench.runtime().run_text(b.request())
     return await refused(listing(await stage.serve(bench, journal=UnreadableJournal(bench.journal))))
+
+
+async def unauthenticated(stage: Stage) -> Refusal:
+    _, authenticator = keys_for(stage.directory, "caller")
+    served = await stage.serve(authenticator=authenticator)
+    return await refused(served.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=CALL_SECONDS))
+
+
+async def role_missing(stage: Stage) -> Refusal:
+    [key], authenticator = keys_for(stage.directory, "observer")
+    served = await stage.serve(authenticator=authenticator)
+    request = pb.StartRunRequest(run=run_request())
+    return await refused(served.stub.StartRun(request, timeout=CALL_SECONDS, metadata=bearer(key)))

@@ -67,11 +67,13 @@ class Served:
         await self.server.stop(0)
 
 
-async def serve(bench: Bench, *, stall_seconds: float = 30.0, journal: Any = None) -> Served:
+async def serve(
+    bench: Bench, *, stall_seconds: float = 30.0, journal: Any = None, authenticator: Any = None, tls: Any = None
+) -> Served:
     """Serves the bench's runtime on a free port."""
     runtime = bench.runtime(journal=journal)
-    server = RuntimeServer(runtime, stall_seconds=stall_seconds)
-    port = server.bind("127.0.0.1:0")
+    server = RuntimeServer(runtime, stall_seconds=stall_seconds, authenticator=authenticator)
+    port = server.bind("127.0.0.1:0", tls)
     await runtime.recover()
     await server.start()
     return Served(bench, runtime, server, port)

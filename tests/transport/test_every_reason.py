@@ -40,6 +40,8 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.PROVIDER_MISSING: (calls.provider_missing, Code.FAILED_PRECONDITION),
     R.EXECUTOR_MISSING: (calls.executor_missing, Code.FAILED_PRECONDITION),
     R.INTERNAL: (calls.internal, Code.INTERNAL),
+    R.UNAUTHENTICATED: (calls.unauthenticated, Code.UNAUTHENTICATED),
+    R.ROLE_MISSING: (calls.role_missing, Code.PERMISSION_DENIED),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,

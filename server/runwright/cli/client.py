@@ -12,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
+from runwright.cli.connection import Connection
 from runwright.cli.errors import Problem
 
 UNARY_SECONDS = 30.0
@@ -32,14 +33,15 @@ _Response = TypeVar("_Response")
 class Client:
     """Calls one server. The connection is made with the first call."""
 
-    def __init__(self, server: str) -> None:
-        self.server = server
-        self._stub = RuntimeServiceStub(grpc.insecure_channel(server, options=_OPTIONS))
+    def __init__(self, connection: Connection) -> None:
+        self.server = connection.server
+        self._stub = RuntimeServiceStub(connection.channel(_OPTIONS))
+        self._metadata = (("authorization", f"Bearer {connection.key}"),) if connection.key else ()
 
     @classmethod
     def of(cls, context: typer.Context) -> Client:
         """The client for the server that the command line names."""
-        return cls(str(context.obj))
+        return cls(context.ensure_object(Connection))
 
     def start(self, run: run_pb2.RunRequest) -> pb.StartRunResponse:
         """Starts a run."""
@@ -71,7 +73,7 @@ class Client:
         """A run's events after `cursor` with their content, until the run ends."""
         request = pb.SubscribeRequest(after_cursor=cursor, view=pb.EVENT_VIEW_FULL)
         request.scope.run_id = run_id
-        call = self._stub.Subscribe(request)
+        call = self._stub.Subscribe(request, metadata=self._metadata)
         try:
             yield from call
         except grpc.RpcError as error:
@@ -81,6 +83,6 @@ class Client:
 
     def _call(self, method: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request) -> _Response:
         try:
-            return method(request, timeout=UNARY_SECONDS)
+            return method(request, timeout=UNARY_SECONDS, metadata=self._metadata)
         except grpc.RpcError as error:
             raise Problem.of(error, self.server) from None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from runwright import __version__
 from runwright.cli.commands import DEFAULT_SERVER
+from runwright.cli.connection import Connection
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.inspect_run import cancel, events, get
+from runwright.cli.keys import keys
 from runwright.cli.run import run
 from runwright.cli.serve import serve
 from runwright.cli.watch import watch
@@ -38,6 +41,14 @@ def options(
     server: Annotated[
         str, typer.Option(envvar="RUNWRIGHT_SERVER", metavar="HOST:PORT", help="Server to talk to.")
     ] = DEFAULT_SERVER,
+    key: Annotated[
+        str, typer.Option(envvar="RUNWRIGHT_KEY", metavar="KEY", help="Key to call with; better in the variable.")
+    ] = "",
+    tls_ca: Annotated[
+        Path | None, typer.Option(envvar="RUNWRIGHT_TLS_CA", help="Use TLS; trust this authority, PEM.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(envvar="RUNWRIGHT_TLS_CERT", help="Client certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(envvar="RUNWRIGHT_TLS_KEY", help="Its key, PEM.")] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
@@ -51,11 +62,12 @@ def options(
     host, colon, port = server.rpartition(":")
     if not (host and colon and port.isdigit()):
         raise typer.BadParameter(f"{server!r} is not of the form HOST:PORT", param_hint="--server")
-    context.obj = server
+    context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
 for command_function in (run, watch, get, cancel, events, serve):
     app.command()(command_function)
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ UNUSABLE = 2
 CUT_OFF = 3
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     data: Annotated[Path, typer.Option(help="Directory of the journal; made if missing.")],
     package: Annotated[list[Path], typer.Option(help="Package file (YAML or JSON); repeat for more.")],
     listen: Annotated[str, typer.Option(help="Address to serve on; port 0 lets the system choose.")] = DEFAULT_LISTEN,
@@ -33,8 +33,14 @@ def serve(
     journal_max_bytes: Annotated[
         int | None, typer.Option(help="Bound on the journal's size in bytes. [default: the disk]", min=65_536)
     ] = None,
+    keys: Annotated[Path | None, typer.Option(help="Keys file; without it everyone is `local`.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="The server's certificate chain, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its private key, PEM.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="Clients must show a certificate of this authority, PEM.")
+    ] = None,
     insecure_allow_remote: Annotated[
-        bool, typer.Option(help="Bind other addresses than loopback, without TLS and keys.")
+        bool, typer.Option(help="Bind other addresses than loopback although TLS or keys are missing.")
     ] = False,
 ) -> None:
     """Runs the server until SIGTERM.
@@ -54,12 +60,14 @@ def serve(
             executors=parse_executors(executor or []),
             drain_grace_seconds=grace,
             journal_max_bytes=journal_max_bytes,
+            keys=keys,
+            tls_cert=tls_cert,
+            tls_key=tls_key,
+            tls_client_ca=tls_client_ca,
             insecure_allow_remote=insecure_allow_remote,
         )
         if insecure_allow_remote:
-            typer.echo(
-                "warning: --insecure-allow-remote: no TLS, no keys; anyone who reaches the port may act", err=True
-            )
+            typer.echo("warning: --insecure-allow-remote: what TLS and keys do not guard is open to anyone", err=True)
         settled = asyncio.run(bootstrap.serve(settings, _announce))
     except AgentError as error:
         typer.echo(f"error: {error.message} {error.meaning.remedy}", err=True)

@@ -42,6 +42,8 @@ class ErrorReason(Enum):
     BUDGET_EXHAUSTED = 30
     CANCELLED = 31
     INTERNAL = 32
+    UNAUTHENTICATED = 33
+    ROLE_MISSING = 34
 
 
 class AgentErrorKind(Enum):
@@ -202,6 +204,15 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _R.REPAIR_NEEDED,
         "Look for the incident id in the server's log and report it.",
         ("incident_id",),
+    ),
+    ErrorReason.UNAUTHENTICATED: Meaning(
+        _K.POLICY_DENIAL,
+        _R.USER_ACTION_NEEDED,
+        "Send a valid key as `authorization: Bearer KEY`, or a client certificate that the server knows.",
+        ("expected",),
+    ),
+    ErrorReason.ROLE_MISSING: Meaning(
+        _K.POLICY_DENIAL, _R.USER_ACTION_NEEDED, "Ask an operator for a key with the role.", ("role",)
     ),
 }
 

@@ -1,7 +1,7 @@
-"""The one interceptor: undecodable bytes, AgentErrors and our own faults become declared statuses.
+"""The one interceptor: lets calls in, and turns undecodable bytes, AgentErrors and our faults into declared statuses.
 
-Without it grpcio answers all three with UNKNOWN and the exception's text. It
-takes the deserializer over: the handler it returns gets the raw bytes.
+One, because every interceptor is a Python frame per call. Without it grpcio answers all three with UNKNOWN and the
+exception's text. It takes the deserializer over: the handler it returns gets the raw bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.ids import IdSource
 from runwright.ports.log import OperatorLog
+from runwright.transport.access import Access
 from runwright.transport.status import abort, abort_unimplemented
 from runwright.wire.requests import invalid
 
@@ -25,9 +26,10 @@ if TYPE_CHECKING:
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Wraps every method but bidirectional ones (reflection handles its own errors)."""
+    """Wraps every method. Credentials come first: bytes of strangers are not even decoded."""
 
-    def __init__(self, ids: IdSource, log: OperatorLog) -> None:
+    def __init__(self, access: Access, ids: IdSource, log: OperatorLog) -> None:
+        self._access = access
         self._ids = ids
         self._log = log
 
@@ -38,26 +40,48 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     ) -> Handler | None:
         """The method's handler, guarded. None for an unknown method: grpcio answers UNIMPLEMENTED."""
         handler = await continuation(handler_call_details)
-        if handler is None or handler.request_streaming:
-            return handler
+        if handler is None:
+            return None
         parse = handler.request_deserializer or bytes
         method = str(handler_call_details.method)
+        if handler.request_streaming:
+            return grpc.stream_stream_rpc_method_handler(
+                self._admitted(method, handler.stream_stream), parse, handler.response_serializer
+            )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._guarded(method, parse, _stream(handler.unary_stream)), None, handler.response_serializer
+                self._guarded(method, parse, _stream(handler.unary_stream), streams=True),
+                None,
+                handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
             self._guarded(method, parse, handler.unary_unary), None, handler.response_serializer
         )
 
-    def _guarded(self, method: str, parse: Callable[[bytes], Any], serve: Any) -> Any:
+    def _admitted(self, method: str, serve: Any) -> Any:
+        """A bidirectional method (reflection), which handles its own errors."""
+
+        async def admitted(requests: Any, context: Context) -> Any:
+            try:
+                self._access.admit(method, context)
+            except AgentError as error:
+                await abort(context, error)
+            async for response in serve(requests, context):
+                yield response
+
+        return admitted
+
+    def _guarded(self, method: str, parse: Callable[[bytes], Any], serve: Any, *, streams: bool = False) -> Any:
         async def guarded(raw: bytes, context: Context) -> Any:
             try:
+                self._access.admit(method, context)
                 try:
                     request = parse(raw)
                 except DecodeError:
                     raise invalid("request", "a well-formed message of the method's request type") from None
-                return await serve(request, context)
+                return await (
+                    self._access.while_current(serve(request, context)) if streams else serve(request, context)
+                )
             except AgentError as error:
                 await abort(context, error)
             except (grpc.aio.AbortError, asyncio.CancelledError):

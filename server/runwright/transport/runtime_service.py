@@ -14,6 +14,7 @@ from runwright.core import request as limits
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
+from runwright.transport.access import principal
 from runwright.transport.streams import EventStreams
 from runwright.wire import packages, snapshots
 from runwright.wire import requests as wire
@@ -34,7 +35,9 @@ class RuntimeService(RuntimeServiceServicer):
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
         """Starts a run; durable before the reply."""
-        handle, created = await self._runtime.start_run(wire.run_request(request))
+        handle, created = await self._runtime.start_run(
+            wire.run_request(request), namespace=principal().namespace, principal=principal().name
+        )
         return pb.StartRunResponse(run=_snapshot(await handle.snapshot()), created=created)
 
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
@@ -44,12 +47,20 @@ class RuntimeService(RuntimeServiceServicer):
         grace = DEFAULT_GRACE_US
         if request.HasField("grace"):
             grace = wire.duration_us("grace", request.grace, most_seconds=MAX_GRACE_SECONDS)
-        cancelled = await self._runtime.cancel_run(request.run_id, reason=request.reason, grace_us=grace)
+        cancelled = await self._runtime.cancel_run(
+            request.run_id,
+            reason=request.reason,
+            grace_us=grace,
+            namespace=principal().namespace,
+            principal=principal().name,
+        )
         return pb.CancelResponse(run=_snapshot(cancelled.snapshot), barrier_seq=cancelled.barrier_seq)
 
     async def Snapshot(self, request: pb.SnapshotRequest, context: Context) -> pb.SnapshotResponse:
         """A run as it stands."""
-        return pb.SnapshotResponse(run=_snapshot(await self._runtime.run_snapshot(request.run_id)))
+        return pb.SnapshotResponse(
+            run=_snapshot(await self._runtime.run_snapshot(request.run_id, namespace=principal().namespace))
+        )
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> None:  # type: ignore[override]
         """Streams a run's events, as raw frames (see server.py)."""
@@ -60,7 +71,7 @@ class RuntimeService(RuntimeServiceServicer):
         timeout = DEFAULT_WAIT_US
         if request.HasField("timeout"):
             timeout = wire.duration_us("timeout", request.timeout, most_seconds=MAX_WAIT_SECONDS)
-        waited, done = await self._runtime.wait_run(request.run_id, timeout_us=timeout)
+        waited, done = await self._runtime.wait_run(request.run_id, timeout_us=timeout, namespace=principal().namespace)
         return pb.WaitResponse(run=_snapshot(waited), done=done)
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:

@@ -6,13 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
+from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
+from runwright.ports.access import Authenticator
 from runwright.runtime import AgentRuntime
+from runwright.transport.access import Access, require_rows
 from runwright.transport.errors import ErrorInterceptor
-from runwright.transport.reflection import add_reflection
+from runwright.transport.reflection import V1, add_reflection
 from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.streams import EventStreams
 
@@ -38,19 +42,27 @@ OPTIONS: Sequence[tuple[str, int]] = (
 class RuntimeServer:
     """The services of one runtime on one address."""
 
-    def __init__(self, runtime: AgentRuntime, *, stall_seconds: float = 30.0) -> None:
+    def __init__(
+        self, runtime: AgentRuntime, *, stall_seconds: float = 30.0, authenticator: Authenticator | None = None
+    ) -> None:
+        """Without an `authenticator` everyone is `local`: bind loopback only."""
         self._runtime = runtime
         world = runtime.world
-        self._server = grpc.aio.server(interceptors=[ErrorInterceptor(world.ids, world.log)], options=list(OPTIONS))
+        guard = ErrorInterceptor(Access(authenticator), world.ids, world.log)
+        self._server = grpc.aio.server(interceptors=[guard], options=list(OPTIONS))
         streams = EventStreams(runtime, stall_seconds=stall_seconds)
         _add_runtime_service(self._server, RuntimeService(runtime, streams))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         add_reflection(self._server, (RUNTIME_SERVICE, health.SERVICE_NAME))
+        require_rows(served_methods(RUNTIME_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, V1))
 
-    def bind(self, address: str) -> int:
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
-        port = self._server.add_insecure_port(address)
+        if credentials is not None:
+            port = self._server.add_secure_port(address, credentials)
+        else:
+            port = self._server.add_insecure_port(address)
         if port == 0:
             raise RuntimeError(f"{address} cannot be bound")
         return port
@@ -69,6 +81,13 @@ class RuntimeServer:
         """Stops taking calls; those under way get the grace. End streams first: gRPC would wait for them."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_seconds)
+
+
+def served_methods(*services: str) -> list[str]:
+    """The full method names of services, from their descriptors."""
+    pool = descriptor_pool.Default()
+    found = [pool.FindServiceByName(service) for service in services]
+    return [f"/{service.full_name}/{method.name}" for service in found for method in service.methods]
 
 
 class _Capture:

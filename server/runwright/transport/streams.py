@@ -13,6 +13,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.content import INLINE_LIMIT_BYTES, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.runtime import AgentRuntime, StreamItem
+from runwright.transport.access import principal
 from runwright.wire import requests as wire
 from runwright.wire.frames import FrameBatch, event_refs
 
@@ -35,7 +36,10 @@ class EventStreams:
         run_id = wire.scope_run_id(request.scope)
         full = wire.wants_contents(request.view)
         batches = await self._runtime.subscribe_run(
-            run_id, after_cursor=request.after_cursor, live_only=request.live_only
+            run_id,
+            after_cursor=request.after_cursor,
+            live_only=request.live_only,
+            namespace=principal().namespace,
         )
         last_cursor = request.after_cursor
         async for items in batches:
@@ -57,7 +61,10 @@ class EventStreams:
         run_id = wire.scope_run_id(request.scope)
         full = wire.wants_contents(request.view)
         items = await self._runtime.list_events(
-            run_id, after_cursor=request.page_token, limit=wire.page_size(request.page_size)
+            run_id,
+            after_cursor=request.page_token,
+            limit=wire.page_size(request.page_size),
+            namespace=principal().namespace,
         )
         frames: list[event_pb2.EventFrame] = []
         size = 0
@@ -71,7 +78,7 @@ class EventStreams:
 
     async def _encode(self, run_id: str, group: Sequence[Sized]) -> bytes:
         wanted = sorted({ref.digest for sized in group for ref in sized.refs if ref.size <= INLINE_LIMIT_BYTES})
-        stored = await self._runtime.contents(run_id, wanted) if wanted else {}
+        stored = await self._runtime.contents(run_id, wanted, namespace=principal().namespace) if wanted else {}
         batch = FrameBatch()
         for item, refs, _ in group:
             if item.event is None:

@@ -91,6 +91,10 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The run was cancelled. Metadata: none."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 32
     """A fault of this server; its log holds the incident. Metadata: incident_id."""
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 33
+    """The call carries no key or certificate that is known here. Metadata: expected."""
+    ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 34
+    """Whoever asks may not call this method. Metadata: role."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -163,6 +167,10 @@ ERROR_REASON_CANCELLED: ErrorReason.ValueType  # 31
 """The run was cancelled. Metadata: none."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 32
 """A fault of this server; its log holds the incident. Metadata: incident_id."""
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 33
+"""The call carries no key or certificate that is known here. Metadata: expected."""
+ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 34
+"""Whoever asks may not call this method. Metadata: role."""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

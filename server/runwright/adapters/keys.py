@@ -1,0 +1,146 @@
+"""The keys file: hashed keys and certificate subjects, with roles and namespace; read again when it changes.
+
+A key is `rwk_<id>_<secret>`, the secret 256 random bits, so that its SHA-256 is
+as good as a slow hash: there is nothing to guess. The file never holds a secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import Namespace
+from runwright.core.package import ID_PATTERN
+from runwright.core.principal import Principal, Role
+from runwright.ports.access import Credentials
+from runwright.ports.clock import Clock
+from runwright.ports.log import OperatorLog
+
+Name = Annotated[str, Field(pattern=ID_PATTERN)]
+
+
+class KeyEntry(BaseModel):
+    """One line of the file. Exactly one of `sha256` (of a key) and `subject` (of a certificate)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Name
+    name: Name
+    namespace: Name = "default"
+    roles: Annotated[frozenset[Role], Field(min_length=1)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    subject: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    expires_at: Annotated[int, Field(ge=0)] | None = None  # microseconds since 1970
+
+    def principal(self) -> Principal:
+        """Who this entry stands for. The credential changes whenever the entry does."""
+        credential = hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        return Principal(self.name, Namespace(self.namespace), self.roles, f"{self.id}:{credential[:16]}")
+
+
+class KeysFile(BaseModel):
+    """The file as a whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    keys: tuple[KeyEntry, ...] = ()
+
+
+def read_keys(path: Path) -> KeysFile:
+    """Reads the file. Raises INVALID_REQUEST naming it and the place; never shows a value."""
+    try:
+        return KeysFile.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise _unusable(path, f"readable: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        inside = ".".join(str(step) for step in first["loc"])
+        raise _unusable(path, f"a keys file; {inside}: {first['msg']}") from None
+
+
+def write_keys(path: Path, keys: KeysFile) -> None:
+    """Replaces the file, readable by its owner only; a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        value = keys.model_dump(mode="json", exclude_none=True)
+        for entry in value["keys"]:
+            entry["roles"].sort()
+        json.dump(value, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def new_key() -> tuple[str, str, str]:
+    """An id, a key to hand out once, and the hash to keep."""
+    key_id = secrets.token_hex(4)
+    key = f"rwk_{key_id}_{secrets.token_hex(32)}"
+    return key_id, key, hashlib.sha256(key.encode()).hexdigest()
+
+
+class KeyFileAuthenticator:
+    """Authenticator over a keys file. A file that turns bad keeps the last good one in force, loudly."""
+
+    def __init__(self, path: Path, clock: Clock, log: OperatorLog) -> None:
+        """Raises INVALID_REQUEST when the file cannot be used."""
+        self._path = path
+        self._clock = clock
+        self._log = log
+        self._seen = self._stamp()
+        self._keys = read_keys(path)
+
+    def authenticate(self, credentials: Credentials) -> Principal:
+        """The principal of a key, else of a certificate subject."""
+        self._refresh()
+        offered = hashlib.sha256((credentials.bearer or "").encode("utf-8", "replace")).hexdigest()
+        for entry in self._keys.keys:
+            by_key = entry.sha256 is not None and hmac.compare_digest(entry.sha256, offered)
+            by_subject = credentials.bearer is None and entry.subject in credentials.subjects
+            if (by_key or by_subject) and self._is_valid(entry):
+                return entry.principal()
+        expected = "a key or client certificate that is listed and has not expired"
+        raise AgentError(ErrorReason.UNAUTHENTICATED, "The call is not authenticated.", metadata={"expected": expected})
+
+    def is_current(self, principal: Principal) -> bool:
+        """False once the principal's entry is gone, was changed or has expired."""
+        self._refresh()
+        return any(self._is_valid(entry) and entry.principal() == principal for entry in self._keys.keys)
+
+    def _is_valid(self, entry: KeyEntry) -> bool:
+        return entry.expires_at is None or self._clock.now() < entry.expires_at
+
+    def _refresh(self) -> None:
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return
+        self._seen = stamp
+        try:
+            self._keys = read_keys(self._path)
+            self._log.info("keys file read again", keys=len(self._keys.keys))
+        except AgentError as error:
+            self._log.error("keys file cannot be used; the last good one stays in force", reason=error.message)
+
+    def _stamp(self) -> tuple[int, int, int]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return (0, 0, 0)
+        return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _unusable(path: Path, expected: str) -> AgentError:
+    return AgentError(
+        ErrorReason.INVALID_REQUEST,
+        f"{path} must be {expected}.",
+        metadata={"field": "--keys", "expected": expected},
+    )

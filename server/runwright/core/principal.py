@@ -1,0 +1,40 @@
+"""Principals: who asks, what they may do, and whose runs they see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace
+
+
+class Role(Enum):
+    """What a principal may do. `admin` has every role of its namespace."""
+
+    CALLER = "caller"  # starts and cancels runs
+    OBSERVER = "observer"  # reads runs and their events
+    EXECUTOR = "executor"  # performs tool calls
+    APPROVER = "approver"  # decides on approvals
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody known to the server. The namespace scopes everything they can name.
+
+    `credential` identifies the key or certificate, never its secret: it is what
+    a revocation is checked by.
+    """
+
+    name: str
+    namespace: Namespace
+    roles: frozenset[Role]
+    credential: str = ""
+
+    def has_any(self, roles: frozenset[Role]) -> bool:
+        """True when one of the roles, or admin, is among this principal's."""
+        return Role.ADMIN in self.roles or bool(self.roles & roles)
+
+
+# Without a keys file only loopback is bound, and everyone who can reach it is this.
+LOCAL = Principal(LOCAL_PRINCIPAL, DEFAULT_NAMESPACE, frozenset(Role))

@@ -1,0 +1,27 @@
+"""Who is behind a call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runwright.core.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a call brings: a bearer key, and the names a verified client certificate carries."""
+
+    bearer: str | None = None
+    subjects: Sequence[str] = ()
+
+
+class Authenticator(Protocol):
+    """Knows principals by their credentials."""
+
+    def authenticate(self, credentials: Credentials) -> Principal:
+        """The principal behind a call. Raises UNAUTHENTICATED, without saying what was wrong."""
+
+    def is_current(self, principal: Principal) -> bool:
+        """False once the principal's credential was revoked, has expired or was changed."""

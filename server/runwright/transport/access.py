@@ -1,0 +1,107 @@
+"""Who may call what: one table over every method that is served. A method without a row cannot be served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from contextvars import ContextVar
+from typing import Any
+
+import grpc
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.principal import LOCAL, Principal, Role
+from runwright.ports.access import Authenticator, Credentials
+
+# How often an open stream asks whether its principal's credential still holds.
+RECHECK_SECONDS = 1.0
+
+_R = "/runwright.v1.RuntimeService/"
+_H = "/grpc.health.v1.Health/"
+_CALLS = frozenset({Role.CALLER})
+_READS = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER})
+# None: without credentials, because load balancers and probes have none.
+ROLES: Mapping[str, frozenset[Role] | None] = {
+    _R + "StartRun": _CALLS,
+    _R + "Cancel": _CALLS,
+    _R + "Snapshot": _READS,
+    _R + "Subscribe": _READS,
+    _R + "Wait": _READS,
+    _R + "ListEvents": _READS,
+    _R + "GetServerInfo": frozenset(Role),
+    _H + "Check": None,
+    _H + "Watch": None,
+    _H + "List": None,
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": frozenset(Role),
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": frozenset(Role),
+}
+
+_principal: ContextVar[Principal] = ContextVar("principal", default=LOCAL)
+
+
+def principal() -> Principal:
+    """Who makes the call that this task serves."""
+    return _principal.get()
+
+
+def require_rows(methods: Iterable[str]) -> None:
+    """Raises ValueError naming every method without a row: what nobody decided on is not served."""
+    missing = sorted(set(methods) - ROLES.keys())
+    if missing:
+        raise ValueError(f"no roles are decided for: {', '.join(missing)}")
+
+
+class Access:
+    """Lets calls in. Without an authenticator everyone is `local`: then only loopback is bound."""
+
+    def __init__(self, authenticator: Authenticator | None) -> None:
+        self._authenticator = authenticator
+
+    def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        """Finds out who calls and whether they may. Raises UNAUTHENTICATED or ROLE_MISSING."""
+        roles = ROLES[method]
+        if self._authenticator is None or roles is None:
+            _principal.set(LOCAL)
+            return
+        found = self._authenticator.authenticate(_credentials(context))
+        if not found.has_any(roles):
+            named = ", ".join(sorted(role.value for role in roles))
+            raise AgentError(
+                ErrorReason.ROLE_MISSING, f"The call needs one of the roles {named}.", metadata={"role": named}
+            )
+        _principal.set(found)
+
+    async def while_current(self, serving: Any) -> None:
+        """Awaits a stream's work, and ends it with UNAUTHENTICATED once the credential is revoked or expired."""
+        if self._authenticator is None or principal() == LOCAL:
+            await serving
+            return
+        task = asyncio.ensure_future(serving)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=RECHECK_SECONDS)
+                if not task.done() and not self._authenticator.is_current(principal()):
+                    expected = "a credential that is still valid"
+                    told = "The credential of this stream was revoked or has expired."
+                    raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
+            await task
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+def _credentials(context: grpc.aio.ServicerContext[Any, Any]) -> Credentials:
+    bearer = None
+    for key, value in context.invocation_metadata() or ():
+        if key.lower() == "authorization" and isinstance(value, str):
+            scheme, _, token = value.partition(" ")
+            bearer = token.strip() if scheme.lower() == "bearer" else ""
+    known = context.auth_context()
+    subjects = [
+        name.decode("utf-8", "replace")
+        for kind in ("x509_subject_alternative_name", "x509_common_name")
+        for name in known.get(kind, ())
+    ]
+    return Credentials(bearer, tuple(subjects))

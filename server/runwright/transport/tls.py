@@ -1,0 +1,76 @@
+"""TLS for the server: PEM files, read again when they change, so that a renewed certificate needs no restart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from runwright.core.errors import AgentError, ErrorReason
+
+Stamps = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """The server's certificate chain and key; with `client_ca`, clients must show a certificate of it."""
+
+    certificate: Path
+    key: Path
+    client_ca: Path | None = None
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Credentials that follow the files. Raises INVALID_REQUEST naming a file that cannot be read."""
+        seen = self._stamps()
+        first = self._configuration()
+
+        def newer() -> grpc.ServerCertificateConfiguration | None:
+            # Asked at every handshake. A file that is half written keeps the old certificate in force.
+            nonlocal seen
+            try:
+                stamps = self._stamps()
+                if stamps == seen:
+                    return None
+                configuration = self._configuration()
+            except AgentError:
+                return None
+            seen = stamps
+            return configuration
+
+        return grpc.dynamic_ssl_server_credentials(
+            first,
+            newer,  # type: ignore[arg-type]  # None means: nothing newer
+            require_client_authentication=self.client_ca is not None,
+        )
+
+    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+        return grpc.ssl_server_certificate_configuration(
+            [(_read(self.key, "--tls-key"), _read(self.certificate, "--tls-cert"))],
+            root_certificates=_read(self.client_ca, "--tls-client-ca") if self.client_ca else None,
+        )
+
+    def _stamps(self) -> Stamps:
+        files = [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
+        try:
+            return tuple((found.stat().st_mtime_ns, found.stat().st_size) for found in files)
+        except OSError:
+            return ()
+
+
+def _read(path: Path, option: str) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unusable(option, path, f"readable: {error.strerror}") from None
+    if b"-----BEGIN" not in data:
+        raise _unusable(option, path, "a PEM file")
+    return data
+
+
+def _unusable(option: str, path: Path, expected: str) -> AgentError:
+    return AgentError(
+        ErrorReason.INVALID_REQUEST,
+        f"{option} {path} must be {expected}.",
+        metadata={"field": option, "expected": expected},
+    )
