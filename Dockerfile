@@ -13,7 +13,7 @@ USER runwright
 ENV PATH=/opt/runwright/bin:$PATH
 VOLUME /var/lib/runwright
 EXPOSE 7760
-# There is no TLS and no authentication yet: publish the port to loopback only (`-p 127.0.0.1:7760:7760`).
 # Mount a package file at /etc/runwright/package.yaml and add `--executor NAME=HOST:PORT`.
+# Add `--keys FILE --tls-cert FILE --tls-key FILE`, or publish the port to loopback only (`-p 127.0.0.1:7760:7760`).
 ENTRYPOINT ["runwright", "serve", "--data", "/var/lib/runwright/data", "--listen", "0.0.0.0:7760", \
   "--insecure-allow-remote", "--package", "/etc/runwright/package.yaml"]
