@@ -15,19 +15,21 @@ from tests.transport.known import certificate
 CLI_SECONDS = 30
 
 
-async def runwright(*arguments: str, **environment: str) -> tuple[int, str, str]:
-    """Runs one command to its end: exit code, standard output, standard error."""
+async def ended(*command: str, **environment: str) -> tuple[int, str, str]:
+    """Runs a program to its end: exit code, standard output, standard error."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "runwright",
-        *arguments,
+        *command,
         env={**os.environ, **environment},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     out, err = await asyncio.wait_for(process.communicate(), CLI_SECONDS)
     return process.returncode or 0, out.decode(), err.decode()
+
+
+async def runwright(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    """Runs one command of the command line."""
+    return await ended(sys.executable, "-m", "runwright", *arguments, **environment)
 
 
 async def test_keys_are_handed_out_used_and_taken_back(

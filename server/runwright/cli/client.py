@@ -69,6 +69,16 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
+    def export(self, run_id: str) -> Iterator[pb.ExportRunResponse]:
+        """Everything the journal holds of a run, as it is stored."""
+        call = self._stub.ExportRun(pb.ExportRunRequest(run_id=run_id), metadata=self._metadata)
+        try:
+            yield from call
+        except grpc.RpcError as error:
+            raise Problem.of(error, self.server) from None
+        finally:
+            call.cancel()
+
     def subscribe(self, run_id: str, cursor: str) -> Iterator[pb.SubscribeResponse]:
         """A run's events after `cursor` with their content, until the run ends."""
         request = pb.SubscribeRequest(after_cursor=cursor, view=pb.EVENT_VIEW_FULL)

@@ -13,6 +13,7 @@ from runwright import __version__
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.connection import Connection
 from runwright.cli.errors import ExitCode, Problem
+from runwright.cli.export import export, verify
 from runwright.cli.inspect_run import cancel, events, get
 from runwright.cli.keys import keys
 from runwright.cli.run import run
@@ -65,7 +66,7 @@ def options(
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
-for command_function in (run, watch, get, cancel, events, serve):
+for command_function in (run, watch, get, cancel, events, export, verify, serve):
     app.command()(command_function)
 app.add_typer(keys, name="keys")
 

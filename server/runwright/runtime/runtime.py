@@ -163,15 +163,18 @@ class AgentRuntime:
         """Stored bytes that events of the namespace refer to; missing ones are left out."""
         return await self.world.journal.content(self._key(run_id, namespace), digests)
 
+    async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:
+        """The run's last event at this time. Raises RUN_NOT_FOUND."""
+        run = self._key(run_id, namespace)
+        _, position = await self._found(run)
+        return (await self.world.journal.read(run, after=position - 1, limit=1))[0]
+
     async def latest_terminal_event(
         self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE
     ) -> StoredEvent | None:
         """The run's terminal event, from the journal; None while it has not ended."""
-        run = self._key(run_id, namespace)
-        state, position = await self._found(run)
-        if not state.is_terminal:
-            return None
-        return (await self.world.journal.read(run, after=position - 1, limit=1))[0]
+        head = await self.run_head(run_id, namespace=namespace)
+        return head if head.is_terminal else None
 
     def registered_run_count(self) -> int:
         """How many runs have started and not ended."""

@@ -26,6 +26,7 @@ ROLES: Mapping[str, frozenset[Role] | None] = {
     _R + "StartRun": _CALLS,
     _R + "Cancel": _CALLS,
     _R + "Snapshot": _READS,
+    _R + "ExportRun": _READS,
     _R + "Subscribe": _READS,
     _R + "Wait": _READS,
     _R + "ListEvents": _READS,

@@ -15,6 +15,7 @@ from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
 from runwright.transport.access import principal
+from runwright.transport.exports import RunExports
 from runwright.transport.streams import EventStreams
 from runwright.wire import packages, snapshots
 from runwright.wire import requests as wire
@@ -32,6 +33,7 @@ class RuntimeService(RuntimeServiceServicer):
     def __init__(self, runtime: AgentRuntime, streams: EventStreams) -> None:
         self._runtime = runtime
         self._streams = streams
+        self._exports = RunExports(runtime, streams.stall_seconds)
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
         """Starts a run; durable before the reply."""
@@ -61,6 +63,10 @@ class RuntimeService(RuntimeServiceServicer):
         return pb.SnapshotResponse(
             run=_snapshot(await self._runtime.run_snapshot(request.run_id, namespace=principal().namespace))
         )
+
+    async def ExportRun(self, request: pb.ExportRunRequest, context: Context) -> None:  # type: ignore[override]
+        """Streams what the journal holds of a run, as it is stored."""
+        await self._exports.export(request, context)
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> None:  # type: ignore[override]
         """Streams a run's events, as raw frames (see server.py)."""

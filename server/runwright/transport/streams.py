@@ -29,7 +29,7 @@ class EventStreams:
 
     def __init__(self, runtime: AgentRuntime, *, stall_seconds: float) -> None:
         self._runtime = runtime
-        self._stall_seconds = stall_seconds
+        self.stall_seconds = stall_seconds
 
     async def subscribe(self, request: pb.SubscribeRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Streams until the run has ended. Raises SUBSCRIBER_STALLED with the last cursor that was written."""
@@ -46,12 +46,12 @@ class EventStreams:
             for group in _groups(items, full=full):
                 encoded = await self._encode(run_id, group)
                 try:
-                    async with asyncio.timeout(self._stall_seconds):
+                    async with asyncio.timeout(self.stall_seconds):
                         await context.write(encoded)
                 except TimeoutError:
                     raise AgentError(
                         ErrorReason.SUBSCRIBER_STALLED,
-                        f"The subscriber did not read for {self._stall_seconds:g} s.",
+                        f"The subscriber did not read for {self.stall_seconds:g} s.",
                         metadata={"last_cursor": last_cursor},
                     ) from None
                 last_cursor = group[-1].item.cursor

@@ -197,6 +197,168 @@ class SnapshotResponse(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class ExportRunRequest(message.Message):
+    """Request of ExportRun."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run to export."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExportRunResponse(message.Message):
+    """Response of ExportRun: one element of the export."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: builtins.int
+    EVENT_FIELD_NUMBER: builtins.int
+    CONTENT_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def header(self) -> ExportHeader:
+        """The first element."""
+
+    @builtins.property
+    def event(self) -> ExportedEvent:
+        """An event, in order of `seq`."""
+
+    @builtins.property
+    def content(self) -> ExportedContent:
+        """A part of a content."""
+
+    def __init__(
+        self,
+        *,
+        header: ExportHeader | None = ...,
+        event: ExportedEvent | None = ...,
+        content: ExportedContent | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["content", b"content", "element", b"element", "event", b"event", "header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["content", b"content", "element", b"element", "event", b"event", "header", b"header"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_element: _TypeAlias = typing.Literal["header", "event", "content"]  # noqa: Y015
+    _WhichOneofArgType_element: _TypeAlias = typing.Literal["element", b"element"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_element) -> _WhichOneofReturnType_element | None: ...
+
+@typing.final
+class ExportHeader(message.Message):
+    """What an export is of, and how its chain begins."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    FORMAT_FIELD_NUMBER: builtins.int
+    NAMESPACE_FIELD_NUMBER: builtins.int
+    RUN_ID_FIELD_NUMBER: builtins.int
+    INCARNATION_FIELD_NUMBER: builtins.int
+    EVENTS_FIELD_NUMBER: builtins.int
+    HEAD_HASH_FIELD_NUMBER: builtins.int
+    format: builtins.int
+    """Version of the export's form: 1."""
+    namespace: builtins.str
+    """The namespace of the run."""
+    run_id: builtins.str
+    """The run."""
+    incarnation: builtins.str
+    """Identity of the journal."""
+    events: builtins.int
+    """How many events follow."""
+    head_hash: builtins.bytes
+    """Hash of the last of them: what a shortened export cannot have."""
+    def __init__(
+        self,
+        *,
+        format: builtins.int = ...,
+        namespace: builtins.str = ...,
+        run_id: builtins.str = ...,
+        incarnation: builtins.str = ...,
+        events: builtins.int = ...,
+        head_hash: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["events", b"events", "format", b"format", "head_hash", b"head_hash", "incarnation", b"incarnation", "namespace", b"namespace", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExportedEvent(message.Message):
+    """One event as it is stored."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    PREVIOUS_HASH_FIELD_NUMBER: builtins.int
+    HASH_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    """The exact stored bytes of a `runwright.v1.Event`."""
+    position: builtins.int
+    """Position in the whole journal."""
+    previous_hash: builtins.bytes
+    """`hash` of the event before; for the first one SHA-256 of
+    `runwright-chain-v1`, a zero byte, the namespace, a zero byte and the run id.
+    """
+    hash: builtins.bytes
+    """SHA-256 of `previous_hash` and `data`."""
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+        position: builtins.int = ...,
+        previous_hash: builtins.bytes = ...,
+        hash: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "hash", b"hash", "position", b"position", "previous_hash", b"previous_hash"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExportedContent(message.Message):
+    """Bytes an event refers to, in parts of at most 256 KiB."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: builtins.int
+    OFFSET_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    LAST_FIELD_NUMBER: builtins.int
+    digest: builtins.str
+    """Digest of the whole content: `sha256:` and 64 hex digits."""
+    offset: builtins.int
+    """Where in the content this part begins."""
+    data: builtins.bytes
+    """The part."""
+    last: builtins.bool
+    """True for the last part."""
+    def __init__(
+        self,
+        *,
+        digest: builtins.str = ...,
+        offset: builtins.int = ...,
+        data: builtins.bytes = ...,
+        last: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "digest", b"digest", "last", b"last", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class StreamScope(message.Message):
     """Which events a stream covers."""
 

@@ -51,6 +51,11 @@ class RuntimeServiceStub:
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.SnapshotRequest.SerializeToString,
                 response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.SnapshotResponse.FromString,
                 _registered_method=True)
+        self.ExportRun = channel.unary_stream(
+                '/runwright.v1.RuntimeService/ExportRun',
+                request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ExportRunRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ExportRunResponse.FromString,
+                _registered_method=True)
         self.Subscribe = channel.unary_stream(
                 '/runwright.v1.RuntimeService/Subscribe',
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.SubscribeRequest.SerializeToString,
@@ -99,6 +104,16 @@ class RuntimeServiceServicer:
 
     def Snapshot(self, request, context):
         """Returns a run as it stands.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportRun(self, request, context):
+        """Streams everything the journal holds of a run up to now, as it is stored, so
+        that anybody can check the chain: the header first, then every event, then
+        the contents the events refer to. Ends with OK; a running run's export is a
+        prefix of a later one.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +172,11 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.Snapshot,
                     request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.SnapshotRequest.FromString,
                     response_serializer=runwright_dot_v1_dot_runtime__service__pb2.SnapshotResponse.SerializeToString,
+            ),
+            'ExportRun': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportRun,
+                    request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ExportRunRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ExportRunResponse.SerializeToString,
             ),
             'Subscribe': grpc.unary_stream_rpc_method_handler(
                     servicer.Subscribe,
@@ -262,6 +282,33 @@ class RuntimeService:
             '/runwright.v1.RuntimeService/Snapshot',
             runwright_dot_v1_dot_runtime__service__pb2.SnapshotRequest.SerializeToString,
             runwright_dot_v1_dot_runtime__service__pb2.SnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/runwright.v1.RuntimeService/ExportRun',
+            runwright_dot_v1_dot_runtime__service__pb2.ExportRunRequest.SerializeToString,
+            runwright_dot_v1_dot_runtime__service__pb2.ExportRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -48,6 +48,12 @@ class RuntimeServiceStub:
     """
     Snapshot: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.SnapshotRequest, runtime_service_pb2.SnapshotResponse]
     """Returns a run as it stands."""
+    ExportRun: grpc.UnaryStreamMultiCallable[runtime_service_pb2.ExportRunRequest, runtime_service_pb2.ExportRunResponse]
+    """Streams everything the journal holds of a run up to now, as it is stored, so
+    that anybody can check the chain: the header first, then every event, then
+    the contents the events refer to. Ends with OK; a running run's export is a
+    prefix of a later one.
+    """
     Subscribe: grpc.UnaryStreamMultiCallable[runtime_service_pb2.SubscribeRequest, runtime_service_pb2.SubscribeResponse]
     """Streams a run's events: ordered, unique, reliable, atomic, resumable and
     bookmarkable. Ordered: by `seq`, without a gap. Unique: each event once for
@@ -87,6 +93,12 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     """
     Snapshot: aio.UnaryUnaryMultiCallable[runtime_service_pb2.SnapshotRequest, runtime_service_pb2.SnapshotResponse]  # type: ignore[assignment]
     """Returns a run as it stands."""
+    ExportRun: aio.UnaryStreamMultiCallable[runtime_service_pb2.ExportRunRequest, runtime_service_pb2.ExportRunResponse]  # type: ignore[assignment]
+    """Streams everything the journal holds of a run up to now, as it is stored, so
+    that anybody can check the chain: the header first, then every event, then
+    the contents the events refer to. Ends with OK; a running run's export is a
+    prefix of a later one.
+    """
     Subscribe: aio.UnaryStreamMultiCallable[runtime_service_pb2.SubscribeRequest, runtime_service_pb2.SubscribeResponse]  # type: ignore[assignment]
     """Streams a run's events: ordered, unique, reliable, atomic, resumable and
     bookmarkable. Ordered: by `seq`, without a gap. Unique: each event once for
@@ -141,6 +153,18 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[runtime_service_pb2.SnapshotResponse, abc.Awaitable[runtime_service_pb2.SnapshotResponse]]:
         """Returns a run as it stands."""
+
+    @abc_1.abstractmethod
+    def ExportRun(
+        self,
+        request: runtime_service_pb2.ExportRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[abc.Iterator[runtime_service_pb2.ExportRunResponse], abc.AsyncIterator[runtime_service_pb2.ExportRunResponse]]:
+        """Streams everything the journal holds of a run up to now, as it is stored, so
+        that anybody can check the chain: the header first, then every event, then
+        the contents the events refer to. Ends with OK; a running run's export is a
+        prefix of a later one.
+        """
 
     @abc_1.abstractmethod
     def Subscribe(

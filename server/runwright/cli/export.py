@@ -1,0 +1,65 @@
+"""`runwright export` and `runwright verify`: a run's journal in a file, and the proof that it is whole."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from google.protobuf import json_format
+
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.cli.client import Client
+from runwright.cli.verify import faults_of
+
+BROKEN = 1
+UNUSABLE = 2
+
+
+def export(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. [default: stdout]")] = None,
+) -> None:
+    """Writes everything the journal holds of a run, as JSON lines.
+
+    \b
+    Example:
+      runwright export first -o first.jsonl
+    """
+    lines = (
+        json_format.MessageToJson(response, preserving_proto_field_name=True, indent=None) + "\n"
+        for response in Client.of(context).export(run_id)
+    )
+    if output is None:
+        sys.stdout.writelines(lines)
+        return
+    with output.open("w", encoding="utf-8") as file:
+        file.writelines(lines)
+
+
+def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -> None:
+    """Checks an export without a server: the chain, its end, and every content's digest.
+
+    \b
+    Example:
+      runwright verify first.jsonl
+    """
+    try:
+        faults = list(faults_of(_elements(file)))
+    except (OSError, UnicodeDecodeError, json_format.ParseError, StopIteration, ValueError):
+        typer.echo(f"error: {file} is not an export", err=True)
+        raise typer.Exit(UNUSABLE) from None
+    for fault in faults:
+        typer.echo(f"BROKEN  {fault}")
+    if faults:
+        raise typer.Exit(BROKEN)
+    typer.echo("whole: the chain holds and every content matches its digest")
+
+
+def _elements(file: Path) -> Iterator[pb.ExportRunResponse]:
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield json_format.Parse(line, pb.ExportRunResponse())

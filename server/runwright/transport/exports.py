@@ -1,0 +1,85 @@
+"""ExportRun: the journal of one run, as it is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import grpc
+
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.runtime import AgentRuntime
+from runwright.transport.access import principal
+from runwright.wire.frames import event_refs
+
+FORMAT = 1
+PAGE_EVENTS = 64
+PART_BYTES = 256 * 1024
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class RunExports:
+    """Serves ExportRun over an AgentRuntime; nothing is kept in memory but one page or one content."""
+
+    def __init__(self, runtime: AgentRuntime, stall_seconds: float) -> None:
+        self._runtime = runtime
+        self._stall_seconds = stall_seconds
+
+    async def export(self, request: pb.ExportRunRequest, context: Context) -> None:
+        """Streams header, events and contents. Raises RUN_NOT_FOUND, SUBSCRIBER_STALLED."""
+        run_id, namespace = request.run_id, principal().namespace
+        head = await self._runtime.run_head(run_id, namespace=namespace)
+        last = head.seq
+        header = pb.ExportHeader(
+            format=FORMAT,
+            namespace=namespace,
+            run_id=run_id,
+            incarnation=self._runtime.world.journal.incarnation,
+            events=last,
+            head_hash=head.hash,
+        )
+        await self._send(context, pb.ExportRunResponse(header=header))
+        digests: dict[str, None] = {}  # in order of their first mention
+        cursor, seq = "", 0
+        while seq < last:
+            items = await self._runtime.list_events(
+                run_id, after_cursor=cursor, limit=min(PAGE_EVENTS, last - seq), namespace=namespace
+            )
+            for item in items:
+                event = item.event
+                assert event is not None, "a page holds no bookmarks"
+                digests.update((ref.digest, None) for ref in event_refs(event.data))
+                exported = pb.ExportedEvent(
+                    data=event.data, position=event.position, previous_hash=event.previous_hash, hash=event.hash
+                )
+                await self._send(context, pb.ExportRunResponse(event=exported))
+            cursor, seq = items[-1].cursor, seq + len(items)
+        for digest in digests:
+            await self._send_content(context, run_id, digest)
+
+    async def _send_content(self, context: Context, run_id: str, digest: str) -> None:
+        stored = await self._runtime.contents(run_id, [digest], namespace=principal().namespace)
+        data = stored.get(digest)
+        if data is None:
+            raise AgentError(
+                ErrorReason.JOURNAL_CORRUPT,
+                f"Content of run {run_id} is missing from the journal.",
+                metadata={"run_id": run_id, "first_bad": digest},
+            )
+        for offset in range(0, max(1, len(data)), PART_BYTES):
+            part = data[offset : offset + PART_BYTES]
+            last = offset + PART_BYTES >= len(data)
+            content = pb.ExportedContent(digest=digest, offset=offset, data=part, last=last)
+            await self._send(context, pb.ExportRunResponse(content=content))
+
+    async def _send(self, context: Context, response: pb.ExportRunResponse) -> None:
+        try:
+            async with asyncio.timeout(self._stall_seconds):
+                await context.write(response)
+        except TimeoutError:
+            raise AgentError(
+                ErrorReason.SUBSCRIBER_STALLED,
+                f"The reader of the export did not read for {self._stall_seconds:g} s.",
+                metadata={"last_cursor": ""},
+            ) from None
