@@ -33,6 +33,7 @@ def calls_of(served: Served, run_id: str, **options: Any) -> dict[str, Any]:
         "Cancel": stub.Cancel(pb.CancelRequest(run_id=run_id), timeout=CALL_SECONDS, **options),
         "Wait": stub.Wait(pb.WaitRequest(run_id=run_id), timeout=CALL_SECONDS, **options),
         "Subscribe": stub.Subscribe(subscription(run_id), timeout=CALL_SECONDS, **options),
+        "ExportRun": stub.ExportRun(pb.ExportRunRequest(run_id=run_id), timeout=CALL_SECONDS, **options),
         "ListEvents": stub.ListEvents(pb.ListEventsRequest(scope=scope(run_id)), timeout=CALL_SECONDS, **options),
     }
 

@@ -36,6 +36,7 @@ GOOD = {
     SERVICE + "Snapshot": pb.SnapshotRequest(run_id="run-1"),
     SERVICE + "Wait": pb.WaitRequest(run_id="run-1", timeout=Duration(nanos=1000)),
     SERVICE + "Subscribe": subscription(view=pb.EVENT_VIEW_FULL),
+    SERVICE + "ExportRun": pb.ExportRunRequest(run_id="run-1"),
     SERVICE + "ListEvents": pb.ListEventsRequest(scope=scope(), page_size=5, view=pb.EVENT_VIEW_SUMMARY),
     SERVICE + "GetServerInfo": pb.GetServerInfoRequest(),
     "/grpc.health.v1.Health/Check": health_pb2.HealthCheckRequest(service="runwright.v1.RuntimeService"),
@@ -64,7 +65,7 @@ def mutated(body: bytes, seed: random.Random) -> bytes:
 async def answer(channel: grpc.aio.Channel, method: str, body: bytes) -> tuple[grpc.StatusCode, str]:
     """The status a body gets."""
     try:
-        if method.endswith("Subscribe"):
+        if method.endswith(("Subscribe", "ExportRun")):
             async for _ in channel.unary_stream(method)(body, timeout=CALL_SECONDS):
                 pass
         else:

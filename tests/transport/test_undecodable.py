@@ -28,7 +28,7 @@ GARBAGE = {"no message": b"\xff\xff\xff", "cut off": b"\x0a\x20abc", "a group wi
 def test_every_method_is_tried() -> None:
     streaming = {method.rpartition("/")[2] for method, streams in METHODS.items() if streams}
 
-    assert streaming == {"Subscribe", "Watch"}
+    assert streaming == {"ExportRun", "Subscribe", "Watch"}
     assert len(METHODS) >= 9
 
 
