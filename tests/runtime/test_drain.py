@@ -13,6 +13,7 @@ from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
 from tests import builders as b
+from tests.runtime.journals import FailingJournal, journal_full
 from tests.runtime.parts import HeldProvider, HeldTool
 from tests.runtime.watching import eventually, kinds, quiet, reached, records_of, stood_still
 
@@ -211,3 +212,25 @@ async def test_many_runs_are_stopped_and_taken_up_again(bench: b.Bench) -> None:
     assert recovered == 50
     assert {snapshot.status for snapshot in ended} == {RunStatus.COMPLETED}
     assert second.registered_run_count() == 0
+
+
+async def test_a_full_disk_does_not_hold_up_a_stop_for_what_may_be_repeated(bench: b.Bench) -> None:
+    tool = HeldTool("seen")
+    bench.packages = (b.package(b.asks("write"), b.says("{results}"), tools=(b.tool("write"),)),)
+    bench.tools = FunctionTools({"write": tool})
+    journal = FailingJournal(bench.journal)
+    runtime = bench.runtime(journal=journal)
+    await runtime.start_run(b.request())
+    await tool.begun.wait()
+    journal.error = journal_full()
+    tool.let_go.set()
+    await eventually(lambda: journal.refused > 0 and bool(bench.manual_clock.waiting))
+
+    draining = asyncio.create_task(runtime.drain(GRACE))
+    await quiet()
+    bench.manual_clock.advance(b.SECOND)
+    settled = await draining
+    ended = await stood_still(await restarted(bench))
+
+    assert settled
+    assert ended.status is RunStatus.COMPLETED

@@ -11,6 +11,7 @@ from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.ids import EffectId
 from runwright.core.machine import abandon, decide, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
@@ -129,7 +130,7 @@ class RunDriver:
                 contents = [
                     part for each, new in zip(arrived, produced, strict=True) if new for part in each.given.contents
                 ]
-                await self._append(records, contents, state, [each.answer for each in arrived if not each.settles])
+                await self._append(records, contents, state, arrived)
         except BaseException as error:
             if self.state is not state or not any(produced):
                 self._refuse(arrived, error)
@@ -178,9 +179,13 @@ class RunDriver:
         records: Sequence[Record],
         contents: Sequence[Content],
         state: RunState,
-        callers: Sequence[asyncio.Future[list[Record]]] = (),
+        arrived: Sequence[Delivery] = (),
     ) -> None:
-        """Makes the records durable. A run that has begun holds them through a full disk; its callers are told."""
+        """Makes the records durable.
+
+        A run that has begun holds them through a full disk; its callers are told.
+        A server that stops holds only what cannot be asked for again.
+        """
         while True:
             try:
                 await self._hand_over(records, contents, state)
@@ -188,14 +193,21 @@ class RunDriver:
             except AgentError as error:
                 if error.reason not in _MAY_PASS or self.state.phase is RunPhase.NEW:
                     raise
+                if self._draining and not any(self._is_precious(delivery) for delivery in arrived):
+                    raise
                 if self.blocked_by is None:
                     self._world.log.error("journal takes nothing", error, run_id=state.key.run_id)
                 self.blocked_by = error.reason
-                for caller in callers:
-                    if not caller.done():
-                        caller.set_exception(held_up(error.reason))
-                        caller.exception()  # marks it as seen: nobody may be waiting
+                for delivery in arrived:
+                    if not delivery.settles and not delivery.answer.done():
+                        delivery.answer.set_exception(held_up(error.reason))
+                        delivery.answer.exception()  # marks it as seen: nobody may be waiting
                 await self._world.clock.sleep_until(self._world.clock.now() + APPEND_RETRY_US)
+
+    def _is_precious(self, delivery: Delivery) -> bool:
+        """True for what came of a call that must not be repeated."""
+        call = self.state.call(EffectId(delivery.settles[0])) if delivery.settles else None
+        return call is not None and not call.idempotent
 
     async def _hand_over(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
         """One append. A fault beside it cancels this loop, not the append: its outcome is waited for and kept."""
