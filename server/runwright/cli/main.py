@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from runwright import __version__
+from runwright.cli.backup import backup, restore
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.connection import Connection
 from runwright.cli.errors import ExitCode, Problem
@@ -66,7 +67,7 @@ def options(
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
-for command_function in (run, watch, get, cancel, events, export, verify, serve):
+for command_function in (run, watch, get, cancel, events, export, verify, backup, restore, serve):
     app.command()(command_function)
 app.add_typer(keys, name="keys")
 

@@ -1,0 +1,91 @@
+"""Backup of a journal that is in use, and restore as a journal of its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import apsw
+
+from runwright.adapters.sqlite.failures import corrupt, unusable
+from runwright.adapters.sqlite.lock import DirectoryLock
+from runwright.adapters.sqlite.schema import fetch, identity
+
+JOURNAL = "journal.db"
+
+
+def back_up(directory: Path, target: Path) -> int:
+    """Copies the journal of a data directory, also while a server writes to it.
+
+    The copy is the journal as of one commit. Returns the position of its last
+    event. Raises JOURNAL_CORRUPT for what is no journal, OSError for paths that
+    cannot be used; an existing `target` is not touched.
+    """
+    if target.exists():
+        raise FileExistsError(17, "it exists already", str(target))
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        _copy(directory / JOURNAL, partial)
+        head = _head(partial, renew=False)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return head
+
+
+def restore(backup: Path, directory: Path) -> int:
+    """Makes a data directory from a backup, as a journal with an identity of its own.
+
+    Cursors of the journal it was copied from are refused there: what came after
+    the backup is not in it. Returns the position of the last event. Raises
+    JOURNAL_CORRUPT for what is no backup, OSError where there is a journal already.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = DirectoryLock.take(directory)
+    try:
+        target = directory / JOURNAL
+        if target.exists():
+            raise FileExistsError(17, "there is a journal already", str(target))
+        partial = directory / f".{JOURNAL}.{os.getpid()}"
+        try:
+            _copy(backup, partial)
+            head = _head(partial, renew=True)
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return head
+    finally:
+        lock.release()
+
+
+def _copy(source: Path, target: Path) -> None:
+    if not source.is_file():
+        raise FileNotFoundError(2, "there is no such file", str(source))
+    os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    read, write = apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY), apsw.Connection(str(target))
+    try:
+        with write.backup("main", read, "main") as copying:
+            copying.step(-1)  # all pages in one step: one snapshot, whatever is committed meanwhile
+        if fetch(write, "PRAGMA quick_check") != [("ok",)]:
+            raise corrupt(f"{source} is damaged: it does not pass SQLite's own check.")
+        fetch(write, "PRAGMA journal_mode = delete")  # one file, nothing beside it
+    except apsw.Error as error:
+        raise unusable(error) from None
+    finally:
+        read.close()
+        write.close()
+
+
+def _head(path: Path, *, renew: bool) -> int:
+    """Position of the last event of a copy, which gets a new identity if it is to `renew`."""
+    db = apsw.Connection(str(path))
+    try:
+        head = identity(db).head
+        if renew:
+            fetch(db, "UPDATE meta SET value = ? WHERE key = 'incarnation'", secrets.token_hex(16))
+        return head
+    except apsw.Error as error:
+        raise unusable(error) from None
+    finally:
+        db.close()
