@@ -11,13 +11,19 @@ import typer
 
 from runwright.adapters.log import configure_logging
 from runwright.core.errors import AgentError
-from runwright.settings import DEFAULT_LISTEN, Settings, parse_executors
+from runwright.settings import (
+    DEFAULT_LISTEN,
+    DEFAULT_PROVIDER_TIMEOUT_SECONDS,
+    Settings,
+    parse_executors,
+    parse_providers,
+)
 
 UNUSABLE = 2
 CUT_OFF = 3
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     data: Annotated[Path, typer.Option(help="Directory of the journal; made if missing.")],
     package: Annotated[list[Path], typer.Option(help="Package file (YAML or JSON); repeat for more.")],
     listen: Annotated[str, typer.Option(help="Address to serve on; port 0 lets the system choose.")] = DEFAULT_LISTEN,
@@ -27,6 +33,13 @@ def serve(
     executor: Annotated[
         list[str] | None, typer.Option(help="Where an executor is: NAME=HOST:PORT; repeat for more.")
     ] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(help="Real models: openai, anthropic or ollama=KEYENV[@URL]; KEYENV names the key's variable."),
+    ] = None,
+    provider_timeout: Annotated[
+        float, typer.Option(help="Seconds one request to a real model may take.", min=0.1)
+    ] = DEFAULT_PROVIDER_TIMEOUT_SECONDS,
     grace: Annotated[
         float, typer.Option(help="Seconds SIGTERM waits for calls that must not be repeated.", min=0)
     ] = 20.0,
@@ -52,6 +65,7 @@ def serve(
             packages=tuple(package),
             default_package=default_package,
             executors=parse_executors(executor or []),
+            providers=parse_providers(provider or [], provider_timeout),
             drain_grace_seconds=grace,
             journal_max_bytes=journal_max_bytes,
             insecure_allow_remote=insecure_allow_remote,
