@@ -35,7 +35,7 @@ def serve(  # noqa: PLR0913, PLR0917 - a command's parameters are its options
     ] = None,
     provider: Annotated[
         list[str] | None,
-        typer.Option(help="Real models: openai, anthropic or ollama=KEYENV[@URL]; KEYENV names the key's variable."),
+        typer.Option(help="Real models: openai=KEYENV[@URL], or anthropic, ollama. KEYENV names the key's variable."),
     ] = None,
     provider_timeout: Annotated[
         float, typer.Option(help="Seconds one request to a real model may take.", min=0.1)

@@ -22,6 +22,7 @@ class Answer:
     media_type: str = "application/json"
     cut: bool = False
     stall: bool = False  # nothing at all is sent
+    trickle: bool = False  # a byte now and then
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,11 @@ class FakeVendor:
             **answer.headers,
         }
         told = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        writer.write(f"HTTP/1.1 {answer.status} Fine\r\n{told}\r\n".encode() + data)
-        await writer.drain()
+        writer.write(f"HTTP/1.1 {answer.status} Fine\r\n{told}\r\n".encode())
+        for piece in [data[at : at + 1] for at in range(len(data))] if answer.trickle else [data]:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05 if answer.trickle else 0)
         return not answer.cut
 
 

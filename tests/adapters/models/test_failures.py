@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 import pytest
-from runwright.core.errors import ErrorReason
+from runwright.core.errors import AgentError, ErrorReason
 
-from tests.adapters.models.asking import BODY_SECRET, VARIABLE, failing, provider_at, request
+from tests.adapters.models.asking import BODY_SECRET, KEY, VARIABLE, ask, failing, provider_at, request
 from tests.adapters.models.fake_vendor import Answer, Fields, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
@@ -54,7 +54,8 @@ async def test_a_refused_key_names_where_it_came_from(wire: Wire, status: int) -
 async def test_a_redirect_is_not_followed(wire: Wire) -> None:
     error = await failing(wire, Answer(b"", status=307, headers={"location": "http://127.0.0.1:1/elsewhere"}))
 
-    assert error.reason in (ErrorReason.PROVIDER_FAILED, ErrorReason.MODEL_OUTPUT_INVALID)
+    assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_FAILED, "bad_request")
+    assert "307" in error.message
 
 
 @both
@@ -65,6 +66,14 @@ async def test_a_stall_is_a_timeout(wire: Wire) -> None:
 
     assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_FAILED, "timeout")
     assert time.monotonic() - begun < 10  # the libraries may still have to be loaded
+
+
+@both
+async def test_a_trickle_is_a_timeout_too(wire: Wire) -> None:
+    """Bytes keep coming: the bound is on the whole request, not on the wait for the next byte."""
+    error = await failing(wire, Answer(wire.answer("so").body, trickle=True), route={"timeout_seconds": 0.4})
+
+    assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_FAILED, "timeout")
 
 
 @both
@@ -116,6 +125,40 @@ async def test_what_is_no_answer(wire: Wire, answer: Answer) -> None:
     assert (await failing(wire, answer)).reason is ErrorReason.MODEL_OUTPUT_INVALID
 
 
+@pytest.mark.parametrize("call", [("a", None, {}), (None, "look", {}), (7, "look", {}), ("a", ["look"], {})])
+async def test_a_call_without_name_or_id_is_no_answer(call: Any) -> None:
+    error = await failing(ANTHROPIC, ANTHROPIC.answer(None, [call]))
+
+    assert error.reason is ErrorReason.MODEL_OUTPUT_INVALID
+
+
+@both
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"usage": {"prompt_tokens": "many", "completion_tokens": -5, "input_tokens": "many", "output_tokens": -5}},
+        {"content": [{"type": "text", "text": None}], "choices": [{"index": 0, "finish_reason": "stop"}]},
+        {"content": [{"type": "surprise"}], "choices": [None]},
+        {"content": "so", "choices": "so"},
+    ],
+    ids=["wild usage", "no text", "odd parts", "texts for lists"],
+)
+async def test_a_broken_answer_is_used_or_refused_and_never_a_fault(wire: Wire, change: Fields) -> None:
+    answer = Answer({**_body(wire), **change})
+    async with fake_vendor(answer) as vendor, provider_at(vendor, wire.kind) as provider:
+        try:
+            reply = await provider.complete(request())
+            assert isinstance(reply.input_tokens, int)
+        except AgentError as error:
+            assert error.reason is ErrorReason.MODEL_OUTPUT_INVALID
+
+
+def _body(wire: Wire) -> Fields:
+    body = wire.answer("so").body
+    assert isinstance(body, dict)
+    return body
+
+
 @both
 async def test_a_cancelled_request_is_given_up(wire: Wire) -> None:
     async with fake_vendor(Answer(stall=True), wire.answer("so")) as vendor, provider_at(vendor, wire.kind) as provider:
@@ -149,6 +192,21 @@ async def test_a_parameter_that_cannot_be_used_is_named(wire: Wire, parameters: 
     assert f"provider.parameters.{named} " in error.message
 
 
+@both
+async def test_the_vendors_own_variables_change_neither_address_nor_key(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_BASE_URL", "ANTHROPIC_BASE_URL", "OLLAMA_BASE_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "OLLAMA_API_KEY", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "another-key")
+
+    _, vendor = await ask(wire, wire.answer("so"))
+
+    assert wire.key(vendor.asked[0]) == KEY
+    assert "another-key" not in str(vendor.asked[0].headers)
+
+
 async def test_the_key_is_not_in_what_a_route_shows() -> None:
     async with fake_vendor() as vendor, provider_at(vendor, "openai") as provider:
-        assert "sk-the-key-itself" not in repr(provider.route)
+        assert KEY not in repr(provider.route)

@@ -40,6 +40,9 @@ def translate(route: ModelRoute, error: Exception) -> AgentError:
         return _failed(route, "connection")
     if isinstance(error, UserError):
         return _failed(route, "bad_request")
+    status = getattr(error.__cause__, "status_code", None)
+    if isinstance(status, int) and 300 <= status < 400:  # a redirect, which is not followed
+        return _failed(route, "bad_request", f" (HTTP {status})")
     if isinstance(error, ModelAPIError) and error.in_stream:
         return _failed(route, "server_error")
     # Anything else is raised while an answer is read, often with the answer in its text.

@@ -91,7 +91,7 @@ def to_reply(kind: str, response: ModelResponse) -> ModelReply:
     calls = []
     for part in response.parts:
         if isinstance(part, VendorCall):
-            calls.append(ProviderCall(part.tool_call_id, part.tool_name, _arguments(part)))
+            calls.append(_made_call(part))
         elif not isinstance(part, TextPart | ThinkingPart):
             raise BrokenAnswerError("it holds a part that is neither text nor a tool call")
     texts = [part.content for part in response.parts if isinstance(part, TextPart)]
@@ -117,6 +117,14 @@ def _result(message: ToolResultMessage) -> ToolReturnPart:
 
 def _call(call: ToolCallPart) -> VendorCall:
     return VendorCall(call.tool, call.arguments_json, call.provider_call_id or call.call_id)
+
+
+def _made_call(call: VendorCall) -> ProviderCall:
+    identifier: object = call.tool_call_id  # the library does not check what Anthropic sends
+    name: object = call.tool_name
+    if not isinstance(identifier, str) or not isinstance(name, str):
+        raise BrokenAnswerError("it holds a tool call without a name or an id")
+    return ProviderCall(identifier, name, _arguments(call))
 
 
 def _arguments(call: VendorCall) -> str:
