@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from runwright import bootstrap
 from runwright._gen.runwright.v1 import run_pb2
+from runwright.core.errors import AgentError
+from runwright.settings import ProviderSettings, Settings
 
 from tests.adapters.models.asking import KEY, VARIABLE, base_url
 from tests.adapters.models.fake_vendor import fake_vendor
@@ -80,6 +83,14 @@ async def test_an_unknown_parameter_is_refused_at_the_start(tmp_path: Path, monk
 
     assert "provider.parameters.temprature" in told
     assert "real.yaml" in told
+
+
+async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "missing_libraries", lambda: ("openai",))
+    settings = Settings(data=tmp_path, providers={"ollama": ProviderSettings(kind="ollama")})
+
+    with pytest.raises(AgentError, match=r"runwright\[models\].*openai"):
+        bootstrap.build_runtime(settings)
 
 
 async def test_the_libraries_are_not_loaded_by_a_start() -> None:
