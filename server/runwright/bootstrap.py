@@ -14,6 +14,9 @@ from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.package_files import load_package
 from runwright.adapters.providers.demo import DemoProvider
+from runwright.adapters.providers.model_parameters import parameters_problem
+from runwright.adapters.providers.model_route import ModelRoute
+from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
@@ -35,7 +38,8 @@ _CALL_GRACE_SECONDS = 1.0
 def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None = None) -> AgentRuntime:
     """The runtime of a server, its journal opened and locked. Raises AgentError for what cannot be used."""
     schemas = JsonSchemaChecker()
-    packages = [_load(path, schemas) for path in settings.packages]
+    models = _models(settings)
+    packages = [_load(path, schemas, models) for path in settings.packages]
     clock = SystemClock()
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
     journal = _open_journal(settings)
@@ -46,17 +50,51 @@ def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None =
         tools=DialledExecutors(settings.executors, clock),
         schemas=schemas,
         log=StandardLog(),
-        providers={"demo": DemoProvider(), "scripted": ScriptedProvider(), **(providers or {})},
+        providers={"demo": DemoProvider(), "scripted": ScriptedProvider(), **models, **(providers or {})},
         packages=packages,
         default_package_id=settings.default_package,
     ).build()
 
 
-def _load(path: Path, schemas: SchemaChecker) -> RuntimePackage:
-    """A package whose schemas can be used, too; else the error names the file."""
+def _models(settings: Settings) -> dict[str, ModelsProvider]:
+    """The providers for real models. Raises INVALID_REQUEST if a key or the extra is missing."""
+    missing = missing_libraries() if settings.providers else ()
+    if missing:
+        told = f"--provider needs the extra: pip install 'runwright[models]' (missing: {', '.join(missing)})."
+        metadata = {"field": "--provider", "expected": "given where the extra models is installed"}
+        raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata)
+    return {
+        name: ModelsProvider(
+            ModelRoute(
+                kind=route.kind,
+                adapter=name,
+                base_url=route.base_url,
+                key=route.key(),
+                key_variable=route.key_variable,
+                timeout_seconds=route.timeout_seconds,
+            )
+        )
+        for name, route in settings.providers.items()
+    }
+
+
+def _check_parameters(package: RuntimePackage, models: Mapping[str, ModelsProvider]) -> None:
+    model = models.get(package.provider.adapter)
+    problem = parameters_problem(model.route.kind, package.provider.parameters) if model else None
+    if problem:
+        path, rule = f"provider.parameters.{problem[0]}", problem[1]
+        told = f"Package {package.id}, {path} {rule}."
+        raise AgentError(
+            ErrorReason.PACKAGE_INVALID, told, metadata={"package": package.id, "path": path, "rule": rule}
+        )
+
+
+def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvider]) -> RuntimePackage:
+    """A package whose schemas and model parameters can be used, too; else the error names the file."""
     package = load_package(path)
     try:
         check_schemas(package, schemas)
+        _check_parameters(package, models)
     except AgentError as error:
         told = f"{path}, {error.metadata['path']}: {error.metadata['rule']}"
         raise AgentError(error.reason, told, metadata={**error.metadata, "package": str(path)}) from None

@@ -62,6 +62,13 @@ def test_random_ids_are_made_in_one_place_and_secrets_by_the_journals() -> None:
     assert places(lambda source: "os.urandom" in mentions(source)) == set()
 
 
+def test_the_vendors_libraries_are_known_to_their_adapter_alone() -> None:
+    vendors = ("pydantic_ai", "openai", "anthropic", "httpx2")
+    found = places(lambda source: any(name.split(".")[0] in vendors for name in imports(source)))
+
+    assert found == {f"adapters/providers/{name}.py" for name in ("model_errors", "model_messages", "model_vendor")}
+
+
 def test_models_tools_and_executors_are_called_by_the_performer_alone() -> None:
     effects = ("provider.complete", "tools.execute", "tools.reachable")
 

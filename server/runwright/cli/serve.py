@@ -11,7 +11,13 @@ import typer
 
 from runwright.adapters.log import configure_logging
 from runwright.core.errors import AgentError
-from runwright.settings import DEFAULT_LISTEN, Settings, parse_executors
+from runwright.settings import (
+    DEFAULT_LISTEN,
+    DEFAULT_PROVIDER_TIMEOUT_SECONDS,
+    Settings,
+    parse_executors,
+    parse_providers,
+)
 
 UNUSABLE = 2
 CUT_OFF = 3
@@ -27,6 +33,13 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
     executor: Annotated[
         list[str] | None, typer.Option(help="Where an executor is: NAME=HOST:PORT; repeat for more.")
     ] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option(help="Real models: openai=KEYENV[@URL], or anthropic, ollama. KEYENV names the key's variable."),
+    ] = None,
+    provider_timeout: Annotated[
+        float, typer.Option(help="Seconds one request to a real model may take.", min=0.1)
+    ] = DEFAULT_PROVIDER_TIMEOUT_SECONDS,
     grace: Annotated[
         float, typer.Option(help="Seconds SIGTERM waits for calls that must not be repeated.", min=0)
     ] = 20.0,
@@ -58,6 +71,7 @@ def serve(  # noqa: PLR0913, PLR0917 - one parameter per option
             packages=tuple(package),
             default_package=default_package,
             executors=parse_executors(executor or []),
+            providers=parse_providers(provider or [], provider_timeout),
             drain_grace_seconds=grace,
             journal_max_bytes=journal_max_bytes,
             keys=keys,

@@ -158,7 +158,7 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.PROVIDER_MISSING: Meaning(
         _K.HOST_CONFIGURATION_NEEDED,
         _R.HOST_CONFIGURATION_NEEDED,
-        "Name one of the known adapters in the package, or register the missing one.",
+        "Name one of the known adapters in the package, or register the missing one (a real model: --provider).",
         ("adapter", "known"),
     ),
     ErrorReason.PROVIDER_FAILED: Meaning(

@@ -64,7 +64,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_PROVIDER_MISSING: _ErrorReason.ValueType  # 18
     """No provider adapter has the name the package asks for. Metadata: adapter, known."""
     ERROR_REASON_PROVIDER_FAILED: _ErrorReason.ValueType  # 19
-    """The model call failed. Metadata: adapter."""
+    """The model call failed. Metadata: adapter. Real models add class: rate_limited,
+    server_error, timeout, connection, bad_request or unauthorized.
+    """
     ERROR_REASON_MODEL_OUTPUT_INVALID: _ErrorReason.ValueType  # 20
     """The model's answer breaks the protocol. Metadata: adapter, rule."""
     ERROR_REASON_MODEL_OUTPUT_TRUNCATED: _ErrorReason.ValueType  # 21
@@ -140,7 +142,9 @@ ERROR_REASON_PORT_MISSING: ErrorReason.ValueType  # 17
 ERROR_REASON_PROVIDER_MISSING: ErrorReason.ValueType  # 18
 """No provider adapter has the name the package asks for. Metadata: adapter, known."""
 ERROR_REASON_PROVIDER_FAILED: ErrorReason.ValueType  # 19
-"""The model call failed. Metadata: adapter."""
+"""The model call failed. Metadata: adapter. Real models add class: rate_limited,
+server_error, timeout, connection, bad_request or unauthorized.
+"""
 ERROR_REASON_MODEL_OUTPUT_INVALID: ErrorReason.ValueType  # 20
 """The model's answer breaks the protocol. Metadata: adapter, rule."""
 ERROR_REASON_MODEL_OUTPUT_TRUNCATED: ErrorReason.ValueType  # 21

@@ -1,0 +1,78 @@
+"""What goes wrong with a real model, in our words: never a vendor's body, never a key."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from pydantic_ai.exceptions import (
+    ModelAPIError,
+    ModelConnectionError,
+    ModelHTTPError,
+    ModelRequestTimeout,
+    ModelTimeoutError,
+    UserError,
+)
+
+from runwright.adapters.providers.model_route import ModelRoute
+from runwright.core.errors import AgentError, ErrorReason
+
+FailureClass: TypeAlias = Literal[
+    "rate_limited", "server_error", "timeout", "connection", "bad_request", "unauthorized"
+]
+
+_SAID: dict[FailureClass, str] = {
+    "rate_limited": "refused the request because of its rate limit or quota",
+    "server_error": "failed",
+    "timeout": "did not answer in time",
+    "connection": "could not be reached, or the connection broke off",
+    "bad_request": "did not accept the request",
+    "unauthorized": "refused the key",
+}
+
+
+def translate(route: ModelRoute, error: Exception) -> AgentError:
+    """Our error for whatever the vendor's library raised. The library's own text is left behind."""
+    if isinstance(error, ModelHTTPError):
+        return _failed(route, _class_of_status(error.status_code), f" (HTTP {error.status_code})")
+    if isinstance(error, ModelTimeoutError | ModelRequestTimeout):
+        return _failed(route, "timeout", f" of {route.timeout_seconds:g} seconds")
+    if isinstance(error, ModelConnectionError):
+        return _failed(route, "connection")
+    if isinstance(error, UserError):
+        return _failed(route, "bad_request")
+    status = getattr(error.__cause__, "status_code", None)
+    if isinstance(status, int) and 300 <= status < 400:  # a redirect, which is not followed
+        return _failed(route, "bad_request", f" (HTTP {status})")
+    if isinstance(error, ModelAPIError) and error.in_stream:
+        return _failed(route, "server_error")
+    # Anything else is raised while an answer is read, often with the answer in its text.
+    return invalid_output(route, f"it cannot be read ({type(error).__name__})")
+
+
+def invalid_output(route: ModelRoute, rule: str) -> AgentError:
+    """MODEL_OUTPUT_INVALID for an answer that breaks `rule`."""
+    return AgentError(
+        ErrorReason.MODEL_OUTPUT_INVALID,
+        f"The model's answer cannot be used: {rule}.",
+        metadata={"adapter": route.adapter, "rule": rule},
+    )
+
+
+def _class_of_status(status: int) -> FailureClass:
+    match status:
+        case 401 | 403:
+            return "unauthorized"
+        case 408:
+            return "timeout"
+        case 429:
+            return "rate_limited"
+        case _:
+            return "server_error" if status >= 500 else "bad_request"
+
+
+def _failed(route: ModelRoute, failure: FailureClass, detail: str = "") -> AgentError:
+    told = f"The model provider {route.adapter} {_SAID[failure]}{detail}"
+    if failure == "unauthorized":
+        held = f"the environment variable {route.key_variable} holds it" if route.key_variable else "none is configured"
+        told = f"{told}; {held}"
+    return AgentError(ErrorReason.PROVIDER_FAILED, f"{told}.", metadata={"adapter": route.adapter, "class": failure})

@@ -1,0 +1,102 @@
+"""One request to a vendor's API: client, settings, answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias, cast
+
+import httpx2
+from anthropic import AsyncAnthropic
+from openai import AsyncOpenAI
+from pydantic_ai.direct import model_request
+from pydantic_ai.models import Model, ModelRequestParameters
+from pydantic_ai.models.anthropic import AnthropicModel
+from pydantic_ai.models.ollama import OllamaModel
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers.anthropic import AnthropicProvider
+from pydantic_ai.providers.ollama import OllamaProvider
+from pydantic_ai.providers.openai import OpenAIProvider
+from pydantic_ai.settings import ModelSettings
+
+from runwright.adapters.providers.model_errors import invalid_output, translate
+from runwright.adapters.providers.model_messages import BrokenAnswerError, to_history, to_reply, to_tool
+from runwright.adapters.providers.model_parameters import read_parameters
+from runwright.adapters.providers.model_route import ModelRoute
+from runwright.ports.provider import ModelReply, ModelRequest
+
+# Spelled out, so that no variable of the vendors' own sends the key elsewhere.
+_BASE_URLS = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com",
+    "ollama": "http://127.0.0.1:11434/v1",
+}
+# Schemas go out as the package has them; a stream must say why it ended.
+_AS_IT_IS = OpenAIModelProfile(json_schema_transformer=None, openai_chat_streaming_requires_finish_reason=True)
+_NO_KEY = "none"  # the SDK wants one; Ollama does not look at it
+_MAX_CONNECTIONS = 1000
+_Make: TypeAlias = Callable[[str], Model]
+
+
+class Vendor:
+    """A route with its connections."""
+
+    def __init__(self, route: ModelRoute) -> None:
+        self._route = route
+        # A redirect would be a second request, and may carry the key to another host.
+        self._http = httpx2.AsyncClient(
+            follow_redirects=False,
+            timeout=route.timeout_seconds,
+            limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS),
+        )
+        self._make = _anthropic(route, self._http) if route.kind == "anthropic" else _openai(route, self._http)
+
+    async def ask(self, request: ModelRequest) -> ModelReply:
+        """Sends the request once. Raises AgentError only."""
+        history = to_history(request.messages, request.instructions)
+        tools = [to_tool(tool) for tool in request.tools]
+        try:
+            response = await model_request(
+                self._make(request.model),
+                history,
+                model_settings=self._settings(request),
+                model_request_parameters=ModelRequestParameters(function_tools=tools),
+                instrument=False,
+            )
+            return to_reply(self._route.kind, response)
+        except BrokenAnswerError as error:
+            raise invalid_output(self._route, str(error)) from None
+        except Exception as error:  # noqa: BLE001 - the library's own errors hold the vendor's body
+            raise translate(self._route, error) from None
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    def _settings(self, request: ModelRequest) -> ModelSettings:
+        seconds = self._route.timeout_seconds
+        given = read_parameters(self._route.kind, request.parameters)
+        fixed = {"max_retries": 0, "timeout": seconds, "request_timeout": seconds}
+        return cast(ModelSettings, {**given, **fixed})
+
+
+def _openai(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
+    client = AsyncOpenAI(
+        api_key=route.key or _NO_KEY,
+        base_url=route.base_url or _BASE_URLS[route.kind],
+        http_client=http,
+        max_retries=0,
+    )
+    if route.kind == "ollama":
+        return lambda model: OllamaModel(model, provider=OllamaProvider(openai_client=client), profile=_AS_IT_IS)
+    return lambda model: OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client), profile=_AS_IT_IS)
+
+
+def _anthropic(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
+    client = AsyncAnthropic(
+        api_key=route.key or _NO_KEY,
+        base_url=route.base_url or _BASE_URLS[route.kind],
+        http_client=http,
+        max_retries=0,
+    )
+    return lambda model: AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client), profile=_AS_IT_IS)

@@ -1,0 +1,103 @@
+"""A vendor on 127.0.0.1 that speaks real HTTP: it plays answers in turn and keeps what it was asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+Fields = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer. `body` is JSON unless it is bytes; `cut` announces more than is sent and hangs up."""
+
+    body: Fields | bytes = b""
+    status: int = 200
+    headers: Fields = field(default_factory=dict)
+    media_type: str = "application/json"
+    cut: bool = False
+    stall: bool = False  # nothing at all is sent
+    trickle: bool = False  # a byte now and then
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request as it came over the wire."""
+
+    path: str
+    headers: dict[str, str]
+    body: Fields
+
+
+class FakeVendor:
+    """The answers it still has to give, and the requests it has seen. Past the last answer it says 418."""
+
+    def __init__(self, answers: Sequence[Answer]) -> None:
+        self.answers = list(answers)
+        self.asked: list[Asked] = []
+        self.began = asyncio.Event()  # set by the first request
+        self.url = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, request after request."""
+        try:
+            while await self._one(reader, writer):
+                pass
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
+        body = await reader.readexactly(int(headers.get("content-length", "0")))
+        self.asked.append(Asked(head[0].split(" ")[1], headers, json.loads(body or b"{}")))
+        self.began.set()
+        answer = self.answers.pop(0) if self.answers else Answer({"error": {"message": "no answer left"}}, status=418)
+        if answer.stall:
+            await asyncio.sleep(30)
+            return False
+        data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        lines = {
+            "content-type": answer.media_type,
+            "content-length": len(data) + (100 if answer.cut else 0),
+            **answer.headers,
+        }
+        told = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        writer.write(f"HTTP/1.1 {answer.status} Fine\r\n{told}\r\n".encode())
+        for piece in [data[at : at + 1] for at in range(len(data))] if answer.trickle else [data]:
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05 if answer.trickle else 0)
+        return not answer.cut
+
+
+@asynccontextmanager
+async def fake_vendor(*answers: Answer) -> AsyncIterator[FakeVendor]:
+    """A vendor with these answers, on a port of its own while the block runs."""
+    vendor = FakeVendor(answers)
+    connections: set[asyncio.Task[None]] = set()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add(task)
+        with suppress(asyncio.CancelledError):  # the end of the block
+            await vendor.serve(reader, writer)
+        connections.discard(task)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    vendor.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield vendor
+    finally:
+        server.close()
+        for task in list(connections):
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)

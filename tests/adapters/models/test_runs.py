@@ -1,0 +1,78 @@
+"""A whole run on a real wire: two rounds with a tool, and failures that end it in the open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from runwright.core.errors import ErrorReason
+from runwright.core.outcomes import RunStatus
+from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
+from runwright.testing import FunctionTools
+
+from tests import builders as b
+from tests.adapters.models.asking import provider_at
+from tests.adapters.models.fake_vendor import Answer, fake_vendor
+from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
+
+both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
+SCHEMA = {"type": "object", "properties": {"where": {"type": "string"}}, "required": ["where"]}
+
+
+async def look(arguments: Mapping[str, Any]) -> str | ToolOutcome:
+    """A tool that fails under the bed."""
+    if arguments["where"] == "under the bed":
+        return ToolOutcome(ToolOutcomeKind.ERROR, b"dust")
+    return f"a lamp {arguments['where']}"
+
+
+def package(wire: Wire) -> Any:
+    """A package of that kind with one tool."""
+    route = {"adapter": wire.kind, "model": "test-model", "parameters": {"temperature": 0}}
+    return b.package(provider=route, tools=(b.tool(parameters=SCHEMA),))
+
+
+@both
+async def test_two_rounds_with_a_tool(wire: Wire) -> None:
+    calls = [("v-1", "look", {"where": "here"}), ("v-2", "look", {"where": "under the bed"}), ("v-3", "look", {})]
+    async with (
+        fake_vendor(wire.answer("I look.", calls), wire.answer("There is a lamp.")) as vendor,
+        provider_at(vendor, wire.kind) as provider,
+    ):
+        bench = b.Bench(tools=FunctionTools({"look": look}), providers={wire.kind: provider})
+        runtime = bench.runtime(package(wire))
+        await runtime.recover()
+        answer = await runtime.run_text(b.request())
+        await runtime.close()
+
+    assert (answer.status, answer.text) == (RunStatus.COMPLETED, "There is a lamp.")
+    assert len(vendor.asked) == 2, "one request a round"
+    first, second = vendor.asked
+    assert wire.system(first) == wire.system(second) == "Help."
+    assert [tool["parameters"] for tool in wire.tools(first)] == [SCHEMA]
+    assert wire.results(first) == []
+    results = wire.results(second)
+    assert [(each["id"], each["failed"]) for each in results] == [("v-1", False), ("v-2", True), ("v-3", True)]
+    assert ["a lamp here" in results[0]["text"], results[1]["text"]] == [True, "dust"]
+    assert "not accepted" in results[2]["text"], "the model is told"
+
+
+@both
+async def test_a_failed_request_ends_the_run_with_its_class(wire: Wire) -> None:
+    async with (
+        fake_vendor(Answer({"error": {"message": "slow down"}}, status=429)) as vendor,
+        provider_at(vendor, wire.kind) as provider,
+    ):
+        bench = b.Bench(providers={wire.kind: provider})
+        runtime = bench.runtime(package(wire))
+        await runtime.recover()
+        answer = await runtime.run_text(b.request())
+        await runtime.close()
+
+    assert answer.status is RunStatus.FAILED
+    assert answer.state.error is not None
+    assert answer.state.error.reason is ErrorReason.PROVIDER_FAILED
+    assert dict(answer.state.error.metadata) == {"adapter": wire.kind, "class": "rate_limited"}
+    assert len(vendor.asked) == 1
+    assert bench.log.lines == [], "what a vendor says is no fault of ours"

@@ -1,0 +1,107 @@
+"""The server as a process, with a real model behind it, and what it refuses to start with."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runwright import bootstrap
+from runwright._gen.runwright.v1 import run_pb2
+from runwright.core.errors import AgentError
+from runwright.settings import ProviderSettings, Settings
+
+from tests.adapters.models.asking import KEY, VARIABLE, base_url
+from tests.adapters.models.fake_vendor import fake_vendor
+from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
+from tests.e2e.executor import EXECUTOR, running_executor
+from tests.e2e.packages import LOOK, package, write
+from tests.e2e.server_process import ROOT, Server
+
+both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
+
+
+def model_package(kind: str, **parameters: Any) -> dict[str, Any]:
+    """A package for a real model, with the executor's tool."""
+    route = {"adapter": kind, "model": "test-model", "parameters": parameters}
+    return {**package("real", [], LOOK), "provider": route}
+
+
+async def refusal(tmp_path: Path, spec: dict[str, Any], *options: str) -> str:
+    """What a server says that cannot start."""
+    server = Server(tmp_path / "data", [write(tmp_path, spec)], {EXECUTOR: "127.0.0.1:1"}, *options)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *server.arguments(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=ROOT,
+    )
+    async with asyncio.timeout(30):
+        told, _ = await process.communicate()
+    assert process.returncode == 2, told.decode()
+    assert b"Traceback" not in told
+    return told.decode()
+
+
+@both
+async def test_a_run_on_a_real_server(wire: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, f"{KEY}\n")
+    answers = wire.answer(None, [("v-1", "look", {"n": 1})]), wire.answer("Seen.")
+    async with fake_vendor(*answers) as vendor, running_executor() as executor:
+        option = f"{wire.kind}={VARIABLE}@{base_url(vendor, wire.kind)}"
+        spec = write(tmp_path, model_package(wire.kind, max_tokens=100))
+        server = Server(tmp_path / "data", [spec], {EXECUTOR: executor.address}, "--provider", option)
+        try:
+            await server.start()
+            await server.call.start("run-1", "What is there?")
+            run = await server.call.settled("run-1")
+            server.terminate()
+            assert await server.ended() == 0
+        finally:
+            await server.close()
+
+    assert run.status == run_pb2.RUN_STATUS_COMPLETED, run
+    assert [wire.key(asked) for asked in vendor.asked] == [KEY, KEY]
+    assert [each["id"] for each in wire.results(vendor.asked[1])] == ["v-1"]
+    assert '"n": 1' in wire.results(vendor.asked[1])[0]["text"] or '"n":1' in wire.results(vendor.asked[1])[0]["text"]
+    assert KEY not in server.log.read_text()
+    assert server.foreign_output() == []
+    assert all(KEY.encode() not in path.read_bytes() for path in server.data.iterdir() if path.is_file())
+
+
+async def test_a_key_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert "NO_SUCH_KEY" in await refusal(tmp_path, model_package("openai"), "--provider", "openai=NO_SUCH_KEY")
+
+
+async def test_an_unknown_parameter_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+
+    told = await refusal(tmp_path, model_package("openai", temprature=1), "--provider", f"openai={VARIABLE}")
+
+    assert "provider.parameters.temprature" in told
+    assert "real.yaml" in told
+
+
+async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "missing_libraries", lambda: ("openai",))
+    settings = Settings(data=tmp_path, providers={"ollama": ProviderSettings(kind="ollama")})
+
+    with pytest.raises(AgentError, match=r"runwright\[models\].*openai"):
+        bootstrap.build_runtime(settings)
+
+
+async def test_the_libraries_are_not_loaded_by_a_start() -> None:
+    """Neither a server without real models nor the start of one with them waits for the vendors' libraries."""
+    found = (
+        "import sys, runwright.bootstrap, runwright.cli.serve; "
+        "print({'pydantic_ai', 'openai', 'anthropic'} & {*sys.modules})"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", found, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    output, _ = await process.communicate()
+
+    assert output.decode().strip() == "set()"

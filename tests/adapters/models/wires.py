@@ -1,0 +1,162 @@
+"""The two wire formats: how a vendor of each kind answers, and what it was told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tests.adapters.models.fake_vendor import Answer, Asked, Fields
+
+Call = tuple[str, str, Any]  # id, tool, arguments; for OpenAI a string is sent as it stands
+
+
+class Wire(Protocol):
+    """One wire format."""
+
+    kind: str
+    path: str
+    words: dict[str, str]  # for each of our finish reasons, the vendor's
+
+    def answer(self, text: str | None = None, calls: Sequence[Call] = (), finish: str | None = None) -> Answer: ...
+
+    def system(self, asked: Asked) -> str: ...
+
+    def key(self, asked: Asked) -> str: ...
+
+    def tools(self, asked: Asked) -> list[Fields]: ...
+
+    def results(self, asked: Asked) -> list[Fields]: ...
+
+
+@dataclass(frozen=True)
+class OpenAIWire:
+    """Chat completions."""
+
+    kind: str = "openai"
+    path: str = "/v1/chat/completions"
+
+    @property
+    def words(self) -> dict[str, str]:
+        """See Wire."""
+        return {"STOP": "stop", "TOOL_CALLS": "tool_calls", "LENGTH": "length", "CONTENT_FILTER": "content_filter"}
+
+    def answer(self, text: str | None = None, calls: Sequence[Call] = (), finish: str | None = None) -> Answer:
+        """An answer of 11 tokens to 7; `finish` is what fits unless it is given, empty for none."""
+        message: Fields = {"role": "assistant", "content": text, "refusal": None}
+        if calls:
+            message["tool_calls"] = [
+                {
+                    "id": identifier,
+                    "type": "function",
+                    "function": {"name": tool, "arguments": made if isinstance(made, str) else json.dumps(made)},
+                }
+                for identifier, tool, made in calls
+            ]
+        said = finish if finish is not None else ("tool_calls" if calls else "stop")
+        return Answer(
+            {
+                "id": "chatcmpl-1",
+                "object": "chat.completion",
+                "created": 1_700_000_000,
+                "model": "gpt-test",
+                "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": said or None}],
+                "usage": {"prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18},
+            }
+        )
+
+    def system(self, asked: Asked) -> str:
+        """What the system said."""
+        return "".join(each["content"] for each in asked.body["messages"] if each["role"] == "system")
+
+    def key(self, asked: Asked) -> str:
+        """The key that was sent."""
+        return asked.headers["authorization"].removeprefix("Bearer ")
+
+    def tools(self, asked: Asked) -> list[Fields]:
+        """Name, description and schema of each tool."""
+        functions = [tool["function"] for tool in asked.body.get("tools", [])]
+        return [{key: each[key] for key in ("name", "description", "parameters")} for each in functions]
+
+    def results(self, asked: Asked) -> list[Fields]:
+        """Id, text and error flag of each result; this format has no flag, so an error is a text that says so."""
+        found = [each for each in asked.body["messages"] if each["role"] == "tool"]
+        return [_result(each["tool_call_id"], each["content"]) for each in found]
+
+
+def _result(identifier: str, content: str) -> Fields:
+    failed = content.startswith('{"error":')
+    return {"id": identifier, "text": json.loads(content)["error"] if failed else content, "failed": failed}
+
+
+@dataclass(frozen=True)
+class AnthropicWire:
+    """Messages."""
+
+    kind: str = "anthropic"
+    path: str = "/v1/messages"
+
+    @property
+    def words(self) -> dict[str, str]:
+        """See Wire."""
+        return {"STOP": "end_turn", "TOOL_CALLS": "tool_use", "LENGTH": "max_tokens", "CONTENT_FILTER": "refusal"}
+
+    def answer(self, text: str | None = None, calls: Sequence[Call] = (), finish: str | None = None) -> Answer:
+        """An answer of 11 tokens to 7; `finish` is what fits unless it is given, empty for none."""
+        blocks: list[Fields] = [{"type": "text", "text": text}] if text is not None else []
+        blocks += [{"type": "tool_use", "id": each, "name": tool, "input": made} for each, tool, made in calls]
+        said = finish if finish is not None else ("tool_use" if calls else "end_turn")
+        return Answer(
+            {
+                "id": "msg_1",
+                "type": "message",
+                "role": "assistant",
+                "model": "claude-test",
+                "content": blocks,
+                "stop_reason": said or None,
+                "stop_sequence": None,
+                "usage": {"input_tokens": 7, "output_tokens": 11},
+            }
+        )
+
+    def system(self, asked: Asked) -> str:
+        """What the system said."""
+        system = asked.body.get("system", "")
+        return system if isinstance(system, str) else "".join(block["text"] for block in system)
+
+    def key(self, asked: Asked) -> str:
+        """The key that was sent."""
+        return asked.headers.get("x-api-key") or asked.headers["authorization"].removeprefix("Bearer ")
+
+    def tools(self, asked: Asked) -> list[Fields]:
+        """Name, description and schema of each tool."""
+        return [
+            {"name": each["name"], "description": each["description"], "parameters": each["input_schema"]}
+            for each in asked.body.get("tools", [])
+        ]
+
+    def results(self, asked: Asked) -> list[Fields]:
+        """Id, text and error flag of each result."""
+        blocks = [
+            block
+            for message in asked.body["messages"]
+            if message["role"] == "user" and not isinstance(message["content"], str)
+            for block in message["content"]
+            if block["type"] == "tool_result"
+        ]
+        return [{"id": each["tool_use_id"], "text": _text(each), "failed": each["is_error"]} for each in blocks]
+
+
+def _text(block: Fields) -> str:
+    content = block["content"]
+    return content if isinstance(content, str) else "".join(part["text"] for part in content)
+
+
+OPENAI = OpenAIWire()
+ANTHROPIC = AnthropicWire()
+
+
+def events(*data: Fields) -> bytes:
+    """Server-sent events, as Anthropic names them."""
+    return b"".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n".encode() for each in data)
