@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import Parse
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli.main import app, main
+from runwright.cli.main import app
 
+from tests.cli.conftest import Program
 from tests.cli.fake_runtime import FakeRuntime, serving
 from tests.cli.story import RUN, Story, failure, one_tool, stuck
-
-Program = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
-    """Calls the program with words; gives its exit code, output and errors."""
-    monkeypatch.delenv("RUNWRIGHT_SERVER", raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["runwright", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def test_a_run_prints_the_answer_on_standard_output_alone(program: Program) -> None:
@@ -181,11 +162,22 @@ def test_wrong_usage_is_code_two_and_no_traceback(program: Program, words: tuple
     assert "Traceback" not in err
 
 
+def commands() -> list[tuple[str, ...]]:
+    """The words of every command, those of groups too."""
+    grouped = [(group.typer_instance, (str(group.typer_instance.info.name),)) for group in app.registered_groups]
+    return [
+        (*words, command.name or command.callback.__name__)
+        for typer, words in [(app, ()), *grouped]
+        if typer is not None
+        for command in typer.registered_commands
+        if command.callback is not None
+    ]
+
+
 def test_every_command_shows_an_example(program: Program) -> None:
-    for command in app.registered_commands:
-        assert command.callback is not None
-        code, out, _ = program(command.callback.__name__, "--help")
+    for words in commands():
+        code, out, _ = program(*words, "--help")
 
         assert code == 0
-        assert "Example:" in out
+        assert "Example:" in out, words
         assert max(len(line) for line in out.splitlines()) <= 80

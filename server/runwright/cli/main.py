@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from runwright import __version__
+from runwright.cli import config, package
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.inspect_run import cancel, events, get
@@ -56,6 +57,8 @@ def options(
 
 for command_function in (run, watch, get, cancel, events, serve):
     app.command()(command_function)
+for group in (config.app, package.app):
+    app.add_typer(group)
 
 
 def main() -> None:

@@ -60,7 +60,8 @@ def load(
     findings += [_missing(field) for field in FIELDS if field.name not in values and field.name not in wrong]
     if not findings:
         findings = [_unfit(values[name], expected) for name, expected in _made(values).problems()]
-    return Loaded(values, findings, file)
+    in_order = {field.name: values[field.name] for field in FIELDS if field.name in values}
+    return Loaded(in_order, findings, file)
 
 
 def _made(values: Mapping[str, Value]) -> Settings:
