@@ -11,6 +11,7 @@ import typer
 from runwright import __version__
 from runwright.cli import config, package
 from runwright.cli.commands import DEFAULT_SERVER
+from runwright.cli.doctor import doctor
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.inspect_run import cancel, events, get
 from runwright.cli.run import run
@@ -55,7 +56,7 @@ def options(
     context.obj = server
 
 
-for command_function in (run, watch, get, cancel, events, serve):
+for command_function in (run, watch, get, cancel, events, serve, doctor):
     app.command()(command_function)
 for group in (config.app, package.app):
     app.add_typer(group)

@@ -10,7 +10,7 @@ from pathlib import Path
 from runwright.settings.config_file import read_config
 from runwright.settings.fields import FIELDS, Field
 from runwright.settings.model import Settings
-from runwright.settings.values import Finding, Value
+from runwright.settings.values import DEFAULT, Finding, Value
 
 CONFIG_VARIABLE = "RUNWRIGHT_CONFIG"
 
@@ -82,10 +82,9 @@ def _take(
 
 def _missing(field: Field) -> Finding:
     remedy = f"Give {field.flag}, set {field.variable}, or write {field.name} into the configuration file."
-    return Finding(field.flag, field.name, f"given: {field.kind.expected}", remedy)
+    return Finding(field.flag, field.name, f"given: {field.kind.expected}", remedy, is_missing=True)
 
 
 def _unfit(value: Value, expected: str) -> Finding:
-    if value.origin == "default":
-        return Finding(value.field.flag, value.field.name, expected, "")
-    return Finding(value.origin, value.field.name, expected, "")
+    place = value.field.flag if value.origin == DEFAULT else value.origin
+    return Finding(place, value.field.name, expected, "", is_missing=not value.value)

@@ -33,12 +33,16 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A setting that cannot be used: where it was given, what was expected, what to do."""
+    """A setting that cannot be used: where it was given, what was expected, what to do.
+
+    `is_missing`: it was not given at all, which only a server minds.
+    """
 
     place: str
     key: str
     expected: str
     remedy: str
+    is_missing: bool = False
 
     @property
     def message(self) -> str:
