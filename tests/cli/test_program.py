@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import yaml
 from google.protobuf.json_format import Parse
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
@@ -98,6 +99,25 @@ def test_json_output_is_the_response_as_protobuf_writes_it(program: Program) -> 
     assert (ran[0], ran[1], ran[2]) == (0, got[1], "")
     assert json.loads(started[1])["created"] is True
     assert Parse(listed[1], pb.ListEventsResponse()) == pb.ListEventsResponse(frames=story.frames)
+
+
+def test_get_prints_yaml_and_the_bare_name(program: Program) -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_COMPLETED, package_id="w\u202e", last_seq=12)
+    with serving(FakeRuntime(one_tool(), run=run)) as server:
+        got = program("--server", server, "get", RUN, "-o", "yaml")
+        named = program("--server", server, "get", RUN, "-o", "name")
+        as_json = program("--server", server, "get", RUN, "-o", "json")
+
+    assert yaml.safe_load(got[1]) == json.loads(as_json[1])
+    assert "\u202e" not in got[1]
+    assert named == (0, f"{RUN}\n", "")
+
+
+def test_completion_is_printed_for_a_shell(program: Program) -> None:
+    code, out, _ = program("--show-completion", "bash")
+
+    assert code == 0
+    assert "_COMPLETE=complete_bash" in out
 
 
 def test_events_lists_every_page_and_goes_on_from_a_cursor(program: Program) -> None:

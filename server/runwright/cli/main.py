@@ -16,6 +16,7 @@ from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.inspect_run import cancel, events, get
 from runwright.cli.run import run
 from runwright.cli.serve import serve
+from runwright.cli.wait import wait
 from runwright.cli.watch import watch
 
 app = typer.Typer(
@@ -56,7 +57,7 @@ def options(
     context.obj = server
 
 
-for command_function in (run, watch, get, cancel, events, serve, doctor):
+for command_function in (run, watch, wait, get, cancel, events, serve, doctor):
     app.command()(command_function)
 for group in (config.app, package.app):
     app.add_typer(group)
