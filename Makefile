@@ -21,13 +21,15 @@ check: .venv/.dev-stamp gen-check proto-check ## lint, types, layers, generated 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-gen: .venv/.dev-stamp ## generate the code of the protos and the error reference
+gen: .venv/.dev-stamp ## generate the code of the protos and the reference pages
 	$(BIN)/python scripts/generate.py
 	$(BIN)/python scripts/error_reference.py
+	$(BIN)/python scripts/configuration_reference.py
 
 gen-check: .venv/.dev-stamp ## fail when the committed generated code is stale
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python scripts/error_reference.py --check
+	$(BIN)/python scripts/configuration_reference.py --check
 
 proto-check: node_modules/.stamp ## lint the protos, compare them with the released baseline
 	cd proto && ../node_modules/.bin/buf lint

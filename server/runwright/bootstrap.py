@@ -74,7 +74,7 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
                 timeout_seconds=route.timeout_seconds,
             )
         )
-        for name, route in settings.providers.items()
+        for name, route in settings.provider_routes().items()
     }
 
 

@@ -30,6 +30,7 @@ class FakeRuntime(RuntimeServiceServicer):
         self.ends = True  # whether a stream ends after the last event, as it does after a terminal one
         self.after: list[str] = []  # the cursor of each subscription
         self.requests: list[Any] = []
+        self.waits: list[bool | None] = []
 
     def StartRun(self, request: pb.StartRunRequest, context: grpc.ServicerContext) -> pb.StartRunResponse:
         """Always the one run, whatever the request says; the request is kept."""
@@ -47,6 +48,14 @@ class FakeRuntime(RuntimeServiceServicer):
         """The run as it is; the request is kept."""
         self.requests.append(request)
         return pb.CancelResponse(run=self.run, barrier_seq=7)
+
+    def Wait(self, request: pb.WaitRequest, context: grpc.ServicerContext) -> pb.WaitResponse:
+        """Plays `waits`: whether the run is done, or None for a server that stops; done when all are played."""
+        self.requests.append(request)
+        done = self.waits.pop(0) if self.waits else True
+        if done is None:
+            fail(context, grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_DRAINING, "The server stops.", "Again.")
+        return pb.WaitResponse(run=self.run, done=done)
 
     def ListEvents(self, request: pb.ListEventsRequest, context: grpc.ServicerContext) -> pb.ListEventsResponse:
         """Pages of three."""

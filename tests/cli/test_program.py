@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 from google.protobuf.json_format import Parse
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli.main import app, main
+from runwright.cli.main import app
 
+from tests.cli.conftest import Program
 from tests.cli.fake_runtime import FakeRuntime, serving
 from tests.cli.story import RUN, Story, failure, one_tool, stuck
-
-Program = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def program(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
-    """Calls the program with words; gives its exit code, output and errors."""
-    monkeypatch.delenv("RUNWRIGHT_SERVER", raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def call(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["runwright", *words])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        out, err = capsys.readouterr()
-        return int(ended.value.code or 0), out, err
-
-    return call
 
 
 def test_a_run_prints_the_answer_on_standard_output_alone(program: Program) -> None:
@@ -119,6 +101,25 @@ def test_json_output_is_the_response_as_protobuf_writes_it(program: Program) -> 
     assert Parse(listed[1], pb.ListEventsResponse()) == pb.ListEventsResponse(frames=story.frames)
 
 
+def test_get_prints_yaml_and_the_bare_name(program: Program) -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_COMPLETED, package_id="w\u202e", last_seq=12)
+    with serving(FakeRuntime(one_tool(), run=run)) as server:
+        got = program("--server", server, "get", RUN, "-o", "yaml")
+        named = program("--server", server, "get", RUN, "-o", "name")
+        as_json = program("--server", server, "get", RUN, "-o", "json")
+
+    assert yaml.safe_load(got[1]) == json.loads(as_json[1])
+    assert "\u202e" not in got[1]
+    assert named == (0, f"{RUN}\n", "")
+
+
+def test_completion_is_printed_for_a_shell(program: Program) -> None:
+    code, out, _ = program("--show-completion", "bash")
+
+    assert code == 0
+    assert "_COMPLETE=complete_bash" in out
+
+
 def test_events_lists_every_page_and_goes_on_from_a_cursor(program: Program) -> None:
     with serving(FakeRuntime(one_tool())) as server:
         code, out, err = program("--server", server, "events", RUN)
@@ -181,11 +182,22 @@ def test_wrong_usage_is_code_two_and_no_traceback(program: Program, words: tuple
     assert "Traceback" not in err
 
 
+def commands() -> list[tuple[str, ...]]:
+    """The words of every command, those of groups too."""
+    grouped = [(group.typer_instance, (str(group.typer_instance.info.name),)) for group in app.registered_groups]
+    return [
+        (*words, command.name or command.callback.__name__)
+        for typer, words in [(app, ()), *grouped]
+        if typer is not None
+        for command in typer.registered_commands
+        if command.callback is not None
+    ]
+
+
 def test_every_command_shows_an_example(program: Program) -> None:
-    for command in app.registered_commands:
-        assert command.callback is not None
-        code, out, _ = program(command.callback.__name__, "--help")
+    for words in commands():
+        code, out, _ = program(*words, "--help")
 
         assert code == 0
-        assert "Example:" in out
+        assert "Example:" in out, words
         assert max(len(line) for line in out.splitlines()) <= 80

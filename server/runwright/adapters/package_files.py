@@ -9,12 +9,42 @@ from pydantic import ValidationError
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
+from runwright.ports.schemas import SchemaChecker
 
 MAX_FILE_BYTES = 1024 * 1024
+_EXACT = "numbers that JSON can hold exactly"
 
 
 def load_package(path: Path) -> RuntimePackage:
     """Reads one package. Raises PACKAGE_INVALID naming the file, the path inside and the rule."""
+    value = _read(path)
+    try:
+        return RuntimePackage.model_validate(value)
+    except ValidationError as error:
+        raise _findings(path, error)[0] from None
+    except ValueError:
+        raise _invalid(path, "", _EXACT) from None
+
+
+def examine_package(path: Path, schemas: SchemaChecker) -> tuple[RuntimePackage | None, list[AgentError]]:
+    """The package of a file and everything that is wrong with it: a PACKAGE_INVALID for each finding."""
+    try:
+        package = RuntimePackage.model_validate(_read(path))
+    except AgentError as error:
+        return None, [error]
+    except ValidationError as error:
+        return None, _findings(path, error)
+    except ValueError:
+        return None, [_invalid(path, "", _EXACT)]
+    problems = [(index, schemas.schema_problem(tool.parameters)) for index, tool in enumerate(package.tools)]
+    return package, [
+        _invalid(path, f"tools.{index}.parameters ({package.tools[index].name})", problem.rstrip("."))
+        for index, problem in problems
+        if problem
+    ]
+
+
+def _read(path: Path) -> object:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise _invalid(path, "", f"at most {MAX_FILE_BYTES} bytes")
@@ -22,19 +52,17 @@ def load_package(path: Path) -> RuntimePackage:
     except (OSError, UnicodeDecodeError):
         raise _invalid(path, "", "a readable UTF-8 file") from None
     try:
-        value = yaml.load(text, Loader=_StrictLoader)
+        value: object = yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else ""
         raise _invalid(path, where, "YAML or JSON, without repeated keys and without aliases") from None
-    try:
-        return RuntimePackage.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        inside = ".".join(str(step) for step in first["loc"])
-        raise _invalid(path, inside, first["msg"]) from None
-    except ValueError:
-        raise _invalid(path, "", "numbers that JSON can hold exactly") from None
+    return value
+
+
+def _findings(path: Path, error: ValidationError) -> list[AgentError]:
+    found = error.errors(include_url=False, include_input=False)
+    return [_invalid(path, ".".join(str(step) for step in one["loc"]), one["msg"]) for one in found]
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -55,8 +55,13 @@ class Client:
         """Asks a run to end."""
         request = pb.CancelRequest(run_id=run_id, reason=reason)
         if grace is not None:
-            request.grace.CopyFrom(Duration(seconds=int(grace), nanos=int(grace % 1 * 1e9)))
+            request.grace.CopyFrom(_duration(grace))
         return self._call(self._stub.Cancel, request)
+
+    def wait(self, run_id: str, seconds: float) -> pb.WaitResponse:
+        """A run, once it has ended or needs repair or the seconds are over."""
+        request = pb.WaitRequest(run_id=run_id, timeout=_duration(seconds))
+        return self._call(self._stub.Wait, request, seconds=seconds + UNARY_SECONDS)
 
     def pages(self, run_id: str, cursor: str) -> Iterator[pb.ListEventsResponse]:
         """Every page of a run's events after `cursor`, with the content they refer to."""
@@ -91,8 +96,17 @@ class Client:
         finally:
             call.cancel()
 
-    def _call(self, method: grpc.UnaryUnaryMultiCallable[_Request, _Response], request: _Request) -> _Response:
+    def _call(
+        self,
+        method: grpc.UnaryUnaryMultiCallable[_Request, _Response],
+        request: _Request,
+        seconds: float = UNARY_SECONDS,
+    ) -> _Response:
         try:
-            return method(request, timeout=UNARY_SECONDS, metadata=self._metadata)
+            return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise Problem.of(error, self.server) from None
+
+
+def _duration(seconds: float) -> Duration:
+    return Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1e9))

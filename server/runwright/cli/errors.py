@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     CANCELLED = 3
     REPAIR_NEEDED = 4
     CALL_FAILED = 5
+    STILL_RUNNING = 6
     INTERRUPTED = 130
 
 

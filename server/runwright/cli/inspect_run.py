@@ -9,16 +9,16 @@ import typer
 
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli import names
+from runwright.cli import clean, names
 from runwright.cli.client import Client
-from runwright.cli.output import Format, FormatOption, print_json
+from runwright.cli.output import Format, FormatOption, RunFormat, RunFormatOption, print_json, print_yaml
 from runwright.cli.snapshot_text import snapshot_lines
 from runwright.cli.view import PlainView
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 
 
-def get(context: typer.Context, run_id: RunArgument, output: FormatOption = Format.TEXT) -> None:
+def get(context: typer.Context, run_id: RunArgument, output: RunFormatOption = RunFormat.TEXT) -> None:
     """Prints a run as it stands.
 
     \b
@@ -27,10 +27,15 @@ def get(context: typer.Context, run_id: RunArgument, output: FormatOption = Form
       runwright get first
     """
     response = Client.of(context).snapshot(run_id)
-    if output is Format.JSON:
-        print_json(response)
-    else:
-        print("\n".join(snapshot_lines(response.run)))
+    match output:
+        case RunFormat.JSON:
+            print_json(response)
+        case RunFormat.YAML:
+            print_yaml(response)
+        case RunFormat.NAME:
+            print(clean.line(response.run.run_id))
+        case RunFormat.TEXT:
+            print("\n".join(snapshot_lines(response.run)))
 
 
 def events(

@@ -15,7 +15,7 @@ from runwright.core.principal import Role
 DAY_US = 24 * 3600 * 1_000_000
 UNUSABLE = 2
 
-keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Keys of callers: add, ls, revoke.")
+keys = typer.Typer(name="keys", no_args_is_help=True, rich_markup_mode=None, help="Keys of callers: add, ls, revoke.")
 FileOption = Annotated[Path, typer.Option("--file", help="The keys file, as given to `serve --keys`.")]
 
 

@@ -10,15 +10,18 @@ from typing import Annotated
 import typer
 
 from runwright import __version__
+from runwright.cli import config, package
 from runwright.cli.backup import backup, restore
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.connection import Connection
+from runwright.cli.doctor import doctor
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.export import export, verify
 from runwright.cli.inspect_run import cancel, events, get
 from runwright.cli.keys import keys
 from runwright.cli.run import run
 from runwright.cli.serve import serve
+from runwright.cli.wait import wait
 from runwright.cli.watch import watch
 
 app = typer.Typer(
@@ -67,9 +70,10 @@ def options(
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
-for command_function in (run, watch, get, cancel, events, export, verify, backup, restore, serve):
+for command_function in (run, watch, wait, get, cancel, events, export, verify, backup, restore, serve, doctor):
     app.command()(command_function)
-app.add_typer(keys, name="keys")
+for group in (config.app, package.app, keys):
+    app.add_typer(group)
 
 
 def main() -> None:

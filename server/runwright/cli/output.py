@@ -1,4 +1,4 @@
-"""The two forms of output: text for people, JSON for programs."""
+"""The forms of output: text for people, JSON and YAML and bare names for programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
-from google.protobuf.json_format import MessageToJson
+import yaml
+from google.protobuf.json_format import MessageToDict, MessageToJson
 from google.protobuf.message import Message
 
 
@@ -17,7 +18,21 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class RunFormat(StrEnum):
+    """What a command prints that looks at one run."""
+
+    TEXT = "text"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Print for people or for programs.")]
+
+
+RunFormatOption = Annotated[
+    RunFormat, typer.Option("--output", "-o", help="Print for people, for programs, or the id alone.")
+]
 
 
 def print_json(message: Message) -> None:
@@ -26,3 +41,8 @@ def print_json(message: Message) -> None:
     Whatever is not ASCII is escaped: that keeps the value and cannot harm a terminal.
     """
     print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=True))
+
+
+def print_yaml(message: Message) -> None:
+    """Prints what `print_json` does, as YAML; what is not ASCII is escaped here as well."""
+    print(yaml.safe_dump(MessageToDict(message, preserving_proto_field_name=True), sort_keys=False), end="")

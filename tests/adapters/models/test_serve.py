@@ -11,7 +11,7 @@ import pytest
 from runwright import bootstrap
 from runwright._gen.runwright.v1 import run_pb2
 from runwright.core.errors import AgentError
-from runwright.settings import ProviderSettings, Settings
+from runwright.settings import Settings
 
 from tests.adapters.models.asking import KEY, VARIABLE, base_url
 from tests.adapters.models.fake_vendor import fake_vendor
@@ -87,7 +87,7 @@ async def test_an_unknown_parameter_is_refused_at_the_start(tmp_path: Path, monk
 
 async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "missing_libraries", lambda: ("openai",))
-    settings = Settings(data=tmp_path, providers={"ollama": ProviderSettings(kind="ollama")})
+    settings = Settings(data=tmp_path, providers={"ollama": ""})
 
     with pytest.raises(AgentError, match=r"runwright\[models\].*openai"):
         bootstrap.build_runtime(settings)

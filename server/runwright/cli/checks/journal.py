@@ -1,0 +1,96 @@
+"""The journal: who has it open, and whether it is what was written. Reads beside a running server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+
+from runwright.adapters.sqlite import inspection
+from runwright.adapters.sqlite.failures import unusable
+from runwright.adapters.sqlite.schema import SCHEMA_VERSION
+from runwright.cli.checks.check import Check, fail, ok, warn
+
+BUSY_TIMEOUT_MS = 2_000
+MOST_FAULTS = 20  # lines; a lost disk need not print every run
+_RESTORE = "Restore the data directory from a backup; keep this one for the diagnosis."
+
+
+def check_holder(data: Path) -> Check:
+    """Who says it has the directory open. The lock itself is not tried: that could turn away a server."""
+    try:
+        pid, _, host = (data / "LOCK").read_text(encoding="utf-8", errors="replace").strip().partition(" ")
+    except FileNotFoundError:
+        return ok("lock", "no server has used this directory")
+    except OSError as error:
+        return fail("lock", f"LOCK cannot be read: {error.strerror}", "Run as the user of the server.")
+    if not pid:
+        return ok("lock", "no server has the directory open")
+    if not (pid.isascii() and pid.isdigit()):
+        remedy = "Harmless while no server runs: the next one overwrites it. Find out who wrote there."
+        return warn("lock", "LOCK does not name a process", remedy)
+    if host != socket.gethostname():
+        remedy = "Make sure that it is the only one: locks on network disks cannot be relied on."
+        return warn("lock", f"held by process {pid} on another host, {host}", remedy)
+    if _is_alive(int(pid)):
+        return ok("lock", f"process {pid} on this host has the directory open")
+    remedy = "Nothing: a server was killed, its lock ended with it, and the next start recovers its runs."
+    return warn("lock", f"LOCK names process {pid}, which is no longer alive", remedy)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def check_journal(data: Path) -> Iterator[Check]:
+    """The file, its version, SQLite's own check and every hash chain."""
+    path = data / "journal.db"
+    if not path.exists():
+        yield ok("journal", "there is none yet")
+        return
+    try:
+        with inspection.opened(path, busy_timeout_ms=BUSY_TIMEOUT_MS) as db:
+            version = _version(inspection.schema_version(db))
+            yield version
+            if version.remedy:
+                return
+            yield _damages(inspection.damages(db))
+            yield from _chains(inspection.verify(db))
+    except apsw.Error as error:
+        yield fail("journal", unusable(error).message, _RESTORE)
+
+
+def _version(found: object) -> Check:
+    if found == SCHEMA_VERSION:
+        return ok("journal", f"schema version {found}")
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        text = f"schema version {found} is newer than {SCHEMA_VERSION}, which this program knows"
+        return fail("journal", text, "Install the version of Runwright that wrote it, or a later one.")
+    if found is None:
+        return fail("journal", "journal.db is a database, but no journal", "Check the path of the data directory.")
+    return fail("journal", f"schema version {found} is not one this program knows", _RESTORE)
+
+
+def _damages(found: list[str]) -> Check:
+    if found:
+        return fail("quick_check", f"{len(found)} or more faults, the first: {found[0]}", _RESTORE)
+    return ok("quick_check", "SQLite finds the file whole")
+
+
+def _chains(verified: inspection.Verified) -> Iterator[Check]:
+    if not verified.faults:
+        what = f"{verified.runs} runs, {verified.events} events and {verified.contents} contents are as written"
+        yield ok("hash chains", what)
+    for fault in verified.faults[:MOST_FAULTS]:
+        yield fail("hash chains", f"{fault.subject}: {fault.what}", _RESTORE)
+    if len(verified.faults) > MOST_FAULTS:
+        yield fail("hash chains", f"{len(verified.faults) - MOST_FAULTS} more faults", _RESTORE)

@@ -1,0 +1,100 @@
+"""`runwright package`: looks at package files without a server."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import yaml
+
+from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.package_files import examine_package
+from runwright.cli import clean
+from runwright.cli.errors import ExitCode
+from runwright.core.errors import AgentError
+from runwright.core.package import RuntimePackage
+
+app = typer.Typer(
+    name="package", no_args_is_help=True, rich_markup_mode=None, help="Look at package files; needs no server."
+)
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Package file (YAML or JSON).")]
+
+
+class Form(StrEnum):
+    """How a package is printed."""
+
+    JSON = "json"
+    YAML = "yaml"
+
+
+@app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Package files (YAML or JSON).")],
+) -> None:
+    """Checks package files: form, limits, tool schemas.
+
+    Prints one line for each finding with file, path inside and rule.
+    Exit code: 0 all are valid, 2 there are findings.
+
+    \b
+    Example:
+      runwright package validate examples/workspace/package.yaml
+    """
+    found = False
+    for file in files:
+        package, errors = examine_package(file, JsonSchemaChecker())
+        for error in errors:
+            print(finding_line(error))
+        if package is not None and not errors:
+            print(f"{clean.line(str(file))}: valid, package {package.id} of agent {package.agent.id}")
+        found = found or bool(errors)
+    raise typer.Exit(ExitCode.USAGE if found else ExitCode.COMPLETED)
+
+
+@app.command()
+def fingerprint(file: FileArgument) -> None:
+    """Prints the fingerprint of a package: what runs are pinned to.
+
+    \b
+    Example:
+      runwright package fingerprint examples/workspace/package.yaml
+    """
+    print(_valid(file).fingerprint())
+
+
+@app.command()
+def show(
+    file: FileArgument, output: Annotated[Form, typer.Option("--output", "-o", help="Form to print.")] = Form.YAML
+) -> None:
+    """Prints a package in its canonical form: defaults spelled out, tools by name.
+
+    With -o json these are the very bytes that are stored and fingerprinted.
+
+    \b
+    Example:
+      runwright package show examples/workspace/package.yaml -o json
+    """
+    canonical = _valid(file).canonical()
+    if output is Form.JSON:
+        sys.stdout.write(canonical.decode())
+    else:
+        yaml.safe_dump(json.loads(canonical), sys.stdout, sort_keys=False)
+
+
+def finding_line(error: AgentError) -> str:
+    """One finding: file, path inside, rule."""
+    facts = (error.metadata["package"], error.metadata["path"], error.metadata["rule"])
+    return clean.line(": ".join(fact for fact in facts if fact))
+
+
+def _valid(file: Path) -> RuntimePackage:
+    package, errors = examine_package(file, JsonSchemaChecker())
+    for error in errors:
+        print(f"error: {finding_line(error)}", file=sys.stderr)
+    if package is None or errors:
+        raise typer.Exit(ExitCode.USAGE)
+    return package

@@ -1,0 +1,24 @@
+"""Settings of a server: one table of fields, and a loader for flags, environment, file and defaults."""
+
+from runwright.settings.fields import FIELDS, Field
+from runwright.settings.kinds import is_loopback, parse_executors
+from runwright.settings.loader import Loaded, load
+from runwright.settings.model import DEFAULT_LISTEN, Settings
+from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, parse_providers
+from runwright.settings.values import Finding, Value
+
+__all__ = [
+    "DEFAULT_LISTEN",
+    "DEFAULT_PROVIDER_TIMEOUT_SECONDS",
+    "FIELDS",
+    "Field",
+    "Finding",
+    "Loaded",
+    "ProviderSettings",
+    "Settings",
+    "Value",
+    "is_loopback",
+    "load",
+    "parse_executors",
+    "parse_providers",
+]

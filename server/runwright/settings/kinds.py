@@ -1,0 +1,182 @@
+"""The kinds of values that settings have: how each is read from text, from TOML, and where paths in it begin."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from runwright.core.errors import AgentError, ErrorReason
+
+_SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+
+
+def _as_it_is(value: object, _: Path) -> object:
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of value. The readers raise ValueError for what is not `expected`.
+
+    `words` are what a flag was given, once or more often; `split` makes words
+    of an environment variable. `placed` puts relative paths below a directory.
+    """
+
+    unit: str
+    expected: str
+    from_words: Callable[[list[str]], object]
+    from_toml: Callable[[object], object]
+    split: Callable[[str], list[str]] = lambda text: [text]
+    placed: Callable[[object, Path], object] = _as_it_is
+    many: bool = False
+    is_switch: bool = False
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError
+    return value
+
+
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _switch_of_words(words: list[str]) -> bool:
+    try:
+        return _SWITCH[words[-1].lower()]
+    except KeyError:
+        raise ValueError from None
+
+
+def _paths(value: object) -> tuple[Path, ...]:
+    if not isinstance(value, list):
+        raise ValueError
+    return tuple(Path(_text(item)) for item in value)
+
+
+def _placed_path(value: object, base: Path) -> object:
+    return base / value if isinstance(value, Path) else value
+
+
+def _placed_paths(value: object, base: Path) -> object:
+    return tuple(_placed_path(item, base) for item in value) if isinstance(value, tuple) else value
+
+
+def _address(value: object) -> str:
+    host, _, port = _text(value).rpartition(":")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise ValueError
+    return f"{host}:{port}"
+
+
+def _addresses(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError
+    return {_text(name): _address(address) for name, address in value.items()}
+
+
+def _addresses_of_words(words: list[str]) -> Mapping[str, str]:
+    pairs = [word.partition("=") for word in words]
+    if len({name for name, _, _ in pairs}) < len(pairs):
+        raise ValueError
+    return _addresses({name: address for name, _, address in pairs})
+
+
+def _routes(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(route, str) for route in value.values()):
+        raise ValueError
+    return {_text(name): str(route) for name, route in value.items()}
+
+
+def _routes_of_words(words: list[str]) -> dict[str, str]:
+    pairs = [word.partition("=") for word in words]
+    if len({name for name, _, _ in pairs}) < len(pairs):
+        raise ValueError
+    return _routes({name: route for name, _, route in pairs})
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address that only this machine can reach."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def bounded(low: float, high: float) -> Callable[[float], float]:
+    """Gives a number back if it lies between the two, bounds included."""
+
+    def check(value: float) -> float:
+        if not low <= value <= high:
+            raise ValueError
+        return value
+
+    return check
+
+
+def seconds(low: float, high: float) -> Kind:
+    """A duration, fractions allowed."""
+    check = bounded(low, high)
+    expected = f"a number of seconds from {low:g} to {high:g}"
+    return Kind("seconds", expected, lambda words: check(_number(float(words[-1]))), lambda v: check(_number(v)))
+
+
+def whole(unit: str, low: int) -> Kind:
+    """A whole number, at least `low`."""
+    check = bounded(low, 2**63 - 1)
+    expected = f"a whole number of {unit}, at least {low}"
+    return Kind(unit, expected, lambda words: int(check(int(words[-1]))), lambda v: int(check(_whole(v))))
+
+
+TEXT = Kind("text", "a text that is not empty", lambda words: _text(words[-1]), _text)
+PATH = Kind("path", "a path", lambda words: Path(_text(words[-1])), lambda v: Path(_text(v)), placed=_placed_path)
+PATHS = Kind("paths", "a list of paths", _paths, _paths, lambda t: t.split(os.pathsep), _placed_paths, many=True)
+ADDRESS = Kind("host:port", "HOST:PORT", lambda words: _address(words[-1]), _address)
+ADDRESSES = Kind(
+    "name=host:port",
+    "NAME=HOST:PORT, each name once",
+    _addresses_of_words,
+    _addresses,
+    lambda t: t.split(","),
+    many=True,
+)
+ROUTES = Kind(
+    "kind=KEYENV[@URL]",
+    "openai=KEYENV[@URL], anthropic=KEYENV[@URL] or ollama=[KEYENV][@URL], each once",
+    _routes_of_words,
+    _routes,
+    lambda t: t.split(","),
+    many=True,
+)
+SWITCH = Kind("true or false", "true or false", _switch_of_words, _switch, is_switch=True)
+
+
+def parse_executors(values: list[str]) -> dict[str, str]:
+    """`NAME=HOST:PORT` options as a mapping. Raises INVALID_REQUEST for another form."""
+    try:
+        return dict(_addresses_of_words(values))
+    except ValueError:
+        metadata = {"field": "--executor", "expected": ADDRESSES.expected}
+        message = f"--executor must be {ADDRESSES.expected}."
+        raise AgentError(ErrorReason.INVALID_REQUEST, message, metadata=metadata) from None

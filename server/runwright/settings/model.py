@@ -1,0 +1,102 @@
+"""The table of settings: each field with its kind and unit, one sentence and its default."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.settings import kinds
+from runwright.settings.kinds import Kind, is_loopback
+from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, provider_routes
+
+DEFAULT_LISTEN = "127.0.0.1:7760"
+
+
+def setting(
+    kind: Kind, says: str, default: object = MISSING, *, flag: str = "", absent: str = "", secret: bool = False
+) -> Any:  # a field of any type, as dataclasses.field is
+    """A row of the table.
+
+    `flag` is for a flag that is not called like the field, `absent` says what
+    None or nothing means. A secret's value is never printed.
+    """
+    row = {"kind": kind, "says": says, "flag": flag, "absent": absent, "secret": secret}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=row)
+    return field(default=default, metadata=row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a server is started with. Flags, environment, file, their help and docs/configuration.md follow from it."""
+
+    data: Path = setting(kinds.PATH, "Directory of the journal; made if missing.")
+    listen: str = setting(kinds.ADDRESS, "Address to serve on; port 0 lets the system choose.", DEFAULT_LISTEN)
+    packages: tuple[Path, ...] = setting(
+        kinds.PATHS, "Package files (YAML or JSON).", (), flag="--package", absent="required"
+    )
+    default_package: str | None = setting(
+        kinds.TEXT, "Id of the package that answers requests without one.", None, absent="the first package"
+    )
+    executors: Mapping[str, str] = setting(kinds.ADDRESSES, "Where each executor is.", {}, flag="--executor")
+    drain_grace_seconds: float = setting(
+        kinds.seconds(0, 3600), "How long SIGTERM waits for calls that must not be repeated.", 20.0, flag="--grace"
+    )
+    stall_seconds: float = setting(kinds.seconds(0.1, 3600), "How long one write to a subscriber may take.", 30.0)
+    journal_max_bytes: int | None = setting(
+        kinds.whole("bytes", 65_536), "Bound on the size of the journal's file.", None, absent="the disk"
+    )
+    providers: Mapping[str, str] = setting(
+        kinds.ROUTES,
+        "Real models: openai, anthropic or ollama, each with the name of the variable that holds its key.",
+        {},
+        flag="--provider",
+        secret=True,
+    )
+    provider_timeout_seconds: float = setting(
+        kinds.seconds(0.1, 3600),
+        "How long one request to a real model may take.",
+        DEFAULT_PROVIDER_TIMEOUT_SECONDS,
+        flag="--provider-timeout",
+    )
+    keys: Path | None = setting(kinds.PATH, "Keys file of the principals.", None, absent="everyone is `local`")
+    tls_cert: Path | None = setting(kinds.PATH, "Certificate chain of the server, PEM.", None, absent="no TLS")
+    tls_key: Path | None = setting(kinds.PATH, "Private key of the certificate, PEM.", None)
+    tls_client_ca: Path | None = setting(
+        kinds.PATH, "Authority whose certificates clients must show, PEM.", None, absent="no client certificates"
+    )
+    insecure_allow_remote: bool = setting(
+        kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False
+    )
+
+    def provider_routes(self) -> dict[str, ProviderSettings]:
+        """How each kind of real model is reached. Raises INVALID_REQUEST for a route of another form."""
+        return provider_routes(self.providers, self.provider_timeout_seconds)
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """What cannot be used together: the field and what is expected of it."""
+        host, _, port = self.listen.rpartition(":")
+        if not host or not port.isdigit():
+            yield "listen", "HOST:PORT"
+        elif not (self.keys and self.tls_cert) and not self.insecure_allow_remote and not is_loopback(host):
+            expected = "a loopback address, unless --keys and --tls-cert are given, or --insecure-allow-remote"
+            yield "listen", expected
+        if (self.tls_cert is None) != (self.tls_key is None):
+            yield "tls_cert", "given together with --tls-key"
+        if self.tls_client_ca is not None and self.tls_cert is None:
+            yield "tls_client_ca", "given together with --tls-cert and --tls-key"
+        try:
+            self.provider_routes()
+        except AgentError as error:
+            yield "providers", error.metadata["expected"]
+        if not self.packages:
+            yield "packages", "given: at least one package file"
+
+    def check(self) -> None:
+        """Raises INVALID_REQUEST naming the setting that cannot be used."""
+        for name, expected in self.problems():
+            metadata = {"field": name, "expected": expected}
+            raise AgentError(ErrorReason.INVALID_REQUEST, f"{name} must be {expected}.", metadata=metadata)

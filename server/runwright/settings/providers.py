@@ -1,0 +1,97 @@
+"""How real models are reached: what must never be in a package."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.settings.kinds import ROUTES, is_loopback
+
+DEFAULT_PROVIDER_TIMEOUT_SECONDS = 120.0
+ProviderKind: TypeAlias = Literal["openai", "anthropic", "ollama"]
+_PROVIDER_FORM = "openai=KEYENV[@URL], anthropic=KEYENV[@URL] or ollama=[KEYENV][@URL], each once"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderSettings:
+    """How real models of one kind are reached: what must never be in a package. The key itself is not here."""
+
+    kind: ProviderKind
+    base_url: str | None = None  # None: the vendor's own
+    key_variable: str | None = None  # name of the environment variable that holds the key
+    timeout_seconds: float = DEFAULT_PROVIDER_TIMEOUT_SECONDS  # of one whole request
+
+    def key(self) -> str | None:
+        """The key, read from the environment now. Raises INVALID_REQUEST if it is not there."""
+        if self.key_variable is None:
+            return None
+        key = os.environ.get(self.key_variable, "").strip()
+        if not key or not key.isascii() or not key.isprintable() or " " in key:
+            raise _invalid(
+                "--provider", f"given with an environment variable that holds a key; {self.key_variable} does not"
+            )
+        return key
+
+
+def parse_providers(values: list[str], timeout_seconds: float) -> dict[str, ProviderSettings]:
+    """`KIND=KEYENV[@URL]` options as a mapping by kind. Raises INVALID_REQUEST for another form."""
+    try:
+        return provider_routes(ROUTES.from_words(values), timeout_seconds)
+    except ValueError:
+        raise _invalid("--provider", _PROVIDER_FORM) from None
+
+
+def provider_routes(routes: object, timeout_seconds: float) -> dict[str, ProviderSettings]:
+    """Routes `KEYENV[@URL]` by kind. Raises INVALID_REQUEST for another form.
+
+    The value is never repeated: somebody may have put the key itself there.
+    """
+    providers: dict[str, ProviderSettings] = {}
+    for name, rest in routes.items() if isinstance(routes, Mapping) else ():
+        variable, at, url = rest.partition("@")
+        kind = _kind(name)
+        key_is_named = bool(_VARIABLE.fullmatch(variable)) or (kind == "ollama" and not variable)
+        if kind is None or not key_is_named or (at and not url):
+            raise _invalid("--provider", _PROVIDER_FORM)
+        if url and not _may_be_called(url, with_key=bool(variable)):
+            raise _invalid(
+                "--provider",
+                "given an https:// URL without user, query and fragment; http:// goes to loopback, or without a key",
+            )
+        providers[kind] = ProviderSettings(
+            kind=kind, base_url=url or None, key_variable=variable or None, timeout_seconds=timeout_seconds
+        )
+    return providers
+
+
+def _kind(name: str) -> ProviderKind | None:
+    match name:
+        case "openai" | "anthropic" | "ollama":
+            return name
+        case _:
+            return None
+
+
+def _may_be_called(url: str, *, with_key: bool) -> bool:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return False
+    if not host or "@" in url or parts.query or parts.fragment or not url.isprintable():
+        return False
+    return parts.scheme == "https" or (parts.scheme == "http" and (not with_key or is_loopback(host)))
+
+
+def _invalid(option: str, expected: str) -> AgentError:
+    return AgentError(
+        ErrorReason.INVALID_REQUEST,
+        f"{option} must be {expected}.",
+        metadata={"field": option, "expected": expected},
+    )

@@ -1,0 +1,1 @@
+"""Settings: their table and their sources."""

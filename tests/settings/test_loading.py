@@ -1,0 +1,155 @@
+"""Flag before environment before file before default, and everything wrong is named where it was given."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.settings import FIELDS, Settings, load
+
+ENOUGH = {"data": ["data"], "packages": ["one.yaml"]}
+
+
+def config(directory: Path, text: str) -> Path:
+    """A configuration file with that text."""
+    path = directory / "runwright.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_source_covers_the_one_behind_it(tmp_path: Path) -> None:
+    file = config(tmp_path, 'listen = "127.0.0.1:1"\nstall_seconds = 5\njournal_max_bytes = 70000')
+    environment = {"RUNWRIGHT_LISTEN": "127.0.0.1:2", "RUNWRIGHT_STALL_SECONDS": "6.5", "RUNWRIGHT_DEFAULT_PACKAGE": ""}
+
+    loaded = load({**ENOUGH, "listen": ["127.0.0.1:3"]}, file, environment)
+
+    assert loaded.settings() == Settings(
+        data=Path("data"),
+        packages=(Path("one.yaml"),),
+        listen="127.0.0.1:3",
+        stall_seconds=6.5,
+        journal_max_bytes=70_000,
+    )
+    origins = {name: value.origin for name, value in loaded.values.items()}
+    assert origins["listen"] == "--listen"
+    assert origins["stall_seconds"] == "RUNWRIGHT_STALL_SECONDS"
+    assert origins["journal_max_bytes"] == str(file)
+    assert origins["default_package"] == origins["drain_grace_seconds"] == "default"
+
+
+def test_everything_can_be_given_in_the_file_and_paths_begin_there(tmp_path: Path) -> None:
+    file = config(
+        tmp_path,
+        """
+        data = "journal"
+        listen = "[::1]:7760"
+        packages = ["a.yaml", "/etc/b.yaml"]
+        default_package = "b"
+        drain_grace_seconds = 1
+        stall_seconds = 2.5
+        journal_max_bytes = 65536
+        insecure_allow_remote = true
+        [executors]
+        desk = "host:1"
+        """,
+    )
+
+    assert load({}, None, {"RUNWRIGHT_CONFIG": str(file)}).settings() == Settings(
+        data=tmp_path / "journal",
+        listen="[::1]:7760",
+        packages=(tmp_path / "a.yaml", Path("/etc/b.yaml")),
+        default_package="b",
+        executors={"desk": "host:1"},
+        drain_grace_seconds=1.0,
+        stall_seconds=2.5,
+        journal_max_bytes=65_536,
+        insecure_allow_remote=True,
+    )
+
+
+def test_everything_can_be_given_in_the_environment() -> None:
+    environment = {
+        "RUNWRIGHT_DATA": "d",
+        "RUNWRIGHT_PACKAGES": "a.yaml:b.yaml",
+        "RUNWRIGHT_EXECUTORS": "desk=host:1,shop=host:2",
+        "RUNWRIGHT_INSECURE_ALLOW_REMOTE": "yes",
+        "RUNWRIGHT_JOURNAL_MAX_BYTES": "70000",
+    }
+
+    settings = load({}, None, environment).settings()
+
+    assert settings.packages == (Path("a.yaml"), Path("b.yaml"))
+    assert settings.executors == {"desk": "host:1", "shop": "host:2"}
+    assert (settings.insecure_allow_remote, settings.journal_max_bytes) == (True, 70_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "said"),
+    [
+        ("lisen = 'x'", "lisen", "Did you mean listen?"),
+        ("[limits]\nx = 1", "limits", "one of the known keys"),
+        ("listen = 7760", "listen", "HOST:PORT"),
+        ("listen = 'localhost:70000'", "listen", "HOST:PORT"),
+        ("listen = '0.0.0.0:1'", "listen", "--insecure-allow-remote"),
+        ("packages = 'one.yaml'", "packages", "list of paths"),
+        ("packages = []", "packages", "at least one package"),
+        ("packages = [1]", "packages", "list of paths"),
+        ("executors = ['a=b:1']", "executors", "NAME=HOST:PORT"),
+        ("[executors]\ndesk = 'nowhere'", "executors", "NAME=HOST:PORT"),
+        ("drain_grace_seconds = true", "drain_grace_seconds", "a number of seconds from 0 to 3600"),
+        ("drain_grace_seconds = -1", "drain_grace_seconds", "a number of seconds from 0 to 3600"),
+        ("stall_seconds = nan", "stall_seconds", "a number of seconds"),
+        ("journal_max_bytes = 1", "journal_max_bytes", "at least 65536"),
+        ("journal_max_bytes = 1e9", "journal_max_bytes", "a whole number of bytes"),
+        ("insecure_allow_remote = 1", "insecure_allow_remote", "true or false"),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named_with_file_key_and_what_is_expected(
+    tmp_path: Path, text: str, key: str, said: str
+) -> None:
+    ready = "data = 'd'\n" + ("" if "packages" in text else "packages = ['p']\n")
+    file = config(tmp_path, ready + text)
+
+    (finding,) = load({}, file, {}).findings
+
+    assert (finding.place, finding.key) == (str(file), key)
+    assert said in f"{finding.message} {finding.remedy}"
+    assert str(file) in finding.message
+    assert key in finding.message
+
+
+@pytest.mark.parametrize(
+    "content", [b"a = [", b"\xff\xfe", b"x = 1\n" * 300_000, None], ids=["no-toml", "no-text", "too-large", "missing"]
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
+    file = tmp_path / "runwright.toml"
+    if content is not None:
+        file.write_bytes(content)
+
+    (finding,) = load({name: list(words) for name, words in ENOUGH.items()}, file, {}).findings
+
+    assert str(file) in finding.message
+
+
+def test_a_wrong_flag_or_variable_is_named_as_it_was_given() -> None:
+    loaded = load({**ENOUGH, "executors": ["a=b:1", "a=c:2"]}, None, {"RUNWRIGHT_STALL_SECONDS": "soon"})
+
+    assert [finding.place for finding in loaded.findings] == ["--executor", "RUNWRIGHT_STALL_SECONDS"]
+    with pytest.raises(AgentError) as raised:
+        loaded.settings()
+    assert raised.value.reason is ErrorReason.INVALID_REQUEST
+    assert "1 more" in raised.value.message
+
+
+def test_what_is_missing_is_said_with_all_the_ways_to_give_it() -> None:
+    (finding,) = load({"packages": ["p"]}, None, {}).findings
+
+    assert all(way in finding.remedy for way in ("--data", "RUNWRIGHT_DATA", "write data into"))
+
+
+def test_every_setting_has_one_sentence_and_a_unit() -> None:
+    for field in FIELDS:
+        assert field.says.endswith(".")
+        assert field.kind.unit
+        assert field.kind.expected
