@@ -12,6 +12,7 @@ from runwright import __version__
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.inspect_run import cancel, events, get
+from runwright.cli.ls import ls
 from runwright.cli.run import run
 from runwright.cli.serve import serve
 from runwright.cli.watch import watch
@@ -54,7 +55,7 @@ def options(
     context.obj = server
 
 
-for command_function in (run, watch, get, cancel, events, serve):
+for command_function in (run, watch, ls, get, cancel, events, serve):
     app.command()(command_function)
 
 
