@@ -10,7 +10,7 @@ import pytest
 from runwright.adapters.sqlite import SqliteJournal, schema, upgrade
 from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
-from runwright.core.outcomes import RunStatus
+from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 
 from tests.ports.journal_builders import check_chain, key
@@ -77,9 +77,12 @@ async def test_a_damaged_run_does_not_keep_the_journal_from_opening(tmp_path: Pa
 
     journal = SqliteJournal.open(tmp_path)
     found = await journal.select(Selection(Scope(DEFAULT_NAMESPACE, ScopeKind.SESSION, "morning")), after=0, limit=1)
+    listed = await journal.list_runs(DEFAULT_NAMESPACE, RunFilter(), before=None, limit=9)
     await journal.close()
 
     assert [event.run.run_id for event in found.events] == ["first"]
+    outlines = [(run.state.key.run_id, run.state.phase, run.state.agent_id) for run in listed.runs]
+    assert outlines == [("second", RunPhase.RUNNING, "clerk"), ("first", RunPhase.COMPLETED, "helper")]
     statuses = rows(tmp_path, "SELECT run_id, status FROM runs ORDER BY run_no")
     assert statuses == [("first", 6), ("second", 2), ("first", 6)]
 

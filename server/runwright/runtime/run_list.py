@@ -13,9 +13,10 @@ from runwright.runtime.snapshot import RunSnapshot
 
 @dataclass(frozen=True, slots=True)
 class ListedRuns:
-    """One page. `next_token` is empty when there are no older runs."""
+    """One page. `next_token` is empty when there are no older runs; `tokens` continue after each of the runs."""
 
     runs: list[RunSnapshot]
+    tokens: list[str]
     next_token: str
 
 
@@ -32,7 +33,8 @@ class RunList:
         before = self._cursors.read(scope, token, self._journal.head) if token else None
         page = await self._journal.list_runs(namespace, wanted, before=before, limit=limit)
         runs = [self._as_it_stands(each) for each in page.runs]
-        return ListedRuns(runs, self._cursors.make(scope, page.reached) if page.more else "")
+        tokens = [self._cursors.make(scope, each.number) for each in page.runs]
+        return ListedRuns(runs, tokens, self._cursors.make(scope, page.reached) if page.more else "")
 
     def _as_it_stands(self, listed: ListedRun) -> RunSnapshot:
         cursor = self._cursors.make(run_scope(listed.state.key), listed.last_position)

@@ -14,7 +14,7 @@ from runwright.core import request as limits
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
-from runwright.transport.streams import EventStreams
+from runwright.transport.streams import PAGE_BYTES, EventStreams
 from runwright.wire import packages, selections, snapshots
 from runwright.wire import requests as wire
 from runwright.wire.values import invalid
@@ -72,7 +72,16 @@ class RuntimeService(RuntimeServiceServicer):
         """One page of runs, newest first."""
         wanted, size = selections.run_filter(request.filter), wire.page_size(request.page_size)
         listed = await self._runtime.list_runs(wanted, page_token=request.page_token, limit=size)
-        return pb.ListRunsResponse(runs=[_snapshot(run) for run in listed.runs], next_page_token=listed.next_token)
+        response = pb.ListRunsResponse(next_page_token=listed.next_token)
+        room = PAGE_BYTES
+        for run, token in zip(listed.runs, ("", *listed.tokens), strict=False):
+            message = _snapshot(run)
+            room -= message.ByteSize()
+            if response.runs and room < 0:
+                response.next_page_token = token  # after the run before
+                break
+            response.runs.append(message)
+        return response
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
         """Describes this server."""

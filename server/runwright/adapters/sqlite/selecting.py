@@ -10,10 +10,13 @@ import apsw
 from runwright.adapters.journal_rules import SCANNED_EVENTS, SCANNED_RUNS
 from runwright.adapters.sqlite import queries
 from runwright.adapters.sqlite.tables import ENDS_RUN, IN_SESSION, fetch
+from runwright.core.errors import AgentError
 from runwright.core.events import TERMINAL
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EventFilter, RunFilter, ScopeKind, Selection
 from runwright.core.state import RunState, fold
+from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import EventPage, ListedRun, RunPage
 
 Condition: TypeAlias = tuple[str, list[str | int]]
@@ -128,5 +131,17 @@ def _wanted_runs(wanted: RunFilter) -> Condition:
 
 
 def _state(db: apsw.Connection, run: RunKey) -> RunState:
-    state, newer = queries.tail(db, run)
-    return fold(state or RunState(key=run), newer)
+    try:
+        state, newer = queries.tail(db, run)
+        return fold(state or RunState(key=run), newer)
+    except (AgentError, IllegalTransition):
+        return _outline(db, run)  # one damaged run must not hide the others
+
+
+def _outline(db: apsw.Connection, run: RunKey) -> RunState:
+    """What the columns alone say of a run."""
+    query = "SELECT seq, session_id, agent_id, status, labels FROM runs WHERE namespace = ? AND run_id = ?"
+    ((seq, session_id, agent_id, number, labels),) = fetch(db, query, run.namespace, run.run_id)
+    status = RunStatus(number)
+    phase = RunPhase.RUNNING if status is RunStatus.WAITING else RunPhase(status.value)
+    return RunState(key=run, phase=phase, seq=seq, session_id=session_id, agent_id=agent_id, labels=json.loads(labels))

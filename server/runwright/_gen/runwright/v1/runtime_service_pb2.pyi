@@ -584,7 +584,9 @@ class ListRunsResponse(message.Message):
     """
     @builtins.property
     def runs(self) -> containers.RepeatedCompositeFieldContainer[run_pb2.RunSnapshot]:
-        """The runs as they stand, newest first, without their results."""
+        """The runs as they stand, newest first, without their results; 1 MiB at most
+        beyond the first.
+        """
 
     def __init__(
         self,
