@@ -9,6 +9,7 @@ import apsw
 
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION, SELECTING, fetch
 from runwright.core.errors import AgentError
+from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.machine import status
 from runwright.core.outcomes import RunStatus
@@ -29,6 +30,11 @@ _COLUMNS = (
 _FILL_EVENTS = """
     UPDATE events SET (namespace, session_id, agent_id) =
         (SELECT namespace, session_id, agent_id FROM runs WHERE runs.run_no = events.run_no)"""
+_ENDED = {
+    EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
+    EventKind.RUN_FAILED: RunStatus.FAILED,
+    EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+}
 
 
 def upgrade(db: apsw.Connection) -> None:
@@ -85,4 +91,4 @@ def _status_by_kind(db: apsw.Connection, run_no: int, is_open: int) -> int:
     if is_open:
         return RunStatus.RUNNING.value
     ((kind,),) = fetch(db, "SELECT kind FROM events WHERE run_no = ? ORDER BY seq DESC LIMIT 1", run_no)
-    return {17: RunStatus.COMPLETED, 18: RunStatus.FAILED, 19: RunStatus.CANCELLED}.get(kind, RunStatus.RUNNING).value
+    return _ENDED.get(EventKind(kind), RunStatus.RUNNING).value
