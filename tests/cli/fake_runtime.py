@@ -63,6 +63,17 @@ class FakeRuntime(RuntimeServiceServicer):
         more = left[2].cursor if len(left) > 3 else ""
         return pb.ListEventsResponse(frames=left[:3], next_page_token=more)
 
+    def ListRuns(self, request: pb.ListRunsRequest, context: grpc.ServicerContext) -> pb.ListRunsResponse:
+        """Three runs like the one, a page each, after an empty page; the requests are kept."""
+        self.requests.append(pb.ListRunsRequest.FromString(request.SerializeToString()))
+        number = int(request.page_token or 0)
+        if number == 0:
+            return pb.ListRunsResponse(next_page_token="1")
+        run = run_pb2.RunSnapshot()
+        run.CopyFrom(self.run)
+        run.run_id = f"run-{number}"
+        return pb.ListRunsResponse(runs=[run], next_page_token=str(number + 1) if number < 3 else "")
+
     def Subscribe(self, request: pb.SubscribeRequest, context: grpc.ServicerContext) -> Iterator[pb.SubscribeResponse]:
         """An opening bookmark and what comes after the cursor."""
         self.after.append(request.after_cursor)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from google.protobuf.json_format import Parse
-from runwright.cli.connection import Connection
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.cli.client import Client
+from runwright.cli.connection import Connection
 from runwright.cli.errors import Problem
 from runwright.cli.wait import wait_run
 

@@ -96,7 +96,10 @@ async def test_a_conflict_or_a_defect_fails_its_own_batch_only(db: apsw.Connecti
     group = GroupCommit(db, 0)
     group.commit([batch(RUN, after=0)])
     # The writer has lost count of this run: its next event breaks a constraint after the run's row is written.
-    db.execute("INSERT INTO events VALUES (99, 1, 2, 2, x'', x'', x'')")
+    db.execute(
+        "INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash)"
+        " VALUES (99, 1, 2, 2, x'', x'', x'')"
+    )
 
     outcomes = group.commit(
         [batch(OTHER, after=0), batch(THIRD, after=4, contents=(large(1),)), batch(RUN, after=1), batch(OTHER, after=1)]

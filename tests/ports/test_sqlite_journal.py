@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, queries, schema
+from runwright.adapters.sqlite import SqliteJournal, queries, schema, selecting
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.outcomes import RunStatus
+from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.wire.state_row import encode_state
 
 from tests.ports.journal_builders import check_chain, key, put, state, turn
@@ -127,7 +130,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     await written(tmp_path)
     newer = schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
     newer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # killed before it could tidy up
-    newer.execute("UPDATE meta SET value = 2 WHERE key = 'schema_version'")
+    newer.execute("UPDATE meta SET value = 3 WHERE key = 'schema_version'")
     newer.close()
     before = (tmp_path / "journal.db").read_bytes()
 
@@ -135,8 +138,8 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         SqliteJournal.open(tmp_path)
 
     assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
-    assert "version 2" in refused.value.message
-    assert "version 1" in refused.value.message
+    assert "version 3" in refused.value.message
+    assert "versions 1 to 2" in refused.value.message
     assert (tmp_path / "journal.db").read_bytes() == before
     assert (tmp_path / "journal.db-wal").stat().st_size > 0
 
@@ -176,9 +179,12 @@ async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     assert {path.name for path in directory.iterdir()} == {"LOCK", "journal.db"}
 
 
-async def test_no_question_scans_a_table(tmp_path: Path) -> None:
-    await written(tmp_path)
-    db = schema.open_reader(tmp_path / "journal.db", busy_timeout_ms=0)
+Ask = Callable[[apsw.Connection], object]
+
+
+def plan(directory: Path, *questions: Ask) -> tuple[int, list[str]]:
+    """How many statements these are, and the steps in which SQLite answers them."""
+    db = schema.open_reader(directory / "journal.db", busy_timeout_ms=0)
     asked: list[tuple[str, apsw.Bindings | None]] = []
 
     def note(_: apsw.Cursor, statement: str, bindings: apsw.Bindings | None) -> bool:
@@ -186,19 +192,63 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
         return True
 
     db.exec_trace = note
-    queries.tail(db, RUN)
-    queries.messages(db, RUN)
-    queries.read(db, RUN, 0, 10)
-    queries.last_position(db, RUN)
-    queries.open_runs(db)
-    queries.content(db, RUN.namespace, ["sha256:00"])
+    for question in questions:
+        question(db)
     db.exec_trace = None
+    plans = [str(step) for query, values in asked for *_, step in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    db.close()
+    return len(asked), plans
 
-    plans = [step for query, values in asked for *_, step in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
-    assert len(asked) == 7
-    used = "\n".join(str(step) for step in plans)
+
+async def test_no_question_scans_a_table(tmp_path: Path) -> None:
+    await written(tmp_path)
+
+    asked, plans = plan(
+        tmp_path,
+        lambda db: queries.tail(db, RUN),
+        lambda db: queries.messages(db, RUN),
+        lambda db: queries.read(db, RUN, 0, 10),
+        lambda db: queries.last_position(db, RUN),
+        queries.open_runs,
+        lambda db: queries.content(db, RUN.namespace, ["sha256:00"]),
+    )
+
+    assert asked == 7
+    used = "\n".join(plans)
     assert "events_with_messages (run_no=?)" in used
     assert "events_of_run (run_no=? AND rowid>?)" in used
     assert "SCAN runs USING INDEX runs_open" in used
     assert [step for step in plans if "SCAN" in step and "runs_open" not in step and "json_each" not in step] == []
-    db.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen", "index"),
+    [
+        (ScopeKind.RUN, EventFilter(), "events_of_run (run_no=? AND rowid>?"),
+        (ScopeKind.SESSION, EventFilter(), "events_of_session (namespace=? AND session_id=? AND rowid>?"),
+        (ScopeKind.AGENT, EventFilter(), "events_of_agent (namespace=? AND agent_id=? AND rowid>?"),
+        (ScopeKind.ALL, EventFilter(run_ids=frozenset({"a"})), "events_of_namespace (namespace=? AND rowid>?"),
+        (ScopeKind.ALL, EventFilter(terminal_only=True), "events_ending_runs (namespace=? AND rowid>?"),
+    ],
+)
+async def test_a_stream_is_read_by_the_index_of_its_scope(
+    tmp_path: Path, kind: ScopeKind, chosen: EventFilter, index: str
+) -> None:
+    await written(tmp_path)
+    of = {ScopeKind.RUN: "run-1", ScopeKind.SESSION: "session-1", ScopeKind.AGENT: "agent-1", ScopeKind.ALL: ""}[kind]
+    selection = Selection(Scope(RUN.namespace, kind, of), chosen)
+
+    _, plans = plan(tmp_path, lambda db: selecting.select(db, selection, 0, 10))
+
+    assert [step for step in plans if " e " in step and index not in step] == []
+    assert [step for step in plans if "TEMP B-TREE" in step] == []
+
+
+async def test_runs_are_listed_by_their_index(tmp_path: Path) -> None:
+    await written(tmp_path)
+    wanted = RunFilter(statuses=frozenset({RunStatus.RUNNING}), agent_id="agent-1", labels={"team": "blue"})
+
+    _, plans = plan(tmp_path, lambda db: selecting.list_runs(db, RUN.namespace, wanted, None, 10))
+
+    assert sum("runs_of_namespace (namespace=? AND rowid" in step for step in plans) == 2
+    assert [step for step in plans if "TEMP B-TREE" in step] == []

@@ -175,3 +175,21 @@ async def test_a_keys_file_that_turns_bad_keeps_the_last_good_one(serve: Serve, 
 
     assert (await start(served, key)).created
     assert any("keys file cannot be used" in line.event for line in bench.log.lines)
+
+
+async def test_streams_and_lists_over_many_runs_stay_in_their_namespace(serve: Serve, tmp_path: Path) -> None:
+    own, other = (add_key(tmp_path / "keys.json", "caller", namespace) for namespace in (OWN, OTHER))
+    served = await serve(authenticator=authenticator(tmp_path / "keys.json"))
+    for key, run_id in ((own, "run-1"), (other, "run-2")):
+        await start(served, key, run_id)
+        await served.stub.Wait(pb.WaitRequest(run_id=run_id), timeout=CALL_SECONDS, metadata=bearer(key))
+
+    every = pb.ListEventsRequest(scope=pb.StreamScope(all={}))
+    pages = [await served.stub.ListEvents(every, timeout=CALL_SECONDS, metadata=bearer(key)) for key in (own, other)]
+    lists = [
+        await served.stub.ListRuns(pb.ListRunsRequest(), timeout=CALL_SECONDS, metadata=bearer(key))
+        for key in (own, other)
+    ]
+
+    assert [{frame.event.run_id for frame in page.frames} for page in pages] == [{"run-1"}, {"run-2"}]
+    assert [[run.run_id for run in listed.runs] for listed in lists] == [["run-1"], ["run-2"]]

@@ -33,6 +33,18 @@ def events(**fields: Any) -> pb.ListEventsRequest:
     return pb.ListEventsRequest(scope=scope(), **fields)
 
 
+def events_of(**scope: str) -> pb.SubscribeRequest:
+    return pb.SubscribeRequest(scope=pb.StreamScope(**scope))
+
+
+def filtered(**fields: Any) -> pb.SubscribeRequest:
+    return pb.SubscribeRequest(scope=pb.StreamScope(all=pb.AllRuns()), filter=pb.EventFilter(**fields))
+
+
+def runs(**fields: Any) -> pb.ListRunsRequest:
+    return pb.ListRunsRequest(filter=pb.RunFilter(**fields))
+
+
 # what is wrong → method, request, the field's name, a part of the rule
 BAD: dict[str, tuple[str, Any, str, str]] = {
     "no run": ("StartRun", pb.StartRunRequest(), "run", "set"),
@@ -81,6 +93,28 @@ BAD: dict[str, tuple[str, Any, str, str]] = {
     "a negative view": ("ListEvents", events(view=-1), "view", "EVENT_VIEW_FULL"),
     "no scope of a stream": ("Subscribe", pb.SubscribeRequest(), "scope", "run_id"),
     "a stream's unknown view": ("Subscribe", subscription(view=99), "view", "EVENT_VIEW_FULL"),
+    "an empty session": ("Subscribe", events_of(session_id=""), "scope.session_id", ID_RULE),
+    "a bad session": ("Subscribe", events_of(session_id="a b"), "scope.session_id", ID_RULE),
+    "a bad agent": ("Subscribe", events_of(agent_id="a/b"), "scope.agent_id", ID_RULE),
+    "a kind nobody knows": ("Subscribe", filtered(kinds=[1, 99]), "filter.kinds[1]", "EVENT_KIND_RUN_STARTED"),
+    "no kind at all": ("Subscribe", filtered(kinds=[0]), "filter.kinds[0]", "EVENT_KIND_RUN_STARTED"),
+    "101 kinds": ("Subscribe", filtered(kinds=[1] * 101), "filter.kinds", "at most 100"),
+    "101 runs": ("Subscribe", filtered(run_ids=["a"] * 101), "filter.run_ids", "at most 100"),
+    "101 agents": ("Subscribe", filtered(agent_ids=["a"] * 101), "filter.agent_ids", "at most 100"),
+    "101 sessions": ("Subscribe", filtered(session_ids=["a"] * 101), "filter.session_ids", "at most 100"),
+    "a bad run in a filter": ("Subscribe", filtered(run_ids=["a", ""]), "filter.run_ids[1]", ID_RULE),
+    "a bad agent in a filter": ("Subscribe", filtered(agent_ids=["-"]), "filter.agent_ids[0]", ID_RULE),
+    "a bad session in a filter": ("Subscribe", filtered(session_ids=["ä"]), "filter.session_ids[0]", ID_RULE),
+    "a list's unknown kind": ("ListEvents", events(filter=pb.EventFilter(kinds=[-1])), "filter.kinds[0]", "EVENT_KIND"),
+    "a status nobody knows": ("ListRuns", runs(statuses=[2, 1]), "filter.statuses[1]", "RUN_STATUS_RUNNING"),
+    "no status at all": ("ListRuns", runs(statuses=[0]), "filter.statuses[0]", "RUN_STATUS_RUNNING"),
+    "101 statuses": ("ListRuns", runs(statuses=[2] * 101), "filter.statuses", "at most 100"),
+    "a bad agent of runs": ("ListRuns", runs(agent_id="a b"), "filter.agent_id", ID_RULE),
+    "a bad session of runs": ("ListRuns", runs(session_id="a b"), "filter.session_id", ID_RULE),
+    "a bad label of runs": ("ListRuns", runs(labels={"a b": ""}), "filter.labels", ID_RULE),
+    "17 labels of runs": ("ListRuns", runs(labels={f"l{n}": "" for n in range(17)}), "filter.labels", "at most 16"),
+    "an endless label of runs": ("ListRuns", runs(labels={"a": "x" * 257}), "filter.labels[a]", "256 bytes"),
+    "an endless page of runs": ("ListRuns", pb.ListRunsRequest(page_size=1001), "page_size", "0 to 1000"),
     "live only after a cursor": ("Subscribe", subscription(live_only=True, after_cursor="x"), "live_only", "false"),
 }
 

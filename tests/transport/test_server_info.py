@@ -76,5 +76,6 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
         "label_bytes",
         "inline_content_bytes",
         "cancel_grace_seconds",
+        "filter_entries",
         "wait_seconds",
     }

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from dataclasses import dataclass
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import EventKind, kind_of
 from runwright.core.ids import RunKey
+from runwright.core.machine import status
+from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import CHAIN_TAG, StoredEvent
 from runwright.wire.records import encode_event
 
-Encoded: TypeAlias = tuple[tuple[EventKind, bytes], ...]
+# What one question may look at, so that none keeps the others waiting.
+SCANNED_EVENTS = 2048
+SCANNED_RUNS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One append, encoded: the kind and stored bytes of each event, and what the run is found by after it."""
+
+    run: RunKey
+    session_id: str
+    agent_id: str
+    status: RunStatus
+    labels: dict[str, str]
+    events: tuple[tuple[EventKind, bytes], ...]
 
 
 def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunState) -> Encoded:
@@ -25,9 +41,10 @@ def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunS
     """
     if not records or snapshot.key != run or snapshot.seq != after + len(records):
         raise ValueError(f"{len(records)} records after {after} do not lead to the snapshot at {snapshot.seq}")
-    return tuple(
+    events = tuple(
         (kind_of(record), encode_event(snapshot, seq, record)) for seq, record in enumerate(records, start=after + 1)
     )
+    return Encoded(run, snapshot.session_id, snapshot.agent_id, status(snapshot), snapshot.labels, events)
 
 
 def first_link(run: RunKey) -> bytes:
@@ -38,9 +55,11 @@ def first_link(run: RunKey) -> bytes:
 def link(encoded: Encoded, *, after: int, position: int, previous_hash: bytes) -> list[StoredEvent]:
     """The events with their places; `position` is that of the journal's last event so far."""
     stored = []
-    for offset, (kind, data) in enumerate(encoded, start=1):
+    for offset, (kind, data) in enumerate(encoded.events, start=1):
         own_hash = hashlib.sha256(previous_hash + data).digest()
-        stored.append(StoredEvent(position + offset, after + offset, kind, data, previous_hash, own_hash))
+        place = (position + offset, after + offset)
+        hashes = (previous_hash, own_hash)
+        stored.append(StoredEvent(*place, kind, data, *hashes, encoded.run, encoded.session_id, encoded.agent_id))
         previous_hash = own_hash
     return stored
 

@@ -17,6 +17,7 @@ from runwright.cli.errors import Problem
 
 UNARY_SECONDS = 30.0
 PAGE_SIZE = 50
+MOST_RUNS = 100
 _OPTIONS = [
     # A page of events with inlined content of 64 KiB each is larger than the default of 4 MiB.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -72,6 +73,18 @@ class Client:
             yield page
             if not page.next_page_token:
                 return
+            request.page_token = page.next_page_token
+
+    def runs(self, wanted: pb.RunFilter, limit: int) -> Iterator[pb.ListRunsResponse]:
+        """The newest `limit` runs that are wanted, page by page; a page may be empty."""
+        request = pb.ListRunsRequest(filter=wanted)
+        while limit > 0:
+            request.page_size = min(limit, MOST_RUNS)
+            page = self._call(self._stub.ListRuns, request)
+            yield page
+            if not page.next_page_token:
+                return
+            limit -= len(page.runs)
             request.page_token = page.next_page_token
 
     def export(self, run_id: str) -> Iterator[pb.ExportRunResponse]:

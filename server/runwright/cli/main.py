@@ -19,6 +19,7 @@ from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.export import export, verify
 from runwright.cli.inspect_run import cancel, events, get
 from runwright.cli.keys import keys
+from runwright.cli.ls import ls
 from runwright.cli.run import run
 from runwright.cli.serve import serve
 from runwright.cli.wait import wait
@@ -70,7 +71,7 @@ def options(
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
-for command_function in (run, watch, wait, get, cancel, events, export, verify, backup, restore, serve, doctor):
+for command_function in (run, watch, wait, ls, get, cancel, events, export, verify, backup, restore, serve, doctor):
     app.command()(command_function)
 for group in (config.app, package.app, keys):
     app.add_typer(group)

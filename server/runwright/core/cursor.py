@@ -69,7 +69,7 @@ class CursorMaker:
             raise AgentError(
                 ErrorReason.CURSOR_SCOPE_MISMATCH,
                 "The cursor belongs to another stream.",
-                metadata={"expected": "a cursor of the same scope"},
+                metadata={"expected": "a cursor of the same scope and filter"},
             )
         if position > head:
             raise AgentError(

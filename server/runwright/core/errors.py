@@ -120,7 +120,7 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Use a cursor exactly as the server sent it.", ("expected",)
     ),
     ErrorReason.CURSOR_SCOPE_MISMATCH: Meaning(
-        _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Use the cursor with the scope it came from.", ("expected",)
+        _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Use the cursor with the scope and filter it came from.", ("expected",)
     ),
     ErrorReason.CURSOR_AHEAD: Meaning(
         _K.JOURNAL_FAILURE,

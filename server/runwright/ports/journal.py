@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from runwright.core.content import Content
 from runwright.core.events import TERMINAL, EventKind
-from runwright.core.ids import RunKey
+from runwright.core.ids import Namespace, RunKey
 from runwright.core.records import Record
+from runwright.core.selection import RunFilter, Selection
 from runwright.core.state import RunState
 
 CHAIN_TAG = b"runwright-chain-v1"
@@ -21,7 +22,8 @@ class StoredEvent:
 
     `data` is the exact bytes of a `runwright.v1.Event`, which readers get
     unchanged. `position` is dense over the whole journal, `seq` over the run,
-    both from 1. `hash` is SHA-256(`previous_hash` || `data`), 32 bytes.
+    both from 1. `hash` is SHA-256(`previous_hash` || `data`), 32 bytes. `run`,
+    `session_id`, `agent_id` and `kind` are what streams select by.
     """
 
     position: int
@@ -30,11 +32,51 @@ class StoredEvent:
     data: bytes
     previous_hash: bytes
     hash: bytes
+    run: RunKey
+    session_id: str
+    agent_id: str
 
     @property
     def is_terminal(self) -> bool:
         """True for the last event of a run."""
         return self.kind in TERMINAL
+
+    def is_in(self, selection: Selection) -> bool:
+        """True when the event belongs to the stream."""
+        return selection.covers(self.run, self.session_id, self.agent_id, self.kind)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Every selected event above the position that was asked for, up to `reached`, in order.
+
+    `more` is False when there was nothing selected above `reached` at that time.
+    """
+
+    events: Sequence[StoredEvent]
+    reached: int
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRun:
+    """A run as it stands. `number` counts the journal's runs in the order in which they began, from 1."""
+
+    number: int
+    state: RunState
+    last_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Wanted runs, newest first. All wanted ones with a number of `reached` or more have been listed."""
+
+    runs: Sequence[ListedRun]
+    reached: int
+    more: bool
+
+
+Listener: TypeAlias = Callable[[Sequence[StoredEvent]], None]
 
 
 class Journal(Protocol):
@@ -74,6 +116,29 @@ class Journal(Protocol):
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """At most `limit` events of the run with a position above `after`, in order."""
+
+    async def select(self, selection: Selection, *, after: int, limit: int) -> EventPage:
+        """At most `limit` events of the stream above `after`, by position.
+
+        Looks at a bounded number of events, so a page of a filter that matches
+        little may be empty and yet have reached a higher position.
+        """
+
+    async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
+        """At most `limit` wanted runs with a number below `before`, newest first.
+
+        Looks at a bounded number of runs, as `select` does at events.
+        """
+
+    def listen(self, listener: Listener) -> None:
+        """From now on calls `listener` on the loop with the events of every commit, in the order of positions.
+
+        Nothing is left out and nothing comes before a lower position: what is
+        durable is announced commit by commit, whatever becomes of the callers.
+        """
+
+    def unlisten(self, listener: Listener) -> None:
+        """Ends `listen`; harmless when it never began."""
 
     async def last_position(self, run: RunKey) -> int:
         """Position of the run's last event; 0 for an unknown run."""

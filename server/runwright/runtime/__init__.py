@@ -4,6 +4,6 @@ from runwright.runtime.builder import AgentRuntimeBuilder
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.runtime import AgentRuntime
 from runwright.runtime.snapshot import RunSnapshot
-from runwright.runtime.subscriptions import StreamItem
+from runwright.runtime.subscriptions import StreamItem, StreamPage
 
-__all__ = ["AgentRuntime", "AgentRuntimeBuilder", "RunHandle", "RunSnapshot", "StreamItem"]
+__all__ = ["AgentRuntime", "AgentRuntimeBuilder", "RunHandle", "RunSnapshot", "StreamItem", "StreamPage"]

@@ -13,13 +13,15 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
 from runwright.core.outcomes import RunPhase
 from runwright.core.request import RunRequest, differing_fields
+from runwright.core.selection import ANY_RUN, RunFilter, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
+from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.snapshot import RunSnapshot, has_result
-from runwright.runtime.subscriptions import StreamItem, Subscriptions
+from runwright.runtime.subscriptions import StreamItem, StreamPage, Subscriptions
 from runwright.runtime.supervisor import Supervisor, not_found
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before, first_of
@@ -48,6 +50,7 @@ class AgentRuntime:
         self._supervisor = Supervisor(world, tails)
         cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
         self._subscriptions = Subscriptions(world, self._supervisor, tails, cursors)
+        self._run_list = RunList(world.journal, cursors)
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many."""
@@ -115,7 +118,7 @@ class AgentRuntime:
         if state.result is not None and has_result(state):
             stored = await self.world.journal.content(run, [state.result.digest])
             result = Content(state.result, stored[state.result.digest])
-        return RunSnapshot(state, self._subscriptions.cursor(run, position), result)
+        return RunSnapshot(state, self._subscriptions.cursor(Selection.of_run(run), position), result)
 
     async def wait_run(
         self, run_id: str, *, timeout_us: int | None = None, namespace: Namespace = DEFAULT_NAMESPACE
@@ -135,6 +138,14 @@ class AgentRuntime:
             if stopping.is_set():
                 raise draining()
 
+    async def subscribe(
+        self, selection: Selection, *, after_cursor: str = "", live_only: bool = False
+    ) -> AsyncIterator[list[StreamItem]]:
+        """Opens a stream, in batches; the request is checked before this returns."""
+        self._check(selection)
+        position = await self._subscriptions.start_position(selection, after_cursor, live_only=live_only)
+        return self._subscriptions.stream(selection, position)
+
     async def subscribe_run(
         self,
         run_id: str,
@@ -143,25 +154,38 @@ class AgentRuntime:
         live_only: bool = False,
         namespace: Namespace = DEFAULT_NAMESPACE,
     ) -> AsyncIterator[list[StreamItem]]:
-        """Opens the run's stream, in batches; the request is checked before this returns."""
-        run = self._key(run_id, namespace)
-        position = await self._subscriptions.start_position(run, after_cursor, live_only=live_only)
-        return self._subscriptions.stream(run, position)
+        """Opens the stream of one run."""
+        selection = Selection.of_run(self._key(run_id, namespace))
+        return await self.subscribe(selection, after_cursor=after_cursor, live_only=live_only)
+
+    async def list_selected(self, selection: Selection, *, after_cursor: str = "", limit: int = 100) -> StreamPage:
+        """One page of what subscribe streams, without bookmarks; it may be empty where a filter hides much."""
+        self._check(selection)
+        position = await self._subscriptions.start_position(selection, after_cursor, live_only=False)
+        return await self._subscriptions.listed(selection, position, limit)
 
     async def list_events(
         self, run_id: str, *, after_cursor: str = "", limit: int = 100, namespace: Namespace = DEFAULT_NAMESPACE
     ) -> list[StreamItem]:
         """One page of what subscribe_run streams, without bookmarks."""
-        run = self._key(run_id, namespace)
-        position = await self._subscriptions.start_position(run, after_cursor, live_only=False)
-        events = await self._subscriptions.page(run, position, limit)
-        return [StreamItem(self._subscriptions.cursor(run, e.position), e.position, e) for e in events]
+        selection = Selection.of_run(self._key(run_id, namespace))
+        page = await self.list_selected(selection, after_cursor=after_cursor, limit=limit)
+        return list(page.items)
 
-    async def contents(
-        self, run_id: str, digests: list[str], *, namespace: Namespace = DEFAULT_NAMESPACE
-    ) -> dict[str, bytes]:
-        """Stored bytes that events of the namespace refer to; missing ones are left out."""
-        return await self.world.journal.content(self._key(run_id, namespace), digests)
+    async def list_runs(
+        self,
+        wanted: RunFilter = ANY_RUN,
+        *,
+        page_token: str = "",
+        limit: int = 100,
+        namespace: Namespace = DEFAULT_NAMESPACE,
+    ) -> ListedRuns:
+        """One page of the namespace's runs, newest first, as they stand, without their results."""
+        return await self._run_list.page(namespace, wanted, page_token, limit)
+
+    async def contents(self, run: RunKey, digests: list[str]) -> dict[str, bytes]:
+        """Stored bytes that events of the run's namespace refer to; missing ones are left out."""
+        return await self.world.journal.content(run, digests)
 
     async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:
         """The run's last event at this time. Raises RUN_NOT_FOUND."""
@@ -197,11 +221,16 @@ class AgentRuntime:
 
     async def close(self) -> None:
         """Releases executors and journal; drain first."""
+        self._subscriptions.close()
         await self.world.tools.close()
         await self.world.journal.close()
 
     def _key(self, run_id: str, namespace: Namespace) -> RunKey:
         return RunKey(namespace, RunId(check_caller_id("run_id", run_id)))
+
+    def _check(self, selection: Selection) -> None:
+        if selection.run is not None:
+            check_caller_id("run_id", selection.run.run_id)
 
     async def _found(self, run: RunKey) -> tuple[RunState, int]:
         found = await self._supervisor.state(run)

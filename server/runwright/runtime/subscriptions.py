@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
-from runwright.core.cursor import CursorMaker, run_scope
+from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
-from runwright.ports.journal import StoredEvent
+from runwright.core.selection import EVERYTHING, Selection
+from runwright.ports.journal import EventPage, StoredEvent
 from runwright.runtime.driver import draining
+from runwright.runtime.journal_tail import JournalTail
 from runwright.runtime.supervisor import Supervisor, not_found
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before, first_of
@@ -18,6 +20,8 @@ from runwright.runtime.world import World
 
 BATCH_EVENTS = 64
 IDLE_BOOKMARK_US = 15_000_000
+# After so many positions that a filter hid, a bookmark saves a reader that is cut from passing them again.
+HIDDEN_BOOKMARK = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,14 @@ class StreamItem:
     event: StoredEvent | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StreamPage:
+    """A stretch of a stream without bookmarks. `next_cursor` is empty when there was nothing more at that time."""
+
+    items: Sequence[StreamItem]
+    next_cursor: str
+
+
 class Subscriptions:
     """Opens streams of events. Runs never wait for readers: each reads at its own pace."""
 
@@ -37,21 +49,25 @@ class Subscriptions:
         self._supervisor = supervisor
         self._tails = tails
         self._cursors = cursors
+        self._everyone = JournalTail()
+        world.journal.listen(self._everyone.publish)
         self.stopping = asyncio.Event()  # the server stops: whoever waits is sent away
 
     def stop(self) -> None:
         """Ends every stream with DRAINING; readers come back with their last cursor."""
         self.stopping.set()
 
-    def cursor(self, run: RunKey, position: int) -> str:
-        """The cursor after a position of the run's stream."""
-        return self._cursors.make(run_scope(run), position)
+    def close(self) -> None:
+        """Lets go of the journal."""
+        self._world.journal.unlisten(self._everyone.publish)
 
-    async def start_position(self, run: RunKey, after_cursor: str, *, live_only: bool) -> int:
+    def cursor(self, selection: Selection, position: int) -> str:
+        """The cursor after a position of the stream."""
+        return self._cursors.make(selection.cursor_scope(), position)
+
+    async def start_position(self, selection: Selection, after_cursor: str, *, live_only: bool) -> int:
         """Where a stream begins. Raises RUN_NOT_FOUND, INVALID_REQUEST and the errors of cursors."""
-        found = await self._supervisor.state(run)
-        if found is None:
-            raise not_found(run)
+        newest = await self._newest(selection)
         if live_only and after_cursor:
             expected = "false beside a cursor"
             raise AgentError(
@@ -60,49 +76,97 @@ class Subscriptions:
                 metadata={"field": "live_only", "expected": expected},
             )
         if live_only:
-            return found[1]
+            return newest
         if not after_cursor:
             return 0
-        return self._cursors.read(run_scope(run), after_cursor, self._world.journal.head)
+        return self._cursors.read(selection.cursor_scope(), after_cursor, self._world.journal.head)
 
-    async def stream(self, run: RunKey, position: int) -> AsyncIterator[list[StreamItem]]:
+    async def stream(self, selection: Selection, position: int) -> AsyncIterator[list[StreamItem]]:
         """Batches of at most 64 items after `position`, the first an opening bookmark.
 
-        Ends after the run's terminal event. Raises DRAINING when the server stops.
+        The stream of a run ends after its terminal event, shown or hidden.
+        Raises DRAINING when the server stops.
         """
-        tail = self._tails.of(run)
-        yield [await self._bookmark(run, position)]
+        run = selection.run
+        tail = self._everyone if run is None else self._tails.of(run)
+        yield [await self._bookmark(selection, position)]
+        told, due = position, self._bookmark_due()
         while True:
             if self.stopping.is_set():
                 raise draining()
             more = tail.signal()  # before reading, so that what is appended meanwhile is not slept over
-            events = await self.page(run, position, BATCH_EVENTS)
-            if events:
-                position = events[-1].position
-                yield [StreamItem(self.cursor(run, event.position), event.position, event) for event in events]
-                if events[-1].is_terminal:
+            page = await self.page(selection, position, BATCH_EVENTS)
+            moved, position = page.reached > position, page.reached
+            if page.events:
+                yield self._items(selection, page.events)
+                if run is not None and page.events[-1].is_terminal:
                     return
+                told, due = page.events[-1].position, self._bookmark_due()
                 continue
-            found = await self._supervisor.state(run)
-            if found and found[0].is_terminal:
-                if position >= found[1]:
-                    return
-                continue
-            if not await self._either(more):
-                yield [await self._bookmark(run, position)]
+            last = await self._last_position(run)
+            if last is not None:
+                if position < last:
+                    continue
+                if position > told:
+                    yield [await self._bookmark(selection, position)]
+                return
+            if position - told >= HIDDEN_BOOKMARK or not (moved or await self._either(more, due)):
+                yield [await self._bookmark(selection, position)]
+                told, due = position, self._bookmark_due()
+            await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
 
-    async def page(self, run: RunKey, position: int, limit: int) -> list[StoredEvent]:
+    async def page(self, selection: Selection, position: int, limit: int) -> EventPage:
         """At most `limit` events after `position`, from the tail where it reaches back that far."""
-        live = self._tails.of(run).after(position)
-        if live is not None:
-            return live[:limit]
-        return await self._world.journal.read(run, after=position, limit=limit)
+        run = selection.run
+        if run is None:
+            live = self._everyone.select(selection, after=position, limit=limit)
+            if live is not None:
+                return live
+            return await self._world.journal.select(selection, after=position, limit=limit)
+        return await self._page_of_run(run, selection, position, limit)
 
-    async def _bookmark(self, run: RunKey, position: int) -> StreamItem:
-        found = await self._supervisor.state(run)
-        return StreamItem(self.cursor(run, position), found[1] if found else position)
+    async def _page_of_run(self, run: RunKey, selection: Selection, position: int, limit: int) -> EventPage:
+        recent = self._tails.of(run).after(position)
+        if recent is None and selection.filter != EVERYTHING:
+            return await self._world.journal.select(selection, after=position, limit=limit)
+        if recent is None:
+            events = await self._world.journal.read(run, after=position, limit=limit)
+            more = len(events) == limit
+        else:
+            events, more = recent[:limit], len(recent) > limit
+        reached = events[-1].position if events else position
+        return EventPage([event for event in events if event.is_in(selection)], reached, more)
 
-    async def _either(self, more: asyncio.Event) -> bool:
-        """True once there is more or the server stops; False when the stream was idle for long."""
-        clock = self._world.clock
-        return await comes_before(first_of(more, self.stopping), clock, clock.now() + IDLE_BOOKMARK_US)
+    async def listed(self, selection: Selection, position: int, limit: int) -> StreamPage:
+        """One page with a cursor for the next."""
+        page = await self.page(selection, position, limit)
+        goes_on = page.events or page.more
+        return StreamPage(self._items(selection, page.events), self.cursor(selection, page.reached) if goes_on else "")
+
+    def _items(self, selection: Selection, events: Sequence[StoredEvent]) -> list[StreamItem]:
+        scope = selection.cursor_scope()
+        return [StreamItem(self._cursors.make(scope, e.position), e.position, e) for e in events]
+
+    async def _bookmark(self, selection: Selection, position: int) -> StreamItem:
+        return StreamItem(self.cursor(selection, position), await self._newest(selection))
+
+    async def _newest(self, selection: Selection) -> int:
+        """Position of the run's newest event, or of the journal's. Raises RUN_NOT_FOUND."""
+        if selection.run is None:
+            return self._world.journal.head
+        found = await self._supervisor.state(selection.run)
+        if found is None:
+            raise not_found(selection.run)
+        return found[1]
+
+    async def _last_position(self, run: RunKey | None) -> int | None:
+        """Where a run that has ended did so; None for one that goes on, and for streams of many runs."""
+        found = await self._supervisor.state(run) if run is not None else None
+        return found[1] if found is not None and found[0].is_terminal else None
+
+    def _bookmark_due(self) -> int:
+        return self._world.clock.now() + IDLE_BOOKMARK_US
+
+    async def _either(self, more: asyncio.Event, due: int) -> bool:
+        """True once there is more or the server stops; False when the stream has been silent for long."""
+        return await comes_before(first_of(more, self.stopping), self._world.clock, due)

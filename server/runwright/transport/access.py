@@ -30,6 +30,7 @@ ROLES: Mapping[str, frozenset[Role] | None] = {
     _R + "Subscribe": _READS,
     _R + "Wait": _READS,
     _R + "ListEvents": _READS,
+    _R + "ListRuns": _READS,
     _R + "GetServerInfo": frozenset(Role),
     _H + "Check": None,
     _H + "Watch": None,

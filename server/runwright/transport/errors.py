@@ -18,7 +18,7 @@ from runwright.ports.ids import IdSource
 from runwright.ports.log import OperatorLog
 from runwright.transport.access import Access
 from runwright.transport.status import abort, abort_unimplemented
-from runwright.wire.requests import invalid
+from runwright.wire.values import invalid
 
 Context = grpc.aio.ServicerContext[Any, Any]
 if TYPE_CHECKING:

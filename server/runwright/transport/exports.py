@@ -9,6 +9,7 @@ import grpc
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunId, RunKey
 from runwright.runtime import AgentRuntime
 from runwright.transport.access import principal
 from runwright.wire.frames import event_refs
@@ -59,7 +60,7 @@ class RunExports:
             await self._send_content(context, run_id, digest)
 
     async def _send_content(self, context: Context, run_id: str, digest: str) -> None:
-        stored = await self._runtime.contents(run_id, [digest], namespace=principal().namespace)
+        stored = await self._runtime.contents(RunKey(principal().namespace, RunId(run_id)), [digest])
         data = stored.get(digest)
         if data is None:
             raise AgentError(

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from runwright import __version__
-from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceServicer
 from runwright.core import request as limits
@@ -16,9 +16,10 @@ from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
 from runwright.transport.access import principal
 from runwright.transport.exports import RunExports
-from runwright.transport.streams import EventStreams
-from runwright.wire import packages, snapshots
+from runwright.transport.streams import PAGE_BYTES, EventStreams
+from runwright.wire import packages, selections, snapshots
 from runwright.wire import requests as wire
+from runwright.wire.values import invalid
 
 MAX_GRACE_SECONDS = 600
 MAX_WAIT_SECONDS = 300
@@ -45,7 +46,7 @@ class RuntimeService(RuntimeServiceServicer):
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
         """Asks a run to end."""
         if len(request.reason.encode()) > MAX_REASON_BYTES:
-            raise wire.invalid("reason", f"at most {MAX_REASON_BYTES} bytes")
+            raise invalid("reason", f"at most {MAX_REASON_BYTES} bytes")
         grace = DEFAULT_GRACE_US
         if request.HasField("grace"):
             grace = wire.duration_us("grace", request.grace, most_seconds=MAX_GRACE_SECONDS)
@@ -69,7 +70,7 @@ class RuntimeService(RuntimeServiceServicer):
         await self._exports.export(request, context)
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> None:  # type: ignore[override]
-        """Streams a run's events, as raw frames (see server.py)."""
+        """Streams the events of one run or of many, as raw frames (see server.py)."""
         await self._streams.subscribe(request, context)
 
     async def Wait(self, request: pb.WaitRequest, context: Context) -> pb.WaitResponse:
@@ -81,10 +82,25 @@ class RuntimeService(RuntimeServiceServicer):
         return pb.WaitResponse(run=_snapshot(waited), done=done)
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
-        """One page of a run's events."""
-        frames: list[event_pb2.EventFrame] = await self._streams.page(request)
-        token = frames[-1].cursor if frames else ""
-        return pb.ListEventsResponse(frames=frames, next_page_token=token)
+        """One page of a stream's events."""
+        return await self._streams.page(request)
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
+        """One page of runs, newest first."""
+        wanted, size = selections.run_filter(request.filter), wire.page_size(request.page_size)
+        listed = await self._runtime.list_runs(
+            wanted, page_token=request.page_token, limit=size, namespace=principal().namespace
+        )
+        response = pb.ListRunsResponse(next_page_token=listed.next_token)
+        room = PAGE_BYTES
+        for run, token in zip(listed.runs, ("", *listed.tokens), strict=False):
+            message = _snapshot(run)
+            room -= message.ByteSize()
+            if response.runs and room < 0:
+                response.next_page_token = token  # after the run before
+                break
+            response.runs.append(message)
+        return response
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
         """Describes this server."""
@@ -105,6 +121,7 @@ class RuntimeService(RuntimeServiceServicer):
                 "input_parts": limits.MAX_INPUT_PARTS,
                 "input_bytes": limits.MAX_INPUT_BYTES,
                 "labels": limits.MAX_LABELS,
+                "filter_entries": selections.MAX_FILTER_ENTRIES,
                 "label_bytes": limits.MAX_LABEL_BYTES,
                 "inline_content_bytes": INLINE_LIMIT_BYTES,
                 "cancel_grace_seconds": MAX_GRACE_SECONDS,

@@ -15,6 +15,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.runtime import AgentRuntime, StreamItem
 from runwright.transport.access import principal
 from runwright.wire import requests as wire
+from runwright.wire import selections
 from runwright.wire.frames import FrameBatch, event_refs
 
 BATCH_FRAMES = 64
@@ -32,19 +33,16 @@ class EventStreams:
         self.stall_seconds = stall_seconds
 
     async def subscribe(self, request: pb.SubscribeRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Streams until the run has ended. Raises SUBSCRIBER_STALLED with the last cursor that was written."""
-        run_id = wire.scope_run_id(request.scope)
+        """Streams until the run has ended, or for ever. Raises SUBSCRIBER_STALLED with the last cursor written."""
+        selection = selections.selection(request, principal().namespace)
         full = wire.wants_contents(request.view)
-        batches = await self._runtime.subscribe_run(
-            run_id,
-            after_cursor=request.after_cursor,
-            live_only=request.live_only,
-            namespace=principal().namespace,
+        batches = await self._runtime.subscribe(
+            selection, after_cursor=request.after_cursor, live_only=request.live_only
         )
         last_cursor = request.after_cursor
         async for items in batches:
             for group in _groups(items, full=full):
-                encoded = await self._encode(run_id, group)
+                encoded = await self._encode(group)
                 try:
                     async with asyncio.timeout(self.stall_seconds):
                         await context.write(encoded)
@@ -56,29 +54,30 @@ class EventStreams:
                     ) from None
                 last_cursor = group[-1].item.cursor
 
-    async def page(self, request: pb.ListEventsRequest) -> list[event_pb2.EventFrame]:
+    async def page(self, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
         """One page, at most `page_size` frames and 1 MiB beyond the first."""
-        run_id = wire.scope_run_id(request.scope)
+        selection = selections.selection(request, principal().namespace)
         full = wire.wants_contents(request.view)
-        items = await self._runtime.list_events(
-            run_id,
-            after_cursor=request.page_token,
-            limit=wire.page_size(request.page_size),
-            namespace=principal().namespace,
+        listed = await self._runtime.list_selected(
+            selection, after_cursor=request.page_token, limit=wire.page_size(request.page_size)
         )
         frames: list[event_pb2.EventFrame] = []
         size = 0
-        for group in _groups(items, full=full):
+        for group in _groups(listed.items, full=full):
             size += sum(sized.size for sized in group)
             if frames and size > PAGE_BYTES:
                 break
-            encoded = await self._encode(run_id, group)
+            encoded = await self._encode(group)
             frames += pb.SubscribeResponse.FromString(encoded).frames
-        return frames
+        cut = len(frames) < len(listed.items)
+        token = frames[-1].cursor if cut else listed.next_cursor
+        return pb.ListEventsResponse(frames=frames, next_page_token=token)
 
-    async def _encode(self, run_id: str, group: Sequence[Sized]) -> bytes:
+    async def _encode(self, group: Sequence[Sized]) -> bytes:
         wanted = sorted({ref.digest for sized in group for ref in sized.refs if ref.size <= INLINE_LIMIT_BYTES})
-        stored = await self._runtime.contents(run_id, wanted, namespace=principal().namespace) if wanted else {}
+        # Contents are kept by namespace, and every event of a stream is of one.
+        of = next((sized.item.event.run for sized in group if sized.item.event), None)
+        stored = await self._runtime.contents(of, wanted) if of and wanted else {}
         batch = FrameBatch()
         for item, refs, _ in group:
             if item.event is None:

@@ -64,8 +64,19 @@ def decode_event(data: bytes) -> r.Record:
             return call_records.read_call(event, body)
         return run_records.read_run_or_model(event, body)
     except (DecodeError, ValueError, KeyError) as error:
-        raise AgentError(
-            ErrorReason.JOURNAL_CORRUPT,
-            "A stored event does not decode.",
-            metadata={"run_id": "", "first_bad": ""},
-        ) from error
+        raise _undecodable() from error
+
+
+def event_subjects(data: bytes) -> tuple[str, str]:
+    """Session and agent of stored bytes. Raises JOURNAL_CORRUPT when they do not decode."""
+    try:
+        event = pb.Event.FromString(data)
+    except DecodeError as error:
+        raise _undecodable() from error
+    return event.session_id, event.agent_id
+
+
+def _undecodable() -> AgentError:
+    return AgentError(
+        ErrorReason.JOURNAL_CORRUPT, "A stored event does not decode.", metadata={"run_id": "", "first_bad": ""}
+    )

@@ -6,9 +6,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.v1 import content_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.request import RunRequest
-from runwright.wire.values import to_budget
+from runwright.wire.values import invalid, to_budget
 
 
 def run_request(message: pb.StartRunRequest) -> RunRequest:
@@ -48,13 +47,6 @@ def duration_us(field: str, message: Duration, *, most_seconds: int) -> int:
     )
 
 
-def scope_run_id(scope: pb.StreamScope) -> str:
-    """The run a scope names. Raises INVALID_REQUEST for an empty or unknown scope."""
-    if scope.WhichOneof("scope") != "run_id":
-        raise invalid("scope", "set to one of: run_id")
-    return scope.run_id
-
-
 def wants_contents(view: pb.EventView.ValueType) -> bool:
     """True for the FULL view. Raises INVALID_REQUEST for a number nobody knows."""
     if view not in pb.EventView.values():
@@ -63,16 +55,7 @@ def wants_contents(view: pb.EventView.ValueType) -> bool:
 
 
 def page_size(asked: int) -> int:
-    """How many events a page may hold. Raises INVALID_REQUEST outside of 0 to 1,000."""
+    """How many elements a page may hold. Raises INVALID_REQUEST outside of 0 to 1,000."""
     if not 0 <= asked <= 1000:
         raise invalid("page_size", "0 to 1000")
     return asked or 100
-
-
-def invalid(field: str, expected: str) -> AgentError:
-    """A field breaks its rule."""
-    return AgentError(
-        ErrorReason.INVALID_REQUEST,
-        f"{field} must be {expected}.",
-        metadata={"field": field, "expected": expected},
-    )

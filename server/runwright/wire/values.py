@@ -78,3 +78,12 @@ def failure(value: Failure) -> error_pb2.AgentError:
 def to_failure(value: error_pb2.AgentError) -> Failure:
     """proto → core; kind, retry class and remedy follow from the reason."""
     return Failure(ErrorReason(value.reason), value.message, tuple(sorted(value.metadata.items())))
+
+
+def invalid(field: str, expected: str) -> AgentError:
+    """A field breaks its rule."""
+    return AgentError(
+        ErrorReason.INVALID_REQUEST,
+        f"{field} must be {expected}.",
+        metadata={"field": field, "expected": expected},
+    )

@@ -11,14 +11,17 @@ from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
 from runwright.core.events import MESSAGE_BEARING
 from runwright.core.ids import Namespace, RunKey
+from runwright.core.machine import status
 from runwright.core.records import Record
+from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
-from runwright.ports.journal import StoredEvent
+from runwright.ports.journal import EventPage, ListedRun, Listener, RunPage, StoredEvent
 from runwright.wire.records import decode_event
 
 
 @dataclass(slots=True)
 class _Run:
+    number: int
     snapshot: RunState
     last_hash: bytes
     open: bool = True
@@ -37,6 +40,9 @@ class MemoryJournal:
         self.head = 0
         self.commits = 0
         self._runs: dict[RunKey, _Run] = {}
+        self._numbered: list[_Run] = []
+        self._scopes: dict[Scope, list[StoredEvent]] = {}
+        self._listeners: list[Listener] = []
         self._contents: dict[tuple[Namespace, str], bytes] = {}
         self._closed = False
 
@@ -46,7 +52,7 @@ class MemoryJournal:
         """See the port. Never suspends, so no caller can be cancelled half-way."""
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
-        known = self._runs.get(run) or _Run(snapshot, rules.first_link(run))
+        known = self._runs.get(run) or _Run(len(self._runs) + 1, snapshot, rules.first_link(run))
         if after != len(known.events):
             raise rules.conflict(run)
         stored = rules.link(encoded, after=after, position=self.head, previous_hash=known.last_hash)
@@ -54,9 +60,15 @@ class MemoryJournal:
             self._contents.setdefault((run.namespace, content.ref.digest), content.data)
         known.events += stored
         known.snapshot, known.last_hash, known.open = snapshot, stored[-1].hash, rules.ends_open(stored)
-        self._runs[run] = known
+        if run not in self._runs:
+            self._runs[run] = known
+            self._numbered.append(known)
+        for scope in _scopes_of(encoded):
+            self._scopes.setdefault(scope, []).extend(stored)
         self.head = stored[-1].position
         self.commits += 1
+        for listener in self._listeners:
+            listener(stored)
         return stored
 
     async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
@@ -74,6 +86,44 @@ class MemoryJournal:
         events = self._events(run)
         start = bisect_right(events, after, key=lambda event: event.position)
         return events[start : start + limit]
+
+    async def select(self, selection: Selection, *, after: int, limit: int) -> EventPage:
+        """See the port."""
+        self._refuse_when_closed()
+        events = self._scopes.get(selection.scope, [])
+        start = bisect_right(events, after, key=lambda event: event.position)
+        looked_at = events[start : start + rules.SCANNED_EVENTS]
+        found = [event for event in looked_at if event.is_in(selection)]
+        if len(found) > limit:
+            return EventPage(found[:limit], found[limit - 1].position, True)
+        if start + len(looked_at) < len(events):
+            return EventPage(found, looked_at[-1].position, True)
+        return EventPage(found, max(after, self.head), False)
+
+    async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
+        """See the port."""
+        self._refuse_when_closed()
+        number = len(self._numbered) + 1 if before is None else before
+        found: list[ListedRun] = []
+        looked_at = 0
+        while number > 1 and len(found) < limit and looked_at < rules.SCANNED_RUNS:
+            number -= 1
+            known = self._numbered[number - 1]
+            state = known.snapshot
+            looked_at += 1
+            own = state.key.namespace == namespace
+            if own and wanted.passes(status(state), state.agent_id, state.session_id, state.labels):
+                found.append(ListedRun(number, state, known.events[-1].position))
+        return RunPage(found, number, number > 1)
+
+    def listen(self, listener: Listener) -> None:
+        """See the port."""
+        self._listeners.append(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """See the port."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     async def last_position(self, run: RunKey) -> int:
         """See the port."""
@@ -103,3 +153,12 @@ class MemoryJournal:
     def _refuse_when_closed(self) -> None:
         if self._closed:
             raise rules.closed()
+
+
+def _scopes_of(encoded: rules.Encoded) -> list[Scope]:
+    namespace = encoded.run.namespace
+    scopes = [Scope(namespace, ScopeKind.RUN, encoded.run.run_id), Scope(namespace, ScopeKind.ALL)]
+    if encoded.session_id:
+        scopes.append(Scope(namespace, ScopeKind.SESSION, encoded.session_id))
+    scopes.append(Scope(namespace, ScopeKind.AGENT, encoded.agent_id))
+    return scopes

@@ -10,7 +10,8 @@ import apsw
 
 from runwright.adapters.sqlite.failures import corrupt, unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
-from runwright.adapters.sqlite.schema import fetch, identity
+from runwright.adapters.sqlite.schema import identity
+from runwright.adapters.sqlite.tables import fetch
 
 JOURNAL = "journal.db"
 

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite.schema import fetch
+from runwright.adapters.sqlite.tables import fetch
 from runwright.core.content import Content
 from runwright.core.ids import RunKey
 from runwright.ports.journal import StoredEvent
 
 _FIND_RUN = "SELECT seq, hash FROM runs WHERE namespace = ? AND run_id = ?"
 _PUT_RUN = """
-    INSERT INTO runs (namespace, run_id, seq, hash, last_position, open, snapshot) VALUES (?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO runs (namespace, run_id, seq, hash, last_position, open, snapshot, session_id, agent_id, status, labels)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (namespace, run_id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash,
-        last_position = excluded.last_position, open = excluded.open, snapshot = excluded.snapshot
+        last_position = excluded.last_position, open = excluded.open, snapshot = excluded.snapshot,
+        session_id = excluded.session_id, agent_id = excluded.agent_id, status = excluded.status,
+        labels = excluded.labels
     RETURNING run_no"""
 _PUT_EVENT = """
-    INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash) VALUES (?, ?, ?, ?, ?, ?, ?)"""
+    INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash, namespace, session_id, agent_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _PUT_CONTENT = """
     INSERT OR IGNORE INTO contents (namespace, digest, media_type, size, data) VALUES (?, ?, ?, ?, ?)"""
 
@@ -50,10 +55,13 @@ def write(db: apsw.Connection, batch: Batch, position: int) -> list[StoredEvent]
         raise rules.conflict(batch.run)
     stored = rules.link(batch.events, after=seq, position=position, previous_hash=last_hash)
     last, is_open = stored[-1], rules.ends_open(stored)
-    row = (namespace, run_id, last.seq, last.hash, last.position, is_open, batch.snapshot)
+    own = batch.events
+    found_by = (own.session_id, own.agent_id, own.status.value, json.dumps(own.labels))
+    row = (namespace, run_id, last.seq, last.hash, last.position, is_open, batch.snapshot, *found_by)
     ((run_no,),) = fetch(db, _PUT_RUN, *row)
+    of = (namespace, own.session_id, own.agent_id)
     db.executemany(
-        _PUT_EVENT, ((e.position, run_no, e.seq, e.kind.value, e.data, e.previous_hash, e.hash) for e in stored)
+        _PUT_EVENT, ((e.position, run_no, e.seq, e.kind.value, e.data, e.previous_hash, e.hash, *of) for e in stored)
     )
     if batch.contents:
         rows = ((namespace, c.ref.digest, c.ref.media_type, c.ref.size, c.data) for c in batch.contents)

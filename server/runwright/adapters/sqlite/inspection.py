@@ -12,7 +12,7 @@ import apsw
 
 from runwright.adapters.journal_rules import first_link
 from runwright.adapters.sqlite import schema
-from runwright.adapters.sqlite.schema import fetch
+from runwright.adapters.sqlite.tables import fetch
 from runwright.core.content import digest as digest_of
 from runwright.core.ids import Namespace, RunId, RunKey
 

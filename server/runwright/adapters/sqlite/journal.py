@@ -11,17 +11,18 @@ from pathlib import Path
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite import queries, schema
+from runwright.adapters.sqlite import queries, schema, selecting
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
 from runwright.adapters.sqlite.reader import Reader
 from runwright.adapters.sqlite.writer import Writer
 from runwright.core.content import Content
-from runwright.core.ids import RunKey
+from runwright.core.ids import Namespace, RunKey
 from runwright.core.records import Record
+from runwright.core.selection import RunFilter, Selection
 from runwright.core.state import RunState
-from runwright.ports.journal import StoredEvent
+from runwright.ports.journal import EventPage, Listener, RunPage, StoredEvent
 from runwright.wire.state_row import encode_state
 
 BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
@@ -102,6 +103,25 @@ class SqliteJournal:
         """See the port."""
         self._refuse_when_closed()
         return await self._reader.ask(queries.read, run, after, limit)
+
+    async def select(self, selection: Selection, *, after: int, limit: int) -> EventPage:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(selecting.select, selection, after, limit)
+
+    async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit)
+
+    def listen(self, listener: Listener) -> None:
+        """See the port."""
+        self._writer.listeners.append(listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        """See the port."""
+        if listener in self._writer.listeners:
+            self._writer.listeners.remove(listener)
 
     async def last_position(self, run: RunKey) -> int:
         """See the port."""

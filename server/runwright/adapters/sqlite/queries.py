@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import apsw
 
 from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.schema import BEARS_MESSAGE, fetch
+from runwright.adapters.sqlite.tables import BEARS_MESSAGE, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
@@ -18,6 +19,7 @@ from runwright.ports.journal import StoredEvent
 from runwright.wire.records import decode_event
 from runwright.wire.state_row import decode_state
 
+EVENT_COLUMNS = "position, seq, kind, data, previous_hash, hash"
 _OF_RUN = "run_no = (SELECT run_no FROM runs WHERE namespace = ? AND run_id = ?)"
 
 
@@ -42,10 +44,16 @@ def messages(db: apsw.Connection, run: RunKey) -> list[Record]:
 
 def read(db: apsw.Connection, run: RunKey, after: int, limit: int) -> list[StoredEvent]:
     """One page of a run's events."""
-    query = f"""SELECT position, seq, kind, data, previous_hash, hash FROM events
+    query = f"""SELECT {EVENT_COLUMNS}, session_id, agent_id FROM events
         WHERE {_OF_RUN} AND position > ? ORDER BY position LIMIT ?"""
     rows = fetch(db, query, run.namespace, run.run_id, after, limit)
-    return [StoredEvent(position, seq, EventKind(kind), *rest) for position, seq, kind, *rest in rows]
+    return [stored_event(row, run) for row in rows]
+
+
+def stored_event(row: tuple[Any, ...], run: RunKey) -> StoredEvent:
+    """The event of a row of EVENT_COLUMNS, then session and agent."""
+    position, seq, kind, data, previous_hash, own_hash, session_id, agent_id = row
+    return StoredEvent(position, seq, EventKind(kind), data, previous_hash, own_hash, run, session_id, agent_id)
 
 
 def last_position(db: apsw.Connection, run: RunKey) -> int:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
 import apsw
 
 from runwright.adapters.sqlite.batch import Batch
-from runwright.adapters.sqlite.commit import GroupCommit
+from runwright.adapters.sqlite.commit import GroupCommit, Outcome
 from runwright.adapters.sqlite.failures import translate
 from runwright.core.errors import AgentError
+from runwright.ports.journal import Listener
 
 T = TypeVar("T")
 
@@ -38,6 +40,7 @@ class Writer:
 
     def __init__(self, db: apsw.Connection, head: int) -> None:
         self.group = GroupCommit(db, head)
+        self.listeners: list[Listener] = []  # touched on the loop only
         self._db = db
         self._jobs: SimpleQueue[Batch | _Errand] = SimpleQueue()
         # A daemon: a journal that nobody closed must not keep its process from ending.
@@ -67,9 +70,17 @@ class Writer:
         while errand is None or not errand.is_last:
             group, errand = self._take()
             if group:
-                _settle([batch.answer for batch in group], self.group.commit(group))
+                outcomes = self.group.commit(group)
+                _settle([batch.answer for batch in group], outcomes, partial(self._announce, outcomes))
             if errand:
                 _settle([errand.answer], [self._run(errand)])
+
+    def _announce(self, outcomes: Sequence[Outcome]) -> None:
+        """One commit as a whole, before any of its callers hears of it: commits reach the loop in their order."""
+        stored = [event for outcome in outcomes if isinstance(outcome, list) for event in outcome]
+        if stored:
+            for listener in tuple(self.listeners):
+                listener(stored)
 
     def _take(self) -> tuple[list[Batch], _Errand | None]:
         """Everything that waits, up to the next errand."""
@@ -99,10 +110,13 @@ class Writer:
         db.close()
 
 
-def _settle(answers: list[asyncio.Future[T]], outcomes: list[T | AgentError]) -> None:
+def _settle(
+    answers: list[asyncio.Future[T]], outcomes: list[T | AgentError], first: Callable[[], None] = lambda: None
+) -> None:
     """Wakes the event loop once, however many wait."""
 
     def tell() -> None:
+        first()
         for answer, outcome in zip(answers, outcomes, strict=True):
             if answer.done():  # its caller was cancelled; the append stands
                 continue

@@ -11,7 +11,7 @@ import apsw
 
 from runwright.adapters.sqlite import inspection
 from runwright.adapters.sqlite.failures import unusable
-from runwright.adapters.sqlite.schema import SCHEMA_VERSION
+from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
 
 BUSY_TIMEOUT_MS = 2_000

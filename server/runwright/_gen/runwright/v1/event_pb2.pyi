@@ -1044,7 +1044,8 @@ class EventFrame(message.Message):
     """Where to come back to: exclusive, safe, opaque."""
     position: builtins.int
     """Position of the event in the whole journal; in a bookmark, the position of
-    the stream's newest event at that time.
+    the run's newest event at that time, and in a scope of many runs that of the
+    journal's.
     """
     previous_hash: builtins.bytes
     """The chain up to the event before: `hash` of that event, or for the first

@@ -365,20 +365,95 @@ class StreamScope(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    AGENT_ID_FIELD_NUMBER: builtins.int
+    ALL_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The events of one run."""
+    session_id: builtins.str
+    """The events of all runs of a session, present and future."""
+    agent_id: builtins.str
+    """The events of all runs of an agent, present and future."""
+    @builtins.property
+    def all(self) -> AllRuns:
+        """The events of all runs of the caller's namespace, present and future."""
+
     def __init__(
         self,
         *,
         run_id: builtins.str = ...,
+        session_id: builtins.str = ...,
+        agent_id: builtins.str = ...,
+        all: AllRuns | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["run_id", b"run_id", "scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "all", b"all", "run_id", b"run_id", "scope", b"scope", "session_id", b"session_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["run_id", b"run_id", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "all", b"all", "run_id", b"run_id", "scope", b"scope", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_scope: _TypeAlias = typing.Literal["run_id"]  # noqa: Y015
+    _WhichOneofReturnType_scope: _TypeAlias = typing.Literal["run_id", "session_id", "agent_id", "all"]  # noqa: Y015
     _WhichOneofArgType_scope: _TypeAlias = typing.Literal["scope", b"scope"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_scope) -> _WhichOneofReturnType_scope | None: ...
+
+@typing.final
+class AllRuns(message.Message):
+    """All runs of the caller's namespace."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class EventFilter(message.Message):
+    """Which events of a scope are wanted. A dimension left out means any; an event
+    must fit all that are set. Each list holds at most 100 entries.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    KINDS_FIELD_NUMBER: builtins.int
+    TERMINAL_ONLY_FIELD_NUMBER: builtins.int
+    RUN_IDS_FIELD_NUMBER: builtins.int
+    AGENT_IDS_FIELD_NUMBER: builtins.int
+    SESSION_IDS_FIELD_NUMBER: builtins.int
+    terminal_only: builtins.bool
+    """Only events that end a run."""
+    @builtins.property
+    def kinds(self) -> containers.RepeatedScalarFieldContainer[event_pb2.EventKind.ValueType]:
+        """Any of these kinds."""
+
+    @builtins.property
+    def run_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Of any of these runs."""
+
+    @builtins.property
+    def agent_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Of any of these agents."""
+
+    @builtins.property
+    def session_ids(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Of any of these sessions."""
+
+    def __init__(
+        self,
+        *,
+        kinds: abc.Iterable[event_pb2.EventKind.ValueType] | None = ...,
+        terminal_only: builtins.bool = ...,
+        run_ids: abc.Iterable[builtins.str] | None = ...,
+        agent_ids: abc.Iterable[builtins.str] | None = ...,
+        session_ids: abc.Iterable[builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_ids", b"agent_ids", "kinds", b"kinds", "run_ids", b"run_ids", "session_ids", b"session_ids", "terminal_only", b"terminal_only"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class SubscribeRequest(message.Message):
@@ -390,6 +465,7 @@ class SubscribeRequest(message.Message):
     AFTER_CURSOR_FIELD_NUMBER: builtins.int
     LIVE_ONLY_FIELD_NUMBER: builtins.int
     VIEW_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
     after_cursor: builtins.str
     """Where to go on: the cursor of the last frame seen. Empty: from the
     beginning, unless `live_only` is set.
@@ -402,6 +478,12 @@ class SubscribeRequest(message.Message):
     def scope(self) -> StreamScope:
         """What to stream."""
 
+    @builtins.property
+    def filter(self) -> EventFilter:
+        """Which events of the scope. Absent: all. A cursor is good for the scope and
+        filter it was made for.
+        """
+
     def __init__(
         self,
         *,
@@ -409,10 +491,11 @@ class SubscribeRequest(message.Message):
         after_cursor: builtins.str = ...,
         live_only: builtins.bool = ...,
         view: EventView.ValueType = ...,
+        filter: EventFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["filter", b"filter", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["after_cursor", b"after_cursor", "live_only", b"live_only", "scope", b"scope", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["after_cursor", b"after_cursor", "filter", b"filter", "live_only", b"live_only", "scope", b"scope", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -500,6 +583,7 @@ class ListEventsRequest(message.Message):
     PAGE_TOKEN_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     VIEW_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
     page_token: builtins.str
     """A cursor or the last response's `next_page_token`. Empty: from the beginning."""
     page_size: builtins.int
@@ -510,6 +594,10 @@ class ListEventsRequest(message.Message):
     def scope(self) -> StreamScope:
         """What to list."""
 
+    @builtins.property
+    def filter(self) -> EventFilter:
+        """Which events of the scope. Absent: all."""
+
     def __init__(
         self,
         *,
@@ -517,10 +605,11 @@ class ListEventsRequest(message.Message):
         page_token: builtins.str = ...,
         page_size: builtins.int = ...,
         view: EventView.ValueType = ...,
+        filter: EventFilter | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["scope", b"scope"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["filter", b"filter", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token", "scope", b"scope", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token", "scope", b"scope", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -533,7 +622,10 @@ class ListEventsResponse(message.Message):
     FRAMES_FIELD_NUMBER: builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     next_page_token: builtins.str
-    """Continues after the last frame. Empty: there was nothing more at this time."""
+    """Continues after this page. Empty: there was nothing more at this time. A
+    page may hold few frames or none and still have a token, where the filter
+    hides much: a call looks at a bounded number of events.
+    """
     @builtins.property
     def frames(self) -> containers.RepeatedCompositeFieldContainer[event_pb2.EventFrame]:
         """The events, in order."""
@@ -547,6 +639,126 @@ class ListEventsResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["frames", b"frames", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RunFilter(message.Message):
+    """Which runs are wanted. A dimension left out means any; a run must fit all that
+    are set.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(message.Message):
+        DESCRIPTOR: descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    STATUSES_FIELD_NUMBER: builtins.int
+    AGENT_ID_FIELD_NUMBER: builtins.int
+    SESSION_ID_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    agent_id: builtins.str
+    """Of this agent."""
+    session_id: builtins.str
+    """Of this session."""
+    @builtins.property
+    def statuses(self) -> containers.RepeatedScalarFieldContainer[run_pb2.RunStatus.ValueType]:
+        """Standing at any of these, at the time of the call."""
+
+    @builtins.property
+    def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
+        """With all of these labels, each with this value; at most 16."""
+
+    def __init__(
+        self,
+        *,
+        statuses: abc.Iterable[run_pb2.RunStatus.ValueType] | None = ...,
+        agent_id: builtins.str = ...,
+        session_id: builtins.str = ...,
+        labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "labels", b"labels", "session_id", b"session_id", "statuses", b"statuses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListRunsRequest(message.Message):
+    """Request of ListRuns."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    FILTER_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """At most this many runs, 1 to 1,000. Zero: 100."""
+    page_token: builtins.str
+    """The last response's `next_page_token`, with the same filter. Empty: from the
+    newest run.
+    """
+    @builtins.property
+    def filter(self) -> RunFilter:
+        """Which runs. Absent: all of the caller's namespace."""
+
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+        filter: RunFilter | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["filter", b"filter"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["filter", b"filter", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListRunsResponse(message.Message):
+    """Response of ListRuns."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Continues after this page. Empty: there are no older runs. A page may hold
+    few runs or none and still have a token, where the filter hides much.
+    """
+    @builtins.property
+    def runs(self) -> containers.RepeatedCompositeFieldContainer[run_pb2.RunSnapshot]:
+        """The runs as they stand, newest first, without their results; 1 MiB at most
+        beyond the first.
+        """
+
+    def __init__(
+        self,
+        *,
+        runs: abc.Iterable[run_pb2.RunSnapshot] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "runs", b"runs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -71,6 +71,11 @@ class RuntimeServiceStub:
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ListEventsRequest.SerializeToString,
                 response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ListEventsResponse.FromString,
                 _registered_method=True)
+        self.ListRuns = channel.unary_unary(
+                '/runwright.v1.RuntimeService/ListRuns',
+                request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ListRunsRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ListRunsResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/runwright.v1.RuntimeService/GetServerInfo',
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.GetServerInfoRequest.SerializeToString,
@@ -120,14 +125,18 @@ class RuntimeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Subscribe(self, request, context):
-        """Streams a run's events: ordered, unique, reliable, atomic, resumable and
-        bookmarkable. Ordered: by `seq`, without a gap. Unique: each event once for
-        a cursor. Reliable: what is in the journal is never dropped, however slow
-        the reader. Atomic: events are sent only once they are durable. Resumable:
-        every frame's cursor is a safe place to come back to, exclusive, after any
-        disconnect or restart. Bookmarkable: an opening bookmark and further ones
-        on an idle stream carry a cursor without an event. The stream ends with OK
-        after the run's terminal event. Leaving it never cancels the run.
+        """Streams the events of one run or of many: ordered, unique, reliable, atomic,
+        resumable and bookmarkable. Ordered: by `position`, over all runs of the
+        scope; within a run that is by `seq`, without a gap where no filter hides
+        any. Unique: each event once for a cursor. Reliable: what is in the journal
+        is never dropped, however slow the reader. Atomic: events are sent only once
+        they are durable. Resumable: every frame's cursor is a safe place to come
+        back to, exclusive, after any disconnect or restart, for the same scope and
+        filter. Bookmarkable: an opening bookmark and further ones, on an idle
+        stream and after many events that the filter hides, carry a cursor without
+        an event. The stream of a run ends with OK after the run's terminal event,
+        also when the filter hides it; streams of many runs never end by themselves.
+        Leaving a stream never cancels a run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +152,14 @@ class RuntimeServiceServicer:
 
     def ListEvents(self, request, context):
         """Returns one page of what Subscribe streams, with the same cursors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRuns(self, request, context):
+        """Lists runs, newest first. The order is that in which they were started, so
+        pages stay as they are while runs start and end: none is listed twice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -192,6 +209,11 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.ListEvents,
                     request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ListEventsRequest.FromString,
                     response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ListEventsResponse.SerializeToString,
+            ),
+            'ListRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRuns,
+                    request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ListRunsRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ListRunsResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -390,6 +412,33 @@ class RuntimeService:
             '/runwright.v1.RuntimeService/ListEvents',
             runwright_dot_v1_dot_runtime__service__pb2.ListEventsRequest.SerializeToString,
             runwright_dot_v1_dot_runtime__service__pb2.ListEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.v1.RuntimeService/ListRuns',
+            runwright_dot_v1_dot_runtime__service__pb2.ListRunsRequest.SerializeToString,
+            runwright_dot_v1_dot_runtime__service__pb2.ListRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

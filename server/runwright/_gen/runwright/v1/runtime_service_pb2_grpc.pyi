@@ -55,14 +55,18 @@ class RuntimeServiceStub:
     prefix of a later one.
     """
     Subscribe: grpc.UnaryStreamMultiCallable[runtime_service_pb2.SubscribeRequest, runtime_service_pb2.SubscribeResponse]
-    """Streams a run's events: ordered, unique, reliable, atomic, resumable and
-    bookmarkable. Ordered: by `seq`, without a gap. Unique: each event once for
-    a cursor. Reliable: what is in the journal is never dropped, however slow
-    the reader. Atomic: events are sent only once they are durable. Resumable:
-    every frame's cursor is a safe place to come back to, exclusive, after any
-    disconnect or restart. Bookmarkable: an opening bookmark and further ones
-    on an idle stream carry a cursor without an event. The stream ends with OK
-    after the run's terminal event. Leaving it never cancels the run.
+    """Streams the events of one run or of many: ordered, unique, reliable, atomic,
+    resumable and bookmarkable. Ordered: by `position`, over all runs of the
+    scope; within a run that is by `seq`, without a gap where no filter hides
+    any. Unique: each event once for a cursor. Reliable: what is in the journal
+    is never dropped, however slow the reader. Atomic: events are sent only once
+    they are durable. Resumable: every frame's cursor is a safe place to come
+    back to, exclusive, after any disconnect or restart, for the same scope and
+    filter. Bookmarkable: an opening bookmark and further ones, on an idle
+    stream and after many events that the filter hides, carry a cursor without
+    an event. The stream of a run ends with OK after the run's terminal event,
+    also when the filter hides it; streams of many runs never end by themselves.
+    Leaving a stream never cancels a run.
     """
     Wait: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.WaitRequest, runtime_service_pb2.WaitResponse]
     """Waits until the run has ended or needs repair, or the time is over, and
@@ -70,6 +74,10 @@ class RuntimeServiceStub:
     """
     ListEvents: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ListEventsRequest, runtime_service_pb2.ListEventsResponse]
     """Returns one page of what Subscribe streams, with the same cursors."""
+    ListRuns: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ListRunsRequest, runtime_service_pb2.ListRunsResponse]
+    """Lists runs, newest first. The order is that in which they were started, so
+    pages stay as they are while runs start and end: none is listed twice.
+    """
     GetServerInfo: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.GetServerInfoRequest, runtime_service_pb2.GetServerInfoResponse]
     """Describes this server: version, limits, packages."""
 
@@ -100,14 +108,18 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     prefix of a later one.
     """
     Subscribe: aio.UnaryStreamMultiCallable[runtime_service_pb2.SubscribeRequest, runtime_service_pb2.SubscribeResponse]  # type: ignore[assignment]
-    """Streams a run's events: ordered, unique, reliable, atomic, resumable and
-    bookmarkable. Ordered: by `seq`, without a gap. Unique: each event once for
-    a cursor. Reliable: what is in the journal is never dropped, however slow
-    the reader. Atomic: events are sent only once they are durable. Resumable:
-    every frame's cursor is a safe place to come back to, exclusive, after any
-    disconnect or restart. Bookmarkable: an opening bookmark and further ones
-    on an idle stream carry a cursor without an event. The stream ends with OK
-    after the run's terminal event. Leaving it never cancels the run.
+    """Streams the events of one run or of many: ordered, unique, reliable, atomic,
+    resumable and bookmarkable. Ordered: by `position`, over all runs of the
+    scope; within a run that is by `seq`, without a gap where no filter hides
+    any. Unique: each event once for a cursor. Reliable: what is in the journal
+    is never dropped, however slow the reader. Atomic: events are sent only once
+    they are durable. Resumable: every frame's cursor is a safe place to come
+    back to, exclusive, after any disconnect or restart, for the same scope and
+    filter. Bookmarkable: an opening bookmark and further ones, on an idle
+    stream and after many events that the filter hides, carry a cursor without
+    an event. The stream of a run ends with OK after the run's terminal event,
+    also when the filter hides it; streams of many runs never end by themselves.
+    Leaving a stream never cancels a run.
     """
     Wait: aio.UnaryUnaryMultiCallable[runtime_service_pb2.WaitRequest, runtime_service_pb2.WaitResponse]  # type: ignore[assignment]
     """Waits until the run has ended or needs repair, or the time is over, and
@@ -115,6 +127,10 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     """
     ListEvents: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ListEventsRequest, runtime_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Returns one page of what Subscribe streams, with the same cursors."""
+    ListRuns: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ListRunsRequest, runtime_service_pb2.ListRunsResponse]  # type: ignore[assignment]
+    """Lists runs, newest first. The order is that in which they were started, so
+    pages stay as they are while runs start and end: none is listed twice.
+    """
     GetServerInfo: aio.UnaryUnaryMultiCallable[runtime_service_pb2.GetServerInfoRequest, runtime_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Describes this server: version, limits, packages."""
 
@@ -172,14 +188,18 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         request: runtime_service_pb2.SubscribeRequest,
         context: _ServicerContext,
     ) -> typing.Union[abc.Iterator[runtime_service_pb2.SubscribeResponse], abc.AsyncIterator[runtime_service_pb2.SubscribeResponse]]:
-        """Streams a run's events: ordered, unique, reliable, atomic, resumable and
-        bookmarkable. Ordered: by `seq`, without a gap. Unique: each event once for
-        a cursor. Reliable: what is in the journal is never dropped, however slow
-        the reader. Atomic: events are sent only once they are durable. Resumable:
-        every frame's cursor is a safe place to come back to, exclusive, after any
-        disconnect or restart. Bookmarkable: an opening bookmark and further ones
-        on an idle stream carry a cursor without an event. The stream ends with OK
-        after the run's terminal event. Leaving it never cancels the run.
+        """Streams the events of one run or of many: ordered, unique, reliable, atomic,
+        resumable and bookmarkable. Ordered: by `position`, over all runs of the
+        scope; within a run that is by `seq`, without a gap where no filter hides
+        any. Unique: each event once for a cursor. Reliable: what is in the journal
+        is never dropped, however slow the reader. Atomic: events are sent only once
+        they are durable. Resumable: every frame's cursor is a safe place to come
+        back to, exclusive, after any disconnect or restart, for the same scope and
+        filter. Bookmarkable: an opening bookmark and further ones, on an idle
+        stream and after many events that the filter hides, carry a cursor without
+        an event. The stream of a run ends with OK after the run's terminal event,
+        also when the filter hides it; streams of many runs never end by themselves.
+        Leaving a stream never cancels a run.
         """
 
     @abc_1.abstractmethod
@@ -199,6 +219,16 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[runtime_service_pb2.ListEventsResponse, abc.Awaitable[runtime_service_pb2.ListEventsResponse]]:
         """Returns one page of what Subscribe streams, with the same cursors."""
+
+    @abc_1.abstractmethod
+    def ListRuns(
+        self,
+        request: runtime_service_pb2.ListRunsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runtime_service_pb2.ListRunsResponse, abc.Awaitable[runtime_service_pb2.ListRunsResponse]]:
+        """Lists runs, newest first. The order is that in which they were started, so
+        pages stay as they are while runs start and end: none is listed twice.
+        """
 
     @abc_1.abstractmethod
     def GetServerInfo(

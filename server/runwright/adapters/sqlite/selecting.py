@@ -1,0 +1,147 @@
+"""The questions over many runs: events by scope and filter, runs by filter. Each looks at a bounded number of rows."""
+
+from __future__ import annotations
+
+import json
+from typing import TypeAlias
+
+import apsw
+
+from runwright.adapters.journal_rules import SCANNED_EVENTS, SCANNED_RUNS
+from runwright.adapters.sqlite import queries
+from runwright.adapters.sqlite.tables import ENDS_RUN, IN_SESSION, fetch
+from runwright.core.errors import AgentError
+from runwright.core.events import TERMINAL
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.outcomes import RunPhase, RunStatus
+from runwright.core.selection import EventFilter, RunFilter, ScopeKind, Selection
+from runwright.core.state import RunState, fold
+from runwright.core.transitions import IllegalTransition
+from runwright.ports.journal import EventPage, ListedRun, RunPage
+
+Condition: TypeAlias = tuple[str, list[str | int]]
+_COLUMNS = "e." + queries.EVENT_COLUMNS.replace(", ", ", e.")
+
+
+def select(db: apsw.Connection, selection: Selection, after: int, limit: int) -> EventPage:
+    """One page of a stream.
+
+    The scope alone, by its index, says how far this call may look; the filter
+    then picks among those. The index is named, because a filter must never
+    make SQLite walk another one without a bound.
+    """
+    ((head,),) = fetch(db, "SELECT COALESCE(MAX(position), 0) FROM events")  # what comes later lies above
+    index, (inside, of) = _scope(selection)
+    scanned = f"""SELECT position FROM events e INDEXED BY {index} WHERE {inside} AND position > ?
+        ORDER BY position LIMIT ?"""
+    ((rows, last),) = fetch(db, f"SELECT COUNT(*), MAX(position) FROM ({scanned})", *of, after, SCANNED_EVENTS)
+    until = last if rows == SCANNED_EVENTS else max(head, after)
+    if not rows:
+        return EventPage([], until, False)
+    wanted, values = _wanted(selection.filter)
+    found = fetch(
+        db,
+        f"""SELECT {_COLUMNS}, e.session_id, e.agent_id, r.run_id
+        FROM events e INDEXED BY {index} CROSS JOIN runs r ON r.run_no = e.run_no
+        WHERE {inside} AND position > ? AND position <= ? {wanted} ORDER BY position LIMIT ?""",
+        *of,
+        after,
+        until,
+        *values,
+        limit + 1,
+    )
+    namespace = selection.scope.namespace
+    events = [queries.stored_event(row, RunKey(namespace, RunId(run_id))) for *row, run_id in found[:limit]]
+    if len(found) > limit:
+        return EventPage(events, events[-1].position, True)
+    return EventPage(events, until, rows == SCANNED_EVENTS)
+
+
+def _scope(selection: Selection) -> tuple[str, Condition]:
+    namespace, of = selection.scope.namespace, selection.scope.id
+    match selection.scope.kind:
+        case ScopeKind.RUN:
+            own_run = "e.run_no = (SELECT run_no FROM runs WHERE namespace = ? AND run_id = ?)"
+            return "events_of_run", (own_run, [namespace, of])
+        case ScopeKind.SESSION:
+            return "events_of_session", (f"e.namespace = ? AND e.session_id = ? AND e.{IN_SESSION}", [namespace, of])
+        case ScopeKind.AGENT:
+            return "events_of_agent", ("e.namespace = ? AND e.agent_id = ?", [namespace, of])
+        case ScopeKind.ALL:
+            kinds = selection.filter.wanted_kinds
+            if kinds is not None and kinds <= TERMINAL:
+                return "events_ending_runs", (f"e.namespace = ? AND e.{ENDS_RUN}", [namespace])
+            return "events_of_namespace", ("e.namespace = ?", [namespace])
+
+
+def _wanted(chosen: EventFilter) -> Condition:
+    kinds = chosen.wanted_kinds
+    dimensions = (
+        ("e.kind", None if kinds is None else sorted(kind.value for kind in kinds)),
+        ("r.run_id", sorted(chosen.run_ids) or None),
+        ("e.session_id", sorted(chosen.session_ids) or None),
+        ("e.agent_id", sorted(chosen.agent_ids) or None),
+    )
+    set_ones = [(column, json.dumps(values)) for column, values in dimensions if values is not None]
+    text = "".join(f" AND {column} IN (SELECT value FROM json_each(?))" for column, _ in set_ones)
+    return text, [values for _, values in set_ones]
+
+
+def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, before: int | None, limit: int) -> RunPage:
+    """One page of runs, newest first."""
+    start = before if before is not None else 1 + fetch(db, "SELECT COALESCE(MAX(run_no), 0) FROM runs")[0][0]
+    own = "namespace = ? AND run_no < ?"
+    scanned = f"SELECT run_no FROM runs INDEXED BY runs_of_namespace WHERE {own} ORDER BY run_no DESC LIMIT ?"
+    ((rows, last),) = fetch(db, f"SELECT COUNT(*), MIN(run_no) FROM ({scanned})", namespace, start, SCANNED_RUNS)
+    if not rows:
+        return RunPage([], 1, False)
+    text, values = _wanted_runs(wanted)
+    found = fetch(
+        db,
+        f"""SELECT run_no, run_id, last_position FROM runs INDEXED BY runs_of_namespace
+        WHERE {own} AND run_no >= ? {text} ORDER BY run_no DESC LIMIT ?""",
+        namespace,
+        start,
+        last,
+        *values,
+        limit + 1,
+    )
+    runs = [
+        ListedRun(number, _state(db, RunKey(namespace, RunId(run_id))), position)
+        for number, run_id, position in found[:limit]
+    ]
+    if len(found) > limit:
+        return RunPage(runs, runs[-1].number, True)
+    return RunPage(runs, last, rows == SCANNED_RUNS)
+
+
+def _wanted_runs(wanted: RunFilter) -> Condition:
+    text, values = "", list[str | int]()
+    if wanted.statuses:
+        text += " AND status IN (SELECT value FROM json_each(?))"
+        values.append(json.dumps(sorted(status.value for status in wanted.statuses)))
+    for column, value in (("agent_id", wanted.agent_id), ("session_id", wanted.session_id)):
+        if value:
+            text += f" AND {column} = ?"
+            values.append(value)
+    for key, value in sorted(wanted.labels.items()):
+        text += " AND EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND label.value = ?)"
+        values += [key, value]
+    return text, values
+
+
+def _state(db: apsw.Connection, run: RunKey) -> RunState:
+    try:
+        state, newer = queries.tail(db, run)
+        return fold(state or RunState(key=run), newer)
+    except (AgentError, IllegalTransition):
+        return _outline(db, run)  # one damaged run must not hide the others
+
+
+def _outline(db: apsw.Connection, run: RunKey) -> RunState:
+    """What the columns alone say of a run."""
+    query = "SELECT seq, session_id, agent_id, status, labels FROM runs WHERE namespace = ? AND run_id = ?"
+    ((seq, session_id, agent_id, number, labels),) = fetch(db, query, run.namespace, run.run_id)
+    status = RunStatus(number)
+    phase = RunPhase.RUNNING if status is RunStatus.WAITING else RunPhase(status.value)
+    return RunState(key=run, phase=phase, seq=seq, session_id=session_id, agent_id=agent_id, labels=json.loads(labels))

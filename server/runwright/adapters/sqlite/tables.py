@@ -1,0 +1,51 @@
+"""The journal's tables and indexes, and the one way to ask them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+from runwright.core.events import MESSAGE_BEARING, TERMINAL
+
+SCHEMA_VERSION = 2
+
+# Queries repeat these very words: only then does SQLite use the partial index.
+BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
+ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
+IN_SESSION = "session_id <> ''"
+
+# An index ends in the rowid, which is the position: one on run_no alone serves "of this run, above this position".
+# The same holds for runs: the rowid is run_no, which counts runs in the order in which they began.
+TABLES = (
+    "CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT",
+    """CREATE TABLE runs (
+        run_no INTEGER PRIMARY KEY, namespace TEXT NOT NULL, run_id TEXT NOT NULL, seq INTEGER NOT NULL,
+        hash BLOB NOT NULL, last_position INTEGER NOT NULL, open INTEGER NOT NULL, snapshot BLOB NOT NULL,
+        session_id TEXT NOT NULL DEFAULT '', agent_id TEXT NOT NULL DEFAULT '', status INTEGER NOT NULL DEFAULT 0,
+        labels TEXT NOT NULL DEFAULT '{}', UNIQUE (namespace, run_id)) STRICT""",
+    "CREATE INDEX runs_open ON runs (run_no) WHERE open = 1",
+    """CREATE TABLE events (
+        position INTEGER PRIMARY KEY, run_no INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,
+        data BLOB NOT NULL, previous_hash BLOB NOT NULL, hash BLOB NOT NULL,
+        namespace TEXT NOT NULL DEFAULT '', session_id TEXT NOT NULL DEFAULT '', agent_id TEXT NOT NULL DEFAULT '',
+        UNIQUE (run_no, seq)) STRICT""",
+    "CREATE INDEX events_of_run ON events (run_no)",
+    f"CREATE INDEX events_with_messages ON events (run_no) WHERE {BEARS_MESSAGE}",
+    """CREATE TABLE contents (
+        namespace TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
+        data BLOB NOT NULL, UNIQUE (namespace, digest)) STRICT""",
+)
+# Of version 2: what streams of many runs and lists of runs are read by.
+SELECTING = (
+    "CREATE INDEX runs_of_namespace ON runs (namespace)",
+    "CREATE INDEX events_of_namespace ON events (namespace)",
+    f"CREATE INDEX events_of_session ON events (namespace, session_id) WHERE {IN_SESSION}",
+    "CREATE INDEX events_of_agent ON events (namespace, agent_id)",
+    f"CREATE INDEX events_ending_runs ON events (namespace) WHERE {ENDS_RUN}",
+)
+
+
+def fetch(db: apsw.Connection, query: str, *values: str | bytes | int) -> list[Any]:
+    """All rows at once: a cursor left half-read would hold its snapshot and keep the `-wal` file growing."""
+    return db.execute(query, values).fetchall()

@@ -1,0 +1,94 @@
+"""Brings a journal of schema version 1 to the present one: every run and event gets what it is selected by."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import apsw
+
+from runwright.adapters.sqlite.tables import SCHEMA_VERSION, SELECTING, fetch
+from runwright.core.errors import AgentError
+from runwright.core.events import EventKind
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.machine import status
+from runwright.core.outcomes import RunStatus
+from runwright.core.state import RunState, fold
+from runwright.core.transitions import IllegalTransition
+from runwright.wire.records import decode_event, event_subjects
+from runwright.wire.state_row import decode_state
+
+_COLUMNS = (
+    "ALTER TABLE runs ADD COLUMN session_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE runs ADD COLUMN agent_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE runs ADD COLUMN status INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE runs ADD COLUMN labels TEXT NOT NULL DEFAULT '{}'",
+    "ALTER TABLE events ADD COLUMN namespace TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE events ADD COLUMN session_id TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE events ADD COLUMN agent_id TEXT NOT NULL DEFAULT ''",
+)
+_FILL_EVENTS = """
+    UPDATE events SET (namespace, session_id, agent_id) =
+        (SELECT namespace, session_id, agent_id FROM runs WHERE runs.run_no = events.run_no)"""
+_ENDED = {
+    EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
+    EventKind.RUN_FAILED: RunStatus.FAILED,
+    EventKind.RUN_CANCELLED: RunStatus.CANCELLED,
+}
+
+
+def upgrade(db: apsw.Connection) -> None:
+    """In one transaction: a process that dies half-way leaves the old version. No event changes by a byte."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _COLUMNS:
+            db.execute(statement)
+        for (run_no,) in fetch(db, "SELECT run_no FROM runs ORDER BY run_no"):
+            _fill_run(db, run_no)
+        db.execute(_FILL_EVENTS)
+        for statement in SELECTING:
+            db.execute(statement)
+        db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _fill_run(db: apsw.Connection, run_no: int) -> None:
+    ((namespace, run_id, is_open, snapshot),) = fetch(
+        db, "SELECT namespace, run_id, open, snapshot FROM runs WHERE run_no = ?", run_no
+    )
+    state = decode_state(snapshot) or _folded(db, run_no, RunKey(Namespace(namespace), RunId(run_id)))
+    columns: tuple[Any, ...]
+    if state is not None:
+        columns = (state.session_id, state.agent_id, status(state).value, json.dumps(state.labels))
+    else:  # a run that recovery will find to be damaged keeps what its bytes still say
+        columns = (*_first_subjects(db, run_no), _status_by_kind(db, run_no, is_open), "{}")
+    db.execute(
+        "UPDATE runs SET session_id = ?, agent_id = ?, status = ?, labels = ? WHERE run_no = ?", (*columns, run_no)
+    )
+
+
+def _folded(db: apsw.Connection, run_no: int, run: RunKey) -> RunState | None:
+    rows = fetch(db, "SELECT data FROM events WHERE run_no = ? ORDER BY seq", run_no)
+    try:
+        return fold(RunState(key=run), (decode_event(data) for (data,) in rows))
+    except (AgentError, IllegalTransition):
+        return None
+
+
+def _first_subjects(db: apsw.Connection, run_no: int) -> tuple[str, str]:
+    rows = fetch(db, "SELECT data FROM events WHERE run_no = ? AND seq = 1", run_no)
+    try:
+        return event_subjects(rows[0][0]) if rows else ("", "")
+    except AgentError:
+        return "", ""
+
+
+def _status_by_kind(db: apsw.Connection, run_no: int, is_open: int) -> int:
+    if is_open:
+        return RunStatus.RUNNING.value
+    ((kind,),) = fetch(db, "SELECT kind FROM events WHERE run_no = ? ORDER BY seq DESC LIMIT 1", run_no)
+    return _ENDED.get(EventKind(kind), RunStatus.RUNNING).value

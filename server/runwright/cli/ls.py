@@ -1,0 +1,73 @@
+"""`runwright ls`: the runs of a server, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.cli import clean, names
+from runwright.cli.client import Client
+from runwright.cli.output import Format, FormatOption, print_json
+
+_STATUSES = {name.removeprefix("RUN_STATUS_"): number for name, number in run_pb2.RunStatus.items() if number}
+_HEADINGS = ("RUN", "STATUS", "STARTED", "TOOK", "AGENT", "SESSION")
+
+
+def ls(
+    context: typer.Context,
+    status: Annotated[
+        list[str] | None, typer.Option(metavar="STATUS", help="Standing there, such as RUNNING; may be repeated.")
+    ] = None,
+    agent: Annotated[str, typer.Option(metavar="AGENT", help="Of this agent.")] = "",
+    session: Annotated[str, typer.Option(metavar="SESSION", help="Of this session.")] = "",
+    limit: Annotated[int, typer.Option(min=1, metavar="COUNT", help="At most so many.")] = 50,
+    output: FormatOption = Format.TEXT,
+) -> None:
+    """Lists runs, newest first.
+
+    With -o json it prints them as one ListRunsResponse, whose next_page_token
+    is set when there are more.
+
+    \b
+    Example:
+      runwright ls --status RUNNING --status WAITING
+      runwright ls --session morning -o json
+    """
+    wanted = pb.RunFilter(statuses=_numbers(status or ()), agent_id=agent, session_id=session)
+    listed = pb.ListRunsResponse()
+    for page in Client.of(context).runs(wanted, limit):
+        listed.runs.extend(page.runs)
+        listed.next_page_token = page.next_page_token
+    if output is Format.JSON:
+        print_json(listed)
+        return
+    print("\n".join(table(listed.runs)))
+    if listed.next_page_token:
+        typer.echo(f"There may be more; ask for them with --limit above {limit}.", err=True)
+
+
+def table(runs: Sequence[run_pb2.RunSnapshot]) -> list[str]:
+    """A line for each run below one of headings, in columns as wide as they need to be."""
+    cells = [_HEADINGS, *(_cells(run) for run in runs)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _cells(run: run_pb2.RunSnapshot) -> tuple[str, ...]:
+    last = run.ended_at if run.HasField("ended_at") else run.updated_at
+    took = names.elapsed(names.seconds(last) - names.seconds(run.started_at))
+    started = run.started_at.ToDatetime().strftime("%Y-%m-%d %H:%M:%SZ")
+    row = (run.run_id, names.status(run.status), started, took, run.agent_id, run.session_id or "-")
+    return tuple(clean.line(cell) for cell in row)
+
+
+def _numbers(given: Sequence[str]) -> list[run_pb2.RunStatus.ValueType]:
+    unknown = [name for name in given if name.upper() not in _STATUSES]
+    if unknown:
+        known = ", ".join(_STATUSES)
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {known}", param_hint="--status")
+    return [_STATUSES[name.upper()] for name in given]

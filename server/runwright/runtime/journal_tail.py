@@ -1,0 +1,53 @@
+"""The live end of the whole journal, shared by every stream over many runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+
+from runwright.core.selection import Selection
+from runwright.ports.journal import EventPage, StoredEvent
+
+# A reader further behind than this is served from the journal.
+KEPT_EVENTS = 1024
+
+
+class JournalTail:
+    """The newest events of all runs, as the journal announces them, and one signal for all readers.
+
+    It holds one unbroken stretch of positions. What a reader sees here it
+    would find in the journal too: only durable events are announced, whole
+    commits at a time and in order, so no lower position can follow.
+    """
+
+    def __init__(self) -> None:
+        self._events: deque[StoredEvent] = deque(maxlen=KEPT_EVENTS)
+        self._changed = asyncio.Event()
+
+    def publish(self, events: Sequence[StoredEvent]) -> None:
+        """Takes a commit and wakes every reader, once."""
+        if self._events and events[0].position != self._events[-1].position + 1:
+            self._events.clear()  # a stretch is missing: readers find it in the journal
+        self._events.extend(events)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def signal(self) -> asyncio.Event:
+        """Is set by the next publish. Take it before reading, so that nothing slips between."""
+        return self._changed
+
+    def select(self, selection: Selection, *, after: int, limit: int) -> EventPage | None:
+        """One page of a stream; None when only the journal can tell."""
+        if not self._events or after < self._events[0].position - 1:
+            return None
+        found: list[StoredEvent] = []
+        for event in reversed(self._events):  # a reader that keeps up has few to look at
+            if event.position <= after:
+                break
+            if event.is_in(selection):
+                found.append(event)
+        found.reverse()
+        if len(found) > limit:
+            return EventPage(found[:limit], found[limit - 1].position, True)
+        return EventPage(found, max(after, self._events[-1].position), False)

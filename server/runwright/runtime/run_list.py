@@ -1,0 +1,41 @@
+"""Lists of runs: newest first, page by page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runwright.core.cursor import CursorMaker, run_scope
+from runwright.core.ids import Namespace
+from runwright.core.selection import RunFilter
+from runwright.ports.journal import Journal, ListedRun
+from runwright.runtime.snapshot import RunSnapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRuns:
+    """One page. `next_token` is empty when there are no older runs; `tokens` continue after each of the runs."""
+
+    runs: list[RunSnapshot]
+    tokens: list[str]
+    next_token: str
+
+
+class RunList:
+    """Pages through a journal's runs. A token holds the number of a run, so what begins later shifts nothing."""
+
+    def __init__(self, journal: Journal, cursors: CursorMaker) -> None:
+        self._journal = journal
+        self._cursors = cursors
+
+    async def page(self, namespace: Namespace, wanted: RunFilter, token: str, limit: int) -> ListedRuns:
+        """One page, without the runs' results. Raises the errors of cursors for a token of another list."""
+        scope = wanted.page_scope(namespace)
+        before = self._cursors.read(scope, token, self._journal.head) if token else None
+        page = await self._journal.list_runs(namespace, wanted, before=before, limit=limit)
+        runs = [self._as_it_stands(each) for each in page.runs]
+        tokens = [self._cursors.make(scope, each.number) for each in page.runs]
+        return ListedRuns(runs, tokens, self._cursors.make(scope, page.reached) if page.more else "")
+
+    def _as_it_stands(self, listed: ListedRun) -> RunSnapshot:
+        cursor = self._cursors.make(run_scope(listed.state.key), listed.last_position)
+        return RunSnapshot(listed.state, cursor, None)

@@ -1,0 +1,122 @@
+"""A journal of version 1 opens as one of version 2: nothing is lost, and its runs and events can be selected."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import apsw
+import pytest
+from runwright.adapters.sqlite import SqliteJournal, schema, upgrade
+from runwright.core.events import EventKind
+from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.core.outcomes import RunPhase, RunStatus
+from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
+
+from tests.ports.journal_builders import check_chain, key
+
+DUMP = Path(__file__).with_name("journal_v1.sql")  # made by version 1: three runs, one of them open
+THEIRS = Namespace("theirs")
+
+
+def place(directory: Path, then: str = "") -> None:
+    """Puts the old journal there."""
+    db = sqlite3.connect(directory / "journal.db")
+    db.executescript(DUMP.read_text() + then)
+    db.close()
+
+
+def rows(directory: Path, query: str) -> list[tuple[object, ...]]:
+    """What the closed file says."""
+    db = sqlite3.connect(directory / "journal.db")
+    found = db.execute(query).fetchall()
+    db.close()
+    return found
+
+
+KEPT = "SELECT position, run_no, seq, kind, data, previous_hash, hash FROM events ORDER BY position"
+
+
+async def test_an_old_journal_keeps_every_byte_and_can_be_selected_from(tmp_path: Path) -> None:
+    place(tmp_path)
+    before = rows(tmp_path, KEPT)
+
+    journal = SqliteJournal.open(tmp_path)
+
+    everything = await journal.select(Selection(Scope(DEFAULT_NAMESPACE, ScopeKind.ALL)), after=0, limit=1000)
+    morning = await journal.select(Selection(Scope(DEFAULT_NAMESPACE, ScopeKind.SESSION, "morning")), after=0, limit=99)
+    ends = Selection(Scope(THEIRS, ScopeKind.AGENT, "helper"), EventFilter(terminal_only=True))
+    first = await journal.read(key("first"), after=0, limit=100)
+    assert {event.run.run_id for event in everything.events} == {"first", "second"}
+    assert list(morning.events) == first
+    assert [event.kind for event in (await journal.select(ends, after=0, limit=9)).events] == [EventKind.RUN_COMPLETED]
+    check_chain(key("first"), first)
+    assert await journal.open_runs() == [key("second")]
+    await journal.close()
+    assert rows(tmp_path, KEPT) == before
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(2,)]
+
+
+async def test_the_runs_of_an_old_journal_are_listed(tmp_path: Path) -> None:
+    place(tmp_path)
+    journal = SqliteJournal.open(tmp_path)
+
+    listed = await journal.list_runs(DEFAULT_NAMESPACE, RunFilter(), before=None, limit=10)
+    stuck = RunFilter(statuses=frozenset({RunStatus.REPAIR_NEEDED}), agent_id="clerk")
+    blue = RunFilter(statuses=frozenset({RunStatus.COMPLETED}), labels={"team": "blue"}, session_id="morning")
+
+    assert [run.state.key.run_id for run in listed.runs] == ["second", "first"]
+    for wanted, run_id in ((stuck, "second"), (blue, "first")):
+        page = await journal.list_runs(DEFAULT_NAMESPACE, wanted, before=None, limit=10)
+        assert [run.state.key.run_id for run in page.runs] == [run_id]
+    await journal.close()
+
+
+async def test_a_damaged_run_does_not_keep_the_journal_from_opening(tmp_path: Path) -> None:
+    place(tmp_path, "UPDATE runs SET snapshot = x'00'; UPDATE events SET data = x'ffff' WHERE seq = 2;")
+
+    journal = SqliteJournal.open(tmp_path)
+    found = await journal.select(Selection(Scope(DEFAULT_NAMESPACE, ScopeKind.SESSION, "morning")), after=0, limit=1)
+    listed = await journal.list_runs(DEFAULT_NAMESPACE, RunFilter(), before=None, limit=9)
+    await journal.close()
+
+    assert [event.run.run_id for event in found.events] == ["first"]
+    outlines = [(run.state.key.run_id, run.state.phase, run.state.agent_id) for run in listed.runs]
+    assert outlines == [("second", RunPhase.RUNNING, "clerk"), ("first", RunPhase.COMPLETED, "helper")]
+    statuses = rows(tmp_path, "SELECT run_id, status FROM runs ORDER BY run_no")
+    assert statuses == [("first", 6), ("second", 2), ("first", 6)]
+
+
+def test_an_upgrade_that_is_cut_off_leaves_the_old_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place(tmp_path)
+    before = rows(tmp_path, "SELECT * FROM events"), rows(tmp_path, "SELECT * FROM runs")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(upgrade, "SELECTING", ("CREATE INDEX broken ON nowhere (x)",))
+        with pytest.raises(Exception, match="cannot be used as a journal"):
+            SqliteJournal.open(tmp_path)
+
+    assert (rows(tmp_path, "SELECT * FROM events"), rows(tmp_path, "SELECT * FROM runs")) == before
+    schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0).close()
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(2,)]
+
+
+def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "new").mkdir()
+    place(tmp_path / "old")
+
+    shapes = []
+    for name in ("old", "new"):
+        db = schema.open_writer(tmp_path / name / "journal.db", busy_timeout_ms=0)
+        shapes.append(shape(db))
+        db.close()
+
+    assert shapes[0] == shapes[1]
+
+
+def shape(db: apsw.Connection) -> object:
+    """Columns and indexes, without the white space of their statements."""
+    tables = {name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in ("meta", "runs", "events")}
+    indexes = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index'").fetchall()
+    return tables, sorted(indexes, key=str)
