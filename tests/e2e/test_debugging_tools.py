@@ -22,7 +22,17 @@ from tests.e2e.server_process import ROOT, Server
 GRPCURL = ROOT / ".cache/bin/grpcurl"
 BUF = ROOT / "node_modules/.bin/buf"
 SERVICE = "runwright.v1.RuntimeService"
-METHODS = {"StartRun", "Cancel", "Snapshot", "Subscribe", "Wait", "ListEvents", "ListRuns", "GetServerInfo"}
+METHODS = {
+    "StartRun",
+    "Cancel",
+    "Snapshot",
+    "Subscribe",
+    "Wait",
+    "ListEvents",
+    "ListRuns",
+    "ExportRun",
+    "GetServerInfo",
+}
 START = {"run": {"run_id": "run-1", "input": [{"text": "hello"}]}}
 BAD_START = {"run": {"run_id": "not an id", "input": [{"text": "hello"}]}}
 REMEDY = "Correct the field that is named."
