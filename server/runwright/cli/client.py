@@ -89,19 +89,18 @@ class Client:
 
     def export(self, run_id: str) -> Iterator[pb.ExportRunResponse]:
         """Everything the journal holds of a run, as it is stored."""
-        call = self._stub.ExportRun(pb.ExportRunRequest(run_id=run_id), metadata=self._metadata)
-        try:
-            yield from call
-        except grpc.RpcError as error:
-            raise Problem.of(error, self.server) from None
-        finally:
-            call.cancel()
+        return self._stream(self._stub.ExportRun, pb.ExportRunRequest(run_id=run_id))
 
     def subscribe(self, run_id: str, cursor: str) -> Iterator[pb.SubscribeResponse]:
         """A run's events after `cursor` with their content, until the run ends."""
         request = pb.SubscribeRequest(after_cursor=cursor, view=pb.EVENT_VIEW_FULL)
         request.scope.run_id = run_id
-        call = self._stub.Subscribe(request, metadata=self._metadata)
+        return self._stream(self._stub.Subscribe, request)
+
+    def _stream(
+        self, method: grpc.UnaryStreamMultiCallable[_Request, _Response], request: _Request
+    ) -> Iterator[_Response]:
+        call = method(request, metadata=self._metadata)
         try:
             yield from call
         except grpc.RpcError as error:

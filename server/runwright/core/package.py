@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from enum import Enum
 from typing import Annotated, Literal
 
@@ -131,8 +130,3 @@ class RuntimePackage(_Frozen):
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that name, if the package has it."""
         return next((tool for tool in self.tools if tool.name == name), None)
-
-
-def is_tool_name(name: str) -> bool:
-    """True when `name`, made by a model, could name a tool at all."""
-    return re.fullmatch(NAME_PATTERN, name) is not None

@@ -9,7 +9,7 @@ from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
-from runwright.core.policy import Decision, Verdict
+from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.wire import values as v
 from runwright.wire.packages import EFFECT_NAMES, EFFECTS
 
@@ -46,7 +46,7 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
         case r.PolicyDecided():
             event.policy_decided.CopyFrom(
                 pb.PolicyDecided(
-                    stage=pb.POLICY_STAGE_PRE_TOOL,
+                    stage=pb.PolicyStage.ValueType(PolicyStage.PRE_TOOL.value),
                     verdict=pb.PolicyVerdict.ValueType(record.decision.verdict.value),
                     policy_ref=record.policy_ref,
                     code=record.decision.code,

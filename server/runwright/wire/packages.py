@@ -40,7 +40,11 @@ def package(value: RuntimePackage) -> pb.RuntimePackage:
 
 
 def to_package(message: pb.RuntimePackage) -> RuntimePackage:
-    """proto → core: the same package, so the same fingerprint."""
+    """proto → core: the same package, so the same fingerprint.
+
+    The server only sends packages so far; this is how a reader checks a fingerprint, and how the tests show that
+    the message leaves nothing out.
+    """
     return RuntimePackage(
         format="runwright-package-v0",
         id=message.package_id,
