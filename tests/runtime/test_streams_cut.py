@@ -108,10 +108,12 @@ async def test_eight_readers_cut_a_hundred_times_each_have_what_is_listed(tmp_pa
             b.request(f"run-{number}", session_id=f"s{number % 2}")
             for number in range(life * RUNS_A_LIFE, (life + 1) * RUNS_A_LIFE)
         ]
-        handles = [(await runtime.start_run(request))[0] for request in requests]
+        for request in requests:
+            await runtime.start_run(request)
         await asyncio.gather(*(reader.read_in_pieces(runtime, CUTS // LIVES) for reader in readers))
         if life == LIVES - 1:
-            await asyncio.gather(*(handle.wait() for handle in handles))
+            # Of every life: a call that a drain interrupted is sent again after its delay.
+            await asyncio.gather(*(runtime.wait_run(f"run-{number}") for number in range(LIVES * RUNS_A_LIFE)))
             await finish(runtime, readers)
             for reader in readers:
                 assert reader.cuts == CUTS
