@@ -1,0 +1,183 @@
+"""Ids and cursors of another namespace, put into every text field of every method: nothing is read, nothing changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from runwright._gen.runwright.v1 import content_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.testing import FunctionTools
+from runwright.transport import access
+
+from tests import builders as b
+from tests.runtime.parts import HeldTool
+from tests.transport.conftest import Serve
+from tests.transport.known import Metadata, add_key, authenticator, bearer
+from tests.transport.serving import CALL_SECONDS, Served, run_request, scope, subscription
+
+SECRET = "the-word-of-team-a"
+ANSWERS = {
+    grpc.StatusCode.OK,
+    grpc.StatusCode.NOT_FOUND,
+    grpc.StatusCode.INVALID_ARGUMENT,
+    grpc.StatusCode.OUT_OF_RANGE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,  # a stream of runs that are not there yet
+}
+STREAM_SECONDS = 0.5
+OWN: Mapping[str, Message] = {
+    "StartRun": pb.StartRunRequest(run=run_request("")),
+    "Cancel": pb.CancelRequest(run_id="run-b", reason="enough"),
+    "Snapshot": pb.SnapshotRequest(run_id="run-b"),
+    "Wait": pb.WaitRequest(run_id="run-b", timeout=Duration(nanos=1000)),
+    "Subscribe": subscription("run-b", view=pb.EVENT_VIEW_FULL),
+    "ExportRun": pb.ExportRunRequest(run_id="run-b"),
+    "ListEvents": pb.ListEventsRequest(scope=scope("run-b"), view=pb.EVENT_VIEW_FULL),
+    "ListRuns": pb.ListRunsRequest(),
+    "GetServerInfo": pb.GetServerInfoRequest(),
+}
+
+
+def methods() -> Iterator[MethodDescriptor]:
+    """Every method of ours that is served."""
+    for path in access.ROLES:
+        _, service, method = path.split("/")
+        if service.startswith("runwright."):
+            yield descriptor_pool.Default().FindServiceByName(service).methods_by_name[method]
+
+
+def text_fields(message: Descriptor) -> Iterator[tuple[str, ...]]:
+    """The paths of all fields that can hold an id or a cursor."""
+    for field in message.fields:
+        if field.message_type is None and field.type == FieldDescriptor.TYPE_STRING:
+            yield (field.name,)
+        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            yield from ((field.name, *rest) for rest in text_fields(field.message_type))
+
+
+def with_text(body: Message, path: tuple[str, ...], value: str) -> Message:
+    """The body with the value in one of its fields."""
+    changed = type(body)()
+    changed.CopyFrom(body)
+    holder: Any = changed
+    for name in path[:-1]:
+        field = holder.DESCRIPTOR.fields_by_name[name]
+        holder = getattr(holder, name).add() if field.is_repeated else getattr(holder, name)
+    if holder.DESCRIPTOR.fields_by_name[path[-1]].is_repeated:
+        getattr(holder, path[-1]).append(value)
+    else:
+        setattr(holder, path[-1], value)
+    return changed
+
+
+async def answer(
+    channel: grpc.aio.Channel, method: MethodDescriptor, body: Message, key: Metadata
+) -> tuple[grpc.StatusCode, bytes]:
+    """What a call answers, and all the bytes that came."""
+    path = f"/{method.containing_service.full_name}/{method.name}"
+    came = b""
+    try:
+        if method.server_streaming:
+            stream = channel.unary_stream(path)(body.SerializeToString(), timeout=STREAM_SECONDS, metadata=key)
+            async for response in stream:
+                came += response
+        else:
+            unary = channel.unary_unary(path)
+            came = await unary(body.SerializeToString(), timeout=CALL_SECONDS, metadata=key)
+    except grpc.aio.AioRpcError as failed:
+        return failed.code(), came + (failed.details() or "").encode()
+    return grpc.StatusCode.OK, came
+
+
+def batched(asked: list[Any], size: int) -> Iterator[list[Any]]:
+    """In pieces, one after the other."""
+    for first in range(0, len(asked), size):
+        yield asked[first : first + size]
+
+
+async def everything(served: Served, key: Metadata) -> list[bytes]:
+    """All that a namespace can see of itself: its events, and its runs."""
+    listing = pb.ListEventsRequest(scope=pb.StreamScope(all=pb.AllRuns()), view=pb.EVENT_VIEW_FULL)
+    events = await served.stub.ListEvents(listing, timeout=CALL_SECONDS, metadata=key)
+    runs = await served.stub.ListRuns(pb.ListRunsRequest(), timeout=CALL_SECONDS, metadata=key)
+    return [part.SerializeToString() for part in (*events.frames, *runs.runs)]
+
+
+async def foreign_words(served: Served, key: Metadata) -> list[str]:
+    """What team A could have let slip: its ids, and a cursor or page token of each kind."""
+    stub, options = served.stub, {"timeout": CALL_SECONDS, "metadata": key}
+    snapshot = (await stub.Snapshot(pb.SnapshotRequest(run_id="run-a"), **options)).run
+    cursors = [snapshot.last_cursor]
+    for stream in (pb.StreamScope(run_id="run-a"), pb.StreamScope(session_id="session-a"), _all()):
+        page = await stub.ListEvents(pb.ListEventsRequest(scope=stream, page_size=1), **options)
+        cursors.append(page.next_page_token)
+    runs = await stub.ListRuns(pb.ListRunsRequest(page_size=1), **options)
+    assert all((*cursors, runs.next_page_token))
+    return ["run-a", "session-a", *cursors, runs.next_page_token]
+
+
+def _all() -> pb.StreamScope:
+    return pb.StreamScope(all=pb.AllRuns())
+
+
+async def test_nothing_of_another_namespace_is_read_or_changed(serve: Serve, tmp_path: Path) -> None:
+    tool = HeldTool()
+    served = await serve(b.Bench(tools=FunctionTools({"look": tool})), authenticator=_keys(tmp_path))
+    team_a, team_b = _bearers(tmp_path)
+    secret = {"input": [content_pb2.InputPart(text=SECRET)], "session_id": "session-a", "labels": {"of": SECRET}}
+    for run_id in ("run-a0", "run-a"):
+        started = pb.StartRunRequest(run=run_request(run_id, **secret))
+        await served.stub.StartRun(started, timeout=CALL_SECONDS, metadata=team_a)
+    await served.stub.StartRun(pb.StartRunRequest(run=run_request("run-b")), timeout=CALL_SECONDS, metadata=team_b)
+    while tool.running < 3:  # noqa: ASYNC110 - the runs go on by themselves
+        await asyncio.sleep(0)
+    before = await everything(served, team_a)
+    words = await foreign_words(served, team_a)
+
+    asked = [
+        (method, path, word, with_text(_body(method), path, word))
+        for method in methods()
+        for path, word in product(text_fields(method.input_type), words)
+    ]
+    asked.sort(key=lambda one: one[0].name == "StartRun")  # last: it makes runs of those very ids, team B's own
+    channel = served.channel()
+    answers = []
+    for batch in batched(asked, 64):
+        answers += await asyncio.gather(*(answer(channel, method, body, team_b) for method, _, _, body in batch))
+
+    told = [(method.name, path, word, code) for (method, path, word, _), (code, _) in zip(asked, answers, strict=True)]
+    assert [one for one in told if one[-1] not in ANSWERS] == []
+    leaks = [one for one, (_, came) in zip(told, answers, strict=True) if SECRET.encode() in came]
+    assert leaks == []
+    assert await everything(served, team_a) == before, "team A's runs stand where they stood"
+    by_id = {code for name, path, word, code in told if path == ("run_id",) and name != "StartRun"}
+    assert by_id <= {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
+    tool.let_go.set()
+
+
+def test_every_method_has_a_body_of_its_own() -> None:
+    assert {method.name for method in methods()} == OWN.keys()
+
+
+def _body(method: MethodDescriptor) -> Message:
+    body = OWN[method.name]
+    assert isinstance(body, message_factory.GetMessageClass(method.input_type))
+    return body
+
+
+def _keys(folder: Path) -> Any:
+    for team in ("a", "b"):
+        (folder / team).write_text(add_key(folder / "keys.json", "admin", f"team-{team}"))
+    return authenticator(folder / "keys.json")
+
+
+def _bearers(folder: Path) -> list[Metadata]:
+    return [bearer((folder / team).read_text()) for team in ("a", "b")]
