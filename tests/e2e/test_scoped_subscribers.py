@@ -18,7 +18,7 @@ from tests.e2e.executor import Asked, Executor
 from tests.e2e.packages import LOOK, one_call
 from tests.e2e.server_process import Server
 
-CUTS = 20
+CUTS = 100
 RUNS = 6
 ROUNDS = 8
 ENDS = pb.EventFilter(terminal_only=True)
@@ -65,7 +65,7 @@ class ScopedReader:
     async def _read_once(self) -> None:
         left = self._schedule.choice((0, 1, 1, 2, 5, 20)) if self.cuts < CUTS else 1000
         request = pb.SubscribeRequest(**self._stream, after_cursor=self._cursor)
-        call = self._server.call.stub.Subscribe(request, timeout=0.2)
+        call = self._server.call.stub.Subscribe(request, timeout=0.05 if self.cuts < CUTS else 0.5)
         self.cuts += 1
         try:
             async for response in call:
