@@ -93,8 +93,16 @@ class Client:
 
     def subscribe(self, run_id: str, cursor: str) -> Iterator[pb.SubscribeResponse]:
         """A run's events after `cursor` with their content, until the run ends."""
-        request = pb.SubscribeRequest(after_cursor=cursor, view=pb.EVENT_VIEW_FULL)
-        request.scope.run_id = run_id
+        return self.subscribe_to(
+            pb.SubscribeRequest(scope=pb.StreamScope(run_id=run_id), view=pb.EVENT_VIEW_FULL), cursor
+        )
+
+    def subscribe_to(self, stream: pb.SubscribeRequest, cursor: str) -> Iterator[pb.SubscribeResponse]:
+        """Any stream; after `cursor` when there is one."""
+        request = pb.SubscribeRequest()
+        request.CopyFrom(stream)
+        if cursor:
+            request.after_cursor, request.live_only = cursor, False
         return self._stream(self._stub.Subscribe, request)
 
     def _stream(

@@ -10,32 +10,51 @@ import typer
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.cli import clean, names
+from runwright.cli.changes import snapshots
 from runwright.cli.client import Client
-from runwright.cli.output import Format, FormatOption, RunFormat, RunFormatOption, print_json, print_yaml
+from runwright.cli.errors import ExitCode
+from runwright.cli.output import Format, FormatOption, RunFormat, RunFormatOption, WatchOption, print_json, print_yaml
 from runwright.cli.snapshot_text import snapshot_lines
 from runwright.cli.view import PlainView
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 
 
-def get(context: typer.Context, run_id: RunArgument, output: RunFormatOption = RunFormat.TEXT) -> None:
+def get(
+    context: typer.Context, run_id: RunArgument, watch: WatchOption = False, output: RunFormatOption = RunFormat.TEXT
+) -> None:
     """Prints a run as it stands.
+
+    With --watch it prints it again whenever it has moved on, until it has ended.
 
     \b
     Example:
       runwright run --id first "What is in this directory?"
       runwright get first
     """
-    response = Client.of(context).snapshot(run_id)
+    client = Client.of(context)
+    if not watch:
+        _print(client.snapshot(run_id), output)
+        return
+    try:
+        for number, response in enumerate(snapshots(client, run_id)):
+            if number and output in (RunFormat.TEXT, RunFormat.YAML):
+                print("---")
+            _print(response, output)
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _print(response: pb.SnapshotResponse, output: RunFormat) -> None:
     match output:
         case RunFormat.JSON:
             print_json(response)
         case RunFormat.YAML:
             print_yaml(response)
         case RunFormat.NAME:
-            print(clean.line(response.run.run_id))
+            print(clean.line(response.run.run_id), flush=True)
         case RunFormat.TEXT:
-            print("\n".join(snapshot_lines(response.run)))
+            print("\n".join(snapshot_lines(response.run)), flush=True)
 
 
 def events(

@@ -10,8 +10,10 @@ import typer
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.cli import clean, names
+from runwright.cli.changes import runs_and_changes
 from runwright.cli.client import Client
-from runwright.cli.output import Format, FormatOption, print_json
+from runwright.cli.errors import ExitCode
+from runwright.cli.output import ListFormat, ListFormatOption, WatchOption, print_json, print_yaml
 
 _STATUSES = {name.removeprefix("RUN_STATUS_"): number for name, number in run_pb2.RunStatus.items() if number}
 _HEADINGS = ("RUN", "STATUS", "STARTED", "TOOK", "AGENT", "SESSION")
@@ -25,36 +27,84 @@ def ls(
     agent: Annotated[str, typer.Option(metavar="AGENT", help="Of this agent.")] = "",
     session: Annotated[str, typer.Option(metavar="SESSION", help="Of this session.")] = "",
     limit: Annotated[int, typer.Option(min=1, metavar="COUNT", help="At most so many.")] = 50,
-    output: FormatOption = Format.TEXT,
+    watch: WatchOption = False,
+    output: ListFormatOption = ListFormat.TABLE,
 ) -> None:
     """Lists runs, newest first.
 
     With -o json it prints them as one ListRunsResponse, whose next_page_token
-    is set when there are more.
+    is set when there are more. With --watch it then prints a run whenever its
+    status is another, with -o json and -o yaml as a message of its own.
 
     \b
     Example:
       runwright ls --status RUNNING --status WAITING
       runwright ls --session morning -o json
+      runwright ls --watch
     """
     wanted = pb.RunFilter(statuses=_numbers(status or ()), agent_id=agent, session_id=session)
+    if watch:
+        _watch(Client.of(context), wanted, limit, output)
+        return
     listed = pb.ListRunsResponse()
     for page in Client.of(context).runs(wanted, limit):
         listed.runs.extend(page.runs)
         listed.next_page_token = page.next_page_token
-    if output is Format.JSON:
-        print_json(listed)
-        return
-    print("\n".join(table(listed.runs)))
-    if listed.next_page_token:
+    _print(listed, output)
+    if output is ListFormat.TABLE and listed.next_page_token:
         typer.echo(f"There may be more; ask for them with --limit above {limit}.", err=True)
 
 
 def table(runs: Sequence[run_pb2.RunSnapshot]) -> list[str]:
     """A line for each run below one of headings, in columns as wide as they need to be."""
     cells = [_HEADINGS, *(_cells(run) for run in runs)]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    widths = _widths(cells)
+    return [_line(row, widths) for row in cells]
+
+
+def _print(listed: pb.ListRunsResponse, output: ListFormat) -> None:
+    match output:
+        case ListFormat.JSON:
+            print_json(listed)
+        case ListFormat.YAML:
+            print_yaml(listed)
+        case ListFormat.NAME:
+            for run in listed.runs:
+                print(clean.line(run.run_id))
+        case ListFormat.TABLE:
+            print("\n".join(table(listed.runs)))
+
+
+def _watch(client: Client, wanted: pb.RunFilter, limit: int, output: ListFormat) -> None:
+    listed = pb.ListRunsResponse()
+    changes = runs_and_changes(client, wanted, limit)
+    try:
+        while (run := next(changes)) is not None:
+            listed.runs.append(run)
+        _print(listed, output)
+        widths = _widths([_HEADINGS, *(_cells(run) for run in listed.runs)])
+        for changed in changes:
+            assert changed is not None, "None comes once, after the list"
+            match output:
+                case ListFormat.JSON:
+                    print_json(changed)
+                case ListFormat.YAML:
+                    print("---")
+                    print_yaml(changed)
+                case ListFormat.NAME:
+                    print(clean.line(changed.run_id), flush=True)
+                case ListFormat.TABLE:
+                    print(_line(_cells(changed), widths), flush=True)
+    except KeyboardInterrupt:
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
+
+
+def _widths(cells: Sequence[Sequence[str]]) -> list[int]:
+    return [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _cells(run: run_pb2.RunSnapshot) -> tuple[str, ...]:

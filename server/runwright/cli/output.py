@@ -27,12 +27,25 @@ class RunFormat(StrEnum):
     NAME = "name"
 
 
+class ListFormat(StrEnum):
+    """What a command prints that lists."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+    NAME = "name"
+
+
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Print for people or for programs.")]
 
 
 RunFormatOption = Annotated[
     RunFormat, typer.Option("--output", "-o", help="Print for people, for programs, or the id alone.")
 ]
+ListFormatOption = Annotated[
+    ListFormat, typer.Option("--output", "-o", help="Print for people, for programs, or the ids alone.")
+]
+WatchOption = Annotated[bool, typer.Option("--watch", "-w", help="Go on printing what changes. Ctrl-C leaves.")]
 
 
 def print_json(message: Message) -> None:
@@ -40,9 +53,9 @@ def print_json(message: Message) -> None:
 
     Whatever is not ASCII is escaped: that keeps the value and cannot harm a terminal.
     """
-    print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=True))
+    print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=True), flush=True)
 
 
 def print_yaml(message: Message) -> None:
     """Prints what `print_json` does, as YAML; what is not ASCII is escaped here as well."""
-    print(yaml.safe_dump(MessageToDict(message, preserving_proto_field_name=True), sort_keys=False), end="")
+    print(yaml.safe_dump(MessageToDict(message, preserving_proto_field_name=True), sort_keys=False), end="", flush=True)
