@@ -97,24 +97,24 @@ class KeyFileAuthenticator:
         self._clock = clock
         self._log = log
         self._seen = self._stamp()
-        self._keys = read_keys(path)
+        self._known = _principals(read_keys(path))
 
     def authenticate(self, credentials: Credentials) -> Principal:
         """The principal of a key, else of a certificate subject."""
         self._refresh()
         offered = hashlib.sha256((credentials.bearer or "").encode("utf-8", "replace")).hexdigest()
-        for entry in self._keys.keys:
+        for entry, principal in self._known:
             by_key = entry.sha256 is not None and hmac.compare_digest(entry.sha256, offered)
             by_subject = credentials.bearer is None and entry.subject in credentials.subjects
             if (by_key or by_subject) and self._is_valid(entry):
-                return entry.principal()
+                return principal
         expected = "a key or client certificate that is listed and has not expired"
         raise AgentError(ErrorReason.UNAUTHENTICATED, "The call is not authenticated.", metadata={"expected": expected})
 
     def is_current(self, principal: Principal) -> bool:
         """False once the principal's entry is gone, was changed or has expired."""
         self._refresh()
-        return any(self._is_valid(entry) and entry.principal() == principal for entry in self._keys.keys)
+        return any(self._is_valid(entry) and known == principal for entry, known in self._known)
 
     def _is_valid(self, entry: KeyEntry) -> bool:
         return entry.expires_at is None or self._clock.now() < entry.expires_at
@@ -125,8 +125,8 @@ class KeyFileAuthenticator:
             return
         self._seen = stamp
         try:
-            self._keys = read_keys(self._path)
-            self._log.info("keys file read again", keys=len(self._keys.keys))
+            self._known = _principals(read_keys(self._path))
+            self._log.info("keys file read again", keys=len(self._known))
         except AgentError as error:
             self._log.error("keys file cannot be used; the last good one stays in force", reason=error.message)
 
@@ -136,6 +136,11 @@ class KeyFileAuthenticator:
         except OSError:
             return (0, 0, 0)
         return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _principals(file: KeysFile) -> list[tuple[KeyEntry, Principal]]:
+    """Made once per reading of the file, because every call asks."""
+    return [(entry, entry.principal()) for entry in file.keys]
 
 
 def _unusable(path: Path, expected: str) -> AgentError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import assert_never
+from typing import Any, TypeAlias, assert_never
 
 from runwright.core import records as r
 from runwright.core.content import ContentRef
@@ -14,6 +14,8 @@ from runwright.core.ids import EffectId, RunKey
 from runwright.core.outcomes import CallPhase, RunPhase, StopReason, Usage
 from runwright.core.request import Budget
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
+
+Changes: TypeAlias = dict[str, Any]  # fields of the state with new values
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,14 @@ def apply(state: RunState, record: r.Record) -> RunState:
     phase = RUN_TRANSITIONS.get((state.phase, kind))
     if phase is None or (state.turn_ended and kind not in TERMINAL):
         raise IllegalTransition(f"{kind.name} in {state.phase.name}")
-    state = replace(state, phase=phase, seq=state.seq + 1, updated_at=record.at)
+    # One copy per record: a state has some thirty fields, and copying them is most of what deciding costs.
+    return replace(state, phase=phase, seq=state.seq + 1, updated_at=record.at, **_changes(state, record))
+
+
+def _changes(state: RunState, record: r.Record) -> Changes:
     match record:
         case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed():
-            return _apply_model(state, record)
+            return _of_model(state, record)
         case (
             r.RunStarted()
             | r.TurnStarted()
@@ -107,9 +113,9 @@ def apply(state: RunState, record: r.Record) -> RunState:
             | r.RunFailed()
             | r.RunCancelled()
         ):
-            return _apply_run(state, record)
+            return _of_run(state, record)
         case _:
-            return _apply_call(state, record)
+            return _of_call(state, record)
 
 
 def fold(state: RunState, records: Iterable[r.Record]) -> RunState:
@@ -119,11 +125,10 @@ def fold(state: RunState, records: Iterable[r.Record]) -> RunState:
     return state
 
 
-def _apply_run(state: RunState, record: r.RunRecord) -> RunState:
+def _of_run(state: RunState, record: r.RunRecord) -> Changes:
     match record:
         case r.RunStarted():
-            return replace(
-                state,
+            return Changes(
                 session_id=record.session_id,
                 turn_id=record.turn_id,
                 agent_id=record.agent_id,
@@ -140,32 +145,30 @@ def _apply_run(state: RunState, record: r.RunRecord) -> RunState:
                 started_at=record.at,
             )
         case r.TurnStarted():
-            return state
+            return Changes()
         case r.RunCancelRequested():
-            return replace(
-                state, cancel_barrier=state.seq, cancel_deadline=record.deadline, cancel_reason=record.reason
-            )
+            return Changes(cancel_barrier=state.seq + 1, cancel_deadline=record.deadline, cancel_reason=record.reason)
         case r.TurnCompleted() | r.TurnFailed():
-            return replace(state, turn_ended=True)
+            return Changes(turn_ended=True)
         case r.RunCompleted():
-            return replace(state, stop=record.stop, result=record.result, ended_at=record.at)
+            return Changes(stop=record.stop, result=record.result, ended_at=record.at)
         case r.RunFailed():
-            return replace(state, stop=record.stop, error=record.error, ended_at=record.at, model_attempt=0)
+            return Changes(stop=record.stop, error=record.error, ended_at=record.at, model_attempt=0)
         case r.RunCancelled():
-            return replace(state, stop=StopReason.CANCELLED, error=record.error, ended_at=record.at)
+            return Changes(stop=StopReason.CANCELLED, error=record.error, ended_at=record.at)
         case _:
             assert_never(record)
 
 
-def _apply_model(state: RunState, record: r.ModelRecord) -> RunState:
+def _of_model(state: RunState, record: r.ModelRecord) -> Changes:
     match record:
         case r.ModelAttemptStarted():
             if record.round == state.round and state.model_attempt:
                 _require(record.attempt == state.model_attempt + 1, record, state)
-                return replace(state, model_attempt=record.attempt)
+                return Changes(model_attempt=record.attempt)
             _require(record.round == state.round + 1 and record.attempt == 1 and not _open(state), record, state)
             usage = replace(state.usage, rounds=state.usage.rounds + 1)
-            return replace(state, round=record.round, model_attempt=1, calls=(), usage=usage)
+            return Changes(round=record.round, model_attempt=1, calls=(), usage=usage)
         case r.ModelMessageCompleted():
             _require_open_model(state, record)
             usage = replace(
@@ -173,15 +176,15 @@ def _apply_model(state: RunState, record: r.ModelRecord) -> RunState:
                 input_tokens=state.usage.input_tokens + record.input_tokens,
                 output_tokens=state.usage.output_tokens + record.output_tokens,
             )
-            return replace(state, model_attempt=0, usage=usage, result=record.text)
+            return Changes(model_attempt=0, usage=usage, result=record.text)
         case r.ModelAttemptFailed():
             _require_open_model(state, record)
-            return replace(state, model_attempt=0)
+            return Changes(model_attempt=0)
         case _:
             assert_never(record)
 
 
-def _apply_call(state: RunState, record: r.CallRecord) -> RunState:
+def _of_call(state: RunState, record: r.CallRecord) -> Changes:
     known = state.call(record.call_id)
     before = known or CallState(record.call_id, "", CallPhase.NONE)
     phase = CALL_TRANSITIONS.get((before.phase, kind_of(record)))
@@ -225,7 +228,7 @@ def _apply_call(state: RunState, record: r.CallRecord) -> RunState:
     stop = state.stop
     if isinstance(record, r.ToolFailed) and record.reason is ErrorReason.BUDGET_EXHAUSTED:
         stop = StopReason.MAX_TOOL_CALLS
-    return replace(state, calls=calls, usage=usage, stop=stop)
+    return Changes(calls=calls, usage=usage, stop=stop)
 
 
 def _open(state: RunState) -> bool:

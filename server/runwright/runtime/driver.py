@@ -12,7 +12,7 @@ from runwright.core import inputs as i
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId
-from runwright.core.machine import abandon, decide, pending
+from runwright.core.machine import abandon, advance, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
@@ -142,8 +142,7 @@ class RunDriver:
     def _decide(self, arrived: list[Delivery], produced: list[list[Record]]) -> RunState:
         state = self.state
         for delivery in arrived:
-            new = decide(self._package, state, delivery.given)
-            state = fold(state, new)
+            new, state = advance(self._package, state, delivery.given)
             produced.append(new)
             self._cancelling = self._cancelling or state.phase is RunPhase.CANCELLING
         return state

@@ -1,8 +1,8 @@
 """The run machine: `decide` says what must be written down, `pending` what the world still owes."""
 
 from runwright.core.machine.abandon import abandon
-from runwright.core.machine.decide import decide
+from runwright.core.machine.decide import advance, decide
 from runwright.core.machine.pending import pending, waiting_on
 from runwright.core.machine.status import status
 
-__all__ = ["abandon", "decide", "pending", "status", "waiting_on"]
+__all__ = ["abandon", "advance", "decide", "pending", "status", "waiting_on"]

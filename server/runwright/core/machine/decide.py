@@ -17,8 +17,13 @@ from runwright.core.state import RunState
 
 def decide(package: RuntimePackage, state: RunState, given: i.Input) -> list[r.Record]:
     """What the input makes true. Empty for an input that is late, repeated or means nothing now."""
+    return advance(package, state, given)[0]
+
+
+def advance(package: RuntimePackage, state: RunState, given: i.Input) -> tuple[list[r.Record], RunState]:
+    """What the input makes true, and the state after it: what was folded while deciding is not folded again."""
     if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(given, i.StartRequested):
-        return []
+        return [], state
     step = Step(package, state, given.at)
     match given:
         case i.StartRequested():
@@ -45,7 +50,7 @@ def decide(package: RuntimePackage, state: RunState, given: i.Input) -> list[r.R
             assert_never(given)
     if step.records:
         settle(step)
-    return step.records
+    return step.records, step.state
 
 
 def _start(step: Step, given: i.StartRequested) -> None:
