@@ -99,6 +99,7 @@ def apply(state: RunState, record: r.Record) -> RunState:
             return _apply_model(state, record)
         case (
             r.RunStarted()
+            | r.ContextAssembled()
             | r.TurnStarted()
             | r.RunCancelRequested()
             | r.TurnCompleted()
@@ -139,6 +140,10 @@ def _apply_run(state: RunState, record: r.RunRecord) -> RunState:
                 labels=dict(record.labels),
                 started_at=record.at,
             )
+        case r.ContextAssembled():
+            # Before the turn and once, so that it stands where its messages belong.
+            _require(state.seq == 2, record, state)
+            return state
         case r.TurnStarted():
             return state
         case r.RunCancelRequested():

@@ -36,6 +36,7 @@ def encode_event(state: RunState, seq: int, record: r.Record) -> bytes:
             run_records.write_model(event, record)
         case (
             r.RunStarted()
+            | r.ContextAssembled()
             | r.TurnStarted()
             | r.RunCancelRequested()
             | r.TurnCompleted()
