@@ -33,7 +33,7 @@ async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def add(journal: Journal, run_id: str, phase: RunPhase = RunPhase.COMPLETED, **known: Any) -> None:
     """A run of the session, standing there; a completed one has an answer."""
     run = key(run_id, known.pop("namespace", "default"))
-    records = [turn()] if not phase.is_terminal else [turn(), end()]
+    records = [turn()] if not phase.is_terminal else [turn(), replace(end(), result=ANSWERED.ref)]
     result = {"result": ANSWERED.ref} if phase is RunPhase.COMPLETED else {}
     snapshot = replace(state(run, len(records)), phase=phase, turn_id=f"turn-of-{run_id}", **{**result, **known})
     await journal.append(run, records, after=0, contents=[ASKED, ANSWERED], snapshot=snapshot)

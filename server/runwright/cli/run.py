@@ -27,7 +27,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         str, typer.Option("--id", help="Id of the run; the same id and request never start a second run.")
     ] = "",
     package: Annotated[str, typer.Option(help="Package that answers, by id or sha256: fingerprint.")] = "",
-    session: Annotated[str, typer.Option(help="Id of the session the run belongs to.")] = "",
+    session: Annotated[str, typer.Option(help="Id of the session; the run sees its earlier turns.")] = "",
     label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; repeat for more.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N", help="Limit of model requests.")] = None,
     tool_calls: Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N", help="Limit of tool calls.")] = None,

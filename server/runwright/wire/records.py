@@ -77,6 +77,14 @@ def event_subjects(data: bytes) -> tuple[str, str]:
     return event.session_id, event.agent_id
 
 
+def event_turn(data: bytes) -> str:
+    """The turn's id of stored bytes. Raises JOURNAL_CORRUPT when they do not decode."""
+    try:
+        return pb.Event.FromString(data).turn_id
+    except DecodeError as error:
+        raise _undecodable() from error
+
+
 def _undecodable() -> AgentError:
     return AgentError(
         ErrorReason.JOURNAL_CORRUPT, "A stored event does not decode.", metadata={"run_id": "", "first_bad": ""}

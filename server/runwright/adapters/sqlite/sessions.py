@@ -5,19 +5,15 @@ from __future__ import annotations
 import apsw
 
 from runwright.adapters.journal_rules import SESSION_RUNS
-from runwright.adapters.sqlite import queries
-from runwright.adapters.sqlite.failures import corrupt
 from runwright.adapters.sqlite.tables import BEARS_MESSAGE, IN_SESSION, IS_OPEN, fetch
 from runwright.core.context import SessionRun, SessionTurn
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
-from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.ids import Namespace, RunId
 from runwright.core.outcomes import RunStatus
-from runwright.core.records import TurnStarted
-from runwright.core.state import RunState, fold
-from runwright.core.transitions import IllegalTransition
+from runwright.core.records import RunCompleted, TurnStarted
 from runwright.ports.journal import SessionPage
-from runwright.wire.records import decode_event
+from runwright.wire.records import decode_event, event_turn
 
 NEWEST = f"""SELECT run_no, run_id, agent_id, status FROM runs INDEXED BY runs_of_session
     WHERE namespace = ? AND session_id = ? AND {IN_SESSION} ORDER BY run_no DESC LIMIT ?"""
@@ -25,6 +21,7 @@ OPEN = f"""SELECT run_id FROM runs INDEXED BY runs_open_in_session
     WHERE namespace = ? AND session_id = ? AND agent_id = ? AND {IS_OPEN} AND {IN_SESSION}
     ORDER BY run_no DESC LIMIT 1"""
 _TURN = f"SELECT data FROM events WHERE run_no = ? AND {BEARS_MESSAGE} AND kind = ? ORDER BY position LIMIT 1"
+_END = "SELECT data FROM events WHERE run_no = ? ORDER BY seq DESC LIMIT 1"
 
 
 def session(db: apsw.Connection, namespace: Namespace, session_id: str, agent_id: str, turns: int) -> SessionPage:
@@ -35,29 +32,25 @@ def session(db: apsw.Connection, namespace: Namespace, session_id: str, agent_id
     for run_no, run_id, of_agent, number in found[:SESSION_RUNS]:
         status, turn = RunStatus(number), None
         if of_agent == agent_id and status is RunStatus.COMPLETED and read < turns:
-            turn = _turn(db, run_no, RunKey(namespace, RunId(run_id)))
+            turn = _turn(db, run_no, RunId(run_id))
             read += turn is not None
         runs.append(SessionRun(RunId(run_id), of_agent, status, turn))
     still_open = fetch(db, OPEN, namespace, session_id, agent_id)
     return SessionPage(runs, len(found) > SESSION_RUNS, RunId(still_open[0][0]) if still_open else None)
 
 
-def _turn(db: apsw.Connection, run_no: int, run: RunKey) -> SessionTurn | None:
-    """What was said in a completed run; None when it cannot be read, which must not end the session."""
+def _turn(db: apsw.Connection, run_no: int, run_id: RunId) -> SessionTurn | None:
+    """What was said in a completed run; None when it cannot be read, which must not end the session.
+
+    Taken from its events, of which two are enough: a snapshot row takes far longer to read.
+    """
+    begun = fetch(db, _TURN, run_no, EventKind.TURN_STARTED.value)
+    ended = fetch(db, _END, run_no)
     try:
-        known, newer = queries.tail(db, run)
-        state = fold(known or RunState(key=run), newer)
-        begun = decode_event(_first(db, run_no))
-    except (AgentError, IllegalTransition):
+        turn, end = decode_event(begun[0][0]), decode_event(ended[0][0])
+        turn_id = event_turn(begun[0][0])
+    except (AgentError, IndexError):
         return None
-    if state.result is None or not isinstance(begun, TurnStarted):
+    if not isinstance(turn, TurnStarted) or not isinstance(end, RunCompleted):
         return None
-    return SessionTurn(run.run_id, state.turn_id, begun.input, state.result)
-
-
-def _first(db: apsw.Connection, run_no: int) -> bytes:
-    rows = fetch(db, _TURN, run_no, EventKind.TURN_STARTED.value)
-    if not rows:
-        raise corrupt("A run has no turn.")
-    data: bytes = rows[0][0]
-    return data
+    return SessionTurn(run_id, turn_id, turn.input, end.result)
