@@ -191,6 +191,7 @@ def _typed() -> Iterator[str]:
         try:
             yield input("> ")
         except EOFError:
+            _note("")  # the prompt is left on its line
             return
 
 
