@@ -277,3 +277,28 @@ async def test_only_the_last_question_counts() -> None:
     assert answer.startswith('You asked: "And tulips?".')
     assert conversation.rounds[0] == ["list_files"]
     assert "search tulips" in conversation.rounds[1]
+
+
+async def test_in_a_session_it_says_what_was_asked_before() -> None:
+    before: list[Message] = [
+        UserMessage(("What is in the garden?",)),
+        AssistantMessage("Roses.", ()),
+        UserMessage(("And the tulips?",)),
+        AssistantMessage("There.", ()),
+    ]
+
+    alone = await complete([UserMessage(("Who waters them?",))])
+    third = await complete([*before, UserMessage(("Who waters them?",))])
+
+    assert "Before, you asked" not in (alone.text or "")
+    assert (third.text or "").startswith(
+        'You asked: "Who waters them?". Before, you asked: "And the tulips?" (and 1 question before that).'
+    )
+
+
+async def complete(messages: list[Message]) -> ModelReply:
+    """What it says to a conversation, without tools."""
+    request = ModelRequest(
+        run_id="r", round=1, attempt=1, model="m", parameters={}, instructions="", messages=tuple(messages), tools=()
+    )
+    return await DemoProvider().complete(request)

@@ -8,6 +8,7 @@ from typing import Any
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.content import JSON, Content, ContentRef
+from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import EventKind, kind_of
 from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
@@ -64,7 +65,14 @@ def package(*tools: dict[str, Any], **fields: Any) -> RuntimePackage:
     return RuntimePackage.model_validate(package_fields(*tools, **fields))
 
 
-def started(pinned: RuntimePackage, seconds: float = 0, **request: Any) -> i.StartRequested:
+def earlier(run_id: str, said: str, answer: str) -> SessionTurn:
+    """A turn that was completed before."""
+    return SessionTurn(RunId(run_id), "turn-1", (text(said),), text(answer))
+
+
+def started(
+    pinned: RuntimePackage, seconds: float = 0, context: Context | None = None, **request: Any
+) -> i.StartRequested:
     """Somebody asks for a run of `pinned`."""
     asked_for = RunRequest(**{"input": ("How is the weather?",), "run_id": KEY.run_id, **request})
     return i.StartRequested(
@@ -76,6 +84,7 @@ def started(pinned: RuntimePackage, seconds: float = 0, **request: Any) -> i.Sta
         package_ref=Content.of(pinned.canonical(), JSON).ref,
         package_fingerprint=pinned.fingerprint(),
         input=tuple(content.ref for content in asked_for.contents()),
+        context=context,
     )
 
 
@@ -190,6 +199,15 @@ def _run_examples() -> list[r.Record]:
             model="model-1",
             budget=Budget(1, 2, 3),
             labels={"team": "blue", "zone": "é"},
+        ),
+        r.ContextAssembled(
+            at=now,
+            context=Context(
+                included=(earlier("run-0", "Who is there?", "Nobody."), earlier("run-1", "Still?", "Yes.")),
+                omitted=(OmittedRun(RunId("run-x"), Omission.FAILED), OmittedRun(RunId("run-y"), Omission.BYTES)),
+                omitted_count=3,
+                has_older=True,
+            ),
         ),
         r.TurnStarted(at=now, input=(text("Hello"), text("again"))),
         r.RunCancelRequested(at=now, reason="not needed", requested_by="local", deadline=at(9.999999)),

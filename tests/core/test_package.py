@@ -83,6 +83,32 @@ def test_spelling_out_a_default_makes_no_difference() -> None:
 
 
 @pytest.mark.parametrize(
+    "context", [{}, {"session_turns": 20}, {"session_turns": 20, "session_bytes": 65_536}], ids=str
+)
+def test_a_context_policy_that_says_the_default_is_not_in_the_form(context: dict[str, int]) -> None:
+    """Packages written before there was one keep their fingerprint, and what is stored reads back the same."""
+    spelled = small(context=context)
+
+    assert spelled.canonical() == SMALL_CANONICAL
+    assert spelled.fingerprint() == SMALL_FINGERPRINT
+
+
+def test_a_context_policy_that_differs_reads_back_as_it_was() -> None:
+    policy = small(context={"session_turns": 0})
+
+    assert b'"context":{"session_bytes":65536,"session_turns":0}' in policy.canonical()
+    assert RuntimePackage.model_validate_json(policy.canonical()) == policy
+
+
+@pytest.mark.parametrize(
+    "context", [{"session_turns": 101}, {"session_turns": -1}, {"session_bytes": 1_048_577}, {"turns": 1}], ids=str
+)
+def test_a_context_policy_beyond_its_bounds_is_refused(context: dict[str, int]) -> None:
+    with pytest.raises(ValidationError):
+        small(context=context)
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {"id": "other"},
@@ -108,6 +134,8 @@ def test_spelling_out_a_default_makes_no_difference() -> None:
         {"tools": [b.tool(unavailable_timeout_ms=600_001)]},
         {"tools": [b.tool(max_attempts=4)]},
         {"tools": [b.tool(), b.tool("send")]},
+        {"context": {"session_turns": 19}},
+        {"context": {"session_bytes": 0}},
     ],
     ids=str,
 )

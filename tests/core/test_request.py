@@ -10,7 +10,7 @@ import pytest
 from runwright.core.content import TEXT
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import check_caller_id
-from runwright.core.request import Budget, RunRequest, differing_fields
+from runwright.core.request import Budget, OnBusy, RunRequest, differing_fields
 
 IDS = ["run_id", "session_id", "turn_id", "agent_id", "package_id"]
 
@@ -66,6 +66,7 @@ def test_a_request_at_every_limit_is_accepted() -> None:
         ({"labels": {"": "x"}}, "labels", "128"),
         ({"labels": {"team": "v" * 257}}, "labels[team]", "256 bytes"),
         ({"labels": {"team": "é" * 129}}, "labels[team]", "256 bytes"),
+        ({"on_busy": OnBusy.REJECT}, "on_busy", "without a session_id"),
     ],
 )
 def test_a_broken_rule_is_refused_by_field_and_limit(fields: dict[str, Any], field: str, limit: str) -> None:
@@ -172,7 +173,8 @@ def test_input_parts_are_text_by_their_bytes() -> None:
 def test_every_field_of_a_request_is_in_its_normal_form() -> None:
     names = {field.name for field in dataclasses.fields(RunRequest)}
 
-    normal = set(request().normal_form())
+    normal = set(request(session_id="s", on_busy=OnBusy.REJECT).normal_form())
 
+    assert "on_busy" not in request(session_id="s").normal_form(), "requests of older versions keep their digest"
     assert names - normal == {"run_id", "package_id", "package_fingerprint"}
     assert normal - names == {"package"}

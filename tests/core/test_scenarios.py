@@ -19,9 +19,10 @@ import pytest
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
+from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import kind_of
-from runwright.core.ids import EffectId
+from runwright.core.ids import EffectId, RunId
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.outcomes import FinishReason, RunPhase, Usage
 from runwright.core.package import RuntimePackage
@@ -133,12 +134,19 @@ class Scenario:
                 return f"{held.rounds} rounds {held.tool_calls} calls {tokens}"
             case Budget():
                 return f"{held.rounds} rounds {held.tool_calls} calls {held.parallel_calls} at once"
+            case Context():
+                turns = [self._earlier(turn) for turn in held.included]
+                turns += [f"not {run.run_id} ({run.why.name})" for run in held.omitted]
+                return ", ".join(turns) or "empty"
             case Enum():
                 return held.name
             case tuple():
                 return " ".join(self._value(name, one) for one in held) or "none"
             case _:
                 return str(held)
+
+    def _earlier(self, turn: SessionTurn) -> str:
+        return f"{turn.run_id} {self._value('input', turn.input)} -> {self._value('answer', turn.answer)}"
 
 
 def _subject(record: r.Record) -> str:
@@ -170,6 +178,18 @@ def _start(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     limits = dict(limit.split(" ") for limit in (found["limits"] or "").split(", ") if limit)
     budget = Budget(**{name: int(limit) for name, limit in limits.items()})
     return dataclasses.replace(b.started(scenario.package, budget=budget), at=at)
+
+
+def _start_in_session(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    turns = tuple(
+        SessionTurn(RunId(run_id), "turn-1", (scenario.text(said),), scenario.text(answer))
+        for run_id, said, answer in re.findall(r'(run-\S+) "([^"]*)" answered "([^"]*)"', found["turns"])
+    )
+    omitted = tuple(
+        OmittedRun(RunId(run_id), Omission[why]) for run_id, why in re.findall(r"(run-\S+) left out as (\w+)", found[0])
+    )
+    context = Context(turns, omitted, len(omitted))
+    return dataclasses.replace(b.started(scenario.package, context=context, session_id="session-1"), at=at)
 
 
 def _model_replies(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -246,6 +266,7 @@ def _cancel(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
 _MODEL = r"model(?: m(?P<round>\d+) attempt (?P<attempt>\d+))?"
 _CALL = r"(?P<call>c\d+\.\d+)(?: attempt (?P<attempt>\d+))?"
 _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
+    r"start in a session after (?P<turns>.+)": _start_in_session,
     r"start(?: with (?P<limits>.+))?": _start,
     _MODEL + r' (?P<how>answers|is cut off after|is filtered)(?: nothing| "(?P<words>.*)")?': _model_replies,
     _MODEL + r' (?P<how>asks for) (?P<calls>[^"]+?)(?: saying "(?P<words>.*)")?': _model_replies,

@@ -30,9 +30,8 @@ class KillingProvider:
         with path.open("a") as calls:
             calls.write(f"{request.round}\n")
         number = len(rounds_asked(path))
-        order = _ORDER.search(
-            " ".join(part for m in request.messages if isinstance(m, UserMessage) for part in m.parts)
-        )
+        said = next(message.parts for message in reversed(request.messages) if isinstance(message, UserMessage))
+        order = _ORDER.search(" ".join(said))
         moment = order.group(1) if order and int(order.group(2)) == number else ""
         if moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -85,3 +85,26 @@ async def test_what_is_no_export_is_said_to_be_none(tmp_path: Path) -> None:
 
     assert code == 2
     assert "is not an export" in told
+
+
+async def test_an_export_holds_what_a_run_saw_of_its_session(
+    make_server: MakeServer, executor: Executor, tmp_path: Path
+) -> None:
+    server = make_server(one_call("one", LOOK))
+    await server.start()
+    at = ("--server", server.address)
+    for run_id, said in (("r1", "I am Ada."), ("r2", "Who am I?")):
+        assert (await runwright(*at, "run", said, "--id", run_id, "--session", "s"))[0] == 0
+    file = tmp_path / "r2.jsonl"
+    assert (await runwright(*at, "export", "r2", "-o", str(file)))[0] == 0
+
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    parts = {line["content"]["digest"]: line["content"]["data"] for line in lines if "content" in line}
+    [earlier] = [digest for digest, data in parts.items() if base64.b64decode(data) == b"I am Ada."]
+    whole = await runwright("verify", str(file)), await ended(sys.executable, str(INDEPENDENT), str(file))
+    left = [line for line in lines if line.get("content", {}).get("digest") != earlier]
+    file.write_text("".join(json.dumps(line) + "\n" for line in left))
+    cut = await runwright("verify", str(file))
+
+    assert [code for code, *_ in whole] == [0, 0], whole
+    assert (cut[0], f"content {earlier}: it is missing" in str(cut)) == (1, True)

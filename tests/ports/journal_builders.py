@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
+from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
 from runwright.core.outcomes import FinishReason, RunPhase, StopReason, Usage
@@ -19,6 +20,7 @@ REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
 FAILURE = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
 CALL = EffectId("c1.1")
 USAGE = Usage(rounds=1, tool_calls=2, input_tokens=30, output_tokens=4)
+OLD = Omission.TURNS
 AT = 1_700_000_000_123_456
 
 
@@ -105,7 +107,9 @@ def _run_records() -> list[r.Record]:
         labels={"team": "blue"},
     )
     cancel = r.RunCancelRequested(at=AT + 2, reason="enough", requested_by="local", deadline=AT + 9)
-    return [started, r.TurnStarted(at=AT + 1, input=(REF, REF)), cancel]
+    context = Context((SessionTurn(RunId("run-0"), "turn-0", (REF, REF), REF),), (OmittedRun(RunId("run-x"), OLD),), 1)
+    assembled = r.ContextAssembled(at=AT + 1, context=context)
+    return [started, assembled, r.TurnStarted(at=AT + 1, input=(REF, REF)), cancel]
 
 
 def _model_records() -> list[r.Record]:

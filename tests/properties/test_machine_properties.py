@@ -15,6 +15,7 @@ from random import Random
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId
@@ -46,7 +47,8 @@ def _worlds() -> list[tuple[RuntimePackage, i.StartRequested]]:
         rng = Random(number)
         pinned = random_package(rng)
         budget = Budget(*(rng.choice([0, 0, 0, 1, 3, 99]) for _ in range(3)))
-        worlds.append((pinned, b.started(pinned, budget=budget)))
+        context = rng.choice([None, None, Context((b.earlier("run-0", "Is it cold?", "No."),))])
+        worlds.append((pinned, b.started(pinned, budget=budget, context=context)))
     return worlds
 
 

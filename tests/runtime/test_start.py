@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import RunStatus
-from runwright.core.request import Budget, RunRequest
+from runwright.core.request import Budget, OnBusy, RunRequest
 from runwright.ports.journal import Journal
 
 from tests import builders as b
@@ -37,6 +37,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "package_fingerprint": ({"package_fingerprint": b.one_call_package().fingerprint()}, "package"),
     "budget": ({"budget": Budget(2, 2, 1)}, "budget"),
     "labels": ({"labels": {"team": "red"}}, "labels"),
+    "on_busy": ({"on_busy": OnBusy.REJECT}, "on_busy"),
 }
 
 
@@ -187,5 +188,5 @@ async def test_the_answer_to_a_start_is_already_on_record(bench: b.Bench) -> Non
     handle, _ = await runtime.start_run(FULL)
 
     seen = [kind.name for kind in await kinds(bench.journal)]
-    assert seen == ["RUN_STARTED", "TURN_STARTED", "MODEL_ATTEMPT_STARTED"]
+    assert seen == ["RUN_STARTED", "CONTEXT_ASSEMBLED", "TURN_STARTED", "MODEL_ATTEMPT_STARTED"]
     assert (await handle.snapshot()).state.request_digest == FULL.digest()

@@ -174,3 +174,9 @@ async def role_missing(stage: Stage) -> Refusal:
     served = await stage.serve(authenticator=authenticator)
     request = pb.StartRunRequest(run=run_request())
     return await refused(served.stub.StartRun(request, timeout=CALL_SECONDS, metadata=bearer(key)))
+
+
+async def session_busy(stage: Stage) -> Refusal:
+    served = await stage.serve(b.Bench(tools=FunctionTools({"look": HeldTool()})))
+    await starting(served, session_id="morning")
+    return await refused(starting(served, run_id="run-2", session_id="morning", on_busy=run_pb2.ON_BUSY_REJECT))

@@ -78,6 +78,8 @@ BAD: dict[str, tuple[str, Any, str, str]] = {
     "17 labels": ("StartRun", start(labels={f"l{n}": "" for n in range(17)}), "labels", "at most 16"),
     "a bad label": ("StartRun", start(labels={"a b": ""}), "labels", ID_RULE),
     "an endless label": ("StartRun", start(labels={"team": "x" * 257}), "labels[team]", "256 bytes"),
+    "a busy rule nobody knows": ("StartRun", start(session_id="s", on_busy=99), "on_busy", "ON_BUSY_REJECT"),
+    "a busy rule without a session": ("StartRun", start(on_busy=run_pb2.ON_BUSY_REJECT), "on_busy", "session_id"),
     "a cancel of nothing": ("Cancel", pb.CancelRequest(), "run_id", ID_RULE),
     "an endless reason": ("Cancel", pb.CancelRequest(run_id="run-1", reason="ä" * 257), "reason", "512 bytes"),
     "a negative grace": ("Cancel", pb.CancelRequest(run_id="run-1", grace=Duration(seconds=-1)), "grace", "0 to 600"),

@@ -42,6 +42,7 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.INTERNAL: (calls.internal, Code.INTERNAL),
     R.UNAUTHENTICATED: (calls.unauthenticated, Code.UNAUTHENTICATED),
     R.ROLE_MISSING: (calls.role_missing, Code.PERMISSION_DENIED),
+    R.SESSION_BUSY: (calls.session_busy, Code.ABORTED),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,

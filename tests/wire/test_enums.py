@@ -7,11 +7,13 @@ from enum import Enum
 import pytest
 from google.protobuf.descriptor import EnumDescriptor
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, package_pb2, run_pb2
+from runwright.core.context import Omission
 from runwright.core.errors import AgentErrorKind, ErrorReason, RetryClass
 from runwright.core.events import EventKind
 from runwright.core.outcomes import FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import EffectClass
 from runwright.core.policy import PolicyStage, Verdict
+from runwright.core.request import OnBusy
 from runwright.wire.packages import EFFECTS
 
 PAIRS: list[tuple[type[Enum], EnumDescriptor, str]] = [
@@ -19,6 +21,8 @@ PAIRS: list[tuple[type[Enum], EnumDescriptor, str]] = [
     (AgentErrorKind, error_pb2.AgentErrorKind.DESCRIPTOR, "AGENT_ERROR_KIND_"),
     (RetryClass, error_pb2.RetryClass.DESCRIPTOR, "RETRY_CLASS_"),
     (EventKind, event_pb2.EventKind.DESCRIPTOR, "EVENT_KIND_"),
+    (Omission, event_pb2.ContextOmission.DESCRIPTOR, "CONTEXT_OMISSION_"),
+    (OnBusy, run_pb2.OnBusy.DESCRIPTOR, "ON_BUSY_"),
     (FinishReason, event_pb2.FinishReason.DESCRIPTOR, "FINISH_REASON_"),
     (PolicyStage, event_pb2.PolicyStage.DESCRIPTOR, "POLICY_STAGE_"),
     (Verdict, event_pb2.PolicyVerdict.DESCRIPTOR, "POLICY_VERDICT_"),

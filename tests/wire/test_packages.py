@@ -29,6 +29,7 @@ def test_a_package_with_every_field_set_comes_back_with_its_fingerprint() -> Non
         provider={"adapter": "demo", "model": "m-1", "parameters": {"temperature": 0.5, "stop": [None, True, "x"]}},
         budget={"rounds": 1000, "tool_calls": 0, "parallel_calls": 64},
         policy="builtin:read-only",
+        context={"session_turns": 0, "session_bytes": 1},
     )
 
     back = _sent(full)

@@ -12,6 +12,10 @@ class RandomIds:
         """An id for a run."""
         return f"run-{uuid.uuid4()}"
 
+    def session_id(self) -> str:
+        """An id for a session."""
+        return f"session-{uuid.uuid4()}"
+
     def incident_id(self) -> str:
         """An id for an incident."""
         return f"incident-{uuid.uuid4()}"

@@ -19,6 +19,7 @@ from runwright.wire.records import encode_event
 # What one question may look at, so that none keeps the others waiting.
 SCANNED_EVENTS = 2048
 SCANNED_RUNS = 512
+SESSION_RUNS = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import grpc
 import typer
 from google.protobuf.duration_pb2 import Duration
 
-from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.cli.connection import Connection
@@ -68,6 +68,19 @@ class Client:
         """Every page of a run's events after `cursor`, with the content they refer to."""
         request = pb.ListEventsRequest(page_token=cursor, page_size=PAGE_SIZE, view=pb.EVENT_VIEW_FULL)
         request.scope.run_id = run_id
+        yield from self._pages(request)
+
+    def said(self, run_id: str) -> Iterator[event_pb2.EventFrame]:
+        """What the user said in a run and how it ended, with the content."""
+        request = pb.ListEventsRequest(view=pb.EVENT_VIEW_FULL)
+        request.scope.run_id = run_id
+        request.filter.kinds.extend(
+            (event_pb2.EVENT_KIND_TURN_STARTED, event_pb2.EVENT_KIND_RUN_COMPLETED, event_pb2.EVENT_KIND_RUN_FAILED)
+        )
+        for page in self._pages(request):
+            yield from page.frames
+
+    def _pages(self, request: pb.ListEventsRequest) -> Iterator[pb.ListEventsResponse]:
         while True:
             page = self._call(self._stub.ListEvents, request)
             yield page

@@ -45,6 +45,8 @@ def _take_run(tree: RunTree, event: event_pb2.Event, contents: Contents) -> None
             tree.begin(event)
             tree.run_id, tree.agent = event.run_id, event.agent_id
             tree.package, tree.model = event.run_started.package_id, event.run_started.model
+        case "context_assembled":
+            tree.earlier = len(event.context_assembled.included)
         case "turn_started":
             tree.question = " ".join(excerpt(ref, contents) for ref in event.turn_started.input)
         case "run_cancel_requested":

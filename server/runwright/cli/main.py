@@ -12,6 +12,7 @@ import typer
 from runwright import __version__
 from runwright.cli import config, package
 from runwright.cli.backup import backup, restore
+from runwright.cli.chat import chat
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.connection import Connection
 from runwright.cli.doctor import doctor
@@ -71,7 +72,22 @@ def options(
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
-for command_function in (run, watch, wait, ls, get, cancel, events, export, verify, backup, restore, serve, doctor):
+for command_function in (
+    run,
+    chat,
+    watch,
+    wait,
+    ls,
+    get,
+    cancel,
+    events,
+    export,
+    verify,
+    backup,
+    restore,
+    serve,
+    doctor,
+):
     app.command()(command_function)
 for group in (config.app, package.app, keys):
     app.add_typer(group)

@@ -31,6 +31,10 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
         case "run_started":
             started = event.run_started
             return f"run started: package {started.package_id}, model {started.model} ({started.provider})"
+        case "context_assembled":
+            seen, omitted = event.context_assembled.included, event.context_assembled.omitted_count
+            left_out = f", {names.counted(omitted, 'run')} left out" if omitted else ""
+            return f"context: {names.counted(len(seen), 'earlier turn')}{left_out}"
         case "turn_started":
             return "turn started: " + " ".join(excerpt(ref, contents) for ref in event.turn_started.input)
         case "turn_completed":

@@ -39,6 +39,8 @@ def rows(tree: RunTree, now: float) -> list[Row]:
     about = ", ".join(part for part in (tree.agent, tree.model) if part)
     title = f"run {tree.run_id}" + (f" ({about})" if about else "")
     lines = [Row(title) if tree.state is State.ASKED else _row(title, tree, now)]
+    if tree.earlier:
+        lines.append(Row(f"sees: {names.counted(tree.earlier, 'earlier turn')} of the session"))
     if tree.question:
         lines.append(Row(f"turn: {tree.question}"))
     for number in list(tree.rounds):

@@ -27,7 +27,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         str, typer.Option("--id", help="Id of the run; the same id and request never start a second run.")
     ] = "",
     package: Annotated[str, typer.Option(help="Package that answers, by id or sha256: fingerprint.")] = "",
-    session: Annotated[str, typer.Option(help="Id of the session the run belongs to.")] = "",
+    session: Annotated[str, typer.Option(help="Id of the session; the run sees its earlier turns.")] = "",
     label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; repeat for more.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N", help="Limit of model requests.")] = None,
     tool_calls: Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N", help="Limit of tool calls.")] = None,
@@ -45,9 +45,9 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     Example:
       runwright run --id first "What is in this directory?"
     """
-    request = _request(text, run_id or RandomIds().run_id(), session, label or [])
+    request = new_request(text, run_id or RandomIds().run_id(), session, label or [])
     if package:
-        request.package.CopyFrom(_selector(package))
+        request.package.CopyFrom(selector(package))
     if rounds or tool_calls:
         request.budget.CopyFrom(package_pb2.Budget(rounds=rounds or 0, tool_calls=tool_calls or 0))
     client = Client.of(context)
@@ -73,7 +73,8 @@ def _stay(client: Client, started: pb.StartRunResponse, output: Format) -> None:
     raise typer.Exit(outcome.exit_code(standing))
 
 
-def _request(text: str, run_id: str, session: str, labels: list[str]) -> run_pb2.RunRequest:
+def new_request(text: str, run_id: str, session: str, labels: list[str]) -> run_pb2.RunRequest:
+    """The request for one text. Raises BadParameter for what is no Unicode."""
     try:
         return run_pb2.RunRequest(
             run_id=run_id,
@@ -98,7 +99,8 @@ def parse_labels(labels: list[str]) -> dict[str, str]:
     return parsed
 
 
-def _selector(package: str) -> run_pb2.PackageSelector:
+def selector(package: str) -> run_pb2.PackageSelector:
+    """Which package an option names: by fingerprint or by id."""
     if package.startswith("sha256:"):
         return run_pb2.PackageSelector(fingerprint=package)
     return run_pb2.PackageSelector(package_id=package)

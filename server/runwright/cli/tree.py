@@ -78,6 +78,7 @@ class RunTree(Step):
     package: str = ""
     model: str = ""
     question: str = ""
+    earlier: int = 0  # turns of the session that the model sees
     rounds: dict[int, Round] = field(default_factory=dict)
     cursor: str = ""
     # What the terminal event says of the run; None before it.

@@ -49,7 +49,7 @@ def watch_run(
     view.tree.run_id, view.tree.cursor = run_id, cursor
     try:
         with view.showing():
-            standing = _followed(client, run_id, cursor, view, wait)
+            standing = followed(client, run_id, cursor, view, wait)
     except KeyboardInterrupt:
         words = ["watch", run_id, *(["--from", view.tree.cursor] if view.tree.cursor else [])]
         print(f"\nleft; the run goes on. To come back:\n  {command(client.server, *words)}", file=sys.stderr)
@@ -57,9 +57,10 @@ def watch_run(
     return standing
 
 
-def _followed(
-    client: Client, run_id: str, cursor: str, view: View, wait: Callable[[float], None]
+def followed(
+    client: Client, run_id: str, cursor: str, view: View, wait: Callable[[float], None] = time.sleep
 ) -> run_pb2.RunSnapshot:
+    """Lets `view` take in what comes after `cursor` until the run has ended or needs repair."""
     frames = follow(lambda after: client.subscribe(run_id, after), cursor, notice=view.notice, wait=wait)
     # Somebody who comes back with a cursor may have seen before why the run stands still.
     ask = bool(cursor)

@@ -44,6 +44,7 @@ class ErrorReason(Enum):
     INTERNAL = 32
     UNAUTHENTICATED = 33
     ROLE_MISSING = 34
+    SESSION_BUSY = 43
 
 
 class AgentErrorKind(Enum):
@@ -213,6 +214,12 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ),
     ErrorReason.ROLE_MISSING: Meaning(
         _K.POLICY_DENIAL, _R.USER_ACTION_NEEDED, "Ask an operator for a key with the role.", ("role",)
+    ),
+    ErrorReason.SESSION_BUSY: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.RETRYABLE,
+        "Wait for the run that is named or cancel it, then send the request again.",
+        ("session_id", "run_id"),
     ),
 }
 

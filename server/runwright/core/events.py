@@ -31,6 +31,7 @@ class EventKind(Enum):
     RUN_FAILED = 18
     RUN_CANCELLED = 19
     RETRY_SCHEDULED = 20
+    CONTEXT_ASSEMBLED = 21
 
 
 KINDS: Mapping[type[r.Record], EventKind] = {
@@ -54,6 +55,7 @@ KINDS: Mapping[type[r.Record], EventKind] = {
     r.RunCompleted: EventKind.RUN_COMPLETED,
     r.RunFailed: EventKind.RUN_FAILED,
     r.RunCancelled: EventKind.RUN_CANCELLED,
+    r.ContextAssembled: EventKind.CONTEXT_ASSEMBLED,
 }
 
 TERMINAL = frozenset({EventKind.RUN_COMPLETED, EventKind.RUN_FAILED, EventKind.RUN_CANCELLED})
@@ -67,6 +69,7 @@ MESSAGE_BEARING = frozenset(
         EventKind.TOOL_COMPLETED,
         EventKind.TOOL_FAILED,
         EventKind.TOOL_DENIED,
+        EventKind.CONTEXT_ASSEMBLED,
     }
 )
 

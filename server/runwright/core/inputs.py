@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from runwright.core.content import Content, ContentRef
+from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import FinishReason
@@ -18,7 +19,7 @@ from runwright.core.request import RunRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRequested:
-    """Somebody asks for the run."""
+    """Somebody asks for the run. `context` is there for a run of a session, `contents` hold what it refers to."""
 
     at: int
     request: RunRequest
@@ -28,6 +29,7 @@ class StartRequested:
     package_ref: ContentRef
     package_fingerprint: str
     input: tuple[ContentRef, ...]
+    context: Context | None = None
     contents: tuple[Content, ...] = ()
 
 

@@ -65,6 +65,13 @@ class BudgetSpec(_Frozen):
     parallel_calls: Annotated[Whole, Field(ge=1, le=64)] = 8
 
 
+class ContextPolicy(_Frozen):
+    """How much of its session's earlier turns a run sees; with no turns every run stands alone."""
+
+    session_turns: Annotated[Whole, Field(ge=0, le=100)] = 20
+    session_bytes: Annotated[Whole, Field(ge=0, le=1024 * 1024)] = 64 * 1024
+
+
 class ToolSpec(_Frozen):
     """A tool the model may ask for. `idempotent` defaults to whether the tool only reads."""
 
@@ -100,6 +107,7 @@ class RuntimePackage(_Frozen):
     policy: PolicyRef = PolicyRef.READ_ONLY
     budget: BudgetSpec = BudgetSpec()
     tools: Annotated[tuple[ToolSpec, ...], Field(max_length=128)] = ()
+    context: ContextPolicy = ContextPolicy()
 
     @field_validator("tools")
     @classmethod
@@ -120,8 +128,14 @@ class RuntimePackage(_Frozen):
         return self
 
     def canonical(self) -> bytes:
-        """The package in RFC 8785 form, defaults spelled out: what is stored and fingerprinted."""
-        return canonical_json(self.model_dump(mode="json"))
+        """The package in RFC 8785 form, defaults spelled out: what is stored and fingerprinted.
+
+        `context` is younger than the format, so its default is left out: no known fingerprint changes by it.
+        """
+        form = self.model_dump(mode="json")
+        if self.context == ContextPolicy():
+            del form["context"]
+        return canonical_json(form)
 
     def fingerprint(self) -> str:
         """`sha256:runwright-package-v0:<hex>` over the canonical form."""

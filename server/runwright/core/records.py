@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from runwright.core.content import ContentRef
+from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import FinishReason, StopReason, Usage
@@ -34,6 +35,14 @@ class RunStarted:
     model: str
     budget: Budget
     labels: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextAssembled:
+    """Which earlier turns of the session the model sees; decided with the start, never again."""
+
+    at: int
+    context: Context
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,6 +261,14 @@ CallRecord: TypeAlias = (
     | RetryScheduled
 )
 RunRecord: TypeAlias = (
-    RunStarted | TurnStarted | RunCancelRequested | TurnCompleted | TurnFailed | RunCompleted | RunFailed | RunCancelled
+    RunStarted
+    | ContextAssembled
+    | TurnStarted
+    | RunCancelRequested
+    | TurnCompleted
+    | TurnFailed
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
 )
 Record: TypeAlias = ModelRecord | CallRecord | RunRecord

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from enum import Enum
 
 from pydantic import JsonValue
 
@@ -28,6 +29,13 @@ class Budget:
     parallel_calls: int = 0
 
 
+class OnBusy(Enum):
+    """What a start does while a run of the same session and agent goes on. Numbers as `runwright.v1.OnBusy`."""
+
+    ALLOW = 1
+    REJECT = 2
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRequest:
     """What somebody asks an agent to do. Checked on construction by `check`, not by the type."""
@@ -41,12 +49,15 @@ class RunRequest:
     package_fingerprint: str = ""
     budget: Budget = Budget()
     labels: dict[str, str] = field(default_factory=dict)
+    on_busy: OnBusy = OnBusy.ALLOW
 
     def check(self) -> None:
         """Raises INVALID_REQUEST for the first field that breaks its rule, naming it."""
         for name in ("run_id", "session_id", "turn_id", "agent_id", "package_id"):
             if value := getattr(self, name):
                 check_caller_id("package.package_id" if name == "package_id" else name, value)
+        alone = self.on_busy is OnBusy.ALLOW or self.session_id
+        _require(bool(alone), "on_busy", "ON_BUSY_ALLOW without a session_id")
         well_formed = not self.package_fingerprint or _FINGERPRINT.match(self.package_fingerprint)
         _require(bool(well_formed), "package.fingerprint", "sha256:TAG:HEX, as GetServerInfo shows it")
         _require(1 <= len(self.input) <= MAX_INPUT_PARTS, "input", f"1 to {MAX_INPUT_PARTS} parts")
@@ -62,7 +73,7 @@ class RunRequest:
 
     def normal_form(self) -> dict[str, JsonValue]:
         """Everything that makes two requests the same request: all but the run id."""
-        return {
+        form: dict[str, JsonValue] = {
             "agent_id": self.agent_id,
             "budget": {
                 "parallel_calls": self.budget.parallel_calls,
@@ -75,6 +86,9 @@ class RunRequest:
             "session_id": self.session_id,
             "turn_id": self.turn_id,
         }
+        if self.on_busy is not OnBusy.ALLOW:  # younger than the digests of requests on disk
+            form["on_busy"] = self.on_busy.name
+        return form
 
     def canonical(self) -> bytes:
         """The normal form as RFC 8785 JSON: what is stored with the run."""

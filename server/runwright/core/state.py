@@ -105,6 +105,7 @@ def _changes(state: RunState, record: r.Record) -> Changes:
             return _of_model(state, record)
         case (
             r.RunStarted()
+            | r.ContextAssembled()
             | r.TurnStarted()
             | r.RunCancelRequested()
             | r.TurnCompleted()
@@ -144,6 +145,10 @@ def _of_run(state: RunState, record: r.RunRecord) -> Changes:
                 labels=dict(record.labels),
                 started_at=record.at,
             )
+        case r.ContextAssembled():
+            # Before the turn and once, so that it stands where its messages belong.
+            _require(state.seq == 2, record, state)
+            return state
         case r.TurnStarted():
             return Changes()
         case r.RunCancelRequested():

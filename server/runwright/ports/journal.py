@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from runwright.core.content import Content
+from runwright.core.context import SessionRun
 from runwright.core.events import TERMINAL, EventKind
-from runwright.core.ids import Namespace, RunKey
+from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Selection
 from runwright.core.state import RunState
@@ -76,6 +77,15 @@ class RunPage:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """The newest runs of a session, newest first; whether there are older ones; the agent's newest run that is open."""
+
+    runs: Sequence[SessionRun]
+    has_older: bool
+    open_run: RunId | None
+
+
 Listener: TypeAlias = Callable[[Sequence[StoredEvent]], None]
 
 
@@ -128,6 +138,13 @@ class Journal(Protocol):
         """At most `limit` wanted runs with a number below `before`, newest first.
 
         Looks at a bounded number of runs, as `select` does at events.
+        """
+
+    async def session(self, namespace: Namespace, session_id: str, agent_id: str, *, turns: int) -> SessionPage:
+        """The newest runs of a session, with what was said in the newest `turns` that the agent completed.
+
+        Looks at a bounded number of runs, however long the session is. `open_run`
+        is exact: it is found among all of them.
         """
 
     def listen(self, listener: Listener) -> None:

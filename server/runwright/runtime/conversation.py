@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
+from runwright.core.context import SessionTurn
 from runwright.core.errors import MEANINGS, AgentError, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
@@ -14,7 +15,10 @@ from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, To
 
 
 class Conversation:
-    """Records and contents of one run, kept while its driver lives; after a restart read once, in a batch."""
+    """Records and contents of one run, kept while its driver lives; after a restart read once, in a batch.
+
+    What the run sees of its session is in its own records, so a restart finds it as it was.
+    """
 
     def __init__(self) -> None:
         self._records: list[r.Record] = []
@@ -51,8 +55,10 @@ class Conversation:
         results = {record.call_id: record for record in self._records if isinstance(record, _RESULTS)}
         for index, record in enumerate(self._records):
             match record:
+                case r.ContextAssembled():
+                    messages += [message for turn in record.context.included for message in self._earlier(turn)]
                 case r.TurnStarted():
-                    messages.append(UserMessage(tuple(self._text(ref) for ref in record.input)))
+                    messages.append(self._user(record.input))
                 case r.ModelMessageCompleted():
                     calls = self._calls_of(index, record.tool_calls)
                     text = self._text(record.text) if record.text else None
@@ -61,6 +67,12 @@ class Conversation:
                 case _:
                     pass
         return tuple(messages)
+
+    def _earlier(self, turn: SessionTurn) -> tuple[Message, Message]:
+        return self._user(turn.input), AssistantMessage(self._text(turn.answer), ())
+
+    def _user(self, input: Sequence[ContentRef]) -> UserMessage:
+        return UserMessage(tuple(self._text(ref) for ref in input))
 
     def _calls_of(self, index: int, count: int) -> Sequence[r.ToolRequested]:
         later = (record for record in self._records[index + 1 :] if isinstance(record, r.ToolRequested))
@@ -103,6 +115,8 @@ def _failure_text(reason: ErrorReason) -> str:
 
 def _refs(record: r.Record) -> list[ContentRef]:
     match record:
+        case r.ContextAssembled():
+            return [ref for turn in record.context.included for ref in turn.refs]
         case r.TurnStarted():
             return list(record.input)
         case r.ModelMessageCompleted(text=ContentRef() as ref):

@@ -20,6 +20,7 @@ from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
 from runwright.runtime.run_list import ListedRuns, RunList
+from runwright.runtime.sessions import Sessions
 from runwright.runtime.snapshot import RunSnapshot, has_result
 from runwright.runtime.subscriptions import StreamItem, StreamPage, Subscriptions
 from runwright.runtime.supervisor import Supervisor, not_found
@@ -51,6 +52,7 @@ class AgentRuntime:
         cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
         self._subscriptions = Subscriptions(world, self._supervisor, tails, cursors)
         self._run_list = RunList(world.journal, cursors)
+        self._sessions = Sessions(world.journal)
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many."""
@@ -67,7 +69,7 @@ class AgentRuntime:
 
         Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields,
         PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING,
-        DRAINING and the journal's errors.
+        SESSION_BUSY, DRAINING and the journal's errors.
         """
         request.check()
         self._supervisor.refuse_when_draining()
@@ -77,14 +79,22 @@ class AgentRuntime:
             if existing is not None:
                 await self._require_same(run, existing[0], request)
                 return RunHandle(self, run), False
-            found = self._preflight(request)
             try:
-                await self._supervisor.start(run, found.package, self._start_input(request, found, principal))
+                await self._start(run, request, principal)
             except AgentError as error:
                 if error.reason is ErrorReason.JOURNAL_CONFLICT:
                     continue  # somebody else started it a moment ago: answer as for any repeated call
                 raise
             return RunHandle(self, run), True
+
+    async def _start(self, run: RunKey, request: RunRequest, principal: str) -> None:
+        found = self._preflight(request)
+
+        async def start() -> None:
+            given = await self._start_input(request, found, run.namespace, principal)
+            await self._supervisor.start(run, found.package, given)
+
+        await self._sessions.start(run, request, found.package, start)
 
     async def run_text(self, request: RunRequest) -> RunSnapshot:
         """Starts a run and waits for its end (or its need of repair)."""
@@ -251,7 +261,12 @@ class AgentRuntime:
                 )
         return found
 
-    def _start_input(self, request: RunRequest, found: CataloguedPackage, principal: str) -> i.StartRequested:
+    async def _start_input(
+        self, request: RunRequest, found: CataloguedPackage, namespace: Namespace, principal: str
+    ) -> i.StartRequested:
+        context, said = None, tuple[Content, ...]()
+        if request.session_id:
+            context, said = await self._sessions.context(namespace, request.session_id, found.package)
         asked = Content.of(request.canonical(), JSON)
         parts = request.contents()
         return i.StartRequested(
@@ -263,7 +278,8 @@ class AgentRuntime:
             package_ref=found.content.ref,
             package_fingerprint=found.fingerprint,
             input=tuple(part.ref for part in parts),
-            contents=(asked, found.content, *parts),
+            context=context,
+            contents=(asked, found.content, *parts, *said),
         )
 
     async def _require_same(self, run: RunKey, state: RunState, request: RunRequest) -> None:

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 
 from runwright._gen.runwright.v1 import package_pb2 as pb
 from runwright.core.fingerprint import canonical_json
-from runwright.core.package import AgentSpec, BudgetSpec, EffectClass, ProviderRoute, RuntimePackage, ToolSpec
+from runwright.core.package import (
+    AgentSpec,
+    BudgetSpec,
+    ContextPolicy,
+    EffectClass,
+    ProviderRoute,
+    RuntimePackage,
+    ToolSpec,
+)
 from runwright.core.policy import PolicyRef
 
 EFFECTS: Mapping[str, pb.EffectClass.ValueType] = {
@@ -36,6 +44,7 @@ def package(value: RuntimePackage) -> pb.RuntimePackage:
             parallel_calls=value.budget.parallel_calls,
         ),
         tools=[_tool(tool) for tool in value.tools],
+        context=pb.ContextPolicy(session_turns=value.context.session_turns, session_bytes=value.context.session_bytes),
     )
 
 
@@ -74,6 +83,9 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
             )
             for tool in message.tools
         ),
+        context=ContextPolicy(session_turns=message.context.session_turns, session_bytes=message.context.session_bytes)
+        if message.HasField("context")
+        else ContextPolicy(),
     )
 
 

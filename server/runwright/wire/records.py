@@ -36,6 +36,7 @@ def encode_event(state: RunState, seq: int, record: r.Record) -> bytes:
             run_records.write_model(event, record)
         case (
             r.RunStarted()
+            | r.ContextAssembled()
             | r.TurnStarted()
             | r.RunCancelRequested()
             | r.TurnCompleted()
@@ -74,6 +75,14 @@ def event_subjects(data: bytes) -> tuple[str, str]:
     except DecodeError as error:
         raise _undecodable() from error
     return event.session_id, event.agent_id
+
+
+def event_turn(data: bytes) -> str:
+    """The turn's id of stored bytes. Raises JOURNAL_CORRUPT when they do not decode."""
+    try:
+        return pb.Event.FromString(data).turn_id
+    except DecodeError as error:
+        raise _undecodable() from error
 
 
 def _undecodable() -> AgentError:

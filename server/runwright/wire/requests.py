@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from google.protobuf.duration_pb2 import Duration
 
-from runwright._gen.runwright.v1 import content_pb2
+from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.request import RunRequest
+from runwright.core.request import OnBusy, RunRequest
 from runwright.wire.values import invalid, to_budget
 
 
@@ -18,6 +18,8 @@ def run_request(message: pb.StartRunRequest) -> RunRequest:
     selector = run.package.WhichOneof("selector") if run.HasField("package") else ""
     if selector is None or (selector and not getattr(run.package, selector)):
         raise invalid("run.package", "a package_id or fingerprint that is not empty, or absent")
+    if run.on_busy not in run_pb2.OnBusy.values():
+        raise invalid("on_busy", "one of " + ", ".join(run_pb2.OnBusy.keys()))
     return RunRequest(
         run_id=run.run_id,
         session_id=run.session_id,
@@ -28,6 +30,7 @@ def run_request(message: pb.StartRunRequest) -> RunRequest:
         input=tuple(_part(index, part) for index, part in enumerate(run.input)),
         budget=to_budget(run.budget),
         labels=dict(run.labels),
+        on_busy=OnBusy(run.on_busy or OnBusy.ALLOW.value),
     )
 
 

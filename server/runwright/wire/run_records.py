@@ -9,6 +9,7 @@ from runwright._gen.runwright.v1 import run_pb2
 from runwright.core import records as r
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import FinishReason, StopReason
+from runwright.wire import contexts
 from runwright.wire import values as v
 
 
@@ -50,6 +51,8 @@ def write_run(event: pb.Event, record: r.RunRecord, namespace: str) -> None:
                     labels=record.labels,
                 )
             )
+        case r.ContextAssembled():
+            event.context_assembled.CopyFrom(contexts.context(record.context))
         case r.TurnStarted():
             event.turn_started.input.extend(v.content_ref(ref) for ref in record.input)
         case r.RunCancelRequested():
@@ -113,6 +116,8 @@ def read_run_or_model(event: pb.Event, body: str) -> r.Record:
             return r.ModelAttemptFailed(at=at, round=event.round, attempt=event.attempt, error=error)
         case "run_started":
             return _read_started(event, at)
+        case "context_assembled":
+            return r.ContextAssembled(at=at, context=contexts.to_context(event.context_assembled))
         case "turn_started":
             return r.TurnStarted(at=at, input=tuple(v.to_content_ref(ref) for ref in event.turn_started.input))
         case "run_cancel_requested":

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 
 from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
-from runwright.core.events import MESSAGE_BEARING
+from runwright.core.context import SessionRun, SessionTurn
+from runwright.core.events import MESSAGE_BEARING, EventKind
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.machine import status
-from runwright.core.records import Record
+from runwright.core.outcomes import RunStatus
+from runwright.core.records import Record, TurnStarted
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
-from runwright.ports.journal import EventPage, ListedRun, Listener, RunPage, StoredEvent
+from runwright.ports.journal import EventPage, ListedRun, Listener, RunPage, SessionPage, StoredEvent
 from runwright.wire.records import decode_event
 
 
@@ -41,6 +43,7 @@ class MemoryJournal:
         self.commits = 0
         self._runs: dict[RunKey, _Run] = {}
         self._numbered: list[_Run] = []
+        self._sessions: dict[tuple[Namespace, str], list[_Run]] = {}
         self._scopes: dict[Scope, list[StoredEvent]] = {}
         self._listeners: list[Listener] = []
         self._contents: dict[tuple[Namespace, str], bytes] = {}
@@ -63,6 +66,8 @@ class MemoryJournal:
         if run not in self._runs:
             self._runs[run] = known
             self._numbered.append(known)
+            if snapshot.session_id:
+                self._sessions.setdefault((run.namespace, snapshot.session_id), []).append(known)
         for scope in _scopes_of(encoded):
             self._scopes.setdefault(scope, []).extend(stored)
         self.head = stored[-1].position
@@ -116,6 +121,24 @@ class MemoryJournal:
                 found.append(ListedRun(number, state, known.events[-1].position))
         return RunPage(found, number, number > 1)
 
+    async def session(self, namespace: Namespace, session_id: str, agent_id: str, *, turns: int) -> SessionPage:
+        """See the port."""
+        self._refuse_when_closed()
+        known = self._sessions.get((namespace, session_id), [])
+        runs: list[SessionRun] = []
+        read = 0
+        for one in known[: -rules.SESSION_RUNS - 1 : -1]:
+            state, turn = one.snapshot, None
+            own = state.agent_id == agent_id and status(state) is RunStatus.COMPLETED
+            if own and read < turns:
+                turn = _turn(one)
+                read += turn is not None
+            runs.append(SessionRun(state.key.run_id, state.agent_id, status(state), turn))
+        still_open = (
+            one.snapshot.key.run_id for one in reversed(known) if one.open and one.snapshot.agent_id == agent_id
+        )
+        return SessionPage(runs, len(known) > rules.SESSION_RUNS, next(still_open, None))
+
     def listen(self, listener: Listener) -> None:
         """See the port."""
         self._listeners.append(listener)
@@ -153,6 +176,14 @@ class MemoryJournal:
     def _refuse_when_closed(self) -> None:
         if self._closed:
             raise rules.closed()
+
+
+def _turn(run: _Run) -> SessionTurn | None:
+    begun = next((decode_event(event.data) for event in run.events if event.kind is EventKind.TURN_STARTED), None)
+    state = run.snapshot
+    if state.result is None or not isinstance(begun, TurnStarted):
+        return None
+    return SessionTurn(state.key.run_id, state.turn_id, begun.input, state.result)
 
 
 def _scopes_of(encoded: rules.Encoded) -> list[Scope]:

@@ -85,12 +85,14 @@ class DemoProvider:
     file it read; if the word is nowhere, the next one; if it is found, it reads
     the file that has it most often. Then it answers with numbers, names and
     lines from the results, and says what went wrong. It uses only tools that
-    the request offers and asks for nothing twice.
+    the request offers and asks for nothing twice. In a session it says what was
+    asked before.
     """
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Asks for tools or answers."""
         question, done = _conversation(request.messages)
+        earlier = _questions(request.messages)[:-1]
         offered = {tool.name: tool for tool in request.tools}
         plan = _plan(question, done, offered)
         turn = 1 + sum(isinstance(message, AssistantMessage) for message in request.messages)
@@ -98,7 +100,7 @@ class DemoProvider:
             ProviderCall(f"demo-{turn}-{number}", tool, json.dumps(_arguments(offered[tool], subject)))
             for number, (tool, subject) in enumerate(plan, start=1)
         )
-        text = _intention(plan) if plan else _answer(question, done, sorted(offered))
+        text = _intention(plan) if plan else _answer(question, earlier, done, sorted(offered))
         text = text.encode("utf-8", "replace").decode()  # a tool's JSON can hold lone surrogates; an answer must not
         return ModelReply(
             text=text,
@@ -123,6 +125,11 @@ def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
             case ToolResultMessage(call_id=call_id, tool=tool, content=content, is_error=is_error):
                 done.append(_Done(tool, subjects.get(call_id, ""), content, is_error))
     return question, done
+
+
+def _questions(messages: Sequence[Message]) -> list[str]:
+    """Everything the user asked in the session, the present question last."""
+    return [" ".join(" ".join(message.parts).split()) for message in messages if isinstance(message, UserMessage)]
 
 
 def _subject(arguments_json: str) -> str:
@@ -261,12 +268,15 @@ def _intention(plan: Sequence[tuple[str, str]]) -> str:
     return f"I need to look first: {asks}."
 
 
-def _answer(question: str, done: Sequence[_Done], offered: Sequence[str]) -> str:
+def _answer(question: str, earlier: Sequence[str], done: Sequence[_Done], offered: Sequence[str]) -> str:
     sentences = [f"You asked: {_quoted(question)}."]
+    if earlier:
+        before = f" (and {_count(len(earlier) - 1, 'question')} before that)" if len(earlier) > 1 else ""
+        sentences.append(f"Before, you asked: {_quoted(earlier[-1])}{before}.")
     if not done:
         has = f"the tools {', '.join(offered)}, none of which helps me here" if offered else "no tools"
         words = len(question.split())
-        return f"{sentences[0]} I have {has}, so all I know is the question itself: it has {words} words."
+        return f"{' '.join(sentences)} I have {has}, so all I know is the question itself: it has {words} words."
     say = {"list_files": _say_listing, "read_file": _say_read, "search": _say_search, "count_lines": _say_count}
     for one in done:
         if one.is_error:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import FinishReason
-from runwright.ports.provider import AssistantMessage, ModelReply, ModelRequest, ProviderCall, ToolResultMessage
+from runwright.ports.provider import (
+    AssistantMessage,
+    Message,
+    ModelReply,
+    ModelRequest,
+    ProviderCall,
+    ToolResultMessage,
+    UserMessage,
+)
 
 
 class _Line(BaseModel):
@@ -27,7 +36,10 @@ class ScriptedCall(_Line):
 
 
 class ScriptedReply(_Line):
-    """One answer. `{results}` in `text` becomes the tool results so far; `fail` plays a provider failure."""
+    """One answer. In `text`, `{results}` becomes the tool results so far and `{turns}` what was said in earlier turns.
+
+    `fail` plays a provider failure.
+    """
 
     text: str | None = None
     calls: tuple[ScriptedCall, ...] = ()
@@ -42,16 +54,17 @@ class _Script(_Line):
 
 
 class ScriptedProvider:
-    """Answers with `parameters.script[n]`, n being the number of answers in the conversation.
+    """Answers with `parameters.script[n]`, n being the number of answers in the turn.
 
-    It holds no state, so a restart goes on where the journal is. Past the end
-    of the script it fails.
+    Every turn of a session plays the whole script. It holds no state, so a
+    restart goes on where the journal is. Past the end of the script it fails.
     """
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """The next answer of the script."""
         script = _read(request.parameters)
-        index = sum(isinstance(message, AssistantMessage) for message in request.messages)
+        _, turn = split_turns(request.messages)
+        index = sum(isinstance(message, AssistantMessage) for message in turn)
         if index >= len(script) or script[index].fail:
             raise AgentError(
                 ErrorReason.PROVIDER_FAILED,
@@ -88,8 +101,30 @@ def _read(parameters: Mapping[str, JsonValue]) -> tuple[ScriptedReply, ...]:
         ) from None
 
 
+def split_turns(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
+    """The messages before the last thing the user said, and those from there."""
+    starts = [index for index, message in enumerate(messages) if isinstance(message, UserMessage)]
+    start = starts[-1] if starts else 0
+    return messages[:start], messages[start:]
+
+
 def _filled(text: str | None, request: ModelRequest) -> str | None:
-    if text is None or "{results}" not in text:
+    if text is None:
         return text
     results = [message.content for message in request.messages if isinstance(message, ToolResultMessage)]
-    return text.replace("{results}", " | ".join(results))
+    # In one pass: what was said may hold the very words that are replaced.
+    values = {"{results}": " | ".join(results), "{turns}": " | ".join(_said(split_turns(request.messages)[0]))}
+    return re.sub(r"\{results\}|\{turns\}", lambda found: values[found[0]], text)
+
+
+def _said(messages: Sequence[Message]) -> list[str]:
+    said = []
+    for message in messages:
+        match message:
+            case UserMessage(parts=parts):
+                said.append(f"user: {' '.join(parts)}")
+            case AssistantMessage(text=str(text)):
+                said.append(f"assistant: {text}")
+            case _:
+                pass
+    return said

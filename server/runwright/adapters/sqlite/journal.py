@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite import queries, schema, selecting
+from runwright.adapters.sqlite import queries, schema, selecting, sessions
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
@@ -22,7 +22,7 @@ from runwright.core.ids import Namespace, RunKey
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Selection
 from runwright.core.state import RunState
-from runwright.ports.journal import EventPage, Listener, RunPage, StoredEvent
+from runwright.ports.journal import EventPage, Listener, RunPage, SessionPage, StoredEvent
 from runwright.wire.state_row import encode_state
 
 BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
@@ -113,6 +113,11 @@ class SqliteJournal:
         """See the port."""
         self._refuse_when_closed()
         return await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit)
+
+    async def session(self, namespace: Namespace, session_id: str, agent_id: str, *, turns: int) -> SessionPage:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(sessions.session, namespace, session_id, agent_id, turns)
 
     def listen(self, listener: Listener) -> None:
         """See the port."""

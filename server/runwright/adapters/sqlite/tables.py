@@ -8,12 +8,15 @@ import apsw
 
 from runwright.core.events import MESSAGE_BEARING, TERMINAL
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Queries repeat these very words: only then does SQLite use the partial index.
 BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
 IN_SESSION = "session_id <> ''"
+IS_OPEN = "open = 1"
+
+WITH_MESSAGES = f"CREATE INDEX events_with_messages ON events (run_no) WHERE {BEARS_MESSAGE}"
 
 # An index ends in the rowid, which is the position: one on run_no alone serves "of this run, above this position".
 # The same holds for runs: the rowid is run_no, which counts runs in the order in which they began.
@@ -31,7 +34,7 @@ TABLES = (
         namespace TEXT NOT NULL DEFAULT '', session_id TEXT NOT NULL DEFAULT '', agent_id TEXT NOT NULL DEFAULT '',
         UNIQUE (run_no, seq)) STRICT""",
     "CREATE INDEX events_of_run ON events (run_no)",
-    f"CREATE INDEX events_with_messages ON events (run_no) WHERE {BEARS_MESSAGE}",
+    WITH_MESSAGES,
     """CREATE TABLE contents (
         namespace TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
         data BLOB NOT NULL, UNIQUE (namespace, digest)) STRICT""",
@@ -43,6 +46,11 @@ SELECTING = (
     f"CREATE INDEX events_of_session ON events (namespace, session_id) WHERE {IN_SESSION}",
     "CREATE INDEX events_of_agent ON events (namespace, agent_id)",
     f"CREATE INDEX events_ending_runs ON events (namespace) WHERE {ENDS_RUN}",
+)
+# Of version 3: what a new run finds its session by.
+SESSIONS = (
+    f"CREATE INDEX runs_of_session ON runs (namespace, session_id) WHERE {IN_SESSION}",
+    f"CREATE INDEX runs_open_in_session ON runs (namespace, session_id, agent_id) WHERE {IS_OPEN} AND {IN_SESSION}",
 )
 
 

@@ -73,6 +73,8 @@ def _start(step: Step, given: i.StartRequested) -> None:
             labels=request.labels,
         )
     )
+    if given.context is not None:
+        step.add(r.ContextAssembled(at=step.at, context=given.context))
     step.add(r.TurnStarted(at=step.at, input=given.input))
 
 

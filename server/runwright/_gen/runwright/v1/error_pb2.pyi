@@ -97,6 +97,10 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The call carries no key or certificate that is known here. Metadata: expected."""
     ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 34
     """Whoever asks may not call this method. Metadata: role."""
+    ERROR_REASON_SESSION_BUSY: _ErrorReason.ValueType  # 43
+    """A run of the session has not ended, and the request asks for an idle session.
+    Metadata: session_id, run_id.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -175,6 +179,10 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 33
 """The call carries no key or certificate that is known here. Metadata: expected."""
 ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 34
 """Whoever asks may not call this method. Metadata: role."""
+ERROR_REASON_SESSION_BUSY: ErrorReason.ValueType  # 43
+"""A run of the session has not ended, and the request asks for an idle session.
+Metadata: session_id, run_id.
+"""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -72,6 +72,8 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """Terminal: the run was cancelled."""
     EVENT_KIND_RETRY_SCHEDULED: _EventKind.ValueType  # 20
     """An attempt did not go out or may be repeated; a later one is planned."""
+    EVENT_KIND_CONTEXT_ASSEMBLED: _EventKind.ValueType  # 21
+    """Which earlier turns of the session the model sees, decided with the start."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened. Names and numbers never change."""
@@ -118,6 +120,8 @@ EVENT_KIND_RUN_CANCELLED: EventKind.ValueType  # 19
 """Terminal: the run was cancelled."""
 EVENT_KIND_RETRY_SCHEDULED: EventKind.ValueType  # 20
 """An attempt did not go out or may be repeated; a later one is planned."""
+EVENT_KIND_CONTEXT_ASSEMBLED: EventKind.ValueType  # 21
+"""Which earlier turns of the session the model sees, decided with the start."""
 
 class _FinishReason:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -192,6 +196,49 @@ POLICY_VERDICT_ALLOW: PolicyVerdict.ValueType  # 1
 POLICY_VERDICT_DENY: PolicyVerdict.ValueType  # 2
 """The call must not be made."""
 
+class _ContextOmission:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ContextOmissionEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ContextOmission.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    CONTEXT_OMISSION_UNSPECIFIED: _ContextOmission.ValueType  # 0
+    """Never sent."""
+    CONTEXT_OMISSION_TURNS: _ContextOmission.ValueType  # 1
+    """There are as many newer turns as the package allows."""
+    CONTEXT_OMISSION_BYTES: _ContextOmission.ValueType  # 2
+    """It, or a newer turn, does not fit into the bytes the package allows."""
+    CONTEXT_OMISSION_NOT_ENDED: _ContextOmission.ValueType  # 3
+    """It had not ended when this run was started."""
+    CONTEXT_OMISSION_FAILED: _ContextOmission.ValueType  # 4
+    """It failed."""
+    CONTEXT_OMISSION_CANCELLED: _ContextOmission.ValueType  # 5
+    """It was cancelled."""
+    CONTEXT_OMISSION_OTHER_AGENT: _ContextOmission.ValueType  # 6
+    """Another agent answered it."""
+    CONTEXT_OMISSION_UNREADABLE: _ContextOmission.ValueType  # 7
+    """What was said in it is not in the journal any more, or cannot be read."""
+
+class ContextOmission(_ContextOmission, metaclass=_ContextOmissionEnumTypeWrapper):
+    """Why an earlier run of a session is left out."""
+
+CONTEXT_OMISSION_UNSPECIFIED: ContextOmission.ValueType  # 0
+"""Never sent."""
+CONTEXT_OMISSION_TURNS: ContextOmission.ValueType  # 1
+"""There are as many newer turns as the package allows."""
+CONTEXT_OMISSION_BYTES: ContextOmission.ValueType  # 2
+"""It, or a newer turn, does not fit into the bytes the package allows."""
+CONTEXT_OMISSION_NOT_ENDED: ContextOmission.ValueType  # 3
+"""It had not ended when this run was started."""
+CONTEXT_OMISSION_FAILED: ContextOmission.ValueType  # 4
+"""It failed."""
+CONTEXT_OMISSION_CANCELLED: ContextOmission.ValueType  # 5
+"""It was cancelled."""
+CONTEXT_OMISSION_OTHER_AGENT: ContextOmission.ValueType  # 6
+"""Another agent answered it."""
+CONTEXT_OMISSION_UNREADABLE: ContextOmission.ValueType  # 7
+"""What was said in it is not in the journal any more, or cannot be read."""
+
 @typing.final
 class Event(message.Message):
     """One settled fact of a run, as it is stored: readers get these exact bytes."""
@@ -232,6 +279,7 @@ class Event(message.Message):
     RUN_FAILED_FIELD_NUMBER: builtins.int
     RUN_CANCELLED_FIELD_NUMBER: builtins.int
     RETRY_SCHEDULED_FIELD_NUMBER: builtins.int
+    CONTEXT_ASSEMBLED_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """Position in the run: 1, 2, 3, … without a gap."""
     event_id: builtins.str
@@ -342,6 +390,10 @@ class Event(message.Message):
     def retry_scheduled(self) -> RetryScheduled:
         """Of EVENT_KIND_RETRY_SCHEDULED."""
 
+    @builtins.property
+    def context_assembled(self) -> ContextAssembled:
+        """Of EVENT_KIND_CONTEXT_ASSEMBLED."""
+
     def __init__(
         self,
         *,
@@ -379,12 +431,13 @@ class Event(message.Message):
         run_failed: RunFailed | None = ...,
         run_cancelled: RunCancelled | None = ...,
         retry_scheduled: RetryScheduled | None = ...,
+        context_assembled: ContextAssembled | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "effect_id", b"effect_id", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1009,6 +1062,108 @@ class RetryScheduled(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["give_up_at", b"give_up_at", "not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["give_up_at", b"give_up_at", "not_before", b"not_before", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ContextAssembled(message.Message):
+    """What the model sees of the session's earlier turns, decided when the run was
+    started and never again. Only runs of a session have it.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    INCLUDED_FIELD_NUMBER: builtins.int
+    OMITTED_FIELD_NUMBER: builtins.int
+    OMITTED_COUNT_FIELD_NUMBER: builtins.int
+    HAS_OLDER_FIELD_NUMBER: builtins.int
+    omitted_count: builtins.int
+    """How many runs were looked at and left out, those beyond the list included."""
+    has_older: builtins.bool
+    """True when the session has older runs, which were not looked at."""
+    @builtins.property
+    def included(self) -> containers.RepeatedCompositeFieldContainer[SessionTurn]:
+        """The turns the model sees before this run's input, oldest first."""
+
+    @builtins.property
+    def omitted(self) -> containers.RepeatedCompositeFieldContainer[OmittedRun]:
+        """Runs of the session it does not see, newest first, at most 100."""
+
+    def __init__(
+        self,
+        *,
+        included: abc.Iterable[SessionTurn] | None = ...,
+        omitted: abc.Iterable[OmittedRun] | None = ...,
+        omitted_count: builtins.int = ...,
+        has_older: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["has_older", b"has_older", "included", b"included", "omitted", b"omitted", "omitted_count", b"omitted_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SessionTurn(message.Message):
+    """An earlier turn as the model sees it: what the user said and the final answer."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    TURN_ID_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    BYTES_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run that answered the turn."""
+    turn_id: builtins.str
+    """The turn's id."""
+    bytes: builtins.int
+    """Bytes of input and answer together."""
+    @builtins.property
+    def input(self) -> containers.RepeatedCompositeFieldContainer[content_pb2.ContentRef]:
+        """What the user said, part by part."""
+
+    @builtins.property
+    def answer(self) -> content_pb2.ContentRef:
+        """The final answer."""
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        turn_id: builtins.str = ...,
+        input: abc.Iterable[content_pb2.ContentRef] | None = ...,
+        answer: content_pb2.ContentRef | None = ...,
+        bytes: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "bytes", b"bytes", "input", b"input", "run_id", b"run_id", "turn_id", b"turn_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class OmittedRun(message.Message):
+    """An earlier run of the session that the model does not see."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    WHY_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    why: ContextOmission.ValueType
+    """Why."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        why: ContextOmission.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["run_id", b"run_id", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

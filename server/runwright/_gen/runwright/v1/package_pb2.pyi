@@ -64,6 +64,7 @@ class RuntimePackage(message.Message):
     POLICY_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
     TOOLS_FIELD_NUMBER: builtins.int
+    CONTEXT_FIELD_NUMBER: builtins.int
     package_id: builtins.str
     """The package's id, matching `[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}`."""
     policy: builtins.str
@@ -86,6 +87,12 @@ class RuntimePackage(message.Message):
     def tools(self) -> containers.RepeatedCompositeFieldContainer[Tool]:
         """The tools the model may ask for, by ascending name."""
 
+    @builtins.property
+    def context(self) -> ContextPolicy:
+        """What a run sees of its session. The canonical form has it only where it
+        differs from 20 turns and 65536 bytes.
+        """
+
     def __init__(
         self,
         *,
@@ -95,10 +102,35 @@ class RuntimePackage(message.Message):
         policy: builtins.str = ...,
         budget: Budget | None = ...,
         tools: abc.Iterable[Tool] | None = ...,
+        context: ContextPolicy | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "provider", b"provider"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "package_id", b"package_id", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "package_id", b"package_id", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ContextPolicy(message.Message):
+    """How much of a session's earlier turns the model sees."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    SESSION_TURNS_FIELD_NUMBER: builtins.int
+    SESSION_BYTES_FIELD_NUMBER: builtins.int
+    session_turns: builtins.int
+    """Turns at most, 0 to 100. With 0 every run stands alone."""
+    session_bytes: builtins.int
+    """Bytes of their input and answers together, 0 to 1048576."""
+    def __init__(
+        self,
+        *,
+        session_turns: builtins.int = ...,
+        session_bytes: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["session_bytes", b"session_bytes", "session_turns", b"session_turns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

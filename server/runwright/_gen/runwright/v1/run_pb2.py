@@ -28,7 +28,7 @@ from runwright._gen.runwright.v1 import error_pb2 as runwright_dot_v1_dot_error_
 from runwright._gen.runwright.v1 import package_pb2 as runwright_dot_v1_dot_package__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runwright/v1/run.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\"\xb6\x02\n\nRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12.\n\x07package\x18\x05 \x01(\x0b\x32\x1d.runwright.v1.PackageSelector\x12&\n\x05input\x18\x06 \x03(\x0b\x32\x17.runwright.v1.InputPart\x12$\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.runwright.v1.RunRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x0fPackageSelector\x12\x14\n\npackage_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x66ingerprint\x18\x02 \x01(\tH\x00\x42\n\n\x08selector\"\xb6\x06\n\x0bRunSnapshot\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\'\n\x06status\x18\x05 \x01(\x0e\x32\x17.runwright.v1.RunStatus\x12+\n\nwaiting_on\x18\x06 \x03(\x0b\x32\x17.runwright.v1.WaitingOn\x12\x12\n\npackage_id\x18\x07 \x01(\t\x12\x1b\n\x13package_fingerprint\x18\x08 \x01(\t\x12\x10\n\x08provider\x18\t \x01(\t\x12\r\n\x05model\x18\n \x01(\t\x12\x1e\n\x16\x63\x61ncellation_requested\x18\x0b \x01(\x08\x12\"\n\x05usage\x18\x0c \x01(\x0b\x32\x13.runwright.v1.Usage\x12$\n\x06\x62udget\x18\r \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x13\n\x0blast_cursor\x18\x0e \x01(\t\x12\x10\n\x08last_seq\x18\x0f \x01(\x04\x12.\n\x0copen_effects\x18\x10 \x03(\x0b\x32\x18.runwright.v1.OpenEffect\x12+\n\x06result\x18\x11 \x01(\x0b\x32\x1b.runwright.v1.InlineContent\x12\'\n\x05\x65rror\x18\x12 \x01(\x0b\x32\x18.runwright.v1.AgentError\x12-\n\x0bstop_reason\x18\x13 \x01(\x0e\x32\x18.runwright.v1.StopReason\x12.\n\nstarted_at\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06labels\x18\x17 \x03(\x0b\x32%.runwright.v1.RunSnapshot.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x01\n\tWaitingOn\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.runwright.v1.WaitKind\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cunblocked_by\x18\x05 \x01(\t\"X\n\x05Usage\x12\x0e\n\x06rounds\x18\x01 \x01(\r\x12\x12\n\ntool_calls\x18\x02 \x01(\r\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x04\x12\x15\n\routput_tokens\x18\x04 \x01(\x04\"\x81\x01\n\nOpenEffect\x12\x11\n\teffect_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.runwright.v1.EffectState\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t*\xdb\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x02\x12\x16\n\x12RUN_STATUS_WAITING\x10\x03\x12\x19\n\x15RUN_STATUS_CANCELLING\x10\x04\x12\x1c\n\x18RUN_STATUS_REPAIR_NEEDED\x10\x05\x12\x18\n\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n\x11RUN_STATUS_FAILED\x10\x07\x12\x18\n\x14RUN_STATUS_CANCELLED\x10\x08*\x92\x02\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14STOP_REASON_END_TURN\x10\x01\x12\x1a\n\x16STOP_REASON_MAX_TOKENS\x10\x02\x12\x1e\n\x1aSTOP_REASON_CONTENT_FILTER\x10\x03\x12\x1a\n\x16STOP_REASON_MAX_ROUNDS\x10\x04\x12\x1e\n\x1aSTOP_REASON_MAX_TOOL_CALLS\x10\x05\x12 \n\x1cSTOP_REASON_PROVIDER_FAILURE\x10\x06\x12\x19\n\x15STOP_REASON_CANCELLED\x10\x07\x12\x18\n\x14STOP_REASON_INTERNAL\x10\x08*S\n\x08WaitKind\x12\x19\n\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n\x10WAIT_KIND_REPAIR\x10\x02*x\n\x0b\x45\x66\x66\x65\x63tState\x12\x1c\n\x18\x45\x46\x46\x45\x43T_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45\x46\x46\x45\x43T_STATE_QUEUED\x10\x01\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_RUNNING\x10\x02\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_UNKNOWN\x10\x03\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16runwright/v1/run.proto\x12\x0crunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\"\xdd\x02\n\nRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12.\n\x07package\x18\x05 \x01(\x0b\x32\x1d.runwright.v1.PackageSelector\x12&\n\x05input\x18\x06 \x03(\x0b\x32\x17.runwright.v1.InputPart\x12$\n\x06\x62udget\x18\x07 \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x34\n\x06labels\x18\x08 \x03(\x0b\x32$.runwright.v1.RunRequest.LabelsEntry\x12%\n\x07on_busy\x18\t \x01(\x0e\x32\x14.runwright.v1.OnBusy\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"J\n\x0fPackageSelector\x12\x14\n\npackage_id\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x66ingerprint\x18\x02 \x01(\tH\x00\x42\n\n\x08selector\"\xb6\x06\n\x0bRunSnapshot\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0f\n\x07turn_id\x18\x03 \x01(\t\x12\x10\n\x08\x61gent_id\x18\x04 \x01(\t\x12\'\n\x06status\x18\x05 \x01(\x0e\x32\x17.runwright.v1.RunStatus\x12+\n\nwaiting_on\x18\x06 \x03(\x0b\x32\x17.runwright.v1.WaitingOn\x12\x12\n\npackage_id\x18\x07 \x01(\t\x12\x1b\n\x13package_fingerprint\x18\x08 \x01(\t\x12\x10\n\x08provider\x18\t \x01(\t\x12\r\n\x05model\x18\n \x01(\t\x12\x1e\n\x16\x63\x61ncellation_requested\x18\x0b \x01(\x08\x12\"\n\x05usage\x18\x0c \x01(\x0b\x32\x13.runwright.v1.Usage\x12$\n\x06\x62udget\x18\r \x01(\x0b\x32\x14.runwright.v1.Budget\x12\x13\n\x0blast_cursor\x18\x0e \x01(\t\x12\x10\n\x08last_seq\x18\x0f \x01(\x04\x12.\n\x0copen_effects\x18\x10 \x03(\x0b\x32\x18.runwright.v1.OpenEffect\x12+\n\x06result\x18\x11 \x01(\x0b\x32\x1b.runwright.v1.InlineContent\x12\'\n\x05\x65rror\x18\x12 \x01(\x0b\x32\x18.runwright.v1.AgentError\x12-\n\x0bstop_reason\x18\x13 \x01(\x0e\x32\x18.runwright.v1.StopReason\x12.\n\nstarted_at\x18\x14 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x15 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x06labels\x18\x17 \x03(\x0b\x32%.runwright.v1.RunSnapshot.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x96\x01\n\tWaitingOn\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.runwright.v1.WaitKind\x12\x11\n\teffect_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0cunblocked_by\x18\x05 \x01(\t\"X\n\x05Usage\x12\x0e\n\x06rounds\x18\x01 \x01(\r\x12\x12\n\ntool_calls\x18\x02 \x01(\r\x12\x14\n\x0cinput_tokens\x18\x03 \x01(\x04\x12\x15\n\routput_tokens\x18\x04 \x01(\x04\"\x81\x01\n\nOpenEffect\x12\x11\n\teffect_id\x18\x01 \x01(\t\x12\x0c\n\x04tool\x18\x02 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12(\n\x05state\x18\x04 \x01(\x0e\x32\x19.runwright.v1.EffectState\x12\x17\n\x0fidempotency_key\x18\x05 \x01(\t*\xdb\x01\n\tRunStatus\x12\x1a\n\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n\x12RUN_STATUS_RUNNING\x10\x02\x12\x16\n\x12RUN_STATUS_WAITING\x10\x03\x12\x19\n\x15RUN_STATUS_CANCELLING\x10\x04\x12\x1c\n\x18RUN_STATUS_REPAIR_NEEDED\x10\x05\x12\x18\n\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n\x11RUN_STATUS_FAILED\x10\x07\x12\x18\n\x14RUN_STATUS_CANCELLED\x10\x08*\x92\x02\n\nStopReason\x12\x1b\n\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n\x14STOP_REASON_END_TURN\x10\x01\x12\x1a\n\x16STOP_REASON_MAX_TOKENS\x10\x02\x12\x1e\n\x1aSTOP_REASON_CONTENT_FILTER\x10\x03\x12\x1a\n\x16STOP_REASON_MAX_ROUNDS\x10\x04\x12\x1e\n\x1aSTOP_REASON_MAX_TOOL_CALLS\x10\x05\x12 \n\x1cSTOP_REASON_PROVIDER_FAILURE\x10\x06\x12\x19\n\x15STOP_REASON_CANCELLED\x10\x07\x12\x18\n\x14STOP_REASON_INTERNAL\x10\x08*H\n\x06OnBusy\x12\x17\n\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n\rON_BUSY_ALLOW\x10\x01\x12\x12\n\x0eON_BUSY_REJECT\x10\x02*S\n\x08WaitKind\x12\x19\n\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n\x10WAIT_KIND_REPAIR\x10\x02*x\n\x0b\x45\x66\x66\x65\x63tState\x12\x1c\n\x18\x45\x46\x46\x45\x43T_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x45\x46\x46\x45\x43T_STATE_QUEUED\x10\x01\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_RUNNING\x10\x02\x12\x18\n\x14\x45\x46\x46\x45\x43T_STATE_UNKNOWN\x10\x03\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,28 +40,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_RUNSNAPSHOT_LABELSENTRY']._loaded_options = None
   _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATUS']._serialized_start=1745
-  _globals['_RUNSTATUS']._serialized_end=1964
-  _globals['_STOPREASON']._serialized_start=1967
-  _globals['_STOPREASON']._serialized_end=2241
-  _globals['_WAITKIND']._serialized_start=2243
-  _globals['_WAITKIND']._serialized_end=2326
-  _globals['_EFFECTSTATE']._serialized_start=2328
-  _globals['_EFFECTSTATE']._serialized_end=2448
+  _globals['_RUNSTATUS']._serialized_start=1784
+  _globals['_RUNSTATUS']._serialized_end=2003
+  _globals['_STOPREASON']._serialized_start=2006
+  _globals['_STOPREASON']._serialized_end=2280
+  _globals['_ONBUSY']._serialized_start=2282
+  _globals['_ONBUSY']._serialized_end=2354
+  _globals['_WAITKIND']._serialized_start=2356
+  _globals['_WAITKIND']._serialized_end=2439
+  _globals['_EFFECTSTATE']._serialized_start=2441
+  _globals['_EFFECTSTATE']._serialized_end=2561
   _globals['_RUNREQUEST']._serialized_start=156
-  _globals['_RUNREQUEST']._serialized_end=466
-  _globals['_RUNREQUEST_LABELSENTRY']._serialized_start=421
-  _globals['_RUNREQUEST_LABELSENTRY']._serialized_end=466
-  _globals['_PACKAGESELECTOR']._serialized_start=468
-  _globals['_PACKAGESELECTOR']._serialized_end=542
-  _globals['_RUNSNAPSHOT']._serialized_start=545
-  _globals['_RUNSNAPSHOT']._serialized_end=1367
-  _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_start=421
-  _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_end=466
-  _globals['_WAITINGON']._serialized_start=1370
-  _globals['_WAITINGON']._serialized_end=1520
-  _globals['_USAGE']._serialized_start=1522
-  _globals['_USAGE']._serialized_end=1610
-  _globals['_OPENEFFECT']._serialized_start=1613
-  _globals['_OPENEFFECT']._serialized_end=1742
+  _globals['_RUNREQUEST']._serialized_end=505
+  _globals['_RUNREQUEST_LABELSENTRY']._serialized_start=460
+  _globals['_RUNREQUEST_LABELSENTRY']._serialized_end=505
+  _globals['_PACKAGESELECTOR']._serialized_start=507
+  _globals['_PACKAGESELECTOR']._serialized_end=581
+  _globals['_RUNSNAPSHOT']._serialized_start=584
+  _globals['_RUNSNAPSHOT']._serialized_end=1406
+  _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_start=460
+  _globals['_RUNSNAPSHOT_LABELSENTRY']._serialized_end=505
+  _globals['_WAITINGON']._serialized_start=1409
+  _globals['_WAITINGON']._serialized_end=1559
+  _globals['_USAGE']._serialized_start=1561
+  _globals['_USAGE']._serialized_end=1649
+  _globals['_OPENEFFECT']._serialized_start=1652
+  _globals['_OPENEFFECT']._serialized_end=1781
 # @@protoc_insertion_point(module_scope)

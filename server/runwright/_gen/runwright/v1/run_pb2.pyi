@@ -117,6 +117,29 @@ STOP_REASON_CANCELLED: StopReason.ValueType  # 7
 STOP_REASON_INTERNAL: StopReason.ValueType  # 8
 """A fault of the server; `error` carries the incident."""
 
+class _OnBusy:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnBusyEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_OnBusy.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    ON_BUSY_UNSPECIFIED: _OnBusy.ValueType  # 0
+    """As ON_BUSY_ALLOW."""
+    ON_BUSY_ALLOW: _OnBusy.ValueType  # 1
+    """Starts the run beside the other, which it does not see."""
+    ON_BUSY_REJECT: _OnBusy.ValueType  # 2
+    """Refuses with SESSION_BUSY. Of requests that come at once one is started."""
+
+class OnBusy(_OnBusy, metaclass=_OnBusyEnumTypeWrapper):
+    """What StartRun does in a session where a run of the same agent is not over."""
+
+ON_BUSY_UNSPECIFIED: OnBusy.ValueType  # 0
+"""As ON_BUSY_ALLOW."""
+ON_BUSY_ALLOW: OnBusy.ValueType  # 1
+"""Starts the run beside the other, which it does not see."""
+ON_BUSY_REJECT: OnBusy.ValueType  # 2
+"""Refuses with SESSION_BUSY. Of requests that come at once one is started."""
+
 class _WaitKind:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -201,17 +224,24 @@ class RunRequest(message.Message):
     INPUT_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    ON_BUSY_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The run's id, made by the caller: the key of idempotency. Empty: the server
     makes one, and a repeated call starts another run.
     """
     session_id: builtins.str
-    """Groups runs of one conversation; carried through. Empty: none."""
+    """Groups the runs of one conversation: the model sees the session's earlier
+    turns, as far as the package's context policy goes. Empty: none.
+    """
     turn_id: builtins.str
     """The turn's id; carried through. Empty: the server derives one."""
     agent_id: builtins.str
     """The agent expected to answer. Empty: the package's. Another than the
     package's is refused.
+    """
+    on_busy: OnBusy.ValueType
+    """What to do when a run of the same session and agent has not ended.
+    Unspecified: as ON_BUSY_ALLOW. ON_BUSY_REJECT needs a session_id.
     """
     @builtins.property
     def package(self) -> PackageSelector:
@@ -242,10 +272,11 @@ class RunRequest(message.Message):
         input: abc.Iterable[content_pb2.InputPart] | None = ...,
         budget: package_pb2.Budget | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        on_busy: OnBusy.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "package", b"package"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "budget", b"budget", "input", b"input", "labels", b"labels", "package", b"package", "run_id", b"run_id", "session_id", b"session_id", "turn_id", b"turn_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "budget", b"budget", "input", b"input", "labels", b"labels", "on_busy", b"on_busy", "package", b"package", "run_id", b"run_id", "session_id", b"session_id", "turn_id", b"turn_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,127 @@
+"""What a run sees of its session: the earlier turns, chosen once, with what is left out and why."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from runwright.core.content import ContentRef
+from runwright.core.ids import RunId
+from runwright.core.outcomes import RunStatus
+from runwright.core.package import ContextPolicy
+
+MAX_OMITTED = 100
+
+
+class Omission(Enum):
+    """Why a run is left out. The numbers are those of `runwright.v1.ContextOmission`."""
+
+    TURNS = 1
+    BYTES = 2
+    NOT_ENDED = 3
+    FAILED = 4
+    CANCELLED = 5
+    OTHER_AGENT = 6
+    UNREADABLE = 7
+
+
+@dataclass(frozen=True, slots=True)
+class SessionTurn:
+    """An earlier turn: what the user said, part by part, and the final answer."""
+
+    run_id: RunId
+    turn_id: str
+    input: tuple[ContentRef, ...]
+    answer: ContentRef
+
+    @property
+    def refs(self) -> tuple[ContentRef, ...]:
+        """Everything that was said, in order."""
+        return (*self.input, self.answer)
+
+    @property
+    def bytes(self) -> int:
+        """How much was said."""
+        return sum(ref.size for ref in self.refs)
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRun:
+    """A run of a session as it stands. `turn` is there for the newest completed ones that can be read."""
+
+    run_id: RunId
+    agent_id: str
+    status: RunStatus
+    turn: SessionTurn | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OmittedRun:
+    """A run that the model does not see."""
+
+    run_id: RunId
+    why: Omission
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The turns the model sees, oldest first; the newest of those it does not see, and how many these are."""
+
+    included: tuple[SessionTurn, ...] = ()
+    omitted: tuple[OmittedRun, ...] = ()
+    omitted_count: int = 0
+    has_older: bool = False
+
+
+def choose(
+    policy: ContextPolicy,
+    agent_id: str,
+    runs: Sequence[SessionRun],
+    *,
+    has_older: bool,
+    unreadable: Collection[RunId] = (),
+) -> Context:
+    """The context of a new run, from the runs of its session, newest first.
+
+    Turns are taken from the newest back. The first that does not fit into the
+    bytes ends the taking: a conversation with its beginning cut off is less
+    misleading than one with a hole.
+    """
+    included: list[SessionTurn] = []
+    omitted: list[OmittedRun] = []
+    turns, room, is_full = policy.session_turns, policy.session_bytes, False
+    for run in runs:
+        why = _unfit(run, agent_id)
+        if why is None and turns == 0:
+            why = Omission.TURNS
+        elif why is None and is_full:
+            why = Omission.BYTES
+        elif why is None and run.turn is None:
+            why = Omission.UNREADABLE
+        elif why is None and run.turn is not None:
+            turns -= 1  # what cannot be had counts, too: no more turns than these were read
+            if run.run_id in unreadable:
+                why = Omission.UNREADABLE
+            elif run.turn.bytes > room:
+                why, is_full = Omission.BYTES, True
+            else:
+                included.append(run.turn)
+                room -= run.turn.bytes
+        if why is not None:
+            omitted.append(OmittedRun(run.run_id, why))
+    return Context(tuple(reversed(included)), tuple(omitted[:MAX_OMITTED]), len(omitted), has_older)
+
+
+def _unfit(run: SessionRun, agent_id: str) -> Omission | None:
+    if run.agent_id != agent_id:
+        return Omission.OTHER_AGENT
+    match run.status:
+        case RunStatus.COMPLETED:
+            return None
+        case RunStatus.FAILED:
+            return Omission.FAILED
+        case RunStatus.CANCELLED:
+            return Omission.CANCELLED
+        case _:
+            return Omission.NOT_ENDED
