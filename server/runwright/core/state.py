@@ -147,8 +147,8 @@ def _of_run(state: RunState, record: r.RunRecord) -> Changes:
             )
         case r.ContextAssembled():
             # Before the turn and once, so that it stands where its messages belong.
-            _require(state.seq == 2, record, state)
-            return state
+            _require(state.seq == 1, record, state)
+            return Changes()
         case r.TurnStarted():
             return Changes()
         case r.RunCancelRequested():
