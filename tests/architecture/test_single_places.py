@@ -77,8 +77,9 @@ def test_models_tools_and_executors_are_called_by_the_performer_alone() -> None:
     assert found == {"runtime/performer.py"}
 
 
-def test_decide_is_asked_by_the_driver_alone() -> None:
-    assert places(lambda source: "decide" in calls(source)) == {"runtime/driver.py"}
+def test_the_machine_is_asked_by_the_driver_alone() -> None:
+    asking = places(lambda source: bool({"decide", "advance"} & calls(source)))
+    assert asking == {"runtime/driver.py", "core/machine/decide.py"}  # `decide` is `advance` without the state
 
 
 def test_processes_are_started_by_nobody() -> None:
