@@ -99,6 +99,8 @@ def _take_round(tree: RunTree, event: event_pb2.Event, contents: Contents) -> No
             step.end(event, State.DONE, excerpt(said.text, contents) if said.HasField("text") else "")
         case "model_attempt_failed":
             step.end(event, State.FAILED, names.failure(event.model_attempt_failed.error))
+        case "retry_scheduled":
+            step.state, step.ended = State.WAITING, None
 
 
 def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> None:

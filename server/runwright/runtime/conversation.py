@@ -9,6 +9,7 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.errors import MEANINGS, AgentError, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
+from runwright.core.images import IMAGE_TYPES, Image
 from runwright.ports.journal import Journal
 from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, ToolResultMessage, UserMessage
 
@@ -52,7 +53,7 @@ class Conversation:
         for index, record in enumerate(self._records):
             match record:
                 case r.TurnStarted():
-                    messages.append(UserMessage(tuple(self._text(ref) for ref in record.input)))
+                    messages.append(UserMessage(tuple(self._said(ref) for ref in record.input)))
                 case r.ModelMessageCompleted():
                     calls = self._calls_of(index, record.tool_calls)
                     text = self._text(record.text) if record.text else None
@@ -81,6 +82,9 @@ class Conversation:
             case None:
                 raise AssertionError(f"{call.call_id} has no result; the machine asks only once all have one")
         return ToolResultMessage(call.call_id, call.provider_call_id, call.tool, text, is_error)
+
+    def _said(self, ref: ContentRef) -> str | Image:
+        return Image(ref.media_type, self._contents[ref.digest]) if ref.media_type in IMAGE_TYPES else self._text(ref)
 
     def _text(self, ref: ContentRef) -> str:
         return self._contents[ref.digest].decode("utf-8", "replace")

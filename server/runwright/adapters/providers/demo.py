@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 
 from pydantic import JsonValue
 
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import (
     AssistantMessage,
@@ -85,11 +87,14 @@ class DemoProvider:
     file it read; if the word is nowhere, the next one; if it is found, it reads
     the file that has it most often. Then it answers with numbers, names and
     lines from the results, and says what went wrong. It uses only tools that
-    the request offers and asks for nothing twice.
+    the request offers and asks for nothing twice. It sees no images and says so.
     """
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Asks for tools or answers."""
+        if _shows_an_image(request.messages):
+            told = "The demo provider cannot see images; a package for a real model can."
+            raise AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata={"adapter": "demo"})
         question, done = _conversation(request.messages)
         offered = {tool.name: tool for tool in request.tools}
         plan = _plan(question, done, offered)
@@ -109,6 +114,15 @@ class DemoProvider:
         )
 
 
+def _shows_an_image(messages: Sequence[Message]) -> bool:
+    said = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
+    return any(isinstance(part, Image) for part in said)
+
+
+def _texts(message: UserMessage) -> list[str]:
+    return [part for part in message.parts if isinstance(part, str)]
+
+
 def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
     """The last question and the calls made for it, in order, each with its result."""
     question = ""
@@ -116,8 +130,8 @@ def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
     subjects: dict[str, str] = {}
     for message in messages:
         match message:
-            case UserMessage(parts=parts):
-                question, done = " ".join(" ".join(parts).split()), []
+            case UserMessage():
+                question, done = " ".join(" ".join(_texts(message)).split()), []
             case AssistantMessage(calls=calls):
                 subjects |= {call.call_id: _subject(call.arguments_json) for call in calls}
             case ToolResultMessage(call_id=call_id, tool=tool, content=content, is_error=is_error):
@@ -345,8 +359,8 @@ def _input_words(request: ModelRequest) -> int:
     texts = [request.instructions]
     for message in request.messages:
         match message:
-            case UserMessage(parts=parts):
-                texts += parts
+            case UserMessage():
+                texts += _texts(message)
             case AssistantMessage(text=text, calls=calls):
                 texts += [text or "", *(call.arguments_json for call in calls)]
             case ToolResultMessage(content=content):

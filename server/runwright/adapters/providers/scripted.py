@@ -27,12 +27,17 @@ class ScriptedCall(_Line):
 
 
 class ScriptedReply(_Line):
-    """One answer. `{results}` in `text` becomes the tool results so far; `fail` plays a provider failure."""
+    """One answer. `{results}` in `text` becomes the tool results so far.
+
+    `fail` plays a provider that fails at every attempt, `fail_attempts` one that
+    fails at the first so many.
+    """
 
     text: str | None = None
     calls: tuple[ScriptedCall, ...] = ()
     finish: Literal["stop", "tool_calls", "length", "content_filter"] | None = None
     fail: bool = False
+    fail_attempts: Annotated[int, Field(ge=0)] = 0
     input_tokens: Annotated[int, Field(ge=0)] = 0
     output_tokens: Annotated[int, Field(ge=0)] = 0
 
@@ -45,20 +50,22 @@ class ScriptedProvider:
     """Answers with `parameters.script[n]`, n being the number of answers in the conversation.
 
     It holds no state, so a restart goes on where the journal is. Past the end
-    of the script it fails.
+    of the script it refuses. What the user says or shows makes no difference.
     """
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """The next answer of the script."""
         script = _read(request.parameters)
         index = sum(isinstance(message, AssistantMessage) for message in request.messages)
-        if index >= len(script) or script[index].fail:
+        if index >= len(script):
+            raise _refused(f"The script has no answer {index + 1}; it ends after {len(script)}.")
+        line = script[index]
+        if line.fail or request.attempt <= line.fail_attempts:
             raise AgentError(
                 ErrorReason.PROVIDER_FAILED,
-                f"The script fails at answer {index + 1} of {len(script)}.",
+                f"The script fails at answer {index + 1} of {len(script)}, attempt {request.attempt}.",
                 metadata={"adapter": "scripted"},
             )
-        line = script[index]
         calls = tuple(
             ProviderCall(
                 call.id or f"call-{index + 1}-{number}",
@@ -81,11 +88,11 @@ def _read(parameters: Mapping[str, JsonValue]) -> tuple[ScriptedReply, ...]:
     try:
         return _Script.model_validate(dict(parameters)).script
     except ValidationError:
-        raise AgentError(
-            ErrorReason.PROVIDER_FAILED,
-            "The package's provider.parameters.script is not a script.",
-            metadata={"adapter": "scripted"},
-        ) from None
+        raise _refused("The package's parameters.script is not a script.") from None
+
+
+def _refused(told: str) -> AgentError:
+    return AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata={"adapter": "scripted"})
 
 
 def _filled(text: str | None, request: ModelRequest) -> str | None:

@@ -64,6 +64,7 @@ class RuntimePackage(message.Message):
     POLICY_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
     TOOLS_FIELD_NUMBER: builtins.int
+    FALLBACKS_FIELD_NUMBER: builtins.int
     package_id: builtins.str
     """The package's id, matching `[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}`."""
     policy: builtins.str
@@ -86,6 +87,12 @@ class RuntimePackage(message.Message):
     def tools(self) -> containers.RepeatedCompositeFieldContainer[Tool]:
         """The tools the model may ask for, by ascending name."""
 
+    @builtins.property
+    def fallbacks(self) -> containers.RepeatedCompositeFieldContainer[ProviderRoute]:
+        """Where model requests go when the attempts over the routes before are used
+        up, or a route refuses the request; in this order, at most 8.
+        """
+
     def __init__(
         self,
         *,
@@ -95,10 +102,11 @@ class RuntimePackage(message.Message):
         policy: builtins.str = ...,
         budget: Budget | None = ...,
         tools: abc.Iterable[Tool] | None = ...,
+        fallbacks: abc.Iterable[ProviderRoute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "package_id", b"package_id", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "fallbacks", b"fallbacks", "package_id", b"package_id", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -139,22 +147,28 @@ class ProviderRoute(message.Message):
     ADAPTER_FIELD_NUMBER: builtins.int
     MODEL_FIELD_NUMBER: builtins.int
     PARAMETERS_JSON_FIELD_NUMBER: builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
     adapter: builtins.str
     """The provider adapter's name in this server, such as `demo` or `scripted`."""
     model: builtins.str
     """The model's name, as the provider spells it."""
     parameters_json: builtins.bytes
     """Parameters for the adapter, a JSON object in RFC 8785 form."""
+    max_attempts: builtins.int
+    """How often one model request is tried over this route, 1 to 10; 0 (from older
+    servers) means 3.
+    """
     def __init__(
         self,
         *,
         adapter: builtins.str = ...,
         model: builtins.str = ...,
         parameters_json: builtins.bytes = ...,
+        max_attempts: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["adapter", b"adapter", "model", b"model", "parameters_json", b"parameters_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adapter", b"adapter", "max_attempts", b"max_attempts", "model", b"model", "parameters_json", b"parameters_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
