@@ -71,18 +71,17 @@ async def test_a_line_may_say_how_it_finished(finish: FinishReason) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"script": [{"fail": True}]},
         {"script": []},
         {"script": "hello"},
         {"script": [{"txt": "a typing error"}]},
         {"script": [{"text": "so", "finish": "gone"}]},
         {"another": 1},
     ],
-    ids=["told to fail", "past the end", "no list", "an unknown key", "an unknown finish", "no script"],
+    ids=["past the end", "no list", "an unknown key", "an unknown finish", "no script"],
 )
-async def test_what_is_no_answer_is_a_failure_of_the_provider(parameters: dict[str, Any]) -> None:
+async def test_what_is_no_answer_is_refused_for_good(parameters: dict[str, Any]) -> None:
     with pytest.raises(AgentError) as caught:
         await reply(**parameters)
 
-    assert caught.value.reason is ErrorReason.PROVIDER_FAILED
+    assert caught.value.reason is ErrorReason.PROVIDER_REFUSED
     assert caught.value.metadata == {"adapter": "scripted"}

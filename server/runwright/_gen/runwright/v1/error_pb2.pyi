@@ -99,14 +99,14 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 34
     """Whoever asks may not call this method. Metadata: role."""
     ERROR_REASON_PROVIDER_KEY_REFUSED: _ErrorReason.ValueType  # 40
-    """The provider refused the server's key. Metadata: adapter, class."""
+    """The provider refused the server's key. Metadata: adapter. Real models add class."""
     ERROR_REASON_PROVIDER_RATE_LIMITED: _ErrorReason.ValueType  # 41
-    """The provider's rate limit or quota is used up. Metadata: adapter, class;
-    retry_after where the vendor says it.
+    """The provider's rate limit or quota is used up. Metadata: adapter. Real models
+    add class, and retry_after where the vendor says it.
     """
     ERROR_REASON_PROVIDER_REFUSED: _ErrorReason.ValueType  # 42
     """The provider does not take such a request: unknown model, parameter or kind
-    of input. Metadata: adapter; real models add class.
+    of input. Metadata: adapter. Real models add class.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -188,14 +188,14 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 33
 ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 34
 """Whoever asks may not call this method. Metadata: role."""
 ERROR_REASON_PROVIDER_KEY_REFUSED: ErrorReason.ValueType  # 40
-"""The provider refused the server's key. Metadata: adapter, class."""
+"""The provider refused the server's key. Metadata: adapter. Real models add class."""
 ERROR_REASON_PROVIDER_RATE_LIMITED: ErrorReason.ValueType  # 41
-"""The provider's rate limit or quota is used up. Metadata: adapter, class;
-retry_after where the vendor says it.
+"""The provider's rate limit or quota is used up. Metadata: adapter. Real models
+add class, and retry_after where the vendor says it.
 """
 ERROR_REASON_PROVIDER_REFUSED: ErrorReason.ValueType  # 42
 """The provider does not take such a request: unknown model, parameter or kind
-of input. Metadata: adapter; real models add class.
+of input. Metadata: adapter. Real models add class.
 """
 
 class _AgentErrorKind:
