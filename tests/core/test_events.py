@@ -9,7 +9,6 @@ from runwright.core.events import KINDS, MESSAGE_BEARING, TERMINAL, EventKind
 
 from tests.core import builders as b
 
-
 # A retry is one kind for readers and two records: of a tool call, and of a model request.
 OF_A_KIND = {record: kind for record, kind in KINDS.items() if record is not r.ModelRetryScheduled}
 

@@ -156,7 +156,8 @@ def _read_package(lines: list[str]) -> RuntimePackage:
     tools = [_read_tool(line) for line in lines if line.startswith("tool ")]
     policy, *limits = next(line for line in lines if line.startswith("package ")).removeprefix("package ").split(", ")
     budget = dict(limit.split(" ") for limit in limits)
-    first, *others = [_read_route(line) for line in lines if line.startswith("route ")] or [_read_route("route model-1")]
+    routes = [line for line in lines if line.startswith("route ")] or ["route model-1"]
+    first, *others = map(_read_route, routes)
     return b.package(*tools, policy=f"builtin:{policy}", budget=budget, provider=first, fallbacks=others)
 
 

@@ -225,7 +225,7 @@ async def test_a_run_goes_on_over_its_fallback_and_says_so(any_journal: AnyJourn
     package = b.package(provider={"adapter": "refusing", "model": "m"}, fallbacks=[spare], tools=(b.tool(),))
     runtime = parts.runtime(package)
 
-    started, _ = await runtime.start_run(b.request())
+    await runtime.start_run(b.request())
     ended = await stood_still(runtime)
 
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, "So.")

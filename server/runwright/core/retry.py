@@ -33,7 +33,7 @@ def model_wait_us(name: str, failures: int, asked_us: int = 0) -> int:
     together do not come back together, and the same run waits the same time
     whenever it is decided. Never more than LONGEST_WAIT_US.
     """
-    wait = max(min(_FIRST_MODEL_US * 2 ** min(failures - 1, 16), _LONGEST_MODEL_US), asked_us)
+    wait = max(min(_FIRST_MODEL_US << min(failures - 1, 16), _LONGEST_MODEL_US), asked_us)
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     return min(wait + (wait * share >> 34), LONGEST_WAIT_US)
 

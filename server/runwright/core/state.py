@@ -174,9 +174,7 @@ def _apply_run(state: RunState, record: r.RunRecord) -> RunState:
         case r.RunFailed():
             return replace(state, stop=record.stop, error=record.error, ended_at=record.at, asked=ModelState())
         case r.RunCancelled():
-            return replace(
-                state, stop=StopReason.CANCELLED, error=record.error, ended_at=record.at, asked=ModelState()
-            )
+            return replace(state, stop=StopReason.CANCELLED, error=record.error, ended_at=record.at, asked=ModelState())
         case _:
             assert_never(record)
 

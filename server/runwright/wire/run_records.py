@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright._gen.runwright.v1 import error_pb2, run_pb2
+from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId

@@ -40,19 +40,22 @@ class Played:
 async def play(vendors: Sequence[tuple[str, FakeVendor]], *routes: dict[str, Any], **timeouts: Any) -> Played:
     """Plays a run over the routes, its waits cut short by turning the clock."""
     kinds = dict(vendors)
-    async with provider_at(kinds.get("openai", FakeVendor([])), "openai", **timeouts) as openai:
-        async with provider_at(kinds.get("anthropic", FakeVendor([])), "anthropic", **timeouts) as anthropic:
-            bench = b.Bench(providers={"openai": openai, "anthropic": anthropic})
-            first, *others = routes
-            runtime = bench.runtime(b.package(provider=first, fallbacks=others, tools=(b.tool(),)))
-            await runtime.start_run(b.request())
-            await pass_time(bench, runtime)
-            return Played(
-                await runtime.run_snapshot("run-1"),
-                await records_of(bench.journal, r.ModelAttemptStarted),
-                await records_of(bench.journal, r.ModelAttemptFailed),
-                await records_of(bench.journal, r.ModelRetryScheduled),
-            )
+    nobody = FakeVendor([])
+    async with (
+        provider_at(kinds.get("openai", nobody), "openai", **timeouts) as openai,
+        provider_at(kinds.get("anthropic", nobody), "anthropic", **timeouts) as anthropic,
+    ):
+        bench = b.Bench(providers={"openai": openai, "anthropic": anthropic})
+        first, *others = routes
+        runtime = bench.runtime(b.package(provider=first, fallbacks=others, tools=(b.tool(),)))
+        await runtime.start_run(b.request())
+        await pass_time(bench, runtime)
+        return Played(
+            await runtime.run_snapshot("run-1"),
+            await records_of(bench.journal, r.ModelAttemptStarted),
+            await records_of(bench.journal, r.ModelAttemptFailed),
+            await records_of(bench.journal, r.ModelRetryScheduled),
+        )
 
 
 def route(wire: Wire, model: str = "m-1", **fields: Any) -> dict[str, Any]:
@@ -100,7 +103,11 @@ async def test_a_vendors_retry_after_is_waited_for(wire: Wire) -> None:
 
     [planned] = played.planned
     assert 120 * b.SECOND <= planned.not_before - planned.at <= 150 * b.SECOND
-    assert dict(played.failed[0].error.metadata) == {"adapter": wire.kind, "class": "rate_limited", "retry_after": "120s"}
+    assert dict(played.failed[0].error.metadata) == {
+        "adapter": wire.kind,
+        "class": "rate_limited",
+        "retry_after": "120s",
+    }
 
 
 @both

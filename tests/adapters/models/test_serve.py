@@ -85,6 +85,18 @@ async def test_an_unknown_parameter_is_refused_at_the_start(tmp_path: Path, monk
     assert "real.yaml" in told
 
 
+async def test_an_unknown_parameter_of_a_fallback_is_refused_by_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+    spare = {"adapter": "openai", "model": "spare", "parameters": {"temprature": 1}}
+    spec = {**model_package("openai"), "fallbacks": [spare]}
+
+    told = await refusal(tmp_path, spec, "--provider", f"openai={VARIABLE}")
+
+    assert "fallbacks.0.parameters.temprature" in told
+
+
 async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bootstrap, "missing_libraries", lambda: ("openai",))
     settings = Settings(data=tmp_path, providers={"ollama": ""})

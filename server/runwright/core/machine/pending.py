@@ -65,9 +65,7 @@ def waiting_on(state: RunState) -> list[WaitingOn]:
         subject = f"{state.provider}/{state.model}"
         seconds = round((state.asked.retry_at - state.asked.since) / 1_000_000, 3)
         remedy = f"provider {state.provider} answering when it is asked again, {seconds:g} s after it failed"
-        waits.append(
-            WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.asked.since, remedy)
-        )
+        waits.append(WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.asked.since, remedy))
     for call in state.calls:
         if call.phase is CallPhase.REQUESTED and call.attempt:
             remedy = f"executor {call.executor} answering at its configured address"
