@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from runwright.core.images import Image
+from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.outcomes import RunStatus
 from runwright.ports.provider import UserMessage
 
@@ -41,6 +41,18 @@ async def test_a_picture_alone(wire: Wire) -> None:
 
     [message] = [each for each in vendor.asked[0].body["messages"] if each["role"] == "user"]
     assert parts(wire, message["content"]) == [OPENAI_IMAGE if wire is OPENAI else ANTHROPIC_IMAGE]
+
+
+@both
+@pytest.mark.parametrize("media_type", IMAGE_TYPES)
+async def test_every_kind_of_image_goes_out_as_what_it_is(wire: Wire, media_type: str) -> None:
+    picture = Image(media_type, b.PIXEL)
+
+    _, vendor = await ask(wire, wire.answer("A dot."), messages=(UserMessage(("What is this?", picture)),))
+
+    told = str(vendor.asked[0].body["messages"])
+    assert SHOWN in told
+    assert media_type in told
 
 
 @both
