@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,7 @@ from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.core.images import Image
 from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
 from runwright.ports.clock import Clock
@@ -22,6 +24,10 @@ from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.testing import FunctionTools, ManualClock
 
 SECOND = 1_000_000
+# One transparent pixel.
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+)
 ANY_ARGUMENTS = {"type": "object"}
 Fields = dict[str, Any]
 
@@ -66,7 +72,7 @@ def one_call_package() -> RuntimePackage:
     return package(asks("look"), says("found {results}"), tools=(tool(),))
 
 
-def request(run_id: str = "run-1", *input: str, **fields: Any) -> RunRequest:
+def request(run_id: str = "run-1", *input: str | Image, **fields: Any) -> RunRequest:
     """A request for a run of the default package."""
     return RunRequest(run_id=run_id, input=input or ("What is there?",), **fields)
 

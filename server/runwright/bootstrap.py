@@ -79,14 +79,16 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
 
 
 def _check_parameters(package: RuntimePackage, models: Mapping[str, ModelsProvider]) -> None:
-    model = models.get(package.provider.adapter)
-    problem = parameters_problem(model.route.kind, package.provider.parameters) if model else None
-    if problem:
-        path, rule = f"provider.parameters.{problem[0]}", problem[1]
-        told = f"Package {package.id}, {path} {rule}."
-        raise AgentError(
-            ErrorReason.PACKAGE_INVALID, told, metadata={"package": package.id, "path": path, "rule": rule}
-        )
+    for index, route in enumerate(package.routes):
+        model = models.get(route.adapter)
+        problem = parameters_problem(model.route.kind, route.parameters) if model else None
+        if problem:
+            where = f"fallbacks.{index - 1}" if index else "provider"
+            path, rule = f"{where}.parameters.{problem[0]}", problem[1]
+            told = f"Package {package.id}, {path} {rule}."
+            raise AgentError(
+                ErrorReason.PACKAGE_INVALID, told, metadata={"package": package.id, "path": path, "rule": rule}
+            )
 
 
 def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvider]) -> RuntimePackage:

@@ -14,12 +14,14 @@ USER = UserMessage(("hello",))
 ANSWERED = AssistantMessage("before", ())
 
 
-async def reply(*script: Any, messages: tuple[Message, ...] = (USER,), **parameters: Any) -> ModelReply:
+async def reply(
+    *script: Any, messages: tuple[Message, ...] = (USER,), attempt: int = 1, **parameters: Any
+) -> ModelReply:
     """The provider's answer in a conversation."""
     request = ModelRequest(
         run_id="run-1",
         round=1,
-        attempt=1,
+        attempt=attempt,
         model="none",
         parameters=parameters or {"script": list(script)},
         instructions="",
@@ -71,18 +73,26 @@ async def test_a_line_may_say_how_it_finished(finish: FinishReason) -> None:
 @pytest.mark.parametrize(
     "parameters",
     [
-        {"script": [{"fail": True}]},
         {"script": []},
         {"script": "hello"},
         {"script": [{"txt": "a typing error"}]},
         {"script": [{"text": "so", "finish": "gone"}]},
         {"another": 1},
     ],
-    ids=["told to fail", "past the end", "no list", "an unknown key", "an unknown finish", "no script"],
+    ids=["past the end", "no list", "an unknown key", "an unknown finish", "no script"],
 )
-async def test_what_is_no_answer_is_a_failure_of_the_provider(parameters: dict[str, Any]) -> None:
+async def test_what_is_no_answer_is_refused_for_good(parameters: dict[str, Any]) -> None:
     with pytest.raises(AgentError) as caught:
         await reply(**parameters)
 
-    assert caught.value.reason is ErrorReason.PROVIDER_FAILED
+    assert caught.value.reason is ErrorReason.PROVIDER_REFUSED
     assert caught.value.metadata == {"adapter": "scripted"}
+
+
+async def test_a_failure_repeats_unless_it_is_one_of_the_first_attempts() -> None:
+    for line, attempt in [({"fail": True}, 99), ({"text": "so", "fail_attempts": 2}, 2)]:
+        with pytest.raises(AgentError) as caught:
+            await reply(line, attempt=attempt)
+        assert caught.value.reason is ErrorReason.PROVIDER_FAILED
+
+    assert (await reply({"text": "so", "fail_attempts": 2}, attempt=3)).text == "so"

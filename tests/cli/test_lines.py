@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 from rich.style import Style
-from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_pb2
 from runwright.cli import names, render
 from runwright.cli.grow import grow
 from runwright.cli.plain import event_line
@@ -60,6 +60,34 @@ def test_bad_news_is_said_in_words() -> None:
     assert denied.endswith("c1.1 send denied; the model is told (effect.above_read)")
     assert "model failed in 300ms: BUDGET_EXHAUSTED: The budget is used up. Raise it." in model
     assert run.endswith("run failed in 600ms: MAX_ROUNDS")
+
+
+def test_a_request_that_is_made_again_says_when_and_a_fallback_which() -> None:
+    story = Story().begin()
+    story.add("m1", 1, model_attempt_started=event_pb2.ModelAttemptStarted(provider="demo", model="demo-1"))
+    story.add("m1", 1, model_attempt_failed=event_pb2.ModelAttemptFailed(error=failure()))
+    planned = event_pb2.RetryScheduled(reason=error_pb2.ERROR_REASON_PROVIDER_RATE_LIMITED)
+    planned.not_before.FromMicroseconds(story.frames[-1].event.time.ToMicroseconds() + 7_100_000)
+    story.add("m1", 1, retry_scheduled=planned)
+    waiting = drawn(story)
+    spare = event_pb2.ModelAttemptStarted(provider="spare", model="m-2", route=1)
+    story.add("m1", 2, model_attempt_started=spare)
+
+    *_, first, _, again, second = lines(story, 120)
+    assert first.endswith("round 1: model asked, attempt 1")
+    assert again.endswith("round 1: model is asked again in 7.0s: PROVIDER_RATE_LIMITED")
+    assert second.endswith("round 1: model asked, attempt 2, model m-2 (spare)")
+    assert any("waiting" in line for line in waiting)
+    assert any("m-2" in line for line in drawn(story))
+
+
+def test_an_image_is_told_by_its_kind_and_size() -> None:
+    story = Story().begin()
+    ref = content_pb2.ContentRef(digest="sha256:00", size=70, media_type="image/png")
+    story.frames[1].event.turn_started.input.append(ref)
+    story.frames[1].contents.add(ref=ref, data=b"\x89PNG")
+
+    assert lines(story)[1].endswith("(image/png, 70 bytes)")
 
 
 def test_an_event_of_an_unknown_kind_is_named() -> None:

@@ -105,6 +105,24 @@ def asks(*calls: i.RequestedCall, round: int = 1, attempt: int = 1, seconds: flo
     return i.ModelReplied(at=at(seconds), round=round, attempt=attempt, text=None, finish=finish, calls=calls)
 
 
+def failed(
+    reason: ErrorReason = ErrorReason.PROVIDER_FAILED,
+    *,
+    round: int = 1,
+    attempt: int = 1,
+    seconds: float = 1,
+    **metadata: str,
+) -> i.ModelFailed:
+    """The model request fails."""
+    error = Failure(reason, "The provider failed.", tuple(sorted({"adapter": "scripted", **metadata}.items())))
+    return i.ModelFailed(at=at(seconds), round=round, attempt=attempt, error=error)
+
+
+def due(*, round: int = 1, attempt: int = 1, seconds: float = 400) -> i.RetryDue:
+    """The time of a planned model request has come."""
+    return i.RetryDue(at=at(seconds), round=round, attempt=attempt)
+
+
 def returned(
     call_id: EffectId = FIRST_CALL, *, attempt: int = 1, ok: bool = True, seconds: float = 2
 ) -> i.ToolReturned:
@@ -222,7 +240,7 @@ def _run_examples() -> list[r.Record]:
 def _model_examples() -> list[r.Record]:
     now = at(1.000001)
     return [
-        r.ModelAttemptStarted(at=now, round=1, attempt=1),
+        r.ModelAttemptStarted(at=now, round=1, attempt=1, provider="scripted", model="model-2", route=1),
         r.ModelMessageCompleted(
             at=now,
             round=1,

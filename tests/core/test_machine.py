@@ -14,7 +14,7 @@ from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.outcomes import CallPhase, FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget, RunRequest
-from runwright.core.retry import backoff_us
+from runwright.core.retry import backoff_us, model_wait_us, retry_after_us
 from runwright.core.state import RunState
 
 from tests.core import builders as b
@@ -260,6 +260,41 @@ def test_attempts_wait_twice_as_long_each_up_to_ten_seconds() -> None:
     waits = [backoff_us(attempt) / b.SECOND for attempt in (1, 2, 3, 6, 7, 100, 10_000)]
 
     assert waits == [0.2, 0.4, 0.8, 6.4, 10, 10, 10]
+
+
+def test_attempts_of_the_model_wait_twice_as_long_each_up_to_a_minute_and_a_quarter_more() -> None:
+    for failures, least in [(1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (10_000, 60)]:
+        waits = {model_wait_us(f"default/run-{number}/m1/1", failures) / b.SECOND for number in range(100)}
+
+        assert all(least <= wait <= least * 1.25 for wait in waits)
+        assert len(waits) > 90, "runs that failed together do not come back together"
+
+
+@pytest.mark.parametrize(("asked", "least", "most"), [(0, 1, 1.25), (7, 7, 8.75), (299, 299, 300), (10**9, 300, 300)])
+def test_a_vendor_is_left_alone_as_long_as_it_asks_within_bounds(asked: int, least: float, most: float) -> None:
+    wait = model_wait_us("default/run-1/m1/1", 1, asked * b.SECOND) / b.SECOND
+
+    assert least <= wait <= most
+    assert wait == model_wait_us("default/run-1/m1/1", 1, asked * b.SECOND) / b.SECOND
+
+
+@pytest.mark.parametrize("said", ["", "7", "s", "-7s", "7.5s", "7 s", "7s\n", "9" * 10 + "s", "soon"])
+def test_what_is_no_number_of_seconds_asks_for_nothing(said: str) -> None:
+    assert retry_after_us(b.failed(retry_after=said).error) == 0
+    assert retry_after_us(b.failed(retry_after="7s").error) == 7 * b.SECOND
+
+
+def test_a_provider_that_is_waited_for_is_named_to_a_person() -> None:
+    pinned = b.package(fallbacks=[{"adapter": "spare", "model": "model-2"}])
+    refused = b.failed(ErrorReason.PROVIDER_KEY_REFUSED)
+
+    state, _ = b.play(pinned, b.started(pinned), refused, b.failed(attempt=2, seconds=2))
+
+    (wait,) = waiting_on(state)
+    assert (wait.kind, wait.effect_id, wait.subject, wait.since) == (WaitKind.PROVIDER, "m1", "spare/model-2", b.at(2))
+    assert "spare" in wait.unblocked_by
+    assert (state.provider, state.model) == ("spare", "model-2")
+    assert status(state) is RunStatus.WAITING
 
 
 def test_an_executor_that_comes_back_does_not_break_the_parallel_bound() -> None:

@@ -64,6 +64,51 @@ def test_the_fingerprint_is_the_digest_of_tag_zero_byte_and_canonical_form() -> 
     assert printed == SMALL_FINGERPRINT
 
 
+SPARE = {"adapter": "spare", "model": "m-2"}
+
+
+def test_fallbacks_are_in_the_canonical_form_when_there_are_any() -> None:
+    canonical = small(fallbacks=[SPARE, {**SPARE, "max_attempts": 1}]).canonical()
+
+    spelled = (
+        b'"fallbacks":[{"adapter":"spare","model":"m-2","parameters":{}},'
+        b'{"adapter":"spare","max_attempts":1,"model":"m-2","parameters":{}}],"format"'
+    )
+    assert canonical == SMALL_CANONICAL.replace(b'"format"', spelled)
+    assert RuntimePackage.model_validate_json(canonical).canonical() == canonical
+
+
+def test_the_order_of_fallbacks_makes_a_difference() -> None:
+    first, second = SPARE, {**SPARE, "model": "m-3"}
+
+    assert small(fallbacks=[first, second]).fingerprint() != small(fallbacks=[second, first]).fingerprint()
+
+
+def test_what_is_said_as_it_would_be_anyway_keeps_the_fingerprint() -> None:
+    provider = {"adapter": "demo", "model": "m-1", "parameters": {"temperature": 0.5, "a": "é"}, "max_attempts": 3}
+
+    assert small(fallbacks=[], provider=provider).fingerprint() == SMALL_FINGERPRINT
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"fallbacks": [{"adapter": "spare"}]}, "fallbacks.0.model"),
+        ({"fallbacks": [{**SPARE, "fallbacks": []}]}, "fallbacks.0.fallbacks"),
+        ({"fallbacks": [{**SPARE, "max_attempts": 0}]}, "fallbacks.0.max_attempts"),
+        ({"fallbacks": [{**SPARE, "max_attempts": 11}]}, "fallbacks.0.max_attempts"),
+        ({"fallbacks": [{**SPARE, "max_attempts": True}]}, "fallbacks.0.max_attempts"),
+        ({"fallbacks": [{**SPARE, "model": f"m-{n}"} for n in range(9)]}, "fallbacks"),
+        ({"fallbacks": [SPARE, SPARE]}, ""),
+        ({"fallbacks": [{"adapter": "scripted", "model": "model-1"}]}, ""),
+    ],
+)
+def test_a_fallback_follows_the_rules_of_a_route_and_differs_from_those_before(
+    fields: dict[str, Any], path: str
+) -> None:
+    assert invalid(b.package_fields(**fields)) == [path]
+
+
 def test_the_order_of_tools_makes_no_difference() -> None:
     tools = [b.tool("a"), b.tool("b"), b.tool("c", effect="write")]
 

@@ -10,6 +10,7 @@ import pytest
 from runwright.core.content import TEXT
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import check_caller_id
+from runwright.core.images import Image
 from runwright.core.request import Budget, OnBusy, RunRequest, differing_fields
 
 IDS = ["run_id", "session_id", "turn_id", "agent_id", "package_id"]
@@ -168,6 +169,65 @@ def test_input_parts_are_text_by_their_bytes() -> None:
     assert content.data == "Grüße".encode()
     assert (content.ref.size, content.ref.media_type) == (7, TEXT)
     assert content.ref.digest == "sha256:" + hashlib.sha256(content.data).hexdigest()
+
+
+PNG, JPEG, GIF, WEBP = (
+    b"\x89PNG\r\n\x1a\n" + b"\0" * 8,
+    b"\xff\xd8\xff\xe0" + b"\0" * 8,
+    b"GIF89a" + b"\0" * 8,
+    b"RIFF\x10\0\0\0WEBPVP8 ",
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"), [("png", PNG), ("jpeg", JPEG), ("gif", GIF), ("gif", b"GIF87a;"), ("webp", WEBP)]
+)
+def test_an_image_is_a_part_by_its_bytes_and_type(kind: str, data: bytes) -> None:
+    given = request(input=("What is this?", Image(f"image/{kind}", data)))
+
+    given.check()
+
+    text, image = given.contents()
+    assert text.ref.media_type == TEXT
+    assert (image.data, image.ref.media_type, image.ref.size) == (data, f"image/{kind}", len(data))
+
+
+@pytest.mark.parametrize(
+    ("image", "field", "expected"),
+    [
+        (Image("image/png", JPEG), "input[0].data.media_type", "first bytes"),
+        (Image("image/png", b"no image"), "input[0].data.media_type", "first bytes"),
+        (Image("image/webp", b"RIFF\x10\0\0\0WAVEfmt "), "input[0].data.media_type", "first bytes"),
+        (Image("image/gif", b"GIF88b"), "input[0].data.media_type", "first bytes"),
+        (Image("image/png", b""), "input[0].data.data", "not empty"),
+        (Image("", PNG), "input[0].data.media_type", "image/webp"),
+        (Image("image/svg+xml", b"<svg/>"), "input[0].data.media_type", "image/webp"),
+        (Image("application/pdf", b"%PDF"), "input[0].data.media_type", "image/webp"),
+        (Image("image/png", PNG + b"\0" * 65_536), "input", "65536 bytes"),
+    ],
+)
+def test_what_is_no_such_image_is_refused_by_field(image: Image, field: str, expected: str) -> None:
+    with pytest.raises(AgentError) as refused:
+        request(input=(image,)).check()
+
+    assert refused.value.reason is ErrorReason.INVALID_REQUEST
+    assert refused.value.metadata["field"] == field
+    assert expected in refused.value.metadata["expected"]
+
+
+def test_an_image_stands_in_the_normal_form_by_its_digest() -> None:
+    given = request(input=("Hello", Image("image/png", PNG)))
+
+    digest = "sha256:" + hashlib.sha256(PNG).hexdigest()
+    assert given.normal_form()["input"] == ["Hello", {"digest": digest, "media_type": "image/png"}]
+    other = request(input=("Hello", Image("image/png", PNG + b"\0")))
+    assert differing_fields(given.normal_form(), other.normal_form()) == ["input"]
+
+
+def test_the_digest_of_a_request_of_texts_is_what_it_was_before_there_were_images() -> None:
+    before = "sha256:6b6ee8213e72f4b133190f624c6e06a6e9502add2daa79fdbce0c1a176359fe9"
+
+    assert request(input=("Hello", "again")).digest() == before
 
 
 def test_every_field_of_a_request_is_in_its_normal_form() -> None:

@@ -1,6 +1,7 @@
 """Transcripts: what happens to a run, and what the machine makes of it, for people to read.
 
-A file in scenarios/ begins with a sentence, then the package and its tools. Each
+A file in scenarios/ begins with a sentence, then the package, its routes if there is more to say
+of them than that there is one, and its tools. Each
 line `at … s: …` is something that happens. Indented under it stand the records it
 causes, then what the world still owes the run (`wants`), what the run waits for
 (`waits`) and its status. Regenerate the indented lines: `pytest tests/core --regenerate`.
@@ -38,6 +39,7 @@ _TIMES = {"deadline", "not_before", "give_up_at", "due", "since"}
 _IDS = {"call_id", "attempt", "round", "turn_id", "session_id", "package_id", "idempotency_key", "provider_call_id"}
 _PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
 _LEFT_OUT = frozenset(_IDS | _PINNED)
+_OF_A_ROUTE = frozenset({"provider", "model", "route"})
 _IN_TOOL_STARTED = frozenset({"tool", "executor", "arguments", "idempotent"})
 
 
@@ -109,6 +111,8 @@ class Scenario:
         return [*lines, f"status  {status(self.state).name if began else 'not started'}"]
 
     def _told(self, subject: str, value: Any, left_out: frozenset[str] = _LEFT_OUT) -> str:
+        if getattr(value, "route", None) == 0:
+            left_out |= _OF_A_ROUTE  # the package's own is nothing to tell
         names = [field.name for field in dataclasses.fields(value) if field.name not in left_out]
         fields = [(name, getattr(value, name)) for name in names]
         shown = [f"{name} {self._value(name, held)}" for name, held in fields if held is not None]
@@ -150,7 +154,7 @@ class Scenario:
 
 
 def _subject(record: r.Record) -> str:
-    if isinstance(record, r.ModelAttemptStarted | r.ModelMessageCompleted | r.ModelAttemptFailed):
+    if isinstance(record, r.ModelRecord):
         return f"m{record.round} attempt {record.attempt}"
     call_id, attempt = getattr(record, "call_id", ""), getattr(record, "attempt", None)
     return call_id if attempt is None else f"{call_id} attempt {attempt}"
@@ -159,7 +163,15 @@ def _subject(record: r.Record) -> str:
 def _read_package(lines: list[str]) -> RuntimePackage:
     tools = [_read_tool(line) for line in lines if line.startswith("tool ")]
     policy, *limits = next(line for line in lines if line.startswith("package ")).removeprefix("package ").split(", ")
-    return b.package(*tools, policy=f"builtin:{policy}", budget=dict(limit.split(" ") for limit in limits))
+    budget = dict(limit.split(" ") for limit in limits)
+    routes = [line for line in lines if line.startswith("route ")] or ["route model-1"]
+    first, *others = map(_read_route, routes)
+    return b.package(*tools, policy=f"builtin:{policy}", budget=budget, provider=first, fallbacks=others)
+
+
+def _read_route(line: str) -> dict[str, Any]:
+    model, *fields = line.removeprefix("route ").split(", ")
+    return {"adapter": "scripted", "model": model, **dict(field.split(" ") for field in fields)}
 
 
 def _read_tool(line: str) -> dict[str, Any]:
@@ -225,8 +237,14 @@ def _call(scenario: Scenario, call: str) -> i.RequestedCall:
 
 def _model_fails(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     round, attempt = _model_of(scenario, found)
-    error = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
+    reason = ErrorReason[found["reason"] or "PROVIDER_FAILED"]
+    asks = {"retry_after": f"{found['seconds']}s"} if found["seconds"] else {}
+    error = b.failed(reason, **asks).error
     return i.ModelFailed(at=at, round=round, attempt=attempt, error=error)
+
+
+def _retry_due(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    return i.RetryDue(at=at, round=scenario.state.round, attempt=int(found["attempt"] or scenario.state.asked.attempt))
 
 
 def _model_of(scenario: Scenario, found: re.Match[str]) -> tuple[int, int]:
@@ -270,7 +288,8 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r"start(?: with (?P<limits>.+))?": _start,
     _MODEL + r' (?P<how>answers|is cut off after|is filtered)(?: nothing| "(?P<words>.*)")?': _model_replies,
     _MODEL + r' (?P<how>asks for) (?P<calls>[^"]+?)(?: saying "(?P<words>.*)")?': _model_replies,
-    _MODEL + r" fails": _model_fails,
+    _MODEL + r" fails(?: with (?P<reason>[A-Z_]+))?(?: asking for (?P<seconds>\d+) s)?": _model_fails,
+    r"retry(?: of attempt (?P<attempt>\d+))? is due": _retry_due,
     _CALL + r' (?P<how>returns|fails with) "(?P<words>.*)"': _tool_returns,
     _CALL + r" (?P<how>is not sent|is lost|times out)": _tool_is,
     r"executor of " + _CALL + r" is (?P<how>reachable|given up)": _executor_is,

@@ -116,9 +116,11 @@ def _model_records() -> list[r.Record]:
     message = r.ModelMessageCompleted(
         at=AT, round=1, attempt=2, text=REF, finish=FinishReason.STOP, tool_calls=1, input_tokens=7, output_tokens=8
     )
+    limited = ErrorReason.PROVIDER_RATE_LIMITED
     return [
-        r.ModelAttemptStarted(at=AT, round=1, attempt=1),
+        r.ModelAttemptStarted(at=AT, round=1, attempt=1, provider="scripted", model="model-1"),
         r.ModelAttemptFailed(at=AT, round=1, attempt=1, error=FAILURE),
+        r.ModelRetryScheduled(at=AT, round=1, attempt=1, reason=limited, not_before=AT + 6),
         message,
     ]
 

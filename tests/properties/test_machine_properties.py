@@ -20,6 +20,7 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending, status, waiting_on
+from runwright.core.machine.rounds import MAX_LOSSES
 from runwright.core.outcomes import CallPhase, FinishReason, RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
@@ -34,7 +35,16 @@ _TEXT = b.text("words")
 _FOREIGN = [EffectId("c1.9"), EffectId("c9.1"), EffectId("m1"), EffectId("")]
 _PROBLEMS = [ErrorReason.TOOL_UNKNOWN, ErrorReason.TOOL_ARGUMENTS_INVALID]
 _UNKNOWN = [ErrorReason.EXECUTOR_LOST, ErrorReason.TOOL_TIMED_OUT]
-_FAILED = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
+_FAILED = [
+    Failure(reason, "The provider failed.", (("adapter", "scripted"), *asks))
+    for reason, asks in [
+        (ErrorReason.PROVIDER_FAILED, ()),
+        (ErrorReason.PROVIDER_RATE_LIMITED, (("retry_after", "7s"),)),
+        (ErrorReason.PROVIDER_RATE_LIMITED, (("retry_after", "301s"),)),
+        (ErrorReason.PROVIDER_KEY_REFUSED, ()),
+        (ErrorReason.MODEL_OUTPUT_INVALID, (("rule", "none"),)),
+    ]
+]
 _asked = functools.cache(b.asked)
 _FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]
 
@@ -67,7 +77,11 @@ def random_package(rng: Random) -> RuntimePackage:
     ]
     policy = rng.choice(["builtin:read-only", "builtin:allow-declared", "builtin:allow-declared"])
     budget = {"rounds": rng.randint(1, 8), "tool_calls": rng.randint(0, 24), "parallel_calls": rng.randint(1, 4)}
-    return b.package(*tools, policy=policy, budget=budget)
+    first, *others = [
+        {"adapter": "scripted", "model": f"model-{index}", "max_attempts": rng.randint(1, 3)}
+        for index in range(rng.choice([1, 1, 2, 3]))
+    ]
+    return b.package(*tools, policy=policy, budget=budget, provider=first, fallbacks=others)
 
 
 class RandomRun:
@@ -128,6 +142,8 @@ class RandomRun:
         match effect:
             case e.CallModel():
                 return self._model(effect)
+            case e.AwaitRetry():
+                return i.RetryDue(at=self._due(effect), round=effect.round, attempt=effect.attempt)
             case e.CallTool():
                 return self._tool(effect)
             case e.AwaitExecutor():
@@ -138,10 +154,16 @@ class RandomRun:
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
 
+    def _due(self, effect: e.AwaitRetry) -> int:
+        """Mostly the time that was waited for; now and then a clock that is early."""
+        self.now = max(self.now, effect.due - self.rng.choice([0, 0, 0, 1]))
+        return self.now
+
     def _model(self, effect: e.CallModel) -> i.Input:
         rng, dice = self.rng, self.rng.random()
-        if dice < 0.02:
-            return i.ModelFailed(at=self.now, round=effect.round, attempt=effect.attempt, error=_FAILED)
+        if dice < 0.08:
+            error = rng.choice(_FAILED)
+            return i.ModelFailed(at=self.now, round=effect.round, attempt=effect.attempt, error=error)
         calls = tuple(self._call() for _ in range(rng.randint(1, 5))) if dice < 0.93 else ()
         finish = FinishReason.TOOL_CALLS if calls and rng.random() < 0.97 else rng.choice(_FINISHES)
         return i.ModelReplied(
@@ -186,6 +208,9 @@ class RandomRun:
                 return i.ModelReplied(
                     at=self.now, round=effect.round, attempt=effect.attempt, text=_TEXT, finish=FinishReason.STOP
                 )
+            case e.AwaitRetry():
+                self.now = max(self.now, effect.due)
+                return i.RetryDue(at=self.now, round=effect.round, attempt=effect.attempt)
             case e.CallTool():
                 return i.ToolReturned(
                     at=self.now, call_id=effect.call_id, attempt=effect.attempt, ok=True, result=_TEXT
@@ -205,6 +230,9 @@ class Ledger:
         self.ended = False
         self.intents: set[e.EffectKey] = set()
         self.open_models: set[int] = set()
+        self.asked = (0, 0)  # round and attempt of the latest model request
+        self.route = 0
+        self.not_before = 0
         self._previous: r.Record | None = None
         # Calls that must not be repeated and went out: their next start needs proof that they were not sent.
         self._sent_for_good: set[EffectId] = set()
@@ -218,6 +246,11 @@ class Ledger:
                 self._start_model(record)
             case r.ModelMessageCompleted() | r.ModelAttemptFailed():
                 self.open_models.remove(record.round)
+            case r.ModelRetryScheduled():
+                assert (record.round, record.attempt) == self.asked, "the attempt that failed is tried again"
+                assert record.at < record.not_before <= record.at + 300 * b.SECOND, "a wait is bounded"
+                self.intents.add((f"m{record.round}", "retry", record.attempt))
+                self.not_before = record.not_before
             case r.ToolStarted():
                 self._start_tool(record)
             case r.RetryScheduled():
@@ -236,6 +269,12 @@ class Ledger:
         assert not self.cancelled, "no model is asked after a cancel"
         self.open_models.add(record.round)
         assert len(self.open_models) == 1, "one model is asked at a time"
+        assert record.at >= self.not_before, "no attempt is made before its time"
+        round_before, attempt_before = self.asked
+        same = record.round == round_before
+        assert record.attempt == (attempt_before + 1 if same else 1), "attempts of a round have no gap"
+        assert record.route in (self.route, self.route + 1), "routes are taken in their order"
+        self.asked, self.route, self.not_before = (record.round, record.attempt), record.route, 0
         self.intents.add((f"m{record.round}", "call", record.attempt))
 
     def _start_tool(self, record: r.ToolStarted) -> None:
@@ -289,6 +328,8 @@ def _is_awaited(given: i.Input, state: RunState) -> bool:
     match given:
         case i.ModelReplied() | i.ModelFailed():
             return (f"m{given.round}", "call", given.attempt) in pending(state)
+        case i.RetryDue():
+            return (f"m{given.round}", "retry", given.attempt) in pending(state)
         case i.ToolReturned() | i.ToolNotSent() | i.ToolOutcomeUnknown():
             return (given.call_id, "call", given.attempt) in pending(state)
         case i.ExecutorAwaited():
@@ -321,6 +362,8 @@ def _check_repetition(run: RandomRun, given: i.Input) -> None:
     if not isinstance(given, i.Recovered):
         assert again == [], "the same news twice change nothing"
         return
+    if run.state.asked.losses == MAX_LOSSES - 1:
+        return  # one restart too many
     after = fold(run.state, again)
     assert _without_attempts(after) == _without_attempts(run.state), "a second restart only raises attempts"
     for record in again:
@@ -330,7 +373,8 @@ def _check_repetition(run: RandomRun, given: i.Input) -> None:
 
 def _without_attempts(state: RunState) -> RunState:
     calls = tuple(dataclasses.replace(call, attempt=0, deadline=0, since=0) for call in state.calls)
-    return dataclasses.replace(state, calls=calls, model_attempt=min(state.model_attempt, 1), seq=0, updated_at=0)
+    asked = dataclasses.replace(state.asked, attempt=min(state.asked.attempt, 1), losses=0)
+    return dataclasses.replace(state, calls=calls, asked=asked, seq=0, updated_at=0)
 
 
 def _check_completion(run: RandomRun, ledger: Ledger) -> None:

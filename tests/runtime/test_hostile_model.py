@@ -20,7 +20,7 @@ DONE = ModelReply(text="done")
 HOSTILE = b.package(
     id="hostile",
     tools=(b.tool(parameters=RECURSIVE),),
-    provider={"adapter": "hostile", "model": "m"},
+    provider={"adapter": "hostile", "model": "m", "max_attempts": 1},
     budget={"tool_calls": 1000},
 )
 

@@ -115,7 +115,7 @@ async def test_a_foreign_exception_of_a_provider_fails_the_run_and_keeps_its_sec
     bench = b.Bench(packages=(faulty({"tool": "fault"}), b.one_call_package()))
     sound = bench.providers["scripted"]
     bench.providers = {"scripted": sound, "played": PlayedProvider(RuntimeError(f"401 for {SECRET}"))}
-    route = {"adapter": "played", "model": "m"}
+    route = {"adapter": "played", "model": "m", "max_attempts": 1}
     bench.packages = (b.package(id="faulty", provider=route), b.one_call_package())
 
     ended = await play(bench)

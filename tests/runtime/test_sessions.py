@@ -107,7 +107,8 @@ async def test_a_run_of_a_session_costs_no_commit_more(any_journal: MemoryJourna
 
 async def test_what_is_left_out_is_on_record_with_the_reason(any_journal: Journal) -> None:
     talks = b.package(b.says("yes"), id="talks", context={"session_turns": 2})
-    fails = b.package({"fail": True}, id="fails")
+    route = {"adapter": "scripted", "model": "s", "parameters": {"script": [{"fail": True}]}, "max_attempts": 1}
+    fails = b.package(provider=route, id="fails")
     other = b.package(b.says("no"), id="other", agent={"id": "clerk"})
     held = b.package(b.says("late"), id="held", provider={"adapter": "held", "model": "m"})
     bench, _ = recording(any_journal)

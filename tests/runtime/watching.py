@@ -14,6 +14,8 @@ from runwright.ports.journal import Journal, StoredEvent
 from runwright.runtime import AgentRuntime, RunSnapshot, StreamItem
 from runwright.wire.records import decode_event
 
+from tests.builders import Bench
+
 CAP_SECONDS = 10.0
 R = TypeVar("R")
 
@@ -80,6 +82,15 @@ async def streamed(runtime: AgentRuntime, run_id: str = "run-1", after_cursor: s
     async with asyncio.timeout(CAP_SECONDS):
         batches = await runtime.subscribe_run(run_id, after_cursor=after_cursor)
         return [item async for batch in batches for item in batch]
+
+
+async def pass_time(bench: Bench, runtime: AgentRuntime) -> None:
+    """Turns the clock to whatever is waited for, until no run is left."""
+    async with asyncio.timeout(3 * CAP_SECONDS):
+        while runtime.registered_run_count():
+            if waiting := bench.manual_clock.waiting:
+                bench.manual_clock.advance(waiting[0] - bench.manual_clock.now())
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager

@@ -11,6 +11,8 @@ from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 
 from tests import builders as b
+from tests.adapters.models.asking import provider_at
+from tests.adapters.models.fake_vendor import Answer, fake_vendor
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import quiet
 from tests.transport.refused_calls import Stage
@@ -26,14 +28,40 @@ class Ending:
 
 
 async def failed_run(stage: Stage, *script: b.Fields, **fields: Any) -> Ending:
-    """The error of a run that plays the script."""
-    served = await stage.serve(b.Bench(packages=(b.package(*script, tools=(b.tool(),), **fields),)))
-    error = (await served.ended()).error
+    """The error of a run that plays the script, however often it is tried."""
+    return await failure_of(stage, b.Bench(packages=(b.package(*script, tools=(b.tool(),), **fields),)))
+
+
+async def failure_of(stage: Stage, bench: b.Bench) -> Ending:
+    """The error of a run of the bench's package."""
+    served = await stage.serve(bench)
+    await served.start()
+    await turn(served)
+    error = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run.error
     return Ending(error.reason, dict(error.metadata))
+
+
+async def vendor_answers(stage: Stage, status: int) -> Ending:
+    """The error of a run whose vendor answers like this, over real HTTP, with nobody else to ask."""
+    route = {"adapter": "openai", "model": "m", "max_attempts": 1}
+    async with fake_vendor(Answer({"error": {}}, status=status)) as vendor, provider_at(vendor, "openai") as provider:
+        return await failure_of(stage, b.Bench(providers={"openai": provider}, packages=(b.package(provider=route),)))
 
 
 async def provider_failed(stage: Stage) -> Ending:
     return await failed_run(stage, {"fail": True})
+
+
+async def provider_key_refused(stage: Stage) -> Ending:
+    return await vendor_answers(stage, 401)
+
+
+async def provider_rate_limited(stage: Stage) -> Ending:
+    return await vendor_answers(stage, 429)
+
+
+async def provider_refused(stage: Stage) -> Ending:
+    return await vendor_answers(stage, 404)
 
 
 async def model_output_invalid(stage: Stage) -> Ending:

@@ -11,11 +11,16 @@ from google.rpc import error_details_pb2
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 
+from tests.builders import PIXEL
 from tests.transport.serving import CALL_SECONDS, SERVICE, Served, raw_call, refused, run_request, scope, subscription
 
 
 def text(words: str) -> content_pb2.InputPart:
     return content_pb2.InputPart(text=words)
+
+
+def image(data: bytes, media_type: str = "image/png") -> content_pb2.InputPart:
+    return content_pb2.InputPart(data=content_pb2.InputData(media_type=media_type, data=data))
 
 
 def selector(**named: str) -> run_pb2.PackageSelector:
@@ -52,6 +57,20 @@ BAD: dict[str, tuple[str, Any, str, str]] = {
     "65 parts": ("StartRun", start(input=[text("hi")] * 65), "input", "1 to 64 parts"),
     "an empty part": ("StartRun", start(input=[text("hi"), text("")]), "input[1].text", "not empty"),
     "a part of no kind": ("StartRun", start(input=[text("hi"), content_pb2.InputPart()]), "input[1]", "known kind"),
+    "an image of no known kind": (
+        "StartRun",
+        start(input=[image(b"<svg/>", "image/svg+xml")]),
+        "input[0].data.media_type",
+        "image/png",
+    ),
+    "an image that is another": (
+        "StartRun",
+        start(input=[text("hi"), image(b"GIF89a...", "image/png")]),
+        "input[1].data.media_type",
+        "first bytes",
+    ),
+    "an image without bytes": ("StartRun", start(input=[image(b"", "image/png")]), "input[0].data.data", "not empty"),
+    "too large an image": ("StartRun", start(input=[image(PIXEL + bytes(65_536))]), "input", "65536 bytes"),
     "too much input": ("StartRun", start(input=[text("x" * 65_537)]), "input", "65536 bytes"),
     "too much together": (
         "StartRun",

@@ -46,6 +46,9 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,
+    R.PROVIDER_KEY_REFUSED: runs.provider_key_refused,
+    R.PROVIDER_RATE_LIMITED: runs.provider_rate_limited,
+    R.PROVIDER_REFUSED: runs.provider_refused,
     R.MODEL_OUTPUT_INVALID: runs.model_output_invalid,
     R.MODEL_OUTPUT_TRUNCATED: runs.model_output_truncated,
     R.MODEL_OUTPUT_FILTERED: runs.model_output_filtered,

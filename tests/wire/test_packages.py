@@ -27,6 +27,7 @@ def test_a_package_with_every_field_set_comes_back_with_its_fingerprint() -> Non
         b.tool("lookup", idempotent=False),
         agent={"id": "helper", "name": "Helper", "instructions": "Be brief.\n"},
         provider={"adapter": "demo", "model": "m-1", "parameters": {"temperature": 0.5, "stop": [None, True, "x"]}},
+        fallbacks=[{"adapter": "spare", "model": "m-2", "max_attempts": 10}, {"adapter": "spare", "model": "m-3"}],
         budget={"rounds": 1000, "tool_calls": 0, "parallel_calls": 64},
         policy="builtin:read-only",
         context={"session_turns": 0, "session_bytes": 1},

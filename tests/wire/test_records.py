@@ -40,7 +40,11 @@ BARE: list[r.Record] = [
         input_tokens=0,
         output_tokens=0,
     ),
+    r.ModelAttemptStarted(at=b.at(1), round=1, attempt=1),
     r.ModelAttemptFailed(at=b.at(1), round=1, attempt=1, error=BARE_FAILURE),
+    r.ModelRetryScheduled(
+        at=b.at(1), round=12, attempt=3, reason=ErrorReason.PROVIDER_RATE_LIMITED, not_before=b.at(8)
+    ),
     r.ToolRequested(at=b.at(1), call_id=b.FIRST_CALL, tool="", provider_call_id="", arguments=b.json_text("")),
     r.ToolFailed(at=b.at(1), call_id=b.FIRST_CALL, attempt=0, tool="t", reason=ErrorReason.TOOL_UNKNOWN),
     r.PolicyDecided(at=b.at(1), call_id=b.FIRST_CALL, policy_ref="", decision=Decision(Verdict.DENY, "")),
@@ -119,6 +123,28 @@ def test_an_event_names_its_round_effect_and_attempt(kind: EventKind, round: int
     event = pb.Event.FromString(encode_event(STARTED, 7, record))
 
     assert (event.round, event.effect_id, event.attempt) == (round, effect_id, attempt)
+
+
+def test_a_retry_of_the_model_is_one_of_its_request() -> None:
+    planned = r.ModelRetryScheduled(
+        at=b.at(1), round=12, attempt=3, reason=ErrorReason.PROVIDER_FAILED, not_before=b.at(2.5)
+    )
+
+    event = pb.Event.FromString(encode_event(STARTED, 7, planned))
+
+    assert (event.kind, event.round, event.effect_id, event.attempt) == (pb.EVENT_KIND_RETRY_SCHEDULED, 12, "m12", 3)
+    assert event.retry_scheduled.not_before.ToMicroseconds() == b.at(2.5)
+    assert not event.retry_scheduled.HasField("give_up_at")
+
+
+def test_an_attempt_of_an_older_server_keeps_the_route_of_the_run() -> None:
+    begun = fold(b.NEW, [_START])
+    stored = pb.Event.FromString(encode_event(begun, 2, r.ModelAttemptStarted(at=b.at(1), round=1, attempt=1)))
+    assert stored.model_attempt_started == pb.ModelAttemptStarted(), "what such a server wrote"
+
+    state = apply(begun, decode_event(stored.SerializeToString()))
+
+    assert (state.provider, state.model, state.route) == ("scripted", "model-1", 0)
 
 
 def test_times_are_kept_to_the_microsecond() -> None:

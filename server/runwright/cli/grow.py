@@ -5,6 +5,7 @@ from __future__ import annotations
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import clean, names
 from runwright.cli.tree import Call, RunTree, State
+from runwright.core.images import IMAGE_TYPES
 from runwright.wire.snapshots import inline_bytes
 
 Contents = dict[str, content_pb2.InlineContent]
@@ -32,7 +33,9 @@ def contents_of(frame: event_pb2.EventFrame) -> Contents:
 
 
 def excerpt(ref: content_pb2.ContentRef, contents: Contents) -> str:
-    """Content as one line; its size when it was not sent along."""
+    """Content as one line; its size when it was not sent along, and what it is when it is an image."""
+    if ref.media_type in IMAGE_TYPES:
+        return f"({ref.media_type}, {ref.size} bytes)"
     content = contents.get(ref.digest)
     if content is None or content.omitted:
         return f"({ref.size} bytes)"
@@ -95,12 +98,15 @@ def _take_round(tree: RunTree, event: event_pb2.Event, contents: Contents) -> No
     match event.WhichOneof("body"):
         case "model_attempt_started":
             step.begin(event)
+            tree.model = event.model_attempt_started.model or tree.model
         case "model_message_completed":
             said = event.model_message_completed
             step.tokens = (said.input_tokens, said.output_tokens)
             step.end(event, State.DONE, excerpt(said.text, contents) if said.HasField("text") else "")
         case "model_attempt_failed":
             step.end(event, State.FAILED, names.failure(event.model_attempt_failed.error))
+        case "retry_scheduled":
+            step.state, step.ended = State.WAITING, None
 
 
 def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> None:

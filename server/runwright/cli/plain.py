@@ -56,7 +56,9 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
 def _model(event: event_pb2.Event, contents: Contents, step: Step) -> str:
     match event.WhichOneof("body"):
         case "model_attempt_started":
-            return f"model asked, attempt {event.attempt}"
+            asked = event.model_attempt_started
+            over = f", model {asked.model} ({asked.provider})" if asked.route else ""
+            return f"model asked, attempt {event.attempt}{over}"
         case "model_message_completed":
             said = event.model_message_completed
             asks = f"asks for {names.counted(said.tool_calls, 'tool call')}" if said.tool_calls else "answers"
@@ -65,6 +67,9 @@ def _model(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return f"model {asks}{_in(step, event)}, {used}{_because(text)}"
         case "model_attempt_failed":
             return f"model failed{_in(step, event)}: {names.failure(event.model_attempt_failed.error)}"
+        case "retry_scheduled":
+            wait = names.seconds(event.retry_scheduled.not_before) - names.seconds(event.time)
+            return f"model is asked again in {names.elapsed(wait)}: {names.reason(event.retry_scheduled.reason)}"
         case _:
             return _unknown(event)
 

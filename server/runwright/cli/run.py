@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,8 @@ from runwright.cli.commands import command
 from runwright.cli.output import Format, FormatOption, print_json
 from runwright.cli.view import QuietView, view_for
 from runwright.cli.watch import watch_run
+from runwright.core.images import IMAGE_TYPES, image_type
+from runwright.core.request import MAX_INPUT_BYTES
 
 _MOST = 2**32 - 1
 
@@ -28,6 +31,12 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     ] = "",
     package: Annotated[str, typer.Option(help="Package that answers, by id or sha256: fingerprint.")] = "",
     session: Annotated[str, typer.Option(help="Id of the session; the run sees its earlier turns.")] = "",
+    image: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", exists=True, dir_okay=False, help="An image to show the agent beside TEXT; repeat for more."
+        ),
+    ] = None,
     label: Annotated[list[str] | None, typer.Option(metavar="K=V", help="A label; repeat for more.")] = None,
     rounds: Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N", help="Limit of model requests.")] = None,
     tool_calls: Annotated[int | None, typer.Option(min=1, max=_MOST, metavar="N", help="Limit of tool calls.")] = None,
@@ -46,6 +55,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
       runwright run --id first "What is in this directory?"
     """
     request = new_request(text, run_id or RandomIds().run_id(), session, label or [])
+    request.input.extend(_shown(file) for file in image or [])
     if package:
         request.package.CopyFrom(selector(package))
     if rounds or tool_calls:
@@ -84,6 +94,22 @@ def new_request(text: str, run_id: str, session: str, labels: list[str]) -> run_
         )
     except UnicodeEncodeError:
         raise typer.BadParameter("must be valid UTF-8", param_hint="TEXT, --id, --session or --label") from None
+
+
+def _shown(file: Path) -> content_pb2.InputPart:
+    """An image file as a part of the input; its first bytes tell what it is."""
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(MAX_INPUT_BYTES + 1)
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}", param_hint="--image") from None
+    if len(data) > MAX_INPUT_BYTES:
+        told = f"{file} is too large: text and images may have {MAX_INPUT_BYTES} bytes together"
+        raise typer.BadParameter(told, param_hint="--image")
+    media_type = image_type(data)
+    if media_type is None:
+        raise typer.BadParameter(f"{file} is none of: {', '.join(IMAGE_TYPES)}", param_hint="--image")
+    return content_pb2.InputPart(data=content_pb2.InputData(media_type=media_type, data=data))
 
 
 def parse_labels(labels: list[str]) -> dict[str, str]:

@@ -11,10 +11,20 @@ from runwright.core.ids import EffectId
 
 @dataclass(frozen=True, slots=True)
 class CallModel:
-    """Ask the model; its intent is recorded."""
+    """Ask the model over one of the package's routes; the intent is recorded."""
 
     round: int
     attempt: int
+    route: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitRetry:
+    """Wait until the model may be asked again; `attempt` is the one that failed."""
+
+    round: int
+    attempt: int
+    due: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +59,6 @@ class WaitForCancelDeadline:
     due: int
 
 
-Effect: TypeAlias = CallModel | CallTool | AwaitExecutor | WaitForCancelDeadline
+Effect: TypeAlias = CallModel | AwaitRetry | CallTool | AwaitExecutor | WaitForCancelDeadline
 # (id, kind of wish, attempt): a wish with the same key is the same wish.
 EffectKey: TypeAlias = tuple[str, str, int]

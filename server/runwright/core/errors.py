@@ -44,6 +44,9 @@ class ErrorReason(Enum):
     INTERNAL = 32
     UNAUTHENTICATED = 33
     ROLE_MISSING = 34
+    PROVIDER_KEY_REFUSED = 40
+    PROVIDER_RATE_LIMITED = 41
+    PROVIDER_REFUSED = 42
     SESSION_BUSY = 43
 
 
@@ -164,6 +167,24 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ),
     ErrorReason.PROVIDER_FAILED: Meaning(
         _K.PROVIDER_FAILURE, _R.RETRYABLE, "Start another run once the provider works.", ("adapter",)
+    ),
+    ErrorReason.PROVIDER_KEY_REFUSED: Meaning(
+        _K.HOST_CONFIGURATION_NEEDED,
+        _R.HOST_CONFIGURATION_NEEDED,
+        "Put a key that the provider takes into the environment variable that is named, and restart the server.",
+        ("adapter",),
+    ),
+    ErrorReason.PROVIDER_RATE_LIMITED: Meaning(
+        _K.PROVIDER_FAILURE,
+        _R.RETRYABLE,
+        "Start another run later, raise the limit or quota with the provider, or give the package a fallback.",
+        ("adapter",),
+    ),
+    ErrorReason.PROVIDER_REFUSED: Meaning(
+        _K.PROVIDER_FAILURE,
+        _R.NOT_RETRYABLE,
+        "Check the model's name, the parameters in the package, and what the model takes as input.",
+        ("adapter",),
     ),
     ErrorReason.MODEL_OUTPUT_INVALID: Meaning(
         _K.PROVIDER_FAILURE, _R.RETRYABLE, "Start another run; check the adapter if it repeats.", ("adapter", "rule")

@@ -47,6 +47,11 @@ def model_effect_id(round_number: int) -> EffectId:
     return EffectId(f"m{round_number}")
 
 
+def is_model_effect(effect_id: str) -> bool:
+    """True for the id of a model request."""
+    return effect_id.startswith("m")
+
+
 def call_effect_id(round_number: int, index: int) -> EffectId:
     """The id of the `index`-th tool call (from 1) of a round."""
     return EffectId(f"c{round_number}.{index}")

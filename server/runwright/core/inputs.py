@@ -71,6 +71,16 @@ class ModelFailed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RetryDue:
+    """The time of a planned model request has come; `attempt` is the one that failed."""
+
+    at: int
+    round: int
+    attempt: int
+    contents: tuple[Content, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ToolReturned:
     """The executor answered for certain: with a result, or with a failure of the tool."""
 
@@ -145,6 +155,7 @@ Input: TypeAlias = (
     StartRequested
     | ModelReplied
     | ModelFailed
+    | RetryDue
     | ToolReturned
     | ToolNotSent
     | ToolOutcomeUnknown

@@ -80,6 +80,7 @@ class WaitKind(Enum):
 
     EXECUTOR = 1
     REPAIR = 2
+    PROVIDER = 3
 
 
 @dataclass(frozen=True, slots=True)

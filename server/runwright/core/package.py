@@ -13,6 +13,7 @@ from runwright.core.policy import PolicyRef
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+DEFAULT_MODEL_ATTEMPTS = 3
 
 
 def _not_a_switch(value: object) -> object:
@@ -50,11 +51,15 @@ class AgentSpec(_Frozen):
 
 
 class ProviderRoute(_Frozen):
-    """Which provider adapter answers, with which model and parameters."""
+    """Which provider adapter answers, with which model and parameters, and how often a request is tried."""
 
     adapter: Id
     model: Annotated[str, Field(min_length=1, max_length=256)]
     parameters: dict[str, JsonValue] = {}
+    # Left out of the canonical form where it says nothing new: older fingerprints stand.
+    max_attempts: Annotated[Whole, Field(ge=1, le=10, exclude_if=lambda value: value == DEFAULT_MODEL_ATTEMPTS)] = (
+        DEFAULT_MODEL_ATTEMPTS
+    )
 
 
 class BudgetSpec(_Frozen):
@@ -104,10 +109,13 @@ class RuntimePackage(_Frozen):
     id: Id
     agent: AgentSpec
     provider: ProviderRoute
+    # In the order in which they are taken; left out of the canonical form when there are none, as `context` is when
+    # it is the default.
+    fallbacks: Annotated[tuple[ProviderRoute, ...], Field(max_length=8, exclude_if=lambda value: not value)] = ()
     policy: PolicyRef = PolicyRef.READ_ONLY
     budget: BudgetSpec = BudgetSpec()
     tools: Annotated[tuple[ToolSpec, ...], Field(max_length=128)] = ()
-    context: ContextPolicy = ContextPolicy()
+    context: Annotated[ContextPolicy, Field(exclude_if=lambda value: value == ContextPolicy())] = ContextPolicy()
 
     @field_validator("tools")
     @classmethod
@@ -119,6 +127,13 @@ class RuntimePackage(_Frozen):
         return tuple(sorted(tools, key=lambda tool: tool.name))
 
     @model_validator(mode="after")
+    def _routes_differ(self) -> RuntimePackage:
+        for index, route in enumerate(self.routes):
+            if route in self.routes[:index]:
+                raise ValueError(f"fallbacks.{index - 1} is a route that comes before it already")
+        return self
+
+    @model_validator(mode="after")
     def _has_a_canonical_form(self) -> RuntimePackage:
         try:
             # Twice: JCS prints 1e20 without a point, and what is stored must read back as the same package.
@@ -128,18 +143,21 @@ class RuntimePackage(_Frozen):
         return self
 
     def canonical(self) -> bytes:
-        """The package in RFC 8785 form, defaults spelled out: what is stored and fingerprinted.
+        """The package in RFC 8785 form: what is stored and fingerprinted.
 
-        `context` is younger than the format, so its default is left out: no known fingerprint changes by it.
+        Defaults are spelled out, but for fields that came later: a package that
+        does not use them keeps its fingerprint.
         """
-        form = self.model_dump(mode="json")
-        if self.context == ContextPolicy():
-            del form["context"]
-        return canonical_json(form)
+        return canonical_json(self.model_dump(mode="json"))
 
     def fingerprint(self) -> str:
         """`sha256:runwright-package-v0:<hex>` over the canonical form."""
         return fingerprint(self.canonical())
+
+    @property
+    def routes(self) -> tuple[ProviderRoute, ...]:
+        """Every way to a model: `provider`, then the fallbacks in their order."""
+        return (self.provider, *self.fallbacks)
 
     def tool(self, name: str) -> ToolSpec | None:
         """The tool of that name, if the package has it."""

@@ -55,11 +55,14 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAttemptStarted:
-    """Intent of a model request."""
+    """Intent of a model request. `route` counts the package's routes; 0 is its `provider`."""
 
     at: int
     round: int
     attempt: int
+    provider: str = ""
+    model: str = ""
+    route: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +87,17 @@ class ModelAttemptFailed:
     round: int
     attempt: int
     error: Failure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRetryScheduled:
+    """A model request failed and is made again, over the same route, once `not_before` has come."""
+
+    at: int
+    round: int
+    attempt: int
+    reason: ErrorReason
+    not_before: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +262,7 @@ class RunCancelled:
     usage: Usage
 
 
-ModelRecord: TypeAlias = ModelAttemptStarted | ModelMessageCompleted | ModelAttemptFailed
+ModelRecord: TypeAlias = ModelAttemptStarted | ModelMessageCompleted | ModelAttemptFailed | ModelRetryScheduled
 CallRecord: TypeAlias = (
     ToolRequested
     | PolicyDecided

@@ -12,6 +12,7 @@ from runwright.core.content import Content, digest
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import check_caller_id
+from runwright.core.images import IMAGE_TYPES, Image, image_type
 
 _FINGERPRINT = re.compile(r"sha256:[a-z0-9-]{1,64}:[0-9a-f]{64}\Z")
 MAX_INPUT_PARTS = 64
@@ -40,7 +41,7 @@ class OnBusy(Enum):
 class RunRequest:
     """What somebody asks an agent to do. Checked on construction by `check`, not by the type."""
 
-    input: tuple[str, ...]
+    input: tuple[str | Image, ...]
     run_id: str = ""
     session_id: str = ""
     turn_id: str = ""
@@ -62,8 +63,8 @@ class RunRequest:
         _require(bool(well_formed), "package.fingerprint", "sha256:TAG:HEX, as GetServerInfo shows it")
         _require(1 <= len(self.input) <= MAX_INPUT_PARTS, "input", f"1 to {MAX_INPUT_PARTS} parts")
         for index, part in enumerate(self.input):
-            _require(part != "" and _is_unicode(part), f"input[{index}].text", "Unicode text that is not empty")
-        size = sum(len(part.encode()) for part in self.input)
+            _check_part(index, part)
+        size = sum(len(part.data if isinstance(part, Image) else part.encode()) for part in self.input)
         _require(size <= MAX_INPUT_BYTES, "input", f"at most {MAX_INPUT_BYTES} bytes together, not {size}")
         _require(len(self.labels) <= MAX_LABELS, "labels", f"at most {MAX_LABELS} labels")
         for key, value in self.labels.items():
@@ -80,7 +81,7 @@ class RunRequest:
                 "rounds": self.budget.rounds,
                 "tool_calls": self.budget.tool_calls,
             },
-            "input": list(self.input),
+            "input": [_normal_part(part) for part in self.input],
             "labels": dict(self.labels),
             "package": {"fingerprint": self.package_fingerprint, "package_id": self.package_id},
             "session_id": self.session_id,
@@ -100,12 +101,32 @@ class RunRequest:
 
     def contents(self) -> tuple[Content, ...]:
         """The input parts as content."""
-        return tuple(Content.text(part) for part in self.input)
+        return tuple(_content(part) for part in self.input)
 
 
 def differing_fields(first: dict[str, JsonValue], second: dict[str, JsonValue]) -> list[str]:
     """Names, never values, of the fields in which two normal forms differ."""
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
+
+
+def _check_part(index: int, part: str | Image) -> None:
+    if isinstance(part, str):
+        _require(part != "" and _is_unicode(part), f"input[{index}].text", "Unicode text that is not empty")
+        return
+    known = ", ".join(IMAGE_TYPES)
+    _require(part.media_type in IMAGE_TYPES, f"input[{index}].data.media_type", f"one of {known}")
+    _require(bool(part.data), f"input[{index}].data.data", "an image that is not empty")
+    fits = image_type(part.data) == part.media_type
+    _require(fits, f"input[{index}].data.media_type", "what the first bytes of the data say they are")
+
+
+def _normal_part(part: str | Image) -> JsonValue:
+    # A text stands for itself, as it did before there were images: digests of such requests stay.
+    return part if isinstance(part, str) else {"digest": digest(part.data), "media_type": part.media_type}
+
+
+def _content(part: str | Image) -> Content:
+    return Content.text(part) if isinstance(part, str) else Content.of(part.data, part.media_type)
 
 
 def _is_unicode(text: str) -> bool:

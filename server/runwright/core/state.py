@@ -38,6 +38,18 @@ class CallState:
     since: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ModelState:
+    """The model request of the current round, until it is answered."""
+
+    attempt: int = 0  # the latest; 0 when nothing is to be answered
+    is_open: bool = False
+    failures: int = 0  # attempts that failed over the current route
+    losses: int = 0  # attempts that were under way when the server ended
+    retry_at: int = 0  # when the next attempt is due; 0 when none is planned
+    since: int = 0  # when it was planned
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunState:
     """A run, folded. Bounded: the calls of one round at most, whatever the history."""
@@ -59,7 +71,8 @@ class RunState:
     budget: Budget = Budget()
     labels: dict[str, str] = field(default_factory=dict)
     round: int = 0
-    model_attempt: int = 0  # the open model request's attempt; 0 when none is open
+    route: int = 0  # which of the package's routes answers; 0 is its `provider`
+    asked: ModelState = ModelState()
     calls: tuple[CallState, ...] = ()
     stop: StopReason | None = None  # decided, or already on the way once open calls have settled
     turn_ended: bool = False
@@ -77,6 +90,11 @@ class RunState:
     def is_terminal(self) -> bool:
         """True when nothing can follow."""
         return self.phase.is_terminal
+
+    @property
+    def model_attempt(self) -> int:
+        """The attempt of the open model request; 0 when none is open."""
+        return self.asked.attempt if self.asked.is_open else 0
 
     def call(self, call_id: EffectId) -> CallState | None:
         """The call of that id in the current round."""
@@ -101,7 +119,7 @@ def apply(state: RunState, record: r.Record) -> RunState:
 
 def _changes(state: RunState, record: r.Record) -> Changes:
     match record:
-        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed():
+        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed() | r.ModelRetryScheduled():
             return _of_model(state, record)
         case (
             r.RunStarted()
@@ -152,15 +170,20 @@ def _of_run(state: RunState, record: r.RunRecord) -> Changes:
         case r.TurnStarted():
             return Changes()
         case r.RunCancelRequested():
-            return Changes(cancel_barrier=state.seq + 1, cancel_deadline=record.deadline, cancel_reason=record.reason)
+            return Changes(
+                cancel_barrier=state.seq + 1,
+                cancel_deadline=record.deadline,
+                cancel_reason=record.reason,
+                asked=replace(state.asked, retry_at=0),
+            )
         case r.TurnCompleted() | r.TurnFailed():
             return Changes(turn_ended=True)
         case r.RunCompleted():
             return Changes(stop=record.stop, result=record.result, ended_at=record.at)
         case r.RunFailed():
-            return Changes(stop=record.stop, error=record.error, ended_at=record.at, model_attempt=0)
+            return Changes(stop=record.stop, error=record.error, ended_at=record.at, asked=ModelState())
         case r.RunCancelled():
-            return Changes(stop=StopReason.CANCELLED, error=record.error, ended_at=record.at)
+            return Changes(stop=StopReason.CANCELLED, error=record.error, ended_at=record.at, asked=ModelState())
         case _:
             assert_never(record)
 
@@ -168,12 +191,7 @@ def _of_run(state: RunState, record: r.RunRecord) -> Changes:
 def _of_model(state: RunState, record: r.ModelRecord) -> Changes:
     match record:
         case r.ModelAttemptStarted():
-            if record.round == state.round and state.model_attempt:
-                _require(record.attempt == state.model_attempt + 1, record, state)
-                return Changes(model_attempt=record.attempt)
-            _require(record.round == state.round + 1 and record.attempt == 1 and not _open(state), record, state)
-            usage = replace(state.usage, rounds=state.usage.rounds + 1)
-            return Changes(round=record.round, model_attempt=1, calls=(), usage=usage)
+            return _of_attempt(state, record)
         case r.ModelMessageCompleted():
             _require_open_model(state, record)
             usage = replace(
@@ -181,12 +199,37 @@ def _of_model(state: RunState, record: r.ModelRecord) -> Changes:
                 input_tokens=state.usage.input_tokens + record.input_tokens,
                 output_tokens=state.usage.output_tokens + record.output_tokens,
             )
-            return Changes(model_attempt=0, usage=usage, result=record.text)
+            return Changes(asked=ModelState(), usage=usage, result=record.text)
         case r.ModelAttemptFailed():
             _require_open_model(state, record)
-            return Changes(model_attempt=0)
+            return Changes(asked=replace(state.asked, is_open=False, failures=state.asked.failures + 1))
+        case r.ModelRetryScheduled():
+            failed = state.asked.attempt and not state.asked.is_open and not state.asked.retry_at
+            fits = (record.round, record.attempt) == (state.round, state.asked.attempt)
+            _require(bool(failed) and fits and state.phase is RunPhase.RUNNING, record, state)
+            return Changes(asked=replace(state.asked, retry_at=record.not_before, since=record.at))
         case _:
             assert_never(record)
+
+
+def _of_attempt(state: RunState, record: r.ModelAttemptStarted) -> Changes:
+    _require(record.route in (state.route, state.route + 1), record, state)
+    before = state.asked
+    # Events of older versions do not name the route: it was the package's only one.
+    changes = Changes(route=record.route, provider=record.provider or state.provider, model=record.model or state.model)
+    if record.round == state.round and before.attempt:
+        _require(record.attempt == before.attempt + 1, record, state)
+        asked = ModelState(
+            record.attempt,
+            is_open=True,
+            failures=before.failures if record.route == state.route else 0,
+            losses=before.losses + before.is_open,
+        )
+        return changes | Changes(asked=asked)
+    _require(record.round == state.round + 1 and record.attempt == 1, record, state)
+    _require(not before.attempt and not _open(state), record, state)
+    usage = replace(state.usage, rounds=state.usage.rounds + 1)
+    return changes | Changes(round=record.round, asked=ModelState(1, is_open=True), calls=(), usage=usage)
 
 
 def _of_call(state: RunState, record: r.CallRecord) -> Changes:

@@ -8,14 +8,15 @@ from typing import Protocol, TypeAlias
 
 from pydantic import JsonValue
 
+from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
 
 
 @dataclass(frozen=True, slots=True)
 class UserMessage:
-    """What the user said, part by part."""
+    """What the user said, part by part. A provider that cannot see an image refuses it, or says that it looks away."""
 
-    parts: tuple[str, ...]
+    parts: tuple[str | Image, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +98,9 @@ class Provider(Protocol):
     """A provider adapter. Makes exactly one request per call: attempts belong to the run machine."""
 
     async def complete(self, request: ModelRequest) -> ModelReply:
-        """Asks the model. Raises AgentError PROVIDER_FAILED or MODEL_OUTPUT_INVALID."""
+        """Asks the model.
+
+        Raises AgentError: PROVIDER_FAILED, PROVIDER_RATE_LIMITED and MODEL_OUTPUT_INVALID for what may pass,
+        PROVIDER_KEY_REFUSED and PROVIDER_REFUSED for what fails again. Metadata `retry_after` (whole seconds, `7s`)
+        is honoured.
+        """

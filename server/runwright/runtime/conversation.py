@@ -10,6 +10,7 @@ from runwright.core.context import SessionTurn
 from runwright.core.errors import MEANINGS, AgentError, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
+from runwright.core.images import IMAGE_TYPES, Image
 from runwright.ports.journal import Journal
 from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, ToolResultMessage, UserMessage
 
@@ -72,7 +73,7 @@ class Conversation:
         return self._user(turn.input), AssistantMessage(self._text(turn.answer), ())
 
     def _user(self, input: Sequence[ContentRef]) -> UserMessage:
-        return UserMessage(tuple(self._text(ref) for ref in input))
+        return UserMessage(tuple(self._said(ref) for ref in input))
 
     def _calls_of(self, index: int, count: int) -> Sequence[r.ToolRequested]:
         later = (record for record in self._records[index + 1 :] if isinstance(record, r.ToolRequested))
@@ -93,6 +94,9 @@ class Conversation:
             case None:
                 raise AssertionError(f"{call.call_id} has no result; the machine asks only once all have one")
         return ToolResultMessage(call.call_id, call.provider_call_id, call.tool, text, is_error)
+
+    def _said(self, ref: ContentRef) -> str | Image:
+        return Image(ref.media_type, self._contents[ref.digest]) if ref.media_type in IMAGE_TYPES else self._text(ref)
 
     def _text(self, ref: ContentRef) -> str:
         return self._contents[ref.digest].decode("utf-8", "replace")

@@ -114,9 +114,9 @@ class RunDriver:
 
     def _is_dropped(self, given: i.Input) -> bool:
         # While draining, an answer that would start something new is left for the next start:
-        # models may be asked again, and a wait begins anew. `Recovered` is none of these: what it
+        # models may be asked again, and a wait goes on. `Recovered` is none of these: what it
         # settles must be settled before anything else is said of a call.
-        starts_anew = (i.ModelReplied, i.ModelFailed, i.ExecutorAwaited)
+        starts_anew = (i.ModelReplied, i.ModelFailed, i.RetryDue, i.ExecutorAwaited)
         return self._draining and isinstance(given, starts_anew)
 
     async def _take(self, arrived: list[Delivery]) -> None:

@@ -35,14 +35,13 @@ class CheckedReply:
     contents: tuple[Content, ...]
 
 
-def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelReply) -> CheckedReply:
-    """Checks a reply.
+def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelReply, adapter: str) -> CheckedReply:
+    """Checks a reply of that adapter.
 
     Raises MODEL_OUTPUT_INVALID when the reply as a whole breaks the protocol. A
     call that is merely wrong (unknown tool, bad arguments) keeps its place with
     a `problem`: the model is told and may do better.
     """
-    adapter = package.provider.adapter
     stopped_early = reply.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
     _require(bool(reply.calls) or reply.finish is not FinishReason.TOOL_CALLS, adapter, "tool_calls without a call")
     _require(bool(reply.text or reply.calls) or stopped_early, adapter, "an answer with neither text nor calls")
@@ -57,7 +56,7 @@ def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelRep
     contents = [text] if text else []
     calls = []
     for call in reply.calls if not stopped_early else ():
-        checked, made = _check_call(package, schemas, call)
+        checked, made = _check_call(package, schemas, call, adapter)
         calls.append(checked)
         contents += made
     return CheckedReply(text, tuple(calls), tuple(contents))
@@ -69,9 +68,8 @@ def size_of_arguments(reply: ModelReply) -> int:
 
 
 def _check_call(
-    package: RuntimePackage, schemas: SchemaChecker, call: ProviderCall
+    package: RuntimePackage, schemas: SchemaChecker, call: ProviderCall, adapter: str
 ) -> tuple[RequestedCall, list[Content]]:
-    adapter = package.provider.adapter
     # A name no tool can have is still only an unknown tool, as long as it can be shown.
     _require(0 < len(call.tool) <= MAX_TOOL_NAME and call.tool.isprintable(), adapter, "a tool name that is none")
     identifier = call.provider_call_id

@@ -43,6 +43,9 @@ class Performer:
         match effect:
             case e.CallModel():
                 return await self._call_model(state, effect)
+            case e.AwaitRetry():
+                await self._world.clock.sleep_until(effect.due)
+                return i.RetryDue(at=self._world.clock.now(), round=effect.round, attempt=effect.attempt)
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
             case e.AwaitExecutor():
@@ -56,7 +59,7 @@ class Performer:
     async def _call_model(self, state: RunState, effect: e.CallModel) -> i.Input:
         try:
             reply = await self._ask(state, effect)
-            checked = await self._check(reply)
+            checked = await self._check(reply, self._package.routes[effect.route].adapter)
         except AgentError as error:
             return i.ModelFailed(
                 at=self._world.clock.now(), round=effect.round, attempt=effect.attempt, error=Failure.of(error)
@@ -73,14 +76,14 @@ class Performer:
             contents=checked.contents,
         )
 
-    async def _check(self, reply: ModelReply) -> CheckedReply:
+    async def _check(self, reply: ModelReply, adapter: str) -> CheckedReply:
         # Canonical JSON is pure Python: a large reply must not hold up every other run.
         if size_of_arguments(reply) > CHECK_INLINE_BYTES:
-            return await asyncio.to_thread(check_reply, self._package, self._world.schemas, reply)
-        return check_reply(self._package, self._world.schemas, reply)
+            return await asyncio.to_thread(check_reply, self._package, self._world.schemas, reply, adapter)
+        return check_reply(self._package, self._world.schemas, reply, adapter)
 
     async def _ask(self, state: RunState, effect: e.CallModel) -> ModelReply:
-        route = self._package.provider
+        route = self._package.routes[effect.route]
         provider = self._world.provider(route.adapter)
         request = ModelRequest(
             run_id=state.key.run_id,

@@ -251,7 +251,8 @@ class AgentRuntime:
     def _preflight(self, request: RunRequest) -> CataloguedPackage:
         found = self.packages.resolve(request)
         package = found.package
-        self.world.provider(package.provider.adapter)
+        for route in package.routes:
+            self.world.provider(route.adapter)
         for tool in package.tools:
             if not self.world.tools.knows(tool.executor):
                 raise AgentError(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from runwright._gen.runwright.v1 import package_pb2 as pb
 from runwright.core.fingerprint import canonical_json
 from runwright.core.package import (
+    DEFAULT_MODEL_ATTEMPTS,
     AgentSpec,
     BudgetSpec,
     ContextPolicy,
@@ -32,11 +33,7 @@ def package(value: RuntimePackage) -> pb.RuntimePackage:
     return pb.RuntimePackage(
         package_id=value.id,
         agent=pb.Agent(agent_id=value.agent.id, name=value.agent.name, instructions=value.agent.instructions),
-        provider=pb.ProviderRoute(
-            adapter=value.provider.adapter,
-            model=value.provider.model,
-            parameters_json=canonical_json(value.provider.parameters),
-        ),
+        provider=_route(value.provider),
         policy=value.policy.value,
         budget=pb.Budget(
             rounds=value.budget.rounds,
@@ -45,6 +42,7 @@ def package(value: RuntimePackage) -> pb.RuntimePackage:
         ),
         tools=[_tool(tool) for tool in value.tools],
         context=pb.ContextPolicy(session_turns=value.context.session_turns, session_bytes=value.context.session_bytes),
+        fallbacks=[_route(route) for route in value.fallbacks],
     )
 
 
@@ -58,11 +56,8 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
         format="runwright-package-v0",
         id=message.package_id,
         agent=AgentSpec(id=message.agent.agent_id, name=message.agent.name, instructions=message.agent.instructions),
-        provider=ProviderRoute(
-            adapter=message.provider.adapter,
-            model=message.provider.model,
-            parameters=json.loads(message.provider.parameters_json),
-        ),
+        provider=_to_route(message.provider),
+        fallbacks=tuple(_to_route(route) for route in message.fallbacks),
         policy=PolicyRef(message.policy),
         budget=BudgetSpec(
             rounds=message.budget.rounds,
@@ -86,6 +81,24 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
         context=ContextPolicy(session_turns=message.context.session_turns, session_bytes=message.context.session_bytes)
         if message.HasField("context")
         else ContextPolicy(),
+    )
+
+
+def _route(route: ProviderRoute) -> pb.ProviderRoute:
+    return pb.ProviderRoute(
+        adapter=route.adapter,
+        model=route.model,
+        parameters_json=canonical_json(route.parameters),
+        max_attempts=route.max_attempts,
+    )
+
+
+def _to_route(message: pb.ProviderRoute) -> ProviderRoute:
+    return ProviderRoute(
+        adapter=message.adapter,
+        model=message.model,
+        parameters=json.loads(message.parameters_json),
+        max_attempts=message.max_attempts or DEFAULT_MODEL_ATTEMPTS,
     )
 
 

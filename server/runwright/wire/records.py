@@ -8,7 +8,7 @@ from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import kind_of
-from runwright.core.ids import event_id, model_effect_id
+from runwright.core.ids import event_id, is_model_effect, model_effect_id
 from runwright.core.state import RunState
 from runwright.wire import call_records, run_records
 from runwright.wire.values import timestamp
@@ -29,7 +29,7 @@ def encode_event(state: RunState, seq: int, record: r.Record) -> bytes:
         principal=state.principal,
     )
     match record:
-        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed():
+        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed() | r.ModelRetryScheduled():
             event.round = record.round
             event.effect_id = model_effect_id(record.round)
             event.attempt = record.attempt
@@ -61,7 +61,7 @@ def decode_event(data: bytes) -> r.Record:
         body = event.WhichOneof("body") or ""
         if pb.EventKind.Name(event.kind) != f"EVENT_KIND_{body.upper()}":
             raise ValueError("kind and body disagree")
-        if body in call_records.BODIES:
+        if body in call_records.BODIES and not is_model_effect(event.effect_id):
             return call_records.read_call(event, body)
         return run_records.read_run_or_model(event, body)
     except (DecodeError, ValueError, KeyError) as error:

@@ -6,6 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.images import Image
 from runwright.core.request import OnBusy, RunRequest
 from runwright.wire.values import invalid, to_budget
 
@@ -34,10 +35,14 @@ def run_request(message: pb.StartRunRequest) -> RunRequest:
     )
 
 
-def _part(index: int, part: content_pb2.InputPart) -> str:
-    if part.WhichOneof("part") != "text":
-        raise invalid(f"input[{index}]", "a part of a known kind (text)")
-    return part.text
+def _part(index: int, part: content_pb2.InputPart) -> str | Image:
+    match part.WhichOneof("part"):
+        case "text":
+            return part.text
+        case "data":
+            return Image(part.data.media_type, part.data.data)
+        case _:
+            raise invalid(f"input[{index}]", "a part of a known kind (text, data)")
 
 
 def duration_us(field: str, message: Duration, *, most_seconds: int) -> int:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from runwright._gen.runwright.v1 import error_pb2, run_pb2
 from runwright._gen.runwright.v1 import event_pb2 as pb
-from runwright._gen.runwright.v1 import run_pb2
 from runwright.core import records as r
+from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import FinishReason, StopReason
 from runwright.wire import contexts
@@ -17,7 +18,9 @@ def write_model(event: pb.Event, record: r.ModelRecord) -> None:
     """Fills the body of an event about a model request."""
     match record:
         case r.ModelAttemptStarted():
-            event.model_attempt_started.SetInParent()
+            event.model_attempt_started.CopyFrom(
+                pb.ModelAttemptStarted(provider=record.provider, model=record.model, route=record.route)
+            )
         case r.ModelMessageCompleted():
             event.model_message_completed.CopyFrom(
                 pb.ModelMessageCompleted(
@@ -30,6 +33,13 @@ def write_model(event: pb.Event, record: r.ModelRecord) -> None:
             )
         case r.ModelAttemptFailed():
             event.model_attempt_failed.error.CopyFrom(v.failure(record.error))
+        case r.ModelRetryScheduled():
+            event.retry_scheduled.CopyFrom(
+                pb.RetryScheduled(
+                    reason=error_pb2.ErrorReason.ValueType(record.reason.value),
+                    not_before=v.timestamp(record.not_before),
+                )
+            )
         case _:
             assert_never(record)
 
@@ -98,7 +108,15 @@ def read_run_or_model(event: pb.Event, body: str) -> r.Record:
     at = v.micros(event.time)
     match body:
         case "model_attempt_started":
-            return r.ModelAttemptStarted(at=at, round=event.round, attempt=event.attempt)
+            asked = event.model_attempt_started
+            return r.ModelAttemptStarted(
+                at=at,
+                round=event.round,
+                attempt=event.attempt,
+                provider=asked.provider,
+                model=asked.model,
+                route=asked.route,
+            )
         case "model_message_completed":
             message = event.model_message_completed
             return r.ModelMessageCompleted(
@@ -114,6 +132,15 @@ def read_run_or_model(event: pb.Event, body: str) -> r.Record:
         case "model_attempt_failed":
             error = v.to_failure(event.model_attempt_failed.error)
             return r.ModelAttemptFailed(at=at, round=event.round, attempt=event.attempt, error=error)
+        case "retry_scheduled":
+            planned = event.retry_scheduled
+            return r.ModelRetryScheduled(
+                at=at,
+                round=event.round,
+                attempt=event.attempt,
+                reason=ErrorReason(planned.reason),
+                not_before=v.micros(planned.not_before),
+            )
         case "run_started":
             return _read_started(event, at)
         case "context_assembled":
@@ -121,9 +148,9 @@ def read_run_or_model(event: pb.Event, body: str) -> r.Record:
         case "turn_started":
             return r.TurnStarted(at=at, input=tuple(v.to_content_ref(ref) for ref in event.turn_started.input))
         case "run_cancel_requested":
-            asked = event.run_cancel_requested
+            cancel = event.run_cancel_requested
             return r.RunCancelRequested(
-                at=at, reason=asked.reason, requested_by=asked.requested_by, deadline=v.micros(asked.deadline)
+                at=at, reason=cancel.reason, requested_by=cancel.requested_by, deadline=v.micros(cancel.deadline)
             )
         case "turn_completed":
             return r.TurnCompleted(at=at)

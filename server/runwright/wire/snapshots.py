@@ -61,12 +61,12 @@ def run_snapshot(state: RunState, last_cursor: str, result: Content | None) -> r
 def open_effects(state: RunState) -> list[run_pb2.OpenEffect]:
     """Acts without a result on record. After a run's end only unknown ones can be left."""
     effects = []
-    if state.model_attempt:
+    if state.asked.is_open or state.asked.retry_at:
         effects.append(
             run_pb2.OpenEffect(
                 effect_id=model_effect_id(state.round),
-                attempt=state.model_attempt,
-                state=run_pb2.EFFECT_STATE_RUNNING,
+                attempt=state.asked.attempt,
+                state=run_pb2.EFFECT_STATE_RUNNING if state.asked.is_open else run_pb2.EFFECT_STATE_QUEUED,
             )
         )
     for call in state.calls:

@@ -15,6 +15,13 @@ from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
 both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
 ERROR: Fields = {"type": "error", "error": {"type": "some_error", "code": "some", "message": BODY_SECRET}}
+REASONS = {
+    "rate_limited": ErrorReason.PROVIDER_RATE_LIMITED,
+    "bad_request": ErrorReason.PROVIDER_REFUSED,
+    "unauthorized": ErrorReason.PROVIDER_KEY_REFUSED,
+    "server_error": ErrorReason.PROVIDER_FAILED,
+    "timeout": ErrorReason.PROVIDER_FAILED,
+}
 CLASSES = {
     400: "bad_request",
     401: "unauthorized",
@@ -36,9 +43,31 @@ CLASSES = {
 async def test_a_status_is_a_class_and_one_request(wire: Wire, status: int, failure: str) -> None:
     error = await failing(wire, Answer(ERROR, status=status, headers={"retry-after": "1"}))
 
-    assert error.reason is ErrorReason.PROVIDER_FAILED
-    assert error.metadata == {"adapter": wire.kind, "class": failure}
+    assert error.reason is REASONS[failure]
+    assert error.metadata == {"adapter": wire.kind, "class": failure, "retry_after": "1s"}
     assert str(status) in error.message
+
+
+@both
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({}, None),
+        ({"retry-after": "7"}, "7s"),
+        ({"retry-after-ms": "1200"}, "2s"),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "-7"}, None),
+        ({"retry-after": "nan"}, None),
+        ({"retry-after": "1e300"}, None),
+        ({"retry-after": "Thu, 01 Jan 1970 00:00:00 GMT"}, None),
+    ],
+)
+async def test_how_long_to_wait_is_what_the_vendor_says_if_it_is_a_time(
+    wire: Wire, headers: Fields, told: str | None
+) -> None:
+    error = await failing(wire, Answer(ERROR, status=429, headers=headers))
+
+    assert error.metadata.get("retry_after") == told
 
 
 @both
@@ -54,7 +83,7 @@ async def test_a_refused_key_names_where_it_came_from(wire: Wire, status: int) -
 async def test_a_redirect_is_not_followed(wire: Wire) -> None:
     error = await failing(wire, Answer(b"", status=307, headers={"location": "http://127.0.0.1:1/elsewhere"}))
 
-    assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_FAILED, "bad_request")
+    assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_REFUSED, "bad_request")
     assert "307" in error.message
 
 

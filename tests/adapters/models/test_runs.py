@@ -29,7 +29,7 @@ async def look(arguments: Mapping[str, Any]) -> str | ToolOutcome:
 
 def package(wire: Wire) -> Any:
     """A package of that kind with one tool."""
-    route = {"adapter": wire.kind, "model": "test-model", "parameters": {"temperature": 0}}
+    route = {"adapter": wire.kind, "model": "test-model", "parameters": {"temperature": 0}, "max_attempts": 1}
     return b.package(provider=route, tools=(b.tool(parameters=SCHEMA),))
 
 
@@ -72,7 +72,7 @@ async def test_a_failed_request_ends_the_run_with_its_class(wire: Wire) -> None:
 
     assert answer.status is RunStatus.FAILED
     assert answer.state.error is not None
-    assert answer.state.error.reason is ErrorReason.PROVIDER_FAILED
+    assert answer.state.error.reason is ErrorReason.PROVIDER_RATE_LIMITED
     assert dict(answer.state.error.metadata) == {"adapter": wire.kind, "class": "rate_limited"}
     assert len(vendor.asked) == 1
     assert bench.log.lines == [], "what a vendor says is no fault of ours"

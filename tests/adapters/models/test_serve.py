@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from runwright import bootstrap
 from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import AgentError
 from runwright.settings import Settings
 
 from tests.adapters.models.asking import KEY, VARIABLE, base_url
-from tests.adapters.models.fake_vendor import fake_vendor
+from tests.adapters.models.fake_vendor import Answer, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 from tests.e2e.executor import EXECUTOR, running_executor
 from tests.e2e.packages import LOOK, package, write
@@ -72,6 +73,42 @@ async def test_a_run_on_a_real_server(wire: Wire, tmp_path: Path, monkeypatch: p
     assert all(KEY.encode() not in path.read_bytes() for path in server.data.iterdir() if path.is_file())
 
 
+async def test_a_server_killed_while_a_run_waits_for_its_vendor_goes_on_to_the_fallback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+    limited = Answer({"error": {}}, status=429, headers={"retry-after": "3"})
+    spare = {"adapter": "anthropic", "model": "spare", "parameters": {}}
+    spec = {**model_package("openai"), "fallbacks": [spare], "tools": []}
+    spec["provider"]["max_attempts"] = 2
+    async with fake_vendor(limited, limited) as busy, fake_vendor(ANTHROPIC.answer("There.")) as willing:
+        routes = [f"{kind}={VARIABLE}@{base_url(at, kind)}" for kind, at in [("openai", busy), ("anthropic", willing)]]
+        options = [word for route in routes for word in ("--provider", route)]
+        server = Server(tmp_path / "data", [write(tmp_path, spec)], {}, *options)
+        try:
+            await server.start()
+            await server.call.start("run-1", "What is there?")
+            waiting = await waits(server)
+            await server.restart()
+            run = await server.call.settled("run-1")
+        finally:
+            await server.close()
+
+    assert [(wait.kind, wait.subject) for wait in waiting] == [(run_pb2.WAIT_KIND_PROVIDER, "openai/test-model")]
+    assert (run.status, run.provider, run.model) == (run_pb2.RUN_STATUS_COMPLETED, "anthropic", "spare")
+    assert (len(busy.asked), len(willing.asked)) == (2, 1), "what was planned before the kill was done once"
+
+
+async def waits(server: Server) -> list[run_pb2.WaitingOn]:
+    """What the run waits for, once its first attempt has failed."""
+    call = server.call.stub.Subscribe(pb.SubscribeRequest(scope=pb.StreamScope(run_id="run-1")), timeout=30)
+    async for response in call:
+        if any(frame.event.HasField("retry_scheduled") for frame in response.frames):
+            call.cancel()
+            return list((await server.call.snapshot("run-1")).waiting_on)
+    raise AssertionError("the run ended without a retry")
+
+
 async def test_a_key_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert "NO_SUCH_KEY" in await refusal(tmp_path, model_package("openai"), "--provider", "openai=NO_SUCH_KEY")
 
@@ -83,6 +120,18 @@ async def test_an_unknown_parameter_is_refused_at_the_start(tmp_path: Path, monk
 
     assert "provider.parameters.temprature" in told
     assert "real.yaml" in told
+
+
+async def test_an_unknown_parameter_of_a_fallback_is_refused_by_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, KEY)
+    spare = {"adapter": "openai", "model": "spare", "parameters": {"temprature": 1}}
+    spec = {**model_package("openai"), "fallbacks": [spare]}
+
+    told = await refusal(tmp_path, spec, "--provider", f"openai={VARIABLE}")
+
+    assert "fallbacks.0.parameters.temprature" in told
 
 
 async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

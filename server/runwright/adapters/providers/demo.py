@@ -11,6 +11,8 @@ from pathlib import PurePosixPath
 
 from pydantic import JsonValue
 
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import (
     AssistantMessage,
@@ -86,11 +88,14 @@ class DemoProvider:
     the file that has it most often. Then it answers with numbers, names and
     lines from the results, and says what went wrong. It uses only tools that
     the request offers and asks for nothing twice. In a session it says what was
-    asked before.
+    asked before. It sees no images and says so.
     """
 
     async def complete(self, request: ModelRequest) -> ModelReply:
         """Asks for tools or answers."""
+        if _shows_an_image(request.messages):
+            told = "The demo provider cannot see images; a package for a real model can."
+            raise AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata={"adapter": "demo"})
         question, done = _conversation(request.messages)
         earlier = _questions(request.messages)[:-1]
         offered = {tool.name: tool for tool in request.tools}
@@ -111,6 +116,15 @@ class DemoProvider:
         )
 
 
+def _shows_an_image(messages: Sequence[Message]) -> bool:
+    said = (part for message in messages if isinstance(message, UserMessage) for part in message.parts)
+    return any(isinstance(part, Image) for part in said)
+
+
+def _texts(message: UserMessage) -> list[str]:
+    return [part for part in message.parts if isinstance(part, str)]
+
+
 def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
     """The last question and the calls made for it, in order, each with its result."""
     question = ""
@@ -118,8 +132,8 @@ def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
     subjects: dict[str, str] = {}
     for message in messages:
         match message:
-            case UserMessage(parts=parts):
-                question, done = " ".join(" ".join(parts).split()), []
+            case UserMessage():
+                question, done = " ".join(" ".join(_texts(message)).split()), []
             case AssistantMessage(calls=calls):
                 subjects |= {call.call_id: _subject(call.arguments_json) for call in calls}
             case ToolResultMessage(call_id=call_id, tool=tool, content=content, is_error=is_error):
@@ -129,7 +143,7 @@ def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
 
 def _questions(messages: Sequence[Message]) -> list[str]:
     """Everything the user asked in the session, the present question last."""
-    return [" ".join(" ".join(message.parts).split()) for message in messages if isinstance(message, UserMessage)]
+    return [" ".join(" ".join(_texts(message)).split()) for message in messages if isinstance(message, UserMessage)]
 
 
 def _subject(arguments_json: str) -> str:
@@ -355,8 +369,8 @@ def _input_words(request: ModelRequest) -> int:
     texts = [request.instructions]
     for message in request.messages:
         match message:
-            case UserMessage(parts=parts):
-                texts += parts
+            case UserMessage():
+                texts += _texts(message)
             case AssistantMessage(text=text, calls=calls):
                 texts += [text or "", *(call.arguments_json for call in calls)]
             case ToolResultMessage(content=content):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from pydantic_ai.exceptions import (
@@ -30,10 +32,19 @@ _SAID: dict[FailureClass, str] = {
 }
 
 
+_REASONS: Mapping[FailureClass, ErrorReason] = {
+    "rate_limited": ErrorReason.PROVIDER_RATE_LIMITED,
+    "bad_request": ErrorReason.PROVIDER_REFUSED,
+    "unauthorized": ErrorReason.PROVIDER_KEY_REFUSED,
+}
+_MOST_SECONDS = 999_999_999
+
+
 def translate(route: ModelRoute, error: Exception) -> AgentError:
     """Our error for whatever the vendor's library raised. The library's own text is left behind."""
     if isinstance(error, ModelHTTPError):
-        return _failed(route, _class_of_status(error.status_code), f" (HTTP {error.status_code})")
+        failed = _failed(route, _class_of_status(error.status_code), f" (HTTP {error.status_code})")
+        return _with_retry_after(failed, error.retry_after)
     if isinstance(error, ModelTimeoutError | ModelRequestTimeout):
         return _failed(route, "timeout", f" of {route.timeout_seconds:g} seconds")
     if isinstance(error, ModelConnectionError):
@@ -70,9 +81,17 @@ def _class_of_status(status: int) -> FailureClass:
             return "server_error" if status >= 500 else "bad_request"
 
 
+def _with_retry_after(failed: AgentError, seconds: float | None) -> AgentError:
+    """What the vendor asks for, in whole seconds; anything that is no time is left out."""
+    if seconds is not None and math.isfinite(seconds) and 0 < seconds <= _MOST_SECONDS:
+        failed.metadata["retry_after"] = f"{math.ceil(seconds)}s"
+    return failed
+
+
 def _failed(route: ModelRoute, failure: FailureClass, detail: str = "") -> AgentError:
     told = f"The model provider {route.adapter} {_SAID[failure]}{detail}"
     if failure == "unauthorized":
         held = f"the environment variable {route.key_variable} holds it" if route.key_variable else "none is configured"
         told = f"{told}; {held}"
-    return AgentError(ErrorReason.PROVIDER_FAILED, f"{told}.", metadata={"adapter": route.adapter, "class": failure})
+    reason = _REASONS.get(failure, ErrorReason.PROVIDER_FAILED)
+    return AgentError(reason, f"{told}.", metadata={"adapter": route.adapter, "class": failure})

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic_ai.messages import (
+    BinaryContent,
     ModelMessage,
     ModelRequestPart,
     ModelResponse,
@@ -14,12 +15,14 @@ from pydantic_ai.messages import (
     TextPart,
     ThinkingPart,
     ToolReturnPart,
+    UserContent,
     UserPromptPart,
 )
 from pydantic_ai.messages import ModelRequest as VendorRequest
 from pydantic_ai.messages import ToolCallPart as VendorCall
 from pydantic_ai.tools import ToolDefinition
 
+from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import (
     AssistantMessage,
@@ -64,7 +67,7 @@ def to_history(messages: Sequence[Message], instructions: str) -> list[ModelMess
     for message in messages:
         match message:
             case UserMessage():
-                parts.append(UserPromptPart(message.parts[0] if len(message.parts) == 1 else message.parts))
+                parts.append(_prompt(message))
             case ToolResultMessage():
                 parts.append(_result(message))
             case AssistantMessage():
@@ -102,6 +105,15 @@ def to_reply(kind: str, response: ModelResponse) -> ModelReply:
         input_tokens=response.usage.input_tokens,
         output_tokens=response.usage.output_tokens,
     )
+
+
+def _prompt(message: UserMessage) -> UserPromptPart:
+    said: list[UserContent] = [
+        BinaryContent(part.data, media_type=part.media_type) if isinstance(part, Image) else part
+        for part in message.parts
+    ]
+    alone = said[0] if len(said) == 1 else None
+    return UserPromptPart(alone if isinstance(alone, str) else said)
 
 
 def _answer_parts(message: AssistantMessage) -> list[ModelResponsePart]:

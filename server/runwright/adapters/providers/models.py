@@ -30,7 +30,7 @@ class ModelsProvider:
         problem = parameters_problem(self.route.kind, request.parameters)
         if problem:
             raise AgentError(
-                ErrorReason.PROVIDER_FAILED,
+                ErrorReason.PROVIDER_REFUSED,
                 f"The package's provider.parameters.{problem[0]} {problem[1]}.",
                 metadata={"adapter": self.route.adapter, "class": "bad_request"},
             )

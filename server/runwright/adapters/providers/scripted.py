@@ -38,13 +38,15 @@ class ScriptedCall(_Line):
 class ScriptedReply(_Line):
     """One answer. In `text`, `{results}` becomes the tool results so far and `{turns}` what was said in earlier turns.
 
-    `fail` plays a provider failure.
+    `fail` plays a provider that fails at every attempt, `fail_attempts` one that
+    fails at the first so many.
     """
 
     text: str | None = None
     calls: tuple[ScriptedCall, ...] = ()
     finish: Literal["stop", "tool_calls", "length", "content_filter"] | None = None
     fail: bool = False
+    fail_attempts: Annotated[int, Field(ge=0)] = 0
     input_tokens: Annotated[int, Field(ge=0)] = 0
     output_tokens: Annotated[int, Field(ge=0)] = 0
 
@@ -57,7 +59,8 @@ class ScriptedProvider:
     """Answers with `parameters.script[n]`, n being the number of answers in the turn.
 
     Every turn of a session plays the whole script. It holds no state, so a
-    restart goes on where the journal is. Past the end of the script it fails.
+    restart goes on where the journal is. Past the end of the script it refuses.
+    What the user says or shows makes no difference.
     """
 
     async def complete(self, request: ModelRequest) -> ModelReply:
@@ -65,13 +68,15 @@ class ScriptedProvider:
         script = _read(request.parameters)
         _, turn = split_turns(request.messages)
         index = sum(isinstance(message, AssistantMessage) for message in turn)
-        if index >= len(script) or script[index].fail:
+        if index >= len(script):
+            raise _refused(f"The script has no answer {index + 1}; it ends after {len(script)}.")
+        line = script[index]
+        if line.fail or request.attempt <= line.fail_attempts:
             raise AgentError(
                 ErrorReason.PROVIDER_FAILED,
-                f"The script fails at answer {index + 1} of {len(script)}.",
+                f"The script fails at answer {index + 1} of {len(script)}, attempt {request.attempt}.",
                 metadata={"adapter": "scripted"},
             )
-        line = script[index]
         calls = tuple(
             ProviderCall(
                 call.id or f"call-{index + 1}-{number}",
@@ -94,11 +99,11 @@ def _read(parameters: Mapping[str, JsonValue]) -> tuple[ScriptedReply, ...]:
     try:
         return _Script.model_validate(dict(parameters)).script
     except ValidationError:
-        raise AgentError(
-            ErrorReason.PROVIDER_FAILED,
-            "The package's provider.parameters.script is not a script.",
-            metadata={"adapter": "scripted"},
-        ) from None
+        raise _refused("The package's parameters.script is not a script.") from None
+
+
+def _refused(told: str) -> AgentError:
+    return AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata={"adapter": "scripted"})
 
 
 def split_turns(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:
@@ -122,7 +127,7 @@ def _said(messages: Sequence[Message]) -> list[str]:
     for message in messages:
         match message:
             case UserMessage(parts=parts):
-                said.append(f"user: {' '.join(parts)}")
+                said.append(f"user: {' '.join(p if isinstance(p, str) else f'[{p.media_type}]' for p in parts)}")
             case AssistantMessage(text=str(text)):
                 said.append(f"assistant: {text}")
             case _:

@@ -32,6 +32,8 @@ def advance(package: RuntimePackage, state: RunState, given: i.Input) -> tuple[l
             rounds.model_replied(step, given)
         case i.ModelFailed():
             rounds.model_failed(step, given)
+        case i.RetryDue():
+            rounds.retry_due(step, given)
         case i.ToolReturned():
             tools.returned(step, given)
         case i.ToolNotSent():
@@ -92,6 +94,5 @@ def _recover(step: Step) -> None:
     if step.state.phase is RunPhase.CANCELLING:
         cancelling.close_all(step)
         return
-    if step.state.model_attempt:
-        step.add(r.ModelAttemptStarted(at=step.at, round=step.state.round, attempt=step.state.model_attempt + 1))
+    rounds.recover(step)
     tools.recover(step)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from runwright.core import inputs as i
 from runwright.core import records as r
-from runwright.core.errors import ErrorReason, Failure
+from runwright.core.errors import ErrorReason, Failure, RetryClass
+from runwright.core.ids import idempotency_key, model_effect_id
 from runwright.core.machine import tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import FinishReason, StopReason
+from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
 
 # The arguments of a call may be cut off, too: an answer that stopped early is never acted on.
 _ACTED_ON = (FinishReason.STOP, FinishReason.TOOL_CALLS)
+# How many attempts of one request the end of the server may cost. More than a request gets for failures of its own,
+# since a restart is seldom its fault; but each one of them may have been the crash of everybody's server.
+MAX_LOSSES = 10
 
 
 def next_round(step: Step) -> None:
@@ -19,7 +24,7 @@ def next_round(step: Step) -> None:
     if step.state.round >= limit:
         step.fail(StopReason.MAX_ROUNDS, budget_failure("rounds", limit))
         return
-    step.add(r.ModelAttemptStarted(at=step.at, round=step.state.round + 1, attempt=1))
+    _start(step, step.state.round + 1, 1, step.state.route)
 
 
 def model_replied(step: Step, given: i.ModelReplied) -> None:
@@ -52,11 +57,68 @@ def model_replied(step: Step, given: i.ModelReplied) -> None:
 
 
 def model_failed(step: Step, given: i.ModelFailed) -> None:
-    """Ends the run: a failed model call is not tried again."""
+    """Another attempt over this route, the next route, or the end."""
     if not _is_open(step, given):
         return
     step.add(r.ModelAttemptFailed(at=step.at, round=given.round, attempt=given.attempt, error=given.error))
-    step.fail(StopReason.PROVIDER_FAILURE, given.error)
+    routes, route, asked = step.package.routes, step.state.route, step.state.asked
+    has_next = route + 1 < len(routes)
+    asked_for = retry_after_us(given.error)
+    # A vendor that asks for more patience than there is leaves the request to the next route.
+    in_time = asked_for <= LONGEST_WAIT_US or not has_next
+    may_pass = given.error.error().meaning.retry is RetryClass.RETRYABLE
+    if may_pass and in_time and asked.failures < routes[route].max_attempts:
+        name = idempotency_key(step.state.key, model_effect_id(given.round))
+        step.add(
+            r.ModelRetryScheduled(
+                at=step.at,
+                round=given.round,
+                attempt=given.attempt,
+                reason=given.error.reason,
+                not_before=step.at + model_wait_us(f"{name}/{given.attempt}", asked.failures, asked_for),
+            )
+        )
+    elif has_next:
+        _start(step, given.round, given.attempt + 1, route + 1)
+    else:
+        step.fail(StopReason.PROVIDER_FAILURE, given.error)
+
+
+def retry_due(step: Step, given: i.RetryDue) -> None:
+    """Makes the attempt that was planned, not before its time."""
+    asked = step.state.asked
+    planned = asked.retry_at and (given.round, given.attempt) == (step.state.round, asked.attempt)
+    if planned and step.at >= asked.retry_at:
+        _start(step, given.round, given.attempt + 1, step.state.route)
+
+
+def recover(step: Step) -> None:
+    """After a restart: asks again over the same route, unless asking seems to be what ends the server."""
+    state, asked = step.state, step.state.asked
+    if not asked.is_open:
+        return
+    if asked.losses + 1 < MAX_LOSSES:
+        _start(step, state.round, asked.attempt + 1, state.route)
+        return
+    told = f"The server ended {MAX_LOSSES} times while it waited for this answer; the request is given up."
+    error = Failure(ErrorReason.PROVIDER_FAILED, told, (("adapter", state.provider), ("class", "lost")))
+    step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=asked.attempt, error=error))
+    step.fail(StopReason.PROVIDER_FAILURE, error)
+
+
+def _start(step: Step, round_number: int, attempt: int, route: int) -> None:
+    """Intent of a model request."""
+    chosen = step.package.routes[route]
+    step.add(
+        r.ModelAttemptStarted(
+            at=step.at,
+            round=round_number,
+            attempt=attempt,
+            provider=chosen.adapter,
+            model=chosen.model,
+            route=route,
+        )
+    )
 
 
 def _complete(step: Step, given: i.ModelReplied) -> None:

@@ -16,7 +16,7 @@ def settle(step: Step) -> None:
     if step.state.phase is RunPhase.CANCELLING:
         cancelling.finish(step)
         return
-    if step.state.phase is not RunPhase.RUNNING or step.state.model_attempt:
+    if step.state.phase is not RunPhase.RUNNING or step.state.asked.attempt:
         return
     tools.start_queued(step)
     if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):

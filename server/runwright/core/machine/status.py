@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runwright.core.effects import AwaitExecutor
+from runwright.core.effects import AwaitExecutor, AwaitRetry
 from runwright.core.machine.pending import pending
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.state import RunState
@@ -12,6 +12,6 @@ def status(state: RunState) -> RunStatus:
     """The status of a started run."""
     if state.phase is RunPhase.RUNNING:
         wanted = pending(state).values()
-        if wanted and all(isinstance(effect, AwaitExecutor) for effect in wanted):
+        if wanted and all(isinstance(effect, AwaitExecutor | AwaitRetry) for effect in wanted):
             return RunStatus.WAITING
     return RunStatus(state.phase.value)

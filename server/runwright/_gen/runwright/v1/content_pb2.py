@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1arunwright/v1/content.proto\x12\x0crunwright.v1\">\n\nContentRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x12\n\nmedia_type\x18\x03 \x01(\t\"o\n\rInlineContent\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.runwright.v1.ContentRef\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12\x0f\n\x07omitted\x18\x03 \x01(\x08\x42\x06\n\x04\x62ody\"#\n\tInputPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x42\x06\n\x04partBk\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1arunwright/v1/content.proto\x12\x0crunwright.v1\">\n\nContentRef\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\x04\x12\x12\n\nmedia_type\x18\x03 \x01(\t\"o\n\rInlineContent\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.runwright.v1.ContentRef\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\x0e\n\x04text\x18\x04 \x01(\tH\x00\x12\x0f\n\x07omitted\x18\x03 \x01(\x08\x42\x06\n\x04\x62ody\"L\n\tInputPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\'\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x17.runwright.v1.InputDataH\x00\x42\x06\n\x04part\"-\n\tInputData\x12\x12\n\nmedia_type\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x42k\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,5 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INLINECONTENT']._serialized_start=108
   _globals['_INLINECONTENT']._serialized_end=219
   _globals['_INPUTPART']._serialized_start=221
-  _globals['_INPUTPART']._serialized_end=256
+  _globals['_INPUTPART']._serialized_end=297
+  _globals['_INPUTDATA']._serialized_start=299
+  _globals['_INPUTDATA']._serialized_end=344
 # @@protoc_insertion_point(module_scope)

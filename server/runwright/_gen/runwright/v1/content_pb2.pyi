@@ -89,17 +89,49 @@ class InputPart(message.Message):
     DESCRIPTOR: descriptor.Descriptor
 
     TEXT_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
     text: builtins.str
     """Plain text, at most 65,536 bytes of UTF-8."""
+    @builtins.property
+    def data(self) -> InputData:
+        """An image."""
+
     def __init__(
         self,
         *,
         text: builtins.str = ...,
+        data: InputData | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["part", b"part", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["data", b"data", "part", b"part", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["part", b"part", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "part", b"part", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = typing.Literal["text"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = typing.Literal["text", "data"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+@typing.final
+class InputData(message.Message):
+    """Bytes that a user shows to an agent."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    DATA_FIELD_NUMBER: builtins.int
+    media_type: builtins.str
+    """What the bytes are: image/png, image/jpeg, image/gif or image/webp. The
+    first bytes must say the same.
+    """
+    data: builtins.bytes
+    """The bytes; they count against the bound of the whole input."""
+    def __init__(
+        self,
+        *,
+        media_type: builtins.str = ...,
+        data: builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "media_type", b"media_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...

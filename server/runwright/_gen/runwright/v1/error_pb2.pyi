@@ -64,8 +64,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_PROVIDER_MISSING: _ErrorReason.ValueType  # 18
     """No provider adapter has the name the package asks for. Metadata: adapter, known."""
     ERROR_REASON_PROVIDER_FAILED: _ErrorReason.ValueType  # 19
-    """The model call failed. Metadata: adapter. Real models add class: rate_limited,
-    server_error, timeout, connection, bad_request or unauthorized.
+    """The model call failed. Metadata: adapter. Real models add class: server_error,
+    timeout or connection, and retry_after where the vendor says it; class lost:
+    the server ended too often in the middle of one request.
     """
     ERROR_REASON_MODEL_OUTPUT_INVALID: _ErrorReason.ValueType  # 20
     """The model's answer breaks the protocol. Metadata: adapter, rule."""
@@ -97,6 +98,16 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The call carries no key or certificate that is known here. Metadata: expected."""
     ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 34
     """Whoever asks may not call this method. Metadata: role."""
+    ERROR_REASON_PROVIDER_KEY_REFUSED: _ErrorReason.ValueType  # 40
+    """The provider refused the server's key. Metadata: adapter. Real models add class."""
+    ERROR_REASON_PROVIDER_RATE_LIMITED: _ErrorReason.ValueType  # 41
+    """The provider's rate limit or quota is used up. Metadata: adapter. Real models
+    add class, and retry_after where the vendor says it.
+    """
+    ERROR_REASON_PROVIDER_REFUSED: _ErrorReason.ValueType  # 42
+    """The provider does not take such a request: unknown model, parameter or kind
+    of input. Metadata: adapter. Real models add class.
+    """
     ERROR_REASON_SESSION_BUSY: _ErrorReason.ValueType  # 43
     """A run of the session has not ended, and the request asks for an idle session.
     Metadata: session_id, run_id.
@@ -146,8 +157,9 @@ ERROR_REASON_PORT_MISSING: ErrorReason.ValueType  # 17
 ERROR_REASON_PROVIDER_MISSING: ErrorReason.ValueType  # 18
 """No provider adapter has the name the package asks for. Metadata: adapter, known."""
 ERROR_REASON_PROVIDER_FAILED: ErrorReason.ValueType  # 19
-"""The model call failed. Metadata: adapter. Real models add class: rate_limited,
-server_error, timeout, connection, bad_request or unauthorized.
+"""The model call failed. Metadata: adapter. Real models add class: server_error,
+timeout or connection, and retry_after where the vendor says it; class lost:
+the server ended too often in the middle of one request.
 """
 ERROR_REASON_MODEL_OUTPUT_INVALID: ErrorReason.ValueType  # 20
 """The model's answer breaks the protocol. Metadata: adapter, rule."""
@@ -179,6 +191,16 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 33
 """The call carries no key or certificate that is known here. Metadata: expected."""
 ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 34
 """Whoever asks may not call this method. Metadata: role."""
+ERROR_REASON_PROVIDER_KEY_REFUSED: ErrorReason.ValueType  # 40
+"""The provider refused the server's key. Metadata: adapter. Real models add class."""
+ERROR_REASON_PROVIDER_RATE_LIMITED: ErrorReason.ValueType  # 41
+"""The provider's rate limit or quota is used up. Metadata: adapter. Real models
+add class, and retry_after where the vendor says it.
+"""
+ERROR_REASON_PROVIDER_REFUSED: ErrorReason.ValueType  # 42
+"""The provider does not take such a request: unknown model, parameter or kind
+of input. Metadata: adapter. Real models add class.
+"""
 ERROR_REASON_SESSION_BUSY: ErrorReason.ValueType  # 43
 """A run of the session has not ended, and the request asks for an idle session.
 Metadata: session_id, run_id.

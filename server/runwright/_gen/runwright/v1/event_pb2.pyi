@@ -549,12 +549,25 @@ class ModelAttemptStarted(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    PROVIDER_FIELD_NUMBER: builtins.int
+    MODEL_FIELD_NUMBER: builtins.int
+    ROUTE_FIELD_NUMBER: builtins.int
+    provider: builtins.str
+    """The provider adapter that is asked; empty in events of older servers."""
+    model: builtins.str
+    """The model that is asked; empty in events of older servers."""
+    route: builtins.int
+    """Which route of the package that is: 0 is `provider`, n its n-th fallback."""
     def __init__(
         self,
+        *,
+        provider: builtins.str = ...,
+        model: builtins.str = ...,
+        route: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["model", b"model", "provider", b"provider", "route", b"route"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1041,16 +1054,17 @@ class RetryScheduled(message.Message):
     NOT_BEFORE_FIELD_NUMBER: builtins.int
     GIVE_UP_AT_FIELD_NUMBER: builtins.int
     reason: error_pb2.ErrorReason.ValueType
-    """Why the attempt did not stand: EXECUTOR_UNAVAILABLE (it was not sent) or
-    EXECUTOR_LOST (it may be repeated).
+    """Why the attempt did not stand. Of a tool call: EXECUTOR_UNAVAILABLE (it was
+    not sent) or EXECUTOR_LOST (it may be repeated). Of a model request: the
+    reason of its failure.
     """
     @builtins.property
     def not_before(self) -> timestamp_pb2.Timestamp:
-        """Not before this time, and not before the executor can be reached."""
+        """Not before this time; a tool call also not before its executor can be reached."""
 
     @builtins.property
     def give_up_at(self) -> timestamp_pb2.Timestamp:
-        """When waiting is given up and the call fails."""
+        """When waiting is given up and the call fails; absent for a model request."""
 
     def __init__(
         self,

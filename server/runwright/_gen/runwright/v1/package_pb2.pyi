@@ -65,6 +65,7 @@ class RuntimePackage(message.Message):
     BUDGET_FIELD_NUMBER: builtins.int
     TOOLS_FIELD_NUMBER: builtins.int
     CONTEXT_FIELD_NUMBER: builtins.int
+    FALLBACKS_FIELD_NUMBER: builtins.int
     package_id: builtins.str
     """The package's id, matching `[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}`."""
     policy: builtins.str
@@ -93,6 +94,12 @@ class RuntimePackage(message.Message):
         differs from 20 turns and 65536 bytes.
         """
 
+    @builtins.property
+    def fallbacks(self) -> containers.RepeatedCompositeFieldContainer[ProviderRoute]:
+        """Where model requests go when the attempts over the routes before are used
+        up, or a route refuses the request; in this order, at most 8.
+        """
+
     def __init__(
         self,
         *,
@@ -103,10 +110,11 @@ class RuntimePackage(message.Message):
         budget: Budget | None = ...,
         tools: abc.Iterable[Tool] | None = ...,
         context: ContextPolicy | None = ...,
+        fallbacks: abc.Iterable[ProviderRoute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "package_id", b"package_id", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "fallbacks", b"fallbacks", "package_id", b"package_id", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -171,22 +179,28 @@ class ProviderRoute(message.Message):
     ADAPTER_FIELD_NUMBER: builtins.int
     MODEL_FIELD_NUMBER: builtins.int
     PARAMETERS_JSON_FIELD_NUMBER: builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
     adapter: builtins.str
     """The provider adapter's name in this server, such as `demo` or `scripted`."""
     model: builtins.str
     """The model's name, as the provider spells it."""
     parameters_json: builtins.bytes
     """Parameters for the adapter, a JSON object in RFC 8785 form."""
+    max_attempts: builtins.int
+    """How often one model request is tried over this route, 1 to 10; 0 (from older
+    servers) means 3.
+    """
     def __init__(
         self,
         *,
         adapter: builtins.str = ...,
         model: builtins.str = ...,
         parameters_json: builtins.bytes = ...,
+        max_attempts: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["adapter", b"adapter", "model", b"model", "parameters_json", b"parameters_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["adapter", b"adapter", "max_attempts", b"max_attempts", "model", b"model", "parameters_json", b"parameters_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

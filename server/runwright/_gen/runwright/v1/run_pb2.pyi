@@ -152,6 +152,8 @@ class _WaitKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_WaitKind.Valu
     """An executor that can be reached."""
     WAIT_KIND_REPAIR: _WaitKind.ValueType  # 2
     """Somebody who finds out what happened to a call."""
+    WAIT_KIND_PROVIDER: _WaitKind.ValueType  # 3
+    """The time at which a model is asked again."""
 
 class WaitKind(_WaitKind, metaclass=_WaitKindEnumTypeWrapper):
     """What kind of thing a run waits for."""
@@ -162,6 +164,8 @@ WAIT_KIND_EXECUTOR: WaitKind.ValueType  # 1
 """An executor that can be reached."""
 WAIT_KIND_REPAIR: WaitKind.ValueType  # 2
 """Somebody who finds out what happened to a call."""
+WAIT_KIND_PROVIDER: WaitKind.ValueType  # 3
+"""The time at which a model is asked again."""
 
 class _EffectState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -172,7 +176,7 @@ class _EffectStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EffectStat
     EFFECT_STATE_UNSPECIFIED: _EffectState.ValueType  # 0
     """Never sent."""
     EFFECT_STATE_QUEUED: _EffectState.ValueType  # 1
-    """Asked for and allowed, not started."""
+    """Asked for and allowed and not started, or to be tried again."""
     EFFECT_STATE_RUNNING: _EffectState.ValueType  # 2
     """The intent is recorded; the result is not."""
     EFFECT_STATE_UNKNOWN: _EffectState.ValueType  # 3
@@ -184,7 +188,7 @@ class EffectState(_EffectState, metaclass=_EffectStateEnumTypeWrapper):
 EFFECT_STATE_UNSPECIFIED: EffectState.ValueType  # 0
 """Never sent."""
 EFFECT_STATE_QUEUED: EffectState.ValueType  # 1
-"""Asked for and allowed, not started."""
+"""Asked for and allowed and not started, or to be tried again."""
 EFFECT_STATE_RUNNING: EffectState.ValueType  # 2
 """The intent is recorded; the result is not."""
 EFFECT_STATE_UNKNOWN: EffectState.ValueType  # 3
@@ -249,7 +253,7 @@ class RunRequest(message.Message):
 
     @builtins.property
     def input(self) -> containers.RepeatedCompositeFieldContainer[content_pb2.InputPart]:
-        """What the user says; 1 to 64 parts, at most 64 KiB together."""
+        """What the user says and shows; 1 to 64 parts, at most 64 KiB together."""
 
     @builtins.property
     def budget(self) -> package_pb2.Budget:
@@ -370,9 +374,9 @@ class RunSnapshot(message.Message):
     package_fingerprint: builtins.str
     """The pinned package's fingerprint."""
     provider: builtins.str
-    """The provider adapter's name."""
+    """The provider adapter of the route in use: the package's, or a fallback's."""
     model: builtins.str
-    """The model's name."""
+    """The model of that route."""
     cancellation_requested: builtins.bool
     """True once a cancel was accepted."""
     last_cursor: builtins.str
@@ -397,7 +401,9 @@ class RunSnapshot(message.Message):
 
     @builtins.property
     def open_effects(self) -> containers.RepeatedCompositeFieldContainer[OpenEffect]:
-        """Calls with an intent and no result yet, and calls whose outcome is unknown."""
+        """Calls and model requests without a result yet, and calls whose outcome is
+        unknown.
+        """
 
     @builtins.property
     def result(self) -> content_pb2.InlineContent:
@@ -472,9 +478,9 @@ class WaitingOn(message.Message):
     kind: WaitKind.ValueType
     """What kind of thing is missing."""
     effect_id: builtins.str
-    """The id of the call that waits."""
+    """The id of the effect that waits: a call, or a model request."""
     subject: builtins.str
-    """What is awaited, such as an executor's name."""
+    """What is awaited: an executor's name, or a provider adapter and its model."""
     unblocked_by: builtins.str
     """What would unblock the run, for a person."""
     @builtins.property

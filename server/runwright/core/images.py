@@ -1,0 +1,30 @@
+"""Images as input: which kinds there are, and how their first bytes tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_SIGNS: Mapping[str, tuple[tuple[int, bytes], ...]] = {
+    "image/png": ((0, b"\x89PNG\r\n\x1a\n"),),
+    "image/jpeg": ((0, b"\xff\xd8\xff"),),
+    "image/gif": ((0, b"GIF8"), (5, b"a")),
+    "image/webp": ((0, b"RIFF"), (8, b"WEBP")),
+}
+IMAGE_TYPES = tuple(_SIGNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image as a part of what somebody says."""
+
+    media_type: str
+    data: bytes = field(repr=False)
+
+
+def image_type(data: bytes) -> str | None:
+    """The media type that the first bytes tell; None for what is no image of a known kind."""
+    for media_type, signs in _SIGNS.items():
+        if all(data[at : at + len(sign)] == sign for at, sign in signs):
+            return media_type
+    return None

@@ -1,0 +1,68 @@
+"""Images on the wire: what a vendor receives is the picture that was given, byte by byte."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from runwright.core.images import IMAGE_TYPES, Image
+from runwright.core.outcomes import RunStatus
+from runwright.ports.provider import UserMessage
+
+from tests import builders as b
+from tests.adapters.models.asking import ask, provider_at
+from tests.adapters.models.fake_vendor import fake_vendor
+from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
+
+both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
+SHOWN = base64.b64encode(b.PIXEL).decode()
+OPENAI_IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{SHOWN}"}}
+ANTHROPIC_IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": SHOWN}}
+PICTURE = Image("image/png", b.PIXEL)
+
+
+def parts(wire: Wire, content: list[dict[str, object]]) -> list[dict[str, object]]:
+    """The parts of a message, without what the wire adds to any of them."""
+    return [{key: value for key, value in part.items() if key != "cache_control"} for part in content]
+
+
+@both
+async def test_a_picture_beside_words(wire: Wire) -> None:
+    _, vendor = await ask(wire, wire.answer("A dot."), messages=(UserMessage(("What is this?", PICTURE)),))
+
+    [message] = [each for each in vendor.asked[0].body["messages"] if each["role"] == "user"]
+    image = OPENAI_IMAGE if wire is OPENAI else ANTHROPIC_IMAGE
+    assert parts(wire, message["content"]) == [{"type": "text", "text": "What is this?"}, image]
+
+
+@both
+async def test_a_picture_alone(wire: Wire) -> None:
+    _, vendor = await ask(wire, wire.answer("A dot."), messages=(UserMessage((PICTURE,)),))
+
+    [message] = [each for each in vendor.asked[0].body["messages"] if each["role"] == "user"]
+    assert parts(wire, message["content"]) == [OPENAI_IMAGE if wire is OPENAI else ANTHROPIC_IMAGE]
+
+
+@both
+@pytest.mark.parametrize("media_type", IMAGE_TYPES)
+async def test_every_kind_of_image_goes_out_as_what_it_is(wire: Wire, media_type: str) -> None:
+    picture = Image(media_type, b.PIXEL)
+
+    _, vendor = await ask(wire, wire.answer("A dot."), messages=(UserMessage(("What is this?", picture)),))
+
+    told = str(vendor.asked[0].body["messages"])
+    assert SHOWN in told
+    assert media_type in told
+
+
+@both
+async def test_every_round_of_a_run_shows_the_picture(wire: Wire) -> None:
+    answers = wire.answer(None, [("v-1", "look", {})]), wire.answer("A dot.")
+    async with fake_vendor(*answers) as vendor, provider_at(vendor, wire.kind) as provider:
+        bench = b.Bench(providers={wire.kind: provider})
+        runtime = bench.runtime(b.package(provider={"adapter": wire.kind, "model": "m"}, tools=(b.tool(),)))
+        ended = await runtime.run_text(b.request("run-1", "What is this?", PICTURE))
+        await runtime.close()
+
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, "A dot.")
+    assert [SHOWN in str(asked.body["messages"]) for asked in vendor.asked] == [True, True]
