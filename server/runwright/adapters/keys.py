@@ -14,7 +14,7 @@ import secrets
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
@@ -39,6 +39,12 @@ class KeyEntry(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     subject: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     expires_at: Annotated[int, Field(ge=0)] | None = None  # microseconds since 1970
+
+    @model_validator(mode="after")
+    def _is_one_credential(self) -> KeyEntry:
+        if (self.sha256 is None) == (self.subject is None):
+            raise ValueError("exactly one of sha256 and subject must be given")
+        return self
 
     def principal(self) -> Principal:
         """Who this entry stands for. The credential changes whenever the entry does."""
@@ -97,24 +103,25 @@ class KeyFileAuthenticator:
         self._clock = clock
         self._log = log
         self._seen = self._stamp()
-        self._keys = read_keys(path)
+        self._known = _by_principal(read_keys(path))
 
     def authenticate(self, credentials: Credentials) -> Principal:
         """The principal of a key, else of a certificate subject."""
         self._refresh()
         offered = hashlib.sha256((credentials.bearer or "").encode("utf-8", "replace")).hexdigest()
-        for entry in self._keys.keys:
+        for principal, entry in self._known.items():
             by_key = entry.sha256 is not None and hmac.compare_digest(entry.sha256, offered)
             by_subject = credentials.bearer is None and entry.subject in credentials.subjects
             if (by_key or by_subject) and self._is_valid(entry):
-                return entry.principal()
+                return principal
         expected = "a key or client certificate that is listed and has not expired"
         raise AgentError(ErrorReason.UNAUTHENTICATED, "The call is not authenticated.", metadata={"expected": expected})
 
     def is_current(self, principal: Principal) -> bool:
         """False once the principal's entry is gone, was changed or has expired."""
         self._refresh()
-        return any(self._is_valid(entry) and entry.principal() == principal for entry in self._keys.keys)
+        entry = self._known.get(principal)
+        return entry is not None and self._is_valid(entry)
 
     def _is_valid(self, entry: KeyEntry) -> bool:
         return entry.expires_at is None or self._clock.now() < entry.expires_at
@@ -125,8 +132,8 @@ class KeyFileAuthenticator:
             return
         self._seen = stamp
         try:
-            self._keys = read_keys(self._path)
-            self._log.info("keys file read again", keys=len(self._keys.keys))
+            self._known = _by_principal(read_keys(self._path))
+            self._log.info("keys file read again", keys=len(self._known))
         except AgentError as error:
             self._log.error("keys file cannot be used; the last good one stays in force", reason=error.message)
 
@@ -136,6 +143,11 @@ class KeyFileAuthenticator:
         except OSError:
             return (0, 0, 0)
         return (found.st_mtime_ns, found.st_size, found.st_ino)
+
+
+def _by_principal(file: KeysFile) -> dict[Principal, KeyEntry]:
+    # Made once: every open stream asks every second whether its principal still stands.
+    return {entry.principal(): entry for entry in file.keys}
 
 
 def _unusable(path: Path, expected: str) -> AgentError:

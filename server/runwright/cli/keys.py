@@ -44,12 +44,13 @@ def add(
             name=name,
             namespace=namespace,
             roles=frozenset(role),
-            sha256=None if subject else digest,
+            sha256=digest if subject is None else None,
             subject=subject,
             expires_at=SystemClock().now() + days * DAY_US if days else None,
         )
     except ValueError:
-        typer.echo("error: NAME and --namespace must be ids: letters, digits and . _ : @ -", err=True)
+        told = "NAME and --namespace must be ids: letters, digits and . _ : @ -; --subject 1 to 256 characters"
+        typer.echo(f"error: {told}", err=True)
         raise typer.Exit(UNUSABLE) from None
     write_keys(file, KeysFile(keys=(*known.keys, entry)))
     typer.echo(f"added {key_id}: {name}, namespace {namespace}, roles {_roles(entry)}", err=True)
@@ -74,7 +75,7 @@ def ls(file: FileOption) -> None:
 
 @keys.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The id, as `ls` shows it.")], file: FileOption) -> None:
-    """Takes a key back. A running server notices within a second and ends the key's streams.
+    """Takes a key back. A running server notices within a second and ends the key's streams and waits.
 
     \b
     Example:
