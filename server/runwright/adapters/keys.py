@@ -6,11 +6,14 @@ as good as a slow hash: there is nothing to guess. The file never holds a secret
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -72,9 +75,21 @@ def read_keys(path: Path) -> KeysFile:
         raise _unusable(path, f"a keys file; {inside}: {first['msg']}") from None
 
 
+@contextmanager
+def changing_keys(path: Path) -> Iterator[None]:
+    """Between reading and writing: nobody else changes the file, so that no key is lost and no revoked one returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The directory is locked: the file itself is another one after every change.
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_keys(path: Path, keys: KeysFile) -> None:
     """Replaces the file, readable by its owner only; a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
