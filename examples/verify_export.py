@@ -14,6 +14,8 @@ from pathlib import Path
 def check(lines):
     """Yields every fault it finds; nothing when the export is whole."""
     header = next(lines)["header"]
+    if header["format"] != 1:
+        yield f"form {header['format']} is not known here"
     start = b"runwright-chain-v1\0" + header["namespace"].encode() + b"\0" + header["run_id"].encode()
     previous, events, contents, mentioned = hashlib.sha256(start).digest(), 0, {}, b""
     for line in lines:
@@ -28,6 +30,8 @@ def check(lines):
             mentioned += data
         elif content := line.get("content"):
             contents.setdefault(content["digest"], hashlib.sha256()).update(base64.b64decode(content.get("data", "")))
+        else:
+            yield "a line is neither an event nor a content"
     if events != int(header["events"]) or previous != base64.b64decode(header["head_hash"]):
         yield f"the header promises {header['events']} events with another end"
     for digest, found in contents.items():

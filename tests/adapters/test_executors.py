@@ -203,6 +203,16 @@ async def test_an_executor_nobody_reaches_was_certainly_not_asked(tools: Dialled
     assert (tools.knows("away"), tools.knows("unheard of")) == (True, False)
 
 
+async def test_a_proxy_for_the_web_is_none_for_executors(
+    tools: DialledExecutors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    for variable in ("grpc_proxy", "https_proxy", "http_proxy"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+
+    assert (await outcome(tools)).kind is Kind.RESULT
+
+
 async def test_an_executor_is_reachable_once_it_is_up() -> None:
     executor = Executor()
     port = executor.server.add_insecure_port("127.0.0.1:0")  # bound, but nobody serves yet

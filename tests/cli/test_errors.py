@@ -106,3 +106,7 @@ def test_only_what_passes_by_itself_is_worth_coming_back(
     problem = Problem.of(Failed(code, "", details(error_pb2.AgentError(reason=reason))), "here:1")
 
     assert problem.passing is passing
+
+
+def test_a_server_that_is_slow_is_worth_coming_back_to() -> None:
+    assert Problem.of(Failed(grpc.StatusCode.DEADLINE_EXCEEDED, ""), "here:1").passing

@@ -12,7 +12,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from tests.e2e.client import answer, error_info
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import Executor, Gate, pass_by
-from tests.e2e.packages import LOOK, one_call
+from tests.e2e.packages import LOOK, one_call, package, says
 from tests.e2e.test_keys_and_tls import runwright
 
 
@@ -61,4 +61,39 @@ async def test_nothing_is_written_over_and_what_is_no_backup_is_said_to_be_none(
     assert all("Traceback" not in told for _, _, told in (noise, over, missing))
     assert (tmp_path / "taken" / "journal.db").read_bytes() == b"precious"
     assert not (tmp_path / "new" / "journal.db").exists()
+    assert not (tmp_path / "copy").exists()
+
+
+async def test_a_journal_is_not_made_beside_what_a_killed_server_left_of_another(
+    make_server: MakeServer, tmp_path: Path
+) -> None:
+    server = make_server(package("plain", [says("hello")]))
+    await server.start()
+    await server.call.start("kept")
+    await server.call.settled("kept")
+    backed_up = await runwright("backup", "--data", str(server.data), "--to", str(tmp_path / "copy"))
+    await server.call.start("later")
+    await server.call.settled("later")
+    server.kill()
+    await server.ended()
+    (server.data / "journal.db").unlink()
+
+    refused = await runwright("restore", str(tmp_path / "copy"), "--data", str(server.data))
+
+    assert backed_up[0] == 0, backed_up
+    assert refused[0] == 2, "SQLite would read the old -wal into the restored journal"
+    assert "journal.db-wal: it belongs to another journal" in refused[2]
+    assert not (server.data / "journal.db").exists()
+    assert (server.data / "journal.db-wal").stat().st_size > 0
+
+
+async def test_a_file_that_sqlite_cannot_open_is_refused_in_one_line(tmp_path: Path) -> None:
+    too_long = tmp_path.joinpath(*["x" * 200] * 3)  # above 512 bytes SQLite opens nothing
+    too_long.mkdir(parents=True)
+    (too_long / "journal.db").write_bytes(b"")
+
+    code, _, told = await runwright("backup", "--data", str(too_long), "--to", str(tmp_path / "copy"))
+
+    assert (code, told.count("\n")) == (2, 1), told
+    assert "cannot be used as a journal" in told
     assert not (tmp_path / "copy").exists()

@@ -46,6 +46,19 @@ def rechain(lines: list[dict[str, Any]]) -> None:
     lines[0]["header"]["namespace"] = "another"
 
 
+def another_form(lines: list[dict[str, Any]]) -> None:
+    """Its chain may be made in another way."""
+    lines[0]["header"]["format"] = 2
+
+
+def second_header(lines: list[dict[str, Any]]) -> None:
+    lines.append(lines[0])
+
+
+def nothing_known(lines: list[dict[str, Any]]) -> None:
+    lines.append({})
+
+
 @pytest.fixture
 async def exported(make_server: MakeServer, executor: Executor, tmp_path: Path) -> Path:
     """The export of a run with a tool call."""
@@ -65,7 +78,19 @@ async def test_an_export_is_whole(exported: Path) -> None:
     assert sum("event" in json.loads(line) for line in exported.read_text().splitlines()) == 12
 
 
-@pytest.mark.parametrize("tamper", [change_event, cut_tail, swap_events, change_content, rechain])
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        change_event,
+        cut_tail,
+        swap_events,
+        change_content,
+        rechain,
+        another_form,
+        second_header,
+        nothing_known,
+    ],
+)
 async def test_a_changed_export_is_found_out(exported: Path, tamper: Any) -> None:
     lines = [json.loads(line) for line in exported.read_text().splitlines()]
     tamper(lines)

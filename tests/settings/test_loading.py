@@ -100,6 +100,11 @@ def test_everything_can_be_given_in_the_environment() -> None:
         ("drain_grace_seconds = true", "drain_grace_seconds", "a number of seconds from 0 to 3600"),
         ("drain_grace_seconds = -1", "drain_grace_seconds", "a number of seconds from 0 to 3600"),
         ("stall_seconds = nan", "stall_seconds", "a number of seconds"),
+        pytest.param(f"stall_seconds = {'9' * 400}", "stall_seconds", "a number of seconds", id="no-float"),
+        ('keys = "a\\u0000b"', "keys", "a path"),
+        ("keys = ' '", "keys", "a path"),
+        ("[executors]\n' desk' = 'host:1'", "executors", "NAME=HOST:PORT"),
+        ("[executors]\ndesk = ' host:1'", "executors", "NAME=HOST:PORT"),
         ("journal_max_bytes = 1", "journal_max_bytes", "at least 65536"),
         ("journal_max_bytes = 1e9", "journal_max_bytes", "a whole number of bytes"),
         ("insecure_allow_remote = 1", "insecure_allow_remote", "true or false"),
@@ -120,7 +125,9 @@ def test_what_is_wrong_in_the_file_is_named_with_file_key_and_what_is_expected(
 
 
 @pytest.mark.parametrize(
-    "content", [b"a = [", b"\xff\xfe", b"x = 1\n" * 300_000, None], ids=["no-toml", "no-text", "too-large", "missing"]
+    "content",
+    [b"a = [", b"a = " + b"[" * 20_000, b"\xff\xfe", b"x = 1\n" * 300_000, None],
+    ids=["no-toml", "too-deep", "no-text", "too-large", "missing"],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | None) -> None:
     file = tmp_path / "runwright.toml"
@@ -140,6 +147,15 @@ def test_a_wrong_flag_or_variable_is_named_as_it_was_given() -> None:
         loaded.settings()
     assert raised.value.reason is ErrorReason.INVALID_REQUEST
     assert "1 more" in raised.value.message
+
+
+def test_blanks_in_a_variable_are_no_part_of_what_it_lists() -> None:
+    environment = {"RUNWRIGHT_EXECUTORS": "desk=host:1, shop=host:2 ", "RUNWRIGHT_DATA": " "}
+
+    loaded = load({"packages": ["p"]}, None, environment)
+
+    assert loaded.value("executors") == {"desk": "host:1", "shop": "host:2"}
+    assert [finding.place for finding in loaded.findings] == ["RUNWRIGHT_DATA"]
 
 
 def test_what_is_missing_is_said_with_all_the_ways_to_give_it() -> None:

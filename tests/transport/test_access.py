@@ -12,6 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.core.principal import Role
+from runwright.ports.access import Credentials
 from runwright.testing import FunctionTools
 from runwright.transport import access
 from runwright.transport.server import served_methods
@@ -153,6 +154,35 @@ async def test_a_stream_ends_when_its_key_is_revoked_and_others_go_on(
 
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert await streams[1].code() is grpc.StatusCode.OK
+
+
+async def test_a_wait_ends_when_its_key_is_revoked_and_others_go_on(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "RECHECK_SECONDS", 0.05)
+    file = tmp_path / "keys.json"
+    tool = HeldTool()
+    key, kept = add_key(file, "caller"), add_key(file, "observer")
+    known = authenticator(file)
+    served = await serve(Bench(tools=FunctionTools({"look": tool})), authenticator=known)
+    await start(served, key)
+    await tool.begun.wait()
+    asked: asyncio.Queue[Credentials] = asyncio.Queue()
+    authenticate = known.authenticate
+    monkeypatch.setattr(known, "authenticate", lambda given: (authenticate(given), asked.put_nowait(given))[0])
+    waits = [
+        served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS, metadata=bearer(each))
+        for each in (key, kept)
+    ]
+    for _ in waits:
+        await asked.get()
+
+    write_keys(file, KeysFile(keys=read_keys(file).keys[1:]))
+    refusal = await refused(waits[0])
+    tool.let_go.set()
+
+    assert refusal.code is grpc.StatusCode.UNAUTHENTICATED
+    assert (await waits[1]).done
 
 
 async def test_an_expired_key_is_no_key(serve: Serve, tmp_path: Path) -> None:

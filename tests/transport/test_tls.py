@@ -71,3 +71,45 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | No
     assert caught.value.reason is ErrorReason.INVALID_REQUEST
     assert str(cert) in caught.value.message
     assert caught.value.metadata["field"] == "--tls-cert"
+
+
+GARBAGE = b"-----BEGIN CERTIFICATE-----\ngarbage\n"
+
+
+@pytest.mark.parametrize("broken", ["certificate", "key", "pair", "authority"])
+def test_pem_that_is_none_and_a_key_of_another_certificate_are_said_to_be_so(tmp_path: Path, broken: str) -> None:
+    cert, key = certificate(tmp_path, "server")
+    authority, other_key = certificate(tmp_path, "other")
+    match broken:
+        case "certificate":
+            cert.write_bytes(GARBAGE)
+        case "key":
+            key.write_bytes(GARBAGE)
+        case "pair":
+            key = other_key
+        case "authority":
+            authority.write_bytes(GARBAGE)
+
+    with pytest.raises(AgentError) as caught:
+        TlsFiles(cert, key, authority).credentials()
+
+    assert caught.value.reason is ErrorReason.INVALID_REQUEST
+    field = "--tls-client-ca" if broken == "authority" else "--tls-cert"
+    assert caught.value.metadata["field"] == field
+    assert str(authority if broken == "authority" else cert) in caught.value.message
+
+
+async def test_half_of_a_renewal_keeps_the_old_certificate_in_force(serve: Serve, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "first")
+    new_cert, new_key = certificate(tmp_path, "second")
+    served = await serve(tls=TlsFiles(cert, key).credentials())
+
+    key.write_bytes(new_key.read_bytes())
+    between = await info(served.port, cert)
+    cert.write_bytes(GARBAGE)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await info(served.port, new_cert)
+    cert.write_bytes(new_cert.read_bytes())
+    after = await info(served.port, new_cert)
+
+    assert between.incarnation == after.incarnation

@@ -6,15 +6,18 @@ as good as a slow hash: there is nothing to guess. The file never holds a secret
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import hmac
 import json
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
@@ -39,6 +42,12 @@ class KeyEntry(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     subject: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     expires_at: Annotated[int, Field(ge=0)] | None = None  # microseconds since 1970
+
+    @model_validator(mode="after")
+    def _is_one_credential(self) -> KeyEntry:
+        if (self.sha256 is None) == (self.subject is None):
+            raise ValueError("exactly one of sha256 and subject must be given")
+        return self
 
     def principal(self) -> Principal:
         """Who this entry stands for. The credential changes whenever the entry does."""
@@ -66,9 +75,21 @@ def read_keys(path: Path) -> KeysFile:
         raise _unusable(path, f"a keys file; {inside}: {first['msg']}") from None
 
 
+@contextmanager
+def changing_keys(path: Path) -> Iterator[None]:
+    """Between reading and writing: nobody else changes the file, so that no key is lost and no revoked one returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The directory is locked: the file itself is another one after every change.
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def write_keys(path: Path, keys: KeysFile) -> None:
     """Replaces the file, readable by its owner only; a reader sees the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -97,13 +118,13 @@ class KeyFileAuthenticator:
         self._clock = clock
         self._log = log
         self._seen = self._stamp()
-        self._known = _principals(read_keys(path))
+        self._known = _by_principal(read_keys(path))
 
     def authenticate(self, credentials: Credentials) -> Principal:
         """The principal of a key, else of a certificate subject."""
         self._refresh()
         offered = hashlib.sha256((credentials.bearer or "").encode("utf-8", "replace")).hexdigest()
-        for entry, principal in self._known:
+        for principal, entry in self._known.items():
             by_key = entry.sha256 is not None and hmac.compare_digest(entry.sha256, offered)
             by_subject = credentials.bearer is None and entry.subject in credentials.subjects
             if (by_key or by_subject) and self._is_valid(entry):
@@ -114,7 +135,8 @@ class KeyFileAuthenticator:
     def is_current(self, principal: Principal) -> bool:
         """False once the principal's entry is gone, was changed or has expired."""
         self._refresh()
-        return any(self._is_valid(entry) and known == principal for entry, known in self._known)
+        entry = self._known.get(principal)
+        return entry is not None and self._is_valid(entry)
 
     def _is_valid(self, entry: KeyEntry) -> bool:
         return entry.expires_at is None or self._clock.now() < entry.expires_at
@@ -125,7 +147,7 @@ class KeyFileAuthenticator:
             return
         self._seen = stamp
         try:
-            self._known = _principals(read_keys(self._path))
+            self._known = _by_principal(read_keys(self._path))
             self._log.info("keys file read again", keys=len(self._known))
         except AgentError as error:
             self._log.error("keys file cannot be used; the last good one stays in force", reason=error.message)
@@ -138,9 +160,9 @@ class KeyFileAuthenticator:
         return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def _principals(file: KeysFile) -> list[tuple[KeyEntry, Principal]]:
-    """Made once per reading of the file, because every call asks."""
-    return [(entry, entry.principal()) for entry in file.keys]
+def _by_principal(file: KeysFile) -> dict[Principal, KeyEntry]:
+    # Made once: every open stream asks every second whether its principal still stands.
+    return {entry.principal(): entry for entry in file.keys}
 
 
 def _unusable(path: Path, expected: str) -> AgentError:

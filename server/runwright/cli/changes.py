@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.cli.client import Client
 from runwright.cli.errors import Problem
-from runwright.cli.follow import follow
+from runwright.cli.follow import delay, follow
 
 # Only these can change where a run stands; the server leaves out the rest.
 _KINDS = (
@@ -25,7 +26,9 @@ _KINDS = (
 )
 
 
-def runs_and_changes(client: Client, wanted: pb.RunFilter, limit: int) -> Iterator[run_pb2.RunSnapshot | None]:
+def runs_and_changes(
+    client: Client, wanted: pb.RunFilter, limit: int, *, wait: Callable[[float], None] = time.sleep
+) -> Iterator[run_pb2.RunSnapshot | None]:
     """The newest `limit` runs that are wanted, then None, then a run whenever its status is another.
 
     Goes on for ever, over lost connections. The stream is opened before the
@@ -46,15 +49,17 @@ def runs_and_changes(client: Client, wanted: pb.RunFilter, limit: int) -> Iterat
     for frame in frames:
         if frame.WhichOneof("item") != "event":
             continue
-        now = _as_it_stands(client, frame.event.run_id)
-        if now is None or known.get(now.run_id) == now.status:
+        now = _as_it_stands(client, frame.event.run_id, wait).run
+        if known.get(now.run_id) == now.status:
             continue
         known[now.run_id] = now.status
         if not wanted.statuses or now.status in wanted.statuses:
             yield now
 
 
-def snapshots(client: Client, run_id: str) -> Iterator[pb.SnapshotResponse]:
+def snapshots(
+    client: Client, run_id: str, *, wait: Callable[[float], None] = time.sleep
+) -> Iterator[pb.SnapshotResponse]:
     """A run as it stands, and again whenever it has moved on, until it has ended."""
     response = client.snapshot(run_id)
     yield response
@@ -62,17 +67,21 @@ def snapshots(client: Client, run_id: str) -> Iterator[pb.SnapshotResponse]:
     for frame in follow(lambda after: client.subscribe_to(stream, after), response.run.last_cursor, notice=_notice):
         # Several events may come at once: the snapshot of the first tells of them all.
         if frame.WhichOneof("item") == "event" and frame.event.seq > response.run.last_seq:
-            response = client.snapshot(run_id)
+            response = _as_it_stands(client, run_id, wait)
             yield response
 
 
-def _as_it_stands(client: Client, run_id: str) -> run_pb2.RunSnapshot | None:
-    try:
-        return client.snapshot(run_id).run
-    except Problem as problem:
-        if problem.passing:
-            return None  # the stream is lost as well; the run's next event tells more
-        raise
+def _as_it_stands(client: Client, run_id: str, wait: Callable[[float], None]) -> pb.SnapshotResponse:
+    # Asked until it is answered: the event that is passed by may be the run's last.
+    failures = 0
+    while True:
+        try:
+            return client.snapshot(run_id)
+        except Problem as problem:
+            if not problem.passing:
+                raise
+        wait(delay(failures))
+        failures += 1
 
 
 def _notice(text: str) -> None:

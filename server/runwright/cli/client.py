@@ -18,6 +18,8 @@ from runwright.cli.errors import Problem
 UNARY_SECONDS = 30.0
 PAGE_SIZE = 50
 MOST_RUNS = 100
+# Without pings a stream from a machine that has lost its power would wait for ever. The server takes one in 10 s.
+KEEPALIVE_MS = 20_000
 _OPTIONS = [
     # A page of events with inlined content of 64 KiB each is larger than the default of 4 MiB.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -36,7 +38,7 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self.server = connection.server
-        self._stub = RuntimeServiceStub(connection.channel(_OPTIONS))
+        self._stub = RuntimeServiceStub(connection.channel([*_OPTIONS, *_pings()]))
         self._metadata = (("authorization", f"Bearer {connection.key}"),) if connection.key else ()
 
     @classmethod
@@ -139,6 +141,15 @@ class Client:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
             raise Problem.of(error, self.server) from None
+
+
+def _pings() -> list[tuple[str, int]]:
+    return [
+        ("grpc.keepalive_time_ms", KEEPALIVE_MS),
+        ("grpc.keepalive_timeout_ms", KEEPALIVE_MS // 2),
+        ("grpc.http2.ping_timeout_ms", KEEPALIVE_MS // 2),
+        ("grpc.http2.max_pings_without_data", 0),  # a stream only reads
+    ]
 
 
 def _duration(seconds: float) -> Duration:

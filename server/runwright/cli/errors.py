@@ -62,7 +62,9 @@ class Problem(Exception):
                 remedy = "Start one with `runwright serve`, or name its address with --server HOST:PORT."
                 return cls(code.name, message, remedy, passing=True)
             case grpc.StatusCode.DEADLINE_EXCEEDED:
-                return cls(code.name, f"{server} did not answer in time.", "Try again; look at the server's log.")
+                return cls(
+                    code.name, f"{server} did not answer in time.", "Try again; look at the server's log.", passing=True
+                )
             case grpc.StatusCode.UNIMPLEMENTED:
                 message = f"What answers at {server} does not serve this call."
                 return cls(code.name, message, "Check --server, and that client and server are of one version.")

@@ -36,7 +36,9 @@ def export(
     if output is None:
         sys.stdout.writelines(lines)
         return
+    first = next(lines, "")  # a refused call must not empty a file that is there
     with output.open("w", encoding="utf-8") as file:
+        file.write(first)
         file.writelines(lines)
 
 

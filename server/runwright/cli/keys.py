@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from runwright.adapters.clock import SystemClock
-from runwright.adapters.keys import KeyEntry, KeysFile, new_key, read_keys, write_keys
+from runwright.adapters.keys import KeyEntry, KeysFile, changing_keys, new_key, read_keys, write_keys
 from runwright.core.errors import AgentError
 from runwright.core.principal import Role
 
@@ -37,21 +37,23 @@ def add(
       runwright keys add billing --file keys.json --role caller
     """
     key_id, key, digest = new_key()
-    known = _read(file) if file.exists() else KeysFile()
     try:
         entry = KeyEntry(
             id=key_id,
             name=name,
             namespace=namespace,
             roles=frozenset(role),
-            sha256=None if subject else digest,
+            sha256=digest if subject is None else None,
             subject=subject,
             expires_at=SystemClock().now() + days * DAY_US if days else None,
         )
     except ValueError:
-        typer.echo("error: NAME and --namespace must be ids: letters, digits and . _ : @ -", err=True)
+        told = "NAME and --namespace must be ids: letters, digits and . _ : @ -; --subject 1 to 256 characters"
+        typer.echo(f"error: {told}", err=True)
         raise typer.Exit(UNUSABLE) from None
-    write_keys(file, KeysFile(keys=(*known.keys, entry)))
+    with changing_keys(file):
+        known = _read(file) if file.exists() else KeysFile()
+        write_keys(file, KeysFile(keys=(*known.keys, entry)))
     typer.echo(f"added {key_id}: {name}, namespace {namespace}, roles {_roles(entry)}", err=True)
     if subject is None:
         typer.echo(key)
@@ -74,18 +76,20 @@ def ls(file: FileOption) -> None:
 
 @keys.command()
 def revoke(key_id: Annotated[str, typer.Argument(help="The id, as `ls` shows it.")], file: FileOption) -> None:
-    """Takes a key back. A running server notices within a second and ends the key's streams.
+    """Takes a key back. A running server notices within a second and ends the key's streams and waits.
 
     \b
     Example:
       runwright keys revoke 1a2b3c4d --file keys.json
     """
-    known = _read(file)
-    left = tuple(entry for entry in known.keys if entry.id != key_id)
-    if len(left) == len(known.keys):
-        typer.echo(f"error: {file} has no key {key_id}; see `runwright keys ls`", err=True)
-        raise typer.Exit(UNUSABLE)
-    write_keys(file, KeysFile(keys=left))
+    _read(file)  # a wrong path is named before anything is made or locked
+    with changing_keys(file):
+        known = _read(file)
+        left = tuple(entry for entry in known.keys if entry.id != key_id)
+        if len(left) == len(known.keys):
+            typer.echo(f"error: {file} has no key {key_id}; see `runwright keys ls`", err=True)
+            raise typer.Exit(UNUSABLE)
+        write_keys(file, KeysFile(keys=left))
     typer.echo(f"revoked {key_id}", err=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -69,6 +69,9 @@ def options(
     host, colon, port = server.rpartition(":")
     if not (host and colon and port.isdigit()):
         raise typer.BadParameter(f"{server!r} is not of the form HOST:PORT", param_hint="--server")
+    key = key.strip()  # a variable that was read from a file ends with its newline
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise typer.BadParameter("must be a key as `keys add` printed it", param_hint="--key or RUNWRIGHT_KEY")
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
@@ -103,3 +106,12 @@ def main() -> None:
     except Problem as problem:
         print(f"error: {problem}", file=sys.stderr)
         sys.exit(ExitCode.CALL_FAILED)
+    except UnicodeEncodeError:  # a word of the command line with stray bytes, on its way into a message
+        _refuse("the arguments must be valid UTF-8")
+    except OSError as error:
+        _refuse(f"{error.filename or 'standard output'}: {error.strerror or error}")
+
+
+def _refuse(told: str) -> NoReturn:
+    print(f"error: {told}", file=sys.stderr)
+    sys.exit(ExitCode.USAGE)

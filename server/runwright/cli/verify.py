@@ -11,6 +11,8 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.ports.journal import CHAIN_TAG
 from runwright.wire.frames import event_refs
 
+FORMAT = 1  # of the exports whose chain is made as it is here
+
 
 def faults_of(elements: Iterable[pb.ExportRunResponse]) -> Iterator[str]:
     """Every fault of an export, in a sentence each. Raises ValueError when it does not begin with a header."""
@@ -18,6 +20,8 @@ def faults_of(elements: Iterable[pb.ExportRunResponse]) -> Iterator[str]:
     first = next(rest, None)
     if first is None or not first.HasField("header"):
         raise ValueError("an export begins with its header")
+    if first.header.format != FORMAT:
+        yield f"the header: an export of form {first.header.format}, and only {FORMAT} can be checked here"
     chain, contents = _Chain(first.header), _Contents()
     for element in rest:
         if element.HasField("event"):
@@ -25,6 +29,8 @@ def faults_of(elements: Iterable[pb.ExportRunResponse]) -> Iterator[str]:
             contents.expect(element.event.data)
         elif element.HasField("content"):
             contents.take(element.content)
+        else:
+            yield "a line behind the header: it is neither an event nor a content"
     yield from chain.end()
     yield from contents.end()
 

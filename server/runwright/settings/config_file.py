@@ -19,6 +19,8 @@ def read_config(path: Path) -> tuple[dict[str, Value], list[Finding]]:
         table = _table(path)
     except tomllib.TOMLDecodeError as error:
         return {}, [Finding(str(path), "", f"TOML: {str(error).rstrip('.')}", "Correct the file.")]
+    except RecursionError:
+        return {}, [Finding(str(path), "", "TOML that is nested less deeply", "Correct the file.")]
     except (OSError, ValueError):
         expected = f"a readable UTF-8 file of at most {MAX_FILE_BYTES} bytes"
         return {}, [Finding(str(path), "", expected, "Check --config or RUNWRIGHT_CONFIG, and the file's mode.")]

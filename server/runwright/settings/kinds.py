@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from runwright.core.errors import AgentError, ErrorReason
 
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_MOST = 2**63  # no setting is larger; TOML holds numbers of any size
 
 
 def _as_it_is(value: object, _: Path) -> object:
@@ -37,13 +37,23 @@ class Kind:
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError
     return value
 
 
+def _word(value: object) -> str:
+    if not isinstance(value, str) or value.split() != [value]:
+        raise ValueError
+    return value
+
+
+def _listed(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
 def _number(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= _MOST:
         raise ValueError
     return float(value)
 
@@ -82,7 +92,7 @@ def _placed_paths(value: object, base: Path) -> object:
 
 
 def _address(value: object) -> str:
-    host, _, port = _text(value).rpartition(":")
+    host, _, port = _word(value).rpartition(":")
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
         raise ValueError
     return f"{host}:{port}"
@@ -91,7 +101,7 @@ def _address(value: object) -> str:
 def _addresses(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError
-    return {_text(name): _address(address) for name, address in value.items()}
+    return {_word(name): _address(address) for name, address in value.items()}
 
 
 def _addresses_of_words(words: list[str]) -> Mapping[str, str]:
@@ -104,7 +114,7 @@ def _addresses_of_words(words: list[str]) -> Mapping[str, str]:
 def _routes(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(route, str) for route in value.values()):
         raise ValueError
-    return {_text(name): str(route) for name, route in value.items()}
+    return {_word(name): str(route) for name, route in value.items()}
 
 
 def _routes_of_words(words: list[str]) -> dict[str, str]:
@@ -158,7 +168,7 @@ ADDRESSES = Kind(
     "NAME=HOST:PORT, each name once",
     _addresses_of_words,
     _addresses,
-    lambda t: t.split(","),
+    _listed,
     many=True,
 )
 ROUTES = Kind(
@@ -166,7 +176,7 @@ ROUTES = Kind(
     "openai=KEYENV[@URL], anthropic=KEYENV[@URL] or ollama=[KEYENV][@URL], each once",
     _routes_of_words,
     _routes,
-    lambda t: t.split(","),
+    _listed,
     many=True,
 )
 SWITCH = Kind("true or false", "true or false", _switch_of_words, _switch, is_switch=True)

@@ -14,7 +14,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.principal import LOCAL, Principal, Role
 from runwright.ports.access import Authenticator, Credentials
 
-# How often an open stream asks whether its principal's credential still holds.
+# How often a call that lasts asks whether its principal's credential still holds.
 RECHECK_SECONDS = 1.0
 
 _R = "/runwright.v1.RuntimeService/"
@@ -38,6 +38,9 @@ ROLES: Mapping[str, frozenset[Role] | None] = {
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": frozenset(Role),
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": frozenset(Role),
 }
+
+# Beside the streams: calls that go on long enough for a revocation to come in between.
+LASTING = frozenset({_R + "Wait"})
 
 _principal: ContextVar[Principal] = ContextVar("principal", default=LOCAL)
 
@@ -74,20 +77,19 @@ class Access:
             )
         _principal.set(found)
 
-    async def while_current(self, serving: Any) -> None:
-        """Awaits a stream's work, and ends it with UNAUTHENTICATED once the credential is revoked or expired."""
+    async def while_current(self, serving: Any) -> Any:
+        """Awaits a lasting call, and ends it with UNAUTHENTICATED once the credential is revoked or expired."""
         if self._authenticator is None or principal() == LOCAL:
-            await serving
-            return
+            return await serving
         task = asyncio.ensure_future(serving)
         try:
             while not task.done():
                 await asyncio.wait({task}, timeout=RECHECK_SECONDS)
                 if not task.done() and not self._authenticator.is_current(principal()):
                     expected = "a credential that is still valid"
-                    told = "The credential of this stream was revoked or has expired."
+                    told = "The credential of this call was revoked or has expired."
                     raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
-            await task
+            return await task
         finally:
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):

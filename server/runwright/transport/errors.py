@@ -16,7 +16,7 @@ from google.protobuf.message import DecodeError
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.ids import IdSource
 from runwright.ports.log import OperatorLog
-from runwright.transport.access import Access
+from runwright.transport.access import LASTING, Access
 from runwright.transport.status import abort, abort_unimplemented
 from runwright.wire.values import invalid
 
@@ -50,12 +50,14 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
             )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._guarded(method, parse, _stream(handler.unary_stream), streams=True),
+                self._guarded(method, parse, _stream(handler.unary_stream), lasts=True),
                 None,
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._guarded(method, parse, handler.unary_unary), None, handler.response_serializer
+            self._guarded(method, parse, handler.unary_unary, lasts=method in LASTING),
+            None,
+            handler.response_serializer,
         )
 
     def _admitted(self, method: str, serve: Any) -> Any:
@@ -71,7 +73,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
         return admitted
 
-    def _guarded(self, method: str, parse: Callable[[bytes], Any], serve: Any, *, streams: bool = False) -> Any:
+    def _guarded(self, method: str, parse: Callable[[bytes], Any], serve: Any, *, lasts: bool) -> Any:
         async def guarded(raw: bytes, context: Context) -> Any:
             try:
                 self._access.admit(method, context)
@@ -79,9 +81,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     request = parse(raw)
                 except DecodeError:
                     raise invalid("request", "a well-formed message of the method's request type") from None
-                return await (
-                    self._access.while_current(serve(request, context)) if streams else serve(request, context)
-                )
+                return await (self._access.while_current(serve(request, context)) if lasts else serve(request, context))
             except AgentError as error:
                 await abort(context, error)
             except (grpc.aio.AbortError, asyncio.CancelledError):

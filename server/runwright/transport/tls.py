@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +46,25 @@ class TlsFiles:
         )
 
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
-        return grpc.ssl_server_certificate_configuration(
-            [(_read(self.key, "--tls-key"), _read(self.certificate, "--tls-cert"))],
-            root_certificates=_read(self.client_ca, "--tls-client-ca") if self.client_ca else None,
-        )
+        pair = (_read(self.key, "--tls-key"), _read(self.certificate, "--tls-cert"))
+        authority = _read(self.client_ca, "--tls-client-ca") if self.client_ca else None
+        self._check()
+        return grpc.ssl_server_certificate_configuration([pair], root_certificates=authority)
+
+    def _check(self) -> None:
+        # gRPC only says that the port cannot be bound.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key, password="")  # never asks at a terminal
+        except (OSError, ValueError):  # SSLError is an OSError
+            expected = f"a certificate chain whose private key, unencrypted, is --tls-key {self.key}"
+            raise _unusable("--tls-cert", self.certificate, expected) from None
+        if self.client_ca is None:
+            return
+        try:
+            context.load_verify_locations(self.client_ca)
+        except OSError:
+            raise _unusable("--tls-client-ca", self.client_ca, "a PEM file with certificates") from None
 
     def _stamps(self) -> Stamps:
         files = [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]

@@ -20,6 +20,7 @@ _OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.enable_http_proxy", 0),  # executors are dialled, whatever the environment says of the web
     ("grpc.enable_retries", 0),  # a repeated call is the run machine's decision
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -48,6 +49,9 @@ def restore(backup: Path, directory: Path) -> int:
         target = directory / JOURNAL
         if target.exists():
             raise FileExistsError(17, "there is a journal already", str(target))
+        for left in (directory / f"{JOURNAL}-wal", directory / f"{JOURNAL}-journal"):
+            if left.exists():  # SQLite would read it into whatever journal.db it finds beside it
+                raise FileExistsError(17, "it belongs to another journal; move it away", str(left))
         partial = directory / f".{JOURNAL}.{os.getpid()}"
         try:
             _copy(backup, partial)
@@ -64,18 +68,18 @@ def _copy(source: Path, target: Path) -> None:
     if not source.is_file():
         raise FileNotFoundError(2, "there is no such file", str(source))
     os.close(os.open(target, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    read, write = apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY), apsw.Connection(str(target))
     try:
-        with write.backup("main", read, "main") as copying:
-            copying.step(-1)  # all pages in one step: one snapshot, whatever is committed meanwhile
-        if fetch(write, "PRAGMA quick_check") != [("ok",)]:
-            raise corrupt(f"{source} is damaged: it does not pass SQLite's own check.")
-        fetch(write, "PRAGMA journal_mode = delete")  # one file, nothing beside it
+        with (
+            closing(apsw.Connection(str(source), flags=apsw.SQLITE_OPEN_READONLY)) as read,
+            closing(apsw.Connection(str(target))) as write,
+        ):
+            with write.backup("main", read, "main") as copying:
+                copying.step(-1)  # all pages in one step: one snapshot, whatever is committed meanwhile
+            if fetch(write, "PRAGMA quick_check") != [("ok",)]:
+                raise corrupt(f"{source} is damaged: it does not pass SQLite's own check.")
+            fetch(write, "PRAGMA journal_mode = delete")  # one file, nothing beside it
     except apsw.Error as error:
         raise unusable(error) from None
-    finally:
-        read.close()
-        write.close()
 
 
 def _head(path: Path, *, renew: bool) -> int:
