@@ -77,7 +77,7 @@ class AgentRuntime:
             if existing is not None:
                 await self._require_same(run, existing[0], request)
                 return RunHandle(self, run), False
-            found = self._preflight(request)
+            found = self._preflight(request, namespace)
             try:
                 await self._supervisor.start(run, found.package, self._start_input(request, found, principal))
             except AgentError as error:
@@ -238,15 +238,15 @@ class AgentRuntime:
             raise not_found(run)
         return found
 
-    def _preflight(self, request: RunRequest) -> CataloguedPackage:
+    def _preflight(self, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
         found = self.packages.resolve(request)
         package = found.package
         self.world.provider(package.provider.adapter)
         for tool in package.tools:
-            if not self.world.tools.knows(tool.executor):
+            if not self.world.tools.knows(namespace, tool.executor):
                 raise AgentError(
                     ErrorReason.EXECUTOR_MISSING,
-                    f"Tool {tool.name} needs executor {tool.executor}, which has no address.",
+                    f"Tool {tool.name} needs executor {tool.executor}, which has no address and cannot be registered.",
                     metadata={"executor": tool.executor},
                 )
         return found

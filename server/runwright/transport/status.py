@@ -52,6 +52,11 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.INTERNAL: _S.INTERNAL,
     _R.UNAUTHENTICATED: _S.UNAUTHENTICATED,
     _R.ROLE_MISSING: _S.PERMISSION_DENIED,
+    _R.CALLBACK_NOT_FOUND: _S.NOT_FOUND,
+    _R.CALLBACK_ADDRESS_REFUSED: _S.PERMISSION_DENIED,
+    # Not ALREADY_EXISTS, which many clients take for "done before": this host is not registered.
+    _R.CALLBACK_TAKEN: _S.PERMISSION_DENIED,
+    _R.CALLBACK_LIMIT: _S.RESOURCE_EXHAUSTED,
 }
 
 

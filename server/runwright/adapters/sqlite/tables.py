@@ -8,7 +8,7 @@ import apsw
 
 from runwright.core.events import MESSAGE_BEARING, TERMINAL
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Queries repeat these very words: only then does SQLite use the partial index.
 BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
@@ -43,6 +43,14 @@ SELECTING = (
     f"CREATE INDEX events_of_session ON events (namespace, session_id) WHERE {IN_SESSION}",
     "CREATE INDEX events_of_agent ON events (namespace, agent_id)",
     f"CREATE INDEX events_ending_runs ON events (namespace) WHERE {ENDS_RUN}",
+)
+# Of version 3: what hosts have registered. `ca_pem` is NULL without TLS; times are microseconds.
+CALLBACKS = (
+    """CREATE TABLE callbacks (
+        namespace TEXT NOT NULL, callback_id TEXT NOT NULL, owner TEXT NOT NULL, executor TEXT NOT NULL,
+        address TEXT NOT NULL, tools TEXT NOT NULL, ca_pem BLOB, server_name TEXT NOT NULL,
+        credential TEXT NOT NULL, lease INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+        PRIMARY KEY (namespace, callback_id)) STRICT, WITHOUT ROWID""",
 )
 
 

@@ -1,4 +1,4 @@
-"""Brings a journal of schema version 1 to the present one: every run and event gets what it is selected by."""
+"""Brings a journal of an older schema version to the present one, one version after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from runwright.adapters.sqlite.tables import SCHEMA_VERSION, SELECTING, fetch
+from runwright.adapters.sqlite.tables import CALLBACKS, SCHEMA_VERSION, SELECTING, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
@@ -37,23 +37,32 @@ _ENDED = {
 }
 
 
-def upgrade(db: apsw.Connection) -> None:
+def upgrade(db: apsw.Connection, version: int) -> None:
     """In one transaction: a process that dies half-way leaves the old version. No event changes by a byte."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _COLUMNS:
-            db.execute(statement)
-        for (run_no,) in fetch(db, "SELECT run_no FROM runs ORDER BY run_no"):
-            _fill_run(db, run_no)
-        db.execute(_FILL_EVENTS)
-        for statement in SELECTING:
-            db.execute(statement)
+        if version < 2:
+            _make_selectable(db)
+        if version < 3:
+            for statement in CALLBACKS:
+                db.execute(statement)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def _make_selectable(db: apsw.Connection) -> None:
+    """Every run and event gets what it is selected by."""
+    for statement in _COLUMNS:
+        db.execute(statement)
+    for (run_no,) in fetch(db, "SELECT run_no FROM runs ORDER BY run_no"):
+        _fill_run(db, run_no)
+    db.execute(_FILL_EVENTS)
+    for statement in SELECTING:
+        db.execute(statement)
 
 
 def _fill_run(db: apsw.Connection, run_no: int) -> None:

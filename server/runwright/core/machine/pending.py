@@ -60,7 +60,7 @@ def waiting_on(state: RunState) -> list[WaitingOn]:
         return waits
     for call in state.calls:
         if call.phase is CallPhase.REQUESTED and call.attempt:
-            remedy = f"executor {call.executor} answering at its configured address"
+            remedy = f"executor {call.executor} with tool {call.tool}, answering where it is configured or registered"
             waits.append(WaitingOn(WaitKind.EXECUTOR, call.call_id, call.executor, call.since, remedy))
         elif call.phase is CallPhase.UNKNOWN:
             remedy = "cancelling the run, once its owner knows what became of the call"
