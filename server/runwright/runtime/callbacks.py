@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health
@@ -71,7 +71,8 @@ class CallbackRegistry:
             raise AgentError(ErrorReason.CALLBACK_NOT_FOUND, told, metadata={"callback_id": callback_id})
         if known.owner != principal.name and Role.ADMIN not in principal.roles:
             raise _taken(callback_id)
-        await asyncio.shield(asyncio.ensure_future(self._remove(known, "callback unregistered")))
+        removing = self._remove(key, "callback unregistered", lambda held: held.owner == known.owner)
+        await asyncio.shield(asyncio.ensure_future(removing))
 
     def page(
         self, namespace: Namespace, *, executor: str = "", after: str = "", limit: int
@@ -120,11 +121,12 @@ class CallbackRegistry:
             told = f"The namespace has {held} callbacks, and may have {MAX_PER_NAMESPACE}."
             raise AgentError(ErrorReason.CALLBACK_LIMIT, told, metadata={"limit": str(MAX_PER_NAMESPACE)})
 
-    async def _remove(self, gone: Callback, event: str) -> None:
-        key = (gone.namespace, gone.callback_id)
+    async def _remove(self, key: tuple[Namespace, str], event: str, still: Callable[[Callback], bool]) -> None:
+        """Removes it, unless what was meant is no longer `still` what is held."""
         async with self._lock:
-            if self._known.get(key) is not gone:
-                return  # renewed or replaced meanwhile
+            gone = self._known.get(key)
+            if gone is None or not still(gone):
+                return
             await self._store.remove(*key)
             del self._known[key]
             self._dialler.drop(*key)
@@ -140,14 +142,14 @@ class CallbackRegistry:
 
     async def _forget_expired(self) -> None:
         now = self._clock.now()
-        for known in [known for known in self._known.values() if known.expires_at <= now]:
+        for key in [key for key, known in self._known.items() if known.expires_at <= now]:
             try:
-                await self._remove(known, "callback lease over")
+                await self._remove(key, "callback lease over", lambda held: held.expires_at <= now)
             except AgentError as error:
                 # Its lease is over all the same: nothing is sent there, and the next start forgets it.
-                self._log.error("callback cannot be forgotten", error, callback_id=known.callback_id)
-                self._known.pop((known.namespace, known.callback_id), None)
-                self._dialler.drop(known.namespace, known.callback_id)
+                self._log.error("callback cannot be forgotten", error, callback_id=key[1])
+                self._known.pop(key, None)
+                self._dialler.drop(*key)
 
 
 def _taken(callback_id: str) -> AgentError:
