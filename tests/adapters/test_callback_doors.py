@@ -81,7 +81,9 @@ async def test_a_dns_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.
 
     monkeypatch.setattr(doors, "RESOLVE_SECONDS", 0.05)
     async with dialling(resolve=never) as tools, asyncio.timeout(10):
-        assert (await refusal(tools, 80)).reason is ErrorReason.CALLBACK_ADDRESS_REFUSED
+        error = await refusal(tools, 80, address="tools.internal:80")
+
+    assert error.reason is ErrorReason.CALLBACK_ADDRESS_REFUSED
 
 
 async def test_names_are_resolved_by_the_system_without_an_injected_one(host: Host) -> None:
@@ -185,9 +187,10 @@ async def test_the_certificate_must_carry_the_host_unless_a_name_is_given(
 
 async def test_a_credential_is_not_shown_in_clear_text_beyond_this_machine() -> None:
     async with dialling(allow=["10.0.0.0/8"], resolve=Dns("10.0.0.1")) as tools:
-        error = await refusal(tools, 80, credential=SECRET)
-        await tools.examine(callback(80))
-        await tools.examine(callback(80, credential=SECRET, tls=Tls()))
+        named = {"address": "tools.internal:80"}
+        error = await refusal(tools, 80, credential=SECRET, **named)
+        await tools.examine(callback(80, **named))
+        await tools.examine(callback(80, credential=SECRET, tls=Tls(), **named))
 
     assert "TLS" in error.metadata["rule"]
     assert SECRET not in str(error) + str(error.metadata)

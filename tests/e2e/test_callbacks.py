@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -14,7 +17,7 @@ from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import EXECUTOR, Asked, Executor, Gate
 from tests.e2e.packages import BOOK, LOOK, one_call
 from tests.e2e.reader import Reader
-from tests.e2e.server_process import Server
+from tests.e2e.server_process import ROOT, Server
 
 
 async def register(server: Server, executor: Executor, **fields: object) -> pb.Callback:
@@ -107,3 +110,40 @@ async def test_what_the_operator_did_not_allow_is_not_dialled(make_server: MakeS
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert '"event": "callback refused"' in server.log.read_text()
     assert await listed(server) == []
+
+
+async def test_the_program_explains_a_waiting_run_and_registers_what_it_waits_for(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    server = make_server(one_call("one", BOOK), executors={})
+    await server.start()
+    await server.call.start("run-1")
+    await until_waiting(server, "run-1")
+
+    waits = await program(server, "explain", "run-1")
+    words = ("register", "desk-1", "--executor", EXECUTOR, "--address", executor.address)
+    registered = await program(server, "callbacks", *words)
+    ended = await server.call.settled("run-1")
+    names = await program(server, "callbacks", "ls", "-o", "name")
+    gone = await program(server, "callbacks", "unregister", "desk-1")
+    done = await program(server, "explain", "run-1")
+
+    assert "none is registered for executor desk" in waits
+    assert "EXECUTOR_UNAVAILABLE" in waits
+    assert executor.address in registered
+    assert "book" in answer(ended)
+    assert names == "desk-1\n"
+    assert "no longer registered" in gone
+    assert "COMPLETED" in done
+    assert await listed(server) == []
+
+
+async def program(server: Server, *words: str) -> str:
+    """What the command line prints; it must end well."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "runwright", "--server", server.address, *words, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    async with asyncio.timeout(SECONDS):
+        out, _ = await process.communicate()
+    assert process.returncode == 0, out
+    return out.decode()

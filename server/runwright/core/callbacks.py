@@ -41,7 +41,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How the runtime checks who answers. No `ca_pem`: the system's authorities; no name: the address's host."""
+    """How the runtime checks who answers. No `ca_pem`: public authorities; no name: the address's host."""
 
     ca_pem: bytes = b""
     server_name: str = ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
@@ -53,11 +54,7 @@ class Doors:
 
     async def addresses(self, callback: Callback) -> list[str]:
         """The IP addresses behind a callback, all of them checked. Raises CALLBACK_ADDRESS_REFUSED."""
-        try:
-            async with asyncio.timeout(RESOLVE_SECONDS):
-                found = list(dict.fromkeys(await self._resolve(callback.host, callback.port)))
-        except (TimeoutError, OSError, UnicodeError):
-            found = []
+        found = await self._resolved(callback)
         if not found or len(found) > MOST_ADDRESSES:
             rule = f"a name that resolves within {RESOLVE_SECONDS:g} s to at most {MOST_ADDRESSES} addresses"
             raise refused(callback, rule)
@@ -68,6 +65,17 @@ class Doors:
             if rule:
                 raise refused(callback, rule)
         return [str(plain(address)) for address in found]
+
+    async def _resolved(self, callback: Callback) -> list[str]:
+        try:
+            return [str(ipaddress.ip_address(callback.host))]
+        except ValueError:
+            pass  # a name
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                return list(dict.fromkeys(await self._resolve(callback.host, callback.port)))
+        except (TimeoutError, OSError, UnicodeError):
+            return []
 
     async def examine(self, callback: Callback) -> None:
         """Raises CALLBACK_ADDRESS_REFUSED, or INVALID_REQUEST for authorities that are none."""

@@ -30,7 +30,8 @@ class DialledExecutors:
         self._clock = clock
         self._doors = doors
         self._configured: dict[str, ConfiguredLine] = {}
-        self._registered: dict[tuple[Namespace, str], dict[str, RegisteredLine]] = {}
+        self._registered: dict[tuple[Namespace, str], RegisteredLine] = {}  # by the id of the registration
+        self._serving: dict[tuple[Namespace, str], set[RegisteredLine]] = {}  # by the name of the executor
         self._leaving: set[RegisteredLine] = set()  # dropped, perhaps with calls under way
         self._changed = asyncio.Event()
         self._calls = 0
@@ -71,8 +72,7 @@ class DialledExecutors:
         """Closes every channel."""
         for configured in self._configured.values():
             await configured.channel.close()
-        registered = [line for lines in self._registered.values() for line in lines.values()]
-        for line in [*registered, *self._leaving]:
+        for line in [*self._registered.values(), *self._leaving]:
             await line.close()
         if self._doors is not None:
             self._doors.close()
@@ -86,40 +86,35 @@ class DialledExecutors:
     def open(self, callback: Callback) -> None:
         """See CallbackDialler."""
         assert self._doors is not None, "what is opened was examined"
-        known = self._find(callback.namespace, callback.callback_id)
+        known = self._registered.get((callback.namespace, callback.callback_id))
         if known is not None and known.callback.is_renewed_by(callback):
             known.renew(callback)
             return
         self.drop(callback.namespace, callback.callback_id)
-        lines = self._registered.setdefault((callback.namespace, callback.executor), {})
-        lines[callback.callback_id] = RegisteredLine(callback, self._doors, self._clock, self._wake)
+        line = RegisteredLine(callback, self._doors, self._clock, self._wake)
+        self._registered[(callback.namespace, callback.callback_id)] = line
+        self._serving.setdefault((callback.namespace, callback.executor), set()).add(line)
 
     def drop(self, namespace: Namespace, callback_id: str) -> None:
         """See CallbackDialler."""
         self._leaving = {line for line in self._leaving if not line.is_idle}
-        line = self._find(namespace, callback_id)
+        line = self._registered.pop((namespace, callback_id), None)
         if line is None:
             return
-        of = (namespace, line.callback.executor)
-        del self._registered[of][callback_id]
-        if not self._registered[of]:
-            del self._registered[of]
+        executor = (namespace, line.callback.executor)
+        self._serving[executor].discard(line)
+        if not self._serving[executor]:
+            del self._serving[executor]
         line.drop()
         self._leaving.add(line)
 
     def health(self, callback: Callback) -> Health:
         """See CallbackDialler."""
-        line = self._find(callback.namespace, callback.callback_id)
+        line = self._registered.get((callback.namespace, callback.callback_id))
         return line.health if line else Health(HealthKind.UNKNOWN, self._clock.now())
 
-    def _find(self, namespace: Namespace, callback_id: str) -> RegisteredLine | None:
-        for (owner, _), lines in self._registered.items():
-            if owner == namespace and callback_id in lines:
-                return lines[callback_id]
-        return None
-
     def _lines(self, namespace: Namespace, executor: str, tool: str) -> list[Line]:
-        lines: list[Line] = list(self._registered.get((namespace, executor), {}).values())
+        lines: list[Line] = list(self._serving.get((namespace, executor), ()))
         if executor in self._addresses:
             if executor not in self._configured:
                 self._configured[executor] = ConfiguredLine(self._addresses[executor])
@@ -132,10 +127,12 @@ class DialledExecutors:
             lines = self._lines(namespace, executor, tool)
             ready = [line for line in lines if line.is_ready]
             if ready:
-                return min(ready, key=lambda line: (line.name == not_first, line.used))
+                return min(ready, key=lambda line: (line.name == not_first, line.used, line.name))
             waits = [asyncio.ensure_future(wait) for wait in (changed.wait(), *(line.until_ready() for line in lines))]
             try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in done:
+                    wait.result()  # a channel that was closed raises: there is nothing to wait for any more
             finally:
                 for wait in waits:
                     wait.cancel()

@@ -21,6 +21,7 @@ CHECK_SECONDS = 2.0
 # How often one that is well is asked, and one that is not.
 WELL_US = 5_000_000
 ILL_US = 1_000_000
+REFUSED_US = 15_000_000  # seldom: a name that does not resolve keeps a thread busy that others wait for
 _READY = grpc.ChannelConnectivity.READY
 # Codes of a server that has nothing to say of its health.
 _SILENT = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND)
@@ -89,6 +90,7 @@ class RegisteredLine:
         self._channel: grpc.aio.Channel | None = None
         self._address = ""
         self._failed_dials = 0
+        self._pause = ILL_US
         self._calls: dict[grpc.aio.Channel, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._watching = asyncio.create_task(self._watch(), name=f"callback {callback.callback_id}")
@@ -167,16 +169,17 @@ class RegisteredLine:
             except Exception as error:  # noqa: BLE001 - one odd registration must not end its own examinations
                 self._doors.log.error("callback cannot be examined", error, callback_id=self.name)
                 self._note("It cannot be examined; the server's log says how.")
-            pause = WELL_US if self.health.kind is HealthKind.HEALTHY else ILL_US
-            await self._kicked_or(self._clock.now() + pause)
+            await self._kicked_or(self._clock.now() + self._pause)
 
     async def _trouble(self) -> str:
         """Why calls cannot be sent there; nothing when they can."""
+        self._pause = ILL_US
         if not self._is_connected:
             try:
                 addresses = await self._doors.addresses(self.callback)
             except AgentError as error:
                 self._replace(None)
+                self._pause = REFUSED_US
                 return error.message
             address = addresses[self._failed_dials % len(addresses)]
             if self._channel is None or address != self._address:
@@ -189,7 +192,9 @@ class RegisteredLine:
             except TimeoutError:
                 self._failed_dials += 1
                 return f"It does not answer at {self.callback.address}" + (" with TLS." if self.callback.tls else ".")
-        return await self._asked()
+        trouble = await self._asked()
+        self._pause = ILL_US if trouble else WELL_US
+        return trouble
 
     async def _asked(self) -> str:
         assert self._channel is not None

@@ -103,8 +103,8 @@ class CallbackTls(message.Message):
     CA_PEM_FIELD_NUMBER: builtins.int
     SERVER_NAME_FIELD_NUMBER: builtins.int
     ca_pem: builtins.bytes
-    """Authorities to trust, PEM, at most 64 KiB. Empty: those of the server's
-    system.
+    """Authorities to trust, PEM, at most 64 KiB. Empty: the public ones that come
+    with gRPC.
     """
     server_name: builtins.str
     """The name its certificate must carry. Empty: the host of the address."""
