@@ -14,15 +14,15 @@ from runwright._gen.runwright.v1 import run_pb2
 
 from tests.e2e.client import SECONDS, answer
 from tests.e2e.conftest import MakeServer
-from tests.e2e.executor import EXECUTOR, Asked, Executor, Gate
+from tests.e2e.executor import EXECUTOR, Asked, Executor, Gate, running_executor
 from tests.e2e.packages import BOOK, LOOK, one_call
 from tests.e2e.reader import Reader
 from tests.e2e.server_process import ROOT, Server
 
 
-async def register(server: Server, executor: Executor, **fields: object) -> pb.Callback:
+async def register(server: Server, executor: Executor, callback_id: str = "desk-1", **fields: object) -> pb.Callback:
     """Registers the executor with the present life, for ten minutes."""
-    spec = pb.CallbackSpec(callback_id="desk-1", executor=EXECUTOR, address=executor.address, **fields)
+    spec = pb.CallbackSpec(callback_id=callback_id, executor=EXECUTOR, address=executor.address, **fields)
     request = pb.RegisterCallbackRequest(spec=spec, lease=Duration(seconds=600))
     stub = CallbackRegistryServiceStub(server.call.channel)
     return (await stub.RegisterCallback(request, timeout=SECONDS)).callback
@@ -147,3 +147,30 @@ async def program(server: Server, *words: str) -> str:
         out, _ = await process.communicate()
     assert process.returncode == 0, out
     return out.decode()
+
+
+async def test_a_call_that_is_lost_goes_to_the_other_executor(make_server: MakeServer, executor: Executor) -> None:
+    async with running_executor() as second:
+        struck: list[Executor] = []
+
+        async def strike(asked: Asked) -> None:
+            """The first that is asked is gone before it answers."""
+            if not struck:
+                struck.append(executor if asked in executor.asked else second)
+                raise ConnectionAbortedError
+
+        executor.before = second.before = strike
+        server = make_server(one_call("one", LOOK), executors={})
+        await server.start()
+        for number, each in enumerate((executor, second)):
+            await register(server, each, callback_id=f"desk-{number}")
+        async with asyncio.timeout(SECONDS):
+            while {found.health for found in await listed(server)} != {pb.CALLBACK_HEALTH_HEALTHY}:
+                pass  # each look is a call
+        await server.call.start("run-1")
+        ended = await server.call.settled("run-1")
+
+        other = second if struck == [executor] else executor
+        assert "look" in answer(ended)
+        assert [asked.attempt for asked in struck[0].asked] == [1]
+        assert [asked.attempt for asked in other.asked] == [2]
