@@ -9,7 +9,8 @@ from dataclasses import replace
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health as standard_health
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2_grpc as pb_grpc
 from runwright.adapters.clock import SystemClock
@@ -32,7 +33,7 @@ Answer = Callable[[Any], Awaitable[pb.ExecuteToolResponse]]
 class Host(pb_grpc.ToolExecutorServiceServicer):
     """One executor. `accepts` is the only `authorization` it takes; None takes any."""
 
-    def __init__(self, *, accepts: str | None = None) -> None:
+    def __init__(self, *, accepts: str | None = None, health: health_pb2_grpc.HealthServicer | None = None) -> None:
         self.asked: list[pb.ExecuteToolRequest] = []
         self.shown: list[str] = []
         self.begun = asyncio.Event()
@@ -40,11 +41,13 @@ class Host(pb_grpc.ToolExecutorServiceServicer):
         self.hold = asyncio.Event()
         self.hold.set()
         self.fails_with: grpc.StatusCode | None = None
-        self.health: health.aio.HealthServicer | None = None
+        self.health: standard_health.aio.HealthServicer | None = None
         self.port = 0
         self._accepts = accepts
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], interceptors=[_Guard(self)])
         pb_grpc.add_ToolExecutorServiceServicer_to_server(self, self._server)
+        if health is not None:
+            health_pb2_grpc.add_HealthServicer_to_server(health, self._server)
 
     async def start(
         self,
@@ -56,7 +59,7 @@ class Host(pb_grpc.ToolExecutorServiceServicer):
     ) -> None:
         """Serves on a free port, with or without a health service."""
         if has_health:
-            self.health = health.aio.HealthServicer()
+            self.health = standard_health.aio.HealthServicer()
             health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         at = f"{host}:{port}"
         self.port = self._server.add_secure_port(at, tls) if tls else self._server.add_insecure_port(at)

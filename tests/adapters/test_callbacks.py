@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import pytest
+from grpc_health.v1 import health_pb2_grpc
 from runwright.adapters.remote import lines
 from runwright.core.callbacks import HealthKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
@@ -26,7 +28,7 @@ from tests.adapters.callback_hosts import (
     invocation,
 )
 from tests.builders import SECOND
-from tests.runtime.watching import eventually
+from tests.runtime.watching import eventually, quiet
 
 
 @pytest.fixture
@@ -182,6 +184,78 @@ async def test_who_waits_is_woken_by_a_registration(pair: tuple[Host, Host]) -> 
             await waiting
 
     assert not for_another_tool
+
+
+async def test_one_that_comes_back_before_it_is_examined_wakes_who_waits(pair: tuple[Host, Host]) -> None:
+    clock, only = ManualClock(), pair[0]
+    registered = callback(only, clock=clock)
+    async with dialling(clock=clock) as tools:
+        await healthy(tools, registered)
+        [line] = tools._serving[(DEFAULT_NAMESPACE, NAME)]
+        await only.stop()
+        await eventually(lambda: not line.is_ready)
+        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        again = Host()
+        await again.start(port=only.port)
+
+        async with asyncio.timeout(10):
+            await waiting
+        await again.stop()
+
+
+async def test_a_renewal_wakes_who_waits_for_a_lease_that_was_over(pair: tuple[Host, Host]) -> None:
+    clock = ManualClock()
+    leased = callback(pair[0], expires_at=clock.now() + SECOND)
+    async with dialling(clock=clock) as tools:
+        await healthy(tools, leased)
+        clock.advance(SECOND)
+        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        await quiet()
+        early = waiting.done()
+
+        tools.open(replace(leased, expires_at=clock.now() + SECOND))
+        async with asyncio.timeout(10):
+            await waiting
+
+    assert not early
+
+
+class OddHealth(health_pb2_grpc.HealthServicer):
+    """Ends every check with a code, or never."""
+
+    def __init__(self, code: grpc.StatusCode | None) -> None:
+        self._code = code
+
+    async def Check(self, request: object, context: Any) -> None:
+        """See the class."""
+        if self._code is None:
+            await asyncio.Event().wait()
+        await context.abort(self._code, "odd")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (grpc.StatusCode.UNIMPLEMENTED, ""),
+        (grpc.StatusCode.NOT_FOUND, ""),
+        (grpc.StatusCode.PERMISSION_DENIED, "credential"),
+        (grpc.StatusCode.INTERNAL, "INTERNAL"),
+        (None, "DEADLINE_EXCEEDED"),
+    ],
+)
+async def test_what_a_health_check_means(
+    monkeypatch: pytest.MonkeyPatch, code: grpc.StatusCode | None, told: str
+) -> None:
+    monkeypatch.setattr(lines, "CHECK_SECONDS", 0.1)
+    host = Host(health=OddHealth(code))
+    await host.start()
+    only = callback(host)
+    async with dialling() as tools:
+        tools.open(only)
+        detail = await found(tools, only, HealthKind.UNHEALTHY if told else HealthKind.HEALTHY)
+    await host.stop()
+
+    assert told in detail
 
 
 async def test_nothing_is_sent_after_the_lease_and_a_renewal_is_enough(pair: tuple[Host, Host]) -> None:

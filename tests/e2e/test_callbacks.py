@@ -12,7 +12,7 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
 from runwright._gen.runwright.v1 import run_pb2
 
-from tests.e2e.client import SECONDS, answer
+from tests.e2e.client import SECONDS, answer, error_info
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import EXECUTOR, Asked, Executor, Gate, running_executor
 from tests.e2e.packages import BOOK, LOOK, one_call
@@ -110,6 +110,17 @@ async def test_what_the_operator_did_not_allow_is_not_dialled(make_server: MakeS
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
     assert '"event": "callback refused"' in server.log.read_text()
     assert await listed(server) == []
+
+
+async def test_a_server_that_takes_no_registrations_refuses_what_cannot_run(make_server: MakeServer) -> None:
+    server = make_server(one_call("one", LOOK), executors={}, options=("--callback-allow", "none"))
+    await server.start()
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await server.call.start("run-1")
+
+    assert error_info(refused.value).reason == "EXECUTOR_MISSING"
+    assert "callback_allow" in (refused.value.details() or "")
 
 
 async def test_the_program_explains_a_waiting_run_and_registers_what_it_waits_for(

@@ -53,7 +53,7 @@ class AllowList:
         """The rule that forbids dialling `resolved`, to which `host` was resolved; nothing when it may be dialled."""
         address = _meant(resolved)
         if is_forbidden(address):
-            return "no link-local, metadata, unspecified, multicast or reserved address"
+            return "outside of the link-local, metadata, unspecified, multicast and reserved ranges"
         if any(address in network for network in self.networks if network.version == address.version):
             return ""
         named = host.lower().rstrip(".")
@@ -61,7 +61,7 @@ class AllowList:
             fits = fnmatchcase(named, pattern) and wanted in ("*", str(port))
             if fits and (named == "localhost" or not address.is_loopback):
                 return ""
-        return "an address that callback_allow covers"
+        return "covered by the server's callback_allow"
 
 
 def plain(text: str) -> Address:

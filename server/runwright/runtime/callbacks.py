@@ -87,10 +87,12 @@ class CallbackRegistry:
         return [Registered(one, self._dialler.health(one)) for one in live[:limit]], len(live) > limit
 
     async def close(self) -> None:
-        """Ends the watch over leases; what is registered stays stored."""
+        """Ends the watch over leases, after what is under way; what is registered stays stored."""
         if self._expiring is not None:
             self._expiring.cancel()
             await asyncio.gather(self._expiring, return_exceptions=True)
+        async with self._lock:
+            pass  # a change that began is written before the store closes
 
     def _live(self, key: tuple[Namespace, str]) -> Callback | None:
         known = self._known.get(key)

@@ -45,7 +45,6 @@ def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Ca
 
 def callback(value: Callback, health: Health) -> pb.Callback:
     """A registration as it stands."""
-    # An old finding about a connection says nothing new when the lease is renewed, so it keeps its time.
     message = pb.Callback(
         spec=pb.CallbackSpec(
             callback_id=value.callback_id, executor=value.executor, address=value.address, tools=value.tools

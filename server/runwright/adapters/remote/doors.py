@@ -115,6 +115,6 @@ def refused(callback: Callback, rule: str) -> AgentError:
     """The address must not be dialled."""
     return AgentError(
         ErrorReason.CALLBACK_ADDRESS_REFUSED,
-        f"The address {callback.address} is refused; what is needed is {rule}.",
+        f"The address {callback.address} is refused; it must be {rule}.",
         metadata={"address": callback.address, "rule": rule},
     )

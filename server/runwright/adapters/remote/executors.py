@@ -80,7 +80,7 @@ class DialledExecutors:
     async def examine(self, callback: Callback) -> None:
         """See CallbackDialler."""
         if self._doors is None:
-            raise refused(callback, "a server that takes registrations")
+            raise refused(callback, "configured: this server takes no registrations")
         await self._doors.examine(callback)
 
     def open(self, callback: Callback) -> None:

@@ -91,6 +91,7 @@ class RegisteredLine:
         self._address = ""
         self._failed_dials = 0
         self._pause = ILL_US
+        self._is_missed = False  # somebody looked while it was well but not connected, and may wait
         self._calls: dict[grpc.aio.Channel, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._watching = asyncio.create_task(self._watch(), name=f"callback {callback.callback_id}")
@@ -106,6 +107,7 @@ class RegisteredLine:
             return False
         if self._is_connected:
             return True
+        self._is_missed = True
         self._kick.set()
         return False
 
@@ -116,7 +118,9 @@ class RegisteredLine:
     def renew(self, callback: Callback) -> None:
         """A longer lease, and a look at how it is if that was not well."""
         self.callback = callback
-        if self.health.kind is not HealthKind.HEALTHY:
+        if self.health.kind is HealthKind.HEALTHY:
+            self._changed()  # the old lease may have been over
+        else:
             self._kick.set()
 
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
@@ -217,7 +221,10 @@ class RegisteredLine:
         kind = HealthKind.UNHEALTHY if trouble else HealthKind.HEALTHY
         if (kind, trouble) != (self.health.kind, self.health.detail):
             self.health = Health(kind, self._clock.now(), trouble)
-            self._changed()
+        elif trouble or not self._is_missed:
+            return
+        self._is_missed = False
+        self._changed()
 
     def _replace(self, channel: grpc.aio.Channel | None) -> None:
         before, self._channel = self._channel, channel
