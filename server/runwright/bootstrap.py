@@ -18,14 +18,17 @@ from runwright.adapters.providers.model_parameters import parameters_problem
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.allow_list import AllowList
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.provider import Provider
 from runwright.ports.schemas import SchemaChecker
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.runtime.builder import check_schemas
+from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
 from runwright.settings import Settings
 from runwright.transport.server import RuntimeServer
@@ -35,25 +38,32 @@ _HEALTH_SECONDS = 0.5
 _CALL_GRACE_SECONDS = 1.0
 
 
-def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None = None) -> AgentRuntime:
-    """The runtime of a server, its journal opened and locked. Raises AgentError for what cannot be used."""
+def build_runtime(
+    settings: Settings, providers: Mapping[str, Provider] | None = None
+) -> tuple[AgentRuntime, CallbackRegistry]:
+    """The runtime of a server and what registers with it, the journal opened and locked.
+
+    Raises AgentError for what cannot be used. Call it on the loop that serves.
+    """
     schemas = JsonSchemaChecker()
     models = _models(settings)
     packages = [_load(path, schemas, models) for path in settings.packages]
-    clock = SystemClock()
+    clock, log = SystemClock(), StandardLog()
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
     journal = _open_journal(settings)
-    return AgentRuntimeBuilder(
+    tools = DialledExecutors(settings.executors, clock, Doors(AllowList.parse(settings.callback_allow), log))
+    runtime = AgentRuntimeBuilder(
         journal=journal,
         clock=clock,
         ids=RandomIds(),
-        tools=DialledExecutors(settings.executors, clock),
+        tools=tools,
         schemas=schemas,
-        log=StandardLog(),
+        log=log,
         providers={"demo": DemoProvider(), "scripted": ScriptedProvider(), **models, **(providers or {})},
         packages=packages,
         default_package_id=settings.default_package,
     ).build()
+    return runtime, CallbackRegistry(store=journal.callbacks(), dialler=tools, clock=clock, log=log)
 
 
 def _models(settings: Settings) -> dict[str, ModelsProvider]:
@@ -131,8 +141,8 @@ async def serve(
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials()
-    runtime = build_runtime(settings, providers)
-    server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds, authenticator=keys)
+    runtime, callbacks = build_runtime(settings, providers)
+    server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds, authenticator=keys, callbacks=callbacks)
     try:
         port = server.bind(settings.listen, tls)  # before recovery, which begins effects
     except RuntimeError:
@@ -141,17 +151,22 @@ async def serve(
         raise AgentError(
             ErrorReason.INVALID_REQUEST, told, metadata={"field": "--listen", "expected": "a free address"}
         ) from None
+    registered = await callbacks.load()
     recovered = await runtime.recover()
-    runtime.world.log.info("recovered", open_runs=recovered)
+    runtime.world.log.info("recovered", open_runs=recovered, callbacks=registered)
     await server.start()
     ready(f"{settings.listen.rpartition(':')[0]}:{port}")
     health = asyncio.create_task(_report_health(runtime, server))
     await stop.wait()
     health.cancel()
-    return await _shut_down(runtime, server, settings, hurry)
+    settled = await _drain(runtime, server, settings, hurry)
+    await callbacks.close()
+    await runtime.close()
+    runtime.world.log.info("stopped", settled=settled)
+    return settled
 
 
-async def _shut_down(runtime: AgentRuntime, server: RuntimeServer, settings: Settings, hurry: asyncio.Event) -> bool:
+async def _drain(runtime: AgentRuntime, server: RuntimeServer, settings: Settings, hurry: asyncio.Event) -> bool:
     """Health first, then streams, then runs, then the port: nobody waits for somebody who waits for him."""
     runtime.world.log.info("draining", open_runs=runtime.registered_run_count())
     await server.set_serving(serving=False)
@@ -164,8 +179,6 @@ async def _shut_down(runtime: AgentRuntime, server: RuntimeServer, settings: Set
         task.cancel()
     await asyncio.gather(draining, hurried, return_exceptions=True)
     await server.stop(0 if hurry.is_set() else _CALL_GRACE_SECONDS)
-    await runtime.close()
-    runtime.world.log.info("stopped", settled=settled)
     return settled
 
 

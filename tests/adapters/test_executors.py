@@ -13,6 +13,7 @@ from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2_grpc as pb_grpc
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote.executors import DialledExecutors
+from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.wire.values import micros
 
@@ -26,6 +27,7 @@ FOREVER = 10 * SECOND
 def invocation(*, within: int = FOREVER) -> ToolInvocation:
     """An attempt with a deadline."""
     return ToolInvocation(
+        namespace=DEFAULT_NAMESPACE,
         run_id="run-1",
         turn_id="t1",
         round=2,
@@ -200,7 +202,7 @@ async def test_giving_a_call_up_tells_the_executor(executor: Executor, tools: Di
 async def test_an_executor_nobody_reaches_was_certainly_not_asked(tools: DialledExecutors) -> None:
     assert (await asyncio.wait_for(tools.execute("away", invocation()), 10)).kind is Kind.NOT_SENT
     assert (await tools.execute("unheard of", invocation())).kind is Kind.NOT_SENT
-    assert (tools.knows("away"), tools.knows("unheard of")) == (True, False)
+    assert (tools.knows(DEFAULT_NAMESPACE, "away"), tools.knows(DEFAULT_NAMESPACE, "unheard of")) == (True, False)
 
 
 async def test_a_proxy_for_the_web_is_none_for_executors(
@@ -217,7 +219,7 @@ async def test_an_executor_is_reachable_once_it_is_up() -> None:
     executor = Executor()
     port = executor.server.add_insecure_port("127.0.0.1:0")  # bound, but nobody serves yet
     tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock())
-    reaching = asyncio.create_task(tools.reachable("near"))
+    reaching = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, "near", "look"))
     await asyncio.sleep(0)
     early = reaching.done()
 

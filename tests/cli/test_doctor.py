@@ -12,6 +12,7 @@ from pathlib import Path
 import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks import Check, Status
 from runwright.cli.checks.directory import check_fsync, check_space
 from runwright.cli.checks.versions import check_versions
@@ -205,7 +206,7 @@ def test_a_journal_of_a_newer_version_is_told_from_a_damaged_one(examine: Examin
     code, bad = examine()
 
     assert (code, list(bad)) == (1, ["journal"])
-    assert "schema version 99 is newer than 3" in bad["journal"][0]
+    assert f"schema version 99 is newer than {SCHEMA_VERSION}" in bad["journal"][0]
 
 
 def test_random_bytes_are_no_journal_and_are_left_alone(examine: Examine, data: Path) -> None:

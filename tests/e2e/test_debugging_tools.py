@@ -22,6 +22,7 @@ from tests.e2e.server_process import ROOT, Server
 GRPCURL = ROOT / ".cache/bin/grpcurl"
 BUF = ROOT / "node_modules/.bin/buf"
 SERVICE = "runwright.v1.RuntimeService"
+CALLBACKS = "runwright.callback.v1.CallbackRegistryService"
 METHODS = {
     "StartRun",
     "Cancel",
@@ -109,7 +110,7 @@ async def server(make_server: MakeServer, executor: Executor) -> Server:
 
 async def test_grpcurl_lists_and_describes(server: Server) -> None:
     services = await ran(GRPCURL, "-plaintext", server.address, "list")
-    assert {SERVICE, "grpc.health.v1.Health"} <= set(services.out.split())
+    assert {SERVICE, CALLBACKS, "grpc.health.v1.Health"} <= set(services.out.split())
     methods = await ran(GRPCURL, "-plaintext", server.address, "list", SERVICE)
     assert {line.rpartition(".")[2] for line in methods.out.split()} == METHODS
     request = await ran(GRPCURL, "-plaintext", server.address, "describe", "runwright.v1.RunRequest")
@@ -123,7 +124,7 @@ async def test_grpcurl_describes_a_method(server: Server) -> None:
 
 async def test_buf_curl_lists(server: Server) -> None:
     services = await by_buf_at(server, "", "--list-services")
-    assert {SERVICE, "grpc.health.v1.Health"} <= set(services.out.split())
+    assert {SERVICE, CALLBACKS, "grpc.health.v1.Health"} <= set(services.out.split())
     methods = await by_buf_at(server, "", "--list-methods")
     assert {line.rpartition("/")[2] for line in methods.out.split() if line.startswith(SERVICE)} == METHODS
 
@@ -141,6 +142,20 @@ async def test_a_run_is_started_and_followed(server: Server, call: Call) -> None
     assert [frame["event"]["seq"] for frame in page["frames"]] == [str(n) for n in range(1, len(kinds) + 1)]
     (health,) = (await call(server, "grpc.health.v1.Health/Check", {"service": SERVICE})).messages()
     assert health == {"status": "SERVING"}
+
+
+@pytest.mark.parametrize("call", [by_grpcurl, by_buf], ids=["grpcurl", "buf"])
+async def test_an_executor_is_registered_listed_and_unregistered(
+    server: Server, executor: Executor, call: Call
+) -> None:
+    spec = {"callback_id": "desk-1", "executor": "desk", "address": executor.address}
+    (made,) = (await call(server, f"{CALLBACKS}/RegisterCallback", {"spec": spec, "lease": "60s"})).messages()
+    (found,) = (await call(server, f"{CALLBACKS}/ListCallbacks", {})).messages()
+    (gone,) = (await call(server, f"{CALLBACKS}/UnregisterCallback", {"callback_id": "desk-1"})).messages()
+
+    assert made["callback"]["spec"]["address"] == executor.address
+    assert [callback["owner"] for callback in found["callbacks"]] == ["local"]
+    assert gone == {}
 
 
 async def test_grpcurl_shows_reason_field_and_remedy_of_a_bad_request(server: Server) -> None:

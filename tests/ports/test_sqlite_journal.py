@@ -130,7 +130,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     await written(tmp_path)
     newer = schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
     newer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # killed before it could tidy up
-    newer.execute("UPDATE meta SET value = 4 WHERE key = 'schema_version'")
+    newer.execute(f"UPDATE meta SET value = {schema.SCHEMA_VERSION + 1} WHERE key = 'schema_version'")
     newer.close()
     before = (tmp_path / "journal.db").read_bytes()
 
@@ -138,8 +138,8 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         SqliteJournal.open(tmp_path)
 
     assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
-    assert "version 4" in refused.value.message
-    assert "versions 1 to 3" in refused.value.message
+    assert f"version {schema.SCHEMA_VERSION + 1}" in refused.value.message
+    assert f"versions 1 to {schema.SCHEMA_VERSION}" in refused.value.message
     assert (tmp_path / "journal.db").read_bytes() == before
     assert (tmp_path / "journal.db-wal").stat().st_size > 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal, schema, upgrade
+from runwright.core.callbacks import Callback
 from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import RunPhase, RunStatus
@@ -54,7 +55,7 @@ async def test_an_old_journal_keeps_every_byte_and_can_be_selected_from(tmp_path
     assert await journal.open_runs() == [key("second")]
     await journal.close()
     assert rows(tmp_path, KEPT) == before
-    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(3,)]
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
 
 
 async def test_the_runs_of_an_old_journal_are_listed(tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_an_upgrade_that_is_cut_off_leaves_the_old_version(tmp_path: Path, monke
 
     assert (rows(tmp_path, "SELECT * FROM events"), rows(tmp_path, "SELECT * FROM runs")) == before
     schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0).close()
-    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(3,)]
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
 
 
 def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
@@ -117,31 +118,38 @@ def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
 
 def shape(db: apsw.Connection) -> object:
     """Columns and indexes, without the white space of their statements."""
-    tables = {name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in ("meta", "runs", "events")}
+    tables = {
+        name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in ("meta", "runs", "events", "callbacks")
+    }
     indexes = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index'").fetchall()
     return tables, sorted(indexes, key=str)
 
 
-async def test_a_journal_of_version_2_gets_the_indexes_of_sessions(tmp_path: Path) -> None:
+async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) -> None:
     place(tmp_path)
     await SqliteJournal.open(tmp_path).close()
     old_kinds = "kind IN (2, 4, 6, 9, 10, 11)"
     back = f"""
         DROP INDEX runs_of_session; DROP INDEX runs_open_in_session; DROP INDEX events_with_messages;
         CREATE INDEX events_with_messages ON events (run_no) WHERE {old_kinds};
+        DROP TABLE callbacks;
         UPDATE meta SET value = 2 WHERE key = 'schema_version';"""
     db = sqlite3.connect(tmp_path / "journal.db")
     db.executescript(back)
     db.close()
-    before = rows(tmp_path, KEPT)
+    before = rows(tmp_path, KEPT), rows(tmp_path, "SELECT * FROM runs")
 
     journal = SqliteJournal.open(tmp_path)
     morning = await journal.session(DEFAULT_NAMESPACE, "morning", "helper", turns=9)
     messages = await journal.messages(key("first"))
+    wanted = Callback(namespace=THEIRS, callback_id="one", owner="o", executor="desk", address="127.0.0.1:1")
+    await journal.callbacks().put(wanted)
+    kept = await journal.callbacks().load()
     await journal.close()
 
     assert [(run.run_id, run.turn is not None) for run in morning.runs] == [("first", True)]
     assert len(messages) >= 3
-    assert rows(tmp_path, KEPT) == before
-    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(3,)]
+    assert kept == [wanted]
+    assert (rows(tmp_path, KEPT), rows(tmp_path, "SELECT * FROM runs")) == before
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
     assert "21" in str(rows(tmp_path, "SELECT sql FROM sqlite_schema WHERE name = 'events_with_messages'"))

@@ -93,11 +93,11 @@ class PlayedTools:
     play: Callable[[ToolInvocation], ToolOutcome]
     calls: list[ToolInvocation] = field(default_factory=list)
 
-    def knows(self, executor: str) -> bool:
+    def knows(self, namespace: str, executor: str) -> bool:
         """See the port."""
         return True
 
-    async def reachable(self, executor: str) -> None:
+    async def reachable(self, namespace: str, executor: str, tool: str) -> None:
         """See the port."""
 
     async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:

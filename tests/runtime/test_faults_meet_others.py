@@ -102,7 +102,7 @@ async def test_a_start_under_way_when_the_grace_ends_is_told_how_it_went(bench: 
 class ShyTools(FunctionTools):
     """Cannot be reached, and cancels whoever waits for it."""
 
-    async def reachable(self, executor: str) -> None:
+    async def reachable(self, namespace: str, executor: str, tool: str) -> None:
         """See the class."""
         raise asyncio.CancelledError
 

@@ -169,3 +169,24 @@ def test_every_setting_has_one_sentence_and_a_unit() -> None:
         assert field.says.endswith(".")
         assert field.kind.unit
         assert field.kind.expected
+
+
+def test_the_allow_list_of_callbacks_is_checked_where_it_is_given(tmp_path: Path) -> None:
+    file = config(tmp_path, 'callback_allow = ["10.0.0.0/8", "*.tools.internal:7761"]')
+    words = {"RUNWRIGHT_CALLBACK_ALLOW": "10.0.0.0/8, desk:*"}
+
+    assert load(ENOUGH, None, {}).settings().callback_allow == ("127.0.0.0/8", "::1/128")
+    assert load(ENOUGH, file, {}).settings().callback_allow == ("10.0.0.0/8", "*.tools.internal:7761")
+    assert load(ENOUGH, None, words).settings().callback_allow == ("10.0.0.0/8", "desk:*")
+    for nothing in (["none"], []):
+        assert load({**ENOUGH, "callback_allow": nothing}, None, {}).settings().callback_allow == ()
+    assert load(ENOUGH, config(tmp_path, "callback_allow = []"), {}).settings().callback_allow == ()
+
+
+@pytest.mark.parametrize("entry", ["10.0.0.0/33", "desk", "*:1", "10.0.0.1/8"])
+def test_an_entry_of_the_allow_list_that_is_none_is_refused(entry: str) -> None:
+    loaded = load({**ENOUGH, "callback_allow": [entry]}, None, {})
+
+    [finding] = loaded.findings
+    assert (finding.key, finding.place) == ("callback_allow", "--callback-allow")
+    assert "HOST:PORT" in finding.expected

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import apsw
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.sqlite.journal import SqliteJournal
+from runwright.core.callbacks import MAX_PER_NAMESPACE
 from runwright.core.cursor import CursorMaker, run_scope
 from runwright.testing import FunctionTools
 
@@ -18,8 +20,17 @@ from tests import builders as b
 from tests.runtime.journals import UnreadableJournal
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import key, stood_still
-from tests.transport.known import bearer, keys_for
-from tests.transport.serving import CALL_SECONDS, Refusal, Served, refused, run_request, scope, subscription
+from tests.transport.known import add_key, authenticator, bearer, keys_for
+from tests.transport.serving import (
+    CALL_SECONDS,
+    Refusal,
+    Served,
+    refused,
+    registration,
+    run_request,
+    scope,
+    subscription,
+)
 from tests.transport.slow_reader import LONG, SlowReader, talkative
 
 
@@ -180,3 +191,28 @@ async def session_busy(stage: Stage) -> Refusal:
     served = await stage.serve(b.Bench(tools=FunctionTools({"look": HeldTool()})))
     await starting(served, session_id="morning")
     return await refused(starting(served, run_id="run-2", session_id="morning", on_busy=run_pb2.ON_BUSY_REJECT))
+
+
+async def callback_not_found(stage: Stage) -> Refusal:
+    request = callback_pb.UnregisterCallbackRequest(callback_id="nobody")
+    return await refused((await stage.serve()).callbacks.UnregisterCallback(request, timeout=CALL_SECONDS))
+
+
+async def callback_address_refused(stage: Stage) -> Refusal:
+    request = registration(address="169.254.169.254:80")
+    return await refused((await stage.serve()).callbacks.RegisterCallback(request, timeout=CALL_SECONDS))
+
+
+async def callback_taken(stage: Stage) -> Refusal:
+    keys = [add_key(stage.directory / "keys.json", "executor", name=name) for name in ("first", "second")]
+    served = await stage.serve(authenticator=authenticator(stage.directory / "keys.json"))
+    register = served.callbacks.RegisterCallback
+    await register(registration(), timeout=CALL_SECONDS, metadata=bearer(keys[0]))
+    return await refused(register(registration(), timeout=CALL_SECONDS, metadata=bearer(keys[1])))
+
+
+async def callback_limit(stage: Stage) -> Refusal:
+    register = (await stage.serve()).callbacks.RegisterCallback
+    for number in range(MAX_PER_NAMESPACE):
+        await register(registration(f"c{number}"), timeout=CALL_SECONDS)
+    return await refused(register(registration(), timeout=CALL_SECONDS))

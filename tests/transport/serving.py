@@ -9,10 +9,18 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
 from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
+from runwright.adapters.memory import MemoryCallbacks
+from runwright.adapters.remote.doors import Doors
+from runwright.adapters.remote.executors import DialledExecutors
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.runtime import AgentRuntime
+from runwright.runtime.callbacks import CallbackRegistry
 from runwright.transport.server import RuntimeServer
 
 from tests.builders import Bench
@@ -30,6 +38,8 @@ class Served:
     runtime: AgentRuntime
     server: RuntimeServer
     port: int
+    registry: CallbackRegistry
+    dialler: DialledExecutors
     channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     def channel(self, *options: tuple[str, int]) -> grpc.aio.Channel:
@@ -42,6 +52,11 @@ class Served:
     def stub(self) -> RuntimeServiceStub:
         """A client."""
         return RuntimeServiceStub(self.channels[0] if self.channels else self.channel())
+
+    @property
+    def callbacks(self) -> CallbackRegistryServiceStub:
+        """A client of the registry of callbacks."""
+        return CallbackRegistryServiceStub(self.channels[0] if self.channels else self.channel())
 
     async def start(self, run_id: str = "run-1", **fields: Any) -> run_pb2.RunSnapshot:
         """Starts a run of the default package."""
@@ -65,6 +80,8 @@ class Served:
         self.runtime.stop_streams()
         await self.runtime.drain(0)
         await self.server.stop(0)
+        await self.registry.close()
+        await self.dialler.close()
 
 
 async def serve(
@@ -72,11 +89,29 @@ async def serve(
 ) -> Served:
     """Serves the bench's runtime on a free port."""
     runtime = bench.runtime(journal=journal)
-    server = RuntimeServer(runtime, stall_seconds=stall_seconds, authenticator=authenticator)
+    dialler = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
+    store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
+    registry = CallbackRegistry(store=store, dialler=dialler, clock=bench.clock, log=bench.log)
+    server = RuntimeServer(runtime, stall_seconds=stall_seconds, authenticator=authenticator, callbacks=registry)
     port = server.bind("127.0.0.1:0", tls)
+    await registry.load()
     await runtime.recover()
     await server.start()
-    return Served(bench, runtime, server, port)
+    return Served(bench, runtime, server, port, registry, dialler)
+
+
+def dialling(bench: Bench, *allow: str) -> DialledExecutors:
+    """What dials callbacks at loopback addresses and at those that are named."""
+    return DialledExecutors({}, bench.clock, Doors(AllowList.parse([*LOOPBACK, *allow]), bench.log))
+
+
+def registration(callback_id: str = "one", *, credential: str = "", lease: int | None = None, **spec: Any) -> Any:
+    """A request of RegisterCallback."""
+    given = {"callback_id": callback_id, "executor": "tools", "address": "127.0.0.1:1", **spec}
+    request = callback_pb.RegisterCallbackRequest(spec=callback_pb.CallbackSpec(**given), credential=credential)
+    if lease is not None:
+        request.lease.FromSeconds(lease)
+    return request
 
 
 def run_request(run_id: str = "run-1", **fields: Any) -> run_pb2.RunRequest:

@@ -42,6 +42,10 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.INTERNAL: (calls.internal, Code.INTERNAL),
     R.UNAUTHENTICATED: (calls.unauthenticated, Code.UNAUTHENTICATED),
     R.ROLE_MISSING: (calls.role_missing, Code.PERMISSION_DENIED),
+    R.CALLBACK_NOT_FOUND: (calls.callback_not_found, Code.NOT_FOUND),
+    R.CALLBACK_ADDRESS_REFUSED: (calls.callback_address_refused, Code.PERMISSION_DENIED),
+    R.CALLBACK_TAKEN: (calls.callback_taken, Code.PERMISSION_DENIED),
+    R.CALLBACK_LIMIT: (calls.callback_limit, Code.RESOURCE_EXHAUSTED),
     R.SESSION_BUSY: (calls.session_busy, Code.ABORTED),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {

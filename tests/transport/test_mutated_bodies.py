@@ -9,15 +9,17 @@ import re
 import grpc
 from google.protobuf.duration_pb2 import Duration
 from grpc_health.v1 import health_pb2
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import package_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.transport.status import STATUS
 
-from tests.transport.serving import CALL_SECONDS, Served, run_request, scope, subscription
+from tests.transport.serving import CALL_SECONDS, Served, registration, run_request, scope, subscription
 
 BODIES = 20_000
 AT_ONCE = 16
 SERVICE = "/runwright.v1.RuntimeService/"
+CALLBACKS = "/runwright.callback.v1.CallbackRegistryService/"
 DECLARED = set(STATUS.values()) | {grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND}
 INSIDE = re.compile(r"Traceback|Error\b|Exception|<class|\.py\b|google\.protobuf|0x[0-9a-f]{6}")
 
@@ -39,6 +41,9 @@ GOOD = {
     SERVICE + "ExportRun": pb.ExportRunRequest(run_id="run-1"),
     SERVICE + "ListEvents": pb.ListEventsRequest(scope=scope(), page_size=5, view=pb.EVENT_VIEW_SUMMARY),
     SERVICE + "GetServerInfo": pb.GetServerInfoRequest(),
+    CALLBACKS + "RegisterCallback": registration(tools=["look"], lease=60, credential="tok"),
+    CALLBACKS + "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="one"),
+    CALLBACKS + "ListCallbacks": callback_pb.ListCallbacksRequest(page_size=3, executor="tools"),
     "/grpc.health.v1.Health/Check": health_pb2.HealthCheckRequest(service="runwright.v1.RuntimeService"),
 }
 

@@ -13,6 +13,7 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.testing import FunctionTools
@@ -22,7 +23,7 @@ from tests import builders as b
 from tests.runtime.parts import HeldTool
 from tests.transport.conftest import Serve
 from tests.transport.known import Metadata, add_key, authenticator, bearer
-from tests.transport.serving import CALL_SECONDS, Served, run_request, scope, subscription
+from tests.transport.serving import CALL_SECONDS, Served, registration, run_request, scope, subscription
 
 SECRET = "the-word-of-team-a"
 ANSWERS = {
@@ -31,6 +32,7 @@ ANSWERS = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.DEADLINE_EXCEEDED,  # a stream of runs that are not there yet
+    grpc.StatusCode.PERMISSION_DENIED,  # a word that is no address this server may dial
 }
 STREAM_SECONDS = 0.5
 OWN: Mapping[str, Message] = {
@@ -43,6 +45,9 @@ OWN: Mapping[str, Message] = {
     "ListEvents": pb.ListEventsRequest(scope=scope("run-b"), view=pb.EVENT_VIEW_FULL),
     "ListRuns": pb.ListRunsRequest(),
     "GetServerInfo": pb.GetServerInfoRequest(),
+    "RegisterCallback": registration("callback-b"),
+    "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="callback-b"),
+    "ListCallbacks": callback_pb.ListCallbacksRequest(),
 }
 
 
@@ -108,7 +113,12 @@ async def everything(served: Served, key: Metadata) -> list[bytes]:
     listing = pb.ListEventsRequest(scope=pb.StreamScope(all=pb.AllRuns()), view=pb.EVENT_VIEW_FULL)
     events = await served.stub.ListEvents(listing, timeout=CALL_SECONDS, metadata=key)
     runs = await served.stub.ListRuns(pb.ListRunsRequest(), timeout=CALL_SECONDS, metadata=key)
-    return [part.SerializeToString() for part in (*events.frames, *runs.runs)]
+    registered = await served.callbacks.ListCallbacks(
+        callback_pb.ListCallbacksRequest(), timeout=CALL_SECONDS, metadata=key
+    )
+    specs = [(each.spec, each.expires_at) for each in registered.callbacks]
+    parts = (*events.frames, *runs.runs, *(part for spec in specs for part in spec))
+    return [part.SerializeToString() for part in parts]
 
 
 async def foreign_words(served: Served, key: Metadata) -> list[str]:
@@ -121,7 +131,9 @@ async def foreign_words(served: Served, key: Metadata) -> list[str]:
         cursors.append(page.next_page_token)
     runs = await stub.ListRuns(pb.ListRunsRequest(page_size=1), **options)
     assert all((*cursors, runs.next_page_token))
-    return ["run-a", "session-a", *cursors, runs.next_page_token]
+    callbacks = await served.callbacks.ListCallbacks(callback_pb.ListCallbacksRequest(page_size=1), **options)
+    assert callbacks.next_page_token
+    return ["run-a", "session-a", "callback-a", *cursors, runs.next_page_token, callbacks.next_page_token]
 
 
 def _all() -> pb.StreamScope:
@@ -137,6 +149,9 @@ async def test_nothing_of_another_namespace_is_read_or_changed(serve: Serve, tmp
         started = pb.StartRunRequest(run=run_request(run_id, **secret))
         await served.stub.StartRun(started, timeout=CALL_SECONDS, metadata=team_a)
     await served.stub.StartRun(pb.StartRunRequest(run=run_request("run-b")), timeout=CALL_SECONDS, metadata=team_b)
+    for callback_id in ("callback-a", "callback-a2"):
+        request = registration(callback_id, address="127.0.0.1:2", tools=["look"], credential=SECRET, lease=3600)
+        await served.callbacks.RegisterCallback(request, timeout=CALL_SECONDS, metadata=team_a)
     while tool.running < 3:  # noqa: ASYNC110 - the runs go on by themselves
         await asyncio.sleep(0)
     before = await everything(served, team_a)
@@ -147,7 +162,8 @@ async def test_nothing_of_another_namespace_is_read_or_changed(serve: Serve, tmp
         for method in methods()
         for path, word in product(text_fields(method.input_type), words)
     ]
-    asked.sort(key=lambda one: one[0].name == "StartRun")  # last: it makes runs of those very ids, team B's own
+    # Last, because they make runs and registrations of those very ids, team B's own.
+    asked.sort(key=lambda one: one[0].name in ("StartRun", "RegisterCallback"))
     channel = served.channel()
     answers = []
     for batch in batched(asked, 64):

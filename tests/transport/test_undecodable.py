@@ -6,6 +6,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 
 from tests.builders import Bench, request
@@ -18,6 +19,7 @@ METHODS = {
     f"/{service.full_name}/{method.name}": method.server_streaming
     for service in (
         pb.DESCRIPTOR.services_by_name["RuntimeService"],
+        callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"],
         health_pb2.DESCRIPTOR.services_by_name["Health"],
     )
     for method in service.methods

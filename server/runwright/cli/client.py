@@ -9,6 +9,8 @@ import grpc
 import typer
 from google.protobuf.duration_pb2 import Duration
 
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
@@ -20,6 +22,14 @@ PAGE_SIZE = 50
 MOST_RUNS = 100
 # Without pings a stream from a machine that has lost its power would wait for ever. The server takes one in 10 s.
 KEEPALIVE_MS = 20_000
+MOST_EVENTS = 1000
+TROUBLES = (
+    event_pb2.EVENT_KIND_MODEL_ATTEMPT_FAILED,
+    event_pb2.EVENT_KIND_TOOL_FAILED,
+    event_pb2.EVENT_KIND_TOOL_DENIED,
+    event_pb2.EVENT_KIND_TOOL_RECOVERY_REQUIRED,
+    event_pb2.EVENT_KIND_RETRY_SCHEDULED,
+)
 _OPTIONS = [
     # A page of events with inlined content of 64 KiB each is larger than the default of 4 MiB.
     ("grpc.max_receive_message_length", 64 * 1024 * 1024),
@@ -38,7 +48,9 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self.server = connection.server
-        self._stub = RuntimeServiceStub(connection.channel([*_OPTIONS, *_pings()]))
+        channel = connection.channel([*_OPTIONS, *_pings()])
+        self._stub = RuntimeServiceStub(channel)
+        self._callbacks = CallbackRegistryServiceStub(channel)
         self._metadata = (("authorization", f"Bearer {connection.key}"),) if connection.key else ()
 
     @classmethod
@@ -89,6 +101,36 @@ class Client:
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    def troubles(self, run_id: str) -> Iterator[event_pb2.Event]:
+        """Every event of a run that says that something did not go well, in order."""
+        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=pb.EventFilter(kinds=TROUBLES))
+        request.scope.run_id = run_id
+        while True:
+            page = self._call(self._stub.ListEvents, request)
+            yield from (frame.event for frame in page.frames if frame.event.kind in TROUBLES)
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def callbacks(self, executor: str = "") -> callback_pb.ListCallbacksResponse:
+        """Every registration of the namespace, or of one executor in it."""
+        request = callback_pb.ListCallbacksRequest(executor=executor)
+        listed = callback_pb.ListCallbacksResponse()
+        while True:
+            page = self._call(self._callbacks.ListCallbacks, request)
+            listed.callbacks.extend(page.callbacks)
+            if not page.next_page_token:
+                return listed
+            request.page_token = page.next_page_token
+
+    def register(self, request: callback_pb.RegisterCallbackRequest) -> callback_pb.RegisterCallbackResponse:
+        """Registers a callback, or renews it."""
+        return self._call(self._callbacks.RegisterCallback, request)
+
+    def unregister(self, callback_id: str) -> None:
+        """Ends a registration."""
+        self._call(self._callbacks.UnregisterCallback, callback_pb.UnregisterCallbackRequest(callback_id=callback_id))
 
     def runs(self, wanted: pb.RunFilter, limit: int) -> Iterator[pb.ListRunsResponse]:
         """The newest `limit` runs that are wanted, page by page; a page may be empty."""

@@ -10,13 +10,14 @@ from typing import Annotated, NoReturn
 import typer
 
 from runwright import __version__
-from runwright.cli import config, package
+from runwright.cli import callbacks, config, package
 from runwright.cli.backup import backup, restore
 from runwright.cli.chat import chat
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.connection import Connection
 from runwright.cli.doctor import doctor
 from runwright.cli.errors import ExitCode, Problem
+from runwright.cli.explain import explain
 from runwright.cli.export import export, verify
 from runwright.cli.inspect_run import cancel, events, get
 from runwright.cli.keys import keys
@@ -75,24 +76,10 @@ def options(
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
-for command_function in (
-    run,
-    chat,
-    watch,
-    wait,
-    ls,
-    get,
-    cancel,
-    events,
-    export,
-    verify,
-    backup,
-    restore,
-    serve,
-    doctor,
-):
+_LOOKING = (watch, wait, ls, get, explain, events, export, verify)
+for command_function in (run, chat, *_LOOKING, cancel, backup, restore, serve, doctor):
     app.command()(command_function)
-for group in (config.app, package.app, keys):
+for group in (callbacks.app, config.app, package.app, keys):
     app.add_typer(group)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
 from runwright.cli import clean
 
@@ -44,6 +45,11 @@ def event_kind(value: int) -> str:
     return _name(event_pb2.EventKind.DESCRIPTOR, "EVENT_KIND_", value)
 
 
+def health(value: int) -> str:
+    """Name of a CallbackHealth."""
+    return _name(callback_pb.CallbackHealth.DESCRIPTOR, "CALLBACK_HEALTH_", value)
+
+
 def failure(error: error_pb2.AgentError) -> str:
     """An AgentError in one line: reason, message, remedy."""
     return clean.line(f"{reason(error.reason)}: {error.message} {error.remedy}")
@@ -63,6 +69,11 @@ def counted(number: int, noun: str) -> str:
 def seconds(time: Timestamp) -> float:
     """A time as seconds since 1970-01-01 UTC."""
     return time.seconds + time.nanos / 1e9
+
+
+def clock(time: Timestamp) -> str:
+    """A time, to the second."""
+    return time.ToDatetime().strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def elapsed(duration: float | None) -> str:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from google.protobuf.timestamp_pb2 import Timestamp
-
 from runwright._gen.runwright.v1 import run_pb2
 from runwright.cli import clean, names
 from runwright.cli.outcome import answer_text
@@ -38,7 +36,7 @@ def _facts(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
     yield "labels", ", ".join(f"{key}={value}" for key, value in sorted(run.labels.items()))
     for wait in run.waiting_on:
         kind = names.wait_kind(wait.kind)
-        yield "waits", f"{wait.effect_id} {kind} since {_clock(wait.since)}; unblocked by {wait.unblocked_by}"
+        yield "waits", f"{wait.effect_id} {kind} since {names.clock(wait.since)}; unblocked by {wait.unblocked_by}"
     for effect in run.open_effects:
         what = effect.tool or "model request"
         yield "open", f"{effect.effect_id} {what}, attempt {effect.attempt}, {names.effect_state(effect.state)}"
@@ -52,8 +50,4 @@ def _times(run: run_pb2.RunSnapshot) -> str:
     last = run.ended_at if run.HasField("ended_at") else run.updated_at
     word = "ended" if run.HasField("ended_at") else "last event"
     took = names.elapsed(names.seconds(last) - names.seconds(run.started_at))
-    return f"started {_clock(run.started_at)}, {word} {_clock(last)} ({took})"
-
-
-def _clock(time: Timestamp) -> str:
-    return time.ToDatetime().strftime("%Y-%m-%d %H:%M:%SZ")
+    return f"started {names.clock(run.started_at)}, {word} {names.clock(last)} ({took})"

@@ -44,6 +44,10 @@ class ErrorReason(Enum):
     INTERNAL = 32
     UNAUTHENTICATED = 33
     ROLE_MISSING = 34
+    CALLBACK_NOT_FOUND = 35
+    CALLBACK_ADDRESS_REFUSED = 36
+    CALLBACK_TAKEN = 37
+    CALLBACK_LIMIT = 38
     PROVIDER_KEY_REFUSED = 40
     PROVIDER_RATE_LIMITED = 41
     PROVIDER_REFUSED = 42
@@ -198,11 +202,14 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.EXECUTOR_MISSING: Meaning(
         _K.HOST_CONFIGURATION_NEEDED,
         _R.HOST_CONFIGURATION_NEEDED,
-        "Start the server with --executor NAME=HOST:PORT.",
+        "Start the server with --executor NAME=HOST:PORT, or with a callback_allow under which it can be registered.",
         ("executor",),
     ),
     ErrorReason.EXECUTOR_UNAVAILABLE: Meaning(
-        _K.TOOL_FAILURE, _R.RETRYABLE, "Start the executor at the address configured for it.", ("executor",)
+        _K.TOOL_FAILURE,
+        _R.RETRYABLE,
+        "Start the executor where it is configured, or register it as a callback.",
+        ("executor",),
     ),
     ErrorReason.EXECUTOR_LOST: Meaning(
         _K.TOOL_FAILURE, _R.REPAIR_NEEDED, "Ask the executor's owner what became of the call.", ("executor",)
@@ -235,6 +242,24 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ),
     ErrorReason.ROLE_MISSING: Meaning(
         _K.POLICY_DENIAL, _R.USER_ACTION_NEEDED, "Ask an operator for a key with the role.", ("role",)
+    ),
+    ErrorReason.CALLBACK_NOT_FOUND: Meaning(
+        _K.INVALID_STATE_TRANSITION, _R.NOT_RETRYABLE, "Check the id, or register the callback.", ("callback_id",)
+    ),
+    ErrorReason.CALLBACK_ADDRESS_REFUSED: Meaning(
+        _K.POLICY_DENIAL,
+        _R.HOST_CONFIGURATION_NEEDED,
+        "Register an address that resolves to what the server's callback_allow covers, or have it extended.",
+        ("address", "rule"),
+    ),
+    ErrorReason.CALLBACK_TAKEN: Meaning(
+        _K.POLICY_DENIAL,
+        _R.USER_ACTION_NEEDED,
+        "Use another callback_id, or have its owner unregister it.",
+        ("callback_id",),
+    ),
+    ErrorReason.CALLBACK_LIMIT: Meaning(
+        _K.POLICY_DENIAL, _R.USER_ACTION_NEEDED, "Unregister what is no longer used.", ("limit",)
     ),
     ErrorReason.SESSION_BUSY: Meaning(
         _K.INVALID_STATE_TRANSITION,

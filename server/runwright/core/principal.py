@@ -13,7 +13,7 @@ class Role(Enum):
 
     CALLER = "caller"  # starts and cancels runs
     OBSERVER = "observer"  # reads runs and their events
-    EXECUTOR = "executor"  # performs tool calls
+    EXECUTOR = "executor"  # registers the services that perform tool calls
     APPROVER = "approver"  # decides on approvals
     ADMIN = "admin"
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from runwright.core.ids import Namespace
+
 
 def _always() -> bool:
     return True
@@ -14,12 +16,13 @@ def _always() -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToolInvocation:
-    """One attempt of one call. `deadline` is microseconds.
+    """One attempt of one call. `deadline` is microseconds; `namespace` is the run's.
 
     `may_begin` is asked once, right before the attempt is sent: False means that
     the run was cancelled or the server stops, and the attempt is not sent.
     """
 
+    namespace: Namespace
     run_id: str
     turn_id: str
     round: int
@@ -54,13 +57,18 @@ class ToolOutcome:
 
 
 class ToolExecutors(Protocol):
-    """The executors a server knows, by the names packages use."""
+    """The executors a server knows, by the names packages use.
 
-    def knows(self, executor: str) -> bool:
-        """True when an address is configured for the executor."""
+    A run is served by the executors of its namespace and by those the operator
+    configured for all. Several may have one name; which of them gets an attempt
+    is decided here.
+    """
 
-    async def reachable(self, executor: str) -> None:
-        """Returns once the executor can be reached; keeps trying until then."""
+    def knows(self, namespace: Namespace, executor: str) -> bool:
+        """True when there is an executor of that name, or may come to be one without a restart."""
+
+    async def reachable(self, namespace: Namespace, executor: str, tool: str) -> None:
+        """Returns once an executor of that name that performs the tool can be reached; keeps trying until then."""
 
     async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
         """Performs the attempt. Cancelling this coroutine tells the executor. Never raises for a failed call."""

@@ -49,7 +49,7 @@ class Performer:
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
             case e.AwaitExecutor():
-                return await self._await_executor(effect)
+                return await self._await_executor(state, effect)
             case e.WaitForCancelDeadline():
                 await self._world.clock.sleep_until(effect.due)
                 return i.CancelDeadlinePassed(at=self._world.clock.now())
@@ -111,6 +111,7 @@ class Performer:
 
     async def _call_tool(self, state: RunState, effect: e.CallTool, may_begin: Callable[[], bool]) -> i.Input:
         invocation = ToolInvocation(
+            namespace=state.key.namespace,
             run_id=state.key.run_id,
             turn_id=state.turn_id,
             round=state.round,
@@ -149,12 +150,14 @@ class Performer:
                 assert_never(outcome.kind)
         return i.ToolReturned(at=at, call_id=call_id, attempt=attempt, ok=ok, result=content.ref, contents=(content,))
 
-    async def _await_executor(self, effect: e.AwaitExecutor) -> i.Input:
-        clock = self._world.clock
+    async def _await_executor(self, state: RunState, effect: e.AwaitExecutor) -> i.Input:
+        clock, call = self._world.clock, state.call(effect.call_id)
+        assert call is not None, "what waits is a call of the run"
         await clock.sleep_until(min(effect.not_before, effect.give_up_at))
         # Asked at least once: the wait may have been over while there was no room for the call.
         due = max(effect.give_up_at, clock.now() + PROBE_US)
-        reachable = await _guarded(comes_before(self._world.tools.reachable(effect.executor), clock, due))
+        reaching = self._world.tools.reachable(state.key.namespace, effect.executor, call.tool)
+        reachable = await _guarded(comes_before(reaching, clock, due))
         return i.ExecutorAwaited(at=clock.now(), call_id=effect.call_id, attempt=effect.attempt, reachable=reachable)
 
 

@@ -88,7 +88,7 @@ class AgentRuntime:
             return RunHandle(self, run), True
 
     async def _start(self, run: RunKey, request: RunRequest, principal: str) -> None:
-        found = self._preflight(request)
+        found = self._preflight(request, run.namespace)
 
         async def start() -> None:
             given = await self._start_input(request, found, run.namespace, principal)
@@ -248,16 +248,16 @@ class AgentRuntime:
             raise not_found(run)
         return found
 
-    def _preflight(self, request: RunRequest) -> CataloguedPackage:
+    def _preflight(self, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
         found = self.packages.resolve(request)
         package = found.package
         for route in package.routes:
             self.world.provider(route.adapter)
         for tool in package.tools:
-            if not self.world.tools.knows(tool.executor):
+            if not self.world.tools.knows(namespace, tool.executor):
                 raise AgentError(
                     ErrorReason.EXECUTOR_MISSING,
-                    f"Tool {tool.name} needs executor {tool.executor}, which has no address.",
+                    f"Tool {tool.name} needs executor {tool.executor}, which has no address and cannot be registered.",
                     metadata={"executor": tool.executor},
                 )
         return found

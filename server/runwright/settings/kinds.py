@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from runwright.core import allow_list
+from runwright.core.allow_list import AllowList
 from runwright.core.errors import AgentError, ErrorReason
 
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -124,6 +126,14 @@ def _routes_of_words(words: list[str]) -> dict[str, str]:
     return _routes({name: route for name, _, route in pairs})
 
 
+def _allowed(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
+        raise ValueError
+    entries = tuple(str(entry).strip() for entry in value if str(entry).strip() not in ("", "none"))
+    AllowList.parse(entries)
+    return entries
+
+
 def is_loopback(host: str) -> bool:
     """True for an address that only this machine can reach."""
     if host == "localhost":
@@ -177,6 +187,14 @@ ROUTES = Kind(
     _routes_of_words,
     _routes,
     _listed,
+    many=True,
+)
+ALLOWED = Kind(
+    "network or host:port",
+    f"a list, each entry {allow_list.EXPECTED}; or none",
+    _allowed,
+    _allowed,
+    lambda t: t.split(","),
     many=True,
 )
 SWITCH = Kind("true or false", "true or false", _switch_of_words, _switch, is_switch=True)

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runwright.core import allow_list
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.settings import kinds
 from runwright.settings.kinds import Kind, is_loopback
@@ -42,6 +43,11 @@ class Settings:
         kinds.TEXT, "Id of the package that answers requests without one.", None, absent="the first package"
     )
     executors: Mapping[str, str] = setting(kinds.ADDRESSES, "Where each executor is.", {}, flag="--executor")
+    callback_allow: tuple[str, ...] = setting(
+        kinds.ALLOWED,
+        "Addresses that executors may register and the server may dial; `none`: nothing can be registered.",
+        allow_list.LOOPBACK,
+    )
     drain_grace_seconds: float = setting(
         kinds.seconds(0, 3600), "How long SIGTERM waits for calls that must not be repeated.", 20.0, flag="--grace"
     )

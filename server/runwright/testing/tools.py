@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from runwright.core.content import JSON
+from runwright.core.ids import Namespace
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 Tool = Callable[[dict[str, JsonValue]], Awaitable[JsonValue | ToolOutcome]]
@@ -41,7 +42,7 @@ class FunctionTools:
     cancelled: list[Performed] = field(default_factory=list)
     _reached: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def knows(self, executor: str) -> bool:
+    def knows(self, namespace: Namespace, executor: str) -> bool:
         """True unless the name is in `unknown`."""
         return executor not in self.unknown
 
@@ -51,7 +52,7 @@ class FunctionTools:
         self._reached.set()
         self._reached = asyncio.Event()
 
-    async def reachable(self, executor: str) -> None:
+    async def reachable(self, namespace: Namespace, executor: str, tool: str) -> None:
         """Returns once the executor is not in `unreachable`."""
         while executor in self.unreachable:
             await self._reached.wait()

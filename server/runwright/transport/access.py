@@ -18,6 +18,7 @@ from runwright.ports.access import Authenticator, Credentials
 RECHECK_SECONDS = 1.0
 
 _R = "/runwright.v1.RuntimeService/"
+_C = "/runwright.callback.v1.CallbackRegistryService/"
 _H = "/grpc.health.v1.Health/"
 _CALLS = frozenset({Role.CALLER})
 _READS = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER})
@@ -32,6 +33,9 @@ ROLES: Mapping[str, frozenset[Role] | None] = {
     _R + "ListEvents": _READS,
     _R + "ListRuns": _READS,
     _R + "GetServerInfo": frozenset(Role),
+    _C + "RegisterCallback": frozenset({Role.EXECUTOR}),
+    _C + "UnregisterCallback": frozenset({Role.EXECUTOR}),
+    _C + "ListCallbacks": frozenset({Role.CALLER, Role.OBSERVER, Role.EXECUTOR}),
     _H + "Check": None,
     _H + "Watch": None,
     _H + "List": None,

@@ -10,17 +10,24 @@ from google.protobuf import descriptor_pool
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import (
+    add_CallbackRegistryServiceServicer_to_server,
+)
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
 from runwright.ports.access import Authenticator
 from runwright.runtime import AgentRuntime
+from runwright.runtime.callbacks import CallbackRegistry
 from runwright.transport.access import Access, require_rows
+from runwright.transport.callback_service import CallbackRegistryService
 from runwright.transport.errors import ErrorInterceptor
 from runwright.transport.reflection import V1, add_reflection
 from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.streams import EventStreams
 
 RUNTIME_SERVICE = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
+CALLBACK_SERVICE = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -43,19 +50,28 @@ class RuntimeServer:
     """The services of one runtime on one address."""
 
     def __init__(
-        self, runtime: AgentRuntime, *, stall_seconds: float = 30.0, authenticator: Authenticator | None = None
+        self,
+        runtime: AgentRuntime,
+        *,
+        stall_seconds: float = 30.0,
+        authenticator: Authenticator | None = None,
+        callbacks: CallbackRegistry | None = None,
     ) -> None:
-        """Without an `authenticator` everyone is `local`: bind loopback only."""
+        """Without an `authenticator` everyone is `local`: bind loopback only. Without `callbacks` none are served."""
         self._runtime = runtime
         world = runtime.world
         guard = ErrorInterceptor(Access(authenticator), world.ids, world.log)
         self._server = grpc.aio.server(interceptors=[guard], options=list(OPTIONS))
         streams = EventStreams(runtime, stall_seconds=stall_seconds)
         _add_runtime_service(self._server, RuntimeService(runtime, streams))
+        self._services = [RUNTIME_SERVICE]
+        if callbacks is not None:
+            add_CallbackRegistryServiceServicer_to_server(CallbackRegistryService(callbacks, world.log), self._server)
+            self._services.append(CALLBACK_SERVICE)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        add_reflection(self._server, (RUNTIME_SERVICE, health.SERVICE_NAME))
-        require_rows(served_methods(RUNTIME_SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME, V1))
+        add_reflection(self._server, (*self._services, health.SERVICE_NAME))
+        require_rows(served_methods(*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME, V1))
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
@@ -73,8 +89,8 @@ class RuntimeServer:
         await self.set_serving(serving=True)
 
     async def set_serving(self, *, serving: bool) -> None:
-        """What health answers, overall and for the service."""
-        for service in ("", RUNTIME_SERVICE):
+        """What health answers, overall and for every service."""
+        for service in ("", *self._services):
             await self._health.set(service, _SERVING if serving else _NOT_SERVING)
 
     async def stop(self, grace_seconds: float) -> None:

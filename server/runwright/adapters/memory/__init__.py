@@ -1,5 +1,6 @@
-"""A journal that lives as long as its process."""
+"""A journal and registrations that live as long as their process."""
 
+from runwright.adapters.memory.callbacks import MemoryCallbacks
 from runwright.adapters.memory.journal import MemoryJournal
 
-__all__ = ["MemoryJournal"]
+__all__ = ["MemoryCallbacks", "MemoryJournal"]

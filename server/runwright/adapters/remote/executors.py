@@ -3,120 +3,151 @@
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Mapping
 
-import grpc
-
-from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
-from runwright._gen.runwright.callback.v1.tool_executor_service_pb2_grpc import ToolExecutorServiceStub
+from runwright.adapters.remote.doors import Doors, refused
+from runwright.adapters.remote.lines import ConfiguredLine, Line, RegisteredLine
+from runwright.core.callbacks import Callback, Health, HealthKind
+from runwright.core.ids import Namespace
 from runwright.ports.clock import Clock
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
-from runwright.wire.values import timestamp
 
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
-_OPTIONS = [
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 500),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
-    ("grpc.enable_http_proxy", 0),  # executors are dialled, whatever the environment says of the web
-    ("grpc.enable_retries", 0),  # a repeated call is the run machine's decision
-]
+MOST_MISHAPS = 4096
+_FAILED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT)
 
 
 class DialledExecutors:
-    """ToolExecutors at fixed addresses: `{name: "host:port"}`."""
+    """ToolExecutors at the operator's addresses, `{name: "host:port"}`, and at those registered by hosts.
 
-    def __init__(self, addresses: Mapping[str, str], clock: Clock) -> None:
+    Without `doors` nothing can be registered. Also a CallbackDialler.
+    """
+
+    def __init__(self, addresses: Mapping[str, str], clock: Clock, doors: Doors | None = None) -> None:
         self._addresses = dict(addresses)
         self._clock = clock
-        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._doors = doors
+        self._configured: dict[str, ConfiguredLine] = {}
+        self._registered: dict[tuple[Namespace, str], RegisteredLine] = {}  # by the id of the registration
+        self._serving: dict[tuple[Namespace, str], set[RegisteredLine]] = {}  # by the name of the executor
+        self._leaving: set[RegisteredLine] = set()  # dropped, perhaps with calls under way
+        self._changed = asyncio.Event()
+        self._calls = 0
+        self._mishaps: OrderedDict[str, str] = OrderedDict()  # where the last attempt of a call failed, by its key
 
-    def knows(self, executor: str) -> bool:
-        """True when an address is configured."""
-        return executor in self._addresses
+    def knows(self, namespace: Namespace, executor: str) -> bool:
+        """True when an address is configured or registered, or can be registered."""
+        takes_registrations = self._doors is not None and not self._doors.allowed.is_empty
+        return takes_registrations or executor in self._addresses
 
-    async def reachable(self, executor: str) -> None:
-        """Returns once the channel is READY; never, when no address is configured."""
-        if not self.knows(executor):
-            await asyncio.Event().wait()
-        await self._channel(executor).channel_ready()
+    async def reachable(self, namespace: Namespace, executor: str, tool: str) -> None:
+        """Returns once a line is ready; never, while there is none."""
+        await self._ready(namespace, executor, tool)
 
     async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
-        """Performs one attempt.
+        """Performs one attempt, at the ready executor that was not asked for the longest time.
 
-        Not READY in time: certainly not sent. Any error once the call has begun
-        leaves the outcome unknown: UNAVAILABLE alone does not tell the two apart.
+        None ready in time: certainly not sent. Any error once the call has begun leaves the outcome unknown.
         """
-        if not self.knows(executor):
+        if not self._lines(call.namespace, executor, call.tool):
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        channel = self._channel(executor)
         try:
             # Not wait_for: on Python 3.11 it swallows a cancel that comes as the channel becomes ready.
             async with asyncio.timeout(min(CONNECT_SECONDS, max(0.0, self._left(call)))):
-                await channel.channel_ready()
+                line = await self._ready(call.namespace, executor, call.tool, self._mishaps.get(call.idempotency_key))
         except TimeoutError:
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         left = self._left(call)
         if left <= 0 or not call.may_begin():
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        rpc = ToolExecutorServiceStub(channel).ExecuteTool(_request(call), timeout=left)
-        try:
-            return _outcome(await rpc)
-        except grpc.aio.AioRpcError as error:
-            return _unknown(error)
-        finally:
-            # Cancelled while it waited: this is what tells the executor.
-            rpc.cancel()
+        self._calls += 1
+        line.used = self._calls
+        outcome = await line.perform(call, left)
+        self._remember(call.idempotency_key, line.name if outcome.kind in _FAILED else None)
+        return outcome
 
     async def close(self) -> None:
         """Closes every channel."""
-        for channel in self._channels.values():
-            await channel.close()
+        for configured in self._configured.values():
+            await configured.channel.close()
+        for line in [*self._registered.values(), *self._leaving]:
+            await line.close()
+        if self._doors is not None:
+            self._doors.close()
+
+    async def examine(self, callback: Callback) -> None:
+        """See CallbackDialler."""
+        if self._doors is None:
+            raise refused(callback, "configured: this server takes no registrations")
+        await self._doors.examine(callback)
+
+    def open(self, callback: Callback) -> None:
+        """See CallbackDialler."""
+        assert self._doors is not None, "what is opened was examined"
+        known = self._registered.get((callback.namespace, callback.callback_id))
+        if known is not None and known.callback.is_renewed_by(callback):
+            known.renew(callback)
+            return
+        self.drop(callback.namespace, callback.callback_id)
+        line = RegisteredLine(callback, self._doors, self._clock, self._wake)
+        self._registered[(callback.namespace, callback.callback_id)] = line
+        self._serving.setdefault((callback.namespace, callback.executor), set()).add(line)
+
+    def drop(self, namespace: Namespace, callback_id: str) -> None:
+        """See CallbackDialler."""
+        self._leaving = {line for line in self._leaving if not line.is_idle}
+        line = self._registered.pop((namespace, callback_id), None)
+        if line is None:
+            return
+        executor = (namespace, line.callback.executor)
+        self._serving[executor].discard(line)
+        if not self._serving[executor]:
+            del self._serving[executor]
+        line.drop()
+        self._leaving.add(line)
+
+    def health(self, callback: Callback) -> Health:
+        """See CallbackDialler."""
+        line = self._registered.get((callback.namespace, callback.callback_id))
+        return line.health if line else Health(HealthKind.UNKNOWN, self._clock.now())
+
+    def _lines(self, namespace: Namespace, executor: str, tool: str) -> list[Line]:
+        lines: list[Line] = list(self._serving.get((namespace, executor), ()))
+        if executor in self._addresses:
+            if executor not in self._configured:
+                self._configured[executor] = ConfiguredLine(self._addresses[executor])
+            lines.append(self._configured[executor])
+        return [line for line in lines if line.serves(tool)]
+
+    async def _ready(self, namespace: Namespace, executor: str, tool: str, not_first: str | None = None) -> Line:
+        while True:
+            changed = self._changed  # before looking: what changes meanwhile is not missed
+            lines = self._lines(namespace, executor, tool)
+            ready = [line for line in lines if line.is_ready]
+            if ready:
+                return min(ready, key=lambda line: (line.name == not_first, line.used, line.name))
+            waits = [asyncio.ensure_future(wait) for wait in (changed.wait(), *(line.until_ready() for line in lines))]
+            try:
+                done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+                for wait in done:
+                    wait.result()  # a channel that was closed raises: there is nothing to wait for any more
+            finally:
+                for wait in waits:
+                    wait.cancel()
+                await asyncio.gather(*waits, return_exceptions=True)
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _remember(self, key: str, mishap: str | None) -> None:
+        self._mishaps.pop(key, None)
+        if mishap is not None:
+            self._mishaps[key] = mishap
+            if len(self._mishaps) > MOST_MISHAPS:
+                self._mishaps.popitem(last=False)
 
     def _left(self, call: ToolInvocation) -> float:
         return (call.deadline - self._clock.now()) / 1_000_000
-
-    def _channel(self, executor: str) -> grpc.aio.Channel:
-        channel = self._channels.get(executor)
-        if channel is None:
-            channel = grpc.aio.insecure_channel(self._addresses[executor], options=_OPTIONS)
-            self._channels[executor] = channel
-        return channel
-
-
-def _request(call: ToolInvocation) -> pb.ExecuteToolRequest:
-    return pb.ExecuteToolRequest(
-        run_id=call.run_id,
-        turn_id=call.turn_id,
-        round=call.round,
-        call_id=call.call_id,
-        attempt=call.attempt,
-        idempotency_key=call.idempotency_key,
-        tool=call.tool,
-        arguments_json=call.arguments_json,
-        arguments_digest=call.arguments_digest,
-        deadline=timestamp(call.deadline),
-        package_fingerprint=call.package_fingerprint,
-    )
-
-
-def _outcome(response: pb.ExecuteToolResponse) -> ToolOutcome:
-    match response.WhichOneof("outcome"):
-        case "result":
-            return ToolOutcome(ToolOutcomeKind.RESULT, response.result.data, response.result.media_type)
-        case "error":
-            return ToolOutcome(ToolOutcomeKind.ERROR, response.error.message.encode())
-        case _:
-            return ToolOutcome(ToolOutcomeKind.ERROR, b"The executor answered with neither a result nor an error.")
-
-
-def _unknown(error: grpc.aio.AioRpcError) -> ToolOutcome:
-    match error.code():
-        case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return ToolOutcome(ToolOutcomeKind.TIMED_OUT)
-        case grpc.StatusCode.UNIMPLEMENTED:
-            return ToolOutcome(ToolOutcomeKind.ERROR, b"Nobody serves ExecuteTool at the executor's address.")
-        case _:
-            return ToolOutcome(ToolOutcomeKind.LOST)

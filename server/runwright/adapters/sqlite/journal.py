@@ -13,6 +13,7 @@ import apsw
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite import queries, schema, selecting, sessions
 from runwright.adapters.sqlite.batch import Batch
+from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
 from runwright.adapters.sqlite.reader import Reader
@@ -151,6 +152,10 @@ class SqliteJournal:
         """
         self._refuse_when_closed()
         await self._writer.perform(partial(schema.limit_size, max_bytes=max_bytes))
+
+    def callbacks(self) -> SqliteCallbacks:
+        """The registrations that are kept in this file."""
+        return SqliteCallbacks(self._writer, self._reader, self._refuse_when_closed)
 
     async def close(self) -> None:
         """See the port. Closing again waits for the first close."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import apsw
 
 from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.tables import SCHEMA_VERSION, SELECTING, SESSIONS, TABLES, fetch
+from runwright.adapters.sqlite.tables import CALLBACKS, SCHEMA_VERSION, SELECTING, SESSIONS, TABLES, fetch
 from runwright.adapters.sqlite.upgrade import upgrade
 
 UNLIMITED_PAGES = 0xFFFFFFFE  # SQLite's own limit
@@ -101,7 +101,7 @@ def _version(db: apsw.Connection) -> int:
 
 def _create(db: apsw.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
-    for statement in (*TABLES, *SELECTING, *SESSIONS):
+    for statement in (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS):
         db.execute(statement)
     meta = {
         "schema_version": SCHEMA_VERSION,

@@ -52,6 +52,14 @@ SESSIONS = (
     f"CREATE INDEX runs_of_session ON runs (namespace, session_id) WHERE {IN_SESSION}",
     f"CREATE INDEX runs_open_in_session ON runs (namespace, session_id, agent_id) WHERE {IS_OPEN} AND {IN_SESSION}",
 )
+# Of version 3: what hosts have registered. `ca_pem` is NULL without TLS; times are microseconds.
+CALLBACKS = (
+    """CREATE TABLE callbacks (
+        namespace TEXT NOT NULL, callback_id TEXT NOT NULL, owner TEXT NOT NULL, executor TEXT NOT NULL,
+        address TEXT NOT NULL, tools TEXT NOT NULL, ca_pem BLOB, server_name TEXT NOT NULL,
+        credential TEXT NOT NULL, lease INTEGER NOT NULL, expires_at INTEGER NOT NULL,
+        PRIMARY KEY (namespace, callback_id)) STRICT, WITHOUT ROWID""",
+)
 
 
 def fetch(db: apsw.Connection, query: str, *values: str | bytes | int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Brings a journal of an older schema version to the present one, step by step."""
+"""Brings a journal of an older schema version to the present one, one version after the other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import apsw
 
-from runwright.adapters.sqlite.tables import SCHEMA_VERSION, SELECTING, SESSIONS, WITH_MESSAGES, fetch
+from runwright.adapters.sqlite.tables import CALLBACKS, SCHEMA_VERSION, SELECTING, SESSIONS, WITH_MESSAGES, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
@@ -43,9 +43,10 @@ def upgrade(db: apsw.Connection, version: int) -> None:
     try:
         if version < 2:
             _make_selectable(db)
-        # The conversation has a kind more, and a partial index names the kinds it is of.
-        for statement in ("DROP INDEX events_with_messages", WITH_MESSAGES, *SESSIONS):
-            db.execute(statement)
+        if version < 3:
+            # The conversation has a kind more, and a partial index names the kinds it is of.
+            for statement in ("DROP INDEX events_with_messages", WITH_MESSAGES, *SESSIONS, *CALLBACKS):
+                db.execute(statement)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
         db.execute("COMMIT")
     except BaseException:

@@ -98,6 +98,8 @@ class Writer:
         try:
             errand.act(self._db)
         except Exception as error:  # noqa: BLE001 - the thread must live on, and the caller must hear of it
+            if isinstance(error, AgentError):
+                return error
             failure = translate(error, self._db.system_errno)
             failure.__cause__ = error
             return failure

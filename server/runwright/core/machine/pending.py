@@ -68,7 +68,7 @@ def waiting_on(state: RunState) -> list[WaitingOn]:
         waits.append(WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.asked.since, remedy))
     for call in state.calls:
         if call.phase is CallPhase.REQUESTED and call.attempt:
-            remedy = f"executor {call.executor} answering at its configured address"
+            remedy = f"executor {call.executor} with tool {call.tool}, answering where it is configured or registered"
             waits.append(WaitingOn(WaitKind.EXECUTOR, call.call_id, call.executor, call.since, remedy))
         elif call.phase is CallPhase.UNKNOWN:
             remedy = "cancelling the run, once its owner knows what became of the call"

@@ -75,7 +75,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_MODEL_OUTPUT_FILTERED: _ErrorReason.ValueType  # 22
     """The provider withheld the answer. Metadata: none."""
     ERROR_REASON_EXECUTOR_MISSING: _ErrorReason.ValueType  # 23
-    """No address is configured for an executor the package names. Metadata: executor."""
+    """An executor the package names is not configured, and this server takes no
+    registrations. Metadata: executor.
+    """
     ERROR_REASON_EXECUTOR_UNAVAILABLE: _ErrorReason.ValueType  # 24
     """The executor could not be reached in time; the call was not sent. Metadata: executor."""
     ERROR_REASON_EXECUTOR_LOST: _ErrorReason.ValueType  # 25
@@ -98,6 +100,14 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The call carries no key or certificate that is known here. Metadata: expected."""
     ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 34
     """Whoever asks may not call this method. Metadata: role."""
+    ERROR_REASON_CALLBACK_NOT_FOUND: _ErrorReason.ValueType  # 35
+    """There is no such registration, or its lease is over. Metadata: callback_id."""
+    ERROR_REASON_CALLBACK_ADDRESS_REFUSED: _ErrorReason.ValueType  # 36
+    """The address of a callback is not one this server may dial. Metadata: address, rule."""
+    ERROR_REASON_CALLBACK_TAKEN: _ErrorReason.ValueType  # 37
+    """The registration belongs to another principal. Metadata: callback_id."""
+    ERROR_REASON_CALLBACK_LIMIT: _ErrorReason.ValueType  # 38
+    """The namespace has as many registrations as it may. Metadata: limit."""
     ERROR_REASON_PROVIDER_KEY_REFUSED: _ErrorReason.ValueType  # 40
     """The provider refused the server's key. Metadata: adapter. Real models add class."""
     ERROR_REASON_PROVIDER_RATE_LIMITED: _ErrorReason.ValueType  # 41
@@ -168,7 +178,9 @@ ERROR_REASON_MODEL_OUTPUT_TRUNCATED: ErrorReason.ValueType  # 21
 ERROR_REASON_MODEL_OUTPUT_FILTERED: ErrorReason.ValueType  # 22
 """The provider withheld the answer. Metadata: none."""
 ERROR_REASON_EXECUTOR_MISSING: ErrorReason.ValueType  # 23
-"""No address is configured for an executor the package names. Metadata: executor."""
+"""An executor the package names is not configured, and this server takes no
+registrations. Metadata: executor.
+"""
 ERROR_REASON_EXECUTOR_UNAVAILABLE: ErrorReason.ValueType  # 24
 """The executor could not be reached in time; the call was not sent. Metadata: executor."""
 ERROR_REASON_EXECUTOR_LOST: ErrorReason.ValueType  # 25
@@ -191,6 +203,14 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 33
 """The call carries no key or certificate that is known here. Metadata: expected."""
 ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 34
 """Whoever asks may not call this method. Metadata: role."""
+ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 35
+"""There is no such registration, or its lease is over. Metadata: callback_id."""
+ERROR_REASON_CALLBACK_ADDRESS_REFUSED: ErrorReason.ValueType  # 36
+"""The address of a callback is not one this server may dial. Metadata: address, rule."""
+ERROR_REASON_CALLBACK_TAKEN: ErrorReason.ValueType  # 37
+"""The registration belongs to another principal. Metadata: callback_id."""
+ERROR_REASON_CALLBACK_LIMIT: ErrorReason.ValueType  # 38
+"""The namespace has as many registrations as it may. Metadata: limit."""
 ERROR_REASON_PROVIDER_KEY_REFUSED: ErrorReason.ValueType  # 40
 """The provider refused the server's key. Metadata: adapter. Real models add class."""
 ERROR_REASON_PROVIDER_RATE_LIMITED: ErrorReason.ValueType  # 41

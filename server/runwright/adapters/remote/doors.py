@@ -1,0 +1,120 @@
+"""Doors: from a registered address to checked IP addresses, and from one of these to a channel."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
+
+import grpc
+
+from runwright.core.allow_list import AllowList, plain
+from runwright.core.callbacks import Callback
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.ports.log import OperatorLog
+
+RESOLVE_SECONDS = 3.0
+# More are not looked at: a name with more addresses than that is no executor's.
+MOST_ADDRESSES = 16
+DEAD_PEER_MS = 5_000
+
+Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
+
+DIAL_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.enable_http_proxy", 0),  # a proxy would resolve the name again, and is no way to loopback
+    ("grpc.enable_retries", 0),  # a repeated call is the run machine's decision
+)
+# A peer behind a cut line is found by TCP itself: what it does not acknowledge for five seconds (TCP_USER_TIMEOUT,
+# which follows from the keepalive time-out), the health check's bytes at the least, ends the connection. Pings come
+# seldom enough for servers with default settings, which answer more than one in five minutes with GOAWAY.
+_OWN_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.keepalive_time_ms", 600_000),
+    ("grpc.keepalive_timeout_ms", DEAD_PEER_MS),
+    ("grpc.http2.ping_timeout_ms", DEAD_PEER_MS),
+    ("grpc.use_local_subchannel_pool", 1),  # one credential's connection is never another's
+)
+
+
+class Doors:
+    """What may be dialled for callbacks. Names are resolved here, never by gRPC: what is checked is what is dialled."""
+
+    def __init__(self, allowed: AllowList, log: OperatorLog, resolve: Resolve | None = None) -> None:
+        self.allowed = allowed
+        self.log = log
+        self._threads = ThreadPoolExecutor(4, "runwright-resolver")  # of its own: a slow DNS holds up nobody else
+        self._resolve = resolve or self._ask_system
+
+    async def addresses(self, callback: Callback) -> list[str]:
+        """The IP addresses behind a callback, all of them checked. Raises CALLBACK_ADDRESS_REFUSED."""
+        found = await self._resolved(callback)
+        if not found or len(found) > MOST_ADDRESSES:
+            rule = f"a name that resolves within {RESOLVE_SECONDS:g} s to at most {MOST_ADDRESSES} addresses"
+            raise refused(callback, rule)
+        for address in found:
+            rule = self.allowed.refusal(callback.host, callback.port, address)
+            if not rule and callback.credential and callback.tls is None and not plain(address).is_loopback:
+                rule = "a loopback address, because there is a credential and no TLS"
+            if rule:
+                raise refused(callback, rule)
+        return [str(plain(address)) for address in found]
+
+    async def _resolved(self, callback: Callback) -> list[str]:
+        try:
+            return [str(ipaddress.ip_address(callback.host))]
+        except ValueError:
+            pass  # a name
+        try:
+            async with asyncio.timeout(RESOLVE_SECONDS):
+                return list(dict.fromkeys(await self._resolve(callback.host, callback.port)))
+        except (TimeoutError, OSError, UnicodeError):
+            return []
+
+    async def examine(self, callback: Callback) -> None:
+        """Raises CALLBACK_ADDRESS_REFUSED, or INVALID_REQUEST for authorities that are none."""
+        if callback.tls is not None and callback.tls.ca_pem:
+            try:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_verify_locations(cadata=callback.tls.ca_pem.decode("ascii"))
+            except (ssl.SSLError, ValueError):
+                metadata = {"field": "spec.tls.ca_pem", "expected": "certificates in PEM form"}
+                told = "spec.tls.ca_pem must be certificates in PEM form."
+                raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata) from None
+        await self.addresses(callback)
+
+    def channel(self, callback: Callback, address: str) -> grpc.aio.Channel:
+        """A channel to one checked address, which says and expects the names of the registration."""
+        target = f"ipv6:[{address}]:{callback.port}" if ":" in address else f"ipv4:{address}:{callback.port}"
+        options: list[tuple[str, int | str]] = [*DIAL_OPTIONS, *_OWN_OPTIONS]
+        if callback.tls is None:
+            return grpc.aio.insecure_channel(target, options=[*options, ("grpc.default_authority", callback.address)])
+        name = callback.tls.server_name or callback.host
+        credentials = grpc.ssl_channel_credentials(callback.tls.ca_pem or None)
+        return grpc.aio.secure_channel(target, credentials, options=[*options, ("grpc.ssl_target_name_override", name)])
+
+    def close(self) -> None:
+        """Lets go of the threads; questions under way are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _ask_system(self, host: str, port: int) -> list[str]:
+        def ask() -> list[str]:
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return [str(address[0]) for *_, address in found]
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
+
+
+def refused(callback: Callback, rule: str) -> AgentError:
+    """The address must not be dialled."""
+    return AgentError(
+        ErrorReason.CALLBACK_ADDRESS_REFUSED,
+        f"The address {callback.address} is refused; it must be {rule}.",
+        metadata={"address": callback.address, "rule": rule},
+    )

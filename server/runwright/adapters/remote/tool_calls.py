@@ -1,0 +1,62 @@
+"""One attempt over one channel: what is sent, and what is known afterwards."""
+
+from __future__ import annotations
+
+import grpc
+
+from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
+from runwright._gen.runwright.callback.v1.tool_executor_service_pb2_grpc import ToolExecutorServiceStub
+from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.wire.values import timestamp
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+async def perform(
+    channel: grpc.aio.Channel, call: ToolInvocation, *, seconds: float, metadata: Metadata = ()
+) -> ToolOutcome:
+    """Sends the attempt. Any error leaves the outcome unknown: UNAVAILABLE alone does not tell lost from not sent."""
+    rpc = ToolExecutorServiceStub(channel).ExecuteTool(_request(call), timeout=seconds, metadata=metadata)
+    try:
+        return _outcome(await rpc)
+    except grpc.aio.AioRpcError as error:
+        return _unknown(error)
+    finally:
+        # Cancelled while it waited: this is what tells the executor.
+        rpc.cancel()
+
+
+def _request(call: ToolInvocation) -> pb.ExecuteToolRequest:
+    return pb.ExecuteToolRequest(
+        run_id=call.run_id,
+        turn_id=call.turn_id,
+        round=call.round,
+        call_id=call.call_id,
+        attempt=call.attempt,
+        idempotency_key=call.idempotency_key,
+        tool=call.tool,
+        arguments_json=call.arguments_json,
+        arguments_digest=call.arguments_digest,
+        deadline=timestamp(call.deadline),
+        package_fingerprint=call.package_fingerprint,
+    )
+
+
+def _outcome(response: pb.ExecuteToolResponse) -> ToolOutcome:
+    match response.WhichOneof("outcome"):
+        case "result":
+            return ToolOutcome(ToolOutcomeKind.RESULT, response.result.data, response.result.media_type)
+        case "error":
+            return ToolOutcome(ToolOutcomeKind.ERROR, response.error.message.encode())
+        case _:
+            return ToolOutcome(ToolOutcomeKind.ERROR, b"The executor answered with neither a result nor an error.")
+
+
+def _unknown(error: grpc.aio.AioRpcError) -> ToolOutcome:
+    match error.code():
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return ToolOutcome(ToolOutcomeKind.TIMED_OUT)
+        case grpc.StatusCode.UNIMPLEMENTED:
+            return ToolOutcome(ToolOutcomeKind.ERROR, b"Nobody serves ExecuteTool at the executor's address.")
+        case _:
+            return ToolOutcome(ToolOutcomeKind.LOST)

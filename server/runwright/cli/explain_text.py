@@ -1,0 +1,127 @@
+"""Why a run does not move, or why it ended, as lines for people. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright.cli import clean, names
+from runwright.cli.commands import command
+
+MOST_CALLBACKS = 5
+_STATUS = {
+    run_pb2.RUN_STATUS_RUNNING: "it moves: what is open is under way",
+    run_pb2.RUN_STATUS_WAITING: "nothing is under way; it waits",
+    run_pb2.RUN_STATUS_CANCELLING: "a cancel was accepted; calls that must not be repeated may still answer",
+    run_pb2.RUN_STATUS_REPAIR_NEEDED: "nobody knows what became of a call, so nothing goes on",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was asked of the server. `callbacks` are by executor; None where they may not be listed."""
+
+    run: run_pb2.RunSnapshot
+    troubles: Sequence[event_pb2.Event]
+    callbacks: Mapping[str, Sequence[callback_pb.Callback] | None]
+    now: float
+
+
+def explain_lines(found: Found, server: str) -> list[str]:
+    """One screen: status, what is waited for and what would end that, what is open, the last error, what to do."""
+    facts = _ended(found) if found.run.HasField("ended_at") else _open(found, server)
+    return [f"{name:<10} {clean.line(value)}" for name, value in facts]
+
+
+def _ended(found: Found) -> Iterator[tuple[str, str]]:
+    run = found.run
+    stop = f" ({names.stop_reason(run.stop_reason)})" if run.stop_reason else ""
+    yield "run", run.run_id
+    yield "status", f"{names.status(run.status)}{stop} since {names.clock(run.ended_at)}"
+    if run.HasField("error"):
+        yield "why", names.failure(run.error)
+    else:
+        yield "why", f"it was answered: {names.usage(run.usage)}"
+    yield from _effects(run)
+    yield from _last(found)
+
+
+def _open(found: Found, server: str) -> Iterator[tuple[str, str]]:
+    run = found.run
+    quiet = names.elapsed(max(0.0, found.now - names.seconds(run.updated_at)))
+    yield "run", run.run_id
+    yield "status", f"{names.status(run.status)}: {_STATUS.get(run.status, 'see the events')}"
+    yield "last event", f"#{run.last_seq}, {quiet} ago"
+    for wait in run.waiting_on:
+        yield from _wait(found, wait)
+    yield from _effects(run)
+    yield from _last(found)
+    if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
+        yield "to do", "find out by the idempotency key whether the call was performed, then end the run:"
+        yield "", command(server, "cancel", run.run_id)
+
+
+def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:
+    waited = names.elapsed(max(0.0, found.now - names.seconds(wait.since)))
+    yield (
+        "waits",
+        f"{wait.effect_id} for {names.wait_kind(wait.kind)} {wait.subject} since {names.clock(wait.since)} ({waited})",
+    )
+    yield "  ends by", wait.unblocked_by
+    if wait.kind != run_pb2.WAIT_KIND_EXECUTOR:
+        return
+    for event in reversed(found.troubles):
+        if event.effect_id == wait.effect_id and event.HasField("retry_scheduled"):
+            yield "  or at", f"{names.clock(event.retry_scheduled.give_up_at)}, when the call is given up"
+            break
+    callbacks = found.callbacks.get(wait.subject)
+    if callbacks is None:
+        yield "  callback", "they cannot be listed with this key"
+    elif not callbacks:
+        yield "  callback", f"none is registered for executor {wait.subject}"
+    for callback in (callbacks or ())[:MOST_CALLBACKS]:
+        yield "  callback", _callback(callback)
+    if callbacks and len(callbacks) > MOST_CALLBACKS:
+        yield "", f"and {len(callbacks) - MOST_CALLBACKS} more: `runwright callbacks ls --executor {wait.subject}`"
+
+
+def _callback(callback: callback_pb.Callback) -> str:
+    spec = callback.spec
+    tools = f"tools {', '.join(spec.tools)}" if spec.tools else "any tool"
+    detail = f": {callback.health_detail}" if callback.health_detail else ""
+    leased = f"leased until {names.clock(callback.expires_at)}"
+    return f"{spec.callback_id} at {spec.address}, {tools}, {leased}, {names.health(callback.health)}{detail}"
+
+
+def _effects(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
+    for effect in run.open_effects:
+        is_unknown = effect.state == run_pb2.EFFECT_STATE_UNKNOWN
+        state = "" if is_unknown else f", {names.effect_state(effect.state)}"
+        key = f", idempotency key {effect.idempotency_key}" if effect.idempotency_key else ""
+        what = effect.tool or "model request"
+        yield "unknown" if is_unknown else "open", f"{effect.effect_id} {what}, attempt {effect.attempt}{state}{key}"
+
+
+def _last(found: Found) -> Iterator[tuple[str, str]]:
+    if found.troubles:
+        event = found.troubles[-1]
+        kind = names.event_kind(event.kind)
+        yield "last error", f"#{event.seq} {event.effect_id}, attempt {event.attempt}, {kind}: {_said(event)}"
+
+
+def _said(event: event_pb2.Event) -> str:
+    match event.WhichOneof("body"):
+        case "model_attempt_failed":
+            return names.failure(event.model_attempt_failed.error)
+        case "tool_failed":
+            return names.reason(event.tool_failed.reason)
+        case "tool_denied":
+            return f"denied by {event.tool_denied.policy_ref} ({event.tool_denied.code})"
+        case "tool_recovery_required":
+            return names.reason(event.tool_recovery_required.reason)
+        case "retry_scheduled":
+            return names.reason(event.retry_scheduled.reason)
+        case _:
+            return "unknown to this client"

@@ -1,0 +1,117 @@
+"""Callbacks: services of hosts that the runtime dials, as they are registered."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import Namespace, check_caller_id
+
+DEFAULT_LEASE_US = 60_000_000
+LEAST_LEASE_SECONDS = 5
+MOST_LEASE_SECONDS = 3600
+MAX_TOOLS = 128
+MAX_CREDENTIAL_BYTES = 4096
+MAX_CA_BYTES = 64 * 1024
+MAX_HOST_BYTES = 253
+MAX_PER_NAMESPACE = 256
+
+_TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
+_HOST = re.compile(r"[A-Za-z0-9._-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
+
+
+class HealthKind(Enum):
+    """How a callback was found to be. The numbers are those of `runwright.callback.v1.CallbackHealth`."""
+
+    UNKNOWN = 1
+    HEALTHY = 2
+    UNHEALTHY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a callback was found to be, since when (microseconds), and why it is not healthy."""
+
+    kind: HealthKind
+    since: int
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How the runtime checks who answers. No `ca_pem`: public authorities; no name: the address's host."""
+
+    ca_pem: bytes = b""
+    server_name: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """A registration. Its key is `namespace` and `callback_id`; times are microseconds."""
+
+    namespace: Namespace
+    callback_id: str
+    owner: str
+    executor: str
+    address: str
+    tools: tuple[str, ...] = ()
+    tls: Tls | None = None
+    credential: str = field(default="", repr=False)
+    lease: int = DEFAULT_LEASE_US
+    expires_at: int = 0
+
+    @property
+    def host(self) -> str:
+        """The host of the address, without brackets."""
+        return self.address.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port of the address."""
+        return int(self.address.rpartition(":")[2])
+
+    def serves(self, tool: str) -> bool:
+        """True when the tool is among those it performs."""
+        return not self.tools or tool in self.tools
+
+    def is_renewed_by(self, other: Callback) -> bool:
+        """True when `other` says the same, whatever its lease."""
+        return replace(self, lease=0, expires_at=0) == replace(other, lease=0, expires_at=0)
+
+    def check(self) -> None:
+        """Raises INVALID_REQUEST naming the first field that breaks its rule."""
+        check_caller_id("spec.callback_id", self.callback_id)
+        check_caller_id("spec.executor", self.executor)
+        _check_address(self.address)
+        if len(self.tools) > MAX_TOOLS:
+            raise _broken("spec.tools", f"at most {MAX_TOOLS} names")
+        for index, tool in enumerate(self.tools):
+            if not _TOOL.match(tool):
+                rule = "a tool's name: 1 to 64 letters, digits, _ and -, the first a letter or _"
+                raise _broken(f"spec.tools[{index}]", rule)
+        if self.tls is not None:
+            if len(self.tls.ca_pem) > MAX_CA_BYTES:
+                raise _broken("spec.tls.ca_pem", f"at most {MAX_CA_BYTES} bytes")
+            if self.tls.server_name and not _is_host(self.tls.server_name):
+                raise _broken("spec.tls.server_name", "a host name, or empty")
+        token = self.credential
+        if len(token) > MAX_CREDENTIAL_BYTES or not (token.isascii() and token.isprintable()) or " " in token:
+            raise _broken("credential", f"at most {MAX_CREDENTIAL_BYTES} printable ASCII characters without spaces")
+
+
+def _check_address(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535
+    if not is_port or not _is_host(host):
+        raise _broken("spec.address", "host:port, an IPv6 address in brackets, the port from 1 to 65535")
+
+
+def _is_host(text: str) -> bool:
+    return len(text) <= MAX_HOST_BYTES and bool(_HOST.match(text))
+
+
+def _broken(name: str, expected: str) -> AgentError:
+    metadata = {"field": name, "expected": expected}
+    return AgentError(ErrorReason.INVALID_REQUEST, f"{name} must be {expected}.", metadata=metadata)

@@ -1,0 +1,72 @@
+"""CallbackRegistryService: one line in, one line out; the work is the registry's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import grpc
+
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
+from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceServicer
+from runwright.core.errors import AgentError
+from runwright.core.ids import check_caller_id
+from runwright.ports.log import OperatorLog
+from runwright.runtime.callbacks import CallbackRegistry
+from runwright.transport.access import principal
+from runwright.wire import callbacks as wire
+from runwright.wire.requests import page_size
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class CallbackRegistryService(CallbackRegistryServiceServicer):
+    """`runwright.callback.v1.CallbackRegistryService` over a CallbackRegistry."""
+
+    def __init__(self, registry: CallbackRegistry, log: OperatorLog) -> None:
+        self._registry = registry
+        self._log = log
+
+    async def RegisterCallback(
+        self, request: pb.RegisterCallbackRequest, context: Context
+    ) -> pb.RegisterCallbackResponse:
+        """Registers, renews or replaces; durable before the reply."""
+        try:
+            found = await self._registry.register(wire.to_callback(request, principal()))
+        except AgentError as error:
+            self._refused(request.spec.callback_id, error)
+            raise
+        return pb.RegisterCallbackResponse(callback=wire.callback(found.callback, found.health))
+
+    async def UnregisterCallback(
+        self, request: pb.UnregisterCallbackRequest, context: Context
+    ) -> pb.UnregisterCallbackResponse:
+        """Ends a registration."""
+        await self._registry.unregister(principal(), request.callback_id)
+        return pb.UnregisterCallbackResponse()
+
+    async def ListCallbacks(self, request: pb.ListCallbacksRequest, context: Context) -> pb.ListCallbacksResponse:
+        """One page of registrations."""
+        for name, value in (("page_token", request.page_token), ("executor", request.executor)):
+            if value:
+                check_caller_id(name, value)
+        listed, more = self._registry.page(
+            principal().namespace,
+            executor=request.executor,
+            after=request.page_token,
+            limit=page_size(request.page_size),
+        )
+        response = pb.ListCallbacksResponse(callbacks=[wire.callback(one.callback, one.health) for one in listed])
+        if more:
+            response.next_page_token = listed[-1].callback.callback_id
+        return response
+
+    def _refused(self, callback_id: str, error: AgentError) -> None:
+        """Leaves a line for the operator: somebody tried to have calls sent somewhere."""
+        asks = principal()
+        self._log.info(
+            "callback refused",
+            principal=asks.name,
+            namespace=asks.namespace,
+            callback_id=callback_id[:128],
+            reason=error.reason.name,
+        )

@@ -1,0 +1,68 @@
+"""Callbacks: proto ⇄ core. A credential goes in and never out."""
+
+from __future__ import annotations
+
+from google.protobuf.duration_pb2 import Duration
+
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
+from runwright.core.callbacks import (
+    DEFAULT_LEASE_US,
+    LEAST_LEASE_SECONDS,
+    MOST_LEASE_SECONDS,
+    Callback,
+    Health,
+    HealthKind,
+    Tls,
+)
+from runwright.core.principal import Principal
+from runwright.wire.requests import duration_us
+from runwright.wire.values import invalid, timestamp
+
+_MICROS = 1_000_000
+
+
+def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Callback:
+    """What the principal wants registered. Raises INVALID_REQUEST for a missing spec or a lease that is too short."""
+    if not request.HasField("spec"):
+        raise invalid("spec", "set")
+    spec, lease = request.spec, DEFAULT_LEASE_US
+    if request.HasField("lease"):
+        lease = duration_us("lease", request.lease, most_seconds=MOST_LEASE_SECONDS)
+        if lease < LEAST_LEASE_SECONDS * _MICROS:
+            raise invalid("lease", f"{LEAST_LEASE_SECONDS} s to {MOST_LEASE_SECONDS} s")
+    return Callback(
+        namespace=principal.namespace,
+        callback_id=spec.callback_id,
+        owner=principal.name,
+        executor=spec.executor,
+        address=spec.address,
+        tools=tuple(dict.fromkeys(spec.tools)),
+        tls=Tls(spec.tls.ca_pem, spec.tls.server_name) if spec.HasField("tls") else None,
+        credential=request.credential,
+        lease=lease,
+    )
+
+
+def callback(value: Callback, health: Health) -> pb.Callback:
+    """A registration as it stands."""
+    message = pb.Callback(
+        spec=pb.CallbackSpec(
+            callback_id=value.callback_id, executor=value.executor, address=value.address, tools=value.tools
+        ),
+        owner=value.owner,
+        lease=Duration(seconds=value.lease // _MICROS, nanos=value.lease % _MICROS * 1000),
+        expires_at=timestamp(value.expires_at),
+        health=_HEALTH[health.kind],
+        health_detail=health.detail,
+        health_since=timestamp(health.since),
+    )
+    if value.tls is not None:
+        message.spec.tls.CopyFrom(pb.CallbackTls(ca_pem=value.tls.ca_pem, server_name=value.tls.server_name))
+    return message
+
+
+_HEALTH = {
+    HealthKind.UNKNOWN: pb.CALLBACK_HEALTH_UNKNOWN,
+    HealthKind.HEALTHY: pb.CALLBACK_HEALTH_HEALTHY,
+    HealthKind.UNHEALTHY: pb.CALLBACK_HEALTH_UNHEALTHY,
+}

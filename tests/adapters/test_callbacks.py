@@ -1,0 +1,321 @@
+"""Registered executors: which one gets a call, and what makes one get none."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2_grpc
+from runwright.adapters.remote import lines
+from runwright.core.callbacks import HealthKind
+from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.ports.tools import ToolOutcomeKind as Kind
+from runwright.testing import ManualClock
+
+from tests.adapters.callback_hosts import (
+    NAME,
+    SECRET,
+    Host,
+    callback,
+    dialling,
+    executed,
+    found,
+    healthy,
+    invocation,
+)
+from tests.builders import SECOND
+from tests.runtime.watching import eventually, quiet
+
+
+@pytest.fixture
+async def pair() -> AsyncIterator[tuple[Host, Host]]:
+    """Two executors that are up."""
+    hosts = Host(), Host()
+    for host in hosts:
+        await host.start()
+    yield hosts
+    for host in hosts:
+        await host.stop()
+
+
+async def test_calls_are_spread_over_those_that_are_healthy(pair: tuple[Host, Host]) -> None:
+    first, second = pair
+    async with dialling() as tools:
+        await healthy(tools, callback(first, "a"), callback(second, "b"))
+
+        answers = [(await executed(tools, invocation(number))).data.decode() for number in range(6)]
+
+    assert answers == [str(first.port), str(second.port)] * 3
+
+
+async def test_a_call_goes_to_one_that_performs_its_tool(pair: tuple[Host, Host]) -> None:
+    first, second = pair
+    async with dialling() as tools:
+        await healthy(tools, callback(first, "a", tools=("write",)), callback(second, "b", tools=("look", "see")))
+
+        outcomes = [await executed(tools, invocation(number)) for number in range(3)]
+        nobody = await executed(tools, invocation(tool="erase"))
+
+    assert [outcome.kind for outcome in outcomes] == [Kind.RESULT] * 3
+    assert (len(first.asked), len(second.asked)) == (0, 3)
+    assert nobody.kind is Kind.NOT_SENT
+
+
+async def test_another_namespace_is_not_served(pair: tuple[Host, Host]) -> None:
+    theirs = Namespace("team-b")
+    async with dialling() as tools:
+        await healthy(tools, callback(pair[0], "a"), callback(pair[1], "a", namespace=theirs))
+
+        ours = await executed(tools)
+        tools.drop(DEFAULT_NAMESPACE, "a")
+        after = await executed(tools)
+        foreign = await executed(tools, invocation(namespace=theirs))
+
+    assert (ours.kind, after.kind, foreign.kind) == (Kind.RESULT, Kind.NOT_SENT, Kind.RESULT)
+    assert (len(pair[0].asked), len(pair[1].asked)) == (1, 1)
+
+
+async def test_what_the_operator_configured_serves_every_namespace(pair: tuple[Host, Host]) -> None:
+    async with dialling(configured={NAME: f"127.0.0.1:{pair[0].port}"}) as tools:
+        outcome = await executed(tools, invocation(namespace=Namespace("team-b")))
+        await healthy(tools, callback(pair[1], "a"))
+        shared = {(await executed(tools, invocation(number))).data for number in range(2)}
+
+    assert outcome.kind is Kind.RESULT
+    assert shared == {str(host.port).encode() for host in pair}
+
+
+async def test_the_attempt_after_a_loss_prefers_another(pair: tuple[Host, Host]) -> None:
+    first, second = pair
+    first.fails_with = grpc.StatusCode.UNAVAILABLE
+    a = callback(first, "a")
+    async with dialling() as tools:
+        await healthy(tools, a, callback(second, "b"))
+        lost = await executed(tools)
+        first.fails_with = None
+        await found(tools, a, HealthKind.HEALTHY)
+        await executed(tools, invocation(2))  # by the second: now it is the first one's turn
+
+        again = await executed(tools, invocation(attempt=2))
+        other = await executed(tools, invocation(3))
+
+    assert (lost.kind, again.kind) == (Kind.LOST, Kind.RESULT)
+    assert (again.data, other.data) == (str(second.port).encode(), str(first.port).encode())
+
+
+async def test_one_that_lost_a_call_is_examined_before_it_gets_another(pair: tuple[Host, Host]) -> None:
+    a = callback(pair[0], "a")
+    async with dialling() as tools:
+        await healthy(tools, a, callback(pair[1], "b"))
+        pair[0].hold.clear()
+        losing = asyncio.create_task(executed(tools))
+        await pair[0].begun.wait()
+        await pair[0].stop()
+
+        lost = await losing
+        others = [await executed(tools, invocation(number)) for number in (2, 3)]
+
+    assert lost.kind is Kind.LOST
+    assert {outcome.data for outcome in others} == {str(pair[1].port).encode()}
+
+
+async def test_giving_up_tells_the_one_that_has_the_call(pair: tuple[Host, Host]) -> None:
+    for host in pair:
+        host.hold.clear()
+    async with dialling() as tools:
+        await healthy(tools, callback(pair[0], "a"), callback(pair[1], "b"))
+        calls = [asyncio.create_task(executed(tools, invocation(number))) for number in (1, 2)]
+        for host in pair:
+            await host.begun.wait()
+
+        calls[0].cancel()
+        async with asyncio.timeout(5):
+            await pair[0].gave_up.wait()
+        pair[1].hold.set()
+        kept = await calls[1]
+
+    assert kept.kind is Kind.RESULT
+    assert not pair[1].gave_up.is_set()
+
+
+async def test_health_decides_who_gets_calls_and_wakes_who_waits() -> None:
+    clock, host = ManualClock(), Host()
+    await host.start(has_health=True)
+    only = callback(host, clock=clock)
+    async with dialling(clock=clock) as tools:
+        await healthy(tools, only)
+        await host.says(serving=False)
+        await asleep(clock)
+        clock.advance(lines.WELL_US)
+        told = await found(tools, only, HealthKind.UNHEALTHY)
+        turned_away = await executed(tools, invocation(clock=clock))
+        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        await host.says(serving=True)
+        await asleep(clock)
+        early = waiting.done()
+
+        clock.advance(lines.ILL_US)
+        async with asyncio.timeout(10):
+            await waiting
+        outcome = await executed(tools, invocation(clock=clock))
+    await host.stop()
+
+    assert "does not serve" in told
+    assert (turned_away.kind, early, outcome.kind) == (Kind.NOT_SENT, False, Kind.RESULT)
+
+
+async def asleep(clock: ManualClock) -> None:
+    """Returns once the next examination has been put off."""
+    await eventually(lambda: bool(clock.waiting))
+
+
+async def test_who_waits_is_woken_by_a_registration(pair: tuple[Host, Host]) -> None:
+    async with dialling() as tools:
+        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        await healthy(tools, callback(pair[0], "a", tools=("write",)))
+        for_another_tool = waiting.done()
+
+        tools.open(callback(pair[1], "b"))
+        async with asyncio.timeout(10):
+            await waiting
+
+    assert not for_another_tool
+
+
+async def test_one_that_comes_back_before_it_is_examined_wakes_who_waits(pair: tuple[Host, Host]) -> None:
+    clock, only = ManualClock(), pair[0]
+    registered = callback(only, clock=clock)
+    async with dialling(clock=clock) as tools:
+        await healthy(tools, registered)
+        [line] = tools._serving[(DEFAULT_NAMESPACE, NAME)]
+        await only.stop()
+        await eventually(lambda: not line.is_ready)
+        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        again = Host()
+        await again.start(port=only.port)
+
+        async with asyncio.timeout(10):
+            await waiting
+        await again.stop()
+
+
+async def test_a_renewal_wakes_who_waits_for_a_lease_that_was_over(pair: tuple[Host, Host]) -> None:
+    clock = ManualClock()
+    leased = callback(pair[0], expires_at=clock.now() + SECOND)
+    async with dialling(clock=clock) as tools:
+        await healthy(tools, leased)
+        clock.advance(SECOND)
+        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        await quiet()
+        early = waiting.done()
+
+        tools.open(replace(leased, expires_at=clock.now() + SECOND))
+        async with asyncio.timeout(10):
+            await waiting
+
+    assert not early
+
+
+class OddHealth(health_pb2_grpc.HealthServicer):
+    """Ends every check with a code, or never."""
+
+    def __init__(self, code: grpc.StatusCode | None) -> None:
+        self._code = code
+
+    async def Check(self, request: object, context: Any) -> None:
+        """See the class."""
+        if self._code is None:
+            await asyncio.Event().wait()
+        await context.abort(self._code, "odd")
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (grpc.StatusCode.UNIMPLEMENTED, ""),
+        (grpc.StatusCode.NOT_FOUND, ""),
+        (grpc.StatusCode.PERMISSION_DENIED, "credential"),
+        (grpc.StatusCode.INTERNAL, "INTERNAL"),
+        (None, "DEADLINE_EXCEEDED"),
+    ],
+)
+async def test_what_a_health_check_means(
+    monkeypatch: pytest.MonkeyPatch, code: grpc.StatusCode | None, told: str
+) -> None:
+    if code is None:
+        monkeypatch.setattr(lines, "CHECK_SECONDS", 0.1)
+    host = Host(health=OddHealth(code))
+    await host.start()
+    only = callback(host)
+    async with dialling() as tools:
+        tools.open(only)
+        detail = await found(tools, only, HealthKind.UNHEALTHY if told else HealthKind.HEALTHY)
+    await host.stop()
+
+    assert told in detail
+
+
+async def test_nothing_is_sent_after_the_lease_and_a_renewal_is_enough(pair: tuple[Host, Host]) -> None:
+    clock = ManualClock()
+    leased = callback(pair[0], expires_at=clock.now() + 10 * SECOND)
+    async with dialling(clock=clock) as tools:
+        await healthy(tools, leased)
+        during = await executed(tools, invocation(clock=clock))
+        clock.advance(10 * SECOND)
+        over = await executed(tools, invocation(clock=clock))
+
+        tools.open(replace(leased, expires_at=clock.now() + SECOND))
+        renewed = await executed(tools, invocation(clock=clock))
+
+    assert (during.kind, over.kind, renewed.kind) == (Kind.RESULT, Kind.NOT_SENT, Kind.RESULT)
+
+
+async def test_a_call_under_way_outlives_its_registration(pair: tuple[Host, Host]) -> None:
+    pair[0].hold.clear()
+    async with dialling() as tools:
+        await healthy(tools, callback(pair[0]))
+        under_way = asyncio.create_task(executed(tools))
+        await pair[0].begun.wait()
+
+        tools.open(callback(pair[1]))  # the same id at another address
+        await found(tools, callback(pair[1]), HealthKind.HEALTHY)
+        later = await executed(tools, invocation(2))
+        tools.drop(DEFAULT_NAMESPACE, "one")
+        pair[0].hold.set()
+
+        assert (await under_way).data == str(pair[0].port).encode()
+    assert later.data == str(pair[1].port).encode()
+
+
+async def test_the_credential_is_shown_with_every_call_and_to_nobody_else() -> None:
+    host = Host(accepts=f"Bearer {SECRET}")
+    await host.start(has_health=True)
+    known, stranger = callback(host, "a", credential=SECRET), callback(host, "b", credential="wrong", tools=("none",))
+    async with dialling() as tools:
+        await healthy(tools, known)
+        outcome = await executed(tools)
+        tools.open(stranger)
+        told = await found(tools, stranger, HealthKind.UNHEALTHY)
+    await host.stop()
+
+    assert outcome.kind is Kind.RESULT
+    assert "credential" in told
+    assert set(host.shown) == {f"Bearer {SECRET}", "Bearer wrong"}
+    assert SECRET not in repr(known)
+
+
+async def test_one_that_accepts_and_says_nothing_is_not_healthy() -> None:
+    silent = await asyncio.start_server(lambda reader, writer: asyncio.Event().wait(), "127.0.0.1", 0)
+    only = callback(silent.sockets[0].getsockname()[1])
+    async with dialling() as tools:
+        tools.open(only)
+        told = await found(tools, only, HealthKind.UNHEALTHY)
+        outcome = await executed(tools)
+    silent.close()
+
+    assert only.address in told
+    assert outcome.kind is Kind.NOT_SENT

@@ -1,0 +1,137 @@
+"""`runwright explain`: one screen that says why a run stands, or why it ended."""
+
+from __future__ import annotations
+
+import pytest
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
+from runwright.cli.explain_text import MOST_CALLBACKS, Found, explain_lines
+
+from tests.cli.conftest import Program
+from tests.cli.fake_registry import FakeRegistry, callback, serving_both
+from tests.cli.fake_runtime import FakeRuntime, serving
+from tests.cli.story import RUN, START, Story, failure, stuck
+
+SERVER = "127.0.0.1:7760"
+
+
+def waiting_run() -> run_pb2.RunSnapshot:
+    """A run whose one call waits for its executor since ten seconds."""
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_WAITING, last_seq=8)
+    wait = run.waiting_on.add(
+        kind=run_pb2.WAIT_KIND_EXECUTOR, effect_id="c1.1", subject="desk", unblocked_by="desk answering"
+    )
+    wait.since.FromSeconds(START)
+    run.updated_at.FromSeconds(START)
+    run.open_effects.add(
+        effect_id="c1.1", tool="book", attempt=1, state=run_pb2.EFFECT_STATE_QUEUED, idempotency_key="k1"
+    )
+    return run
+
+
+def retry() -> event_pb2.Event:
+    """The event that says so."""
+    planned = event_pb2.RetryScheduled(reason=error_pb2.ERROR_REASON_EXECUTOR_UNAVAILABLE)
+    planned.give_up_at.FromSeconds(START + 600)
+    return Story().add("c1.1", 1, retry_scheduled=planned).frames[0].event
+
+
+def told(run: run_pb2.RunSnapshot, *events: event_pb2.Event, callbacks: object = ()) -> str:
+    """The screen."""
+    found = Found(run, events, {"desk": callbacks}, START + 10)  # type: ignore[dict-item]
+    return "\n".join(explain_lines(found, SERVER))
+
+
+def test_a_run_that_waits_says_for_what_since_when_and_until_when() -> None:
+    ill = callback(health=callback_pb.CALLBACK_HEALTH_UNHEALTHY, detail="It does not answer.")
+    text = told(waiting_run(), retry(), callbacks=[ill, callback("desk-2", "look")])
+
+    assert "status     WAITING" in text
+    assert "c1.1 for EXECUTOR desk since 2023-11-14 22:13:20Z (10.0s)" in text
+    assert "ends by  desk answering" in text
+    assert "or at    2023-11-14 22:23:20Z, when the call is given up" in text
+    assert (
+        "desk-1 at 127.0.0.1:7761, any tool, leased until 2023-11-14 22:14:20Z, UNHEALTHY: It does not answer." in text
+    )
+    assert "desk-2 at 127.0.0.1:7761, tools look, leased until 2023-11-14 22:14:20Z, HEALTHY" in text
+    assert "open       c1.1 book, attempt 1, QUEUED, idempotency key k1" in text
+    assert "last error #1 c1.1, attempt 1, RETRY_SCHEDULED: EXECUTOR_UNAVAILABLE" in text
+
+
+def test_that_nothing_is_registered_or_may_be_seen_is_said() -> None:
+    assert "none is registered for executor desk" in told(waiting_run())
+    assert "cannot be listed" in told(waiting_run(), callbacks=None)
+
+
+def test_many_callbacks_stay_one_screen() -> None:
+    text = told(waiting_run(), callbacks=[callback(f"desk-{number}") for number in range(MOST_CALLBACKS + 3)])
+
+    assert "and 3 more" in text
+    assert len(text.splitlines()) <= 24
+
+
+def test_a_run_that_needs_repair_says_what_is_unknown_and_what_to_do() -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_REPAIR_NEEDED)
+    run.open_effects.add(
+        effect_id="c1.1", tool="send", attempt=1, state=run_pb2.EFFECT_STATE_UNKNOWN, idempotency_key="k1"
+    )
+    run.waiting_on.add(kind=run_pb2.WAIT_KIND_REPAIR, effect_id="c1.1", subject="desk", unblocked_by="somebody")
+
+    text = told(run, stuck().frames[-1].event)
+
+    assert "unknown    c1.1 send, attempt 1, idempotency key k1" in text
+    assert "TOOL_RECOVERY_REQUIRED: EXECUTOR_LOST" in text
+    assert f"runwright cancel {RUN}" in text or f"cancel {RUN}" in text
+
+
+@pytest.mark.parametrize(
+    ("run", "why"),
+    [
+        (
+            run_pb2.RunSnapshot(status=run_pb2.RUN_STATUS_COMPLETED, stop_reason=run_pb2.STOP_REASON_END_TURN),
+            "it was answered",
+        ),
+        (
+            run_pb2.RunSnapshot(status=run_pb2.RUN_STATUS_FAILED, error=failure()),
+            "BUDGET_EXHAUSTED: The budget is used up.",
+        ),
+        (
+            run_pb2.RunSnapshot(status=run_pb2.RUN_STATUS_CANCELLED, error=failure(error_pb2.ERROR_REASON_CANCELLED)),
+            "CANCELLED",
+        ),
+    ],
+)
+def test_a_run_that_has_ended_says_why(run: run_pb2.RunSnapshot, why: str) -> None:
+    run.ended_at.FromSeconds(START)
+
+    text = told(run)
+
+    assert why in text
+    assert "since 2023-11-14 22:13:20Z" in text
+    assert "waits" not in text
+
+
+def test_what_strangers_wrote_does_not_reach_the_terminal() -> None:
+    run = waiting_run()
+    run.waiting_on[0].unblocked_by = "a\x1b[31mb\u202ec"
+
+    assert "\x1b" not in told(run, callbacks=[callback(detail="x\x1b[2J")])
+
+
+def test_the_command_asks_for_run_events_and_callbacks(program: Program) -> None:
+    registry, runtime = FakeRegistry(callback()), FakeRuntime(stuck(), run=waiting_run())
+    with serving_both(registry, runtime) as server:
+        code, out, err = program("--server", server, "explain", RUN)
+
+    assert (code, err) == (0, "")
+    assert "desk-1 at 127.0.0.1:7761" in out
+    assert "TOOL_RECOVERY_REQUIRED" in out
+    assert [request.executor for request in registry.requests] == ["desk"]
+
+
+def test_a_server_without_registrations_is_explained_all_the_same(program: Program) -> None:
+    with serving(FakeRuntime(stuck(), run=waiting_run())) as server:
+        code, out, _ = program("--server", server, "explain", RUN)
+
+    assert code == 0
+    assert "cannot be listed" in out

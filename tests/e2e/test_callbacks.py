@@ -1,0 +1,187 @@
+"""Executors that register: a run waits for one, goes on with it, and a killed server still knows it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
+from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
+from runwright._gen.runwright.v1 import run_pb2
+
+from tests.e2e.client import SECONDS, answer, error_info
+from tests.e2e.conftest import MakeServer
+from tests.e2e.executor import EXECUTOR, Asked, Executor, Gate, running_executor
+from tests.e2e.packages import BOOK, LOOK, one_call
+from tests.e2e.reader import Reader
+from tests.e2e.server_process import ROOT, Server
+
+
+async def register(server: Server, executor: Executor, callback_id: str = "desk-1", **fields: object) -> pb.Callback:
+    """Registers the executor with the present life, for ten minutes."""
+    spec = pb.CallbackSpec(callback_id=callback_id, executor=EXECUTOR, address=executor.address, **fields)
+    request = pb.RegisterCallbackRequest(spec=spec, lease=Duration(seconds=600))
+    stub = CallbackRegistryServiceStub(server.call.channel)
+    return (await stub.RegisterCallback(request, timeout=SECONDS)).callback
+
+
+async def listed(server: Server) -> list[pb.Callback]:
+    """What the present life knows."""
+    stub = CallbackRegistryServiceStub(server.call.channel)
+    return list((await stub.ListCallbacks(pb.ListCallbacksRequest(), timeout=SECONDS)).callbacks)
+
+
+async def until_waiting(server: Server, run_id: str) -> run_pb2.RunSnapshot:
+    """The run once it has said that it waits."""
+    reader = Reader(server, run_id, cuts=[8])
+    await reader.read_once()
+    assert reader.frames[-1].event.HasField("retry_scheduled")
+    return await server.call.snapshot(run_id)
+
+
+async def test_a_run_waits_until_its_executor_registers(make_server: MakeServer, executor: Executor) -> None:
+    server = make_server(one_call("one", BOOK), executors={})
+    await server.start()
+    await server.call.start("run-1")
+    waits = await until_waiting(server, "run-1")
+
+    registered = await register(server, executor)
+    ended = await server.call.settled("run-1")
+
+    assert waits.status == run_pb2.RUN_STATUS_WAITING
+    assert [(wait.kind, wait.subject) for wait in waits.waiting_on] == [(run_pb2.WAIT_KIND_EXECUTOR, EXECUTOR)]
+    assert registered.spec.address == executor.address
+    assert "book" in answer(ended)
+    assert [asked.attempt for asked in executor.asked] == [2]
+
+
+async def test_an_executor_without_the_tool_is_waited_past(make_server: MakeServer, executor: Executor) -> None:
+    server = make_server(one_call("one", BOOK), executors={})
+    await server.start()
+    await register(server, executor, tools=["something_else"])
+    await server.call.start("run-1")
+    waits = await until_waiting(server, "run-1")
+
+    await register(server, executor, tools=["something_else", "book"])
+
+    assert "tool book" in waits.waiting_on[0].unblocked_by
+    assert "book" in answer(await server.call.settled("run-1"))
+
+
+async def test_a_killed_server_still_knows_who_registered(make_server: MakeServer, executor: Executor) -> None:
+    gate = Gate()
+    held: list[Asked] = []
+
+    async def hold_the_first(asked: Asked) -> None:
+        if not held:
+            held.append(asked)
+            await gate(asked)
+
+    executor.before = hold_the_first
+    server = make_server(one_call("two", LOOK, times=2), executors={})
+    await server.start()
+    await register(server, executor)
+    await server.call.start("run-1")
+    await executor.until_asked(1)
+
+    await server.restart()
+    ended = await server.call.settled("run-1")
+    gate.open()
+
+    assert [found.spec.callback_id for found in await listed(server)] == ["desk-1"]
+    assert "look" in answer(ended)
+    assert len({asked.key for asked in executor.asked}) == 2
+    assert [asked.attempt for asked in executor.calls_of("run-1")][:2] == [1, 2]
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254:80", "10.1.2.3:80"])
+async def test_what_the_operator_did_not_allow_is_not_dialled(make_server: MakeServer, address: str) -> None:
+    server = make_server(one_call("one", LOOK), executors={})
+    await server.start()
+    stub = CallbackRegistryServiceStub(server.call.channel)
+    spec = pb.CallbackSpec(callback_id="evil", executor=EXECUTOR, address=address)
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.RegisterCallback(pb.RegisterCallbackRequest(spec=spec), timeout=SECONDS)
+
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert '"event": "callback refused"' in server.log.read_text()
+    assert await listed(server) == []
+
+
+async def test_a_server_that_takes_no_registrations_refuses_what_cannot_run(make_server: MakeServer) -> None:
+    server = make_server(one_call("one", LOOK), executors={}, options=("--callback-allow", "none"))
+    await server.start()
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await server.call.start("run-1")
+
+    assert error_info(refused.value).reason == "EXECUTOR_MISSING"
+    assert "callback_allow" in (refused.value.details() or "")
+
+
+async def test_the_program_explains_a_waiting_run_and_registers_what_it_waits_for(
+    make_server: MakeServer, executor: Executor
+) -> None:
+    server = make_server(one_call("one", BOOK), executors={})
+    await server.start()
+    await server.call.start("run-1")
+    await until_waiting(server, "run-1")
+
+    waits = await program(server, "explain", "run-1")
+    words = ("register", "desk-1", "--executor", EXECUTOR, "--address", executor.address)
+    registered = await program(server, "callbacks", *words)
+    ended = await server.call.settled("run-1")
+    names = await program(server, "callbacks", "ls", "-o", "name")
+    gone = await program(server, "callbacks", "unregister", "desk-1")
+    done = await program(server, "explain", "run-1")
+
+    assert "none is registered for executor desk" in waits
+    assert "EXECUTOR_UNAVAILABLE" in waits
+    assert executor.address in registered
+    assert "book" in answer(ended)
+    assert names == "desk-1\n"
+    assert "no longer registered" in gone
+    assert "COMPLETED" in done
+    assert await listed(server) == []
+
+
+async def program(server: Server, *words: str) -> str:
+    """What the command line prints; it must end well."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "runwright", "--server", server.address, *words, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
+    async with asyncio.timeout(SECONDS):
+        out, _ = await process.communicate()
+    assert process.returncode == 0, out
+    return out.decode()
+
+
+async def test_a_call_that_is_lost_goes_to_the_other_executor(make_server: MakeServer, executor: Executor) -> None:
+    async with running_executor() as second:
+        struck: list[Executor] = []
+
+        async def strike(asked: Asked) -> None:
+            """The first that is asked is gone before it answers."""
+            if not struck:
+                struck.append(executor if asked in executor.asked else second)
+                raise ConnectionAbortedError
+
+        executor.before = second.before = strike
+        server = make_server(one_call("one", LOOK), executors={})
+        await server.start()
+        for number, each in enumerate((executor, second)):
+            await register(server, each, callback_id=f"desk-{number}")
+        async with asyncio.timeout(SECONDS):
+            while {found.health for found in await listed(server)} != {pb.CALLBACK_HEALTH_HEALTHY}:
+                pass  # each look is a call
+        await server.call.start("run-1")
+        ended = await server.call.settled("run-1")
+
+        other = second if struck == [executor] else executor
+        assert "look" in answer(ended)
+        assert [asked.attempt for asked in struck[0].asked] == [1]
+        assert [asked.attempt for asked in other.asked] == [2]

@@ -1,0 +1,116 @@
+"""What every CallbackStore keeps to: in memory, and in the journal's file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from runwright.adapters.memory import MemoryCallbacks
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.callbacks import Callback, Tls
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.ports.callbacks import CallbackStore
+
+FULL = Callback(
+    namespace=DEFAULT_NAMESPACE,
+    callback_id="one",
+    owner="tools",
+    executor="desk",
+    address="[::1]:7761",
+    tools=("look", "write"),
+    tls=Tls(b"-----BEGIN", "tools.internal"),
+    credential="tok-1",
+    lease=5_000_000,
+    expires_at=1_700_000_000_000_000,
+)
+BARE = Callback(namespace=Namespace("a"), callback_id="two", owner="x", executor="e", address="h:1")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CallbackStore]:
+    """Each of them, empty."""
+    if request.param == "memory":
+        yield MemoryCallbacks()
+        return
+    journal = SqliteJournal.open(tmp_path)
+    yield journal.callbacks()
+    await journal.close()
+
+
+async def test_what_is_put_comes_back_whole_and_in_order(store: CallbackStore) -> None:
+    for each in (FULL, BARE):
+        await store.put(each)
+
+    assert list(await store.load()) == [BARE, FULL]
+
+
+async def test_an_empty_store_holds_nothing(store: CallbackStore) -> None:
+    assert list(await store.load()) == []
+
+
+async def test_the_same_id_replaces_and_another_namespaces_does_not(store: CallbackStore) -> None:
+    twin = replace(FULL, namespace=Namespace("team-b"), owner="others")
+    later = replace(FULL, tools=(), tls=None, credential="", expires_at=FULL.expires_at + 1)
+    for each in (FULL, twin, later):
+        await store.put(each)
+
+    assert list(await store.load()) == [later, twin]
+
+
+async def test_what_is_removed_is_gone_and_removing_nothing_is_harmless(store: CallbackStore) -> None:
+    twin = replace(FULL, namespace=Namespace("team-b"))
+    for each in (FULL, twin):
+        await store.put(each)
+
+    await store.remove(FULL.namespace, FULL.callback_id)
+    await store.remove(FULL.namespace, "nobody")
+
+    assert list(await store.load()) == [twin]
+
+
+async def test_tls_without_an_authority_is_still_tls(store: CallbackStore) -> None:
+    await store.put(replace(FULL, tls=Tls()))
+
+    assert [each.tls for each in await store.load()] == [Tls()]
+
+
+async def test_the_file_keeps_it_for_the_next_process(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await journal.callbacks().put(FULL)
+    await journal.close()
+
+    again = SqliteJournal.open(tmp_path)
+    kept = await again.callbacks().load()
+    await again.close()
+
+    assert kept == [FULL]
+    assert (tmp_path / "journal.db").stat().st_mode & 0o077 == 0
+
+
+async def test_a_full_file_says_so_and_keeps_what_was_there(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    store = journal.callbacks()
+    await store.put(FULL)
+    await journal.set_max_bytes(4096)
+
+    with pytest.raises(AgentError) as refused:
+        await store.put(replace(FULL, callback_id="two", tls=Tls(b"x" * 60_000)))
+
+    assert refused.value.reason is ErrorReason.JOURNAL_FULL
+    assert await store.load() == [FULL]
+    await journal.close()
+
+
+async def test_a_closed_journal_takes_and_gives_nothing(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    store = journal.callbacks()
+    await journal.close()
+
+    async with asyncio.timeout(5):
+        for asked in (store.put(FULL), store.remove(FULL.namespace, "one"), store.load()):
+            with pytest.raises(AgentError):
+                await asked

@@ -1,0 +1,259 @@
+"""The registry on the wire: fields and limits, roles, namespaces, secrets, and runs that use what is registered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToJson
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
+from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as runtime_pb
+from runwright.adapters.clock import SystemClock
+from runwright.adapters.log import JsonFormatter
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.events import EventKind
+from runwright.core.ids import Namespace
+from runwright.core.principal import Role
+
+from tests import builders as b
+from tests.adapters.callback_hosts import SECRET, Host
+from tests.runtime.watching import eventually
+from tests.transport.conftest import Serve
+from tests.transport.known import add_key, authenticator, bearer
+from tests.transport.serving import CALL_SECONDS, Served, dialling, refused, registration, run_request
+
+ID_RULE = "1 to 128 characters"
+
+
+def register(served: Served, request: pb.RegisterCallbackRequest, key: str = "") -> Any:
+    """A RegisterCallback."""
+    metadata = bearer(key) if key else None
+    return served.callbacks.RegisterCallback(request, timeout=CALL_SECONDS, metadata=metadata)
+
+
+async def listed(served: Served, key: str = "", **fields: Any) -> pb.ListCallbacksResponse:
+    """A ListCallbacks."""
+    metadata = bearer(key) if key else None
+    return await served.callbacks.ListCallbacks(
+        pb.ListCallbacksRequest(**fields), timeout=CALL_SECONDS, metadata=metadata
+    )
+
+
+async def test_a_registration_comes_back_as_it_stands(served: Served) -> None:
+    tls = pb.CallbackTls(server_name="tools.internal")
+    answer = await register(served, registration(tools=["look", "see", "look"], tls=tls, lease=90))
+
+    callback = answer.callback
+    assert callback.spec == registration(tools=["look", "see"], tls=tls).spec
+    assert (callback.owner, callback.lease.seconds) == ("local", 90)
+    assert callback.expires_at.ToMicroseconds() == served.bench.clock.now() + 90 * b.SECOND
+    assert callback.health == pb.CALLBACK_HEALTH_UNKNOWN
+    assert (await listed(served)).callbacks[0].spec == callback.spec
+
+
+async def test_a_lease_has_a_default_and_a_longest(served: Served) -> None:
+    leases = [
+        (await register(served, registration(str(number), lease=lease))).callback.lease.seconds
+        for number, lease in enumerate((None, 5, 10**9))
+    ]
+
+    assert leases == [60, 5, 3600]
+
+
+BAD: dict[str, tuple[pb.RegisterCallbackRequest, str, str]] = {
+    "nothing": (pb.RegisterCallbackRequest(), "spec", "set"),
+    "no id": (registration(""), "spec.callback_id", ID_RULE),
+    "a bad executor": (registration(executor="a b"), "spec.executor", ID_RULE),
+    "no address": (registration(address=""), "spec.address", "host:port"),
+    "no port": (registration(address="desk"), "spec.address", "host:port"),
+    "port 0": (registration(address="desk:0"), "spec.address", "65535"),
+    "a port too high": (registration(address="desk:65536"), "spec.address", "65535"),
+    "a scheme": (registration(address="unix:///tmp/x:1"), "spec.address", "host:port"),
+    "a user": (registration(address="user@desk:1"), "spec.address", "host:port"),
+    "a bare IPv6": (registration(address="::1:80"), "spec.address", "brackets"),
+    "an endless host": (registration(address="a" * 254 + ":1"), "spec.address", "host:port"),
+    "a bad tool": (registration(tools=["look", "a b"]), "spec.tools[1]", "a tool's name"),
+    "129 tools": (registration(tools=[f"t{n}" for n in range(129)]), "spec.tools", "at most 128"),
+    "an endless CA": (registration(tls=pb.CallbackTls(ca_pem=b"x" * 65_537)), "spec.tls.ca_pem", "65536 bytes"),
+    "a CA that is none": (registration(tls=pb.CallbackTls(ca_pem=b"x")), "spec.tls.ca_pem", "PEM"),
+    "a bad server name": (registration(tls=pb.CallbackTls(server_name="a b")), "spec.tls.server_name", "host name"),
+    "an endless credential": (registration(credential="x" * 4097), "credential", "4096"),
+    "a credential of two lines": (registration(credential="a\nb"), "credential", "printable"),
+    "a credential with a space": (registration(credential="Bearer x"), "credential", "without spaces"),
+    "a lease too short": (registration(lease=4), "lease", "5 s to 3600 s"),
+    "a negative lease": (
+        pb.RegisterCallbackRequest(spec=registration().spec, lease=Duration(nanos=-1)),
+        "lease",
+        "0 to",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_a_bad_field_is_named_with_its_rule_and_leaves_a_line(served: Served, name: str) -> None:
+    request, field, rule = BAD[name]
+
+    refusal = await refused(register(served, request))
+
+    assert (refusal.code, refusal.info.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert refusal.info.metadata["field"] == field
+    assert rule in refusal.info.metadata["expected"]
+    [line] = served.bench.log.lines
+    assert (line.event, line.fields["reason"], line.fields["principal"]) == (
+        "callback refused",
+        "INVALID_REQUEST",
+        "local",
+    )
+    assert (await listed(served)).callbacks == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"page_size": -1}, "page_size"),
+        ({"page_size": 1001}, "page_size"),
+        ({"page_token": "a b"}, "page_token"),
+        ({"executor": "?"}, "executor"),
+    ],
+)
+async def test_a_bad_list_is_named_too(served: Served, fields: dict[str, Any], field: str) -> None:
+    refusal = await refused(served.callbacks.ListCallbacks(pb.ListCallbacksRequest(**fields), timeout=CALL_SECONDS))
+
+    assert refusal.info.metadata["field"] == field
+
+
+async def test_lists_come_in_pages(served: Served) -> None:
+    for name in "cab":
+        await register(served, registration(name))
+
+    first = await listed(served, page_size=2)
+    second = await listed(served, page_size=2, page_token=first.next_page_token)
+
+    assert [each.spec.callback_id for each in (*first.callbacks, *second.callbacks)] == ["a", "b", "c"]
+    assert (first.next_page_token, second.next_page_token) == ("b", "")
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_roles(serve: Serve, tmp_path: Path, role: Role) -> None:
+    key = add_key(tmp_path / "keys.json", role.value)
+    served = await serve(authenticator=authenticator(tmp_path / "keys.json"))
+    ending = pb.UnregisterCallbackRequest(callback_id="one")
+    calls = {
+        "register": lambda: register(served, registration(), key),
+        "list": lambda: listed(served, key),
+        "unregister": lambda: served.callbacks.UnregisterCallback(ending, timeout=CALL_SECONDS, metadata=bearer(key)),
+    }
+
+    allowed = set()
+    for name, call in calls.items():
+        try:
+            await call()
+            allowed.add(name)
+        except grpc.aio.AioRpcError as error:
+            assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+
+    changes = {"register", "unregister"} if role in (Role.EXECUTOR, Role.ADMIN) else set()
+    assert allowed == changes | ({"list"} if role is not Role.APPROVER else set())
+
+
+async def test_namespaces_do_not_see_or_end_each_others(serve: Serve, tmp_path: Path) -> None:
+    ours, theirs = (add_key(tmp_path / "keys.json", "executor", namespace) for namespace in ("team-a", "team-b"))
+    served = await serve(authenticator=authenticator(tmp_path / "keys.json"))
+    await register(served, registration(), ours)
+
+    seen = await listed(served, theirs)
+    ending = pb.UnregisterCallbackRequest(callback_id="one")
+    absent = await refused(served.callbacks.UnregisterCallback(ending, timeout=CALL_SECONDS, metadata=bearer(theirs)))
+    twin = await register(served, registration(address="127.0.0.1:2"), theirs)
+
+    assert seen.callbacks == []
+    assert absent.info.reason == "CALLBACK_NOT_FOUND"
+    assert twin.callback.spec.address == "127.0.0.1:2"
+    assert (await listed(served, ours)).callbacks[0].spec.address == "127.0.0.1:1"
+
+
+async def test_a_run_is_served_by_its_own_namespace_alone(serve: Serve, tmp_path: Path) -> None:
+    ours, theirs = Host(), Host()
+    for host in (ours, theirs):
+        await host.start()
+    file = tmp_path / "keys.json"
+    keys = {name: (add_key(file, "executor", name), add_key(file, "caller", name)) for name in ("team-a", "team-b")}
+    bench = b.Bench(clock=SystemClock())
+    bench.tools = dialling(bench)
+    served = await serve(bench, authenticator=authenticator(file))
+    await register(served, registration(address=f"127.0.0.1:{theirs.port}"), keys["team-b"][0])
+    caller = bearer(keys["team-a"][1])
+    await served.stub.StartRun(runtime_pb.StartRunRequest(run=run_request()), timeout=CALL_SECONDS, metadata=caller)
+    waiting = await until(served, EventKind.RETRY_SCHEDULED, caller)
+
+    await register(served, registration(address=f"127.0.0.1:{ours.port}"), keys["team-a"][0])
+    ended = await served.stub.Wait(runtime_pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS, metadata=caller)
+
+    assert (waiting.status, ended.run.status) == (run_pb2.RUN_STATUS_WAITING, run_pb2.RUN_STATUS_COMPLETED)
+    assert (len(ours.asked), len(theirs.asked)) == (1, 0)
+    for host in (ours, theirs):
+        await host.stop()
+
+
+async def until(served: Served, kind: EventKind, caller: Any) -> run_pb2.RunSnapshot:
+    """The run once it has come so far."""
+    request = runtime_pb.SubscribeRequest(scope=runtime_pb.StreamScope(run_id="run-1"))
+    call = served.stub.Subscribe(request, timeout=CALL_SECONDS, metadata=caller)
+    async for response in call:
+        if any(frame.event.kind == kind.value for frame in response.frames):
+            break
+    call.cancel()
+    request = runtime_pb.SnapshotRequest(run_id="run-1")
+    return (await served.stub.Snapshot(request, timeout=CALL_SECONDS, metadata=caller)).run
+
+
+async def test_the_credential_is_in_no_answer_error_list_or_log(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    served = await serve()
+    answers = [
+        await register(served, registration(credential=SECRET)),
+        await register(served, registration(credential=SECRET, tools=["look"])),
+        await listed(served),
+    ]
+    refusal = await refused(register(served, registration("two", credential=SECRET, address="8.8.8.8:1")))
+    ending = pb.UnregisterCallbackRequest(callback_id="one")
+    answers.append(await served.callbacks.UnregisterCallback(ending, timeout=CALL_SECONDS))
+
+    told = "".join(MessageToJson(answer) for answer in answers) + refusal.text + str(refusal.info)
+    lines = [json.dumps({"event": line.event, **line.fields}, default=str) for line in served.bench.log.lines]
+    assert len(lines) == 4
+    assert SECRET not in told + "".join(lines) + "".join(JsonFormatter().format(record) for record in caplog.records)
+
+
+async def test_health_is_told_as_it_is_found(serve: Serve) -> None:
+    bench = b.Bench(clock=SystemClock())
+    served, host = await serve(bench), Host()
+    await host.start()
+    await register(served, registration("well", address=f"127.0.0.1:{host.port}"))
+    await register(served, registration("ill", address="127.0.0.1:1"))
+    [ill, well] = [one.callback for one in served.registry.page(Namespace("default"), limit=9)[0]]
+
+    await eventually(lambda: served.dialler.health(well).kind.name == "HEALTHY")
+    await eventually(lambda: served.dialler.health(ill).kind.name == "UNHEALTHY")
+    found = (await listed(served)).callbacks
+
+    assert [each.health for each in found] == [pb.CALLBACK_HEALTH_UNHEALTHY, pb.CALLBACK_HEALTH_HEALTHY]
+    assert "127.0.0.1:1" in found[0].health_detail
+    assert found[1].health_detail == ""
+    await host.stop()
+
+
+async def test_registrations_survive_with_the_journal(serve: Serve, tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    first = await serve(b.Bench(journal=journal))
+    await register(first, registration(credential=SECRET, lease=600))
+
+    second = await serve(b.Bench(journal=journal))
+    found = (await listed(second)).callbacks
+
+    assert [(each.spec.callback_id, each.lease.seconds) for each in found] == [("one", 600)]
+    assert [each.credential for each in await journal.callbacks().load()] == [SECRET]
