@@ -50,7 +50,7 @@ def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None =
         tools=DialledExecutors(settings.executors, clock),
         schemas=schemas,
         log=StandardLog(),
-        providers={"demo": DemoProvider(), "scripted": ScriptedProvider(), **models, **(providers or {})},
+        providers={"demo": DemoProvider(clock), "scripted": ScriptedProvider(), **models, **(providers or {})},
         packages=packages,
         default_package_id=settings.default_package,
     ).build()

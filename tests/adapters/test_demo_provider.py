@@ -88,7 +88,7 @@ class Conversation:
             messages=tuple(self.messages),
             tools=self.tools,
         )
-        return await DemoProvider().complete(request)
+        return await DemoProvider().complete(request, [].append)
 
     async def answer(self) -> str:
         """The final text, after as many rounds as it takes."""

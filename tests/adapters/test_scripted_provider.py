@@ -26,7 +26,7 @@ async def reply(*script: Any, messages: tuple[Message, ...] = (USER,), **paramet
         messages=messages,
         tools=(),
     )
-    return await ScriptedProvider().complete(request)
+    return await ScriptedProvider().complete(request, [].append)
 
 
 async def test_the_number_of_answers_in_the_conversation_chooses_the_line() -> None:

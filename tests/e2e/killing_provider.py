@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from runwright.adapters.providers.scripted import ScriptedProvider
-from runwright.ports.provider import ModelReply, ModelRequest, UserMessage
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest, UserMessage
 
 _ORDER = re.compile(r"kill (before|after) model call (\d+)")
 
@@ -24,7 +24,7 @@ class KillingProvider:
         self._directory = directory
         self._script = ScriptedProvider()
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """The script's answer, if the process lives to give it."""
         path = self._directory / request.run_id
         with path.open("a") as calls:
@@ -36,7 +36,7 @@ class KillingProvider:
         moment = order.group(1) if order and int(order.group(2)) == number else ""
         if moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        reply = await self._script.complete(request)
+        reply = await self._script.complete(request, emit)
         if moment == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return reply
