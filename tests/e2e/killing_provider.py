@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -11,10 +12,14 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest, UserMessage
 
 _ORDER = re.compile(r"kill (before|after) model call (\d+)")
+_HOLD = re.compile(r"hold in model calls up to (\d+)")
+HALF = "Half of the "
 
 
 class KillingProvider:
     """Obeys the words "kill before model call 2" or "kill after model call 2" in the run's input.
+
+    "hold in model calls up to 2" says half of an answer, and then nothing for ever: somebody else kills.
 
     Every call of a run is one line in `directory/RUN_ID`, written first: the
     count goes on after a restart, so that the same call never kills twice.
@@ -30,12 +35,14 @@ class KillingProvider:
         with path.open("a") as calls:
             calls.write(f"{request.round}\n")
         number = len(rounds_asked(path))
-        order = _ORDER.search(
-            " ".join(part for m in request.messages if isinstance(m, UserMessage) for part in m.parts)
-        )
+        told = " ".join(part for m in request.messages if isinstance(m, UserMessage) for part in m.parts)
+        order, hold = _ORDER.search(told), _HOLD.search(told)
         moment = order.group(1) if order and int(order.group(2)) == number else ""
         if moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
+        if hold and number <= int(hold.group(1)):
+            emit(HALF)
+            await asyncio.Event().wait()
         reply = await self._script.complete(request, emit)
         if moment == "after":
             os.kill(os.getpid(), signal.SIGKILL)
