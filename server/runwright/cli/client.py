@@ -91,9 +91,9 @@ class Client:
         """Everything the journal holds of a run, as it is stored."""
         return self._stream(self._stub.ExportRun, pb.ExportRunRequest(run_id=run_id))
 
-    def subscribe(self, run_id: str, cursor: str) -> Iterator[pb.SubscribeResponse]:
-        """A run's events after `cursor` with their content, until the run ends."""
-        request = pb.SubscribeRequest(after_cursor=cursor, view=pb.EVENT_VIEW_FULL)
+    def subscribe(self, run_id: str, cursor: str, *, deltas: bool) -> Iterator[pb.SubscribeResponse]:
+        """A run's events after `cursor` with their content, until the run ends; with `deltas` text as it comes."""
+        request = pb.SubscribeRequest(after_cursor=cursor, view=pb.EVENT_VIEW_FULL, include_deltas=deltas)
         request.scope.run_id = run_id
         return self._stream(self._stub.Subscribe, request)
 

@@ -52,6 +52,7 @@ class RunDriver:
         state: RunState,
         conversation: Conversation,
         tail: RunTail,
+        *,
         texts: LiveTexts,
     ) -> None:
         self.state = state

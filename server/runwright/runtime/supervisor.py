@@ -65,7 +65,7 @@ class Supervisor:
         if driver is not None:
             raise _taken(run)
         tail = self._tails.of(run)
-        driver = RunDriver(self._world, package, RunState(key=run), Conversation(), tail, self._texts)
+        driver = RunDriver(self._world, package, RunState(key=run), Conversation(), tail, texts=self._texts)
         tail.covers_from(0)
         answer = self._launch(run, driver, given)
         await answer
@@ -166,7 +166,7 @@ class Supervisor:
         state = await self._folded(run)
         package = await self._pinned(run, state)
         conversation = await Conversation.load(self._world.journal, run)
-        driver = RunDriver(self._world, package, state, conversation, tail, self._texts)
+        driver = RunDriver(self._world, package, state, conversation, tail, texts=self._texts)
         driver.last_position = await self._world.journal.last_position(run)
         tail.covers_from(driver.last_position)
         return driver
