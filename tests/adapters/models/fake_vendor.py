@@ -46,6 +46,7 @@ class FakeVendor:
         self.answers = list(answers)
         self.asked: list[Asked] = []
         self.began = asyncio.Event()  # set by the first request
+        self.left = asyncio.Event()  # set when a connection is closed
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,6 +57,7 @@ class FakeVendor:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.left.set()
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
