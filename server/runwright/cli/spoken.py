@@ -41,24 +41,25 @@ class SpokenLines:
 
     def take(self, event: event_pb2.Event, new: str) -> list[str]:
         """The lines that are complete now."""
-        if not self._rest:
-            self._head = f"{names.clock(event.time)} {'~':<4} round {event.round}: "
+        head = f"{names.clock(event.time)} {'~':<4} round {event.round}: "  # a line has the time of its beginning
+        self._head = self._head if self._rest else head
         self._rest += clean.block(new)
-        lines = []
+        lines: list[str] = []
         room = _WIDTH - len(self._head)
         while "\n" in self._rest or len(self._rest) > room:
             line, end, rest = self._rest.partition("\n")
             if not end or len(line) > room:
                 cut = line.rfind(" ", 1, room + 1)
                 line, rest = (line[:cut], self._rest[cut + 1 :]) if cut > 0 else (line[:room], self._rest[room:])
-            lines.append(line)
-            self._rest = rest
-        return self._made(lines)
+            lines += self._made(line)
+            self._rest, self._head = rest, head
+        return lines
 
     def end(self) -> list[str]:
         """The last line, if there is one."""
         last, self._rest = self._rest, ""
-        return self._made([last])
+        return self._made(last)
 
-    def _made(self, lines: list[str]) -> list[str]:
-        return [clean.fit(self._head + text, _WIDTH) for line in lines if (text := clean.line(line))]
+    def _made(self, line: str) -> list[str]:
+        text = clean.line(line)
+        return [clean.fit(self._head + text, _WIDTH)] if text else []
