@@ -45,7 +45,7 @@ def test_text_is_printed_by_whole_lines() -> None:
 
     assert plain(story)[3:] == ["22:13:20.250 ~    round 1: It is here."]
     story.model_says("m1", "It is here.\nAnd there.")
-    assert plain(story)[4:-1] == ["22:13:20.250 ~    round 1: And there"]
+    assert plain(story)[4:-1] == ["22:13:20.300 ~    round 1: And there"]
 
 
 def test_a_long_line_is_broken_at_a_space() -> None:
