@@ -102,7 +102,7 @@ class LiveText:
 
     def begins(self, answer: str) -> bool:
         """True when the answer begins with what was emitted."""
-        return answer.encode().startswith(self._data)
+        return not self._data or answer.encode().startswith(self._data)
 
     def end(self, *, is_whole: bool) -> None:
         """Takes no more; of a whole answer the last piece is kept. Repeating it changes nothing."""
