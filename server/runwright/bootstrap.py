@@ -59,7 +59,7 @@ def build_runtime(
         tools=tools,
         schemas=schemas,
         log=log,
-        providers={"demo": DemoProvider(), "scripted": ScriptedProvider(), **models, **(providers or {})},
+        providers={"demo": DemoProvider(clock), "scripted": ScriptedProvider(), **models, **(providers or {})},
         packages=packages,
         default_package_id=settings.default_package,
     ).build()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping
 
@@ -18,6 +19,9 @@ from runwright.ports.provider import (
     ToolSpecification,
     UserMessage,
 )
+from runwright.testing import ManualClock
+
+from tests.runtime.watching import eventually
 
 MOST_ROUNDS = 8
 ARGUMENTS = {"list_files": None, "read_file": "path", "search": "text", "count_lines": "extension"}
@@ -88,7 +92,11 @@ class Conversation:
             messages=tuple(self.messages),
             tools=self.tools,
         )
-        return await DemoProvider().complete(request)
+        pieces: list[str] = []
+        reply = await DemoProvider().complete(request, pieces.append)
+        assert "".join(pieces) == reply.text
+        assert all(len(piece.split()) <= 1 for piece in pieces), "word by word"
+        return reply
 
     async def answer(self) -> str:
         """The final text, after as many rounds as it takes."""
@@ -301,4 +309,27 @@ async def complete(messages: list[Message]) -> ModelReply:
     request = ModelRequest(
         run_id="r", round=1, attempt=1, model="m", parameters={}, instructions="", messages=tuple(messages), tools=()
     )
-    return await DemoProvider().complete(request)
+    return await DemoProvider(ManualClock()).complete(request, [].append)
+
+
+async def test_the_pace_is_a_parameter() -> None:
+    clock = ManualClock()
+    pieces: list[str] = []
+    request = ModelRequest(
+        run_id="run-1",
+        round=1,
+        attempt=1,
+        model="demo-1",
+        parameters={"words_per_second": 4},
+        instructions="",
+        messages=(UserMessage(("Hello there",)),),
+        tools=(),
+    )
+    asking = asyncio.create_task(DemoProvider(clock).complete(request, pieces.append))
+    for words in (1, 2, 3):
+        await eventually(lambda: bool(clock.waiting))
+        assert (len(pieces), clock.waiting) == (words, [clock.now() + 250_000])
+        clock.advance(250_000)
+        await asyncio.sleep(0)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)

@@ -28,7 +28,7 @@ async def reply(
         messages=messages,
         tools=(),
     )
-    return await ScriptedProvider().complete(request)
+    return await ScriptedProvider().complete(request, [].append)
 
 
 async def test_the_number_of_answers_in_the_conversation_chooses_the_line() -> None:
@@ -96,3 +96,43 @@ async def test_a_failure_repeats_unless_it_is_one_of_the_first_attempts() -> Non
         assert caught.value.reason is ErrorReason.PROVIDER_FAILED
 
     assert (await reply({"text": "so", "fail_attempts": 2}, attempt=3)).text == "so"
+
+
+async def emitted(line: Any, provider: ScriptedProvider | None = None) -> tuple[list[str], ModelReply | None]:
+    """What is emitted of a line, and its reply; None if it fails."""
+    pieces: list[str] = []
+    request = ModelRequest(
+        run_id="run-1",
+        round=1,
+        attempt=1,
+        model="none",
+        parameters={"script": [line]},
+        instructions="",
+        messages=(USER,),
+        tools=(),
+    )
+    try:
+        return pieces, await (provider or ScriptedProvider()).complete(request, pieces.append)
+    except AgentError:
+        return pieces, None
+
+
+async def test_chunks_are_the_text_in_pieces() -> None:
+    pieces, answer = await emitted({"chunks": ["A ", "lamp."], "calls": [{"tool": "look"}]})
+
+    assert pieces == ["A ", "lamp."]
+    assert answer is not None
+    assert (answer.text, answer.finish) == ("A lamp.", FinishReason.TOOL_CALLS)
+    assert (await emitted({"text": "A lamp."}))[0] == ["A lamp."]
+    assert await emitted({"chunks": ["A la"], "fail": True}) == (["A la"], None)
+
+
+async def test_a_gate_says_when_each_piece_comes() -> None:
+    passed: list[int] = []
+
+    async def gate(request: ModelRequest, number: int) -> None:
+        passed.append(number)
+
+    await emitted({"chunks": ["A ", "lamp."]}, ScriptedProvider(gate))
+
+    assert passed == [0, 1, 2]

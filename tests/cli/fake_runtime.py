@@ -29,6 +29,7 @@ class FakeRuntime(RuntimeServiceServicer):
         self.cuts = list(cuts)
         self.ends = True  # whether a stream ends after the last event, as it does after a terminal one
         self.after: list[str] = []  # the cursor of each subscription
+        self.deltas: list[bool] = []  # whether each subscription asked for them
         self.requests: list[Any] = []
         self.waits: list[bool | None] = []
 
@@ -77,10 +78,13 @@ class FakeRuntime(RuntimeServiceServicer):
     def Subscribe(self, request: pb.SubscribeRequest, context: grpc.ServicerContext) -> Iterator[pb.SubscribeResponse]:
         """An opening bookmark and what comes after the cursor."""
         self.after.append(request.after_cursor)
+        self.deltas.append(request.include_deltas)
         yield pb.SubscribeResponse(frames=[bookmark(request.after_cursor or "cursor-0", len(self.frames))])
         left = self._after(request.after_cursor)
         cut = self.cuts.pop(0) if self.cuts else None
         for frame in left[:cut]:
+            if frame.sub_sequence and not request.include_deltas:
+                continue
             yield pb.SubscribeResponse(frames=[frame])
         if cut is not None:
             fail(context, grpc.StatusCode.UNAVAILABLE, error_pb2.ERROR_REASON_DRAINING, "The server stops.", "Again.")

@@ -19,7 +19,7 @@ class Story:
     def add(self, effect_id: str = "", attempt: int = 0, texts: tuple[str, ...] = (), **body: Any) -> Story:
         """Adds one event; `texts` are sent along as content, as in the full view."""
         (name,) = body
-        seq = len(self.frames) + 1
+        seq = 1 + sum(not frame.sub_sequence for frame in self.frames)
         event = event_pb2.Event(
             seq=seq,
             kind=event_pb2.EventKind.Value(f"EVENT_KIND_{name.upper()}"),
@@ -46,6 +46,21 @@ class Story:
     def ask_model(self, effect_id: str) -> Story:
         """A model request begins."""
         return self.add(effect_id, 1, model_attempt_started=event_pb2.ModelAttemptStarted())
+
+    def delta(self, effect_id: str, text: str, offset: int, attempt: int = 1, time: float = 0.05) -> Story:
+        """A piece of the model's text, so many seconds after the last event; it has no place among the events."""
+        last = self.frames[-1]
+        event = event_pb2.Event(
+            kind=event_pb2.EVENT_KIND_MODEL_STREAM_DELTA,
+            run_id=RUN,
+            round=int(effect_id[1:]),
+            effect_id=effect_id,
+            attempt=attempt,
+            model_stream_delta=event_pb2.ModelStreamDelta(text=text, offset=offset),
+        )
+        event.time.FromMilliseconds(last.event.time.ToMilliseconds() + int(time * 1000))
+        self.frames.append(event_pb2.EventFrame(cursor=last.cursor, event=event, sub_sequence=last.sub_sequence + 1))
+        return self
 
     def model_says(self, effect_id: str, text: str = "", calls: int = 0) -> Story:
         """The model answers."""

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
 from pathlib import Path
 
 from runwright.adapters.providers.scripted import ScriptedProvider
-from runwright.ports.provider import ModelReply, ModelRequest, UserMessage
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest, UserMessage
 
 _ORDER = re.compile(r"kill (before|after) model call (\d+)")
+_HOLD = re.compile(r"hold in model calls up to (\d+)")
+HALF = "Half of the "
 
 
 class KillingProvider:
     """Obeys the words "kill before model call 2" or "kill after model call 2" in the run's input.
+
+    "hold in model calls up to 2" says half of an answer, and then nothing for ever: somebody else kills.
 
     Every call of a run is one line in `directory/RUN_ID`, written first: the
     count goes on after a restart, so that the same call never kills twice.
@@ -24,18 +29,22 @@ class KillingProvider:
         self._directory = directory
         self._script = ScriptedProvider()
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """The script's answer, if the process lives to give it."""
         path = self._directory / request.run_id
         with path.open("a") as calls:
             calls.write(f"{request.round}\n")
         number = len(rounds_asked(path))
         said = next(message.parts for message in reversed(request.messages) if isinstance(message, UserMessage))
-        order = _ORDER.search(" ".join(said))
+        told = " ".join(part for part in said if isinstance(part, str))
+        order, hold = _ORDER.search(told), _HOLD.search(told)
         moment = order.group(1) if order and int(order.group(2)) == number else ""
         if moment == "before":
             os.kill(os.getpid(), signal.SIGKILL)
-        reply = await self._script.complete(request)
+        if hold and number <= int(hold.group(1)):
+            emit(HALF)
+            await asyncio.Event().wait()
+        reply = await self._script.complete(request, emit)
         if moment == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return reply

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runwright.adapters.providers.scripted import ScriptedProvider
-from runwright.ports.provider import ModelReply, ModelRequest, Provider
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest, Provider
 from runwright.ports.tools import ToolInvocation, ToolOutcome
 
 
@@ -46,7 +46,7 @@ class HeldProvider:
         self.let_go = asyncio.Event()
         self.given_up = 0
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """See the class."""
         self.asked.set()
         try:
@@ -54,7 +54,7 @@ class HeldProvider:
         except asyncio.CancelledError:
             self.given_up += 1
             raise
-        return await ScriptedProvider().complete(request)
+        return await ScriptedProvider().complete(request, emit)
 
 
 @dataclass
@@ -64,10 +64,10 @@ class RecordingProvider:
     inner: Provider = field(default_factory=ScriptedProvider)
     requests: list[ModelRequest] = field(default_factory=list)
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """See the class."""
         self.requests.append(request)
-        return await self.inner.complete(request)
+        return await self.inner.complete(request, emit)
 
 
 class PlayedProvider:
@@ -77,7 +77,7 @@ class PlayedProvider:
         self._replies: Sequence[ModelReply | BaseException] = replies
         self.requests: list[ModelRequest] = []
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """See the class."""
         self.requests.append(request)
         reply = self._replies[request.round - 1]

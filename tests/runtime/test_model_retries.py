@@ -14,7 +14,7 @@ from runwright.core.events import EventKind
 from runwright.core.outcomes import RunStatus, StopReason, WaitKind
 from runwright.core.package import RuntimePackage
 from runwright.ports.journal import Journal
-from runwright.ports.provider import ModelReply, ModelRequest
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
@@ -203,7 +203,7 @@ class DeadlyProvider:
     def __init__(self) -> None:
         self.asked = asyncio.Event()
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """See the class."""
         self.asked.set()
         await asyncio.Event().wait()
@@ -213,7 +213,7 @@ class DeadlyProvider:
 class RefusingProvider:
     """Refuses every request for good."""
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """See the class."""
         raise AgentError(ErrorReason.PROVIDER_KEY_REFUSED, "No.", metadata={"adapter": "refusing"})
 

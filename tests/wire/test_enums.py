@@ -14,6 +14,7 @@ from runwright.core.outcomes import FinishReason, RunPhase, RunStatus, StopReaso
 from runwright.core.package import EffectClass
 from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.request import OnBusy
+from runwright.wire.ephemeral import EPHEMERAL_KINDS
 from runwright.wire.packages import EFFECTS
 
 PAIRS: list[tuple[type[Enum], EnumDescriptor, str]] = [
@@ -33,8 +34,9 @@ PAIRS: list[tuple[type[Enum], EnumDescriptor, str]] = [
 
 
 def _public(descriptor: EnumDescriptor, prefix: str) -> dict[str, int]:
-    """Names without their prefix, with their numbers; without the value that is never sent."""
-    values = {value.name.removeprefix(prefix): value.number for value in descriptor.values}
+    """Names without their prefix, with their numbers; without what is never sent, and what is never on record."""
+    ephemeral = EPHEMERAL_KINDS if descriptor is event_pb2.EventKind.DESCRIPTOR else ()
+    values = {v.name.removeprefix(prefix): v.number for v in descriptor.values if v.number not in ephemeral}
     assert values.pop("UNSPECIFIED") == 0
     return values
 
@@ -70,5 +72,7 @@ def test_every_kind_of_event_has_a_body_of_its_name() -> None:
     bodies = {field.name for field in event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields}
 
     kinds = {kind.name.lower() for kind in EventKind}
+    ephemeral = {event_pb2.EventKind.Name(kind).removeprefix("EVENT_KIND_").lower() for kind in EPHEMERAL_KINDS}
 
-    assert bodies == kinds
+    assert bodies == kinds | ephemeral
+    assert not kinds & ephemeral

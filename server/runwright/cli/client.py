@@ -148,10 +148,11 @@ class Client:
         """Everything the journal holds of a run, as it is stored."""
         return self._stream(self._stub.ExportRun, pb.ExportRunRequest(run_id=run_id))
 
-    def subscribe(self, run_id: str, cursor: str) -> Iterator[pb.SubscribeResponse]:
-        """A run's events after `cursor` with their content, until the run ends."""
+    def subscribe(self, run_id: str, cursor: str, *, deltas: bool) -> Iterator[pb.SubscribeResponse]:
+        """A run's events after `cursor` with their content, until the run ends; with `deltas` text as it comes."""
+        scope = pb.StreamScope(run_id=run_id)
         return self.subscribe_to(
-            pb.SubscribeRequest(scope=pb.StreamScope(run_id=run_id), view=pb.EVENT_VIEW_FULL), cursor
+            pb.SubscribeRequest(scope=scope, view=pb.EVENT_VIEW_FULL, include_deltas=deltas), cursor
         )
 
     def subscribe_to(self, stream: pb.SubscribeRequest, cursor: str) -> Iterator[pb.SubscribeResponse]:

@@ -99,6 +99,9 @@ def _take_round(tree: RunTree, event: event_pb2.Event, contents: Contents) -> No
         case "model_attempt_started":
             step.begin(event)
             tree.model = event.model_attempt_started.model or tree.model
+        case "model_stream_delta":
+            step.state, step.attempt = State.RUNNING, event.attempt
+            step.spoken.take(event)
         case "model_message_completed":
             said = event.model_message_completed
             step.tokens = (said.input_tokens, said.output_tokens)

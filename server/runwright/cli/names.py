@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from google.protobuf.descriptor import EnumDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -64,6 +66,11 @@ def usage(used: run_pb2.Usage) -> str:
 def counted(number: int, noun: str) -> str:
     """A number with its noun, which takes an s unless there is one."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def time_of_day(time: Timestamp) -> str:
+    """The time of day, to the millisecond, in UTC."""
+    return datetime.fromtimestamp(seconds(time), UTC).strftime("%H:%M:%S.%f")[:-3]
 
 
 def seconds(time: Timestamp) -> float:

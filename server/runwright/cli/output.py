@@ -61,6 +61,11 @@ def print_json_line(message: Message) -> None:
     print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=True, indent=None), flush=True)
 
 
+def json_line(message: Message) -> str:
+    """What `print_json` prints, in one line."""
+    return MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=True, indent=None)
+
+
 def print_yaml(message: Message) -> None:
     """Prints what `print_json` does, as YAML; what is not ASCII is escaped here as well."""
     print(yaml.safe_dump(MessageToDict(message, preserving_proto_field_name=True), sort_keys=False), end="", flush=True)

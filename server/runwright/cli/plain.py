@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from runwright._gen.runwright.v1 import event_pb2
 from runwright.cli import clean, names
 from runwright.cli.grow import Contents, contents_of, excerpt
@@ -15,7 +13,6 @@ WIDTH = 80
 def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int = WIDTH) -> str:
     """One event in one line. `tree` has already taken the frame in; it knows when things began."""
     event, contents = frame.event, contents_of(frame)
-    time = datetime.fromtimestamp(names.seconds(event.time), UTC).strftime("%H:%M:%S.%f")[:-3]
     if event.effect_id.startswith("c"):
         call = tree.call(event)
         text = f"{event.effect_id} {call.tool} {_call(event, contents, call)}"
@@ -23,7 +20,7 @@ def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int = WIDTH) -
         text = f"round {event.round}: {_model(event, contents, tree.round(event))}"
     else:
         text = _run(event, contents, tree)
-    return clean.fit(f"{time} {f'#{event.seq}':<4} {clean.line(text)}", width)
+    return clean.fit(f"{names.time_of_day(event.time)} {f'#{event.seq}':<4} {clean.line(text)}", width)
 
 
 def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:

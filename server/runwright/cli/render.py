@@ -61,6 +61,15 @@ def text(row: Row, width: int) -> Text:
     return line
 
 
+def spoken(tree: RunTree) -> str:
+    """The text of the model that is answering, fit for a terminal; empty when none is."""
+    for number in reversed(list(tree.rounds)):
+        step = tree.rounds[number]
+        if step.state is State.RUNNING and step.spoken.attempt == step.attempt:
+            return clean.block(step.spoken.tail).strip("\n")
+    return ""
+
+
 def _indented(label: str) -> str:
     """The cleaned label with its own indentation, which cleaning alone would take away."""
     bare = label.lstrip(" ")

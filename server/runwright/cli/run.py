@@ -74,7 +74,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
 def _stay(client: Client, started: pb.StartRunResponse, output: Format) -> None:
     run_id = started.run.run_id
     if output is Format.JSON:
-        standing = watch_run(client, run_id, "", QuietView())
+        standing = watch_run(client, run_id, "", QuietView(), deltas=False)
         print_json(client.snapshot(run_id))
         raise typer.Exit(outcome.exit_code(standing))
     _note(_begun(started))

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli import names
+from runwright.cli.spoken import Spoken
 
 
 class State(StrEnum):
@@ -66,6 +67,7 @@ class Round(Step):
 
     number: int = 0
     tokens: tuple[int, int] = (0, 0)
+    spoken: Spoken = field(default_factory=Spoken)
     calls: dict[str, Call] = field(default_factory=dict)
 
 

@@ -10,12 +10,17 @@ from typing import Protocol, TextIO
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from runwright._gen.runwright.v1 import event_pb2
 from runwright.cli import render
 from runwright.cli.grow import grow
+from runwright.cli.output import json_line
 from runwright.cli.plain import event_line
+from runwright.cli.spoken import SpokenLines
 from runwright.cli.tree import RunTree
+
+_MOST_SPOKEN = 5  # lines of a text that is coming
 
 
 class View(Protocol):
@@ -34,17 +39,23 @@ class View(Protocol):
 
 
 class PlainView:
-    """One line for each event."""
+    """One line for each event, and lines of the text that a model is giving."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self.tree = RunTree()
         self._write = write
+        self._spoken = SpokenLines()
 
     def take(self, frame: event_pb2.EventFrame) -> None:
-        """Writes the event's line; bookmarks show nothing."""
+        """Writes the event's line, or those of a text that are complete; bookmarks show nothing."""
         grow(self.tree, frame)
-        if frame.WhichOneof("item") == "event":
-            self._write(event_line(frame, self.tree))
+        lines: list[str] = []
+        if frame.event.HasField("model_stream_delta"):
+            lines = self._spoken.take(frame.event, self.tree.round(frame.event).spoken.new)
+        elif frame.HasField("event"):
+            lines = [*self._spoken.end(), event_line(frame, self.tree)]
+        for line in lines:
+            self._write(line)
 
     def notice(self, text: str) -> None:
         """Writes a line of its own."""
@@ -60,6 +71,25 @@ class QuietView(PlainView):
 
     def __init__(self) -> None:
         super().__init__(lambda _: None)
+
+
+class JsonView(QuietView):
+    """One JSON object a line for each frame that holds something; what is to be said goes elsewhere."""
+
+    def __init__(self, write: Callable[[str], None], tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._print = write
+        self._tell = tell
+
+    def take(self, frame: event_pb2.EventFrame) -> None:
+        """Writes the frame; bookmarks are left out."""
+        grow(self.tree, frame)
+        if not frame.HasField("bookmark"):
+            self._print(json_line(frame))
+
+    def notice(self, text: str) -> None:
+        """Says it."""
+        self._tell(f"-- {text}")
 
 
 class LiveView:
@@ -90,11 +120,14 @@ class LiveView:
         """The tree as it is now; with a height, its first line and the newest that fit below."""
         with self._lock:
             lines = render.rows(self.tree, self._clock())
+            spoken = render.spoken(self.tree)
+        width = self._console.width
+        coming = list(Text(spoken).wrap(self._console, width))[-_MOST_SPOKEN:] if spoken else []
+        height = None if height is None else max(2, height - len(coming))
         if height is not None and len(lines) > height:
             lines = [lines[0], render.Row("   ..."), *lines[len(lines) - height + 2 :]]
-        width = self._console.width
         texts = [render.text(row, width) for row in lines]
-        return Group(*texts, *([render.text(render.Row(self._notice), width)] if self._notice else []))
+        return Group(*texts, *coming, *([render.text(render.Row(self._notice), width)] if self._notice else []))
 
 
 class _Showing:

@@ -15,16 +15,23 @@ from runwright.cli.client import Client
 from runwright.cli.commands import command
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.follow import follow
-from runwright.cli.view import View, view_for
+from runwright.cli.output import Format, FormatOption
+from runwright.cli.view import JsonView, View, view_for
 
 
 def watch(
     context: typer.Context,
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")],
     cursor: Annotated[str, typer.Option("--from", metavar="CURSOR", help="Go on after this cursor.")] = "",
+    output: FormatOption = Format.TEXT,
+    deltas: Annotated[
+        bool | None,
+        typer.Option("--deltas/--no-deltas", help="Text of models as it comes. [default: with -o text]"),
+    ] = None,
 ) -> None:
-    """Shows a run while it goes on: turn, rounds, tool calls.
+    """Shows a run while it goes on: turn, rounds, tool calls, text as it comes.
 
+    With -o json it prints one frame a line, and deltas only with --deltas.
     Reconnects by itself and goes on where it was. Ctrl-C leaves; the run goes on.
     Exit code: 0 completed, 1 failed, 3 cancelled, 4 needs repair, 5 call failed.
 
@@ -34,13 +41,31 @@ def watch(
       runwright watch first
     """
     client = Client.of(context)
-    run = watch_run(client, run_id, cursor, view_for(sys.stdout))
-    outcome.report(run, client.server, answer=lambda text: print("\n" + text), note=print)
+    if output is Format.JSON:
+        run = watch_run(client, run_id, cursor, JsonView(_print, _note), deltas=deltas is True)
+        outcome.report(run, client.server, answer=lambda _: None, note=_note)
+    else:
+        run = watch_run(client, run_id, cursor, view_for(sys.stdout), deltas=deltas is not False)
+        outcome.report(run, client.server, answer=lambda text: print("\n" + text), note=print)
     raise typer.Exit(outcome.exit_code(run))
 
 
+def _print(line: str) -> None:
+    print(line, flush=True)
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
 def watch_run(
-    client: Client, run_id: str, cursor: str, view: View, *, wait: Callable[[float], None] = time.sleep
+    client: Client,
+    run_id: str,
+    cursor: str,
+    view: View,
+    *,
+    deltas: bool = True,
+    wait: Callable[[float], None] = time.sleep,
 ) -> run_pb2.RunSnapshot:
     """Shows a run in `view` until it has ended or needs repair, and returns it as it then stands.
 
@@ -49,7 +74,7 @@ def watch_run(
     view.tree.run_id, view.tree.cursor = run_id, cursor
     try:
         with view.showing():
-            standing = followed(client, run_id, cursor, view, wait)
+            standing = followed(client, run_id, cursor, view, wait, deltas=deltas)
     except KeyboardInterrupt:
         words = ["watch", run_id, *(["--from", view.tree.cursor] if view.tree.cursor else [])]
         print(f"\nleft; the run goes on. To come back:\n  {command(client.server, *words)}", file=sys.stderr)
@@ -58,10 +83,16 @@ def watch_run(
 
 
 def followed(
-    client: Client, run_id: str, cursor: str, view: View, wait: Callable[[float], None] = time.sleep
+    client: Client,
+    run_id: str,
+    cursor: str,
+    view: View,
+    wait: Callable[[float], None] = time.sleep,
+    *,
+    deltas: bool = False,
 ) -> run_pb2.RunSnapshot:
     """Lets `view` take in what comes after `cursor` until the run has ended or needs repair."""
-    frames = follow(lambda after: client.subscribe(run_id, after), cursor, notice=view.notice, wait=wait)
+    frames = follow(lambda after: client.subscribe(run_id, after, deltas=deltas), cursor, notice=view.notice, wait=wait)
     # Somebody who comes back with a cursor may have seen before why the run stands still.
     ask = bool(cursor)
     for frame in frames:

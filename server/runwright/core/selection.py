@@ -53,9 +53,12 @@ class EventFilter:
     def passes(self, run_id: str, session_id: str, agent_id: str, kind: EventKind) -> bool:
         """True for an event with these index columns that is wanted."""
         kinds = self.wanted_kinds
+        return (kinds is None or kind in kinds) and self.passes_run(run_id, session_id, agent_id)
+
+    def passes_run(self, run_id: str, session_id: str, agent_id: str) -> bool:
+        """True for a run of which something may be wanted."""
         return (
-            (kinds is None or kind in kinds)
-            and (not self.run_ids or run_id in self.run_ids)
+            (not self.run_ids or run_id in self.run_ids)
             and (not self.session_ids or session_id in self.session_ids)
             and (not self.agent_ids or agent_id in self.agent_ids)
         )
@@ -85,6 +88,13 @@ class Selection:
 
     def covers(self, run: RunKey, session_id: str, agent_id: str, kind: EventKind) -> bool:
         """True for an event with these index columns that belongs to the stream."""
+        return self._is_inside(run, session_id, agent_id) and self.filter.passes(run.run_id, session_id, agent_id, kind)
+
+    def covers_run(self, run: RunKey, session_id: str, agent_id: str) -> bool:
+        """True for a run of which events, of whatever kind, belong to the stream."""
+        return self._is_inside(run, session_id, agent_id) and self.filter.passes_run(run.run_id, session_id, agent_id)
+
+    def _is_inside(self, run: RunKey, session_id: str, agent_id: str) -> bool:
         scope = self.scope
         match scope.kind:
             case ScopeKind.RUN:
@@ -95,9 +105,7 @@ class Selection:
                 inside = agent_id == scope.id
             case ScopeKind.ALL:
                 inside = True
-        return (
-            inside and run.namespace == scope.namespace and self.filter.passes(run.run_id, session_id, agent_id, kind)
-        )
+        return inside and run.namespace == scope.namespace
 
     def cursor_scope(self) -> str:
         """The text that stands for the stream in its cursors: the same for the same selection, however written."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from pydantic import JsonValue
 
@@ -94,13 +94,30 @@ class ModelReply:
     output_tokens: int = 0
 
 
+# Takes the next piece of the text, on the loop and without waiting: whoever follows the run sees it come.
+EmitText: TypeAlias = Callable[[str], None]
+
+
 class Provider(Protocol):
     """A provider adapter. Makes exactly one request per call: attempts belong to the run machine."""
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """Asks the model.
 
         Raises AgentError: PROVIDER_FAILED, PROVIDER_RATE_LIMITED and MODEL_OUTPUT_INVALID for what may pass,
         PROVIDER_KEY_REFUSED and PROVIDER_REFUSED for what fails again. Metadata `retry_after` (whole seconds, `7s`)
         is honoured.
+
+        An adapter whose model answers in pieces gives each piece of text to
+        `emit` as it comes; together they must be the reply's text or its
+        beginning. None is asked for: what counts is the reply. `emit` raises
+        MODEL_OUTPUT_INVALID for text that no reply may hold; let it through.
         """
+
+
+@runtime_checkable
+class ClosableProvider(Protocol):
+    """A provider that holds something. It is closed with its runtime."""
+
+    async def close(self) -> None:
+        """Lets go of connections and the like."""

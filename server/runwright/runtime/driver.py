@@ -18,6 +18,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
 from runwright.runtime.conversation import Conversation
+from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.performer import Performer
 from runwright.runtime.tail import RunTail
 from runwright.runtime.world import World
@@ -45,7 +46,14 @@ class RunDriver:
     """
 
     def __init__(
-        self, world: World, package: RuntimePackage, state: RunState, conversation: Conversation, tail: RunTail
+        self,
+        world: World,
+        package: RuntimePackage,
+        state: RunState,
+        conversation: Conversation,
+        tail: RunTail,
+        *,
+        texts: LiveTexts,
     ) -> None:
         self.state = state
         self.last_position = 0
@@ -58,7 +66,7 @@ class RunDriver:
         self._package = package
         self._conversation = conversation
         self._tail = tail
-        self._performer = Performer(world, package, conversation)
+        self._performer = Performer(world, package, conversation, texts)
         # Not bounded by size but by its writers: one input per running effect, and cancels,
         # of which only those before the first one is durable get here.
         # None only wakes the loop.
@@ -210,6 +218,7 @@ class RunDriver:
 
     async def _hand_over(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
         """One append. A fault beside it cancels this loop, not the append: its outcome is waited for and kept."""
+        self._performer.superseded(state)
         append = asyncio.ensure_future(
             self._world.journal.append(state.key, records, after=self.state.seq, contents=contents, snapshot=state)
         )
@@ -266,7 +275,7 @@ class RunDriver:
 
     async def _perform(self, key: e.EffectKey, effect: e.Effect) -> None:
         try:
-            given = await self._performer.perform(self.state, effect, self._may_begin)
+            given = await self._performer.perform(self.state, self.last_position, effect, self._may_begin)
         except Exception:
             self.faulted = True  # the group cancels the loop next: whoever waits meets a fault, not a drain
             raise

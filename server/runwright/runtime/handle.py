@@ -40,10 +40,10 @@ class RunHandle:
         waited, _ = await self._runtime.wait_run(self.run_id, timeout_us=timeout_us, namespace=self._run.namespace)
         return waited
 
-    async def stream(self, after_cursor: str = "") -> AsyncIterator[StreamItem]:
+    async def stream(self, after_cursor: str = "", *, deltas: bool = False) -> AsyncIterator[StreamItem]:
         """Every item of the run's stream after the cursor, ending with the terminal event."""
         batches = await self._runtime.subscribe_run(
-            self.run_id, after_cursor=after_cursor, namespace=self._run.namespace
+            self.run_id, after_cursor=after_cursor, deltas=deltas, namespace=self._run.namespace
         )
         async for batch in batches:
             for item in batch:

@@ -124,17 +124,18 @@ def _content(text: str, adapter: str) -> Content:
     try:
         content = Content.text(text)
     except UnicodeEncodeError:
-        raise _invalid(adapter, "text that is not Unicode") from None
+        raise invalid_reply(adapter, "text that is not Unicode") from None
     _require(content.ref.size <= MAX_TEXT_BYTES, adapter, f"text above {MAX_TEXT_BYTES} bytes")
     return content
 
 
 def _require(holds: bool, adapter: str, rule: str) -> None:
     if not holds:
-        raise _invalid(adapter, rule)
+        raise invalid_reply(adapter, rule)
 
 
-def _invalid(adapter: str, rule: str) -> AgentError:
+def invalid_reply(adapter: str, rule: str) -> AgentError:
+    """MODEL_OUTPUT_INVALID for an answer that breaks `rule`."""
     return AgentError(
         ErrorReason.MODEL_OUTPUT_INVALID,
         f"The model's answer cannot be used: {rule}.",

@@ -15,6 +15,7 @@ from runwright.core.state import RunState
 from runwright.ports.provider import ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
+from runwright.runtime.live_text import LiveText, LiveTexts
 from runwright.runtime.model_reply import CheckedReply, check_reply, size_of_arguments
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
@@ -30,19 +31,28 @@ CHECK_INLINE_BYTES = 16 * 1024
 class Performer:
     """Performs the effects of one run. Failures of the world become inputs; only our own faults raise."""
 
-    def __init__(self, world: World, package: RuntimePackage, conversation: Conversation) -> None:
+    def __init__(self, world: World, package: RuntimePackage, conversation: Conversation, texts: LiveTexts) -> None:
         self._world = world
         self._package = package
         self._conversation = conversation
+        self._texts = texts
+        self._text: LiveText | None = None  # of the model that answers now
 
-    async def perform(self, state: RunState, effect: e.Effect, may_begin: Callable[[], bool]) -> i.Input:
-        """Performs one effect for a run in `state` and says what came of it.
+    async def perform(self, state: RunState, position: int, effect: e.Effect, may_begin: Callable[[], bool]) -> i.Input:
+        """Performs one effect for a run in `state`, whose last event is at `position`, and says what came of it.
 
         `may_begin` is asked right before a tool call is sent.
         """
         match effect:
             case e.CallModel():
-                return await self._call_model(state, effect)
+                self._text = text = self._texts.open(state, effect, position)
+                try:
+                    given = await self._call_model(state, effect, text)
+                    text.end(is_whole=isinstance(given, i.ModelReplied))
+                    return given
+                finally:
+                    text.end(is_whole=False)
+                    self._text = None if self._text is text else self._text
             case e.AwaitRetry():
                 await self._world.clock.sleep_until(effect.due)
                 return i.RetryDue(at=self._world.clock.now(), round=effect.round, attempt=effect.attempt)
@@ -56,10 +66,18 @@ class Performer:
             case _:
                 assert_never(effect)
 
-    async def _call_model(self, state: RunState, effect: e.CallModel) -> i.Input:
+    def superseded(self, state: RunState) -> None:
+        """Says that `state` is about to become durable: nobody may hear more of an attempt that has ended in it."""
+        text = self._text
+        if text is not None and (state.round, state.model_attempt) != (text.effect.round, text.effect.attempt):
+            text.end(is_whole=False)
+
+    async def _call_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
         try:
-            reply = await self._ask(state, effect)
+            reply = await self._ask(state, effect, text)
             checked = await self._check(reply, self._package.routes[effect.route].adapter)
+            if not text.begins(reply.text or ""):
+                self._world.log.error("provider emitted other text than its answer", run_id=state.key.run_id)
         except AgentError as error:
             return i.ModelFailed(
                 at=self._world.clock.now(), round=effect.round, attempt=effect.attempt, error=Failure.of(error)
@@ -82,7 +100,7 @@ class Performer:
             return await asyncio.to_thread(check_reply, self._package, self._world.schemas, reply, adapter)
         return check_reply(self._package, self._world.schemas, reply, adapter)
 
-    async def _ask(self, state: RunState, effect: e.CallModel) -> ModelReply:
+    async def _ask(self, state: RunState, effect: e.CallModel, text: LiveText) -> ModelReply:
         route = self._package.routes[effect.route]
         provider = self._world.provider(route.adapter)
         request = ModelRequest(
@@ -98,7 +116,7 @@ class Performer:
             ),
         )
         try:
-            return await _guarded(provider.complete(request))
+            return await _guarded(provider.complete(request, text.add))
         except AgentError:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter's own failure must end this run only

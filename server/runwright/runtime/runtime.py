@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from runwright.core import inputs as i
@@ -18,6 +18,7 @@ from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
+from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.sessions import Sessions
@@ -48,9 +49,10 @@ class AgentRuntime:
         self.packages = packages
         tails = Tails()
         self._tails = tails
-        self._supervisor = Supervisor(world, tails)
+        texts = LiveTexts(world.clock)
+        self._supervisor = Supervisor(world, tails, texts)
         cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
-        self._subscriptions = Subscriptions(world, self._supervisor, tails, cursors)
+        self._subscriptions = Subscriptions(world, self._supervisor, tails, texts, cursors)
         self._run_list = RunList(world.journal, cursors)
         self._sessions = Sessions(world.journal)
 
@@ -149,12 +151,15 @@ class AgentRuntime:
                 raise draining()
 
     async def subscribe(
-        self, selection: Selection, *, after_cursor: str = "", live_only: bool = False
-    ) -> AsyncIterator[list[StreamItem]]:
-        """Opens a stream, in batches; the request is checked before this returns."""
+        self, selection: Selection, *, after_cursor: str = "", live_only: bool = False, deltas: bool = False
+    ) -> AsyncGenerator[list[StreamItem], None]:
+        """Opens a stream, in batches; the request is checked before this returns.
+
+        With `deltas` the text of models comes while they answer, as ephemeral items.
+        """
         self._check(selection)
         position = await self._subscriptions.start_position(selection, after_cursor, live_only=live_only)
-        return self._subscriptions.stream(selection, position)
+        return self._subscriptions.stream(selection, position, deltas=deltas)
 
     async def subscribe_run(
         self,
@@ -162,11 +167,12 @@ class AgentRuntime:
         *,
         after_cursor: str = "",
         live_only: bool = False,
+        deltas: bool = False,
         namespace: Namespace = DEFAULT_NAMESPACE,
-    ) -> AsyncIterator[list[StreamItem]]:
+    ) -> AsyncGenerator[list[StreamItem], None]:
         """Opens the stream of one run."""
         selection = Selection.of_run(self._key(run_id, namespace))
-        return await self.subscribe(selection, after_cursor=after_cursor, live_only=live_only)
+        return await self.subscribe(selection, after_cursor=after_cursor, live_only=live_only, deltas=deltas)
 
     async def list_selected(self, selection: Selection, *, after_cursor: str = "", limit: int = 100) -> StreamPage:
         """One page of what subscribe streams, without bookmarks; it may be empty where a filter hides much."""
@@ -230,8 +236,9 @@ class AgentRuntime:
         return await self._supervisor.drain(grace_us)
 
     async def close(self) -> None:
-        """Releases executors and journal; drain first."""
+        """Releases providers, executors and journal; drain first."""
         self._subscriptions.close()
+        await self.world.close_providers()
         await self.world.tools.close()
         await self.world.journal.close()
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import contextlib
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from runwright.core.cursor import CursorMaker
@@ -11,8 +12,10 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.selection import EVERYTHING, Selection
 from runwright.ports.journal import EventPage, StoredEvent
+from runwright.runtime.delta_reader import DeltaReader, Ephemeral
 from runwright.runtime.driver import draining
 from runwright.runtime.journal_tail import JournalTail
+from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.supervisor import Supervisor, not_found
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before, first_of
@@ -26,11 +29,16 @@ HIDDEN_BOOKMARK = 4096
 
 @dataclass(frozen=True, slots=True)
 class StreamItem:
-    """One element of a stream. Without an event it is a bookmark; its `position` is then the newest event's."""
+    """One element of a stream: an event, something ephemeral, or else a bookmark, with the newest event's `position`.
+
+    What is ephemeral has no position; `sub_sequence` counts it from 1 among what came with the same cursor.
+    """
 
     cursor: str
     position: int
     event: StoredEvent | None = None
+    ephemeral: Ephemeral | None = None
+    sub_sequence: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +52,13 @@ class StreamPage:
 class Subscriptions:
     """Opens streams of events. Runs never wait for readers: each reads at its own pace."""
 
-    def __init__(self, world: World, supervisor: Supervisor, tails: Tails, cursors: CursorMaker) -> None:
+    def __init__(
+        self, world: World, supervisor: Supervisor, tails: Tails, texts: LiveTexts, cursors: CursorMaker
+    ) -> None:
         self._world = world
         self._supervisor = supervisor
         self._tails = tails
+        self._texts = texts
         self._cursors = cursors
         self._everyone = JournalTail()
         world.journal.listen(self._everyone.publish)
@@ -81,12 +92,23 @@ class Subscriptions:
             return 0
         return self._cursors.read(selection.cursor_scope(), after_cursor, self._world.journal.head)
 
-    async def stream(self, selection: Selection, position: int) -> AsyncIterator[list[StreamItem]]:
-        """Batches of at most 64 items after `position`, the first an opening bookmark.
+    async def stream(
+        self, selection: Selection, position: int, *, deltas: bool = False
+    ) -> AsyncGenerator[list[StreamItem], None]:
+        """Batches of about 64 items after `position`, the first an opening bookmark.
 
+        With `deltas` the text of models that are answering comes between the events.
         The stream of a run ends after its terminal event, shown or hidden.
         Raises DRAINING when the server stops.
         """
+        with DeltaReader(self._texts, selection) if deltas else contextlib.nullcontext() as reader:
+            async with contextlib.aclosing(self._batches(selection, position, reader)) as batches:
+                async for batch in batches:
+                    yield batch
+
+    async def _batches(
+        self, selection: Selection, position: int, reader: DeltaReader | None
+    ) -> AsyncGenerator[list[StreamItem], None]:
         run = selection.run
         tail = self._everyone if run is None else self._tails.of(run)
         yield [await self._bookmark(selection, position)]
@@ -95,13 +117,18 @@ class Subscriptions:
             if self.stopping.is_set():
                 raise draining()
             more = tail.signal()  # before reading, so that what is appended meanwhile is not slept over
-            page = await self.page(selection, position, BATCH_EVENTS)
+            before, page = position, await self.page(selection, position, BATCH_EVENTS)
             moved, position = page.reached > position, page.reached
             if page.events:
-                yield self._items(selection, page.events)
+                yield self._items(selection, page.events, before, reader)
                 if run is not None and page.events[-1].is_terminal:
                     return
                 told, due = page.events[-1].position, self._bookmark_due()
+                continue
+            # What is ephemeral comes only where nothing durable is left to send.
+            if reader is not None and (found := reader.take(position)):
+                yield self._ephemeral(selection, position, found, reader)
+                told, due = position, self._bookmark_due()
                 continue
             last = await self._last_position(run)
             if last is not None:
@@ -110,7 +137,7 @@ class Subscriptions:
                 if position > told:
                     yield [await self._bookmark(selection, position)]
                 return
-            if position - told >= HIDDEN_BOOKMARK or not (moved or await self._either(more, due)):
+            if position - told >= HIDDEN_BOOKMARK or not (moved or await self._either(more, reader, due)):
                 yield [await self._bookmark(selection, position)]
                 told, due = position, self._bookmark_due()
             await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
@@ -141,11 +168,26 @@ class Subscriptions:
         """One page with a cursor for the next."""
         page = await self.page(selection, position, limit)
         goes_on = page.events or page.more
-        return StreamPage(self._items(selection, page.events), self.cursor(selection, page.reached) if goes_on else "")
+        next_cursor = self.cursor(selection, page.reached) if goes_on else ""
+        return StreamPage(self._items(selection, page.events, position, None), next_cursor)
 
-    def _items(self, selection: Selection, events: Sequence[StoredEvent]) -> list[StreamItem]:
+    def _items(
+        self, selection: Selection, events: Sequence[StoredEvent], after: int, reader: DeltaReader | None
+    ) -> list[StreamItem]:
+        items: list[StreamItem] = []
         scope = selection.cursor_scope()
-        return [StreamItem(self._cursors.make(scope, e.position), e.position, e) for e in events]
+        for event in events:
+            if reader is not None and (rest := reader.before(event)):
+                items += self._ephemeral(selection, after, rest, reader)
+            items.append(StreamItem(self._cursors.make(scope, event.position), event.position, event))
+            after = event.position
+        return items
+
+    def _ephemeral(
+        self, selection: Selection, position: int, found: Sequence[Ephemeral], reader: DeltaReader
+    ) -> list[StreamItem]:
+        cursor = self.cursor(selection, position)
+        return [StreamItem(cursor, 0, ephemeral=each, sub_sequence=reader.number(position)) for each in found]
 
     async def _bookmark(self, selection: Selection, position: int) -> StreamItem:
         return StreamItem(self.cursor(selection, position), await self._newest(selection))
@@ -167,6 +209,7 @@ class Subscriptions:
     def _bookmark_due(self) -> int:
         return self._world.clock.now() + IDLE_BOOKMARK_US
 
-    async def _either(self, more: asyncio.Event, due: int) -> bool:
+    async def _either(self, more: asyncio.Event, reader: DeltaReader | None, due: int) -> bool:
         """True once there is more or the server stops; False when the stream has been silent for long."""
-        return await comes_before(first_of(more, self.stopping), self._world.clock, due)
+        awaited = (more, self.stopping, *([reader.more] if reader else []))
+        return await comes_before(first_of(*awaited), self._world.clock, due)

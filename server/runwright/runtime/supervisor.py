@@ -13,6 +13,7 @@ from runwright.core.records import Record
 from runwright.core.state import RunState, fold
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.driver import RunDriver, draining
+from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
@@ -27,9 +28,10 @@ CANCEL_US = 5_000_000
 class Supervisor:
     """Owns the drivers of all live runs. A parked run has none: it is an entry in a set."""
 
-    def __init__(self, world: World, tails: Tails) -> None:
+    def __init__(self, world: World, tails: Tails, texts: LiveTexts) -> None:
         self._world = world
         self._tails = tails
+        self._texts = texts
         self._drivers: dict[RunKey, RunDriver] = {}
         self._tasks: dict[RunKey, asyncio.Task[None]] = {}
         self._reviving: dict[RunKey, asyncio.Task[RunDriver]] = {}
@@ -62,8 +64,9 @@ class Supervisor:
         driver = self._drivers.get(run)
         if driver is not None:
             raise _taken(run)
-        driver = RunDriver(self._world, package, RunState(key=run), Conversation(), self._tails.of(run))
-        self._tails.of(run).covers_from(0)
+        tail = self._tails.of(run)
+        driver = RunDriver(self._world, package, RunState(key=run), Conversation(), tail, texts=self._texts)
+        tail.covers_from(0)
         answer = self._launch(run, driver, given)
         await answer
         return driver.state
@@ -163,7 +166,7 @@ class Supervisor:
         state = await self._folded(run)
         package = await self._pinned(run, state)
         conversation = await Conversation.load(self._world.journal, run)
-        driver = RunDriver(self._world, package, state, conversation, tail)
+        driver = RunDriver(self._world, package, state, conversation, tail, texts=self._texts)
         driver.last_position = await self._world.journal.last_position(run)
         tail.covers_from(driver.last_position)
         return driver

@@ -10,7 +10,7 @@ from runwright.ports.clock import Clock
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
 from runwright.ports.log import OperatorLog
-from runwright.ports.provider import Provider
+from runwright.ports.provider import ClosableProvider, Provider
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 
@@ -38,3 +38,13 @@ class World:
                 metadata={"adapter": adapter, "known": known},
             )
         return found
+
+    async def close_providers(self) -> None:
+        """Closes every provider that can be. One that fails is logged: the others and the journal are closed all the
+        same."""
+        for adapter, provider in self.providers.items():
+            if isinstance(provider, ClosableProvider):
+                try:
+                    await provider.close()
+                except Exception as error:  # noqa: BLE001 - an adapter's own failure must not keep the server up
+                    self.log.error("provider did not close", error, adapter=adapter)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -12,16 +13,18 @@ from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.content import INLINE_LIMIT_BYTES, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.runtime import AgentRuntime, StreamItem
+from runwright.runtime import AgentRuntime, Ephemeral, StreamItem, TextDelta, TextGap
 from runwright.transport.access import principal
 from runwright.wire import requests as wire
 from runwright.wire import selections
+from runwright.wire.ephemeral import encode_delta, encode_gap
 from runwright.wire.frames import FrameBatch, event_refs
 
 BATCH_FRAMES = 64
 BATCH_BYTES = 64 * 1024
 PAGE_BYTES = 1024 * 1024
 FRAME_BYTES = 192  # cursor, position, two hashes and the tags around them
+ENVELOPE_BYTES = 1024  # of an event that is not stored: ids of the longest, fingerprint, time
 REF_BYTES = 320  # a digest and a media type of the longest
 
 
@@ -37,22 +40,29 @@ class EventStreams:
         selection = selections.selection(request, principal().namespace)
         full = wire.wants_contents(request.view)
         batches = await self._runtime.subscribe(
-            selection, after_cursor=request.after_cursor, live_only=request.live_only
+            selection,
+            after_cursor=request.after_cursor,
+            live_only=request.live_only,
+            deltas=request.include_deltas,
         )
         last_cursor = request.after_cursor
-        async for items in batches:
-            for group in _groups(items, full=full):
-                encoded = await self._encode(group)
-                try:
-                    async with asyncio.timeout(self.stall_seconds):
-                        await context.write(encoded)
-                except TimeoutError:
-                    raise AgentError(
-                        ErrorReason.SUBSCRIBER_STALLED,
-                        f"The subscriber did not read for {self.stall_seconds:g} s.",
-                        metadata={"last_cursor": last_cursor},
-                    ) from None
-                last_cursor = group[-1].item.cursor
+        # Closed at once: a stream that is left must not be told of texts until it is collected.
+        async with contextlib.aclosing(batches):
+            async for items in batches:
+                for group in _groups(items, full=full):
+                    await self._write(context, await self._encode(group), last_cursor)
+                    last_cursor = group[-1].item.cursor
+
+    async def _write(self, context: grpc.aio.ServicerContext[Any, Any], encoded: bytes, last_cursor: str) -> None:
+        try:
+            async with asyncio.timeout(self.stall_seconds):
+                await context.write(encoded)
+        except TimeoutError:
+            raise AgentError(
+                ErrorReason.SUBSCRIBER_STALLED,
+                f"The subscriber did not read for {self.stall_seconds:g} s.",
+                metadata={"last_cursor": last_cursor},
+            ) from None
 
     async def page(self, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
         """One page, at most `page_size` frames and 1 MiB beyond the first."""
@@ -80,6 +90,9 @@ class EventStreams:
         stored = await self._runtime.contents(of, wanted) if of and wanted else {}
         batch = FrameBatch()
         for item, refs, _ in group:
+            if item.ephemeral is not None:
+                _add_ephemeral(batch, item.cursor, item.sub_sequence, item.ephemeral)
+                continue
             if item.event is None:
                 batch.add_bookmark(item.cursor, item.position)
                 continue
@@ -91,6 +104,14 @@ class EventStreams:
             ]
             batch.add_event(item.cursor, item.position, raw, contents)
         return batch.encode()
+
+
+def _add_ephemeral(batch: FrameBatch, cursor: str, number: int, found: Ephemeral) -> None:
+    if isinstance(found, TextGap):
+        batch.add_gap(cursor, number, encode_gap(found.state, found.effect, start=found.start, end=found.end))
+        return
+    event = encode_delta(found.state, found.effect, at=found.at, offset=found.offset, text=found.text)
+    batch.add_ephemeral(cursor, number, event)
 
 
 class Sized(NamedTuple):
@@ -108,6 +129,8 @@ def _groups(items: Sequence[StreamItem], *, full: bool) -> Iterator[list[Sized]]
     for item in items:
         refs = event_refs(item.event.data) if full and item.event else []
         size = FRAME_BYTES + (len(item.event.data) if item.event else 0)
+        if isinstance(item.ephemeral, TextDelta):
+            size += ENVELOPE_BYTES + len(item.ephemeral.text.encode())
         size += sum(REF_BYTES + (ref.size if ref.size <= INLINE_LIMIT_BYTES else 0) for ref in refs)
         if group and (len(group) == BATCH_FRAMES or weight + size > BATCH_BYTES):
             yield group

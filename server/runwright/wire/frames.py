@@ -27,14 +27,16 @@ def _twin() -> type[Message]:
         ("cursor", 1, _FIELD.TYPE_STRING),
         ("event", 2, _FIELD.TYPE_BYTES),
         ("bookmark", 3, _FIELD.TYPE_BYTES),
+        ("gap", 4, _FIELD.TYPE_BYTES),
         ("position", 5, _FIELD.TYPE_UINT64),
         ("previous_hash", 6, _FIELD.TYPE_BYTES),
         ("hash", 7, _FIELD.TYPE_BYTES),
         ("contents", 8, _FIELD.TYPE_BYTES),
+        ("sub_sequence", 9, _FIELD.TYPE_UINT32),
     ]
     for name, number, kind in fields:
         field = frame.field.add(name=name, number=number, type=kind, label=_FIELD.LABEL_OPTIONAL)
-        if name in ("event", "bookmark"):
+        if name in ("event", "bookmark", "gap"):
             field.oneof_index = 0
         if name == "contents":
             field.label = _FIELD.LABEL_REPEATED
@@ -86,6 +88,17 @@ class FrameBatch:
     def add_bookmark(self, cursor: str, position: int) -> None:
         """Adds a bookmark."""
         self._response.frames.add(cursor=cursor, bookmark=b"", position=position)  # type: ignore[attr-defined]
+        self.frames += 1
+
+    def add_ephemeral(self, cursor: str, sub_sequence: int, event: bytes) -> None:
+        """Adds an event that is not stored; it has no position and no hash."""
+        self._response.frames.add(cursor=cursor, event=event, sub_sequence=sub_sequence)  # type: ignore[attr-defined]
+        self.frames += 1
+        self.bytes += len(event)
+
+    def add_gap(self, cursor: str, sub_sequence: int, gap: bytes) -> None:
+        """Adds a gap."""
+        self._response.frames.add(cursor=cursor, gap=gap, sub_sequence=sub_sequence)  # type: ignore[attr-defined]
         self.frames += 1
 
     def encode(self) -> bytes:

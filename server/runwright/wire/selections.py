@@ -11,6 +11,7 @@ from runwright.core.ids import Namespace, RunId, RunKey, check_caller_id
 from runwright.core.outcomes import RunStatus
 from runwright.core.request import MAX_LABEL_BYTES, MAX_LABELS
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
+from runwright.wire.ephemeral import EPHEMERAL_KINDS
 from runwright.wire.values import invalid
 
 MAX_FILTER_ENTRIES = 100
@@ -62,7 +63,8 @@ def _event_filter(message: pb.EventFilter) -> EventFilter:
     _bounded("filter.kinds", message.kinds)
     for index, kind in enumerate(message.kinds):
         if kind not in _KNOWN_KINDS:
-            raise invalid(f"filter.kinds[{index}]", _one_of(event_pb2.EventKind.keys()))
+            durable = (name for name, number in event_pb2.EventKind.items() if number not in EPHEMERAL_KINDS)
+            raise invalid(f"filter.kinds[{index}]", f"{_one_of(durable)}; deltas are asked for by include_deltas")
     return EventFilter(
         kinds=frozenset(EventKind(kind) for kind in message.kinds),
         terminal_only=message.terminal_only,

@@ -10,7 +10,7 @@ import pytest
 from runwright.adapters.providers.model_route import ModelKind, ModelRoute
 from runwright.adapters.providers.models import ModelsProvider
 from runwright.core.errors import AgentError
-from runwright.ports.provider import ModelReply, ModelRequest, UserMessage
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest, UserMessage
 
 from tests.adapters.models.fake_vendor import Answer, FakeVendor, fake_vendor
 from tests.adapters.models.wires import Wire
@@ -53,17 +53,33 @@ def request(**fields: Any) -> ModelRequest:
 
 async def ask(wire: Wire, answer: Answer, **fields: Any) -> tuple[ModelReply, FakeVendor]:
     """The provider's reply to one request, and the vendor that answered it; it was asked exactly once."""
-    async with fake_vendor(answer) as vendor, provider_at(vendor, wire.kind) as provider:
-        reply = await provider.complete(request(**fields))
-    assert len(vendor.asked) == 1
+    reply, _, vendor = await listen(wire, answer, **fields)
     return reply, vendor
 
 
-async def failing(wire: Wire, answer: Answer, *, asked: int = 1, route: Any = None, **fields: Any) -> AgentError:
+async def listen(wire: Wire, answer: Answer, **fields: Any) -> tuple[ModelReply, list[str], FakeVendor]:
+    """The same, with the pieces of text as they came; together they are the text of the reply."""
+    pieces: list[str] = []
+    async with fake_vendor(answer) as vendor, provider_at(vendor, wire.kind) as provider:
+        reply = await provider.complete(request(**fields), pieces.append)
+    assert len(vendor.asked) == 1
+    assert "".join(pieces) == (reply.text or "") or not vendor.asked[0].body.get("stream")
+    return reply, pieces, vendor
+
+
+async def failing(
+    wire: Wire,
+    answer: Answer,
+    *,
+    asked: int = 1,
+    route: Any = None,
+    emit: EmitText = lambda text: None,
+    **fields: Any,
+) -> AgentError:
     """The error of one request, which tells neither the key nor the body; the vendor was asked that often."""
     async with fake_vendor(answer) as vendor, provider_at(vendor, wire.kind, **(route or {})) as provider:
         with pytest.raises(AgentError) as caught:
-            await provider.complete(request(**fields))
+            await provider.complete(request(**fields), emit)
     assert len(vendor.asked) == asked
     error = caught.value
     said = f"{error} {error.metadata}"

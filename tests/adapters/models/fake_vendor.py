@@ -14,15 +14,20 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class Answer:
-    """One HTTP answer. `body` is JSON unless it is bytes; `cut` announces more than is sent and hangs up."""
+    """One HTTP answer. `body` is JSON unless it is bytes; `cut` announces more than is sent and hangs up.
+
+    `stream` is what is sent, as server-sent events, to who asks for a stream.
+    """
 
     body: Fields | bytes = b""
+    stream: bytes | None = None
     status: int = 200
     headers: Fields = field(default_factory=dict)
     media_type: str = "application/json"
     cut: bool = False
     stall: bool = False  # nothing at all is sent
     trickle: bool = False  # a byte now and then
+    hang: bool = False  # more is announced than is sent, and nobody hangs up
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,7 @@ class FakeVendor:
         self.answers = list(answers)
         self.asked: list[Asked] = []
         self.began = asyncio.Event()  # set by the first request
+        self.left = asyncio.Event()  # set when a connection is closed
         self.url = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -51,6 +57,7 @@ class FakeVendor:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
+            self.left.set()
             writer.close()
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -64,9 +71,12 @@ class FakeVendor:
             await asyncio.sleep(30)
             return False
         data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
+        media_type = answer.media_type
+        if answer.stream is not None and self.asked[-1].body.get("stream"):
+            data, media_type = answer.stream, "text/event-stream"
         lines = {
-            "content-type": answer.media_type,
-            "content-length": len(data) + (100 if answer.cut else 0),
+            "content-type": media_type,
+            "content-length": len(data) + (100 if answer.cut or answer.hang else 0),
             **answer.headers,
         }
         told = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
@@ -75,6 +85,8 @@ class FakeVendor:
             writer.write(piece)
             await writer.drain()
             await asyncio.sleep(0.05 if answer.trickle else 0)
+        if answer.hang:
+            await asyncio.sleep(30)
         return not answer.cut
 
 

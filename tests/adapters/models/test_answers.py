@@ -10,9 +10,17 @@ from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import ProviderCall
 
 from tests.adapters.models.asking import ask
-from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
+from tests.adapters.models.fake_vendor import Answer, Fields
+from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire, chunk, chunks, events, finished, usage, whole
 
 both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
+streams = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "in one piece"])
+
+
+def fields_of(answer: Answer) -> Fields:
+    """The body of an answer in one piece."""
+    assert isinstance(answer.body, dict)
+    return answer.body
 
 
 @both
@@ -41,12 +49,35 @@ async def test_parallel_calls_keep_their_order_beside_text(wire: Wire) -> None:
     assert [(call.provider_call_id, call.tool) for call in reply.calls] == [("a", "look"), ("b", "peek"), ("c", "look")]
 
 
-async def test_text_blocks_are_joined() -> None:
-    answer = ANTHROPIC.answer("one ")
-    assert isinstance(answer.body, dict)
-    answer.body["content"].append({"type": "text", "text": "two"})
+@both
+async def test_an_answer_in_one_piece_is_the_same(wire: Wire) -> None:
+    answer = wire.answer("Looking.", [("a", "look", {"n": 1}), ("b", "peek", {})])
 
-    reply, _ = await ask(ANTHROPIC, answer)
+    streamed, asked = await ask(wire, answer)
+    whole, asked_whole = await ask(wire, answer, parameters={"stream": False})
+
+    assert asked.asked[0].body["stream"] is True
+    assert not asked_whole.asked[0].body.get("stream")
+    assert (streamed.text, streamed.finish, streamed.input_tokens, streamed.output_tokens) == (
+        whole.text,
+        whole.finish,
+        whole.input_tokens,
+        whole.output_tokens,
+    )
+    made = [
+        [(call.provider_call_id, call.tool, json.loads(call.arguments_json)) for call in reply.calls]
+        for reply in (streamed, whole)
+    ]
+    assert made[0] == made[1]
+
+
+@streams
+async def test_text_blocks_are_joined(stream: bool) -> None:
+    blocks = [{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]
+    body = {**fields_of(ANTHROPIC.answer("")), "content": blocks}
+    answer = Answer(body, stream=events(*whole(blocks, "end_turn")))
+
+    reply, _ = await ask(ANTHROPIC, answer, parameters={"stream": stream})
 
     assert reply.text == "one two"
 
@@ -81,12 +112,14 @@ async def test_what_anthropic_says_beside_them(said: str, finish: FinishReason) 
     assert (await ask(ANTHROPIC, ANTHROPIC.answer("so", finish=said)))[0].finish is finish
 
 
-async def test_a_refusal_is_a_filtered_answer() -> None:
-    answer = OPENAI.answer(None)
-    assert isinstance(answer.body, dict)
-    answer.body["choices"][0]["message"]["refusal"] = "I will not."
+@streams
+async def test_a_refusal_is_a_filtered_answer(stream: bool) -> None:
+    body = fields_of(OPENAI.answer(None))
+    body["choices"][0]["message"]["refusal"] = "I will not."
+    pieces = chunk({"role": "assistant", "content": None}), chunk({"refusal": "I will "}), chunk({"refusal": "not."})
+    answer = Answer(body, stream=chunks(*pieces, finished("stop"), usage()))
 
-    reply, _ = await ask(OPENAI, answer)
+    reply, _ = await ask(OPENAI, answer, parameters={"stream": stream})
 
     assert (reply.finish, reply.text) == (FinishReason.CONTENT_FILTER, None)
 

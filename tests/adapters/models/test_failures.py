@@ -13,6 +13,11 @@ from tests.adapters.models.asking import BODY_SECRET, KEY, VARIABLE, ask, failin
 from tests.adapters.models.fake_vendor import Answer, Fields, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
+
+def ignored(text: str) -> None:
+    """Stands in for whoever listens."""
+
+
 both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
 ERROR: Fields = {"type": "error", "error": {"type": "some_error", "code": "some", "message": BODY_SECRET}}
 REASONS = {
@@ -156,7 +161,7 @@ async def test_what_is_no_answer(wire: Wire, answer: Answer) -> None:
 
 @pytest.mark.parametrize("call", [("a", None, {}), (None, "look", {}), (7, "look", {}), ("a", ["look"], {})])
 async def test_a_call_without_name_or_id_is_no_answer(call: Any) -> None:
-    error = await failing(ANTHROPIC, ANTHROPIC.answer(None, [call]))
+    error = await failing(ANTHROPIC, ANTHROPIC.answer(None, [call]), parameters={"stream": False})
 
     assert error.reason is ErrorReason.MODEL_OUTPUT_INVALID
 
@@ -176,7 +181,7 @@ async def test_a_broken_answer_is_used_or_refused_and_never_a_fault(wire: Wire, 
     answer = Answer({**_body(wire), **change})
     async with fake_vendor(answer) as vendor, provider_at(vendor, wire.kind) as provider:
         try:
-            reply = await provider.complete(request())
+            reply = await provider.complete(request(), ignored)
             assert isinstance(reply.input_tokens, int)
         except AgentError as error:
             assert error.reason is ErrorReason.MODEL_OUTPUT_INVALID
@@ -191,19 +196,19 @@ def _body(wire: Wire) -> Fields:
 @both
 async def test_a_cancelled_request_is_given_up(wire: Wire) -> None:
     async with fake_vendor(Answer(stall=True), wire.answer("so")) as vendor, provider_at(vendor, wire.kind) as provider:
-        asking = asyncio.create_task(provider.complete(request()))
+        asking = asyncio.create_task(provider.complete(request(), ignored))
         await vendor.began.wait()
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        assert (await provider.complete(request())).text == "so"
+        assert (await provider.complete(request(), ignored)).text == "so"
 
 
 @both
 async def test_many_at_once_are_told_apart(wire: Wire) -> None:
     answers = [wire.answer("so") for _ in range(20)]
     async with fake_vendor(*answers) as vendor, provider_at(vendor, wire.kind) as provider:
-        replies = await asyncio.gather(*(provider.complete(request()) for _ in range(20)))
+        replies = await asyncio.gather(*(provider.complete(request(), ignored) for _ in range(20)))
 
     assert [reply.text for reply in replies] == ["so"] * 20
     assert len(vendor.asked) == 20

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from runwright.adapters.providers.model_route import ModelRoute
+from runwright.adapters.providers.models import ModelsProvider
 from runwright.core.errors import ErrorReason
 from runwright.core.outcomes import RunStatus
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 
 from tests import builders as b
-from tests.adapters.models.asking import provider_at
+from tests.adapters.models.asking import base_url, provider_at
 from tests.adapters.models.fake_vendor import Answer, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
@@ -76,3 +81,34 @@ async def test_a_failed_request_ends_the_run_with_its_class(wire: Wire) -> None:
     assert dict(answer.state.error.metadata) == {"adapter": wire.kind, "class": "rate_limited"}
     assert len(vendor.asked) == 1
     assert bench.log.lines == [], "what a vendor says is no fault of ours"
+
+
+@both
+async def test_connections_are_closed_with_the_runtime(wire: Wire) -> None:
+    route = ModelRoute(kind=wire.kind, adapter=wire.kind, base_url="http://127.0.0.1:1", key="k")  # type: ignore[arg-type]
+    async with fake_vendor(wire.answer("Here.")) as vendor:
+        provider = ModelsProvider(replace(route, base_url=base_url(vendor, wire.kind)))
+        bench = b.Bench(providers={"broken": Broken(), wire.kind: provider})
+        runtime = bench.runtime(package(wire))
+        assert (await runtime.run_text(b.request())).text == "Here."
+        assert not vendor.left.is_set()
+
+        await runtime.close()
+
+        async with asyncio.timeout(10):
+            await vendor.left.wait()
+    assert [(line.event, line.fields) for line in bench.log.lines] == [
+        ("provider did not close", {"adapter": "broken"})
+    ], "one that cannot be closed is no reason to leave the others open"
+
+
+class Broken:
+    """A provider that cannot even be closed."""
+
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
+        """Never asked."""
+        raise AssertionError
+
+    async def close(self) -> None:
+        """See the class."""
+        raise OSError("stuck")

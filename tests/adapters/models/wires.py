@@ -55,15 +55,17 @@ class OpenAIWire:
                 for identifier, tool, made in calls
             ]
         said = finish if finish is not None else ("tool_calls" if calls else "stop")
+        stream = chunks(*_text_chunks(text), *_call_chunks(message.get("tool_calls", [])), finished(said), usage())
         return Answer(
-            {
+            stream=stream,
+            body={
                 "id": "chatcmpl-1",
                 "object": "chat.completion",
                 "created": 1_700_000_000,
                 "model": "gpt-test",
                 "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": said or None}],
-                "usage": {"prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18},
-            }
+                "usage": USAGE,
+            },
         )
 
     def system(self, asked: Asked) -> str:
@@ -108,7 +110,8 @@ class AnthropicWire:
         blocks += [{"type": "tool_use", "id": each, "name": tool, "input": made} for each, tool, made in calls]
         said = finish if finish is not None else ("tool_use" if calls else "end_turn")
         return Answer(
-            {
+            stream=events(*whole(blocks, said)),
+            body={
                 "id": "msg_1",
                 "type": "message",
                 "role": "assistant",
@@ -117,7 +120,7 @@ class AnthropicWire:
                 "stop_reason": said or None,
                 "stop_sequence": None,
                 "usage": {"input_tokens": 7, "output_tokens": 11},
-            }
+            },
         )
 
     def system(self, asked: Asked) -> str:
@@ -155,6 +158,119 @@ def _text(block: Fields) -> str:
 
 OPENAI = OpenAIWire()
 ANTHROPIC = AnthropicWire()
+
+
+def halves(text: str) -> tuple[str, ...]:
+    """A text in two pieces, as it may come."""
+    middle = len(text) // 2
+    return tuple(piece for piece in (text[:middle], text[middle:]) if piece)
+
+
+# OpenAI's stream: chunks of a delta each; the arguments of a call come in pieces under its index.
+
+USAGE: Fields = {"prompt_tokens": 7, "completion_tokens": 11, "total_tokens": 18}
+
+
+def chunk(delta: Fields, finish: str | None = None) -> Fields:
+    """One chunk."""
+    return {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1_700_000_000,
+        "model": "gpt-test",
+        "choices": [{"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}],
+    }
+
+
+def text_chunks(*pieces: str) -> list[Fields]:
+    """Text in pieces; the first chunk says who speaks."""
+    return [chunk({"role": "assistant", "content": ""}), *(chunk({"content": piece}) for piece in pieces)]
+
+
+def call_chunks(index: int, identifier: str, tool: str, *pieces: str) -> list[Fields]:
+    """A call whose arguments come in pieces."""
+    function = {"name": tool, "arguments": ""}
+    begun = {"index": index, "id": identifier, "type": "function", "function": function}
+    more = ({"index": index, "function": {"arguments": piece}} for piece in pieces)
+    return [chunk({"tool_calls": [call]}) for call in (begun, *more)]
+
+
+def finished(said: str) -> Fields:
+    """Why it ended; empty for no reason."""
+    return chunk({}, said or None)
+
+
+def usage() -> Fields:
+    """The last chunk, without a choice."""
+    return {**chunk({}), "choices": [], "usage": USAGE}
+
+
+def chunks(*data: Fields, done: bool = True) -> bytes:
+    """Server-sent events, as OpenAI sends them."""
+    sent = b"".join(b"data: " + json.dumps(each).encode() + b"\n\n" for each in data)
+    return sent + (b"data: [DONE]\n\n" if done else b"")
+
+
+def _text_chunks(text: str | None) -> list[Fields]:
+    return text_chunks(*halves(text or ""))
+
+
+def _call_chunks(calls: Sequence[Fields]) -> list[Fields]:
+    return [
+        made
+        for index, call in enumerate(calls)
+        for made in call_chunks(index, call["id"], call["function"]["name"], *halves(call["function"]["arguments"]))
+    ]
+
+
+# Anthropic's stream: blocks that begin, go on and stop.
+
+
+def begun(model: str = "claude-test") -> Fields:
+    """The message begins."""
+    message: Fields = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": model,
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": {"input_tokens": 7, "output_tokens": 1},
+    }
+    return {"type": "message_start", "message": message}
+
+
+def block(index: int, start: Fields, *deltas: Fields) -> list[Fields]:
+    """One block of content."""
+    return [
+        {"type": "content_block_start", "index": index, "content_block": start},
+        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+        {"type": "content_block_stop", "index": index},
+    ]
+
+
+def ended(said: str | None) -> Fields:
+    """Why it ended."""
+    delta = {"stop_reason": said, "stop_sequence": None}
+    return {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 11}}
+
+
+STOP: Fields = {"type": "message_stop"}
+
+
+def whole(blocks: Sequence[Fields], said: str) -> list[Fields]:
+    """The events of an answer with these blocks."""
+    sent: list[Fields] = [begun()]
+    for index, each in enumerate(blocks):
+        if each["type"] == "text":
+            deltas = [{"type": "text_delta", "text": piece} for piece in halves(each["text"])]
+            sent += block(index, {"type": "text", "text": ""}, *deltas)
+        else:
+            pieces = halves(json.dumps(each["input"], ensure_ascii=False))
+            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+            sent += block(index, {**each, "input": {}}, *deltas)
+    return [*sent, ended(said or None), STOP]
 
 
 def events(*data: Fields) -> bytes:

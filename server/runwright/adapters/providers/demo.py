@@ -14,8 +14,10 @@ from pydantic import JsonValue
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
+from runwright.ports.clock import Clock
 from runwright.ports.provider import (
     AssistantMessage,
+    EmitText,
     Message,
     ModelReply,
     ModelRequest,
@@ -88,10 +90,15 @@ class DemoProvider:
     the file that has it most often. Then it answers with numbers, names and
     lines from the results, and says what went wrong. It uses only tools that
     the request offers and asks for nothing twice. In a session it says what was
-    asked before. It sees no images and says so.
+    asked before. It sees no images and says so. Its text comes word by word: at
+    once, or at the pace of the parameter `words_per_second`.
     """
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    def __init__(self, clock: Clock | None = None) -> None:
+        """Without a clock there is no pace."""
+        self._clock = clock
+
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """Asks for tools or answers."""
         if _shows_an_image(request.messages):
             told = "The demo provider cannot see images; a package for a real model can."
@@ -107,6 +114,7 @@ class DemoProvider:
         )
         text = _intention(plan) if plan else _answer(question, earlier, done, sorted(offered))
         text = text.encode("utf-8", "replace").decode()  # a tool's JSON can hold lone surrogates; an answer must not
+        await self._speak(text, request.parameters.get("words_per_second"), emit)
         return ModelReply(
             text=text,
             calls=calls,
@@ -114,6 +122,12 @@ class DemoProvider:
             input_tokens=_input_words(request),
             output_tokens=len(text.split()) + sum(1 + len(call.arguments_json.split()) for call in calls),
         )
+
+    async def _speak(self, text: str, pace: JsonValue, emit: EmitText) -> None:
+        for word in re.split(r"(?<=\s)(?=\S)", text):
+            emit(word)
+            if self._clock is not None and isinstance(pace, int | float):
+                await self._clock.sleep_until(self._clock.now() + int(1_000_000 / max(pace, 1)))
 
 
 def _shows_an_image(messages: Sequence[Message]) -> bool:

@@ -56,6 +56,8 @@ def translate(route: ModelRoute, error: Exception) -> AgentError:
         return _failed(route, "bad_request", f" (HTTP {status})")
     if isinstance(error, ModelAPIError) and error.in_stream:
         return _failed(route, "server_error")
+    if type(error) is ModelAPIError and error.__cause__ is None:  # how the library says it of a stream
+        return invalid_output(route, "it does not say why it ended")
     # Anything else is raised while an answer is read, often with the answer in its text.
     return invalid_output(route, f"it cannot be read ({type(error).__name__})")
 

@@ -19,6 +19,7 @@ class _Common(BaseModel):
     top_p: Annotated[float, Strict(), Field(ge=0, le=1)] | None = None
     stop: _Stop | None = None
     parallel_tool_calls: Annotated[bool, Strict()] | None = None
+    stream: Annotated[bool, Strict()] | None = None
 
 
 class _OpenAI(_Common):
@@ -50,7 +51,12 @@ def parameters_problem(kind: str, parameters: Mapping[str, JsonValue]) -> tuple[
 
 def read_parameters(kind: str, parameters: Mapping[str, JsonValue]) -> dict[str, Any]:
     """The parameters for a request, by the names of the vendors' library; they have no problem."""
-    given = _FORMS[kind].model_validate(dict(parameters)).model_dump(exclude_none=True)
+    given = _FORMS[kind].model_validate(dict(parameters)).model_dump(exclude_none=True, exclude={"stream"})
     if "stop" in given:
         given["stop_sequences"] = given.pop("stop")
     return given
+
+
+def wants_stream(kind: str, parameters: Mapping[str, JsonValue]) -> bool:
+    """False where the package wants the answer in one piece, for servers that cannot stream."""
+    return _FORMS[kind].model_validate(dict(parameters)).stream is not False

@@ -8,7 +8,16 @@ from typing import TypeAlias, cast
 import httpx2
 from anthropic import AsyncAnthropic
 from openai import AsyncOpenAI
-from pydantic_ai.direct import model_request
+from pydantic_ai.direct import model_request, model_request_stream
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelResponse,
+    ModelResponseStreamEvent,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+)
 from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.ollama import OllamaModel
@@ -21,9 +30,10 @@ from pydantic_ai.settings import ModelSettings
 
 from runwright.adapters.providers.model_errors import invalid_output, translate
 from runwright.adapters.providers.model_messages import BrokenAnswerError, to_history, to_reply, to_tool
-from runwright.adapters.providers.model_parameters import read_parameters
+from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
 from runwright.adapters.providers.model_route import ModelRoute
-from runwright.ports.provider import ModelReply, ModelRequest
+from runwright.core.errors import AgentError
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 
 # Spelled out, so that no variable of the vendors' own sends the key elsewhere.
 _BASE_URLS = {
@@ -51,23 +61,44 @@ class Vendor:
         )
         self._make = _anthropic(route, self._http) if route.kind == "anthropic" else _openai(route, self._http)
 
-    async def ask(self, request: ModelRequest) -> ModelReply:
-        """Sends the request once. Raises AgentError only."""
+    async def ask(self, request: ModelRequest, emit: EmitText) -> ModelReply:
+        """Sends the request once; text is emitted as it comes. Raises AgentError only."""
         history = to_history(request.messages, request.instructions)
-        tools = [to_tool(tool) for tool in request.tools]
+        tools = ModelRequestParameters(function_tools=[to_tool(tool) for tool in request.tools])
         try:
-            response = await model_request(
-                self._make(request.model),
-                history,
-                model_settings=self._settings(request),
-                model_request_parameters=ModelRequestParameters(function_tools=tools),
-                instrument=False,
-            )
+            if wants_stream(self._route.kind, request.parameters):
+                response = await self._streamed(request, history, tools, emit)
+            else:
+                response = await model_request(
+                    self._make(request.model),
+                    history,
+                    model_settings=self._settings(request),
+                    model_request_parameters=tools,
+                    instrument=False,
+                )
             return to_reply(self._route.kind, response)
+        except AgentError:
+            raise  # of `emit`
         except BrokenAnswerError as error:
             raise invalid_output(self._route, str(error)) from None
         except Exception as error:  # noqa: BLE001 - the library's own errors hold the vendor's body
             raise translate(self._route, error) from None
+
+    async def _streamed(
+        self, request: ModelRequest, history: list[ModelMessage], tools: ModelRequestParameters, emit: EmitText
+    ) -> ModelResponse:
+        stream = model_request_stream(
+            self._make(request.model),
+            history,
+            model_settings=self._settings(request),
+            model_request_parameters=tools,
+            instrument=False,
+        )
+        async with stream as events:
+            async for event in events:
+                if text := _text_of(event):
+                    emit(text)
+        return events.get()
 
     async def close(self) -> None:
         """Closes the connections."""
@@ -78,6 +109,15 @@ class Vendor:
         given = read_parameters(self._route.kind, request.parameters)
         fixed = {"max_retries": 0, "timeout": seconds, "request_timeout": seconds}
         return cast(ModelSettings, {**given, **fixed})
+
+
+def _text_of(event: ModelResponseStreamEvent) -> str:
+    """The text that an event adds to the answer; thoughts and calls add none."""
+    match event:
+        case PartStartEvent(part=TextPart(content=text)) | PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+            return text
+        case _:
+            return ""
 
 
 def _openai(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from runwright.adapters.providers.model_parameters import parameters_problem
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.ports.provider import ModelReply, ModelRequest
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 
 if TYPE_CHECKING:
     from runwright.adapters.providers.model_vendor import Vendor
@@ -25,7 +25,7 @@ class ModelsProvider:
         self._vendor: Vendor | None = None
         self._loading = asyncio.Lock()
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """Asks the model once. See the port."""
         problem = parameters_problem(self.route.kind, request.parameters)
         if problem:
@@ -35,7 +35,7 @@ class ModelsProvider:
                 metadata={"adapter": self.route.adapter, "class": "bad_request"},
             )
         vendor = self._vendor or await self._load()
-        return await vendor.ask(request)
+        return await vendor.ask(request, emit)
 
     async def close(self) -> None:
         """Lets go of the connections. The provider can be used again."""

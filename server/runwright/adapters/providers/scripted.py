@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -13,6 +13,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import (
     AssistantMessage,
+    EmitText,
     Message,
     ModelReply,
     ModelRequest,
@@ -20,6 +21,9 @@ from runwright.ports.provider import (
     ToolResultMessage,
     UserMessage,
 )
+
+# Is awaited before each piece of text, with its number from 0, and with the number of pieces before the end.
+Gate: TypeAlias = Callable[[ModelRequest, int], Awaitable[None]]
 
 
 class _Line(BaseModel):
@@ -38,11 +42,13 @@ class ScriptedCall(_Line):
 class ScriptedReply(_Line):
     """One answer. In `text`, `{results}` becomes the tool results so far and `{turns}` what was said in earlier turns.
 
-    `fail` plays a provider that fails at every attempt, `fail_attempts` one that
-    fails at the first so many.
+    `chunks` are the text in the pieces in which it comes; without them it comes
+    as one. `fail` plays a provider that fails at every attempt, `fail_attempts`
+    one that fails at the first so many; a failure comes after the text.
     """
 
     text: str | None = None
+    chunks: tuple[str, ...] = ()
     calls: tuple[ScriptedCall, ...] = ()
     finish: Literal["stop", "tool_calls", "length", "content_filter"] | None = None
     fail: bool = False
@@ -60,10 +66,14 @@ class ScriptedProvider:
 
     Every turn of a session plays the whole script. It holds no state, so a
     restart goes on where the journal is. Past the end of the script it refuses.
-    What the user says or shows makes no difference.
+    What the user says or shows makes no difference. A `gate` lets a test say
+    when each piece comes.
     """
 
-    async def complete(self, request: ModelRequest) -> ModelReply:
+    def __init__(self, gate: Gate | None = None) -> None:
+        self._gate = gate
+
+    async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """The next answer of the script."""
         script = _read(request.parameters)
         _, turn = split_turns(request.messages)
@@ -71,6 +81,8 @@ class ScriptedProvider:
         if index >= len(script):
             raise _refused(f"The script has no answer {index + 1}; it ends after {len(script)}.")
         line = script[index]
+        text = "".join(line.chunks) if line.chunks else _filled(line.text, request)
+        await self._speak(request, line.chunks or ((text,) if text else ()), emit)
         if line.fail or request.attempt <= line.fail_attempts:
             raise AgentError(
                 ErrorReason.PROVIDER_FAILED,
@@ -87,12 +99,20 @@ class ScriptedProvider:
         )
         default = FinishReason.TOOL_CALLS if calls else FinishReason.STOP
         return ModelReply(
-            text=_filled(line.text, request),
+            text=text,
             calls=calls,
             finish=FinishReason[line.finish.upper()] if line.finish else default,
             input_tokens=line.input_tokens,
             output_tokens=line.output_tokens,
         )
+
+    async def _speak(self, request: ModelRequest, chunks: tuple[str, ...], emit: EmitText) -> None:
+        for number, chunk in enumerate(chunks):
+            if self._gate is not None:
+                await self._gate(request, number)
+            emit(chunk)
+        if self._gate is not None:
+            await self._gate(request, len(chunks))
 
 
 def _read(parameters: Mapping[str, JsonValue]) -> tuple[ScriptedReply, ...]:

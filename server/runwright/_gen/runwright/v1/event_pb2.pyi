@@ -74,6 +74,10 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """An attempt did not go out or may be repeated; a later one is planned."""
     EVENT_KIND_CONTEXT_ASSEMBLED: _EventKind.ValueType  # 21
     """Which earlier turns of the session the model sees, decided with the start."""
+    EVENT_KIND_MODEL_STREAM_DELTA: _EventKind.ValueType  # 22
+    """Ephemeral: a piece of the text of a model that is still answering. Sent to
+    those who ask for it (`SubscribeRequest.include_deltas`), never stored.
+    """
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened. Names and numbers never change."""
@@ -122,6 +126,10 @@ EVENT_KIND_RETRY_SCHEDULED: EventKind.ValueType  # 20
 """An attempt did not go out or may be repeated; a later one is planned."""
 EVENT_KIND_CONTEXT_ASSEMBLED: EventKind.ValueType  # 21
 """Which earlier turns of the session the model sees, decided with the start."""
+EVENT_KIND_MODEL_STREAM_DELTA: EventKind.ValueType  # 22
+"""Ephemeral: a piece of the text of a model that is still answering. Sent to
+those who ask for it (`SubscribeRequest.include_deltas`), never stored.
+"""
 
 class _FinishReason:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -241,7 +249,10 @@ CONTEXT_OMISSION_UNREADABLE: ContextOmission.ValueType  # 7
 
 @typing.final
 class Event(message.Message):
-    """One settled fact of a run, as it is stored: readers get these exact bytes."""
+    """One settled fact of a run, as it is stored: readers get these exact bytes. An
+    event of an ephemeral kind is no fact and is not stored: it has the same
+    envelope, but neither `seq` nor `event_id`.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -280,10 +291,11 @@ class Event(message.Message):
     RUN_CANCELLED_FIELD_NUMBER: builtins.int
     RETRY_SCHEDULED_FIELD_NUMBER: builtins.int
     CONTEXT_ASSEMBLED_FIELD_NUMBER: builtins.int
+    MODEL_STREAM_DELTA_FIELD_NUMBER: builtins.int
     seq: builtins.int
-    """Position in the run: 1, 2, 3, … without a gap."""
+    """Position in the run: 1, 2, 3, … without a gap. 0: ephemeral."""
     event_id: builtins.str
-    """The event's id: the run's id, a slash, and `seq`."""
+    """The event's id: the run's id, a slash, and `seq`. Empty: ephemeral."""
     kind: EventKind.ValueType
     """What happened; agrees with `body`."""
     ignorable: builtins.bool
@@ -394,6 +406,10 @@ class Event(message.Message):
     def context_assembled(self) -> ContextAssembled:
         """Of EVENT_KIND_CONTEXT_ASSEMBLED."""
 
+    @builtins.property
+    def model_stream_delta(self) -> ModelStreamDelta:
+        """Of EVENT_KIND_MODEL_STREAM_DELTA."""
+
     def __init__(
         self,
         *,
@@ -432,12 +448,13 @@ class Event(message.Message):
         run_cancelled: RunCancelled | None = ...,
         retry_scheduled: RetryScheduled | None = ...,
         context_assembled: ContextAssembled | None = ...,
+        model_stream_delta: ModelStreamDelta | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1182,6 +1199,39 @@ class OmittedRun(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class ModelStreamDelta(message.Message):
+    """A piece of the text that a model is giving; `effect_id` and `attempt` say
+    which answer it belongs to. It begins after that attempt's
+    MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
+    begins with all the pieces, or its MODEL_ATTEMPT_FAILED, which voids them. The
+    text is content, and content is never in a stored event: this one is not
+    stored.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: builtins.int
+    OFFSET_FIELD_NUMBER: builtins.int
+    text: builtins.str
+    """The piece."""
+    offset: builtins.int
+    """Where in the text the piece begins, in bytes of its UTF-8 form, which every
+    language counts alike. A reader that has `offset` bytes of this attempt
+    appends the piece; at 0 it begins anew. A piece never cuts a character.
+    """
+    def __init__(
+        self,
+        *,
+        text: builtins.str = ...,
+        offset: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["offset", b"offset", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class Bookmark(message.Message):
     """A place in a stream without an event."""
 
@@ -1197,6 +1247,45 @@ class Bookmark(message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
+class Gap(message.Message):
+    """Ephemeral events that a slow reader was not sent: a part of the text of one
+    model attempt. Nothing else is ever left out. The text as a whole is in the
+    MODEL_MESSAGE_COMPLETED that follows.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    EFFECT_ID_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    FROM_OFFSET_FIELD_NUMBER: builtins.int
+    TO_OFFSET_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    effect_id: builtins.str
+    """The effect concerned: `m{round}`."""
+    attempt: builtins.int
+    """The attempt of that effect."""
+    from_offset: builtins.int
+    """The first byte of the text that was left out."""
+    to_offset: builtins.int
+    """The byte after the last one."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        effect_id: builtins.str = ...,
+        attempt: builtins.int = ...,
+        from_offset: builtins.int = ...,
+        to_offset: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "effect_id", b"effect_id", "from_offset", b"from_offset", "run_id", b"run_id", "to_offset", b"to_offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
 class EventFrame(message.Message):
     """One element of a stream."""
 
@@ -1205,16 +1294,18 @@ class EventFrame(message.Message):
     CURSOR_FIELD_NUMBER: builtins.int
     EVENT_FIELD_NUMBER: builtins.int
     BOOKMARK_FIELD_NUMBER: builtins.int
+    GAP_FIELD_NUMBER: builtins.int
     POSITION_FIELD_NUMBER: builtins.int
     PREVIOUS_HASH_FIELD_NUMBER: builtins.int
     HASH_FIELD_NUMBER: builtins.int
     CONTENTS_FIELD_NUMBER: builtins.int
+    SUB_SEQUENCE_FIELD_NUMBER: builtins.int
     cursor: builtins.str
     """Where to come back to: exclusive, safe, opaque."""
     position: builtins.int
     """Position of the event in the whole journal; in a bookmark, the position of
     the run's newest event at that time, and in a scope of many runs that of the
-    journal's.
+    journal's. 0 for an ephemeral event and a gap, which have no hash either.
     """
     previous_hash: builtins.bytes
     """The chain up to the event before: `hash` of that event, or for the first
@@ -1223,6 +1314,11 @@ class EventFrame(message.Message):
     """
     hash: builtins.bytes
     """SHA-256 of `previous_hash` and the event's stored bytes."""
+    sub_sequence: builtins.int
+    """Of an ephemeral event or a gap: its number, from 1, among those that this
+    stream sent with this `cursor`, the place it has reached among the durable
+    events. 0 for all others.
+    """
     @builtins.property
     def event(self) -> Event:
         """An event."""
@@ -1230,6 +1326,10 @@ class EventFrame(message.Message):
     @builtins.property
     def bookmark(self) -> Bookmark:
         """No event: the opening of a stream, or a sign of life on an idle one."""
+
+    @builtins.property
+    def gap(self) -> Gap:
+        """Ephemeral events were left out here."""
 
     @builtins.property
     def contents(self) -> containers.RepeatedCompositeFieldContainer[content_pb2.InlineContent]:
@@ -1241,15 +1341,17 @@ class EventFrame(message.Message):
         cursor: builtins.str = ...,
         event: Event | None = ...,
         bookmark: Bookmark | None = ...,
+        gap: Gap | None = ...,
         position: builtins.int = ...,
         previous_hash: builtins.bytes = ...,
         hash: builtins.bytes = ...,
         contents: abc.Iterable[content_pb2.InlineContent] | None = ...,
+        sub_sequence: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["bookmark", b"bookmark", "event", b"event", "item", b"item"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["bookmark", b"bookmark", "event", b"event", "gap", b"gap", "item", b"item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["bookmark", b"bookmark", "contents", b"contents", "cursor", b"cursor", "event", b"event", "hash", b"hash", "item", b"item", "position", b"position", "previous_hash", b"previous_hash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bookmark", b"bookmark", "contents", b"contents", "cursor", b"cursor", "event", b"event", "gap", b"gap", "hash", b"hash", "item", b"item", "position", b"position", "previous_hash", b"previous_hash", "sub_sequence", b"sub_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_item: _TypeAlias = typing.Literal["event", "bookmark"]  # noqa: Y015
+    _WhichOneofReturnType_item: _TypeAlias = typing.Literal["event", "bookmark", "gap"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = typing.Literal["item", b"item"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_item) -> _WhichOneofReturnType_item | None: ...

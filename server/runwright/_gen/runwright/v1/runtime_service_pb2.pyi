@@ -466,6 +466,7 @@ class SubscribeRequest(message.Message):
     LIVE_ONLY_FIELD_NUMBER: builtins.int
     VIEW_FIELD_NUMBER: builtins.int
     FILTER_FIELD_NUMBER: builtins.int
+    INCLUDE_DELTAS_FIELD_NUMBER: builtins.int
     after_cursor: builtins.str
     """Where to go on: the cursor of the last frame seen. Empty: from the
     beginning, unless `live_only` is set.
@@ -474,6 +475,16 @@ class SubscribeRequest(message.Message):
     """Only what happens from now on. Must not be set beside a cursor."""
     view: EventView.ValueType
     """How much each frame carries."""
+    include_deltas: builtins.bool
+    """True to get the text of models while they answer, too, as ephemeral events
+    of kind MODEL_STREAM_DELTA between the durable ones. It stands outside of
+    `filter`, and so outside of what a cursor is bound to: deltas have no place
+    in the journal, a reader may ask for them on one connection and not on the
+    next, and `filter.kinds` and `terminal_only`, which choose among durable
+    events, neither ask for them nor hide them. A stream that begins or resumes
+    in the middle of an answer gets the text so far once, from offset 0, and
+    then what comes. Deltas hold content, whatever the view.
+    """
     @builtins.property
     def scope(self) -> StreamScope:
         """What to stream."""
@@ -492,10 +503,11 @@ class SubscribeRequest(message.Message):
         live_only: builtins.bool = ...,
         view: EventView.ValueType = ...,
         filter: EventFilter | None = ...,
+        include_deltas: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["filter", b"filter", "scope", b"scope"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["after_cursor", b"after_cursor", "filter", b"filter", "live_only", b"live_only", "scope", b"scope", "view", b"view"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["after_cursor", b"after_cursor", "filter", b"filter", "include_deltas", b"include_deltas", "live_only", b"live_only", "scope", b"scope", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

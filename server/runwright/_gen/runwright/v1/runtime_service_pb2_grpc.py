@@ -130,7 +130,8 @@ class RuntimeServiceServicer:
         scope; within a run that is by `seq`, without a gap where no filter hides
         any. Unique: each event once for a cursor. Reliable: what is in the journal
         is never dropped, however slow the reader. Atomic: events are sent only once
-        they are durable. Resumable: every frame's cursor is a safe place to come
+        they are durable; ephemeral ones, where asked for, have no part in any of
+        this. Resumable: every frame's cursor is a safe place to come
         back to, exclusive, after any disconnect or restart, for the same scope and
         filter. Bookmarkable: an opening bookmark and further ones, on an idle
         stream and after many events that the filter hides, carry a cursor without

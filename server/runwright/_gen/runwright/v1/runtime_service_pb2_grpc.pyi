@@ -60,7 +60,8 @@ class RuntimeServiceStub:
     scope; within a run that is by `seq`, without a gap where no filter hides
     any. Unique: each event once for a cursor. Reliable: what is in the journal
     is never dropped, however slow the reader. Atomic: events are sent only once
-    they are durable. Resumable: every frame's cursor is a safe place to come
+    they are durable; ephemeral ones, where asked for, have no part in any of
+    this. Resumable: every frame's cursor is a safe place to come
     back to, exclusive, after any disconnect or restart, for the same scope and
     filter. Bookmarkable: an opening bookmark and further ones, on an idle
     stream and after many events that the filter hides, carry a cursor without
@@ -113,7 +114,8 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     scope; within a run that is by `seq`, without a gap where no filter hides
     any. Unique: each event once for a cursor. Reliable: what is in the journal
     is never dropped, however slow the reader. Atomic: events are sent only once
-    they are durable. Resumable: every frame's cursor is a safe place to come
+    they are durable; ephemeral ones, where asked for, have no part in any of
+    this. Resumable: every frame's cursor is a safe place to come
     back to, exclusive, after any disconnect or restart, for the same scope and
     filter. Bookmarkable: an opening bookmark and further ones, on an idle
     stream and after many events that the filter hides, carry a cursor without
@@ -193,7 +195,8 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         scope; within a run that is by `seq`, without a gap where no filter hides
         any. Unique: each event once for a cursor. Reliable: what is in the journal
         is never dropped, however slow the reader. Atomic: events are sent only once
-        they are durable. Resumable: every frame's cursor is a safe place to come
+        they are durable; ephemeral ones, where asked for, have no part in any of
+        this. Resumable: every frame's cursor is a safe place to come
         back to, exclusive, after any disconnect or restart, for the same scope and
         filter. Bookmarkable: an opening bookmark and further ones, on an idle
         stream and after many events that the filter hides, carry a cursor without
