@@ -22,6 +22,7 @@ SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
 KEY = RunKey(DEFAULT_NAMESPACE, RunId("run-1"))
 NEW = RunState(key=KEY)
+TRACE_PARENT = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
 FIRST_CALL = EffectId("c1.1")
 SECOND_CALL = EffectId("c1.2")
 
@@ -76,6 +77,7 @@ def started(pinned: RuntimePackage, seconds: float = 0, **request: Any) -> i.Sta
         package_ref=Content.of(pinned.canonical(), JSON).ref,
         package_fingerprint=pinned.fingerprint(),
         input=tuple(content.ref for content in asked_for.contents()),
+        trace_parent=TRACE_PARENT,
     )
 
 
@@ -190,6 +192,7 @@ def _run_examples() -> list[r.Record]:
             model="model-1",
             budget=Budget(1, 2, 3),
             labels={"team": "blue", "zone": "é"},
+            trace_parent=TRACE_PARENT,
         ),
         r.TurnStarted(at=now, input=(text("Hello"), text("again"))),
         r.RunCancelRequested(at=now, reason="not needed", requested_by="local", deadline=at(9.999999)),

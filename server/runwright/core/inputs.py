@@ -29,6 +29,7 @@ class StartRequested:
     package_fingerprint: str
     input: tuple[ContentRef, ...]
     contents: tuple[Content, ...] = ()
+    trace_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

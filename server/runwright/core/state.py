@@ -56,6 +56,7 @@ class RunState:
     model: str = ""
     budget: Budget = Budget()
     labels: dict[str, str] = field(default_factory=dict)
+    trace_parent: str = ""  # W3C, as it came with the request; empty without a trace
     round: int = 0
     model_attempt: int = 0  # the open model request's attempt; 0 when none is open
     calls: tuple[CallState, ...] = ()
@@ -137,6 +138,7 @@ def _apply_run(state: RunState, record: r.RunRecord) -> RunState:
                 model=record.model,
                 budget=record.budget,
                 labels=dict(record.labels),
+                trace_parent=record.trace_parent,
                 started_at=record.at,
             )
         case r.TurnStarted():

@@ -8,6 +8,7 @@ from typing import TypeVar, assert_never
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
+from runwright.core import trace
 from runwright.core.content import JSON, Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.package import RuntimePackage
@@ -119,10 +120,17 @@ class Performer:
             arguments_digest=effect.arguments.digest,
             deadline=effect.deadline,
             package_fingerprint=state.package_fingerprint,
+            trace_parent=self._trace_parent(state, effect),
             may_begin=may_begin,
         )
         outcome = await _guarded(self._world.tools.execute(effect.executor, invocation))
         return self._settled(effect, outcome)
+
+    def _trace_parent(self, state: RunState, effect: e.CallTool) -> str:
+        """What the executor is told: below the attempt's own span where spans are made, else what the caller said."""
+        if not (state.trace_parent and self._world.traces):
+            return state.trace_parent
+        return trace.child(state.trace_parent, trace.attempt_span(state.key, effect.call_id, effect.attempt))
 
     def _settled(self, effect: e.CallTool, outcome: ToolOutcome) -> i.Input:
         at, call_id, attempt = self._world.clock.now(), effect.call_id, effect.attempt

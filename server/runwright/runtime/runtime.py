@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from runwright.core import inputs as i
+from runwright.core import trace
 from runwright.core.content import JSON, Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
@@ -62,8 +63,11 @@ class AgentRuntime:
         *,
         namespace: Namespace = DEFAULT_NAMESPACE,
         principal: str = LOCAL_PRINCIPAL,
+        trace_parent: str = "",
     ) -> tuple[RunHandle, bool]:
         """Starts a run; on return it is durable. The second value is False when it was there already.
+
+        `trace_parent` is the caller's W3C trace context; one that cannot be used is passed over.
 
         Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields,
         PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING,
@@ -78,8 +82,9 @@ class AgentRuntime:
                 await self._require_same(run, existing[0], request)
                 return RunHandle(self, run), False
             found = self._preflight(request)
+            given = self._start_input(request, found, principal, self._trace_parent(run, trace_parent))
             try:
-                await self._supervisor.start(run, found.package, self._start_input(request, found, principal))
+                await self._supervisor.start(run, found.package, given)
             except AgentError as error:
                 if error.reason is ErrorReason.JOURNAL_CONFLICT:
                     continue  # somebody else started it a moment ago: answer as for any repeated call
@@ -251,7 +256,13 @@ class AgentRuntime:
                 )
         return found
 
-    def _start_input(self, request: RunRequest, found: CataloguedPackage, principal: str) -> i.StartRequested:
+    def _trace_parent(self, run: RunKey, given: str) -> str:
+        made = trace.root(self.world.journal.incarnation, run) if self.world.traces else ""
+        return trace.accepted(given) or made
+
+    def _start_input(
+        self, request: RunRequest, found: CataloguedPackage, principal: str, trace_parent: str
+    ) -> i.StartRequested:
         asked = Content.of(request.canonical(), JSON)
         parts = request.contents()
         return i.StartRequested(
@@ -264,6 +275,7 @@ class AgentRuntime:
             package_fingerprint=found.fingerprint,
             input=tuple(part.ref for part in parts),
             contents=(asked, found.content, *parts),
+            trace_parent=trace_parent,
         )
 
     async def _require_same(self, run: RunKey, state: RunState, request: RunRequest) -> None:

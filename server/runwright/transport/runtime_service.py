@@ -39,7 +39,10 @@ class RuntimeService(RuntimeServiceServicer):
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
         """Starts a run; durable before the reply."""
         handle, created = await self._runtime.start_run(
-            wire.run_request(request), namespace=principal().namespace, principal=principal().name
+            wire.run_request(request),
+            namespace=principal().namespace,
+            principal=principal().name,
+            trace_parent=_trace_parent(context),
         )
         return pb.StartRunResponse(run=_snapshot(await handle.snapshot()), created=created)
 
@@ -128,6 +131,12 @@ class RuntimeService(RuntimeServiceServicer):
                 "wait_seconds": MAX_WAIT_SECONDS,
             },
         )
+
+
+def _trace_parent(context: Context) -> str:
+    given = [value for key, value in context.invocation_metadata() or () if key == "traceparent"]
+    # Two contradict each other: then there is none, as the W3C recommendation has it.
+    return given[0] if len(given) == 1 and isinstance(given[0], str) else ""
 
 
 def _snapshot(snapshot: RunSnapshot) -> run_pb2.RunSnapshot:

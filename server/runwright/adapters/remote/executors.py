@@ -60,7 +60,7 @@ class DialledExecutors:
         left = self._left(call)
         if left <= 0 or not call.may_begin():
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        rpc = ToolExecutorServiceStub(channel).ExecuteTool(_request(call), timeout=left)
+        rpc = ToolExecutorServiceStub(channel).ExecuteTool(_request(call), timeout=left, metadata=_metadata(call))
         try:
             return _outcome(await rpc)
         except grpc.aio.AioRpcError as error:
@@ -99,6 +99,10 @@ def _request(call: ToolInvocation) -> pb.ExecuteToolRequest:
         deadline=timestamp(call.deadline),
         package_fingerprint=call.package_fingerprint,
     )
+
+
+def _metadata(call: ToolInvocation) -> tuple[tuple[str, str], ...]:
+    return (("traceparent", call.trace_parent),) if call.trace_parent else ()
 
 
 def _outcome(response: pb.ExecuteToolResponse) -> ToolOutcome:
