@@ -20,6 +20,8 @@ from runwright.adapters.providers.models import ModelsProvider, missing_librarie
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.telemetry.setup import Telemetry
+from runwright.adapters.watchdog import LoopWatchdog
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.provider import Provider
@@ -28,6 +30,7 @@ from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.runtime.builder import check_schemas
 from runwright.runtime.packages import PackageCatalogue
 from runwright.settings import Settings
+from runwright.transport.connections import ConnectionLimits
 from runwright.transport.server import RuntimeServer
 from runwright.transport.tls import TlsFiles
 
@@ -35,14 +38,17 @@ _HEALTH_SECONDS = 0.5
 _CALL_GRACE_SECONDS = 1.0
 
 
-def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None = None) -> AgentRuntime:
+def build_runtime(
+    settings: Settings, providers: Mapping[str, Provider] | None = None, telemetry: Telemetry | None = None
+) -> AgentRuntime:
     """The runtime of a server, its journal opened and locked. Raises AgentError for what cannot be used."""
     schemas = JsonSchemaChecker()
     models = _models(settings)
     packages = [_load(path, schemas, models) for path in settings.packages]
     clock = SystemClock()
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
-    journal = _open_journal(settings)
+    telemetry = telemetry or Telemetry()
+    journal = _open_journal(settings, telemetry.journal_type)
     return AgentRuntimeBuilder(
         journal=journal,
         clock=clock,
@@ -53,6 +59,7 @@ def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None =
         providers={"demo": DemoProvider(), "scripted": ScriptedProvider(), **models, **(providers or {})},
         packages=packages,
         default_package_id=settings.default_package,
+        traces=telemetry.traces,
     ).build()
 
 
@@ -101,9 +108,9 @@ def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvide
     return package
 
 
-def _open_journal(settings: Settings) -> SqliteJournal:
+def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
     try:
-        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes)
+        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes)
     except OSError as error:
         told = f"The data directory {settings.data} cannot be used: {error.strerror}."
         expected = "a directory that this user may write, on a disk with file locks"
@@ -129,16 +136,29 @@ async def serve(
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials()
-    runtime = build_runtime(settings, providers)
-    server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds, authenticator=keys)
+    telemetry = Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint)
+    runtime = build_runtime(settings, providers, telemetry)
+    server = RuntimeServer(
+        runtime,
+        stall_seconds=settings.stall_seconds,
+        authenticator=keys,
+        connections=_connections(settings),
+        meter=telemetry.metrics,
+    )
     try:
+        _begin_telemetry(runtime, telemetry, settings)
         port = server.bind(settings.listen, tls)  # before recovery, which begins effects
+    except AgentError:
+        await runtime.close()
+        raise
     except RuntimeError:
         await runtime.close()
+        await telemetry.close()
         told = f"{settings.listen} cannot be bound: is another server running there?"
         raise AgentError(
             ErrorReason.INVALID_REQUEST, told, metadata={"field": "--listen", "expected": "a free address"}
         ) from None
+    watchdog = _watch_loop(settings, runtime, telemetry)
     recovered = await runtime.recover()
     runtime.world.log.info("recovered", open_runs=recovered)
     await server.start()
@@ -146,7 +166,39 @@ async def serve(
     health = asyncio.create_task(_report_health(runtime, server))
     await stop.wait()
     health.cancel()
-    return await _shut_down(runtime, server, settings, hurry)
+    settled = await _shut_down(runtime, server, settings, hurry)
+    if watchdog is not None:
+        watchdog.close()
+    await telemetry.close()
+    return settled
+
+
+def _connections(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        age_seconds=settings.connection_age_seconds,
+        age_grace_seconds=settings.connection_age_grace_seconds,
+        keepalive_seconds=settings.keepalive_seconds,
+        keepalive_timeout_seconds=settings.keepalive_timeout_seconds,
+        min_ping_seconds=settings.min_ping_interval_seconds,
+        max_streams=settings.max_concurrent_streams,
+    )
+
+
+def _begin_telemetry(runtime: AgentRuntime, telemetry: Telemetry, settings: Settings) -> None:
+    tools = runtime.world.tools
+    address = telemetry.begin(runtime.world.journal, runtime.report, tools, settings.data)
+    if address is not None:
+        if isinstance(tools, DialledExecutors):
+            tools.connect()
+        runtime.world.log.info("metrics served", address=address, path="/metrics")
+
+
+def _watch_loop(settings: Settings, runtime: AgentRuntime, telemetry: Telemetry) -> LoopWatchdog | None:
+    if settings.loop_stall_ms == 0:
+        return None
+    watchdog = LoopWatchdog(settings.loop_stall_ms / 1000, runtime.world.log, telemetry.metrics)
+    watchdog.start()
+    return watchdog
 
 
 async def _shut_down(runtime: AgentRuntime, server: RuntimeServer, settings: Settings, hurry: asyncio.Event) -> bool:

@@ -13,6 +13,7 @@ from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.outcomes import CallPhase, RunPhase, StopReason, Usage
 from runwright.core.request import Budget
+from runwright.core.trace import trace_id
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
 
@@ -76,6 +77,11 @@ class RunState:
     def is_terminal(self) -> bool:
         """True when nothing can follow."""
         return self.phase.is_terminal
+
+    @property
+    def trace_id(self) -> str:
+        """The trace the run belongs to; empty without one."""
+        return trace_id(self.trace_parent)
 
     def call(self, call_id: EffectId) -> CallState | None:
         """The call of that id in the current round."""

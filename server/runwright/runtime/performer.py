@@ -100,7 +100,9 @@ class Performer:
         except AgentError:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter's own failure must end this run only
-            self._world.log.error("provider raised", error, run_id=state.key.run_id, adapter=route.adapter)
+            self._world.log.error(
+                "provider raised", error, run_id=state.key.run_id, trace_id=state.trace_id, adapter=route.adapter
+            )
             raise AgentError(
                 ErrorReason.PROVIDER_FAILED,
                 "The provider adapter failed; the server's log says how.",

@@ -17,12 +17,14 @@ from runwright.core.request import RunRequest, differing_fields
 from runwright.core.selection import ANY_RUN, RunFilter, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
+from runwright.ports.telemetry import RuntimeReport
+from runwright.runtime.census import Readers
 from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.snapshot import RunSnapshot, has_result
-from runwright.runtime.subscriptions import StreamItem, StreamPage, Subscriptions
+from runwright.runtime.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
 from runwright.runtime.supervisor import Supervisor, not_found
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before, first_of
@@ -52,6 +54,7 @@ class AgentRuntime:
         cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
         self._subscriptions = Subscriptions(world, self._supervisor, tails, cursors)
         self._run_list = RunList(world.journal, cursors)
+        self._readers = Readers()
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many."""
@@ -149,7 +152,7 @@ class AgentRuntime:
         """Opens a stream, in batches; the request is checked before this returns."""
         self._check(selection)
         position = await self._subscriptions.start_position(selection, after_cursor, live_only=live_only)
-        return self._subscriptions.stream(selection, position)
+        return self._readers.follow(self._subscriptions.stream(selection, position), position, BATCH_EVENTS)
 
     async def subscribe_run(
         self,
@@ -208,6 +211,19 @@ class AgentRuntime:
     def registered_run_count(self) -> int:
         """How many runs have started and not ended."""
         return self._supervisor.open_runs
+
+    def report(self) -> RuntimeReport:
+        """The runtime at a glance; callable on any thread."""
+        runs, unknown = self._supervisor.census()
+        head = self.world.journal.head
+        return RuntimeReport(
+            runs=runs,
+            unknown_effects=unknown,
+            subscribers=len(self._readers),
+            subscriber_lag=self._readers.lag(head),
+            journal_head=head,
+            takes_writes=self.write_blockage() is None,
+        )
 
     def write_blockage(self) -> str | None:
         """Why runs cannot be written at the moment, for health; None when all is well."""

@@ -69,6 +69,16 @@ class DialledExecutors:
             # Cancelled while it waited: this is what tells the executor.
             rpc.cancel()
 
+    def connect(self) -> None:
+        """Begins to dial every executor, so that `counts` tells of those that were never needed, too."""
+        for executor in self._addresses:
+            self._channel(executor).get_state(try_to_connect=True)
+
+    def counts(self) -> Mapping[str, int]:
+        """How many executors there are, and to how many there is a connection; the others are dialled. Any thread."""
+        states = [channel.get_state(try_to_connect=True) for channel in list(self._channels.values())]
+        return {"configured": len(self._addresses), "connected": states.count(grpc.ChannelConnectivity.READY)}
+
     async def close(self) -> None:
         """Closes every channel."""
         for channel in self._channels.values():
