@@ -150,6 +150,7 @@ async def serve(
         port = server.bind(settings.listen, tls)  # before recovery, which begins effects
     except AgentError:
         await runtime.close()
+        await telemetry.close()
         raise
     except RuntimeError:
         await runtime.close()

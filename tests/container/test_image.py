@@ -12,12 +12,16 @@ import pytest
 
 from tests.container.dockerfile import read
 from tests.e2e.packages import package, says, write
-from tests.e2e.test_keys_and_tls import runwright
 from tests.transport.known import certificate
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 420  # most of it downloads, where nothing is in pip's cache
-MAY_MOUNT = "mount -t tmpfs tmpfs /mnt && mkdir /mnt/u /mnt/w /mnt/m && mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/m"
+MAY_MOUNT = """
+set -e
+mount -t tmpfs tmpfs /mnt
+mkdir /mnt/u /mnt/w /mnt/m
+mount -t overlay overlay -o lowerdir=/,upperdir=/mnt/u,workdir=/mnt/w /mnt/m
+"""
 
 
 def cannot() -> str:
@@ -44,7 +48,7 @@ def test_the_image_ends_as_a_user_that_is_not_root_with_health_in_reach() -> Non
 
 
 @pytest.mark.timeout(SECONDS)
-async def test_the_image_is_built_serves_other_machines_and_stops(tmp_path: Path) -> None:
+def test_the_image_is_built_serves_other_machines_and_stops(tmp_path: Path) -> None:
     if reason := cannot():
         pytest.skip(reason)
     context, mounted = tmp_path / "context", tmp_path / "mounted"
@@ -56,11 +60,21 @@ async def test_the_image_is_built_serves_other_machines_and_stops(tmp_path: Path
     certificate(mounted, "runwright.internal")
     for suffix in ("pem", "key"):
         (mounted / f"runwright.internal.{suffix}").rename(mounted / f"server.{suffix}")
-    _, key, _ = await runwright("keys", "add", "desk", "--file", str(mounted / "keys.json"), "--role", "caller")
-    (tmp_path / "key").write_text(key.strip())
+    words = ["keys", "add", "desk", "--file", str(mounted / "keys.json"), "--role", "caller"]
+    added = subprocess.run([sys.executable, "-m", "runwright", *words], capture_output=True, text=True, check=True)
+    (tmp_path / "key").write_text(added.stdout.strip())
 
     built = subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", sys.executable, "-m", "tests.container.build_and_run", tmp_path],
+        [
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+            sys.executable,
+            "-m",
+            "tests.container.build_and_run",
+            tmp_path,
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

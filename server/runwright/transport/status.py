@@ -56,9 +56,9 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
 }
 
 
-def code_name(context: grpc.aio.ServicerContext[Any, Any], *, cancelled: bool) -> str:
+def code_name(context: Any, *, cancelled: bool) -> str:
     """The name of the status that a call ends with. `cancelled`: its task was, by its caller or with the server."""
-    code = context.code()
+    code = context.code()  # the stubs know neither None nor what abort sets
     if not code:
         return _S.CANCELLED.name if cancelled else _S.OK.name
     return str(getattr(code, "name", _S.UNKNOWN.name))
