@@ -15,7 +15,7 @@ from tests.builders import ListLog, LogLine
 from tests.e2e.scraping import fetch
 from tests.runtime.watching import eventually
 
-STALL_SECONDS = 0.05
+STALL_SECONDS = 0.5  # far above what a busy machine does to a loop by itself
 CAP_SECONDS = 20.0
 
 
@@ -64,7 +64,7 @@ async def test_a_blocked_loop_is_logged_with_what_keeps_it(watched: tuple[Tellin
     assert any(frame.endswith(" holds_the_loop") and __file__ in frame for frame in stack)
     assert not any("_run_once" in frame for frame in stack)
     assert isinstance(line.fields["ms"], int)
-    assert line.fields["ms"] > STALL_SECONDS * 1000
+    assert line.fields["ms"] >= STALL_SECONDS * 1000
     assert metrics.registry.get_sample_value("runwright_event_loop_stalls_total") == 1
 
 
