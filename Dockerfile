@@ -4,7 +4,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE CHANGELOG.md ./
 COPY server ./server
 RUN python -m venv /opt/runwright \
- && /opt/runwright/bin/pip install --no-cache-dir -c constraints.txt .
+ && /opt/runwright/bin/pip install -c constraints.txt '.[metrics,otel]'
 
 FROM python:3.11-slim
 COPY --from=build /opt/runwright /opt/runwright
@@ -14,6 +14,7 @@ ENV PATH=/opt/runwright/bin:$PATH
 VOLUME /var/lib/runwright
 EXPOSE 7760
 # Mount a package file at /etc/runwright/package.yaml and add `--executor NAME=HOST:PORT`.
+# Liveness and readiness: gRPC health on the same port.
 # Add `--keys FILE --tls-cert FILE --tls-key FILE`, or publish the port to loopback only (`-p 127.0.0.1:7760:7760`).
 ENTRYPOINT ["runwright", "serve", "--data", "/var/lib/runwright/data", "--listen", "0.0.0.0:7760", \
   "--insecure-allow-remote", "--package", "/etc/runwright/package.yaml"]

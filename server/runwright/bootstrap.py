@@ -21,6 +21,8 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.telemetry.setup import Telemetry
+from runwright.adapters.watchdog import LoopWatchdog
 from runwright.core.allow_list import AllowList
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
@@ -31,6 +33,7 @@ from runwright.runtime.builder import check_schemas
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
 from runwright.settings import Settings
+from runwright.transport.connections import ConnectionLimits
 from runwright.transport.server import RuntimeServer
 from runwright.transport.tls import TlsFiles
 
@@ -39,7 +42,7 @@ _CALL_GRACE_SECONDS = 1.0
 
 
 def build_runtime(
-    settings: Settings, providers: Mapping[str, Provider] | None = None
+    settings: Settings, providers: Mapping[str, Provider] | None = None, telemetry: Telemetry | None = None
 ) -> tuple[AgentRuntime, CallbackRegistry]:
     """The runtime of a server and what registers with it, the journal opened and locked.
 
@@ -50,7 +53,8 @@ def build_runtime(
     packages = [_load(path, schemas, models) for path in settings.packages]
     clock, log = SystemClock(), StandardLog()
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
-    journal = _open_journal(settings)
+    telemetry = telemetry or Telemetry()
+    journal = _open_journal(settings, telemetry.journal_type)
     tools = DialledExecutors(settings.executors, clock, Doors(AllowList.parse(settings.callback_allow), log))
     runtime = AgentRuntimeBuilder(
         journal=journal,
@@ -62,6 +66,7 @@ def build_runtime(
         providers={"demo": DemoProvider(clock), "scripted": ScriptedProvider(), **models, **(providers or {})},
         packages=packages,
         default_package_id=settings.default_package,
+        traces=telemetry.traces,
     ).build()
     return runtime, CallbackRegistry(store=journal.callbacks(), dialler=tools, clock=clock, log=log)
 
@@ -113,9 +118,9 @@ def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvide
     return package
 
 
-def _open_journal(settings: Settings) -> SqliteJournal:
+def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
     try:
-        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes)
+        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes)
     except OSError as error:
         told = f"The data directory {settings.data} cannot be used: {error.strerror}."
         expected = "a directory that this user may write, on a disk with file locks"
@@ -141,16 +146,31 @@ async def serve(
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials()
-    runtime, callbacks = build_runtime(settings, providers)
-    server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds, authenticator=keys, callbacks=callbacks)
+    telemetry = Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint)
+    runtime, callbacks = build_runtime(settings, providers, telemetry)
+    server = RuntimeServer(
+        runtime,
+        stall_seconds=settings.stall_seconds,
+        authenticator=keys,
+        callbacks=callbacks,
+        connections=_connections(settings),
+        meter=telemetry.metrics,
+    )
     try:
+        _begin_telemetry(runtime, telemetry, settings)
         port = server.bind(settings.listen, tls)  # before recovery, which begins effects
+    except AgentError:
+        await runtime.close()
+        await telemetry.close()
+        raise
     except RuntimeError:
         await runtime.close()
+        await telemetry.close()
         told = f"{settings.listen} cannot be bound: is another server running there?"
         raise AgentError(
             ErrorReason.INVALID_REQUEST, told, metadata={"field": "--listen", "expected": "a free address"}
         ) from None
+    watchdog = _watch_loop(settings, runtime, telemetry)
     registered = await callbacks.load()
     recovered = await runtime.recover()
     runtime.world.log.info("recovered", open_runs=recovered, callbacks=registered)
@@ -163,7 +183,38 @@ async def serve(
     await callbacks.close()
     await runtime.close()
     runtime.world.log.info("stopped", settled=settled)
+    if watchdog is not None:
+        watchdog.close()
+    await telemetry.close()
     return settled
+
+
+def _connections(settings: Settings) -> ConnectionLimits:
+    return ConnectionLimits(
+        age_seconds=settings.connection_age_seconds,
+        age_grace_seconds=settings.connection_age_grace_seconds,
+        keepalive_seconds=settings.keepalive_seconds,
+        keepalive_timeout_seconds=settings.keepalive_timeout_seconds,
+        min_ping_seconds=settings.min_ping_interval_seconds,
+        max_streams=settings.max_concurrent_streams,
+    )
+
+
+def _begin_telemetry(runtime: AgentRuntime, telemetry: Telemetry, settings: Settings) -> None:
+    tools = runtime.world.tools
+    address = telemetry.begin(runtime.world.journal, runtime.report, tools, settings.data)
+    if address is not None:
+        if isinstance(tools, DialledExecutors):
+            tools.connect()
+        runtime.world.log.info("metrics served", address=address, path="/metrics")
+
+
+def _watch_loop(settings: Settings, runtime: AgentRuntime, telemetry: Telemetry) -> LoopWatchdog | None:
+    if settings.loop_stall_ms == 0:
+        return None
+    watchdog = LoopWatchdog(settings.loop_stall_ms / 1000, runtime.world.log, telemetry.metrics)
+    watchdog.start()
+    return watchdog
 
 
 async def _drain(runtime: AgentRuntime, server: RuntimeServer, settings: Settings, hurry: asyncio.Event) -> bool:

@@ -23,6 +23,7 @@ SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
 KEY = RunKey(DEFAULT_NAMESPACE, RunId("run-1"))
 NEW = RunState(key=KEY)
+TRACE_PARENT = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
 FIRST_CALL = EffectId("c1.1")
 SECOND_CALL = EffectId("c1.2")
 
@@ -85,6 +86,7 @@ def started(
         package_fingerprint=pinned.fingerprint(),
         input=tuple(content.ref for content in asked_for.contents()),
         context=context,
+        trace_parent=TRACE_PARENT,
     )
 
 
@@ -217,6 +219,7 @@ def _run_examples() -> list[r.Record]:
             model="model-1",
             budget=Budget(1, 2, 3),
             labels={"team": "blue", "zone": "é"},
+            trace_parent=TRACE_PARENT,
         ),
         r.ContextAssembled(
             at=now,

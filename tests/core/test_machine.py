@@ -49,6 +49,7 @@ def test_a_run_starts_with_everything_it_was_asked_for_and_pins_its_package() ->
         model="model-1",
         budget=Budget(2, 64, 8),
         labels={"team": "blue"},
+        trace_parent=b.TRACE_PARENT,
     )
     assert second == r.TurnStarted(at=b.at(0), input=(b.text("How is the weather?"),))
 

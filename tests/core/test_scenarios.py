@@ -36,7 +36,17 @@ from tests.core import builders as b
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 _TIMES = {"deadline", "not_before", "give_up_at", "due", "since"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
-_IDS = {"call_id", "attempt", "round", "turn_id", "session_id", "package_id", "idempotency_key", "provider_call_id"}
+_IDS = {
+    "trace_parent",
+    "call_id",
+    "attempt",
+    "round",
+    "turn_id",
+    "session_id",
+    "package_id",
+    "idempotency_key",
+    "provider_call_id",
+}
 _PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
 _LEFT_OUT = frozenset(_IDS | _PINNED)
 _OF_A_ROUTE = frozenset({"provider", "model", "route"})

@@ -71,6 +71,7 @@ class Executor(ToolExecutorServiceServicer):
         self.given_up: list[Asked] = []  # attempts whose caller cancelled or died
         self.refused: list[str] = []  # breaches of the protocol by the server
         self.news = Notice()
+        self.trace_parents: list[str] = []  # of each attempt, as its metadata had it; empty without
         self.result_bytes = 0  # results are padded to this length
         self.port = 0
 
@@ -101,6 +102,8 @@ class Executor(ToolExecutorServiceServicer):
         if asked.attempt <= seen:
             self.refused.append(f"{asked} after attempt {seen}")
         self.asked.append(asked)
+        metadata = dict(context.invocation_metadata() or ())
+        self.trace_parents.append(str(metadata.get("traceparent", "")))
         self.news.tell()
         try:
             await self.before(asked)

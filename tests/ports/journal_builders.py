@@ -29,6 +29,9 @@ def key(run_id: str = "run-1", namespace: str = "default") -> RunKey:
     return RunKey(Namespace(namespace), RunId(run_id))
 
 
+TRACE_PARENT = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
+
+
 def state(run: RunKey, seq: int) -> RunState:
     """A state that fits any record: what is constant in a run, and a sequence number."""
     return RunState(
@@ -44,6 +47,7 @@ def state(run: RunKey, seq: int) -> RunState:
         package_fingerprint="sha256:" + "cd" * 32,
         budget=Budget(3, 4, 2),
         labels={"team": "blue"},
+        trace_parent=TRACE_PARENT,
         usage=USAGE,
     )
 
@@ -105,6 +109,7 @@ def _run_records() -> list[r.Record]:
         model="model-1",
         budget=Budget(3, 4, 2),
         labels={"team": "blue"},
+        trace_parent=TRACE_PARENT,
     )
     cancel = r.RunCancelRequested(at=AT + 2, reason="enough", requested_by="local", deadline=AT + 9)
     context = Context((SessionTurn(RunId("run-0"), "turn-0", (REF, REF), REF),), (OmittedRun(RunId("run-x"), OLD),), 1)

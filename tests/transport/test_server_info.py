@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import grpc
+import pytest
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.wire.packages import to_package
 
 from tests import builders as b
 from tests.transport.conftest import Serve
-from tests.transport.serving import CALL_SECONDS, Served
+from tests.transport.serving import CALL_SECONDS, Served, refused, run_request, scope
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "minimum": -5}, "ä": {"enum": [1.5, None]}}}
 FULL = b.package(
@@ -72,10 +74,47 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
     assert set(limits) == {
         "input_parts",
         "input_bytes",
+        "id_length",
         "labels",
         "label_bytes",
-        "inline_content_bytes",
-        "cancel_grace_seconds",
         "filter_entries",
+        "message_bytes",
+        "metadata_bytes",
+        "inline_content_bytes",
+        "tool_result_bytes",
+        "batch_frames",
+        "batch_bytes",
+        "page_size",
+        "page_bytes",
+        "cancel_grace_seconds",
+        "cancel_reason_bytes",
         "wait_seconds",
+        "stall_seconds",
+        "streams_per_connection",
+        "connection_age_seconds",
+        "min_ping_interval_seconds",
     }
+
+
+async def test_ids_pages_reasons_and_messages_are_limited_as_told(served: Served) -> None:
+    limits = (await info(served)).limits
+    longest = "x" * limits["id_length"]
+    await served.ended(longest)
+
+    page = pb.ListEventsRequest(scope=scope(longest), page_size=limits["page_size"])
+    cancel = pb.CancelRequest(run_id=longest, reason="x" * limits["cancel_reason_bytes"])
+    assert (await served.stub.ListEvents(page, timeout=CALL_SECONDS)).frames
+    assert not (await served.stub.Cancel(cancel, timeout=CALL_SECONDS)).barrier_seq
+
+    page.page_size += 1
+    cancel.reason += "x"
+    fat = pb.SnapshotRequest(run_id="x" * limits["message_bytes"])
+    refusals = [
+        await refused(served.stub.StartRun(pb.StartRunRequest(run=run_request(longest + "x")))),
+        await refused(served.stub.ListEvents(page)),
+        await refused(served.stub.Cancel(cancel)),
+    ]
+    assert [refusal.info.reason for refusal in refusals] == ["INVALID_REQUEST"] * 3
+    with pytest.raises(grpc.aio.AioRpcError) as too_large:
+        await served.stub.Snapshot(fat, timeout=CALL_SECONDS)
+    assert too_large.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

@@ -25,7 +25,15 @@ _START = EXAMPLES[EventKind.RUN_STARTED]
 assert isinstance(_START, r.RunStarted)
 BARE_FAILURE = Failure(ErrorReason.CANCELLED, "")
 BARE_START = dataclasses.replace(
-    _START, session_id="", labels={}, budget=Budget(), provider="", principal="", package_fingerprint="", model=""
+    _START,
+    session_id="",
+    labels={},
+    budget=Budget(),
+    provider="",
+    principal="",
+    package_fingerprint="",
+    model="",
+    trace_parent="",
 )
 BARE: list[r.Record] = [
     BARE_START,

@@ -1,4 +1,4 @@
-"""The system's clock. The only place that reads time."""
+"""The system's clocks. The only place that reads time."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ import asyncio
 import time
 
 _LONGEST_NAP_US = 60_000_000
+
+
+def monotonic() -> float:
+    """Seconds since some moment: for durations, because nobody can set it."""
+    return time.monotonic()
 
 
 class SystemClock:

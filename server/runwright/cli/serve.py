@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from runwright.adapters.log import configure_logging
+from runwright.adapters.log import StandardLog, configure_logging
 from runwright.cli.settings_options import takes_settings
 from runwright.core.errors import AgentError
 from runwright.settings import Loaded
@@ -35,13 +35,13 @@ def serve(loaded: Loaded) -> None:
     try:
         settings = loaded.settings()
         if settings.insecure_allow_remote:
-            typer.echo("warning: --insecure-allow-remote: what TLS and keys do not guard is open to anyone", err=True)
+            StandardLog().warning("--insecure-allow-remote: what TLS and keys do not guard is open to anyone")
         settled = asyncio.run(bootstrap.serve(settings, _announce))
     except AgentError as error:
         typer.echo(f"error: {error.message} {error.meaning.remedy}", err=True)
         raise typer.Exit(UNUSABLE) from None
     if not settled:
-        typer.echo("warning: calls that must not be repeated were still open; their runs may need repair", err=True)
+        StandardLog().warning("calls that must not be repeated were still open; their runs may need repair")
         raise typer.Exit(CUT_OFF)
 
 

@@ -15,7 +15,8 @@ EffectId = NewType("EffectId", str)
 DEFAULT_NAMESPACE = Namespace("default")
 LOCAL_PRINCIPAL = "local"
 
-_CALLER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}\Z")
+MAX_ID_LENGTH = 128
+_CALLER_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@-]{{0,{MAX_ID_LENGTH - 1}}}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def check_caller_id(field: str, value: str) -> str:
     """
     if _CALLER_ID.match(value):
         return value
-    expected = "1 to 128 characters: letters, digits and . _ : @ -, the first a letter or digit"
+    expected = f"1 to {MAX_ID_LENGTH} characters: letters, digits and . _ : @ -, the first a letter or digit"
     raise AgentError(
         ErrorReason.INVALID_REQUEST,
         f"{field} is not a valid id: {expected}.",

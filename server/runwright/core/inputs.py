@@ -31,6 +31,7 @@ class StartRequested:
     input: tuple[ContentRef, ...]
     context: Context | None = None
     contents: tuple[Content, ...] = ()
+    trace_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

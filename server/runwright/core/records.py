@@ -35,6 +35,7 @@ class RunStarted:
     model: str
     budget: Budget
     labels: dict[str, str] = field(default_factory=dict)
+    trace_parent: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

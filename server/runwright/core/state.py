@@ -13,6 +13,7 @@ from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.outcomes import CallPhase, RunPhase, StopReason, Usage
 from runwright.core.request import Budget
+from runwright.core.trace import trace_id
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
 Changes: TypeAlias = dict[str, Any]  # fields of the state with new values
@@ -70,6 +71,7 @@ class RunState:
     model: str = ""
     budget: Budget = Budget()
     labels: dict[str, str] = field(default_factory=dict)
+    trace_parent: str = ""  # W3C, as it came with the request; empty without a trace
     round: int = 0
     route: int = 0  # which of the package's routes answers; 0 is its `provider`
     asked: ModelState = ModelState()
@@ -95,6 +97,11 @@ class RunState:
     def model_attempt(self) -> int:
         """The attempt of the open model request; 0 when none is open."""
         return self.asked.attempt if self.asked.is_open else 0
+
+    @property
+    def trace_id(self) -> str:
+        """The trace the run belongs to; empty without one."""
+        return trace_id(self.trace_parent)
 
     def call(self, call_id: EffectId) -> CallState | None:
         """The call of that id in the current round."""
@@ -161,6 +168,7 @@ def _of_run(state: RunState, record: r.RunRecord) -> Changes:
                 model=record.model,
                 budget=record.budget,
                 labels=dict(record.labels),
+                trace_parent=record.trace_parent,
                 started_at=record.at,
             )
         case r.ContextAssembled():

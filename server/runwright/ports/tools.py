@@ -34,6 +34,7 @@ class ToolInvocation:
     arguments_digest: str
     deadline: int
     package_fingerprint: str
+    trace_parent: str = ""  # W3C; empty without a trace
     may_begin: Callable[[], bool] = field(default=_always, compare=False)
 
 

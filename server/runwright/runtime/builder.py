@@ -32,6 +32,7 @@ class AgentRuntimeBuilder:
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
+    traces: bool = False
 
     def build(self) -> AgentRuntime:
         """Makes the runtime.
@@ -64,6 +65,7 @@ class AgentRuntimeBuilder:
             tools=self.tools,
             schemas=self.schemas,
             log=self.log,
+            traces=self.traces,
         )
         return AgentRuntime(world, catalogue)
 

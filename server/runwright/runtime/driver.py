@@ -203,7 +203,9 @@ class RunDriver:
                 if self._draining and not any(self._is_precious(delivery) for delivery in arrived):
                     raise
                 if self.blocked_by is None:
-                    self._world.log.error("journal takes nothing", error, run_id=state.key.run_id)
+                    self._world.log.error(
+                        "journal takes nothing", error, run_id=state.key.run_id, trace_id=state.trace_id
+                    )
                 self.blocked_by = error.reason
                 for delivery in arrived:
                     if not delivery.settles and not delivery.answer.done():

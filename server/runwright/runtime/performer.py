@@ -8,6 +8,7 @@ from typing import TypeVar, assert_never
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
+from runwright.core import trace
 from runwright.core.content import JSON, Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.package import RuntimePackage
@@ -120,7 +121,9 @@ class Performer:
         except AgentError:
             raise
         except Exception as error:  # noqa: BLE001 - an adapter's own failure must end this run only
-            self._world.log.error("provider raised", error, run_id=state.key.run_id, adapter=route.adapter)
+            self._world.log.error(
+                "provider raised", error, run_id=state.key.run_id, trace_id=state.trace_id, adapter=route.adapter
+            )
             raise AgentError(
                 ErrorReason.PROVIDER_FAILED,
                 "The provider adapter failed; the server's log says how.",
@@ -141,10 +144,17 @@ class Performer:
             arguments_digest=effect.arguments.digest,
             deadline=effect.deadline,
             package_fingerprint=state.package_fingerprint,
+            trace_parent=self._trace_parent(state, effect),
             may_begin=may_begin,
         )
         outcome = await _guarded(self._world.tools.execute(effect.executor, invocation))
         return self._settled(effect, outcome)
+
+    def _trace_parent(self, state: RunState, effect: e.CallTool) -> str:
+        """What the executor is told: below the attempt's own span where spans are made, else what the caller said."""
+        if not (state.trace_parent and self._world.traces):
+            return state.trace_parent
+        return trace.child(state.trace_parent, trace.attempt_span(state.key, effect.call_id, effect.attempt))
 
     def _settled(self, effect: e.CallTool, outcome: ToolOutcome) -> i.Input:
         at, call_id, attempt = self._world.clock.now(), effect.call_id, effect.attempt

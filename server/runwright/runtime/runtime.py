@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from runwright.core import inputs as i
+from runwright.core import trace
 from runwright.core.content import JSON, Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
@@ -16,6 +17,8 @@ from runwright.core.request import RunRequest, differing_fields
 from runwright.core.selection import ANY_RUN, RunFilter, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
+from runwright.ports.telemetry import RuntimeReport
+from runwright.runtime.census import Readers
 from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.live_text import LiveTexts
@@ -23,7 +26,7 @@ from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.sessions import Sessions
 from runwright.runtime.snapshot import RunSnapshot, has_result
-from runwright.runtime.subscriptions import StreamItem, StreamPage, Subscriptions
+from runwright.runtime.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
 from runwright.runtime.supervisor import Supervisor, not_found
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before, first_of
@@ -55,6 +58,7 @@ class AgentRuntime:
         self._subscriptions = Subscriptions(world, self._supervisor, tails, texts, cursors)
         self._run_list = RunList(world.journal, cursors)
         self._sessions = Sessions(world.journal)
+        self._readers = Readers()
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many."""
@@ -66,8 +70,11 @@ class AgentRuntime:
         *,
         namespace: Namespace = DEFAULT_NAMESPACE,
         principal: str = LOCAL_PRINCIPAL,
+        trace_parent: str = "",
     ) -> tuple[RunHandle, bool]:
         """Starts a run; on return it is durable. The second value is False when it was there already.
+
+        `trace_parent` is the caller's W3C trace context; one that cannot be used is passed over.
 
         Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields,
         PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING,
@@ -82,18 +89,18 @@ class AgentRuntime:
                 await self._require_same(run, existing[0], request)
                 return RunHandle(self, run), False
             try:
-                await self._start(run, request, principal)
+                await self._start(run, request, principal, self._trace_parent(run, trace_parent))
             except AgentError as error:
                 if error.reason is ErrorReason.JOURNAL_CONFLICT:
                     continue  # somebody else started it a moment ago: answer as for any repeated call
                 raise
             return RunHandle(self, run), True
 
-    async def _start(self, run: RunKey, request: RunRequest, principal: str) -> None:
+    async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
         found = self._preflight(request, run.namespace)
 
         async def start() -> None:
-            given = await self._start_input(request, found, run.namespace, principal)
+            given = await self._start_input(request, found, run, principal, trace_parent)
             await self._supervisor.start(run, found.package, given)
 
         await self._sessions.start(run, request, found.package, start)
@@ -159,7 +166,8 @@ class AgentRuntime:
         """
         self._check(selection)
         position = await self._subscriptions.start_position(selection, after_cursor, live_only=live_only)
-        return self._subscriptions.stream(selection, position, deltas=deltas)
+        items = self._subscriptions.stream(selection, position, deltas=deltas)
+        return self._readers.follow(items, position, BATCH_EVENTS)
 
     async def subscribe_run(
         self,
@@ -220,6 +228,19 @@ class AgentRuntime:
         """How many runs have started and not ended."""
         return self._supervisor.open_runs
 
+    def report(self) -> RuntimeReport:
+        """The runtime at a glance; callable on any thread."""
+        runs, unknown = self._supervisor.census()
+        head = self.world.journal.head
+        return RuntimeReport(
+            runs=runs,
+            unknown_effects=unknown,
+            subscribers=len(self._readers),
+            subscriber_lag=self._readers.lag(head),
+            journal_head=head,
+            takes_writes=self.write_blockage() is None,
+        )
+
     def write_blockage(self) -> str | None:
         """Why runs cannot be written at the moment, for health; None when all is well."""
         if self._supervisor.stuck:
@@ -269,12 +290,16 @@ class AgentRuntime:
                 )
         return found
 
+    def _trace_parent(self, run: RunKey, given: str) -> str:
+        made = trace.root(self.world.journal.incarnation, run) if self.world.traces else ""
+        return trace.accepted(given) or made
+
     async def _start_input(
-        self, request: RunRequest, found: CataloguedPackage, namespace: Namespace, principal: str
+        self, request: RunRequest, found: CataloguedPackage, run: RunKey, principal: str, trace_parent: str
     ) -> i.StartRequested:
         context, said = None, tuple[Content, ...]()
         if request.session_id:
-            context, said = await self._sessions.context(namespace, request.session_id, found.package)
+            context, said = await self._sessions.context(run.namespace, request.session_id, found.package)
         asked = Content.of(request.canonical(), JSON)
         parts = request.contents()
         return i.StartRequested(
@@ -288,6 +313,7 @@ class AgentRuntime:
             input=tuple(part.ref for part in parts),
             context=context,
             contents=(asked, found.content, *parts, *said),
+            trace_parent=trace_parent,
         )
 
     async def _require_same(self, run: RunKey, state: RunState, request: RunRequest) -> None:

@@ -11,6 +11,7 @@ from runwright.core.machine import pending
 from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
+from runwright.runtime.census import ParkedRuns, count
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.driver import RunDriver, draining
 from runwright.runtime.live_text import LiveTexts
@@ -36,7 +37,7 @@ class Supervisor:
         self._tasks: dict[RunKey, asyncio.Task[None]] = {}
         self._reviving: dict[RunKey, asyncio.Task[RunDriver]] = {}
         self._packages: dict[str, RuntimePackage] = {}
-        self.parked: set[RunKey] = set()
+        self.parked = ParkedRuns()
         self.stuck: dict[RunKey, str] = {}  # runs whose failure could not be written, with the incident
         self.draining = False
 
@@ -48,7 +49,12 @@ class Supervisor:
     @property
     def blocked_by(self) -> ErrorReason | None:
         """Why the journal takes no writes at the moment; None when it does."""
-        return next((driver.blocked_by for driver in self._drivers.values() if driver.blocked_by), None)
+        return next((driver.blocked_by for driver in list(self._drivers.values()) if driver.blocked_by), None)
+
+    def census(self) -> tuple[dict[str, int], int]:
+        """Open runs by status, and how many calls are unknown; callable on any thread."""
+        live = [driver.state for driver in list(self._drivers.values())]
+        return count(live, self.parked.standings, len(self.stuck))
 
     def driver(self, run: RunKey) -> RunDriver | None:
         """The driver of a live run."""
@@ -104,10 +110,11 @@ class Supervisor:
         runs = await self._world.journal.open_runs()
         for run in runs:
             try:
-                if pending(await self._folded(run)):
+                state = await self._folded(run)
+                if pending(state):
                     await self._revive(run)
                 else:
-                    self.parked.add(run)  # costs an entry in a set until somebody asks for it
+                    self.parked.add(run, state)  # costs an entry in a set until somebody asks for it
             except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
                 self._note_stuck(run, error)
         return len(runs)
@@ -199,7 +206,7 @@ class Supervisor:
                 del self._drivers[run]
                 self._tasks.pop(run, None)
                 if driver.state.seq and not driver.state.is_terminal and run not in self.stuck:
-                    self.parked.add(run)
+                    self.parked.add(run, driver.state)
             self._tails.of(run).wake()  # what readers saw of the driver may have been old
         if read_anew and not self.draining:
             await self._revive(run)
@@ -214,7 +221,13 @@ class Supervisor:
         reasons = [error.reason if isinstance(error, AgentError) else None for error in failure.exceptions]
         ours = any(reason in (None, ErrorReason.INTERNAL) for reason in reasons)
         if ours:
-            self._world.log.error("fault of the server in a run", failure, run_id=run.run_id, incident_id=incident)
+            self._world.log.error(
+                "fault of the server in a run",
+                failure,
+                run_id=run.run_id,
+                trace_id=driver.state.trace_id,
+                incident_id=incident,
+            )
         try:
             if await self._world.journal.last_position(run) == 0:
                 return False  # the run never began: its caller was told, and nothing is on disk
@@ -222,11 +235,11 @@ class Supervisor:
                 await self._end(run, driver, incident)
                 return False
             if all(reason in _READ_ANEW for reason in reasons):
-                self._world.log.error("reading a run anew", failure, run_id=run.run_id)
+                self._world.log.error("reading a run anew", failure, run_id=run.run_id, trace_id=driver.state.trace_id)
                 return True
-            self._note_stuck(run, failure, incident)
+            self._note_stuck(run, failure, incident, driver.state)
         except Exception as second:  # noqa: BLE001 - listed as stuck, with both faults in the log
-            self._note_stuck(run, second, incident)
+            self._note_stuck(run, second, incident, driver.state)
         return False
 
     async def _end(self, run: RunKey, broken: RunDriver, incident: str) -> None:
@@ -238,11 +251,14 @@ class Supervisor:
             await fresh.abandon(failure)
         broken.state, broken.last_position = fresh.state, fresh.last_position
 
-    def _note_stuck(self, run: RunKey, error: BaseException, incident: str | None = None) -> None:
+    def _note_stuck(
+        self, run: RunKey, error: BaseException, incident: str | None = None, state: RunState | None = None
+    ) -> None:
         incident = incident or self._world.ids.incident_id()
         self.parked.discard(run)
         self.stuck[run] = incident
-        self._world.log.error("run is stuck", error, run_id=run.run_id, incident_id=incident)
+        trace = state.trace_id if state else ""  # of a run that could not be read nothing is known
+        self._world.log.error("run is stuck", error, run_id=run.run_id, trace_id=trace, incident_id=incident)
 
 
 async def _all(tasks: set[asyncio.Task[None]]) -> None:

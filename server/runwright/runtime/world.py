@@ -26,6 +26,7 @@ class World:
     tools: ToolExecutors
     schemas: SchemaChecker
     log: OperatorLog
+    traces: bool = False  # somebody makes spans of what runs do
 
     def provider(self, adapter: str) -> Provider:
         """The provider adapter of that name. Raises PROVIDER_MISSING naming those there are."""

@@ -100,6 +100,13 @@ def _address(value: object) -> str:
     return f"{host}:{port}"
 
 
+def _collector(value: object) -> str:
+    scheme, separator, address = _text(value).partition("://")
+    if scheme not in ("http", "https") or not separator or "@" in address:
+        raise ValueError
+    return f"{scheme}://{_address(address)}"
+
+
 def _addresses(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError
@@ -162,10 +169,10 @@ def seconds(low: float, high: float) -> Kind:
     return Kind("seconds", expected, lambda words: check(_number(float(words[-1]))), lambda v: check(_number(v)))
 
 
-def whole(unit: str, low: int) -> Kind:
+def whole(unit: str, low: int, high: int | None = None) -> Kind:
     """A whole number, at least `low`."""
-    check = bounded(low, 2**63 - 1)
-    expected = f"a whole number of {unit}, at least {low}"
+    check = bounded(low, 2**63 - 1 if high is None else high)
+    expected = f"a whole number of {unit}, " + (f"at least {low}" if high is None else f"from {low} to {high}")
     return Kind(unit, expected, lambda words: int(check(int(words[-1]))), lambda v: int(check(_whole(v))))
 
 
@@ -196,6 +203,12 @@ ALLOWED = Kind(
     _allowed,
     lambda t: t.split(","),
     many=True,
+)
+COLLECTOR = Kind(
+    "http[s]://host:port",
+    "http://HOST:PORT, or https://HOST:PORT for TLS",
+    lambda words: _collector(words[-1]),
+    _collector,
 )
 SWITCH = Kind("true or false", "true or false", _switch_of_words, _switch, is_switch=True)
 

@@ -64,6 +64,11 @@ def load(
     return Loaded(in_order, findings, file)
 
 
+def quieten_grpc() -> None:
+    """Keeps gRPC's library from writing lines of its own between those of the log, unless somebody asks it to."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
 def _made(values: Mapping[str, Value]) -> Settings:
     arguments = {name: value.value for name, value in values.items()}
     return Settings(**arguments)  # type: ignore[arg-type]  # each kind reads the type of its field

@@ -74,6 +74,56 @@ class Settings:
     tls_client_ca: Path | None = setting(
         kinds.PATH, "Authority whose certificates clients must show, PEM.", None, absent="no client certificates"
     )
+    connection_age_seconds: float | None = setting(
+        kinds.seconds(0.1, 604_800),
+        "How long a connection may live, so that clients spread over servers anew; streams come back by their cursor.",
+        None,
+        flag="--connection-age",
+        absent="for ever",
+    )
+    connection_age_grace_seconds: float = setting(
+        kinds.seconds(0, 3600),
+        "How long the calls of an aged connection may go on.",
+        30.0,
+        flag="--connection-age-grace",
+    )
+    keepalive_seconds: float = setting(
+        kinds.seconds(0.1, 86_400), "After how much silence a connection is pinged.", 20.0, flag="--keepalive"
+    )
+    keepalive_timeout_seconds: float = setting(
+        kinds.seconds(0.1, 3600),
+        "How long a ping may stay unanswered before the connection is closed.",
+        10.0,
+        flag="--keepalive-timeout",
+    )
+    min_ping_interval_seconds: float = setting(
+        kinds.seconds(0, 3600),
+        "How often a client may ping without sending data; one that does so more often is disconnected.",
+        10.0,
+        flag="--min-ping-interval",
+    )
+    max_concurrent_streams: int = setting(
+        kinds.whole("calls", 1, 1_000_000),
+        "How many calls and streams one connection may have open; more wait.",
+        10_000,
+    )
+    metrics: str | None = setting(
+        kinds.ADDRESS,
+        "Address of the Prometheus endpoint /metrics; port 0 lets the system choose. Needs the extra metrics.",
+        None,
+        absent="no metrics",
+    )
+    otlp_endpoint: str | None = setting(
+        kinds.COLLECTOR,
+        "OpenTelemetry collector (OTLP over gRPC) that gets the spans of runs. Needs the extra otel.",
+        None,
+        absent="no traces",
+    )
+    loop_stall_ms: int = setting(
+        kinds.whole("milliseconds", 0, 60_000),
+        "After how long an event loop that does not turn is logged with what keeps it; 0: never.",
+        250,
+    )
     insecure_allow_remote: bool = setting(
         kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False
     )
@@ -90,6 +140,9 @@ class Settings:
         elif not (self.keys and self.tls_cert) and not self.insecure_allow_remote and not is_loopback(host):
             expected = "a loopback address, unless --keys and --tls-cert are given, or --insecure-allow-remote"
             yield "listen", expected
+        metrics_host = self.metrics.rpartition(":")[0] if self.metrics else "localhost"
+        if not self.insecure_allow_remote and not is_loopback(metrics_host):
+            yield "metrics", "a loopback address, unless --insecure-allow-remote is given: anybody may read it there"
         if (self.tls_cert is None) != (self.tls_key is None):
             yield "tls_cert", "given together with --tls-key"
         if self.tls_client_ca is not None and self.tls_cert is None:

@@ -16,7 +16,9 @@ from google.protobuf.message import DecodeError
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.ids import IdSource
 from runwright.ports.log import OperatorLog
+from runwright.ports.telemetry import CallMeter
 from runwright.transport.access import LASTING, Access
+from runwright.transport.metering import metered, metered_stream
 from runwright.transport.status import abort, abort_unimplemented
 from runwright.wire.values import invalid
 
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Wraps every method. Credentials come first: bytes of strangers are not even decoded."""
 
-    def __init__(self, access: Access, ids: IdSource, log: OperatorLog) -> None:
+    def __init__(self, access: Access, ids: IdSource, log: OperatorLog, meter: CallMeter | None = None) -> None:
         self._access = access
         self._ids = ids
         self._log = log
+        self._meter = meter
 
     async def intercept_service(
         self,
@@ -46,16 +49,18 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         method = str(handler_call_details.method)
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
-                self._admitted(method, handler.stream_stream), parse, handler.response_serializer
+                metered_stream(self._meter, method, self._admitted(method, handler.stream_stream)),
+                parse,
+                handler.response_serializer,
             )
         if handler.response_streaming:
             return grpc.unary_stream_rpc_method_handler(
-                self._guarded(method, parse, _stream(handler.unary_stream), lasts=True),
+                metered(self._meter, method, self._guarded(method, parse, _stream(handler.unary_stream), lasts=True)),
                 None,
                 handler.response_serializer,
             )
         return grpc.unary_unary_rpc_method_handler(
-            self._guarded(method, parse, handler.unary_unary, lasts=method in LASTING),
+            metered(self._meter, method, self._guarded(method, parse, handler.unary_unary, lasts=method in LASTING)),
             None,
             handler.response_serializer,
         )

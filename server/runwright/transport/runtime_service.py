@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -10,36 +11,36 @@ from runwright import __version__
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceServicer
-from runwright.core import request as limits
-from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
 from runwright.transport.access import principal
 from runwright.transport.exports import RunExports
+from runwright.transport.limits import MAX_GRACE_SECONDS, MAX_REASON_BYTES, MAX_WAIT_SECONDS
 from runwright.transport.streams import PAGE_BYTES, EventStreams
 from runwright.wire import packages, selections, snapshots
 from runwright.wire import requests as wire
 from runwright.wire.values import invalid
 
-MAX_GRACE_SECONDS = 600
-MAX_WAIT_SECONDS = 300
 DEFAULT_WAIT_US = 30_000_000
-MAX_REASON_BYTES = 512
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class RuntimeService(RuntimeServiceServicer):
     """`runwright.v1.RuntimeService` over an AgentRuntime."""
 
-    def __init__(self, runtime: AgentRuntime, streams: EventStreams) -> None:
+    def __init__(self, runtime: AgentRuntime, streams: EventStreams, limits: Mapping[str, int]) -> None:
         self._runtime = runtime
         self._streams = streams
+        self._limits = limits
         self._exports = RunExports(runtime, streams.stall_seconds)
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
         """Starts a run; durable before the reply."""
         handle, created = await self._runtime.start_run(
-            wire.run_request(request), namespace=principal().namespace, principal=principal().name
+            wire.run_request(request),
+            namespace=principal().namespace,
+            principal=principal().name,
+            trace_parent=_trace_parent(context),
         )
         return pb.StartRunResponse(run=_snapshot(await handle.snapshot()), created=created)
 
@@ -117,17 +118,14 @@ class RuntimeService(RuntimeServiceServicer):
                 )
                 for known in catalogue
             ],
-            limits={
-                "input_parts": limits.MAX_INPUT_PARTS,
-                "input_bytes": limits.MAX_INPUT_BYTES,
-                "labels": limits.MAX_LABELS,
-                "filter_entries": selections.MAX_FILTER_ENTRIES,
-                "label_bytes": limits.MAX_LABEL_BYTES,
-                "inline_content_bytes": INLINE_LIMIT_BYTES,
-                "cancel_grace_seconds": MAX_GRACE_SECONDS,
-                "wait_seconds": MAX_WAIT_SECONDS,
-            },
+            limits=self._limits,
         )
+
+
+def _trace_parent(context: Context) -> str:
+    given = [value for key, value in context.invocation_metadata() or () if key == "traceparent"]
+    # Two contradict each other: then there is none, as the W3C recommendation has it.
+    return given[0] if len(given) == 1 and isinstance(given[0], str) else ""
 
 
 def _snapshot(snapshot: RunSnapshot) -> run_pb2.RunSnapshot:

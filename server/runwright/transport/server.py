@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -17,11 +17,14 @@ from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc imp
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
 from runwright.ports.access import Authenticator
+from runwright.ports.telemetry import CallMeter
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.transport.access import Access, require_rows
 from runwright.transport.callback_service import CallbackRegistryService
+from runwright.transport.connections import ConnectionLimits
 from runwright.transport.errors import ErrorInterceptor
+from runwright.transport.limits import server_limits
 from runwright.transport.reflection import V1, add_reflection
 from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.streams import EventStreams
@@ -30,20 +33,6 @@ RUNTIME_SERVICE = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
 CALLBACK_SERVICE = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
-
-OPTIONS: Sequence[tuple[str, int]] = (
-    ("grpc.so_reuseport", 0),  # else two servers bind one port, silently
-    # gRPC refuses bursts of calls with a bare CANCELLED, which looks like a cancel of the client's.
-    ("grpc.server.max_pending_requests", 100_000),
-    ("grpc.server.max_pending_requests_hard_limit", 100_000),
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
-    # A frozen peer is only found with the ping time-out beside the keepalive.
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-)
 
 
 class RuntimeServer:
@@ -56,14 +45,17 @@ class RuntimeServer:
         stall_seconds: float = 30.0,
         authenticator: Authenticator | None = None,
         callbacks: CallbackRegistry | None = None,
+        connections: ConnectionLimits | None = None,
+        meter: CallMeter | None = None,
     ) -> None:
         """Without an `authenticator` everyone is `local`: bind loopback only. Without `callbacks` none are served."""
+        connections = connections or ConnectionLimits()
         self._runtime = runtime
         world = runtime.world
-        guard = ErrorInterceptor(Access(authenticator), world.ids, world.log)
-        self._server = grpc.aio.server(interceptors=[guard], options=list(OPTIONS))
+        guard = ErrorInterceptor(Access(authenticator), world.ids, world.log, meter)
+        self._server = grpc.aio.server(interceptors=[guard], options=list(connections.options()))
         streams = EventStreams(runtime, stall_seconds=stall_seconds)
-        _add_runtime_service(self._server, RuntimeService(runtime, streams))
+        _add_runtime_service(self._server, RuntimeService(runtime, streams, server_limits(connections, streams)))
         self._services = [RUNTIME_SERVICE]
         if callbacks is not None:
             add_CallbackRegistryServiceServicer_to_server(CallbackRegistryService(callbacks, world.log), self._server)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
@@ -62,6 +63,14 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.CALLBACK_LIMIT: _S.RESOURCE_EXHAUSTED,
     _R.SESSION_BUSY: _S.ABORTED,
 }
+
+
+def code_name(context: Any, *, cancelled: bool) -> str:
+    """The name of the status that a call ends with. `cancelled`: its task was, by its caller or with the server."""
+    code = context.code()  # the stubs know neither None nor what abort sets
+    if not code:
+        return _S.CANCELLED.name if cancelled else _S.OK.name
+    return str(getattr(code, "name", _S.UNKNOWN.name))
 
 
 def status_details(error: AgentError) -> bytes:

@@ -27,6 +27,7 @@ def encode_event(state: RunState, seq: int, record: r.Record) -> bytes:
         agent_id=state.agent_id,
         package_fingerprint=state.package_fingerprint,
         principal=state.principal,
+        trace_parent=state.trace_parent,
     )
     match record:
         case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed() | r.ModelRetryScheduled():

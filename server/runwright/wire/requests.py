@@ -10,6 +10,8 @@ from runwright.core.images import Image
 from runwright.core.request import OnBusy, RunRequest
 from runwright.wire.values import invalid, to_budget
 
+MAX_PAGE_SIZE = 1000
+
 
 def run_request(message: pb.StartRunRequest) -> RunRequest:
     """The run request. Raises INVALID_REQUEST for a missing or empty part, naming it."""
@@ -63,7 +65,7 @@ def wants_contents(view: pb.EventView.ValueType) -> bool:
 
 
 def page_size(asked: int) -> int:
-    """How many elements a page may hold. Raises INVALID_REQUEST outside of 0 to 1,000."""
-    if not 0 <= asked <= 1000:
-        raise invalid("page_size", "0 to 1000")
+    """How many elements a page may hold. Raises INVALID_REQUEST outside of 0 to MAX_PAGE_SIZE."""
+    if not 0 <= asked <= MAX_PAGE_SIZE:
+        raise invalid("page_size", f"0 to {MAX_PAGE_SIZE}")
     return asked or 100

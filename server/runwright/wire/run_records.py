@@ -177,6 +177,7 @@ def _read_started(event: pb.Event, at: int) -> r.RunStarted:
         model=started.model,
         budget=v.to_budget(started.budget),
         labels=dict(started.labels),
+        trace_parent=event.trace_parent,
     )
 
 

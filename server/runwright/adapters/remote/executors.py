@@ -68,6 +68,21 @@ class DialledExecutors:
         self._remember(call.idempotency_key, line.name if outcome.kind in _FAILED else None)
         return outcome
 
+    def connect(self) -> None:
+        """Begins to dial every configured executor, so that `counts` tells of those that were never needed, too."""
+        for executor in self._addresses:
+            self._configured_line(executor).channel.get_state(try_to_connect=True)
+
+    def counts(self) -> Mapping[str, int]:
+        """How many executors are configured and registered, and how many of each can be called. Any thread."""
+        registered = [line.health.kind for line in list(self._registered.values())]
+        return {
+            "configured": len(self._addresses),
+            "connected": sum(line.is_ready for line in list(self._configured.values())),
+            "registered": len(registered),
+            "healthy": registered.count(HealthKind.HEALTHY),
+        }
+
     async def close(self) -> None:
         """Closes every channel."""
         for configured in self._configured.values():
@@ -113,12 +128,15 @@ class DialledExecutors:
         line = self._registered.get((callback.namespace, callback.callback_id))
         return line.health if line else Health(HealthKind.UNKNOWN, self._clock.now())
 
+    def _configured_line(self, executor: str) -> ConfiguredLine:
+        if executor not in self._configured:
+            self._configured[executor] = ConfiguredLine(self._addresses[executor])
+        return self._configured[executor]
+
     def _lines(self, namespace: Namespace, executor: str, tool: str) -> list[Line]:
         lines: list[Line] = list(self._serving.get((namespace, executor), ()))
         if executor in self._addresses:
-            if executor not in self._configured:
-                self._configured[executor] = ConfiguredLine(self._addresses[executor])
-            lines.append(self._configured[executor])
+            lines.append(self._configured_line(executor))
         return [line for line in lines if line.serves(tool)]
 
     async def _ready(self, namespace: Namespace, executor: str, tool: str, not_first: str | None = None) -> Line:

@@ -16,6 +16,8 @@ async def perform(
     channel: grpc.aio.Channel, call: ToolInvocation, *, seconds: float, metadata: Metadata = ()
 ) -> ToolOutcome:
     """Sends the attempt. Any error leaves the outcome unknown: UNAVAILABLE alone does not tell lost from not sent."""
+    if call.trace_parent:
+        metadata = (*metadata, ("traceparent", call.trace_parent))
     rpc = ToolExecutorServiceStub(channel).ExecuteTool(_request(call), timeout=seconds, metadata=metadata)
     try:
         return _outcome(await rpc)

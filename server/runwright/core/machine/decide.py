@@ -73,6 +73,7 @@ def _start(step: Step, given: i.StartRequested) -> None:
             model=package.provider.model,
             budget=effective_budget(package, request.budget),
             labels=request.labels,
+            trace_parent=given.trace_parent,
         )
     )
     if given.context is not None:

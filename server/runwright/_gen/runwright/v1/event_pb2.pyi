@@ -270,6 +270,7 @@ class Event(message.Message):
     ATTEMPT_FIELD_NUMBER: builtins.int
     PACKAGE_FINGERPRINT_FIELD_NUMBER: builtins.int
     PRINCIPAL_FIELD_NUMBER: builtins.int
+    TRACE_PARENT_FIELD_NUMBER: builtins.int
     RUN_STARTED_FIELD_NUMBER: builtins.int
     TURN_STARTED_FIELD_NUMBER: builtins.int
     MODEL_ATTEMPT_STARTED_FIELD_NUMBER: builtins.int
@@ -318,6 +319,10 @@ class Event(message.Message):
     """Fingerprint of the run's package."""
     principal: builtins.str
     """On whose behalf the run was started."""
+    trace_parent: builtins.str
+    """W3C `traceparent` that the run was started with, or that the server made for
+    it. Empty: no trace.
+    """
     @builtins.property
     def time(self) -> timestamp_pb2.Timestamp:
         """When it was decided; never decreases within a run."""
@@ -427,6 +432,7 @@ class Event(message.Message):
         attempt: builtins.int = ...,
         package_fingerprint: builtins.str = ...,
         principal: builtins.str = ...,
+        trace_parent: builtins.str = ...,
         run_started: RunStarted | None = ...,
         turn_started: TurnStarted | None = ...,
         model_attempt_started: ModelAttemptStarted | None = ...,
@@ -452,7 +458,7 @@ class Event(message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015

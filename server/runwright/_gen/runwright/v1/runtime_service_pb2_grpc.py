@@ -92,7 +92,8 @@ class RuntimeServiceServicer:
         """Starts a run and returns once it is on disk. The same run id with the same
         request returns the same run (`created` false), also after a restart and
         after the run's end; with another request it fails with RUN_ID_CONFLICT
-        naming the fields that differ.
+        naming the fields that differ. A W3C `traceparent` in the call's metadata is
+        kept with the run: its spans, events and tool calls belong to that trace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

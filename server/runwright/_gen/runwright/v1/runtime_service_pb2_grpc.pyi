@@ -39,7 +39,8 @@ class RuntimeServiceStub:
     """Starts a run and returns once it is on disk. The same run id with the same
     request returns the same run (`created` false), also after a restart and
     after the run's end; with another request it fails with RUN_ID_CONFLICT
-    naming the fields that differ.
+    naming the fields that differ. A W3C `traceparent` in the call's metadata is
+    kept with the run: its spans, events and tool calls belong to that trace.
     """
     Cancel: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.CancelRequest, runtime_service_pb2.CancelResponse]
     """Asks a run to end. After the returned barrier no new effect starts, and the
@@ -93,7 +94,8 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     """Starts a run and returns once it is on disk. The same run id with the same
     request returns the same run (`created` false), also after a restart and
     after the run's end; with another request it fails with RUN_ID_CONFLICT
-    naming the fields that differ.
+    naming the fields that differ. A W3C `traceparent` in the call's metadata is
+    kept with the run: its spans, events and tool calls belong to that trace.
     """
     Cancel: aio.UnaryUnaryMultiCallable[runtime_service_pb2.CancelRequest, runtime_service_pb2.CancelResponse]  # type: ignore[assignment]
     """Asks a run to end. After the returned barrier no new effect starts, and the
@@ -150,7 +152,8 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         """Starts a run and returns once it is on disk. The same run id with the same
         request returns the same run (`created` false), also after a restart and
         after the run's end; with another request it fails with RUN_ID_CONFLICT
-        naming the fields that differ.
+        naming the fields that differ. A W3C `traceparent` in the call's metadata is
+        kept with the run: its spans, events and tool calls belong to that trace.
         """
 
     @abc_1.abstractmethod

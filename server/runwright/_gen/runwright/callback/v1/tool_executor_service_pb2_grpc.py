@@ -50,7 +50,8 @@ class ToolExecutorServiceServicer:
         """Performs one attempt of one call and answers with its result. A status
         other than OK leaves the outcome unknown, except UNIMPLEMENTED: a failure
         of the tool itself is an `error` in an OK response. The runtime cancels the
-        RPC when the run is cancelled or the deadline has passed.
+        RPC when the run is cancelled or the deadline has passed. Of a run that
+        belongs to a trace, the call's metadata has a W3C `traceparent`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

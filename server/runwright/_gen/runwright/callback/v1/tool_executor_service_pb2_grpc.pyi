@@ -37,7 +37,8 @@ class ToolExecutorServiceStub:
     """Performs one attempt of one call and answers with its result. A status
     other than OK leaves the outcome unknown, except UNIMPLEMENTED: a failure
     of the tool itself is an `error` in an OK response. The runtime cancels the
-    RPC when the run is cancelled or the deadline has passed.
+    RPC when the run is cancelled or the deadline has passed. Of a run that
+    belongs to a trace, the call's metadata has a W3C `traceparent`.
     """
 
 @typing.type_check_only
@@ -49,7 +50,8 @@ class ToolExecutorServiceAsyncStub(ToolExecutorServiceStub):
     """Performs one attempt of one call and answers with its result. A status
     other than OK leaves the outcome unknown, except UNIMPLEMENTED: a failure
     of the tool itself is an `error` in an OK response. The runtime cancels the
-    RPC when the run is cancelled or the deadline has passed.
+    RPC when the run is cancelled or the deadline has passed. Of a run that
+    belongs to a trace, the call's metadata has a W3C `traceparent`.
     """
 
 class ToolExecutorServiceServicer(metaclass=abc_1.ABCMeta):
@@ -64,7 +66,8 @@ class ToolExecutorServiceServicer(metaclass=abc_1.ABCMeta):
         """Performs one attempt of one call and answers with its result. A status
         other than OK leaves the outcome unknown, except UNIMPLEMENTED: a failure
         of the tool itself is an `error` in an OK response. The runtime cancels the
-        RPC when the run is cancelled or the deadline has passed.
+        RPC when the run is cancelled or the deadline has passed. Of a run that
+        belongs to a trace, the call's metadata has a W3C `traceparent`.
         """
 
 def add_ToolExecutorServiceServicer_to_server(servicer: ToolExecutorServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

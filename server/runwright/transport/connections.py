@@ -1,0 +1,50 @@
+"""Connections: how long they live, how dead ones are found, and how much one may carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+MAX_METADATA_BYTES = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectionLimits:
+    """What an operator may choose; None: no bound."""
+
+    age_seconds: float | None = None
+    age_grace_seconds: float = 30.0
+    keepalive_seconds: float = 20.0
+    keepalive_timeout_seconds: float = 10.0
+    min_ping_seconds: float = 10.0
+    max_streams: int = 10_000
+
+    def options(self) -> Sequence[tuple[str, int]]:
+        """The options of a gRPC server."""
+        timeout = _ms(self.keepalive_timeout_seconds)
+        options = [
+            ("grpc.so_reuseport", 0),  # else two servers bind one port, silently
+            # gRPC refuses bursts of calls with a bare CANCELLED, which looks like a cancel of the client's.
+            ("grpc.server.max_pending_requests", 100_000),
+            ("grpc.server.max_pending_requests_hard_limit", 100_000),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
+            ("grpc.max_concurrent_streams", self.max_streams),
+            # A frozen peer is only found with the ping time-out beside the keepalive.
+            ("grpc.keepalive_time_ms", _ms(self.keepalive_seconds)),
+            ("grpc.keepalive_timeout_ms", timeout),
+            ("grpc.http2.ping_timeout_ms", timeout),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.http2.min_ping_interval_without_data_ms", _ms(self.min_ping_seconds)),
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", _ms(self.min_ping_seconds)),
+        ]
+        if self.age_seconds is not None:
+            options.append(("grpc.max_connection_age_ms", _ms(self.age_seconds)))
+            options.append(("grpc.max_connection_age_grace_ms", _ms(self.age_grace_seconds)))
+        return options
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
