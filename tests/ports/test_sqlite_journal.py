@@ -130,7 +130,7 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     await written(tmp_path)
     newer = schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
     newer.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)  # killed before it could tidy up
-    newer.execute("UPDATE meta SET value = 3 WHERE key = 'schema_version'")
+    newer.execute("UPDATE meta SET value = 4 WHERE key = 'schema_version'")
     newer.close()
     before = (tmp_path / "journal.db").read_bytes()
 
@@ -138,8 +138,8 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         SqliteJournal.open(tmp_path)
 
     assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
-    assert "version 3" in refused.value.message
-    assert "versions 1 to 2" in refused.value.message
+    assert "version 4" in refused.value.message
+    assert "versions 1 to 3" in refused.value.message
     assert (tmp_path / "journal.db").read_bytes() == before
     assert (tmp_path / "journal.db-wal").stat().st_size > 0
 
@@ -174,9 +174,9 @@ async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
 
     assert directory.stat().st_mode & 0o777 == 0o700
-    assert modes == dict.fromkeys(("LOCK", "journal.db", "journal.db-wal", "journal.db-shm"), 0o600)
+    assert modes == dict.fromkeys(("LOCK", "journal.db", "journal.db-wal", "journal.db-shm", "journal.head"), 0o600)
     await journal.close()
-    assert {path.name for path in directory.iterdir()} == {"LOCK", "journal.db"}
+    assert {path.name for path in directory.iterdir()} == {"LOCK", "journal.db", "journal.head"}
 
 
 Ask = Callable[[apsw.Connection], object]

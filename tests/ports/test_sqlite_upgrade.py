@@ -1,4 +1,4 @@
-"""A journal of version 1 opens as one of version 2: nothing is lost, and its runs and events can be selected."""
+"""A journal of version 1 opens as one of version 3: nothing is lost, its runs and events can be selected."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_an_old_journal_keeps_every_byte_and_can_be_selected_from(tmp_path
     assert await journal.open_runs() == [key("second")]
     await journal.close()
     assert rows(tmp_path, KEPT) == before
-    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(2,)]
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(3,)]
 
 
 async def test_the_runs_of_an_old_journal_are_listed(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_an_upgrade_that_is_cut_off_leaves_the_old_version(tmp_path: Path, monke
 
     assert (rows(tmp_path, "SELECT * FROM events"), rows(tmp_path, "SELECT * FROM runs")) == before
     schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0).close()
-    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(2,)]
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(3,)]
 
 
 def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:

@@ -29,6 +29,10 @@ _PUT_EVENT = """
 _PUT_CONTENT = """
     INSERT OR IGNORE INTO contents (namespace, digest, media_type, size, data) VALUES (?, ?, ?, ?, ?)"""
 
+PUT_USE = """
+    INSERT INTO content_uses (namespace, digest, uses) VALUES (?, ?, ?)
+    ON CONFLICT (namespace, digest) DO UPDATE SET uses = uses + excluded.uses"""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -66,4 +70,6 @@ def write(db: apsw.Connection, batch: Batch, position: int) -> list[StoredEvent]
     if batch.contents:
         rows = ((namespace, c.ref.digest, c.ref.media_type, c.ref.size, c.data) for c in batch.contents)
         db.executemany(_PUT_CONTENT, rows)
+    if own.uses:
+        db.executemany(PUT_USE, ((namespace, digest, count) for digest, count in own.uses.items()))
     return stored

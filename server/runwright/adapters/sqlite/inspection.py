@@ -12,9 +12,15 @@ import apsw
 
 from runwright.adapters.journal_rules import first_link
 from runwright.adapters.sqlite import schema
-from runwright.adapters.sqlite.tables import fetch
+from runwright.adapters.sqlite.removing import REMOVING
+from runwright.adapters.sqlite.tables import KEPT, fetch
 from runwright.core.content import digest as digest_of
 from runwright.core.ids import Namespace, RunId, RunKey
+
+# Events of a removed run are allowed while they are being deleted.
+_STRAY = f"""
+    SELECT DISTINCT run_no FROM events WHERE run_no NOT IN (SELECT run_no FROM runs WHERE {KEPT})
+    AND run_no NOT IN (SELECT value FROM meta WHERE key = '{REMOVING}')"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +74,14 @@ def damages(db: apsw.Connection) -> list[str]:
 
 def verify(db: apsw.Connection) -> Verified:
     """Every run's hash chain and every content's digest, from the stored bytes."""
-    runs = fetch(db, "SELECT run_no, namespace, run_id FROM runs ORDER BY run_no")
+    runs = fetch(db, f"SELECT run_no, namespace, run_id FROM runs WHERE {KEPT} ORDER BY run_no")
     faults: list[Fault] = []
     events = 0
     for run_no, namespace, run_id in runs:
         count, what = _verify_run(db, run_no, RunKey(Namespace(namespace), RunId(run_id)))
         events += count
         faults += [Fault(f"run {run_id}", what)] if what else []
-    for (run_no,) in fetch(db, "SELECT DISTINCT run_no FROM events WHERE run_no NOT IN (SELECT run_no FROM runs)"):
+    for (run_no,) in fetch(db, _STRAY):
         faults.append(Fault(f"run number {run_no}", "it has events but no row among the runs"))
     contents = 0
     for digest, size, data in db.execute("SELECT digest, size, data FROM contents"):

@@ -8,12 +8,13 @@ import apsw
 
 from runwright.core.events import MESSAGE_BEARING, TERMINAL
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Queries repeat these very words: only then does SQLite use the partial index.
 BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
 IN_SESSION = "session_id <> ''"
+KEPT = "removed_at = 0"
 
 # An index ends in the rowid, which is the position: one on run_no alone serves "of this run, above this position".
 # The same holds for runs: the rowid is run_no, which counts runs in the order in which they began.
@@ -23,7 +24,7 @@ TABLES = (
         run_no INTEGER PRIMARY KEY, namespace TEXT NOT NULL, run_id TEXT NOT NULL, seq INTEGER NOT NULL,
         hash BLOB NOT NULL, last_position INTEGER NOT NULL, open INTEGER NOT NULL, snapshot BLOB NOT NULL,
         session_id TEXT NOT NULL DEFAULT '', agent_id TEXT NOT NULL DEFAULT '', status INTEGER NOT NULL DEFAULT 0,
-        labels TEXT NOT NULL DEFAULT '{}', UNIQUE (namespace, run_id)) STRICT""",
+        labels TEXT NOT NULL DEFAULT '{}', removed_at INTEGER NOT NULL DEFAULT 0, UNIQUE (namespace, run_id)) STRICT""",
     "CREATE INDEX runs_open ON runs (run_no) WHERE open = 1",
     """CREATE TABLE events (
         position INTEGER PRIMARY KEY, run_no INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,
@@ -36,13 +37,32 @@ TABLES = (
         namespace TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
         data BLOB NOT NULL, UNIQUE (namespace, digest)) STRICT""",
 )
-# Of version 2: what streams of many runs and lists of runs are read by.
+# Of version 2: what streams of many runs are read by.
 SELECTING = (
-    "CREATE INDEX runs_of_namespace ON runs (namespace)",
     "CREATE INDEX events_of_namespace ON events (namespace)",
     f"CREATE INDEX events_of_session ON events (namespace, session_id) WHERE {IN_SESSION}",
     "CREATE INDEX events_of_agent ON events (namespace, agent_id)",
     f"CREATE INDEX events_ending_runs ON events (namespace) WHERE {ENDS_RUN}",
+)
+
+# Of version 3: what removed runs leave behind. `runs.removed_at` is set, the row stays as a tombstone; `content_uses`
+# counts the references that stored events make, so that content goes with the last event that refers to it.
+REMOVING = (
+    """CREATE TABLE content_uses (
+        namespace TEXT NOT NULL, digest TEXT NOT NULL, uses INTEGER NOT NULL,
+        PRIMARY KEY (namespace, digest)) STRICT, WITHOUT ROWID""",
+    f"CREATE INDEX runs_of_namespace ON runs (namespace) WHERE {KEPT}",
+    f"CREATE INDEX runs_ended ON runs (last_position) WHERE open = 0 AND {KEPT}",
+    "CREATE INDEX removed_of_namespace ON runs (namespace, last_position) WHERE removed_at > 0",
+    "CREATE INDEX removed_of_session ON runs (namespace, session_id, last_position) WHERE removed_at > 0",
+    "CREATE INDEX removed_of_agent ON runs (namespace, agent_id, last_position) WHERE removed_at > 0",
+)
+# Of version 3, too: what happened outside of every run.
+AUDIT = (
+    """CREATE TABLE audit (
+        number INTEGER PRIMARY KEY, namespace TEXT NOT NULL, data BLOB NOT NULL,
+        previous_hash BLOB NOT NULL, hash BLOB NOT NULL) STRICT""",
+    "CREATE INDEX audit_of_namespace ON audit (namespace)",
 )
 
 

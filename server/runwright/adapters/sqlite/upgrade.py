@@ -1,13 +1,16 @@
-"""Brings a journal of schema version 1 to the present one: every run and event gets what it is selected by."""
+"""Brings a journal of an older schema version to the present one, step by step in one transaction."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import apsw
 
-from runwright.adapters.sqlite.tables import SCHEMA_VERSION, SELECTING, fetch
+from runwright.adapters.journal_rules import digests_of
+from runwright.adapters.sqlite.batch import PUT_USE
+from runwright.adapters.sqlite.tables import AUDIT, REMOVING, SCHEMA_VERSION, SELECTING, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
@@ -37,23 +40,46 @@ _ENDED = {
 }
 
 
-def upgrade(db: apsw.Connection) -> None:
+def upgrade(db: apsw.Connection, version: int) -> None:
     """In one transaction: a process that dies half-way leaves the old version. No event changes by a byte."""
     db.execute("BEGIN IMMEDIATE")
     try:
-        for statement in _COLUMNS:
-            db.execute(statement)
-        for (run_no,) in fetch(db, "SELECT run_no FROM runs ORDER BY run_no"):
-            _fill_run(db, run_no)
-        db.execute(_FILL_EVENTS)
-        for statement in SELECTING:
-            db.execute(statement)
+        if version < 2:
+            _select_runs_and_events(db)
+        if version < 3:
+            _count_uses(db)
+            for statement in AUDIT:
+                db.execute(statement)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def _select_runs_and_events(db: apsw.Connection) -> None:
+    """Of version 2: every run and event gets what it is selected by."""
+    for statement in _COLUMNS:
+        db.execute(statement)
+    for (run_no,) in fetch(db, "SELECT run_no FROM runs ORDER BY run_no"):
+        _fill_run(db, run_no)
+    db.execute(_FILL_EVENTS)
+    for statement in SELECTING:
+        db.execute(statement)
+
+
+def _count_uses(db: apsw.Connection) -> None:
+    """Of version 3: the references that the stored events make to contents."""
+    db.execute("ALTER TABLE runs ADD COLUMN removed_at INTEGER NOT NULL DEFAULT 0")
+    db.execute("DROP INDEX IF EXISTS runs_of_namespace")
+    for statement in REMOVING:
+        db.execute(statement)
+    for (run_no, namespace) in fetch(db, "SELECT run_no, namespace FROM runs ORDER BY run_no"):
+        uses: Counter[str] = Counter()
+        for (data,) in db.execute("SELECT data FROM events WHERE run_no = ?", (run_no,)):
+            uses.update(digests_of(data))
+        db.executemany(PUT_USE, ((namespace, digest, count) for digest, count in uses.items()))
 
 
 def _fill_run(db: apsw.Connection, run_no: int) -> None:
