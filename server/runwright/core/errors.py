@@ -44,6 +44,8 @@ class ErrorReason(Enum):
     INTERNAL = 32
     UNAUTHENTICATED = 33
     ROLE_MISSING = 34
+    CURSOR_EXPIRED = 46
+    RUN_REMOVED = 47
 
 
 class AgentErrorKind(Enum):
@@ -213,6 +215,18 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ),
     ErrorReason.ROLE_MISSING: Meaning(
         _K.POLICY_DENIAL, _R.USER_ACTION_NEEDED, "Ask an operator for a key with the role.", ("role",)
+    ),
+    ErrorReason.CURSOR_EXPIRED: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.REPAIR_NEEDED,
+        "Go on from the cursor `oldest` and look at the runs that are listed, or read what is left from the beginning.",
+        ("oldest",),
+    ),
+    ErrorReason.RUN_REMOVED: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "Ask for its snapshot, which says how it ended; export runs before the retention is over.",
+        ("run_id",),
     ),
 }
 

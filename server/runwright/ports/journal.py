@@ -80,11 +80,16 @@ class RunPage:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """What one step of a removal did. `runs` are those whose removal began; `more` is False when nothing was left."""
+    """What one step of a removal did.
+
+    `runs` are those whose removal began, `horizon` is the position of the last
+    event of the last of them; `more` is False when nothing was left to do.
+    """
 
     runs: Sequence[RunKey]
     events: int
     more: bool
+    horizon: int = 0
 
 
 Listener: TypeAlias = Callable[[Sequence[StoredEvent]], None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from runwright.core import inputs as i
@@ -22,7 +22,7 @@ from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.snapshot import RunSnapshot, has_result
 from runwright.runtime.subscriptions import StreamItem, StreamPage, Subscriptions
-from runwright.runtime.supervisor import Supervisor, not_found
+from runwright.runtime.supervisor import Supervisor, not_found, removed
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before, first_of
 from runwright.runtime.world import World
@@ -111,13 +111,16 @@ class AgentRuntime:
         return Cancelled(await self.run_snapshot(run_id, namespace=namespace), state.cancel_barrier)
 
     async def run_snapshot(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> RunSnapshot:
-        """A run as it stands. Raises RUN_NOT_FOUND."""
+        """A run as it stands; of a removed one its outline. Raises RUN_NOT_FOUND."""
         run = self._key(run_id, namespace)
         state, position = await self._found(run)
         result = None
         if state.result is not None and has_result(state):
             stored = await self.world.journal.content(run, [state.result.digest])
-            result = Content(state.result, stored[state.result.digest])
+            if state.result.digest not in stored:
+                state, position = await self._found(run)  # it may have been removed between the two questions
+            if not state.removed_at and state.result is not None:
+                result = Content(state.result, stored[state.result.digest])
         return RunSnapshot(state, self._subscriptions.cursor(Selection.of_run(run), position), result)
 
     async def wait_run(
@@ -143,8 +146,8 @@ class AgentRuntime:
     ) -> AsyncIterator[list[StreamItem]]:
         """Opens a stream, in batches; the request is checked before this returns."""
         self._check(selection)
-        position = await self._subscriptions.start_position(selection, after_cursor, live_only=live_only)
-        return self._subscriptions.stream(selection, position)
+        place = await self._subscriptions.start(selection, after_cursor, live_only=live_only)
+        return self._subscriptions.stream(selection, place)
 
     async def subscribe_run(
         self,
@@ -161,8 +164,8 @@ class AgentRuntime:
     async def list_selected(self, selection: Selection, *, after_cursor: str = "", limit: int = 100) -> StreamPage:
         """One page of what subscribe streams, without bookmarks; it may be empty where a filter hides much."""
         self._check(selection)
-        position = await self._subscriptions.start_position(selection, after_cursor, live_only=False)
-        return await self._subscriptions.listed(selection, position, limit)
+        place = await self._subscriptions.start(selection, after_cursor, live_only=False)
+        return await self._subscriptions.listed(selection, place, limit)
 
     async def list_events(
         self, run_id: str, *, after_cursor: str = "", limit: int = 100, namespace: Namespace = DEFAULT_NAMESPACE
@@ -188,10 +191,13 @@ class AgentRuntime:
         return await self.world.journal.content(run, digests)
 
     async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:
-        """The run's last event at this time. Raises RUN_NOT_FOUND."""
+        """The run's last event at this time. Raises RUN_NOT_FOUND, RUN_REMOVED."""
         run = self._key(run_id, namespace)
         _, position = await self._found(run)
-        return (await self.world.journal.read(run, after=position - 1, limit=1))[0]
+        found = await self.world.journal.read(run, after=position - 1, limit=1)
+        if not found:
+            raise removed(run)
+        return found[0]
 
     async def latest_terminal_event(
         self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE
@@ -199,6 +205,10 @@ class AgentRuntime:
         """The run's terminal event, from the journal; None while it has not ended."""
         head = await self.run_head(run_id, namespace=namespace)
         return head if head.is_terminal else None
+
+    def forget(self, runs: Sequence[RunKey], horizon: int) -> None:
+        """Lets go of what the journal has removed."""
+        self._subscriptions.forget(runs, horizon)
 
     def registered_run_count(self) -> int:
         """How many runs have started and not ended."""
@@ -269,12 +279,15 @@ class AgentRuntime:
     async def _require_same(self, run: RunKey, state: RunState, request: RunRequest) -> None:
         if state.request_digest == request.digest():
             return
-        assert state.request is not None
-        stored = await self.world.journal.content(run, [state.request.digest])
-        first = json.loads(stored[state.request.digest])
-        fields = ", ".join(differing_fields(first, request.normal_form()))
+        asked = state.request.digest if state.request else ""
+        first = (await self.world.journal.content(run, [asked])).get(asked)
+        if first is None:  # removed with the run, but for its digest
+            told, fields = "which was removed, so that nobody knows what differs", ""
+        else:
+            fields = ", ".join(differing_fields(json.loads(first), request.normal_form()))
+            told = f"these fields differ: {fields}"
         raise AgentError(
             ErrorReason.RUN_ID_CONFLICT,
-            f"Run {run.run_id} was started by another request; these fields differ: {fields}.",
+            f"Run {run.run_id} was started by another request; {told}.",
             metadata={"run_id": run.run_id, "fields": fields},
         )

@@ -46,7 +46,9 @@ class SqliteJournal:
     a moment ago, `LOCK` says who has it open.
     """
 
-    def __init__(self, lock: DirectoryLock, identity: schema.Identity, keeper: anchor.AnchorKeeper, hands: Hands) -> None:
+    def __init__(
+        self, lock: DirectoryLock, identity: schema.Identity, keeper: anchor.AnchorKeeper, hands: Hands
+    ) -> None:
         self.incarnation = identity.incarnation
         self.cursor_key = identity.cursor_key
         self._lock = lock
@@ -87,7 +89,8 @@ class SqliteJournal:
                 undo.callback(reading.close)
             except apsw.Error as error:
                 raise unusable(error) from error
-            keeper = anchor.AnchorKeeper(directory, anchor.Anchor(identity.incarnation, identity.head, identity.head_hash), log)
+            reached = anchor.Anchor(identity.incarnation, identity.head, identity.head_hash)
+            keeper = anchor.AnchorKeeper(directory, reached, log)
             undo.pop_all()
         return cls(lock, identity, keeper, Hands(db, Reader(reading)))
 

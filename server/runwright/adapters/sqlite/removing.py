@@ -1,4 +1,4 @@
-"""Removes ended runs by age, a bounded step at a time: first the tombstone, then the events, with them their contents."""
+"""Removes ended runs by age, a bounded step at a time: a tombstone first, then the events and their contents."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ class _Run(NamedTuple):
 def step(db: apsw.Connection, wanted: Wanted, limit: int) -> Removed:
     """One step, inside the open transaction."""
     begun: list[RunKey] = []
-    events, room = 0, REMOVED_BYTES
+    events, room, horizon = 0, REMOVED_BYTES, 0
     run = _unfinished(db)
     while events < limit and room > 0:
         if run is None:
-            key = _begin(db, wanted)
-            if key is None:
-                return Removed(begun, events, False)
+            found = _begin(db, wanted)
+            if found is None:
+                return Removed(begun, events, False, horizon)
+            key, horizon = found
             begun.append(key)
             run = _unfinished(db)
             assert run is not None, "it has just begun"
@@ -60,7 +61,7 @@ def step(db: apsw.Connection, wanted: Wanted, limit: int) -> Removed:
         if done:
             db.execute("DELETE FROM meta WHERE key = ?", (REMOVING,))
             run = None
-    return Removed(begun, events, True)
+    return Removed(begun, events, True, horizon)
 
 
 def _unfinished(db: apsw.Connection) -> _Run | None:
@@ -69,8 +70,8 @@ def _unfinished(db: apsw.Connection) -> _Run | None:
     return _Run(*rows[0]) if rows else None
 
 
-def _begin(db: apsw.Connection, wanted: Wanted) -> RunKey | None:
-    """Leaves a tombstone of the first run that is old enough; None when there is none.
+def _begin(db: apsw.Connection, wanted: Wanted) -> tuple[RunKey, int] | None:
+    """Leaves a tombstone of the first run that is old enough: which, and where it ended; None when there is none.
 
     The order is that of last events and nobody is passed over for being young:
     so the horizon only ever rises, and a reader knows from it what is missing.
@@ -87,7 +88,7 @@ def _begin(db: apsw.Connection, wanted: Wanted) -> RunKey | None:
         query = "UPDATE runs SET removed_at = ?, snapshot = ?, labels = '{}' WHERE run_no = ?"
         db.execute(query, (wanted.now, left, run_no))
         db.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (REMOVING, run_no))
-        return run
+        return run, last_position
     return None
 
 

@@ -44,4 +44,5 @@ class Ticker:
         self._do_all()
 
     def _do_all(self) -> bool:
-        return any([chore() for chore in self._chores])  # a list: each is done, whatever the others want
+        wishes = [chore() for chore in self._chores]  # each is done, whatever the others want
+        return any(wishes)

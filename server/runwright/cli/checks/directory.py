@@ -13,7 +13,7 @@ from statistics import median
 
 from runwright.cli.checks.check import Check, fail, ok, warn
 
-FILES = ("journal.db", "journal.db-wal", "journal.db-shm", "LOCK")
+FILES = ("journal.db", "journal.db-wal", "journal.db-shm", "journal.head", "LOCK")
 LEAST_FREE_BYTES = 1024**3
 LEAST_FREE_SHARE = 0.1
 SLOW_FSYNC_MS = 20.0

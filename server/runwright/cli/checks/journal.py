@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import inspection
+from runwright.adapters.sqlite import anchor, inspection
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
@@ -55,8 +55,12 @@ def check_journal(data: Path) -> Iterator[Check]:
     """The file, its version, SQLite's own check and every hash chain."""
     path = data / "journal.db"
     if not path.exists():
-        yield ok("journal", "there is none yet")
+        if (data / anchor.FILE).exists():
+            yield fail("journal", "journal.db is missing, though journal.head says there was one", _RESTORE)
+        else:
+            yield ok("journal", "there is none yet")
         return
+    known, torn = _anchor(data)  # before the journal, which may go on meanwhile: an anchor never leads
     try:
         with inspection.opened(path, busy_timeout_ms=BUSY_TIMEOUT_MS) as db:
             version = _version(inspection.schema_version(db))
@@ -64,6 +68,7 @@ def check_journal(data: Path) -> Iterator[Check]:
             if version.remedy:
                 return
             yield _damages(inspection.damages(db))
+            yield torn or _anchored(known, db)
             yield from _chains(inspection.verify(db))
     except apsw.Error as error:
         yield fail("journal", unusable(error).message, _RESTORE)
@@ -72,12 +77,31 @@ def check_journal(data: Path) -> Iterator[Check]:
 def _version(found: object) -> Check:
     if found == SCHEMA_VERSION:
         return ok("journal", f"schema version {found}")
+    if isinstance(found, int) and 0 < found < SCHEMA_VERSION:
+        return warn("journal", f"schema version {found} is older", "The next start of a server brings it up to date.")
     if isinstance(found, int) and found > SCHEMA_VERSION:
         text = f"schema version {found} is newer than {SCHEMA_VERSION}, which this program knows"
         return fail("journal", text, "Install the version of Runwright that wrote it, or a later one.")
     if found is None:
         return fail("journal", "journal.db is a database, but no journal", "Check the path of the data directory.")
     return fail("journal", f"schema version {found} is not one this program knows", _RESTORE)
+
+
+def _anchor(data: Path) -> tuple[anchor.Anchor | None, Check | None]:
+    try:
+        return anchor.read(data), None
+    except (anchor.TornAnchor, OSError):
+        remedy = "The next start of a server makes it anew; check the disk."
+        return None, warn("head anchor", "journal.head cannot be read or is not whole", remedy)
+
+
+def _anchored(known: anchor.Anchor | None, db: apsw.Connection) -> Check:
+    if known is None:
+        return warn("head anchor", "there is no journal.head", "The next start of a server makes it.")
+    what = known.fault(db)
+    if what:
+        return fail("head anchor", f"the journal has lost events: {what}", _RESTORE)
+    return ok("head anchor", f"the journal reaches position {known.position} and beyond as it was written")
 
 
 def _damages(found: list[str]) -> Check:

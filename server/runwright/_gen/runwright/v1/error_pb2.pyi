@@ -97,6 +97,12 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The call carries no key or certificate that is known here. Metadata: expected."""
     ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 34
     """Whoever asks may not call this method. Metadata: role."""
+    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 46
+    """Events after the cursor were removed, being older than the retention.
+    Metadata: oldest, the oldest cursor of the stream that can be gone on from.
+    """
+    ERROR_REASON_RUN_REMOVED: _ErrorReason.ValueType  # 47
+    """The run's events were removed, being older than the retention. Metadata: run_id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -175,6 +181,12 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 33
 """The call carries no key or certificate that is known here. Metadata: expected."""
 ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 34
 """Whoever asks may not call this method. Metadata: role."""
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 46
+"""Events after the cursor were removed, being older than the retention.
+Metadata: oldest, the oldest cursor of the stream that can be gone on from.
+"""
+ERROR_REASON_RUN_REMOVED: ErrorReason.ValueType  # 47
+"""The run's events were removed, being older than the retention. Metadata: run_id."""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)
