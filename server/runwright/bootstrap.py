@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 
 from runwright.adapters.clock import SystemClock
@@ -20,19 +20,24 @@ from runwright.adapters.providers.models import ModelsProvider, missing_librarie
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.provider import Provider
 from runwright.ports.schemas import SchemaChecker
+from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.runtime.builder import check_schemas
 from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.retention import Retention
+from runwright.runtime.space_watch import SpaceWatch
 from runwright.settings import Settings
 from runwright.transport.server import RuntimeServer
 from runwright.transport.tls import TlsFiles
 
 _HEALTH_SECONDS = 0.5
 _CALL_GRACE_SECONDS = 1.0
+_DAY_US = 24 * 3600 * 1_000_000
 
 
 def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None = None) -> AgentRuntime:
@@ -45,6 +50,7 @@ def build_runtime(settings: Settings, providers: Mapping[str, Provider] | None =
     journal = _open_journal(settings)
     return AgentRuntimeBuilder(
         journal=journal,
+        audit=journal.audit(clock),
         clock=clock,
         ids=RandomIds(),
         tools=DialledExecutors(settings.executors, clock),
@@ -103,7 +109,7 @@ def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvide
 
 def _open_journal(settings: Settings) -> SqliteJournal:
     try:
-        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes)
+        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
     except OSError as error:
         told = f"The data directory {settings.data} cannot be used: {error.strerror}."
         expected = "a directory that this user may write, on a disk with file locks"
@@ -125,10 +131,17 @@ async def serve(
     stop, hurry = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
-    keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog()) if settings.keys else None
+
+    def reload_failed(error: AgentError) -> None:
+        entry = AuditEntry(kind=AuditKind.RELOAD_FAILED, reason=error.metadata.get("field", ""))
+        runtime.world.audit.note(entry)
+
+    keys = None
+    if settings.keys:
+        keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog(), reload_failed)
     tls = None
     if settings.tls_cert is not None and settings.tls_key is not None:
-        tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials()
+        tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials(reload_failed)
     runtime = build_runtime(settings, providers)
     server = RuntimeServer(runtime, stall_seconds=settings.stall_seconds, authenticator=keys)
     try:
@@ -143,9 +156,11 @@ async def serve(
     runtime.world.log.info("recovered", open_runs=recovered)
     await server.start()
     ready(f"{settings.listen.rpartition(':')[0]}:{port}")
-    health = asyncio.create_task(_report_health(runtime, server))
+    beside = [asyncio.create_task(work) for work in _beside(settings, runtime, server)]
     await stop.wait()
-    health.cancel()
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
     return await _shut_down(runtime, server, settings, hurry)
 
 
@@ -165,6 +180,16 @@ async def _shut_down(runtime: AgentRuntime, server: RuntimeServer, settings: Set
     await runtime.close()
     runtime.world.log.info("stopped", settled=settled)
     return settled
+
+
+def _beside(settings: Settings, runtime: AgentRuntime, server: RuntimeServer) -> Iterator[Coroutine[None, None, None]]:
+    """What goes on beside the calls until the server stops."""
+    world = runtime.world
+    yield _report_health(runtime, server)
+    if isinstance(world.journal, Storage):
+        yield SpaceWatch(world.journal, settings.least_space, world.clock, world.log).run()
+    if settings.retention_days is not None:
+        yield Retention(runtime, int(settings.retention_days * _DAY_US)).run()
 
 
 async def _report_health(runtime: AgentRuntime, server: RuntimeServer) -> None:

@@ -205,7 +205,7 @@ def test_a_journal_of_a_newer_version_is_told_from_a_damaged_one(examine: Examin
     code, bad = examine()
 
     assert (code, list(bad)) == (1, ["journal"])
-    assert "schema version 99 is newer than 2" in bad["journal"][0]
+    assert "schema version 99 is newer than 3" in bad["journal"][0]
 
 
 def test_random_bytes_are_no_journal_and_are_left_alone(examine: Examine, data: Path) -> None:

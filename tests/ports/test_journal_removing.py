@@ -86,7 +86,12 @@ async def test_an_old_run_goes_with_its_events_and_leaves_an_outline(journal: An
     assert await journal.messages(first) == []
     left, newer = await journal.tail(first)
     assert left is not None
-    assert (left.phase, left.stop, left.seq, left.request_digest) == (RunPhase.COMPLETED, StopReason.END_TURN, 2, DIGEST)
+    assert (left.phase, left.stop, left.seq, left.request_digest) == (
+        RunPhase.COMPLETED,
+        StopReason.END_TURN,
+        2,
+        DIGEST,
+    )
     assert (left.removed_at, left.ended_at, newer) == (LATER, AT, [])
     assert (left.labels, left.principal, left.package, left.result) == ({}, "", None, None)
     assert await journal.last_position(first) == 2

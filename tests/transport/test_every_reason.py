@@ -42,6 +42,8 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.INTERNAL: (calls.internal, Code.INTERNAL),
     R.UNAUTHENTICATED: (calls.unauthenticated, Code.UNAUTHENTICATED),
     R.ROLE_MISSING: (calls.role_missing, Code.PERMISSION_DENIED),
+    R.CURSOR_EXPIRED: (calls.cursor_expired, Code.OUT_OF_RANGE),
+    R.RUN_REMOVED: (calls.run_removed, Code.NOT_FOUND),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,

@@ -40,6 +40,10 @@ class StandardLog:
         """Something an operator may want to know."""
         self._logger.info("%s", event, extra={"fields": fields})
 
+    def warning(self, event: str, **fields: object) -> None:
+        """Something that works, and may not for long."""
+        self._logger.warning("%s", event, extra={"fields": fields})
+
     def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
         """Something an operator must look at."""
         self._logger.error("%s", event, exc_info=error, extra={"fields": fields})

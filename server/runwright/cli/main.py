@@ -11,6 +11,7 @@ import typer
 
 from runwright import __version__
 from runwright.cli import config, package
+from runwright.cli.audit import audit
 from runwright.cli.backup import backup, restore
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.connection import Connection
@@ -71,7 +72,8 @@ def options(
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
-for command_function in (run, watch, wait, ls, get, cancel, events, export, verify, backup, restore, serve, doctor):
+_COMMANDS = (run, watch, wait, ls, get, cancel, events, export, verify, audit, backup, restore, serve, doctor)
+for command_function in _COMMANDS:
     app.command()(command_function)
 for group in (config.app, package.app, keys):
     app.add_typer(group)

@@ -18,6 +18,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class ListFormat(StrEnum):
+    """What a command prints that lists things."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
 class RunFormat(StrEnum):
     """What a command prints that looks at one run."""
 

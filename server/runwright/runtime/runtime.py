@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from runwright.core import inputs as i
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.content import JSON, Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
@@ -16,6 +17,7 @@ from runwright.core.request import RunRequest, differing_fields
 from runwright.core.selection import ANY_RUN, RunFilter, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
+from runwright.runtime.audit_list import AuditList, ListedAudit
 from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
@@ -51,6 +53,7 @@ class AgentRuntime:
         cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
         self._subscriptions = Subscriptions(world, self._supervisor, tails, cursors)
         self._run_list = RunList(world.journal, cursors)
+        self._audit_list = AuditList(world.audit, cursors)
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many."""
@@ -103,7 +106,17 @@ class AgentRuntime:
         """Asks a run to end; on return the barrier is durable. Repeating it changes nothing. RUN_NOT_FOUND."""
         run = self._key(run_id, namespace)
         state, _ = await self._found(run)
-        if not state.is_terminal and state.phase is not RunPhase.CANCELLING:
+        if state.is_terminal:
+            self.world.audit.note(
+                AuditEntry(
+                    kind=AuditKind.CANCEL_IGNORED,
+                    principal=principal,
+                    namespace=namespace,
+                    reason=state.phase.name,
+                    subjects=(run_id,),
+                )
+            )
+        elif state.phase is not RunPhase.CANCELLING:
             asked = i.CancelRequested(
                 at=self.world.clock.now(), reason=reason, requested_by=principal, grace_us=grace_us
             )
@@ -185,6 +198,12 @@ class AgentRuntime:
     ) -> ListedRuns:
         """One page of the namespace's runs, newest first, as they stand, without their results."""
         return await self._run_list.page(namespace, wanted, page_token, limit)
+
+    async def list_audit(
+        self, *, page_token: str = "", limit: int = 100, namespace: Namespace = DEFAULT_NAMESPACE
+    ) -> ListedAudit:
+        """One page of what happened outside of every run, newest first, as far as the namespace may see it."""
+        return await self._audit_list.page(namespace, page_token, limit)
 
     async def contents(self, run: RunKey, digests: list[str]) -> dict[str, bytes]:
         """Stored bytes that events of the run's namespace refer to; missing ones are left out."""

@@ -80,7 +80,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                 except DecodeError:
                     raise invalid("request", "a well-formed message of the method's request type") from None
                 return await (
-                    self._access.while_current(serve(request, context)) if streams else serve(request, context)
+                    self._access.while_current(method, serve(request, context)) if streams else serve(request, context)
                 )
             except AgentError as error:
                 await abort(context, error)

@@ -48,7 +48,7 @@ class RuntimeServer:
         """Without an `authenticator` everyone is `local`: bind loopback only."""
         self._runtime = runtime
         world = runtime.world
-        guard = ErrorInterceptor(Access(authenticator), world.ids, world.log)
+        guard = ErrorInterceptor(Access(authenticator, world.audit), world.ids, world.log)
         self._server = grpc.aio.server(interceptors=[guard], options=list(OPTIONS))
         streams = EventStreams(runtime, stall_seconds=stall_seconds)
         _add_runtime_service(self._server, RuntimeService(runtime, streams))

@@ -124,7 +124,7 @@ def _digest(body: str) -> str:
 class AnchorKeeper:
     """Writes the anchor after the journal has moved on, not more often than it is asked to.
 
-    `note` is called by the thread that commits, `catch_up` by another one.
+    `note` is called by the thread that commits, `catch_up` mostly by another one.
     """
 
     def __init__(self, directory: Path, anchor: Anchor, log: OperatorLog | None) -> None:
@@ -135,7 +135,7 @@ class AnchorKeeper:
         self._written = self._writing = self._latest = (anchor.position, anchor.hash)
         self._log = log
         self._failed = False
-        self._lock = threading.Lock()
+        self._lock, self._one_writes = threading.Lock(), threading.Lock()
 
     @property
     def held(self) -> frozenset[int]:
@@ -148,8 +148,12 @@ class AnchorKeeper:
         with self._lock:
             self._latest = (position, own_hash)
 
-    def catch_up(self) -> bool:
+    def catch_up(self, last: bool = False) -> bool:
         """Writes the anchor if the journal has moved on. True when the disk did not take it: try again."""
+        with self._one_writes:
+            return self._catch_up()
+
+    def _catch_up(self) -> bool:
         with self._lock:
             if self._latest == self._written:
                 return False

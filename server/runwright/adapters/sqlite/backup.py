@@ -15,7 +15,6 @@ from runwright.adapters.sqlite.schema import identity
 from runwright.adapters.sqlite.tables import fetch
 
 
-
 def back_up(directory: Path, target: Path) -> int:
     """Copies the journal of a data directory, also while a server writes to it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,12 @@ from pathlib import Path
 import apsw
 
 from runwright.adapters.journal_rules import first_link
-from runwright.adapters.sqlite import schema
+from runwright.adapters.sqlite import anchor, schema
 from runwright.adapters.sqlite.removing import REMOVING
 from runwright.adapters.sqlite.tables import KEPT, fetch
 from runwright.core.content import digest as digest_of
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.space import Space
 
 # Events of a removed run are allowed while they are being deleted.
 _STRAY = f"""
@@ -65,6 +67,21 @@ def schema_version(db: apsw.Connection) -> object:
         return None
     rows = fetch(db, "SELECT value FROM meta WHERE key = 'schema_version'")
     return rows[0][0] if rows else None
+
+
+def space(db: apsw.Connection, directory: Path, max_bytes: int | None) -> Space:
+    """How much room the journal of a directory takes and has. What deleted rows took is used again, not given back."""
+    page_size, pages, unused = (db.pragma(name) for name in ("page_size", "page_count", "freelist_count"))
+    wal = directory / f"{anchor.JOURNAL}-wal"
+    disk = shutil.disk_usage(directory)
+    return Space(
+        used=(pages - unused) * page_size,
+        reusable=unused * page_size,
+        wal=wal.stat().st_size if wal.exists() else 0,
+        max_bytes=max_bytes,
+        disk_free=disk.free,
+        disk_total=disk.total,
+    )
 
 
 def damages(db: apsw.Connection) -> list[str]:

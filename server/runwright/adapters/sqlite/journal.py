@@ -12,7 +12,8 @@ from typing import NamedTuple
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite import anchor, queries, removing, schema, selecting
+from runwright.adapters.sqlite import anchor, inspection, queries, removing, schema, selecting
+from runwright.adapters.sqlite.audit import SqliteAudit
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
@@ -23,7 +24,9 @@ from runwright.core.content import Content
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
+from runwright.core.space import Space
 from runwright.core.state import RunState
+from runwright.ports.clock import Clock
 from runwright.ports.journal import EventPage, Listener, Removed, RunPage, StoredEvent
 from runwright.ports.log import OperatorLog
 from runwright.wire.state_row import encode_state
@@ -32,8 +35,10 @@ BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes,
 
 
 class Hands(NamedTuple):
-    """The two connections of a journal: the one that writes, and the one that answers questions."""
+    """Where a journal is and how large it may be; its two connections: one that writes, one that answers questions."""
 
+    directory: Path
+    max_bytes: int | None
     writing: apsw.Connection
     reader: Reader
 
@@ -51,6 +56,8 @@ class SqliteJournal:
     ) -> None:
         self.incarnation = identity.incarnation
         self.cursor_key = identity.cursor_key
+        self._directory = hands.directory
+        self._max_bytes = hands.max_bytes
         self._lock = lock
         self._keeper = keeper
         self._reader = hands.reader
@@ -92,7 +99,7 @@ class SqliteJournal:
             reached = anchor.Anchor(identity.incarnation, identity.head, identity.head_hash)
             keeper = anchor.AnchorKeeper(directory, reached, log)
             undo.pop_all()
-        return cls(lock, identity, keeper, Hands(db, Reader(reading)))
+        return cls(lock, identity, keeper, Hands(directory, max_bytes, db, Reader(reading)))
 
     @property
     def head(self) -> int:
@@ -171,12 +178,14 @@ class SqliteJournal:
         """
         self._refuse_when_closed()
         await self._writer.perform(partial(schema.limit_size, max_bytes=max_bytes))
+        self._max_bytes = max_bytes
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """See the port. What the anchor stands at is held as well: it must be found there at the next start."""
         self._refuse_when_closed()
 
         def act(db: apsw.Connection) -> Removed:
+            self._keeper.catch_up()
             held = self._keeper.held | {self.head}
             return removing.step(db, removing.Wanted(before, now, held), limit)
 
@@ -186,6 +195,15 @@ class SqliteJournal:
         """See the port."""
         self._refuse_when_closed()
         return await self._reader.ask(selecting.horizon, scope)
+
+    def audit(self, clock: Clock) -> SqliteAudit:
+        """The audit in the same file; ask once."""
+        return SqliteAudit(self._writer, self._reader, self._ticker, clock)
+
+    async def space(self) -> Space:
+        """How much room the journal takes and has; measured beside the writer."""
+        self._refuse_when_closed()
+        return await self._reader.ask(inspection.space, self._directory, self._max_bytes)
 
     async def close(self) -> None:
         """See the port. Closing again waits for the first close."""

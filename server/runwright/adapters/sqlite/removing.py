@@ -30,7 +30,7 @@ _CANDIDATES = f"""
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which runs are to go: ended before a time, and none with its last event at a position that is `held`."""
+    """Which runs are to go: ended before a time, and none with an event at a position that is `held`."""
 
     before: int
     now: int
@@ -76,12 +76,14 @@ def _begin(db: apsw.Connection, wanted: Wanted) -> tuple[RunKey, int] | None:
     The order is that of last events and nobody is passed over for being young:
     so the horizon only ever rises, and a reader knows from it what is missing.
     """
+    at = "SELECT run_no FROM events WHERE position = ?"
+    held = {run_no for position in wanted.held for (run_no,) in fetch(db, at, position)}
     for run_no, namespace, run_id, last_position, data in fetch(db, _CANDIDATES):
         try:
             ended = event_time(data or b"\xff")
         except AgentError:
             continue  # its age is not known
-        if ended >= wanted.before or last_position in wanted.held:
+        if ended >= wanted.before or run_no in held:
             return None
         run = RunKey(Namespace(namespace), RunId(run_id))
         left = tombstone.encode(tombstone.outline(state_of(db, run), wanted.now))

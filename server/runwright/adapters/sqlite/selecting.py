@@ -32,7 +32,9 @@ def select(db: apsw.Connection, selection: Selection, after: int, limit: int) ->
     make SQLite walk another one without a bound.
     """
     with db:  # one moment: what is missing is always known to be missing
-        return replace(_select(db, selection, after, limit), horizon=horizon(db, selection.scope))
+        page = _select(db, selection, after, limit)
+        missing = horizon(db, selection.scope)
+    return replace(page, horizon=missing)
 
 
 def horizon(db: apsw.Connection, scope: Scope) -> int:
@@ -40,14 +42,15 @@ def horizon(db: apsw.Connection, scope: Scope) -> int:
     query = "SELECT MAX(last_position) FROM runs INDEXED BY {} WHERE namespace = ? AND removed_at > 0 {}"
     match scope.kind:
         case ScopeKind.RUN:
-            return 0
+            rows = [(0,)]
         case ScopeKind.ALL:
             rows = fetch(db, query.format("removed_of_namespace", ""), scope.namespace)
         case ScopeKind.SESSION:
             rows = fetch(db, query.format("removed_of_session", "AND session_id = ?"), scope.namespace, scope.id)
         case ScopeKind.AGENT:
             rows = fetch(db, query.format("removed_of_agent", "AND agent_id = ?"), scope.namespace, scope.id)
-    return rows[0][0] or 0
+    position: int = rows[0][0] or 0
+    return position
 
 
 def _select(db: apsw.Connection, selection: Selection, after: int, limit: int) -> EventPage:

@@ -75,7 +75,7 @@ def _count_uses(db: apsw.Connection) -> None:
     db.execute("DROP INDEX IF EXISTS runs_of_namespace")
     for statement in REMOVING:
         db.execute(statement)
-    for (run_no, namespace) in fetch(db, "SELECT run_no, namespace FROM runs ORDER BY run_no"):
+    for run_no, namespace in fetch(db, "SELECT run_no, namespace FROM runs ORDER BY run_no"):
         uses: Counter[str] = Counter()
         for (data,) in db.execute("SELECT data FROM events WHERE run_no = ?", (run_no,)):
             uses.update(digests_of(data))

@@ -63,9 +63,16 @@ class Writer:
         """Does something in a transaction of its own, after what was queued before."""
         return await self.perform(lambda _: self.group.alone(act))
 
-    def post(self, act: Callable[[apsw.Connection], None]) -> None:
-        """Does something in a transaction of its own when its turn comes; nobody hears how it went. Of any thread."""
-        self._jobs.put(_Errand(lambda _: self.group.alone(act), None))
+    def post(self, act: Callable[[apsw.Connection], None], failed: Callable[[], None]) -> None:
+        """Does something in a transaction of its own when its turn comes; nobody waits. Of any thread."""
+
+        def attempt(_: apsw.Connection) -> None:
+            try:
+                self.group.alone(act)
+            except AgentError:
+                failed()
+
+        self._jobs.put(_Errand(attempt, None))
 
     async def close(self) -> None:
         """Finishes what is queued, then closes the connection and ends the thread."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import anchor, inspection
+from runwright.adapters.sqlite import anchor, audit, inspection
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
@@ -70,6 +70,7 @@ def check_journal(data: Path) -> Iterator[Check]:
             yield _damages(inspection.damages(db))
             yield torn or _anchored(known, db)
             yield from _chains(inspection.verify(db))
+            yield _audit(*audit.fault(db))
     except apsw.Error as error:
         yield fail("journal", unusable(error).message, _RESTORE)
 
@@ -108,6 +109,12 @@ def _damages(found: list[str]) -> Check:
     if found:
         return fail("quick_check", f"{len(found)} or more faults, the first: {found[0]}", _RESTORE)
     return ok("quick_check", "SQLite finds the file whole")
+
+
+def _audit(entries: int, what: str) -> Check:
+    if what:
+        return fail("audit chain", what, _RESTORE)
+    return ok("audit chain", f"{entries} entries are as written")
 
 
 def _chains(verified: inspection.Verified) -> Iterator[Check]:
