@@ -178,7 +178,7 @@ async def role_missing(stage: Stage) -> Refusal:
 
 
 async def cursor_expired(stage: Stage) -> Refusal:
-    served, journal = await stage.sqlite()
+    served, _ = await stage.sqlite()
     everything = pb.StreamScope(all=pb.AllRuns())
     await served.ended()
     page = await served.stub.ListEvents(pb.ListEventsRequest(scope=everything, page_size=1), timeout=CALL_SECONDS)

@@ -35,14 +35,18 @@ class LeastSpace:
         """True when the disk has too little."""
         return free < self.free_bytes or free < total * self.free_percent / 100
 
+    def of_journal(self, space: Space) -> bool:
+        """True when the journal has too little left of its bound."""
+        bound = space.max_bytes
+        return bound is not None and bound - space.used < bound * self.free_percent / 100
+
     def shortages(self, space: Space) -> Iterator[str]:
         """What there is too little of, in a sentence each, with figures."""
         if self.of_disk(space.disk_free, space.disk_total):
             yield f"the disk of the data directory has {_share(space.disk_free, space.disk_total)} free"
-        if space.max_bytes is not None:
+        if space.max_bytes is not None and self.of_journal(space):
             left = space.max_bytes - space.used
-            if left < space.max_bytes * self.free_percent / 100:
-                yield f"the journal has {_share(left, space.max_bytes)} left of journal_max_bytes"
+            yield f"the journal has {_share(left, space.max_bytes)} left of journal_max_bytes"
 
 
 def _share(part: int, whole: int) -> str:

@@ -13,6 +13,7 @@ from runwright.adapters.sqlite import anchor, audit, inspection
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
+from runwright.core.space import LeastSpace, Space
 
 BUSY_TIMEOUT_MS = 2_000
 MOST_FAULTS = 20  # lines; a lost disk need not print every run
@@ -51,8 +52,8 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def check_journal(data: Path) -> Iterator[Check]:
-    """The file, its version, SQLite's own check and every hash chain."""
+def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Iterator[Check]:
+    """The file, its version, SQLite's own check, the anchor, every hash chain, and the room it has left."""
     path = data / "journal.db"
     if not path.exists():
         if (data / anchor.FILE).exists():
@@ -71,6 +72,7 @@ def check_journal(data: Path) -> Iterator[Check]:
             yield torn or _anchored(known, db)
             yield from _chains(inspection.verify(db))
             yield _audit(*audit.fault(db))
+            yield _size(inspection.space(db, data, max_bytes), least)
     except apsw.Error as error:
         yield fail("journal", unusable(error).message, _RESTORE)
 
@@ -115,6 +117,16 @@ def _audit(entries: int, what: str) -> Check:
     if what:
         return fail("audit chain", what, _RESTORE)
     return ok("audit chain", f"{entries} entries are as written")
+
+
+def _size(space: Space, least: LeastSpace) -> Check:
+    text = f"{space.used / 1024**2:.1f} MiB used, {space.reusable / 1024**2:.1f} MiB free inside"
+    if space.max_bytes is None:
+        return ok("journal size", text)
+    text += f", bounded at {space.max_bytes / 1024**2:.1f} MiB"
+    if least.of_journal(space):
+        return warn("journal size", text, "Raise journal_max_bytes or set retention_days: full, it stops every run.")
+    return ok("journal size", text)
 
 
 def _chains(verified: inspection.Verified) -> Iterator[Check]:
