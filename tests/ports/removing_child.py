@@ -1,4 +1,4 @@
-"""A process that removes old runs, one event a commit, until it is killed, and tells of each step once it is durable."""
+"""A process that removes old runs, an event a commit, until it is killed, and tells of each step that is durable."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removal on disk: killed at any moment it leaves nothing half, its room is used again, an old journal can do it, too."""
+"""Removal on disk: killed at any moment it leaves nothing half; its room is used again; an old journal can do it."""
 
 from __future__ import annotations
 
