@@ -69,7 +69,7 @@ def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Itera
             if version.remedy:
                 return
             yield _damages(inspection.damages(db))
-            yield torn or _anchored(known, db)
+            yield torn or _anchored(data, known, db)
             yield from _chains(inspection.verify(db))
             yield _audit(*audit.fault(db))
             yield _size(inspection.space(db, data, max_bytes), least)
@@ -98,11 +98,14 @@ def _anchor(data: Path) -> tuple[anchor.Anchor | None, Check | None]:
         return None, warn("head anchor", "journal.head cannot be read or is not whole", remedy)
 
 
-def _anchored(known: anchor.Anchor | None, db: apsw.Connection) -> Check:
+def _anchored(data: Path, known: anchor.Anchor | None, db: apsw.Connection) -> Check:
     if known is None:
         return warn("head anchor", "there is no journal.head", "The next start of a server makes it.")
     what = known.fault(db)
     if what:
+        newer, torn = _anchor(data)
+        if newer not in (None, known) and torn is None:
+            return _anchored(data, newer, db)  # a server went on, and may have removed what the first one stood at
         return fail("head anchor", f"the journal has lost events: {what}", _RESTORE)
     return ok("head anchor", f"the journal reaches position {known.position} and beyond as it was written")
 
