@@ -134,6 +134,10 @@ async def test_a_journal_of_version_1_counts_what_its_events_refer_to(tmp_path: 
     found = verified(tmp_path)
     assert found.faults == ()
     db = sqlite3.connect(tmp_path / "journal.db")
-    kept = "SELECT COUNT(*) FROM contents c JOIN content_uses u USING (namespace, digest) WHERE u.uses > 0"
-    assert db.execute(kept).fetchone()[0] == found.contents > 0
+    stray = (
+        "SELECT COUNT(*) FROM content_uses WHERE (namespace, digest) NOT IN (SELECT namespace, digest FROM contents)"
+    )
+    assert db.execute(stray).fetchone()[0] == 0
+    assert db.execute("SELECT DISTINCT namespace FROM contents").fetchall() == [("default",)]
+    assert found.contents > 0
     db.close()

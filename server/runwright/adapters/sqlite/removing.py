@@ -112,11 +112,15 @@ def _release(db: apsw.Connection, namespace: str, uses: Counter[str]) -> int:
     """Takes the references back; contents without any are deleted. Returns their bytes."""
     freed = 0
     for digest, count in uses.items():
-        query = "UPDATE content_uses SET uses = uses - ? WHERE namespace = ? AND digest = ? RETURNING uses"
-        left = fetch(db, query, count, namespace, digest)
-        if not left or left[0][0] > 0:
+        of = (namespace, digest)
+        known = fetch(db, "SELECT uses FROM content_uses WHERE namespace = ? AND digest = ?", *of)
+        left = (known[0][0] if known else 1) - count
+        if known and left > 1:
+            db.execute("UPDATE content_uses SET uses = ? WHERE namespace = ? AND digest = ?", (left, *of))
+        elif known:
+            db.execute("DELETE FROM content_uses WHERE namespace = ? AND digest = ?", of)
+        if left > 0:
             continue
-        db.execute("DELETE FROM content_uses WHERE namespace = ? AND digest = ?", (namespace, digest))
         gone = fetch(db, "DELETE FROM contents WHERE namespace = ? AND digest = ? RETURNING size", namespace, digest)
         freed += sum(size for (size,) in gone)
     return freed

@@ -46,7 +46,8 @@ SELECTING = (
 )
 
 # Of version 3: what removed runs leave behind. `runs.removed_at` is set, the row stays as a tombstone; `content_uses`
-# counts the references that stored events make, so that content goes with the last event that refers to it.
+# counts the references that stored events make, so that content goes with the last event that refers to it. Most
+# contents are referred to once, by the event they came with: these have no row, which saves each append a page.
 REMOVING = (
     """CREATE TABLE content_uses (
         namespace TEXT NOT NULL, digest TEXT NOT NULL, uses INTEGER NOT NULL,

@@ -9,7 +9,6 @@ from typing import Any
 import apsw
 
 from runwright.adapters.journal_rules import digests_of
-from runwright.adapters.sqlite.batch import PUT_USE
 from runwright.adapters.sqlite.tables import AUDIT, REMOVING, SCHEMA_VERSION, SELECTING, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
@@ -33,6 +32,9 @@ _COLUMNS = (
 _FILL_EVENTS = """
     UPDATE events SET (namespace, session_id, agent_id) =
         (SELECT namespace, session_id, agent_id FROM runs WHERE runs.run_no = events.run_no)"""
+_ADD_USES = """
+    INSERT INTO content_uses (namespace, digest, uses) VALUES (?, ?, ?)
+    ON CONFLICT (namespace, digest) DO UPDATE SET uses = uses + excluded.uses"""
 _ENDED = {
     EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
     EventKind.RUN_FAILED: RunStatus.FAILED,
@@ -79,7 +81,8 @@ def _count_uses(db: apsw.Connection) -> None:
         uses: Counter[str] = Counter()
         for (data,) in db.execute("SELECT data FROM events WHERE run_no = ?", (run_no,)):
             uses.update(digests_of(data))
-        db.executemany(PUT_USE, ((namespace, digest, count) for digest, count in uses.items()))
+        db.executemany(_ADD_USES, ((namespace, digest, count) for digest, count in uses.items()))
+    db.execute("DELETE FROM content_uses WHERE uses < 2")
 
 
 def _fill_run(db: apsw.Connection, run_no: int) -> None:

@@ -98,8 +98,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 34
     """Whoever asks may not call this method. Metadata: role."""
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 46
-    """Events after the cursor were removed, being older than the retention.
-    Metadata: oldest, the oldest cursor of the stream that can be gone on from.
+    """Events after the cursor were removed, being older than the retention; the
+    stream can be gone on from the cursor `oldest`. Metadata: oldest.
     """
     ERROR_REASON_RUN_REMOVED: _ErrorReason.ValueType  # 47
     """The run's events were removed, being older than the retention. Metadata: run_id."""
@@ -182,8 +182,8 @@ ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 33
 ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 34
 """Whoever asks may not call this method. Metadata: role."""
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 46
-"""Events after the cursor were removed, being older than the retention.
-Metadata: oldest, the oldest cursor of the stream that can be gone on from.
+"""Events after the cursor were removed, being older than the retention; the
+stream can be gone on from the cursor `oldest`. Metadata: oldest.
 """
 ERROR_REASON_RUN_REMOVED: ErrorReason.ValueType  # 47
 """The run's events were removed, being older than the retention. Metadata: run_id."""
