@@ -15,6 +15,7 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.core.images import Image
 from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
+from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
 from runwright.ports.journal import Journal
 from runwright.ports.provider import Provider
@@ -101,6 +102,10 @@ class ListLog:
         """Keeps the line."""
         self.lines.append(LogLine(event, None, fields))
 
+    def warning(self, event: str, **fields: object) -> None:
+        """Keeps the line."""
+        self.lines.append(LogLine(event, None, fields))
+
     def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
         """Keeps the line."""
         self.lines.append(LogLine(event, error, fields))
@@ -120,6 +125,7 @@ class Bench:
     tools: ToolExecutors = field(default_factory=lambda: FunctionTools({"look": look}))
     schemas: SchemaChecker = field(default_factory=JsonSchemaChecker)
     log: ListLog = field(default_factory=ListLog)
+    audit: Audit | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
 
@@ -135,6 +141,7 @@ class Bench:
             tools=self.tools,
             schemas=self.schemas,
             log=self.log,
+            audit=self.audit,
             providers=self.providers,
             packages=packages or self.packages,
         ).build()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
+
+import grpc
 
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
@@ -24,14 +26,18 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
 from runwright.core.allow_list import AllowList
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.provider import Provider
 from runwright.ports.schemas import SchemaChecker
+from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.runtime.builder import check_schemas
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.retention import Retention
+from runwright.runtime.space_watch import SpaceWatch
 from runwright.settings import Settings
 from runwright.transport.connections import ConnectionLimits
 from runwright.transport.server import RuntimeServer
@@ -39,6 +45,7 @@ from runwright.transport.tls import TlsFiles
 
 _HEALTH_SECONDS = 0.5
 _CALL_GRACE_SECONDS = 1.0
+_DAY_US = 24 * 3600 * 1_000_000
 
 
 def build_runtime(
@@ -58,6 +65,7 @@ def build_runtime(
     tools = DialledExecutors(settings.executors, clock, Doors(AllowList.parse(settings.callback_allow), log))
     runtime = AgentRuntimeBuilder(
         journal=journal,
+        audit=journal.audit(clock),
         clock=clock,
         ids=RandomIds(),
         tools=tools,
@@ -120,7 +128,7 @@ def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvide
 
 def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
     try:
-        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes)
+        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
     except OSError as error:
         told = f"The data directory {settings.data} cannot be used: {error.strerror}."
         expected = "a directory that this user may write, on a disk with file locks"
@@ -142,10 +150,8 @@ async def serve(
     stop, hurry = asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
-    keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog()) if settings.keys else None
-    tls = None
-    if settings.tls_cert is not None and settings.tls_key is not None:
-        tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials()
+
+    keys, tls = _credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
     telemetry = Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint)
     runtime, callbacks = build_runtime(settings, providers, telemetry)
     server = RuntimeServer(
@@ -176,9 +182,11 @@ async def serve(
     runtime.world.log.info("recovered", open_runs=recovered, callbacks=registered)
     await server.start()
     ready(f"{settings.listen.rpartition(':')[0]}:{port}")
-    health = asyncio.create_task(_report_health(runtime, server))
+    beside = [asyncio.create_task(work) for work in _beside(settings, runtime, server)]
     await stop.wait()
-    health.cancel()
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
     settled = await _drain(runtime, server, settings, hurry)
     await callbacks.close()
     await runtime.close()
@@ -187,6 +195,21 @@ async def serve(
         watchdog.close()
     await telemetry.close()
     return settled
+
+
+def _credentials(
+    settings: Settings, reload_failed: Callable[[AgentError], None]
+) -> tuple[KeyFileAuthenticator | None, grpc.ServerCredentials | None]:
+    keys = tls = None
+    if settings.keys:
+        keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog(), reload_failed)
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials(reload_failed)
+    return keys, tls
+
+
+def _reload_failed(error: AgentError) -> AuditEntry:
+    return AuditEntry(kind=AuditKind.RELOAD_FAILED, reason=error.metadata.get("field", ""))
 
 
 def _connections(settings: Settings) -> ConnectionLimits:
@@ -231,6 +254,16 @@ async def _drain(runtime: AgentRuntime, server: RuntimeServer, settings: Setting
     await asyncio.gather(draining, hurried, return_exceptions=True)
     await server.stop(0 if hurry.is_set() else _CALL_GRACE_SECONDS)
     return settled
+
+
+def _beside(settings: Settings, runtime: AgentRuntime, server: RuntimeServer) -> Iterator[Coroutine[None, None, None]]:
+    """What goes on beside the calls until the server stops."""
+    world = runtime.world
+    yield _report_health(runtime, server)
+    if isinstance(world.journal, Storage):
+        yield SpaceWatch(world.journal, settings.least_space, world.clock, world.log).run()
+    if settings.retention_days is not None:
+        yield Retention(runtime, int(settings.retention_days * _DAY_US)).run()
 
 
 async def _report_health(runtime: AgentRuntime, server: RuntimeServer) -> None:

@@ -7,6 +7,7 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import apsw
@@ -14,14 +15,19 @@ import pytest
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks import Check, Status
+from runwright.cli.checks.certificate import check_certificate
 from runwright.cli.checks.directory import check_fsync, check_space
 from runwright.cli.checks.versions import check_versions
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.content import Content
+from runwright.core.space import LeastSpace
+from runwright.testing import ManualClock
 
 from tests.cli.conftest import Program
 from tests.cli.files import TOOL, config_file, package_file
 from tests.e2e.executor import running_executor
 from tests.ports.journal_builders import key, put, turn
+from tests.transport.known import certificate
 
 NO_PROCESS = 2**22 + 1  # above the highest number Linux gives
 Examine = Callable[[], tuple[int, dict[str, list[str]]]]
@@ -273,5 +279,74 @@ def test_old_libraries_a_full_and_a_slow_disk_are_told() -> None:
     assert states(*check_versions(sqlite="3.51.3", grpcio="1.85.1")) == [Status.OK] * 3
     assert states(check_fsync(20.1), check_fsync(19.9)) == [Status.WARN, Status.OK]
     gib = 1024**3
-    assert states(check_space(gib - 1, 2 * gib), check_space(9 * gib, 100 * gib)) == [Status.WARN] * 2
-    assert states(check_space(11 * gib, 100 * gib)) == [Status.OK]
+    least = LeastSpace()
+    assert states(check_space(gib - 1, 2 * gib, least), check_space(9 * gib, 100 * gib, least)) == [Status.WARN] * 2
+    assert states(check_space(11 * gib, 100 * gib, least), check_space(1, 100, LeastSpace(0, 0))) == [Status.OK] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda data: (data / "journal.head").unlink(), "warn there is no journal.head"),
+        (lambda data: (data / "journal.head").write_text("torn"), "warn journal.head cannot be read or is not whole"),
+        (lambda data: edit(data, "DELETE FROM events WHERE position = 5"), "FAIL the journal has lost events: it ends"),
+    ],
+)
+def test_a_journal_is_held_against_its_anchor(
+    examine: Examine, data: Path, change: Callable[[Path], object], said: str
+) -> None:
+    change(data)
+
+    _, bad = examine()
+
+    assert bad["head anchor"][0].startswith(said)
+
+
+async def test_a_changed_and_a_missing_audit_entry_are_found(examine: Examine, data: Path) -> None:
+    journal = SqliteJournal.open(data)
+    audit = journal.audit(ManualClock())
+    for number in range(3):
+        audit.note(AuditEntry(kind=AuditKind.RELOAD_FAILED, reason=str(number)))
+    await journal.close()
+    assert examine() == (0, {})
+
+    edit(data, "UPDATE audit SET data = x'0801' WHERE number = 2")
+    assert examine()[1]["audit chain"][0].startswith("FAIL first bad entry: 2")
+    edit(data, "DELETE FROM audit WHERE number = 2")
+    assert examine()[1]["audit chain"][0].startswith("FAIL entry 2 is missing")
+    edit(data, "DELETE FROM audit WHERE number > 1")
+    assert examine()[1]["audit chain"][0].startswith("FAIL entry 2 is missing at the end: there should be 3")
+
+
+def test_a_journal_near_its_bound_is_a_warning(program: Program, data: Path) -> None:
+    size = (data / "journal.db").stat().st_size
+
+    code, out, _ = program("doctor", "--data", str(data), "--journal-max-bytes", str(size + 4096))
+
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if "journal size" in line]
+    assert line.startswith("warn")
+    assert "retention_days" in line
+
+
+def test_a_certificate_is_read_and_its_end_is_told(program: Program, data: Path) -> None:
+    cert, key_file = certificate(data.parent / "tls", "server")  # good for two days
+    (data.parent / "noise.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+    code, out, _ = program("doctor", "--data", str(data), "--tls-cert", str(cert), "--tls-key", str(key_file))
+    wrong, told, _ = program("doctor", "--data", str(data), "--tls-cert", str(data.parent / "noise.pem"))
+
+    (line,) = [line for line in out.splitlines() if " certificate " in line]
+    assert line.startswith("warn")
+    assert "1 days from now -> Renew it" in line
+    assert "holds no certificate that can be read" in told
+    assert (code, wrong) == (0, 1)
+
+
+def test_a_certificate_expires(data: Path) -> None:
+    cert, _ = certificate(data.parent / "tls", "server")
+    now = datetime.now(UTC)
+
+    found = [check.status for days in (-60, 0, 3) for check in check_certificate(cert, now + timedelta(days=days))]
+
+    assert found == [Status.OK, Status.WARN, Status.FAIL]

@@ -76,3 +76,22 @@ def test_a_failed_run_names_its_failure_and_an_answer_too_large_its_size() -> No
 
     assert "error     BUDGET_EXHAUSTED: The budget is used up. Raise it." in lines
     assert lines[-1] == "(the answer has 70000 bytes, too many to show; sha256:ab)"
+
+
+def test_of_a_removed_run_there_is_little_left() -> None:
+    run = snapshot(
+        run_pb2.RUN_STATUS_COMPLETED,
+        stop_reason=run_pb2.STOP_REASON_END_TURN,
+        ended_at=Timestamp(seconds=START + 3),
+        removed_at=Timestamp(seconds=START + 86_400),
+    )
+    for gone in ("usage", "model", "provider"):
+        run.ClearField(gone)
+
+    assert snapshot_lines(run) == [
+        "run       run-1",
+        "status    COMPLETED (END_TURN)",
+        "agent     analyst, package workspace",
+        "times     started 2023-11-14 22:13:20Z, ended 2023-11-14 22:13:23Z (3.0s)",
+        "removed   2023-11-15 22:13:20Z, with result, error, labels and usage: it was older than the retention",
+    ]

@@ -32,6 +32,7 @@ METHODS = {
     "ListEvents",
     "ListRuns",
     "ExportRun",
+    "ListAuditEvents",
     "GetServerInfo",
 }
 START = {"run": {"run_id": "run-1", "input": [{"text": "hello"}]}}

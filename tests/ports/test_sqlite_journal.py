@@ -174,9 +174,9 @@ async def test_only_the_owner_can_read_the_files(tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
 
     assert directory.stat().st_mode & 0o777 == 0o700
-    assert modes == dict.fromkeys(("LOCK", "journal.db", "journal.db-wal", "journal.db-shm"), 0o600)
+    assert modes == dict.fromkeys(("LOCK", "journal.db", "journal.db-wal", "journal.db-shm", "journal.head"), 0o600)
     await journal.close()
-    assert {path.name for path in directory.iterdir()} == {"LOCK", "journal.db"}
+    assert {path.name for path in directory.iterdir()} == {"LOCK", "journal.db", "journal.head"}
 
 
 Ask = Callable[[apsw.Connection], object]

@@ -35,6 +35,7 @@ def rows(directory: Path, query: str) -> list[tuple[object, ...]]:
     return found
 
 
+RUNS = "SELECT run_no, namespace, run_id, seq, hash, last_position, open, snapshot FROM runs"
 KEPT = "SELECT position, run_no, seq, kind, data, previous_hash, hash FROM events ORDER BY position"
 
 
@@ -90,14 +91,14 @@ async def test_a_damaged_run_does_not_keep_the_journal_from_opening(tmp_path: Pa
 
 def test_an_upgrade_that_is_cut_off_leaves_the_old_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place(tmp_path)
-    before = rows(tmp_path, "SELECT * FROM events"), rows(tmp_path, "SELECT * FROM runs")
+    before = rows(tmp_path, "SELECT * FROM events"), rows(tmp_path, RUNS)
 
     with monkeypatch.context() as cut:
         cut.setattr(upgrade, "SELECTING", ("CREATE INDEX broken ON nowhere (x)",))
         with pytest.raises(Exception, match="cannot be used as a journal"):
             SqliteJournal.open(tmp_path)
 
-    assert (rows(tmp_path, "SELECT * FROM events"), rows(tmp_path, "SELECT * FROM runs")) == before
+    assert (rows(tmp_path, "SELECT * FROM events"), rows(tmp_path, RUNS)) == before
     schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0).close()
     assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
 
@@ -132,12 +133,15 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
     back = f"""
         DROP INDEX runs_of_session; DROP INDEX runs_open_in_session; DROP INDEX events_with_messages;
         CREATE INDEX events_with_messages ON events (run_no) WHERE {old_kinds};
-        DROP TABLE callbacks;
+        DROP TABLE callbacks; DROP TABLE audit; DROP TABLE content_uses;
+        DROP INDEX runs_of_namespace; CREATE INDEX runs_of_namespace ON runs (namespace);
+        DROP INDEX runs_ended; DROP INDEX removed_of_namespace; DROP INDEX removed_of_session;
+        DROP INDEX removed_of_agent; ALTER TABLE runs DROP COLUMN removed_at;
         UPDATE meta SET value = 2 WHERE key = 'schema_version';"""
     db = sqlite3.connect(tmp_path / "journal.db")
     db.executescript(back)
     db.close()
-    before = rows(tmp_path, KEPT), rows(tmp_path, "SELECT * FROM runs")
+    before = rows(tmp_path, KEPT), rows(tmp_path, RUNS)
 
     journal = SqliteJournal.open(tmp_path)
     morning = await journal.session(DEFAULT_NAMESPACE, "morning", "helper", turns=9)
@@ -150,6 +154,6 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
     assert [(run.run_id, run.turn is not None) for run in morning.runs] == [("first", True)]
     assert len(messages) >= 3
     assert kept == [wanted]
-    assert (rows(tmp_path, KEPT), rows(tmp_path, "SELECT * FROM runs")) == before
+    assert (rows(tmp_path, KEPT), rows(tmp_path, RUNS)) == before
     assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
     assert "21" in str(rows(tmp_path, "SELECT sql FROM sqlite_schema WHERE name = 'events_with_messages'"))

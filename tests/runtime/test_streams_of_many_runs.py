@@ -235,7 +235,7 @@ async def test_what_a_filter_hides_is_not_passed_twice(any_journal: Journal, mon
     [opening], [bookmark] = await anext(batches), await anext(batches)
 
     maker = CursorMaker(any_journal.incarnation, any_journal.cursor_key)
-    reached = maker.read(hidden.cursor_scope(), bookmark.cursor, any_journal.head)
+    reached = maker.read(hidden.cursor_scope(), bookmark.cursor, any_journal.head).position
     assert (opening.event, bookmark.event) == (None, None)
     assert reached >= 100
 
@@ -257,7 +257,7 @@ async def test_bookmarks_come_also_while_others_are_busy(bench: b.Bench) -> None
 
     assert not too_early
     maker = CursorMaker(bench.journal.incarnation, bench.journal.cursor_key)
-    assert maker.read(hidden.cursor_scope(), bookmark.cursor, bench.journal.head) == bench.journal.head
+    assert maker.read(hidden.cursor_scope(), bookmark.cursor, bench.journal.head).position == bench.journal.head
 
 
 async def test_a_frozen_reader_holds_up_nobody_and_loses_nothing(any_journal: Journal) -> None:

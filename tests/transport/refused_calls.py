@@ -14,6 +14,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core.callbacks import MAX_PER_NAMESPACE
 from runwright.core.cursor import CursorMaker, run_scope
+from runwright.runtime.retention import Retention
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -216,3 +217,28 @@ async def callback_limit(stage: Stage) -> Refusal:
     for number in range(MAX_PER_NAMESPACE):
         await register(registration(f"c{number}"), timeout=CALL_SECONDS)
     return await refused(register(registration(), timeout=CALL_SECONDS))
+
+
+async def cursor_expired(stage: Stage) -> Refusal:
+    served, _ = await stage.sqlite()
+    everything = pb.StreamScope(all=pb.AllRuns())
+    await served.ended()
+    page = await served.stub.ListEvents(pb.ListEventsRequest(scope=everything, page_size=1), timeout=CALL_SECONDS)
+    await served.ended("run-2")
+    await removed(served)
+    request = pb.ListEventsRequest(scope=everything, page_token=page.next_page_token)
+    return await refused(served.stub.ListEvents(request, timeout=CALL_SECONDS))
+
+
+async def run_removed(stage: Stage) -> Refusal:
+    served, _ = await stage.sqlite()
+    await served.ended()
+    await served.ended("run-2")
+    await removed(served)
+    return await refused(served.stub.ExportRun(pb.ExportRunRequest(run_id="run-1"), timeout=CALL_SECONDS))
+
+
+async def removed(served: Served) -> None:
+    """Time goes on, and what has ended is removed, but for the run with the newest event."""
+    served.bench.manual_clock.advance(10 * b.SECOND)
+    assert await Retention(served.runtime, b.SECOND).remove() == 1

@@ -47,6 +47,8 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.CALLBACK_TAKEN: (calls.callback_taken, Code.PERMISSION_DENIED),
     R.CALLBACK_LIMIT: (calls.callback_limit, Code.RESOURCE_EXHAUSTED),
     R.SESSION_BUSY: (calls.session_busy, Code.ABORTED),
+    R.CURSOR_EXPIRED: (calls.cursor_expired, Code.OUT_OF_RANGE),
+    R.RUN_REMOVED: (calls.run_removed, Code.NOT_FOUND),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,

@@ -45,6 +45,7 @@ OWN: Mapping[str, Message] = {
     "ListEvents": pb.ListEventsRequest(scope=scope("run-b"), view=pb.EVENT_VIEW_FULL),
     "ListRuns": pb.ListRunsRequest(),
     "GetServerInfo": pb.GetServerInfoRequest(),
+    "ListAuditEvents": pb.ListAuditEventsRequest(),
     "RegisterCallback": registration("callback-b"),
     "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="callback-b"),
     "ListCallbacks": callback_pb.ListCallbacksRequest(),

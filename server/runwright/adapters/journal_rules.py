@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import EventKind, kind_of
@@ -14,17 +17,23 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import CHAIN_TAG, StoredEvent
+from runwright.wire.frames import event_refs
 from runwright.wire.records import encode_event
 
 # What one question may look at, so that none keeps the others waiting.
 SCANNED_EVENTS = 2048
 SCANNED_RUNS = 512
 SESSION_RUNS = 256
+# And what one step of a removal may read of contents, beyond the first event.
+REMOVED_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One append, encoded: the kind and stored bytes of each event, and what the run is found by after it."""
+    """One append, encoded: the kind and stored bytes of each event, and what the run is found by after it.
+
+    `uses` says how often the events refer to each content, by digest.
+    """
 
     run: RunKey
     session_id: str
@@ -32,6 +41,7 @@ class Encoded:
     status: RunStatus
     labels: dict[str, str]
     events: tuple[tuple[EventKind, bytes], ...]
+    uses: Mapping[str, int]
 
 
 def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunState) -> Encoded:
@@ -45,7 +55,16 @@ def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunS
     events = tuple(
         (kind_of(record), encode_event(snapshot, seq, record)) for seq, record in enumerate(records, start=after + 1)
     )
-    return Encoded(run, snapshot.session_id, snapshot.agent_id, status(snapshot), snapshot.labels, events)
+    uses = Counter(digest for _, data in events for digest in digests_of(data))
+    return Encoded(run, snapshot.session_id, snapshot.agent_id, status(snapshot), snapshot.labels, events, uses)
+
+
+def digests_of(data: bytes) -> list[str]:
+    """Every content that stored bytes refer to, as often as they do; none when they do not decode."""
+    try:
+        return [ref.digest for ref in event_refs(data)]
+    except DecodeError:
+        return []
 
 
 def first_link(run: RunKey) -> bytes:

@@ -12,7 +12,7 @@ import hmac
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -112,8 +112,11 @@ def new_key() -> tuple[str, str, str]:
 class KeyFileAuthenticator:
     """Authenticator over a keys file. A file that turns bad keeps the last good one in force, loudly."""
 
-    def __init__(self, path: Path, clock: Clock, log: OperatorLog) -> None:
-        """Raises INVALID_REQUEST when the file cannot be used."""
+    def __init__(
+        self, path: Path, clock: Clock, log: OperatorLog, failed: Callable[[AgentError], None] = lambda _: None
+    ) -> None:
+        """Raises INVALID_REQUEST when the file cannot be used. `failed` is called when a changed file cannot be."""
+        self._failed = failed
         self._path = path
         self._clock = clock
         self._log = log
@@ -151,6 +154,7 @@ class KeyFileAuthenticator:
             self._log.info("keys file read again", keys=len(self._known))
         except AgentError as error:
             self._log.error("keys file cannot be used; the last good one stays in force", reason=error.message)
+            self._failed(error)
 
     def _stamp(self) -> tuple[int, int, int]:
         try:

@@ -11,7 +11,7 @@ import typer
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
 from runwright.cli import clean, names
 from runwright.cli.client import Client
-from runwright.cli.output import RunFormat, RunFormatOption, print_json, print_yaml
+from runwright.cli.output import ListFormat, ListFormatOption, RunFormat, RunFormatOption, print_json, print_yaml
 
 app = typer.Typer(
     name="callbacks",
@@ -27,7 +27,7 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the registr
 def ls(
     context: typer.Context,
     executor: Annotated[str, typer.Option(metavar="NAME", help="Of this executor.")] = "",
-    output: RunFormatOption = RunFormat.TEXT,
+    output: ListFormatOption = ListFormat.TABLE,
 ) -> None:
     """Lists registrations, by id; what is wrong with one comes below it.
 
@@ -40,14 +40,14 @@ def ls(
     """
     listed = Client.of(context).callbacks(executor)
     match output:
-        case RunFormat.JSON:
+        case ListFormat.JSON:
             print_json(listed)
-        case RunFormat.YAML:
+        case ListFormat.YAML:
             print_yaml(listed)
-        case RunFormat.NAME:
+        case ListFormat.NAME:
             for callback in listed.callbacks:
                 print(clean.line(callback.spec.callback_id))
-        case RunFormat.TEXT:
+        case ListFormat.TABLE:
             print("\n".join(table(listed.callbacks)))
 
 

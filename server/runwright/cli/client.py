@@ -144,6 +144,18 @@ class Client:
             limit -= len(page.runs)
             request.page_token = page.next_page_token
 
+    def audit(self, limit: int) -> Iterator[pb.ListAuditEventsResponse]:
+        """The newest `limit` audit events, page by page."""
+        request = pb.ListAuditEventsRequest()
+        while limit > 0:
+            request.page_size = min(limit, MOST_RUNS)
+            page = self._call(self._stub.ListAuditEvents, request)
+            yield page
+            if not page.next_page_token:
+                return
+            limit -= len(page.events)
+            request.page_token = page.next_page_token
+
     def export(self, run_id: str) -> Iterator[pb.ExportRunResponse]:
         """Everything the journal holds of a run, as it is stored."""
         return self._stream(self._stub.ExportRun, pb.ExportRunRequest(run_id=run_id))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +13,14 @@ from typing import Annotated
 import typer
 
 from runwright.cli import clean
+from runwright.cli.checks.certificate import check_certificate
 from runwright.cli.checks.check import Check, Status, warn
 from runwright.cli.checks.directory import check_directory
 from runwright.cli.checks.journal import check_holder, check_journal
 from runwright.cli.checks.surroundings import check_executors, check_packages, check_settings
 from runwright.cli.checks.versions import check_versions
 from runwright.cli.settings_options import takes_settings
+from runwright.core.space import LeastSpace
 from runwright.settings import Loaded
 
 
@@ -32,7 +35,7 @@ class Form(StrEnum):
 def doctor(
     loaded: Loaded, output: Annotated[Form, typer.Option("--output", "-o", help="Form to print.")] = Form.TEXT
 ) -> None:
-    """Checks versions, data directory, journal, packages and executors.
+    """Checks versions, data directory, journal, certificates, packages, executors.
 
     One line for each check: ok, warn or FAIL, what was found, what to do. Takes
     the flags of `serve`. The journal is only read, also while a server runs; the
@@ -60,15 +63,26 @@ def checks(loaded: Loaded) -> Iterator[Check]:
     yield from check_settings(loaded)
     data = loaded.value("data")
     if isinstance(data, Path):
-        yield from check_directory(data)
+        least, bound = _least(loaded), loaded.value("journal_max_bytes")
+        yield from check_directory(data, least)
         if data.is_dir():
             yield check_holder(data)
-            yield from check_journal(data)
+            yield from check_journal(data, bound if isinstance(bound, int) else None, least)
     else:
         yield warn("data directory", "none is named", "Name one with --data or --config to have it checked.")
+    for name in ("tls_cert", "tls_client_ca"):
+        path = loaded.value(name)
+        if isinstance(path, Path):
+            yield from check_certificate(path, datetime.now(UTC))
     packages, executors = loaded.value("packages"), loaded.value("executors")
     yield from check_packages(packages if isinstance(packages, tuple) else ())
     yield from check_executors(executors if isinstance(executors, dict) else {})
+
+
+def _least(loaded: Loaded) -> LeastSpace:
+    free_bytes, percent = loaded.value("warn_free_bytes"), loaded.value("warn_free_percent")
+    known = isinstance(free_bytes, int) and isinstance(percent, float)
+    return LeastSpace(free_bytes, percent) if known else LeastSpace()  # type: ignore[arg-type]
 
 
 def _line(check: Check) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from runwright import __version__
 from runwright.cli import callbacks, config, package
+from runwright.cli.audit import audit
 from runwright.cli.backup import backup, restore
 from runwright.cli.chat import chat
 from runwright.cli.commands import DEFAULT_SERVER
@@ -76,7 +77,7 @@ def options(
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
 
 
-_LOOKING = (watch, wait, ls, get, explain, events, export, verify)
+_LOOKING = (watch, wait, ls, get, explain, events, export, verify, audit)
 for command_function in (run, chat, *_LOOKING, cancel, backup, restore, serve, doctor):
     app.command()(command_function)
 for group in (callbacks.app, config.app, package.app, keys):

@@ -18,6 +18,14 @@ class Format(StrEnum):
     JSON = "json"
 
 
+class EntryFormat(StrEnum):
+    """What a command prints that lists what has no id."""
+
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
 class RunFormat(StrEnum):
     """What a command prints that looks at one run."""
 
@@ -58,7 +66,7 @@ def print_json(message: Message) -> None:
 
 def print_json_line(message: Message) -> None:
     """Prints what `print_json` does in one line, for outputs of many messages."""
-    print(MessageToJson(message, preserving_proto_field_name=True, ensure_ascii=True, indent=None), flush=True)
+    print(json_line(message), flush=True)
 
 
 def json_line(message: Message) -> str:

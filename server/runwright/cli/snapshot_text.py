@@ -23,9 +23,16 @@ def _facts(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
     yield "run", run.run_id
     yield "status", f"{names.status(run.status)}{stop}{cancelling}"
     yield "session", run.session_id
-    yield "agent", f"{run.agent_id}, package {run.package_id}, model {run.model} ({run.provider})"
+    model = f", model {run.model} ({run.provider})" if run.model else ""
+    yield "agent", f"{run.agent_id}, package {run.package_id}{model}"
     yield "package", run.package_fingerprint
     yield "times", _times(run)
+    if run.HasField("removed_at"):
+        yield (
+            "removed",
+            f"{names.clock(run.removed_at)}, with result, error, labels and usage: it was older than the retention",
+        )
+        return
     yield "usage", f"{names.usage(run.usage)} (input + output)"
     limits = run.budget
     yield (

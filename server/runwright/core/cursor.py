@@ -2,7 +2,8 @@
 
 Inside: version, digest of the scope, the journal's incarnation, the global
 position (exclusive), and a keyed BLAKE2s over all of it. Printed base64url
-without padding.
+without padding. A cursor below a horizon that its reader knows of (version 2)
+holds that as well.
 """
 
 from __future__ import annotations
@@ -17,14 +18,25 @@ from dataclasses import dataclass
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 
-_VERSION = 1
-_FORMAT = struct.Struct(">B8s8sQ")
+_FORMATS = {1: struct.Struct(">B8s8sQ"), 2: struct.Struct(">B8s8sQQ")}
 _MAC_BYTES = 12
-_LENGTH = _FORMAT.size + _MAC_BYTES
+_VERSIONS = {form.size + _MAC_BYTES: version for version, form in _FORMATS.items()}
 
 
 def _short_digest(text: str) -> bytes:
     return hashlib.blake2s(text.encode(), digest_size=8).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place in a stream: after `position`. What was removed up to `floor` the reader does not miss."""
+
+    position: int
+    floor: int = 0
+
+    def misses(self, horizon: int) -> bool:
+        """True when events after this place were removed that the reader expects; they lay at the horizon or below."""
+        return horizon > max(self.position, self.floor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +46,15 @@ class CursorMaker:
     incarnation: str
     key: bytes
 
-    def make(self, scope: str, position: int) -> str:
-        """A cursor after `position` in the stream of `scope`."""
-        body = _FORMAT.pack(_VERSION, _short_digest(scope), _short_digest(self.incarnation), position)
+    def make(self, scope: str, position: int, floor: int = 0) -> str:
+        """A cursor after `position` in the stream of `scope`; of a floor below it nothing need be said."""
+        places = (position, floor) if floor > position else (position,)
+        digests = (_short_digest(scope), _short_digest(self.incarnation))
+        body = _FORMATS[len(places)].pack(len(places), *digests, *places)
         return base64.urlsafe_b64encode(body + self._mac(body)).rstrip(b"=").decode()
 
-    def read(self, scope: str, cursor: str, head: int) -> int:
-        """The position a cursor stands for.
+    def read(self, scope: str, cursor: str, head: int) -> Place:
+        """The place a cursor stands for.
 
         Raises CURSOR_MALFORMED for bytes this server never made, JOURNAL_RESTORED
         for another journal's, CURSOR_SCOPE_MISMATCH for another stream's and
@@ -51,11 +65,12 @@ class CursorMaker:
         except (binascii.Error, UnicodeEncodeError, ValueError):
             raise _malformed() from None
         # Python's decoder skips foreign characters; a cursor must be letter for letter what was sent.
-        if len(raw) != _LENGTH or base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != cursor:
+        form = _VERSIONS.get(len(raw))
+        if form is None or base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != cursor:
             raise _malformed()
-        body, mac = raw[: _FORMAT.size], raw[_FORMAT.size :]
-        version, scope_digest, incarnation, position = _FORMAT.unpack(body)
-        if version != _VERSION:
+        body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+        version, scope_digest, incarnation, position, *floor = _FORMATS[form].unpack(body)
+        if version != form:
             raise _malformed()
         if incarnation != _short_digest(self.incarnation):
             raise AgentError(
@@ -77,7 +92,7 @@ class CursorMaker:
                 "The cursor is past the end of the journal.",
                 metadata={"head": self.make(scope, head)},
             )
-        return int(position)
+        return Place(position, *floor)
 
     def _mac(self, body: bytes) -> bytes:
         return hashlib.blake2s(body, key=self.key, digest_size=_MAC_BYTES).digest()

@@ -52,6 +52,8 @@ class ErrorReason(Enum):
     PROVIDER_RATE_LIMITED = 41
     PROVIDER_REFUSED = 42
     SESSION_BUSY = 43
+    CURSOR_EXPIRED = 46
+    RUN_REMOVED = 47
 
 
 class AgentErrorKind(Enum):
@@ -266,6 +268,18 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _R.RETRYABLE,
         "Wait for the run that is named or cancel it, then send the request again.",
         ("session_id", "run_id"),
+    ),
+    ErrorReason.CURSOR_EXPIRED: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.REPAIR_NEEDED,
+        "Go on from the cursor `oldest` and look at the runs that are listed, or read what is left from the beginning.",
+        ("oldest",),
+    ),
+    ErrorReason.RUN_REMOVED: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "Ask for its snapshot, which says how it ended; export runs before the retention is over.",
+        ("run_id",),
     ),
 }
 

@@ -87,6 +87,7 @@ class RunState:
     started_at: int = 0
     updated_at: int = 0
     ended_at: int = 0
+    removed_at: int = 0  # when the run's events were removed; only an outline is left then
 
     @property
     def is_terminal(self) -> bool:

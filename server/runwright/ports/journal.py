@@ -11,7 +11,7 @@ from runwright.core.context import SessionRun
 from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.records import Record
-from runwright.core.selection import RunFilter, Selection
+from runwright.core.selection import RunFilter, Scope, Selection
 from runwright.core.state import RunState
 
 CHAIN_TAG = b"runwright-chain-v1"
@@ -52,11 +52,13 @@ class EventPage:
     """Every selected event above the position that was asked for, up to `reached`, in order.
 
     `more` is False when there was nothing selected above `reached` at that time.
+    Events of the scope that have been removed lay at `horizon` or below.
     """
 
     events: Sequence[StoredEvent]
     reached: int
     more: bool
+    horizon: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,20 @@ class SessionPage:
     runs: Sequence[SessionRun]
     has_older: bool
     open_run: RunId | None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What one step of a removal did.
+
+    `runs` are those whose removal began, `horizon` is the position of the last
+    event of the last of them; `more` is False when nothing was left to do.
+    """
+
+    runs: Sequence[RunKey]
+    events: int
+    more: bool
+    horizon: int = 0
 
 
 Listener: TypeAlias = Callable[[Sequence[StoredEvent]], None]
@@ -114,12 +130,17 @@ class Journal(Protocol):
 
         `after` is the run's last sequence number (0 for a new run), else
         JOURNAL_CONFLICT and nothing is written. `snapshot` is the state after
-        the records. On return all of it is durable. A cancelled caller does not
+        the records. Content that the records refer to is handed over also when it
+        is stored already: what else referred to it may be removed meanwhile.
+        On return all of it is durable. A cancelled caller does not
         undo an append that has been handed over.
         """
 
     async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
-        """The last snapshot row and the records after it. (None, []) for an unknown run."""
+        """The last snapshot row and the records after it. (None, []) for an unknown run.
+
+        Of a removed run its outline, with `removed_at` set, and no records.
+        """
 
     async def messages(self, run: RunKey) -> list[Record]:
         """The run's records of the kinds in MESSAGE_BEARING, in order."""
@@ -165,6 +186,20 @@ class Journal(Protocol):
 
     async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
         """The stored bytes of these digests in the run's namespace; missing ones are left out."""
+
+    async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
+        """One step in removing runs that ended before a time: at most `limit` events, in one commit.
+
+        Runs go in the order of their last events, each as a whole for whoever
+        reads: from the commit that begins its removal only the outline is left.
+        Contents go with the last event that refers to them. A run that has not
+        ended is never removed, nor is the one with the journal's newest event;
+        one whose end cannot be read stays as well. Call again while there is
+        more; a step that was never finished is taken up by the next call.
+        """
+
+    async def horizon(self, scope: Scope) -> int:
+        """The highest position of a removed event of the scope; 0 when none was removed."""
 
     async def close(self) -> None:
         """Finishes what was handed over and releases the store."""

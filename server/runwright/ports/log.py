@@ -11,5 +11,8 @@ class OperatorLog(Protocol):
     def info(self, event: str, **fields: object) -> None:
         """Something an operator may want to know."""
 
+    def warning(self, event: str, **fields: object) -> None:
+        """Something that works, and may not for long."""
+
     def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
         """Something an operator must look at; the traceback goes to the log and nowhere else."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
+from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
@@ -21,7 +22,10 @@ from runwright.runtime.world import World
 
 @dataclass(kw_only=True)
 class AgentRuntimeBuilder:
-    """What a runtime is made of. Nothing here has a silent default: a port left out is named by `build`."""
+    """What a runtime is made of. A port that is left out is named by `build`.
+
+    Only `audit` may be left out: what belongs to no run is then not written down.
+    """
 
     journal: Journal | None = None
     clock: Clock | None = None
@@ -29,6 +33,7 @@ class AgentRuntimeBuilder:
     tools: ToolExecutors | None = None
     schemas: SchemaChecker | None = None
     log: OperatorLog | None = None
+    audit: Audit | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
@@ -66,6 +71,7 @@ class AgentRuntimeBuilder:
             schemas=self.schemas,
             log=self.log,
             traces=self.traces,
+            audit=self.audit or NoAudit(),
         )
         return AgentRuntime(world, catalogue)
 

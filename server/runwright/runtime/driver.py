@@ -17,6 +17,7 @@ from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
+from runwright.ports.audit import ignored_answer
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.performer import Performer
@@ -157,6 +158,9 @@ class RunDriver:
 
     def _tell(self, arrived: list[Delivery], produced: list[list[Record]]) -> None:
         for delivery, new in zip(arrived, produced, strict=True):
+            if delivery.settles and not new and isinstance(delivery.given, i.ToolReturned):
+                given = delivery.given
+                ignored_answer(self._world.audit, self.state.key, given.call_id, self.state.phase.name)
             # Only now: an effect whose answer waited for this append must not look missing meanwhile.
             if delivery.settles:
                 self._tasks.pop(delivery.settles, None)

@@ -33,6 +33,11 @@ class JournalTail:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    def forget(self, position: int) -> None:
+        """Lets go of everything up to a position: some of it was removed, and only the journal knows what."""
+        while self._events and self._events[0].position <= position:
+            self._events.popleft()
+
     def signal(self) -> asyncio.Event:
         """Is set by the next publish. Take it before reading, so that nothing slips between."""
         return self._changed

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from runwright.core import inputs as i
 from runwright.core import trace
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.content import JSON, Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
@@ -18,6 +19,7 @@ from runwright.core.selection import ANY_RUN, RunFilter, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.ports.telemetry import RuntimeReport
+from runwright.runtime.audit_list import AuditList, ListedAudit
 from runwright.runtime.census import Readers
 from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
@@ -27,7 +29,7 @@ from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.sessions import Sessions
 from runwright.runtime.snapshot import RunSnapshot, has_result
 from runwright.runtime.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
-from runwright.runtime.supervisor import Supervisor, not_found
+from runwright.runtime.supervisor import Supervisor, not_found, removed
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before, first_of
 from runwright.runtime.world import World
@@ -59,6 +61,7 @@ class AgentRuntime:
         self._run_list = RunList(world.journal, cursors)
         self._sessions = Sessions(world.journal)
         self._readers = Readers()
+        self._audit_list = AuditList(world.audit, cursors)
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many."""
@@ -122,7 +125,17 @@ class AgentRuntime:
         """Asks a run to end; on return the barrier is durable. Repeating it changes nothing. RUN_NOT_FOUND."""
         run = self._key(run_id, namespace)
         state, _ = await self._found(run)
-        if not state.is_terminal and state.phase is not RunPhase.CANCELLING:
+        if state.is_terminal:
+            self.world.audit.note(
+                AuditEntry(
+                    kind=AuditKind.CANCEL_IGNORED,
+                    principal=principal,
+                    namespace=namespace,
+                    reason=state.phase.name,
+                    subjects=(run_id,),
+                )
+            )
+        elif state.phase is not RunPhase.CANCELLING:
             asked = i.CancelRequested(
                 at=self.world.clock.now(), reason=reason, requested_by=principal, grace_us=grace_us
             )
@@ -130,13 +143,16 @@ class AgentRuntime:
         return Cancelled(await self.run_snapshot(run_id, namespace=namespace), state.cancel_barrier)
 
     async def run_snapshot(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> RunSnapshot:
-        """A run as it stands. Raises RUN_NOT_FOUND."""
+        """A run as it stands; of a removed one its outline. Raises RUN_NOT_FOUND."""
         run = self._key(run_id, namespace)
         state, position = await self._found(run)
         result = None
         if state.result is not None and has_result(state):
             stored = await self.world.journal.content(run, [state.result.digest])
-            result = Content(state.result, stored[state.result.digest])
+            if state.result.digest not in stored:
+                state, position = await self._found(run)  # it may have been removed between the two questions
+            if not state.removed_at and state.result is not None:
+                result = Content(state.result, stored[state.result.digest])
         return RunSnapshot(state, self._subscriptions.cursor(Selection.of_run(run), position), result)
 
     async def wait_run(
@@ -165,9 +181,9 @@ class AgentRuntime:
         With `deltas` the text of models comes while they answer, as ephemeral items.
         """
         self._check(selection)
-        position = await self._subscriptions.start_position(selection, after_cursor, live_only=live_only)
-        items = self._subscriptions.stream(selection, position, deltas=deltas)
-        return self._readers.follow(items, position, BATCH_EVENTS)
+        place = await self._subscriptions.start(selection, after_cursor, live_only=live_only)
+        items = self._subscriptions.stream(selection, place, deltas=deltas)
+        return self._readers.follow(items, place.position, BATCH_EVENTS)
 
     async def subscribe_run(
         self,
@@ -185,8 +201,8 @@ class AgentRuntime:
     async def list_selected(self, selection: Selection, *, after_cursor: str = "", limit: int = 100) -> StreamPage:
         """One page of what subscribe streams, without bookmarks; it may be empty where a filter hides much."""
         self._check(selection)
-        position = await self._subscriptions.start_position(selection, after_cursor, live_only=False)
-        return await self._subscriptions.listed(selection, position, limit)
+        place = await self._subscriptions.start(selection, after_cursor, live_only=False)
+        return await self._subscriptions.listed(selection, place, limit)
 
     async def list_events(
         self, run_id: str, *, after_cursor: str = "", limit: int = 100, namespace: Namespace = DEFAULT_NAMESPACE
@@ -207,15 +223,24 @@ class AgentRuntime:
         """One page of the namespace's runs, newest first, as they stand, without their results."""
         return await self._run_list.page(namespace, wanted, page_token, limit)
 
+    async def list_audit(
+        self, *, page_token: str = "", limit: int = 100, namespace: Namespace = DEFAULT_NAMESPACE
+    ) -> ListedAudit:
+        """One page of what happened outside of every run, newest first, as far as the namespace may see it."""
+        return await self._audit_list.page(namespace, page_token, limit)
+
     async def contents(self, run: RunKey, digests: list[str]) -> dict[str, bytes]:
         """Stored bytes that events of the run's namespace refer to; missing ones are left out."""
         return await self.world.journal.content(run, digests)
 
     async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:
-        """The run's last event at this time. Raises RUN_NOT_FOUND."""
+        """The run's last event at this time. Raises RUN_NOT_FOUND, RUN_REMOVED."""
         run = self._key(run_id, namespace)
         _, position = await self._found(run)
-        return (await self.world.journal.read(run, after=position - 1, limit=1))[0]
+        found = await self.world.journal.read(run, after=position - 1, limit=1)
+        if not found:
+            raise removed(run)
+        return found[0]
 
     async def latest_terminal_event(
         self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE
@@ -223,6 +248,10 @@ class AgentRuntime:
         """The run's terminal event, from the journal; None while it has not ended."""
         head = await self.run_head(run_id, namespace=namespace)
         return head if head.is_terminal else None
+
+    def forget(self, runs: Sequence[RunKey], horizon: int) -> None:
+        """Lets go of what the journal has removed."""
+        self._subscriptions.forget(runs, horizon)
 
     def registered_run_count(self) -> int:
         """How many runs have started and not ended."""
@@ -319,12 +348,15 @@ class AgentRuntime:
     async def _require_same(self, run: RunKey, state: RunState, request: RunRequest) -> None:
         if state.request_digest == request.digest():
             return
-        assert state.request is not None
-        stored = await self.world.journal.content(run, [state.request.digest])
-        first = json.loads(stored[state.request.digest])
-        fields = ", ".join(differing_fields(first, request.normal_form()))
+        asked = state.request.digest if state.request else ""
+        first = (await self.world.journal.content(run, [asked])).get(asked)
+        if first is None:  # removed with the run, but for its digest
+            told, fields = "which was removed, so that nobody knows what differs", ""
+        else:
+            fields = ", ".join(differing_fields(json.loads(first), request.normal_form()))
+            told = f"these fields differ: {fields}"
         raise AgentError(
             ErrorReason.RUN_ID_CONFLICT,
-            f"Run {run.run_id} was started by another request; these fields differ: {fields}.",
+            f"Run {run.run_id} was started by another request; {told}.",
             metadata={"run_id": run.run_id, "fields": fields},
         )

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
-from runwright.core.cursor import CursorMaker
+from runwright.core.cursor import CursorMaker, Place
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.selection import EVERYTHING, Selection
@@ -16,7 +16,7 @@ from runwright.runtime.delta_reader import DeltaReader, Ephemeral
 from runwright.runtime.driver import draining
 from runwright.runtime.journal_tail import JournalTail
 from runwright.runtime.live_text import LiveTexts
-from runwright.runtime.supervisor import Supervisor, not_found
+from runwright.runtime.supervisor import Supervisor, not_found, removed
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before, first_of
 from runwright.runtime.world import World
@@ -72,12 +72,21 @@ class Subscriptions:
         """Lets go of the journal."""
         self._world.journal.unlisten(self._everyone.publish)
 
-    def cursor(self, selection: Selection, position: int) -> str:
-        """The cursor after a position of the stream."""
-        return self._cursors.make(selection.cursor_scope(), position)
+    def forget(self, runs: Sequence[RunKey], horizon: int) -> None:
+        """Lets go of what was removed; whoever has not read it yet is told so."""
+        self._everyone.forget(horizon)
+        for run in runs:
+            self._tails.of(run).forget()
 
-    async def start_position(self, selection: Selection, after_cursor: str, *, live_only: bool) -> int:
-        """Where a stream begins. Raises RUN_NOT_FOUND, INVALID_REQUEST and the errors of cursors."""
+    def cursor(self, selection: Selection, position: int, floor: int = 0) -> str:
+        """The cursor after a position of the stream."""
+        return self._cursors.make(selection.cursor_scope(), position, floor)
+
+    async def start(self, selection: Selection, after_cursor: str, *, live_only: bool) -> Place:
+        """Where a stream begins. Raises RUN_NOT_FOUND, RUN_REMOVED, INVALID_REQUEST and the errors of cursors.
+
+        Whoever begins at the beginning does not miss what was removed before.
+        """
         newest = await self._newest(selection)
         if live_only and after_cursor:
             expected = "false beside a cursor"
@@ -87,70 +96,80 @@ class Subscriptions:
                 metadata={"field": "live_only", "expected": expected},
             )
         if live_only:
-            return newest
+            return Place(newest)
+        # A run's stream is there as a whole or not at all.
+        horizon = await self._world.journal.horizon(selection.scope) if selection.run is None else 0
         if not after_cursor:
-            return 0
-        return self._cursors.read(selection.cursor_scope(), after_cursor, self._world.journal.head)
+            return Place(0, horizon)
+        place = self._cursors.read(selection.cursor_scope(), after_cursor, self._world.journal.head)
+        if place.misses(horizon):
+            raise self._expired(selection, horizon)
+        return place
 
     async def stream(
-        self, selection: Selection, position: int, *, deltas: bool = False
+        self, selection: Selection, place: Place, *, deltas: bool = False
     ) -> AsyncGenerator[list[StreamItem], None]:
-        """Batches of about 64 items after `position`, the first an opening bookmark.
+        """Batches of about 64 items after `place`, the first an opening bookmark.
 
         With `deltas` the text of models that are answering comes between the events.
         The stream of a run ends after its terminal event, shown or hidden.
-        Raises DRAINING when the server stops.
+        Raises DRAINING when the server stops, CURSOR_EXPIRED and RUN_REMOVED
+        when events that are still to come were removed.
         """
         with DeltaReader(self._texts, selection) if deltas else contextlib.nullcontext() as reader:
-            async with contextlib.aclosing(self._batches(selection, position, reader)) as batches:
+            async with contextlib.aclosing(self._batches(selection, place, reader)) as batches:
                 async for batch in batches:
                     yield batch
 
     async def _batches(
-        self, selection: Selection, position: int, reader: DeltaReader | None
+        self, selection: Selection, place: Place, reader: DeltaReader | None
     ) -> AsyncGenerator[list[StreamItem], None]:
+        position, floor = place.position, place.floor
         run = selection.run
         tail = self._everyone if run is None else self._tails.of(run)
-        yield [await self._bookmark(selection, position)]
+        yield [await self._bookmark(selection, place)]
         told, due = position, self._bookmark_due()
         while True:
             if self.stopping.is_set():
                 raise draining()
             more = tail.signal()  # before reading, so that what is appended meanwhile is not slept over
-            before, page = position, await self.page(selection, position, BATCH_EVENTS)
+            before, page = position, await self.page(selection, Place(position, floor), BATCH_EVENTS)
             moved, position = page.reached > position, page.reached
             if page.events:
-                yield self._items(selection, page.events, before, reader)
+                yield self._items(selection, page.events, Place(before, floor), reader)
                 if run is not None and page.events[-1].is_terminal:
                     return
                 told, due = page.events[-1].position, self._bookmark_due()
                 continue
             # What is ephemeral comes only where nothing durable is left to send.
             if reader is not None and (found := reader.take(position)):
-                yield self._ephemeral(selection, position, found, reader)
+                yield self._ephemeral(selection, Place(position, floor), found, reader)
                 told, due = position, self._bookmark_due()
                 continue
-            last = await self._last_position(run)
+            last = await self._last_position(run, position)
             if last is not None:
                 if position < last:
                     continue
                 if position > told:
-                    yield [await self._bookmark(selection, position)]
+                    yield [await self._bookmark(selection, Place(position))]
                 return
             if position - told >= HIDDEN_BOOKMARK or not (moved or await self._either(more, reader, due)):
-                yield [await self._bookmark(selection, position)]
+                yield [await self._bookmark(selection, Place(position, floor))]
                 told, due = position, self._bookmark_due()
             await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
 
-    async def page(self, selection: Selection, position: int, limit: int) -> EventPage:
-        """At most `limit` events after `position`, from the tail where it reaches back that far."""
-        run = selection.run
-        if run is None:
-            live = self._everyone.select(selection, after=position, limit=limit)
-            if live is not None:
-                return live
-            return await self._world.journal.select(selection, after=position, limit=limit)
-        return await self._page_of_run(run, selection, position, limit)
+    async def page(self, selection: Selection, place: Place, limit: int) -> EventPage:
+        """At most `limit` events after `place`, from the tail where it reaches back that far. CURSOR_EXPIRED."""
+        run, position = selection.run, place.position
+        if run is not None:
+            return await self._page_of_run(run, selection, position, limit)
+        live = self._everyone.select(selection, after=position, limit=limit)
+        if live is not None:
+            return live
+        page = await self._world.journal.select(selection, after=position, limit=limit)
+        if place.misses(page.horizon):
+            raise self._expired(selection, page.horizon)
+        return page
 
     async def _page_of_run(self, run: RunKey, selection: Selection, position: int, limit: int) -> EventPage:
         recent = self._tails.of(run).after(position)
@@ -164,47 +183,57 @@ class Subscriptions:
         reached = events[-1].position if events else position
         return EventPage([event for event in events if event.is_in(selection)], reached, more)
 
-    async def listed(self, selection: Selection, position: int, limit: int) -> StreamPage:
+    async def listed(self, selection: Selection, place: Place, limit: int) -> StreamPage:
         """One page with a cursor for the next."""
-        page = await self.page(selection, position, limit)
-        goes_on = page.events or page.more
-        next_cursor = self.cursor(selection, page.reached) if goes_on else ""
-        return StreamPage(self._items(selection, page.events, position, None), next_cursor)
+        page = await self.page(selection, place, limit)
+        further = self.cursor(selection, page.reached, place.floor) if page.events or page.more else ""
+        return StreamPage(self._items(selection, page.events, place, None), further)
+
+    def _expired(self, selection: Selection, horizon: int) -> AgentError:
+        told = "Events after the cursor were removed: they were older than the retention."
+        return AgentError(ErrorReason.CURSOR_EXPIRED, told, metadata={"oldest": self.cursor(selection, horizon)})
 
     def _items(
-        self, selection: Selection, events: Sequence[StoredEvent], after: int, reader: DeltaReader | None
+        self, selection: Selection, events: Sequence[StoredEvent], place: Place, reader: DeltaReader | None
     ) -> list[StreamItem]:
         items: list[StreamItem] = []
-        scope = selection.cursor_scope()
+        scope, after, floor = selection.cursor_scope(), place.position, place.floor
         for event in events:
             if reader is not None and (rest := reader.before(event)):
-                items += self._ephemeral(selection, after, rest, reader)
-            items.append(StreamItem(self._cursors.make(scope, event.position), event.position, event))
+                items += self._ephemeral(selection, Place(after, floor), rest, reader)
+            items.append(StreamItem(self._cursors.make(scope, event.position, floor), event.position, event))
             after = event.position
         return items
 
     def _ephemeral(
-        self, selection: Selection, position: int, found: Sequence[Ephemeral], reader: DeltaReader
+        self, selection: Selection, place: Place, found: Sequence[Ephemeral], reader: DeltaReader
     ) -> list[StreamItem]:
-        cursor = self.cursor(selection, position)
-        return [StreamItem(cursor, 0, ephemeral=each, sub_sequence=reader.number(position)) for each in found]
+        cursor = self.cursor(selection, place.position, place.floor)
+        number = reader.number
+        return [StreamItem(cursor, 0, ephemeral=each, sub_sequence=number(place.position)) for each in found]
 
-    async def _bookmark(self, selection: Selection, position: int) -> StreamItem:
-        return StreamItem(self.cursor(selection, position), await self._newest(selection))
+    async def _bookmark(self, selection: Selection, place: Place) -> StreamItem:
+        return StreamItem(self.cursor(selection, place.position, place.floor), await self._newest(selection))
 
     async def _newest(self, selection: Selection) -> int:
-        """Position of the run's newest event, or of the journal's. Raises RUN_NOT_FOUND."""
+        """Position of the run's newest event, or of the journal's. Raises RUN_NOT_FOUND, RUN_REMOVED."""
         if selection.run is None:
             return self._world.journal.head
         found = await self._supervisor.state(selection.run)
         if found is None:
             raise not_found(selection.run)
+        if found[0].removed_at:
+            raise removed(selection.run)
         return found[1]
 
-    async def _last_position(self, run: RunKey | None) -> int | None:
-        """Where a run that has ended did so; None for one that goes on, and for streams of many runs."""
+    async def _last_position(self, run: RunKey | None, reached: int) -> int | None:
+        """Where a run that has ended did so; None for one that goes on, and for streams of many runs. RUN_REMOVED."""
         found = await self._supervisor.state(run) if run is not None else None
-        return found[1] if found is not None and found[0].is_terminal else None
+        if run is None or found is None or not found[0].is_terminal:
+            return None
+        if found[0].removed_at and reached < found[1]:
+            raise removed(run)
+        return found[1]
 
     def _bookmark_due(self) -> int:
         return self._world.clock.now() + IDLE_BOOKMARK_US

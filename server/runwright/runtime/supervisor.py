@@ -270,6 +270,12 @@ def not_found(run: RunKey) -> AgentError:
     return AgentError(ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id})
 
 
+def removed(run: RunKey) -> AgentError:
+    """The run has been, and only its outline is left."""
+    told = f"The events of run {run.run_id} were removed: they were older than the retention."
+    return AgentError(ErrorReason.RUN_REMOVED, told, metadata={"run_id": run.run_id})
+
+
 def _taken(run: RunKey) -> AgentError:
     return AgentError(
         ErrorReason.JOURNAL_CONFLICT, "The run was started by another call.", metadata={"run_id": run.run_id}

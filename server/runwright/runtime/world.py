@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
@@ -27,6 +28,7 @@ class World:
     schemas: SchemaChecker
     log: OperatorLog
     traces: bool = False  # somebody makes spans of what runs do
+    audit: Audit = field(default_factory=NoAudit)
 
     def provider(self, adapter: str) -> Provider:
         """The provider adapter of that name. Raises PROVIDER_MISSING naming those there are."""

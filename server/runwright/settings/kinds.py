@@ -176,6 +176,13 @@ def whole(unit: str, low: int, high: int | None = None) -> Kind:
     return Kind(unit, expected, lambda words: int(check(int(words[-1]))), lambda v: int(check(_whole(v))))
 
 
+def amount(unit: str, low: float, high: float) -> Kind:
+    """A number, fractions allowed."""
+    check = bounded(low, high)
+    expected = f"a number of {unit} from {low:g} to {high:g}"
+    return Kind(unit, expected, lambda words: check(_number(float(words[-1]))), lambda v: check(_number(v)))
+
+
 TEXT = Kind("text", "a text that is not empty", lambda words: _text(words[-1]), _text)
 PATH = Kind("path", "a path", lambda words: Path(_text(words[-1])), lambda v: Path(_text(v)), placed=_placed_path)
 PATHS = Kind("paths", "a list of paths", _paths, _paths, lambda t: t.split(os.pathsep), _placed_paths, many=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from runwright.core import allow_list
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
 from runwright.settings import kinds
 from runwright.settings.kinds import Kind, is_loopback
 from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, provider_routes
@@ -54,6 +55,17 @@ class Settings:
     stall_seconds: float = setting(kinds.seconds(0.1, 3600), "How long one write to a subscriber may take.", 30.0)
     journal_max_bytes: int | None = setting(
         kinds.whole("bytes", 65_536), "Bound on the size of the journal's file.", None, absent="the disk"
+    )
+    retention_days: float | None = setting(
+        kinds.amount("days", 0.000001, 36_500), "How long ended runs are kept.", None, absent="for ever"
+    )
+    warn_free_bytes: int = setting(
+        kinds.whole("bytes", 0), "Warn when the disk of the data directory has less free.", DEFAULT_FREE_BYTES
+    )
+    warn_free_percent: float = setting(
+        kinds.amount("percent", 0, 100),
+        "Warn when less of the disk, or of `journal_max_bytes`, is left.",
+        DEFAULT_FREE_PERCENT,
     )
     providers: Mapping[str, str] = setting(
         kinds.ROUTES,
@@ -127,6 +139,11 @@ class Settings:
     insecure_allow_remote: bool = setting(
         kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False
     )
+
+    @property
+    def least_space(self) -> LeastSpace:
+        """What there should be left of disk and journal."""
+        return LeastSpace(self.warn_free_bytes, self.warn_free_percent)
 
     def provider_routes(self) -> dict[str, ProviderSettings]:
         """How each kind of real model is reached. Raises INVALID_REQUEST for a route of another form."""

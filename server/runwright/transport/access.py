@@ -10,9 +10,11 @@ from typing import Any
 
 import grpc
 
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.principal import LOCAL, Principal, Role
 from runwright.ports.access import Authenticator, Credentials
+from runwright.ports.audit import Audit
 
 # How often a call that lasts asks whether its principal's credential still holds.
 RECHECK_SECONDS = 1.0
@@ -32,6 +34,7 @@ ROLES: Mapping[str, frozenset[Role] | None] = {
     _R + "Wait": _READS,
     _R + "ListEvents": _READS,
     _R + "ListRuns": _READS,
+    _R + "ListAuditEvents": frozenset({Role.ADMIN}),
     _R + "GetServerInfo": frozenset(Role),
     _C + "RegisterCallback": frozenset({Role.EXECUTOR}),
     _C + "UnregisterCallback": frozenset({Role.EXECUTOR}),
@@ -64,8 +67,9 @@ def require_rows(methods: Iterable[str]) -> None:
 class Access:
     """Lets calls in. Without an authenticator everyone is `local`: then only loopback is bound."""
 
-    def __init__(self, authenticator: Authenticator | None) -> None:
+    def __init__(self, authenticator: Authenticator | None, audit: Audit) -> None:
         self._authenticator = authenticator
+        self._audit = audit
 
     def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Finds out who calls and whether they may. Raises UNAUTHENTICATED or ROLE_MISSING."""
@@ -73,15 +77,25 @@ class Access:
         if self._authenticator is None or roles is None:
             _principal.set(LOCAL)
             return
-        found = self._authenticator.authenticate(_credentials(context))
+        try:
+            found = self._authenticator.authenticate(_credentials(context))
+        except AgentError as error:
+            kind, came_from = AuditKind.UNAUTHENTICATED, (_address(context),)
+            self._audit.note(AuditEntry(kind=kind, method=method, reason=error.reason.name, subjects=came_from))
+            raise
         if not found.has_any(roles):
+            self._note(AuditKind.ROLE_DENIED, found, method, ErrorReason.ROLE_MISSING.name)
             named = ", ".join(sorted(role.value for role in roles))
             raise AgentError(
                 ErrorReason.ROLE_MISSING, f"The call needs one of the roles {named}.", metadata={"role": named}
             )
         _principal.set(found)
 
-    async def while_current(self, serving: Any) -> Any:
+    def _note(self, kind: AuditKind, who: Principal, method: str, reason: str) -> None:
+        entry = AuditEntry(kind=kind, principal=who.name, namespace=who.namespace, method=method, reason=reason)
+        self._audit.note(entry)
+
+    async def while_current(self, method: str, serving: Any) -> Any:
         """Awaits a lasting call, and ends it with UNAUTHENTICATED once the credential is revoked or expired."""
         if self._authenticator is None or principal() == LOCAL:
             return await serving
@@ -90,6 +104,7 @@ class Access:
             while not task.done():
                 await asyncio.wait({task}, timeout=RECHECK_SECONDS)
                 if not task.done() and not self._authenticator.is_current(principal()):
+                    self._note(AuditKind.CREDENTIAL_REVOKED, principal(), method, ErrorReason.UNAUTHENTICATED.name)
                     expected = "a credential that is still valid"
                     told = "The credential of this call was revoked or has expired."
                     raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
@@ -98,6 +113,12 @@ class Access:
             task.cancel()
             with suppress(asyncio.CancelledError, Exception):
                 await task
+
+
+def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    """Where a call comes from, without the port: that is another one each time."""
+    kind, _, place = str(context.peer()).partition(":")
+    return place.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind
 
 
 def _credentials(context: grpc.aio.ServicerContext[Any, Any]) -> Credentials:

@@ -86,7 +86,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
                     request = parse(raw)
                 except DecodeError:
                     raise invalid("request", "a well-formed message of the method's request type") from None
-                return await (self._access.while_current(serve(request, context)) if lasts else serve(request, context))
+                answering = serve(request, context)
+                return await (self._access.while_current(method, answering) if lasts else answering)
             except AgentError as error:
                 await abort(context, error)
             except (grpc.aio.AbortError, asyncio.CancelledError):

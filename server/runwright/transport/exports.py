@@ -28,7 +28,7 @@ class RunExports:
         self._stall_seconds = stall_seconds
 
     async def export(self, request: pb.ExportRunRequest, context: Context) -> None:
-        """Streams header, events and contents. Raises RUN_NOT_FOUND, SUBSCRIBER_STALLED."""
+        """Streams header, events and contents. Raises RUN_NOT_FOUND, RUN_REMOVED, SUBSCRIBER_STALLED."""
         run_id, namespace = request.run_id, principal().namespace
         head = await self._runtime.run_head(run_id, namespace=namespace)
         last = head.seq
@@ -63,6 +63,7 @@ class RunExports:
         stored = await self._runtime.contents(RunKey(principal().namespace, RunId(run_id)), [digest])
         data = stored.get(digest)
         if data is None:
+            await self._runtime.run_head(run_id, namespace=principal().namespace)  # it may have been removed meanwhile
             raise AgentError(
                 ErrorReason.JOURNAL_CORRUPT,
                 f"Content of run {run_id} is missing from the journal.",

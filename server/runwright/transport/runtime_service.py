@@ -19,6 +19,7 @@ from runwright.transport.limits import MAX_GRACE_SECONDS, MAX_REASON_BYTES, MAX_
 from runwright.transport.streams import PAGE_BYTES, EventStreams
 from runwright.wire import packages, selections, snapshots
 from runwright.wire import requests as wire
+from runwright.wire.audit import audit_event
 from runwright.wire.values import invalid
 
 DEFAULT_WAIT_US = 30_000_000
@@ -102,6 +103,14 @@ class RuntimeService(RuntimeServiceServicer):
                 break
             response.runs.append(message)
         return response
+
+    async def ListAuditEvents(self, request: pb.ListAuditEventsRequest, context: Context) -> pb.ListAuditEventsResponse:
+        """One page of what happened outside of every run, newest first."""
+        listed = await self._runtime.list_audit(
+            page_token=request.page_token, limit=wire.page_size(request.page_size), namespace=principal().namespace
+        )
+        events = [audit_event(entry) for entry in listed.entries]
+        return pb.ListAuditEventsResponse(events=events, next_page_token=listed.next_token)
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
         """Describes this server."""

@@ -52,7 +52,7 @@ class RuntimeServer:
         connections = connections or ConnectionLimits()
         self._runtime = runtime
         world = runtime.world
-        guard = ErrorInterceptor(Access(authenticator), world.ids, world.log, meter)
+        guard = ErrorInterceptor(Access(authenticator, world.audit), world.ids, world.log, meter)
         self._server = grpc.aio.server(interceptors=[guard], options=list(connections.options()))
         streams = EventStreams(runtime, stall_seconds=stall_seconds)
         _add_runtime_service(self._server, RuntimeService(runtime, streams, server_limits(connections, streams)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +22,11 @@ class TlsFiles:
     key: Path
     client_ca: Path | None = None
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """Credentials that follow the files. Raises INVALID_REQUEST naming a file that cannot be read."""
+    def credentials(self, failed: Callable[[AgentError], None] = lambda _: None) -> grpc.ServerCredentials:
+        """Credentials that follow the files. Raises INVALID_REQUEST naming a file that cannot be read.
+
+        `failed` is called, on a thread of gRPC's, for changed files that cannot be used.
+        """
         seen = self._stamps()
         first = self._configuration()
 
@@ -34,7 +38,8 @@ class TlsFiles:
                 if stamps == seen:
                     return None
                 configuration = self._configuration()
-            except AgentError:
+            except AgentError as error:
+                failed(error)
                 return None
             seen = stamps
             return configuration

@@ -11,7 +11,7 @@ from runwright.core.events import kind_of
 from runwright.core.ids import event_id, is_model_effect, model_effect_id
 from runwright.core.state import RunState
 from runwright.wire import call_records, run_records
-from runwright.wire.values import timestamp
+from runwright.wire.values import micros, timestamp
 
 
 def encode_event(state: RunState, seq: int, record: r.Record) -> bytes:
@@ -82,6 +82,14 @@ def event_turn(data: bytes) -> str:
     """The turn's id of stored bytes. Raises JOURNAL_CORRUPT when they do not decode."""
     try:
         return pb.Event.FromString(data).turn_id
+    except DecodeError as error:
+        raise _undecodable() from error
+
+
+def event_time(data: bytes) -> int:
+    """When the event happened. Raises JOURNAL_CORRUPT when the bytes do not decode."""
+    try:
+        return micros(pb.Event.FromString(data).time)
     except DecodeError as error:
         raise _undecodable() from error
 

@@ -49,6 +49,8 @@ def run_snapshot(state: RunState, last_cursor: str, result: Content | None) -> r
         )
     if result is not None:
         message.result.CopyFrom(inline_content(result.ref, result.data))
+    if state.removed_at:
+        message.removed_at.CopyFrom(v.timestamp(state.removed_at))
     if state.is_terminal:
         message.ended_at.CopyFrom(v.timestamp(state.ended_at))
         if state.stop is not None:

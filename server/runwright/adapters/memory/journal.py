@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -17,8 +18,9 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record, TurnStarted
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
-from runwright.ports.journal import EventPage, ListedRun, Listener, RunPage, SessionPage, StoredEvent
-from runwright.wire.records import decode_event
+from runwright.ports.journal import EventPage, ListedRun, Listener, Removed, RunPage, SessionPage, StoredEvent
+from runwright.wire import tombstone
+from runwright.wire.records import decode_event, event_time
 
 
 @dataclass(slots=True)
@@ -27,6 +29,10 @@ class _Run:
     snapshot: RunState
     last_hash: bytes
     open: bool = True
+    removed: bool = False
+    seq: int = 0
+    last_position: int = 0
+    scopes: tuple[Scope, ...] = ()
     events: list[StoredEvent] = field(default_factory=list)
 
 
@@ -46,6 +52,9 @@ class MemoryJournal:
         self._sessions: dict[tuple[Namespace, str], list[_Run]] = {}
         self._scopes: dict[Scope, list[StoredEvent]] = {}
         self._listeners: list[Listener] = []
+        self._uses: Counter[tuple[Namespace, str]] = Counter()
+        self._horizons: dict[Scope, int] = {}
+        self._removing: _Run | None = None
         self._contents: dict[tuple[Namespace, str], bytes] = {}
         self._closed = False
 
@@ -56,13 +65,15 @@ class MemoryJournal:
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
         known = self._runs.get(run) or _Run(len(self._runs) + 1, snapshot, rules.first_link(run))
-        if after != len(known.events):
+        if after != known.seq:
             raise rules.conflict(run)
         stored = rules.link(encoded, after=after, position=self.head, previous_hash=known.last_hash)
         for content in contents:
             self._contents.setdefault((run.namespace, content.ref.digest), content.data)
+        self._uses.update({(run.namespace, digest): count for digest, count in encoded.uses.items()})
         known.events += stored
         known.snapshot, known.last_hash, known.open = snapshot, stored[-1].hash, rules.ends_open(stored)
+        known.seq, known.last_position, known.scopes = stored[-1].seq, stored[-1].position, tuple(_scopes_of(encoded))
         if run not in self._runs:
             self._runs[run] = known
             self._numbered.append(known)
@@ -95,15 +106,17 @@ class MemoryJournal:
     async def select(self, selection: Selection, *, after: int, limit: int) -> EventPage:
         """See the port."""
         self._refuse_when_closed()
-        events = self._scopes.get(selection.scope, [])
+        known = self._runs.get(selection.run) if selection.run else None
+        events = [] if known and known.removed else self._scopes.get(selection.scope, [])
+        horizon = self._horizons.get(selection.scope, 0)
         start = bisect_right(events, after, key=lambda event: event.position)
         looked_at = events[start : start + rules.SCANNED_EVENTS]
-        found = [event for event in looked_at if event.is_in(selection)]
+        found = [event for event in looked_at if event.is_in(selection) and not self._runs[event.run].removed]
         if len(found) > limit:
-            return EventPage(found[:limit], found[limit - 1].position, True)
+            return EventPage(found[:limit], found[limit - 1].position, True, horizon)
         if start + len(looked_at) < len(events):
-            return EventPage(found, looked_at[-1].position, True)
-        return EventPage(found, max(after, self.head), False)
+            return EventPage(found, looked_at[-1].position, True, horizon)
+        return EventPage(found, max(after, self.head), False, horizon)
 
     async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
         """See the port."""
@@ -116,9 +129,9 @@ class MemoryJournal:
             known = self._numbered[number - 1]
             state = known.snapshot
             looked_at += 1
-            own = state.key.namespace == namespace
+            own = state.key.namespace == namespace and not known.removed
             if own and wanted.passes(status(state), state.agent_id, state.session_id, state.labels):
-                found.append(ListedRun(number, state, known.events[-1].position))
+                found.append(ListedRun(number, state, known.last_position))
         return RunPage(found, number, number > 1)
 
     async def session(self, namespace: Namespace, session_id: str, agent_id: str, *, turns: int) -> SessionPage:
@@ -150,8 +163,9 @@ class MemoryJournal:
 
     async def last_position(self, run: RunKey) -> int:
         """See the port."""
-        events = self._events(run)
-        return events[-1].position if events else 0
+        self._refuse_when_closed()
+        known = self._runs.get(run)
+        return known.last_position if known else 0
 
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
@@ -164,6 +178,54 @@ class MemoryJournal:
         found = ((digest, self._contents.get((run.namespace, digest))) for digest in digests)
         return {digest: data for digest, data in found if data is not None}
 
+    async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
+        """See the port."""
+        self._refuse_when_closed()
+        begun: list[RunKey] = []
+        events, room, horizon = 0, rules.REMOVED_BYTES, 0
+        while events < limit and room > 0:
+            if self._removing is None:
+                self._removing = self._begin(before, now)
+                if self._removing is None:
+                    return Removed(begun, events, False, horizon)
+                begun.append(self._removing.snapshot.key)
+                horizon = self._removing.last_position
+            event = self._removing.events.pop(0)
+            for scope in self._removing.scopes:
+                self._scopes[scope].remove(event)
+            room -= self._release(event)
+            events += 1
+            if not self._removing.events:
+                self._removing = None
+        return Removed(begun, events, True, horizon)
+
+    def _begin(self, before: int, now: int) -> _Run | None:
+        ended = (run for run in self._runs.values() if not run.open and not run.removed)
+        first = min(ended, key=lambda run: run.last_position, default=None)
+        if first is None or first.last_position == self.head or event_time(first.events[-1].data) >= before:
+            return None
+        first.removed, first.snapshot = True, tombstone.outline(first.snapshot, now)
+        for scope in first.scopes:
+            if scope.kind is not ScopeKind.RUN:
+                self._horizons[scope] = first.last_position
+        return first
+
+    def _release(self, event: StoredEvent) -> int:
+        """Takes the references of an event back. Returns the bytes of the contents that went with it."""
+        freed = 0
+        for digest in rules.digests_of(event.data):
+            of = (event.run.namespace, digest)
+            self._uses[of] -= 1
+            if self._uses[of] <= 0:
+                del self._uses[of]
+                freed += len(self._contents.pop(of, b""))
+        return freed
+
+    async def horizon(self, scope: Scope) -> int:
+        """See the port."""
+        self._refuse_when_closed()
+        return self._horizons.get(scope, 0)
+
     async def close(self) -> None:
         """See the port."""
         self._closed = True
@@ -171,7 +233,7 @@ class MemoryJournal:
     def _events(self, run: RunKey) -> list[StoredEvent]:
         self._refuse_when_closed()
         known = self._runs.get(run)
-        return known.events if known else []
+        return known.events if known and not known.removed else []
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

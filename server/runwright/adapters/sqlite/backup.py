@@ -9,12 +9,11 @@ from pathlib import Path
 
 import apsw
 
+from runwright.adapters.sqlite import anchor
 from runwright.adapters.sqlite.failures import corrupt, unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
 from runwright.adapters.sqlite.schema import identity
 from runwright.adapters.sqlite.tables import fetch
-
-JOURNAL = "journal.db"
 
 
 def back_up(directory: Path, target: Path) -> int:
@@ -28,7 +27,7 @@ def back_up(directory: Path, target: Path) -> int:
         raise FileExistsError(17, "it exists already", str(target))
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        _copy(directory / JOURNAL, partial)
+        _copy(directory / anchor.JOURNAL, partial)
         head = _head(partial, renew=False)
         partial.replace(target)
     finally:
@@ -40,28 +39,40 @@ def restore(backup: Path, directory: Path) -> int:
     """Makes a data directory from a backup, as a journal with an identity of its own.
 
     Cursors of the journal it was copied from are refused there: what came after
-    the backup is not in it. Returns the position of the last event. Raises
+    the backup is not in it. What a journal that was lost there has left as its
+    anchor is replaced. Returns the position of the last event. Raises
     JOURNAL_CORRUPT for what is no backup, OSError where there is a journal already.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = DirectoryLock.take(directory)
     try:
-        target = directory / JOURNAL
+        target = directory / anchor.JOURNAL
         if target.exists():
             raise FileExistsError(17, "there is a journal already", str(target))
-        for left in (directory / f"{JOURNAL}-wal", directory / f"{JOURNAL}-journal"):
+        for left in (directory / f"{anchor.JOURNAL}-wal", directory / f"{anchor.JOURNAL}-journal"):
             if left.exists():  # SQLite would read it into whatever journal.db it finds beside it
                 raise FileExistsError(17, "it belongs to another journal; move it away", str(left))
-        partial = directory / f".{JOURNAL}.{os.getpid()}"
+        partial = directory / f".{anchor.JOURNAL}.{os.getpid()}"
         try:
             _copy(backup, partial)
             head = _head(partial, renew=True)
+            anchor.write(directory, _anchor(partial))
             partial.replace(target)
         finally:
             partial.unlink(missing_ok=True)
         return head
     finally:
         lock.release()
+
+
+def _anchor(path: Path) -> anchor.Anchor:
+    """What the new journal begins with: one of before would be held against it."""
+    db = apsw.Connection(str(path))
+    try:
+        found = identity(db)
+    finally:
+        db.close()
+    return anchor.Anchor(found.incarnation, found.head, found.head_hash)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -27,7 +27,12 @@ _PUT_EVENT = """
     INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash, namespace, session_id, agent_id)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _PUT_CONTENT = """
-    INSERT OR IGNORE INTO contents (namespace, digest, media_type, size, data) VALUES (?, ?, ?, ?, ?)"""
+    INSERT OR IGNORE INTO contents (namespace, digest, media_type, size, data) VALUES (?, ?, ?, ?, ?)
+    RETURNING digest"""
+# One use more than there are rows for: whoever has none is used once.
+PUT_USES = """
+    INSERT INTO content_uses (namespace, digest, uses) VALUES (?, ?, 1 + ?)
+    ON CONFLICT (namespace, digest) DO UPDATE SET uses = uses - 1 + excluded.uses"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +68,8 @@ def write(db: apsw.Connection, batch: Batch, position: int) -> list[StoredEvent]
     db.executemany(
         _PUT_EVENT, ((e.position, run_no, e.seq, e.kind.value, e.data, e.previous_hash, e.hash, *of) for e in stored)
     )
-    if batch.contents:
-        rows = ((namespace, c.ref.digest, c.ref.media_type, c.ref.size, c.data) for c in batch.contents)
-        db.executemany(_PUT_CONTENT, rows)
+    rows = [(namespace, c.ref.digest, c.ref.media_type, c.ref.size, c.data) for c in batch.contents]
+    new = {digest for row in rows for (digest,) in fetch(db, _PUT_CONTENT, *row)}
+    further = {digest: count - (digest in new) for digest, count in own.uses.items()}
+    db.executemany(PUT_USES, ((namespace, digest, count) for digest, count in further.items() if count))
     return stored

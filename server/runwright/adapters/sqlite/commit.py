@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import TypeAlias, TypeVar
 
 import apsw
 
@@ -12,6 +12,7 @@ from runwright.adapters.sqlite.failures import corrupt, translate
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.ports.journal import StoredEvent
 
+T = TypeVar("T")
 Outcome: TypeAlias = list[StoredEvent] | AgentError
 # Errors of SQLite that say nothing about the transaction or the disk.
 _OF_THE_BATCH = (apsw.ConstraintError, apsw.TooBigError)
@@ -20,13 +21,14 @@ _OF_THE_BATCH = (apsw.ConstraintError, apsw.TooBigError)
 class GroupCommit:
     """Turns groups of batches into transactions on one connection.
 
-    `head` and `commits` are those of finished commits. After a failure that
+    `head`, its hash and `commits` are those of finished commits. After a failure that
     leaves the store in doubt every later group is refused with JOURNAL_CORRUPT:
     only reading the file afresh can tell what it holds.
     """
 
-    def __init__(self, db: apsw.Connection, head: int) -> None:
+    def __init__(self, db: apsw.Connection, head: int, head_hash: bytes = bytes(32)) -> None:
         self.head = head
+        self.head_hash = head_hash
         self.commits = 0
         self._db = db
         self._doubt: Failure | None = None
@@ -50,20 +52,32 @@ class GroupCommit:
             failure = self._roll_back(error)
             return [_because(failure.error(), error) for _ in group]
 
+    def alone(self, act: Callable[[apsw.Connection], T]) -> T:
+        """Does something else in a transaction of its own. Raises AgentError; then nothing of it stands."""
+        if self._doubt is not None:
+            raise self._doubt.error()
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            result = act(self._db)
+            self._db.execute("COMMIT")
+        except Exception as error:
+            raise self._roll_back(error).error() from error
+        return result
+
     def _transact(self, group: Sequence[Batch]) -> list[Outcome]:
         self._db.execute("BEGIN IMMEDIATE")
-        position = self.head
+        position, last_hash = self.head, self.head_hash
         outcomes: list[Outcome] = []
         for batch in group:
             outcome = self._attempt(batch, position)
             if isinstance(outcome, list):
-                position = outcome[-1].position
+                position, last_hash = outcome[-1].position, outcome[-1].hash
             outcomes.append(outcome)
         if position == self.head:
             self._db.execute("ROLLBACK")
             return outcomes
         self._db.execute("COMMIT")
-        self.head = position
+        self.head, self.head_hash = position, last_hash
         self.commits += 1
         return outcomes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,10 +12,17 @@ from pathlib import Path
 import apsw
 
 from runwright.adapters.journal_rules import first_link
-from runwright.adapters.sqlite import schema
-from runwright.adapters.sqlite.tables import fetch
+from runwright.adapters.sqlite import anchor, schema
+from runwright.adapters.sqlite.removing import REMOVING
+from runwright.adapters.sqlite.tables import KEPT, fetch
 from runwright.core.content import digest as digest_of
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.space import Space
+
+# Events of a removed run are allowed while they are being deleted.
+_STRAY = f"""
+    SELECT DISTINCT run_no FROM events WHERE run_no NOT IN (SELECT run_no FROM runs WHERE {KEPT})
+    AND run_no NOT IN (SELECT value FROM meta WHERE key = '{REMOVING}')"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +69,21 @@ def schema_version(db: apsw.Connection) -> object:
     return rows[0][0] if rows else None
 
 
+def space(db: apsw.Connection, directory: Path, max_bytes: int | None) -> Space:
+    """How much room the journal of a directory takes and has. What deleted rows took is used again, not given back."""
+    page_size, pages, unused = (db.pragma(name) for name in ("page_size", "page_count", "freelist_count"))
+    wal = directory / f"{anchor.JOURNAL}-wal"
+    disk = shutil.disk_usage(directory)
+    return Space(
+        used=(pages - unused) * page_size,
+        reusable=unused * page_size,
+        wal=wal.stat().st_size if wal.exists() else 0,
+        max_bytes=max_bytes,
+        disk_free=disk.free,
+        disk_total=disk.total,
+    )
+
+
 def damages(db: apsw.Connection) -> list[str]:
     """What SQLite's own check finds wrong with the file."""
     return [str(row[0]) for row in fetch(db, "PRAGMA quick_check(10)") if row[0] != "ok"]
@@ -68,14 +91,14 @@ def damages(db: apsw.Connection) -> list[str]:
 
 def verify(db: apsw.Connection) -> Verified:
     """Every run's hash chain and every content's digest, from the stored bytes."""
-    runs = fetch(db, "SELECT run_no, namespace, run_id FROM runs ORDER BY run_no")
+    runs = fetch(db, f"SELECT run_no, namespace, run_id FROM runs WHERE {KEPT} ORDER BY run_no")
     faults: list[Fault] = []
     events = 0
     for run_no, namespace, run_id in runs:
         count, what = _verify_run(db, run_no, RunKey(Namespace(namespace), RunId(run_id)))
         events += count
         faults += [Fault(f"run {run_id}", what)] if what else []
-    for (run_no,) in fetch(db, "SELECT DISTINCT run_no FROM events WHERE run_no NOT IN (SELECT run_no FROM runs)"):
+    for (run_no,) in fetch(db, _STRAY):
         faults.append(Fault(f"run number {run_no}", "it has events but no row among the runs"))
     contents = 0
     for digest, size, data in db.execute("SELECT digest, size, data FROM contents"):

@@ -3,72 +3,104 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite import queries, schema, selecting, sessions
+from runwright.adapters.sqlite import anchor, inspection, queries, removing, schema, selecting, sessions
+from runwright.adapters.sqlite.audit import SqliteAudit
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
 from runwright.adapters.sqlite.reader import Reader
+from runwright.adapters.sqlite.ticker import Ticker
 from runwright.adapters.sqlite.writer import Writer
 from runwright.core.content import Content
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.records import Record
-from runwright.core.selection import RunFilter, Selection
+from runwright.core.selection import RunFilter, Scope, Selection
+from runwright.core.space import Space
 from runwright.core.state import RunState
-from runwright.ports.journal import EventPage, Listener, RunPage, SessionPage, StoredEvent
+from runwright.ports.clock import Clock
+from runwright.ports.journal import EventPage, Listener, Removed, RunPage, SessionPage, StoredEvent
+from runwright.ports.log import OperatorLog
 from runwright.wire.state_row import encode_state
 
 BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
+
+
+class Hands(NamedTuple):
+    """Where a journal is and how large it may be; its two connections: one that writes, one that answers questions."""
+
+    directory: Path
+    max_bytes: int | None
+    writing: apsw.Connection
+    reader: Reader
 
 
 class SqliteJournal:
     """Appends that wait at the same time share one commit; reads go on beside it.
 
     Made by `open`. Each file stands on its own: `journal.db` (with `-wal` and
-    `-shm` while in use) is the journal, `LOCK` says who has it open.
+    `-shm` while in use) is the journal, `journal.head` says how far it had come
+    a moment ago, `LOCK` says who has it open.
     """
 
-    def __init__(self, lock: DirectoryLock, identity: schema.Identity, writer: Writer, reader: Reader) -> None:
+    def __init__(
+        self, lock: DirectoryLock, identity: schema.Identity, keeper: anchor.AnchorKeeper, hands: Hands
+    ) -> None:
         self.incarnation = identity.incarnation
         self.cursor_key = identity.cursor_key
+        self._directory = hands.directory
+        self._max_bytes = hands.max_bytes
         self._lock = lock
-        self._writer = writer
-        self._reader = reader
+        self._keeper = keeper
+        self._reader = hands.reader
+        self._writer = Writer(hands.writing, identity, self._moved)
+        self._ticker = Ticker(keeper.catch_up)
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
     def open(
-        cls, directory: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS, max_bytes: int | None = None
+        cls,
+        directory: Path,
+        *,
+        busy_timeout_ms: int = BUSY_TIMEOUT_MS,
+        max_bytes: int | None = None,
+        log: OperatorLog | None = None,
     ) -> SqliteJournal:
         """Opens the journal of a data directory, both made if they are missing. Blocks; needs no event loop.
 
         Raises JOURNAL_BUSY when another process has it open, JOURNAL_CORRUPT
-        when the file is no journal this version can read, and OSError when
-        the directory cannot be used. `max_bytes`: see `set_max_bytes`.
+        when the file is no journal this version can read or ends before its
+        anchor, and OSError when the directory cannot be used. `max_bytes`: see
+        `set_max_bytes`.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / "journal.db"
+        path = directory / anchor.JOURNAL
         with ExitStack() as undo:
             lock = DirectoryLock.take(directory)
             undo.callback(lock.release)
+            check = _checked_against(anchor.known(directory, log), directory)
             try:
-                db = schema.open_writer(path, busy_timeout_ms=busy_timeout_ms)
+                db = schema.open_writer(path, busy_timeout_ms=busy_timeout_ms, check=check)
                 undo.callback(db.close)
                 identity = schema.identity(db)
                 schema.limit_size(db, max_bytes)
                 reading = schema.open_reader(path, busy_timeout_ms=busy_timeout_ms)
+                undo.callback(reading.close)
             except apsw.Error as error:
                 raise unusable(error) from error
+            reached = anchor.Anchor(identity.incarnation, identity.head, identity.head_hash)
+            keeper = anchor.AnchorKeeper(directory, reached, log)
             undo.pop_all()
-        return cls(lock, identity, Writer(db, identity.head), Reader(reading))
+        return cls(lock, identity, keeper, Hands(directory, max_bytes, db, Reader(reading)))
 
     @property
     def head(self) -> int:
@@ -152,6 +184,32 @@ class SqliteJournal:
         """
         self._refuse_when_closed()
         await self._writer.perform(partial(schema.limit_size, max_bytes=max_bytes))
+        self._max_bytes = max_bytes
+
+    async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
+        """See the port. What the anchor stands at is held as well: it must be found there at the next start."""
+        self._refuse_when_closed()
+
+        def act(db: apsw.Connection) -> Removed:
+            self._keeper.catch_up()
+            held = self._keeper.held | {self.head}
+            return removing.step(db, removing.Wanted(before, now, held), limit)
+
+        return await self._writer.transact(act)
+
+    async def horizon(self, scope: Scope) -> int:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(selecting.horizon, scope)
+
+    def audit(self, clock: Clock) -> SqliteAudit:
+        """The audit in the same file; ask once."""
+        return SqliteAudit(self._writer, self._reader, self._ticker, clock)
+
+    async def space(self) -> Space:
+        """How much room the journal takes and has; measured beside the writer."""
+        self._refuse_when_closed()
+        return await self._reader.ask(inspection.space, self._directory, self._max_bytes)
 
     def callbacks(self) -> SqliteCallbacks:
         """The registrations that are kept in this file."""
@@ -166,10 +224,28 @@ class SqliteJournal:
     async def _close(self) -> None:
         try:
             await self._reader.close()
+            self._ticker.close()
             await self._writer.close()
+            self._keeper.catch_up()  # with what was committed at the very end
         finally:
             self._lock.release()
+
+    def _moved(self) -> None:
+        """Called by the writing thread after a commit."""
+        self._keeper.note(self._writer.group.head, self._writer.group.head_hash)
+        self._ticker.wake()
 
     def _refuse_when_closed(self) -> None:
         if self._closing is not None:
             raise rules.closed()
+
+
+def _checked_against(found: anchor.Anchor | None, directory: Path) -> Callable[[apsw.Connection], None]:
+    """Raises JOURNAL_CORRUPT for a journal that is not the anchor's or ends before it."""
+
+    def check(db: apsw.Connection) -> None:
+        what = found.fault(db) if found else ""
+        if what:
+            raise anchor.lost(directory, what)
+
+    return check

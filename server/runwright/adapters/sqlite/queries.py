@@ -9,43 +9,47 @@ from typing import Any
 import apsw
 
 from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.tables import BEARS_MESSAGE, fetch
+from runwright.adapters.sqlite.tables import BEARS_MESSAGE, KEPT, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
+from runwright.wire import tombstone
 from runwright.wire.records import decode_event
 from runwright.wire.state_row import decode_state
 
 EVENT_COLUMNS = "position, seq, kind, data, previous_hash, hash"
-_OF_RUN = "run_no = (SELECT run_no FROM runs WHERE namespace = ? AND run_id = ?)"
+OF_RUN = f"run_no = (SELECT run_no FROM runs WHERE namespace = ? AND run_id = ? AND {KEPT})"
 
 
 def tail(db: apsw.Connection, run: RunKey) -> tuple[RunState | None, list[Record]]:
-    """The snapshot, if this version can read it, and the records it does not cover."""
-    rows = fetch(db, "SELECT snapshot FROM runs WHERE namespace = ? AND run_id = ?", run.namespace, run.run_id)
+    """The snapshot, if this version can read it, and the records it does not cover; what is left of a removed run."""
+    query = "SELECT snapshot, removed_at FROM runs WHERE namespace = ? AND run_id = ?"
+    rows = fetch(db, query, run.namespace, run.run_id)
     if not rows:
         return None, []
+    if rows[0][1]:
+        return tombstone.decode(run, rows[0][0]), []
     state = decode_state(rows[0][0])
     after = state.seq if state else 0
     newer = fetch(
-        db, f"SELECT seq, data FROM events WHERE {_OF_RUN} AND seq > ? ORDER BY seq", run.namespace, run.run_id, after
+        db, f"SELECT seq, data FROM events WHERE {OF_RUN} AND seq > ? ORDER BY seq", run.namespace, run.run_id, after
     )
     return state, _decode(run, newer)
 
 
 def messages(db: apsw.Connection, run: RunKey) -> list[Record]:
     """The records that carry the conversation."""
-    query = f"SELECT seq, data FROM events WHERE {_OF_RUN} AND {BEARS_MESSAGE} ORDER BY position"
+    query = f"SELECT seq, data FROM events WHERE {OF_RUN} AND {BEARS_MESSAGE} ORDER BY position"
     return _decode(run, fetch(db, query, run.namespace, run.run_id))
 
 
 def read(db: apsw.Connection, run: RunKey, after: int, limit: int) -> list[StoredEvent]:
     """One page of a run's events."""
     query = f"""SELECT {EVENT_COLUMNS}, session_id, agent_id FROM events
-        WHERE {_OF_RUN} AND position > ? ORDER BY position LIMIT ?"""
+        WHERE {OF_RUN} AND position > ? ORDER BY position LIMIT ?"""
     rows = fetch(db, query, run.namespace, run.run_id, after, limit)
     return [stored_event(row, run) for row in rows]
 

@@ -4,32 +4,46 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
 
 from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.tables import CALLBACKS, SCHEMA_VERSION, SELECTING, SESSIONS, TABLES, fetch
+from runwright.adapters.sqlite.tables import (
+    AUDIT,
+    CALLBACKS,
+    REMOVING,
+    SCHEMA_VERSION,
+    SELECTING,
+    SESSIONS,
+    TABLES,
+    fetch,
+)
 from runwright.adapters.sqlite.upgrade import upgrade
 
 UNLIMITED_PAGES = 0xFFFFFFFE  # SQLite's own limit
+NO_HASH = bytes(32)  # stands for the last event of a journal that is empty
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a journal is recognised by, and the position of its last event."""
+    """What a journal is recognised by, and the position and hash of its last event."""
 
     incarnation: str
     cursor_key: bytes
     head: int
+    head_hash: bytes
 
 
-def open_writer(path: Path, *, busy_timeout_ms: int) -> apsw.Connection:
+def open_writer(
+    path: Path, *, busy_timeout_ms: int, check: Callable[[apsw.Connection], None] = lambda _: None
+) -> apsw.Connection:
     """The one connection that writes, to a journal that is made if there is none and brought up to date if it is old.
 
     Raises JOURNAL_CORRUPT for a file that is no journal or one of a newer
-    schema version, and leaves it as it was.
+    schema version, and leaves it as it was; so does whatever `check` raises.
     """
     # SQLite would make the file readable to all; its -wal and -shm files copy the mode of this one.
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -40,6 +54,7 @@ def open_writer(path: Path, *, busy_timeout_ms: int) -> apsw.Connection:
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         is_new = _is_empty(db)
         version = SCHEMA_VERSION if is_new else _version(db)
+        check(db)
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         _set(db, "journal_mode", "wal")
         _set(db, "synchronous", 2)  # FULL: a commit is on disk before it is acknowledged
@@ -63,9 +78,10 @@ def open_reader(path: Path, *, busy_timeout_ms: int) -> apsw.Connection:
 def identity(db: apsw.Connection) -> Identity:
     """Reads what the journal is. Raises JOURNAL_CORRUPT when it does not say."""
     meta = dict(fetch(db, "SELECT key, value FROM meta"))
-    ((head,),) = fetch(db, "SELECT COALESCE(MAX(position), 0) FROM events")
+    last = fetch(db, "SELECT position, hash FROM events ORDER BY position DESC LIMIT 1")
+    head, head_hash = last[0] if last else (0, NO_HASH)
     try:
-        return Identity(meta["incarnation"], meta["cursor_key"], head)
+        return Identity(meta["incarnation"], meta["cursor_key"], head, head_hash)
     except KeyError as error:
         raise corrupt("The journal has lost its identity.") from error
 
@@ -101,7 +117,7 @@ def _version(db: apsw.Connection) -> int:
 
 def _create(db: apsw.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
-    for statement in (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS):
+    for statement in (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT):
         db.execute(statement)
     meta = {
         "schema_version": SCHEMA_VERSION,

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TypeAlias
 
 import apsw
 
 from runwright.adapters.journal_rules import SCANNED_EVENTS, SCANNED_RUNS
 from runwright.adapters.sqlite import queries
-from runwright.adapters.sqlite.tables import ENDS_RUN, IN_SESSION, fetch
+from runwright.adapters.sqlite.tables import ENDS_RUN, IN_SESSION, KEPT, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import TERMINAL
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunPhase, RunStatus
-from runwright.core.selection import EventFilter, RunFilter, ScopeKind, Selection
+from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState, fold
 from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import EventPage, ListedRun, RunPage
@@ -30,6 +31,29 @@ def select(db: apsw.Connection, selection: Selection, after: int, limit: int) ->
     then picks among those. The index is named, because a filter must never
     make SQLite walk another one without a bound.
     """
+    with db:  # one moment: what is missing is always known to be missing
+        page = _select(db, selection, after, limit)
+        missing = horizon(db, selection.scope)
+    return replace(page, horizon=missing)
+
+
+def horizon(db: apsw.Connection, scope: Scope) -> int:
+    """The highest position of a removed event of the scope; 0 when none was removed. A removed run has no stream."""
+    query = "SELECT MAX(last_position) FROM runs INDEXED BY {} WHERE namespace = ? AND removed_at > 0 {}"
+    match scope.kind:
+        case ScopeKind.RUN:
+            rows = [(0,)]
+        case ScopeKind.ALL:
+            rows = fetch(db, query.format("removed_of_namespace", ""), scope.namespace)
+        case ScopeKind.SESSION:
+            rows = fetch(db, query.format("removed_of_session", "AND session_id = ?"), scope.namespace, scope.id)
+        case ScopeKind.AGENT:
+            rows = fetch(db, query.format("removed_of_agent", "AND agent_id = ?"), scope.namespace, scope.id)
+    position: int = rows[0][0] or 0
+    return position
+
+
+def _select(db: apsw.Connection, selection: Selection, after: int, limit: int) -> EventPage:
     ((head,),) = fetch(db, "SELECT COALESCE(MAX(position), 0) FROM events")  # what comes later lies above
     index, (inside, of) = _scope(selection)
     scanned = f"""SELECT position FROM events e INDEXED BY {index} WHERE {inside} AND position > ?
@@ -42,7 +66,7 @@ def select(db: apsw.Connection, selection: Selection, after: int, limit: int) ->
     found = fetch(
         db,
         f"""SELECT {_COLUMNS}, e.session_id, e.agent_id, r.run_id
-        FROM events e INDEXED BY {index} CROSS JOIN runs r ON r.run_no = e.run_no
+        FROM events e INDEXED BY {index} CROSS JOIN runs r ON r.run_no = e.run_no AND r.{KEPT}
         WHERE {inside} AND position > ? AND position <= ? {wanted} ORDER BY position LIMIT ?""",
         *of,
         after,
@@ -61,7 +85,7 @@ def _scope(selection: Selection) -> tuple[str, Condition]:
     namespace, of = selection.scope.namespace, selection.scope.id
     match selection.scope.kind:
         case ScopeKind.RUN:
-            own_run = "e.run_no = (SELECT run_no FROM runs WHERE namespace = ? AND run_id = ?)"
+            own_run = f"e.{queries.OF_RUN}"
             return "events_of_run", (own_run, [namespace, of])
         case ScopeKind.SESSION:
             return "events_of_session", (f"e.namespace = ? AND e.session_id = ? AND e.{IN_SESSION}", [namespace, of])
@@ -90,7 +114,7 @@ def _wanted(chosen: EventFilter) -> Condition:
 def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, before: int | None, limit: int) -> RunPage:
     """One page of runs, newest first."""
     start = before if before is not None else 1 + fetch(db, "SELECT COALESCE(MAX(run_no), 0) FROM runs")[0][0]
-    own = "namespace = ? AND run_no < ?"
+    own = f"namespace = ? AND {KEPT} AND run_no < ?"
     scanned = f"SELECT run_no FROM runs INDEXED BY runs_of_namespace WHERE {own} ORDER BY run_no DESC LIMIT ?"
     ((rows, last),) = fetch(db, f"SELECT COUNT(*), MIN(run_no) FROM ({scanned})", namespace, start, SCANNED_RUNS)
     if not rows:
@@ -107,7 +131,7 @@ def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, befo
         limit + 1,
     )
     runs = [
-        ListedRun(number, _state(db, RunKey(namespace, RunId(run_id))), position)
+        ListedRun(number, state_of(db, RunKey(namespace, RunId(run_id))), position)
         for number, run_id, position in found[:limit]
     ]
     if len(found) > limit:
@@ -130,7 +154,8 @@ def _wanted_runs(wanted: RunFilter) -> Condition:
     return text, values
 
 
-def _state(db: apsw.Connection, run: RunKey) -> RunState:
+def state_of(db: apsw.Connection, run: RunKey) -> RunState:
+    """The run as it stands; what its columns say of it when its events cannot be read."""
     try:
         state, newer = queries.tail(db, run)
         return fold(state or RunState(key=run), newer)

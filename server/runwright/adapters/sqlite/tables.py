@@ -15,6 +15,7 @@ BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.valu
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
 IN_SESSION = "session_id <> ''"
 IS_OPEN = "open = 1"
+KEPT = "removed_at = 0"
 
 WITH_MESSAGES = f"CREATE INDEX events_with_messages ON events (run_no) WHERE {BEARS_MESSAGE}"
 
@@ -26,7 +27,7 @@ TABLES = (
         run_no INTEGER PRIMARY KEY, namespace TEXT NOT NULL, run_id TEXT NOT NULL, seq INTEGER NOT NULL,
         hash BLOB NOT NULL, last_position INTEGER NOT NULL, open INTEGER NOT NULL, snapshot BLOB NOT NULL,
         session_id TEXT NOT NULL DEFAULT '', agent_id TEXT NOT NULL DEFAULT '', status INTEGER NOT NULL DEFAULT 0,
-        labels TEXT NOT NULL DEFAULT '{}', UNIQUE (namespace, run_id)) STRICT""",
+        labels TEXT NOT NULL DEFAULT '{}', removed_at INTEGER NOT NULL DEFAULT 0, UNIQUE (namespace, run_id)) STRICT""",
     "CREATE INDEX runs_open ON runs (run_no) WHERE open = 1",
     """CREATE TABLE events (
         position INTEGER PRIMARY KEY, run_no INTEGER NOT NULL, seq INTEGER NOT NULL, kind INTEGER NOT NULL,
@@ -39,9 +40,8 @@ TABLES = (
         namespace TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
         data BLOB NOT NULL, UNIQUE (namespace, digest)) STRICT""",
 )
-# Of version 2: what streams of many runs and lists of runs are read by.
+# Of version 2: what streams of many runs are read by.
 SELECTING = (
-    "CREATE INDEX runs_of_namespace ON runs (namespace)",
     "CREATE INDEX events_of_namespace ON events (namespace)",
     f"CREATE INDEX events_of_session ON events (namespace, session_id) WHERE {IN_SESSION}",
     "CREATE INDEX events_of_agent ON events (namespace, agent_id)",
@@ -59,6 +59,27 @@ CALLBACKS = (
         address TEXT NOT NULL, tools TEXT NOT NULL, ca_pem BLOB, server_name TEXT NOT NULL,
         credential TEXT NOT NULL, lease INTEGER NOT NULL, expires_at INTEGER NOT NULL,
         PRIMARY KEY (namespace, callback_id)) STRICT, WITHOUT ROWID""",
+)
+
+# Of version 3: what removed runs leave behind. `runs.removed_at` is set, the row stays as a tombstone; `content_uses`
+# counts the references that stored events make, so that content goes with the last event that refers to it. Most
+# contents are referred to once, by the event they came with: these have no row, which saves each append a page.
+REMOVING = (
+    """CREATE TABLE content_uses (
+        namespace TEXT NOT NULL, digest TEXT NOT NULL, uses INTEGER NOT NULL,
+        PRIMARY KEY (namespace, digest)) STRICT, WITHOUT ROWID""",
+    f"CREATE INDEX runs_of_namespace ON runs (namespace) WHERE {KEPT}",
+    f"CREATE INDEX runs_ended ON runs (last_position) WHERE open = 0 AND {KEPT}",
+    "CREATE INDEX removed_of_namespace ON runs (namespace, last_position) WHERE removed_at > 0",
+    "CREATE INDEX removed_of_session ON runs (namespace, session_id, last_position) WHERE removed_at > 0",
+    "CREATE INDEX removed_of_agent ON runs (namespace, agent_id, last_position) WHERE removed_at > 0",
+)
+# Of version 3, too: what happened outside of every run.
+AUDIT = (
+    """CREATE TABLE audit (
+        number INTEGER PRIMARY KEY, namespace TEXT NOT NULL, data BLOB NOT NULL,
+        previous_hash BLOB NOT NULL, hash BLOB NOT NULL) STRICT""",
+    "CREATE INDEX audit_of_namespace ON audit (namespace)",
 )
 
 

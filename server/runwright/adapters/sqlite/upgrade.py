@@ -1,13 +1,24 @@
-"""Brings a journal of an older schema version to the present one, one version after the other."""
+"""Brings a journal of an older schema version to the present one, step by step in one transaction."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import apsw
 
-from runwright.adapters.sqlite.tables import CALLBACKS, SCHEMA_VERSION, SELECTING, SESSIONS, WITH_MESSAGES, fetch
+from runwright.adapters.journal_rules import digests_of
+from runwright.adapters.sqlite.tables import (
+    AUDIT,
+    CALLBACKS,
+    REMOVING,
+    SCHEMA_VERSION,
+    SELECTING,
+    SESSIONS,
+    WITH_MESSAGES,
+    fetch,
+)
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
@@ -30,6 +41,9 @@ _COLUMNS = (
 _FILL_EVENTS = """
     UPDATE events SET (namespace, session_id, agent_id) =
         (SELECT namespace, session_id, agent_id FROM runs WHERE runs.run_no = events.run_no)"""
+_ADD_USES = """
+    INSERT INTO content_uses (namespace, digest, uses) VALUES (?, ?, ?)
+    ON CONFLICT (namespace, digest) DO UPDATE SET uses = uses + excluded.uses"""
 _ENDED = {
     EventKind.RUN_COMPLETED: RunStatus.COMPLETED,
     EventKind.RUN_FAILED: RunStatus.FAILED,
@@ -44,8 +58,9 @@ def upgrade(db: apsw.Connection, version: int) -> None:
         if version < 2:
             _make_selectable(db)
         if version < 3:
+            _count_uses(db)
             # The conversation has a kind more, and a partial index names the kinds it is of.
-            for statement in ("DROP INDEX events_with_messages", WITH_MESSAGES, *SESSIONS, *CALLBACKS):
+            for statement in ("DROP INDEX events_with_messages", WITH_MESSAGES, *SESSIONS, *CALLBACKS, *AUDIT):
                 db.execute(statement)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
         db.execute("COMMIT")
@@ -64,6 +79,20 @@ def _make_selectable(db: apsw.Connection) -> None:
     db.execute(_FILL_EVENTS)
     for statement in SELECTING:
         db.execute(statement)
+
+
+def _count_uses(db: apsw.Connection) -> None:
+    """Of version 3: the references that the stored events make to contents."""
+    db.execute("ALTER TABLE runs ADD COLUMN removed_at INTEGER NOT NULL DEFAULT 0")
+    db.execute("DROP INDEX IF EXISTS runs_of_namespace")
+    for statement in REMOVING:
+        db.execute(statement)
+    for run_no, namespace in fetch(db, "SELECT run_no, namespace FROM runs ORDER BY run_no"):
+        uses: Counter[str] = Counter()
+        for (data,) in db.execute("SELECT data FROM events WHERE run_no = ?", (run_no,)):
+            uses.update(digests_of(data))
+        db.executemany(_ADD_USES, ((namespace, digest, count) for digest, count in uses.items()))
+    db.execute("DELETE FROM content_uses WHERE uses < 2")
 
 
 def _fill_run(db: apsw.Connection, run_no: int) -> None:

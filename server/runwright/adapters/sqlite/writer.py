@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import apsw
 
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.commit import GroupCommit, Outcome
 from runwright.adapters.sqlite.failures import translate
+from runwright.adapters.sqlite.schema import Identity
 from runwright.core.errors import AgentError
 from runwright.ports.journal import Listener
 
@@ -26,9 +27,9 @@ T = TypeVar("T")
 class _Errand:
     """Anything else to be done with the connection, in its turn."""
 
-    act: Callable[[apsw.Connection], None]
-    answer: asyncio.Future[None]
-    is_last: bool
+    act: Callable[[apsw.Connection], Any]
+    answer: asyncio.Future[Any] | None
+    is_last: bool = False
 
 
 class Writer:
@@ -38,8 +39,10 @@ class Writer:
     group to fill, and the more callers there are the fewer commits each costs.
     """
 
-    def __init__(self, db: apsw.Connection, head: int) -> None:
-        self.group = GroupCommit(db, head)
+    def __init__(self, db: apsw.Connection, identity: Identity, committed: Callable[[], None] = lambda: None) -> None:
+        """`committed` is called by the writing thread after every commit, once its callers have been told."""
+        self.group = GroupCommit(db, identity.head, identity.head_hash)
+        self._committed = committed
         self.listeners: list[Listener] = []  # touched on the loop only
         self._db = db
         self._jobs: SimpleQueue[Batch | _Errand] = SimpleQueue()
@@ -51,19 +54,35 @@ class Writer:
         """Queues the batch; its future is settled once it is durable or has failed."""
         self._jobs.put(batch)
 
-    async def perform(self, act: Callable[[apsw.Connection], None]) -> None:
+    async def perform(self, act: Callable[[apsw.Connection], T]) -> T:
         """Does something with the connection, after what was queued before."""
-        await self._queue(act, is_last=False)
+        answer: T = await self._queue(act, is_last=False)
+        return answer
+
+    async def transact(self, act: Callable[[apsw.Connection], T]) -> T:
+        """Does something in a transaction of its own, after what was queued before."""
+        return await self.perform(lambda _: self.group.alone(act))
+
+    def post(self, act: Callable[[apsw.Connection], None], failed: Callable[[], None]) -> None:
+        """Does something in a transaction of its own when its turn comes; nobody waits. Of any thread."""
+
+        def attempt(_: apsw.Connection) -> None:
+            try:
+                self.group.alone(act)
+            except AgentError:
+                failed()
+
+        self._jobs.put(_Errand(attempt, None))
 
     async def close(self) -> None:
         """Finishes what is queued, then closes the connection and ends the thread."""
         await self._queue(self._close, is_last=True)
         self._thread.join()
 
-    def _queue(self, act: Callable[[apsw.Connection], None], *, is_last: bool) -> asyncio.Future[None]:
-        errand = _Errand(act, asyncio.get_running_loop().create_future(), is_last)
-        self._jobs.put(errand)
-        return errand.answer
+    def _queue(self, act: Callable[[apsw.Connection], Any], *, is_last: bool) -> asyncio.Future[Any]:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._jobs.put(_Errand(act, answer, is_last))
+        return answer
 
     def _serve(self) -> None:
         errand: _Errand | None = None
@@ -72,8 +91,11 @@ class Writer:
             if group:
                 outcomes = self.group.commit(group)
                 _settle([batch.answer for batch in group], outcomes, partial(self._announce, outcomes))
+                self._committed()
             if errand:
-                _settle([errand.answer], [self._run(errand)])
+                outcome = self._run(errand)
+                if errand.answer is not None:
+                    _settle([errand.answer], [outcome])
 
     def _announce(self, outcomes: Sequence[Outcome]) -> None:
         """One commit as a whole, before any of its callers hears of it: commits reach the loop in their order."""
@@ -94,16 +116,15 @@ class Writer:
                 return group, None
         return group, job
 
-    def _run(self, errand: _Errand) -> AgentError | None:
+    def _run(self, errand: _Errand) -> Any:
         try:
-            errand.act(self._db)
+            return errand.act(self._db)
+        except AgentError as error:
+            return error
         except Exception as error:  # noqa: BLE001 - the thread must live on, and the caller must hear of it
-            if isinstance(error, AgentError):
-                return error
             failure = translate(error, self._db.system_errno)
             failure.__cause__ = error
             return failure
-        return None
 
     def _close(self, db: apsw.Connection) -> None:
         if self.group.is_in_doubt:

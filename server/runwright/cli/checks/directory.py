@@ -12,17 +12,16 @@ from pathlib import Path
 from statistics import median
 
 from runwright.cli.checks.check import Check, fail, ok, warn
+from runwright.core.space import LeastSpace
 
-FILES = ("journal.db", "journal.db-wal", "journal.db-shm", "LOCK")
-LEAST_FREE_BYTES = 1024**3
-LEAST_FREE_SHARE = 0.1
+FILES = ("journal.db", "journal.db-wal", "journal.db-shm", "journal.head", "LOCK")
 SLOW_FSYNC_MS = 20.0
 FSYNCS = 40
 LONGEST_MEASURE_SECONDS = 3.0
 _BLOCK = b"\0" * 4096
 
 
-def check_directory(data: Path) -> Iterator[Check]:
+def check_directory(data: Path, least: LeastSpace) -> Iterator[Check]:
     """Everything about the directory; nothing more than its absence when it is not there."""
     if not data.is_dir():
         what = "is not a directory" if data.exists() else "does not exist"
@@ -35,7 +34,7 @@ def check_directory(data: Path) -> Iterator[Check]:
         return
     yield ok("data directory", str(data))
     usage = shutil.disk_usage(data)
-    yield check_space(usage.free, usage.total)
+    yield check_space(usage.free, usage.total, least)
     yield _fsync(data)
 
 
@@ -62,11 +61,11 @@ def _octal(path: Path) -> str:
     return f"{stat.S_IMODE(path.stat().st_mode):04o}"
 
 
-def check_space(free: int, total: int) -> Check:
+def check_space(free: int, total: int, least: LeastSpace) -> Check:
     """Whether there is room for more runs; the sizes are in bytes."""
     share = free / total if total else 0.0
     text = f"{free / 1024**3:.1f} GiB free ({share:.0%})"
-    if free < LEAST_FREE_BYTES or share < LEAST_FREE_SHARE:
+    if least.of_disk(free, total):
         return warn("disk space", text, "Free some; a full disk stops every run until there is room again.")
     return ok("disk space", text)
 

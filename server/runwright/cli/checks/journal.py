@@ -9,10 +9,11 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import inspection
+from runwright.adapters.sqlite import anchor, audit, inspection
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
+from runwright.core.space import LeastSpace, Space
 
 BUSY_TIMEOUT_MS = 2_000
 MOST_FAULTS = 20  # lines; a lost disk need not print every run
@@ -51,12 +52,16 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def check_journal(data: Path) -> Iterator[Check]:
-    """The file, its version, SQLite's own check and every hash chain."""
+def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Iterator[Check]:
+    """The file, its version, SQLite's own check, the anchor, every hash chain, and the room it has left."""
     path = data / "journal.db"
     if not path.exists():
-        yield ok("journal", "there is none yet")
+        if (data / anchor.FILE).exists():
+            yield fail("journal", "journal.db is missing, though journal.head says there was one", _RESTORE)
+        else:
+            yield ok("journal", "there is none yet")
         return
+    known, torn = _anchor(data)  # before the journal, which may go on meanwhile: an anchor never leads
     try:
         with inspection.opened(path, busy_timeout_ms=BUSY_TIMEOUT_MS) as db:
             version = _version(inspection.schema_version(db))
@@ -64,7 +69,10 @@ def check_journal(data: Path) -> Iterator[Check]:
             if version.remedy:
                 return
             yield _damages(inspection.damages(db))
+            yield torn or _anchored(data, known, db)
             yield from _chains(inspection.verify(db))
+            yield _audit(*audit.fault(db))
+            yield _size(inspection.space(db, data, max_bytes), least)
     except apsw.Error as error:
         yield fail("journal", unusable(error).message, _RESTORE)
 
@@ -72,6 +80,8 @@ def check_journal(data: Path) -> Iterator[Check]:
 def _version(found: object) -> Check:
     if found == SCHEMA_VERSION:
         return ok("journal", f"schema version {found}")
+    if isinstance(found, int) and 0 < found < SCHEMA_VERSION:
+        return warn("journal", f"schema version {found} is older", "The next start of a server brings it up to date.")
     if isinstance(found, int) and found > SCHEMA_VERSION:
         text = f"schema version {found} is newer than {SCHEMA_VERSION}, which this program knows"
         return fail("journal", text, "Install the version of Runwright that wrote it, or a later one.")
@@ -80,10 +90,46 @@ def _version(found: object) -> Check:
     return fail("journal", f"schema version {found} is not one this program knows", _RESTORE)
 
 
+def _anchor(data: Path) -> tuple[anchor.Anchor | None, Check | None]:
+    try:
+        return anchor.read(data), None
+    except (anchor.TornAnchor, OSError):
+        remedy = "The next start of a server makes it anew; check the disk."
+        return None, warn("head anchor", "journal.head cannot be read or is not whole", remedy)
+
+
+def _anchored(data: Path, known: anchor.Anchor | None, db: apsw.Connection) -> Check:
+    if known is None:
+        return warn("head anchor", "there is no journal.head", "The next start of a server makes it.")
+    what = known.fault(db)
+    if what:
+        newer, torn = _anchor(data)
+        if newer not in (None, known) and torn is None:
+            return _anchored(data, newer, db)  # a server went on, and may have removed what the first one stood at
+        return fail("head anchor", f"the journal has lost events: {what}", _RESTORE)
+    return ok("head anchor", f"the journal reaches position {known.position} and beyond as it was written")
+
+
 def _damages(found: list[str]) -> Check:
     if found:
         return fail("quick_check", f"{len(found)} or more faults, the first: {found[0]}", _RESTORE)
     return ok("quick_check", "SQLite finds the file whole")
+
+
+def _audit(entries: int, what: str) -> Check:
+    if what:
+        return fail("audit chain", what, _RESTORE)
+    return ok("audit chain", f"{entries} entries are as written")
+
+
+def _size(space: Space, least: LeastSpace) -> Check:
+    text = f"{space.used / 1024**2:.1f} MiB used, {space.reusable / 1024**2:.1f} MiB free inside"
+    if space.max_bytes is None:
+        return ok("journal size", text)
+    text += f", bounded at {space.max_bytes / 1024**2:.1f} MiB"
+    if least.of_journal(space):
+        return warn("journal size", text, "Raise journal_max_bytes or set retention_days: full, it stops every run.")
+    return ok("journal size", text)
 
 
 def _chains(verified: inspection.Verified) -> Iterator[Check]:

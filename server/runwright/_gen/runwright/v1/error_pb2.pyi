@@ -122,6 +122,12 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """A run of the session has not ended, and the request asks for an idle session.
     Metadata: session_id, run_id.
     """
+    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 46
+    """Events after the cursor were removed, being older than the retention; the
+    stream can be gone on from the cursor `oldest`. Metadata: oldest.
+    """
+    ERROR_REASON_RUN_REMOVED: _ErrorReason.ValueType  # 47
+    """The run's events were removed, being older than the retention. Metadata: run_id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -225,6 +231,12 @@ ERROR_REASON_SESSION_BUSY: ErrorReason.ValueType  # 43
 """A run of the session has not ended, and the request asks for an idle session.
 Metadata: session_id, run_id.
 """
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 46
+"""Events after the cursor were removed, being older than the retention; the
+stream can be gone on from the cursor `oldest`. Metadata: oldest.
+"""
+ERROR_REASON_RUN_REMOVED: ErrorReason.ValueType  # 47
+"""The run's events were removed, being older than the retention. Metadata: run_id."""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from runwright._gen.runwright.v1 import event_pb2 as runwright_dot_v1_dot_event__pb2
 from runwright._gen.runwright.v1 import package_pb2 as runwright_dot_v1_dot_package__pb2
 from runwright._gen.runwright.v1 import run_pb2 as runwright_dot_v1_dot_run__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"runwright/v1/runtime_service.proto\x12\x0crunwright.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18runwright/v1/event.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"8\n\x0fStartRunRequest\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.runwright.v1.RunRequest\"K\n\x10StartRunResponse\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.runwright.v1.RunSnapshot\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"Y\n\rCancelRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12(\n\x05grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x0e\x43\x61ncelResponse\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.runwright.v1.RunSnapshot\x12\x13\n\x0b\x62\x61rrier_seq\x18\x02 \x01(\x04\"!\n\x0fSnapshotRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\":\n\x10SnapshotResponse\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.runwright.v1.RunSnapshot\"\"\n\x10\x45xportRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\xac\x01\n\x11\x45xportRunResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.runwright.v1.ExportHeaderH\x00\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1b.runwright.v1.ExportedEventH\x00\x12\x30\n\x07\x63ontent\x18\x03 \x01(\x0b\x32\x1d.runwright.v1.ExportedContentH\x00\x42\t\n\x07\x65lement\"y\n\x0c\x45xportHeader\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x0e\n\x06\x65vents\x18\x05 \x01(\x04\x12\x11\n\thead_hash\x18\x06 \x01(\x0c\"T\n\rExportedEvent\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x15\n\rprevious_hash\x18\x03 \x01(\x0c\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\"M\n\x0f\x45xportedContent\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"x\n\x0bStreamScope\x12\x10\n\x06run_id\x18\x01 \x01(\tH\x00\x12\x14\n\nsession_id\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x61gent_id\x18\x03 \x01(\tH\x00\x12$\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x15.runwright.v1.AllRunsH\x00\x42\x07\n\x05scope\"\t\n\x07\x41llRuns\"\x85\x01\n\x0b\x45ventFilter\x12&\n\x05kinds\x18\x01 \x03(\x0e\x32\x17.runwright.v1.EventKind\x12\x15\n\rterminal_only\x18\x02 \x01(\x08\x12\x0f\n\x07run_ids\x18\x03 \x03(\t\x12\x11\n\tagent_ids\x18\x04 \x03(\t\x12\x13\n\x0bsession_ids\x18\x05 \x03(\t\"\xcf\x01\n\x10SubscribeRequest\x12(\n\x05scope\x18\x01 \x01(\x0b\x32\x19.runwright.v1.StreamScope\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\t\x12\x11\n\tlive_only\x18\x03 \x01(\x08\x12%\n\x04view\x18\x04 \x01(\x0e\x32\x17.runwright.v1.EventView\x12)\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x19.runwright.v1.EventFilter\x12\x16\n\x0einclude_deltas\x18\x06 \x01(\x08\"=\n\x11SubscribeResponse\x12(\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x18.runwright.v1.EventFrame\"I\n\x0bWaitRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"D\n\x0cWaitResponse\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.runwright.v1.RunSnapshot\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\"\xb6\x01\n\x11ListEventsRequest\x12(\n\x05scope\x18\x01 \x01(\x0b\x32\x19.runwright.v1.StreamScope\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12%\n\x04view\x18\x04 \x01(\x0e\x32\x17.runwright.v1.EventView\x12)\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x19.runwright.v1.EventFilter\"W\n\x12ListEventsResponse\x12(\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x18.runwright.v1.EventFrame\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc0\x01\n\tRunFilter\x12)\n\x08statuses\x18\x01 \x03(\x0e\x32\x17.runwright.v1.RunStatus\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x33\n\x06labels\x18\x04 \x03(\x0b\x32#.runwright.v1.RunFilter.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\'\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x17.runwright.v1.RunFilter\"T\n\x10ListRunsResponse\x12\'\n\x04runs\x18\x01 \x03(\x0b\x32\x19.runwright.v1.RunSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetServerInfoRequest\"\xed\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12+\n\x08packages\x18\x03 \x03(\x0b\x32\x19.runwright.v1.PackageInfo\x12\x11\n\tproviders\x18\x04 \x03(\t\x12?\n\x06limits\x18\x05 \x03(\x0b\x32/.runwright.v1.GetServerInfoResponse.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"e\n\x0bPackageInfo\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\x12-\n\x07package\x18\x03 \x01(\x0b\x32\x1c.runwright.v1.RuntimePackage*T\n\tEventView\x12\x1a\n\x16\x45VENT_VIEW_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_VIEW_SUMMARY\x10\x01\x12\x13\n\x0f\x45VENT_VIEW_FULL\x10\x02\x32\xc0\x05\n\x0eRuntimeService\x12I\n\x08StartRun\x12\x1d.runwright.v1.StartRunRequest\x1a\x1e.runwright.v1.StartRunResponse\x12\x43\n\x06\x43\x61ncel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12I\n\x08Snapshot\x12\x1d.runwright.v1.SnapshotRequest\x1a\x1e.runwright.v1.SnapshotResponse\x12N\n\tExportRun\x12\x1e.runwright.v1.ExportRunRequest\x1a\x1f.runwright.v1.ExportRunResponse0\x01\x12N\n\tSubscribe\x12\x1e.runwright.v1.SubscribeRequest\x1a\x1f.runwright.v1.SubscribeResponse0\x01\x12=\n\x04Wait\x12\x19.runwright.v1.WaitRequest\x1a\x1a.runwright.v1.WaitResponse\x12O\n\nListEvents\x12\x1f.runwright.v1.ListEventsRequest\x1a .runwright.v1.ListEventsResponse\x12I\n\x08ListRuns\x12\x1d.runwright.v1.ListRunsRequest\x1a\x1e.runwright.v1.ListRunsResponse\x12X\n\rGetServerInfo\x12\".runwright.v1.GetServerInfoRequest\x1a#.runwright.v1.GetServerInfoResponseBk\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"runwright/v1/runtime_service.proto\x12\x0crunwright.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18runwright/v1/event.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"8\n\x0fStartRunRequest\x12%\n\x03run\x18\x01 \x01(\x0b\x32\x18.runwright.v1.RunRequest\"K\n\x10StartRunResponse\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.runwright.v1.RunSnapshot\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\"Y\n\rCancelRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12(\n\x05grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"M\n\x0e\x43\x61ncelResponse\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.runwright.v1.RunSnapshot\x12\x13\n\x0b\x62\x61rrier_seq\x18\x02 \x01(\x04\"!\n\x0fSnapshotRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\":\n\x10SnapshotResponse\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.runwright.v1.RunSnapshot\"\"\n\x10\x45xportRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\xac\x01\n\x11\x45xportRunResponse\x12,\n\x06header\x18\x01 \x01(\x0b\x32\x1a.runwright.v1.ExportHeaderH\x00\x12,\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1b.runwright.v1.ExportedEventH\x00\x12\x30\n\x07\x63ontent\x18\x03 \x01(\x0b\x32\x1d.runwright.v1.ExportedContentH\x00\x42\t\n\x07\x65lement\"y\n\x0c\x45xportHeader\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0e\n\x06run_id\x18\x03 \x01(\t\x12\x13\n\x0bincarnation\x18\x04 \x01(\t\x12\x0e\n\x06\x65vents\x18\x05 \x01(\x04\x12\x11\n\thead_hash\x18\x06 \x01(\x0c\"T\n\rExportedEvent\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x15\n\rprevious_hash\x18\x03 \x01(\x0c\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\"M\n\x0f\x45xportedContent\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12\x0c\n\x04last\x18\x04 \x01(\x08\"x\n\x0bStreamScope\x12\x10\n\x06run_id\x18\x01 \x01(\tH\x00\x12\x14\n\nsession_id\x18\x02 \x01(\tH\x00\x12\x12\n\x08\x61gent_id\x18\x03 \x01(\tH\x00\x12$\n\x03\x61ll\x18\x04 \x01(\x0b\x32\x15.runwright.v1.AllRunsH\x00\x42\x07\n\x05scope\"\t\n\x07\x41llRuns\"\x85\x01\n\x0b\x45ventFilter\x12&\n\x05kinds\x18\x01 \x03(\x0e\x32\x17.runwright.v1.EventKind\x12\x15\n\rterminal_only\x18\x02 \x01(\x08\x12\x0f\n\x07run_ids\x18\x03 \x03(\t\x12\x11\n\tagent_ids\x18\x04 \x03(\t\x12\x13\n\x0bsession_ids\x18\x05 \x03(\t\"\xcf\x01\n\x10SubscribeRequest\x12(\n\x05scope\x18\x01 \x01(\x0b\x32\x19.runwright.v1.StreamScope\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\t\x12\x11\n\tlive_only\x18\x03 \x01(\x08\x12%\n\x04view\x18\x04 \x01(\x0e\x32\x17.runwright.v1.EventView\x12)\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x19.runwright.v1.EventFilter\x12\x16\n\x0einclude_deltas\x18\x06 \x01(\x08\"=\n\x11SubscribeResponse\x12(\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x18.runwright.v1.EventFrame\"I\n\x0bWaitRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"D\n\x0cWaitResponse\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.runwright.v1.RunSnapshot\x12\x0c\n\x04\x64one\x18\x02 \x01(\x08\"\xb6\x01\n\x11ListEventsRequest\x12(\n\x05scope\x18\x01 \x01(\x0b\x32\x19.runwright.v1.StreamScope\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12%\n\x04view\x18\x04 \x01(\x0e\x32\x17.runwright.v1.EventView\x12)\n\x06\x66ilter\x18\x05 \x01(\x0b\x32\x19.runwright.v1.EventFilter\"W\n\x12ListEventsResponse\x12(\n\x06\x66rames\x18\x01 \x03(\x0b\x32\x18.runwright.v1.EventFrame\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xc0\x01\n\tRunFilter\x12)\n\x08statuses\x18\x01 \x03(\x0e\x32\x17.runwright.v1.RunStatus\x12\x10\n\x08\x61gent_id\x18\x02 \x01(\t\x12\x12\n\nsession_id\x18\x03 \x01(\t\x12\x33\n\x06labels\x18\x04 \x03(\x0b\x32#.runwright.v1.RunFilter.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"a\n\x0fListRunsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\'\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x17.runwright.v1.RunFilter\"T\n\x10ListRunsResponse\x12\'\n\x04runs\x18\x01 \x03(\x0b\x32\x19.runwright.v1.RunSnapshot\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd4\x01\n\nAuditEvent\x12\x0e\n\x06number\x18\x01 \x01(\x04\x12(\n\x04time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12%\n\x04kind\x18\x03 \x01(\x0e\x32\x17.runwright.v1.AuditKind\x12\x11\n\tprincipal\x18\x04 \x01(\t\x12\x11\n\tnamespace\x18\x05 \x01(\t\x12\x0e\n\x06method\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08subjects\x18\x08 \x03(\t\x12\r\n\x05\x63ount\x18\t \x01(\x04\"?\n\x16ListAuditEventsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\\\n\x17ListAuditEventsResponse\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.runwright.v1.AuditEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetServerInfoRequest\"\xed\x01\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x13\n\x0bincarnation\x18\x02 \x01(\t\x12+\n\x08packages\x18\x03 \x03(\x0b\x32\x19.runwright.v1.PackageInfo\x12\x11\n\tproviders\x18\x04 \x03(\t\x12?\n\x06limits\x18\x05 \x03(\x0b\x32/.runwright.v1.GetServerInfoResponse.LimitsEntry\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"e\n\x0bPackageInfo\x12\x13\n\x0b\x66ingerprint\x18\x01 \x01(\t\x12\x12\n\nis_default\x18\x02 \x01(\x08\x12-\n\x07package\x18\x03 \x01(\x0b\x32\x1c.runwright.v1.RuntimePackage*T\n\tEventView\x12\x1a\n\x16\x45VENT_VIEW_UNSPECIFIED\x10\x00\x12\x16\n\x12\x45VENT_VIEW_SUMMARY\x10\x01\x12\x13\n\x0f\x45VENT_VIEW_FULL\x10\x02*\xc4\x02\n\tAuditKind\x12\x1a\n\x16\x41UDIT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x41UDIT_KIND_UNAUTHENTICATED\x10\x01\x12\x1a\n\x16\x41UDIT_KIND_ROLE_DENIED\x10\x02\x12!\n\x1d\x41UDIT_KIND_CREDENTIAL_REVOKED\x10\x03\x12#\n\x1f\x41UDIT_KIND_REGISTRATION_REFUSED\x10\x04\x12\x1d\n\x19\x41UDIT_KIND_ANSWER_IGNORED\x10\x05\x12\x1d\n\x19\x41UDIT_KIND_CANCEL_IGNORED\x10\x06\x12\x1c\n\x18\x41UDIT_KIND_RELOAD_FAILED\x10\x07\x12\x1b\n\x17\x41UDIT_KIND_RUNS_REMOVED\x10\x08\x12\x1e\n\x1a\x41UDIT_KIND_ENTRIES_DROPPED\x10\t2\xa0\x06\n\x0eRuntimeService\x12I\n\x08StartRun\x12\x1d.runwright.v1.StartRunRequest\x1a\x1e.runwright.v1.StartRunResponse\x12\x43\n\x06\x43\x61ncel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12I\n\x08Snapshot\x12\x1d.runwright.v1.SnapshotRequest\x1a\x1e.runwright.v1.SnapshotResponse\x12N\n\tExportRun\x12\x1e.runwright.v1.ExportRunRequest\x1a\x1f.runwright.v1.ExportRunResponse0\x01\x12N\n\tSubscribe\x12\x1e.runwright.v1.SubscribeRequest\x1a\x1f.runwright.v1.SubscribeResponse0\x01\x12=\n\x04Wait\x12\x19.runwright.v1.WaitRequest\x1a\x1a.runwright.v1.WaitResponse\x12O\n\nListEvents\x12\x1f.runwright.v1.ListEventsRequest\x1a .runwright.v1.ListEventsResponse\x12I\n\x08ListRuns\x12\x1d.runwright.v1.ListRunsRequest\x1a\x1e.runwright.v1.ListRunsResponse\x12^\n\x0fListAuditEvents\x12$.runwright.v1.ListAuditEventsRequest\x1a%.runwright.v1.ListAuditEventsResponse\x12X\n\rGetServerInfo\x12\".runwright.v1.GetServerInfoRequest\x1a#.runwright.v1.GetServerInfoResponseBk\n\x10\x64\x65v.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\x0cRunwright.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,64 +41,72 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RUNFILTER_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._loaded_options = None
   _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_options = b'8\001'
-  _globals['_EVENTVIEW']._serialized_start=2769
-  _globals['_EVENTVIEW']._serialized_end=2853
-  _globals['_STARTRUNREQUEST']._serialized_start=162
-  _globals['_STARTRUNREQUEST']._serialized_end=218
-  _globals['_STARTRUNRESPONSE']._serialized_start=220
-  _globals['_STARTRUNRESPONSE']._serialized_end=295
-  _globals['_CANCELREQUEST']._serialized_start=297
-  _globals['_CANCELREQUEST']._serialized_end=386
-  _globals['_CANCELRESPONSE']._serialized_start=388
-  _globals['_CANCELRESPONSE']._serialized_end=465
-  _globals['_SNAPSHOTREQUEST']._serialized_start=467
-  _globals['_SNAPSHOTREQUEST']._serialized_end=500
-  _globals['_SNAPSHOTRESPONSE']._serialized_start=502
-  _globals['_SNAPSHOTRESPONSE']._serialized_end=560
-  _globals['_EXPORTRUNREQUEST']._serialized_start=562
-  _globals['_EXPORTRUNREQUEST']._serialized_end=596
-  _globals['_EXPORTRUNRESPONSE']._serialized_start=599
-  _globals['_EXPORTRUNRESPONSE']._serialized_end=771
-  _globals['_EXPORTHEADER']._serialized_start=773
-  _globals['_EXPORTHEADER']._serialized_end=894
-  _globals['_EXPORTEDEVENT']._serialized_start=896
-  _globals['_EXPORTEDEVENT']._serialized_end=980
-  _globals['_EXPORTEDCONTENT']._serialized_start=982
-  _globals['_EXPORTEDCONTENT']._serialized_end=1059
-  _globals['_STREAMSCOPE']._serialized_start=1061
-  _globals['_STREAMSCOPE']._serialized_end=1181
-  _globals['_ALLRUNS']._serialized_start=1183
-  _globals['_ALLRUNS']._serialized_end=1192
-  _globals['_EVENTFILTER']._serialized_start=1195
-  _globals['_EVENTFILTER']._serialized_end=1328
-  _globals['_SUBSCRIBEREQUEST']._serialized_start=1331
-  _globals['_SUBSCRIBEREQUEST']._serialized_end=1538
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=1540
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=1601
-  _globals['_WAITREQUEST']._serialized_start=1603
-  _globals['_WAITREQUEST']._serialized_end=1676
-  _globals['_WAITRESPONSE']._serialized_start=1678
-  _globals['_WAITRESPONSE']._serialized_end=1746
-  _globals['_LISTEVENTSREQUEST']._serialized_start=1749
-  _globals['_LISTEVENTSREQUEST']._serialized_end=1931
-  _globals['_LISTEVENTSRESPONSE']._serialized_start=1933
-  _globals['_LISTEVENTSRESPONSE']._serialized_end=2020
-  _globals['_RUNFILTER']._serialized_start=2023
-  _globals['_RUNFILTER']._serialized_end=2215
-  _globals['_RUNFILTER_LABELSENTRY']._serialized_start=2170
-  _globals['_RUNFILTER_LABELSENTRY']._serialized_end=2215
-  _globals['_LISTRUNSREQUEST']._serialized_start=2217
-  _globals['_LISTRUNSREQUEST']._serialized_end=2314
-  _globals['_LISTRUNSRESPONSE']._serialized_start=2316
-  _globals['_LISTRUNSRESPONSE']._serialized_end=2400
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=2402
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=2424
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=2427
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=2664
-  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_start=2619
-  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_end=2664
-  _globals['_PACKAGEINFO']._serialized_start=2666
-  _globals['_PACKAGEINFO']._serialized_end=2767
-  _globals['_RUNTIMESERVICE']._serialized_start=2856
-  _globals['_RUNTIMESERVICE']._serialized_end=3560
+  _globals['_EVENTVIEW']._serialized_start=3176
+  _globals['_EVENTVIEW']._serialized_end=3260
+  _globals['_AUDITKIND']._serialized_start=3263
+  _globals['_AUDITKIND']._serialized_end=3587
+  _globals['_STARTRUNREQUEST']._serialized_start=195
+  _globals['_STARTRUNREQUEST']._serialized_end=251
+  _globals['_STARTRUNRESPONSE']._serialized_start=253
+  _globals['_STARTRUNRESPONSE']._serialized_end=328
+  _globals['_CANCELREQUEST']._serialized_start=330
+  _globals['_CANCELREQUEST']._serialized_end=419
+  _globals['_CANCELRESPONSE']._serialized_start=421
+  _globals['_CANCELRESPONSE']._serialized_end=498
+  _globals['_SNAPSHOTREQUEST']._serialized_start=500
+  _globals['_SNAPSHOTREQUEST']._serialized_end=533
+  _globals['_SNAPSHOTRESPONSE']._serialized_start=535
+  _globals['_SNAPSHOTRESPONSE']._serialized_end=593
+  _globals['_EXPORTRUNREQUEST']._serialized_start=595
+  _globals['_EXPORTRUNREQUEST']._serialized_end=629
+  _globals['_EXPORTRUNRESPONSE']._serialized_start=632
+  _globals['_EXPORTRUNRESPONSE']._serialized_end=804
+  _globals['_EXPORTHEADER']._serialized_start=806
+  _globals['_EXPORTHEADER']._serialized_end=927
+  _globals['_EXPORTEDEVENT']._serialized_start=929
+  _globals['_EXPORTEDEVENT']._serialized_end=1013
+  _globals['_EXPORTEDCONTENT']._serialized_start=1015
+  _globals['_EXPORTEDCONTENT']._serialized_end=1092
+  _globals['_STREAMSCOPE']._serialized_start=1094
+  _globals['_STREAMSCOPE']._serialized_end=1214
+  _globals['_ALLRUNS']._serialized_start=1216
+  _globals['_ALLRUNS']._serialized_end=1225
+  _globals['_EVENTFILTER']._serialized_start=1228
+  _globals['_EVENTFILTER']._serialized_end=1361
+  _globals['_SUBSCRIBEREQUEST']._serialized_start=1364
+  _globals['_SUBSCRIBEREQUEST']._serialized_end=1571
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=1573
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=1634
+  _globals['_WAITREQUEST']._serialized_start=1636
+  _globals['_WAITREQUEST']._serialized_end=1709
+  _globals['_WAITRESPONSE']._serialized_start=1711
+  _globals['_WAITRESPONSE']._serialized_end=1779
+  _globals['_LISTEVENTSREQUEST']._serialized_start=1782
+  _globals['_LISTEVENTSREQUEST']._serialized_end=1964
+  _globals['_LISTEVENTSRESPONSE']._serialized_start=1966
+  _globals['_LISTEVENTSRESPONSE']._serialized_end=2053
+  _globals['_RUNFILTER']._serialized_start=2056
+  _globals['_RUNFILTER']._serialized_end=2248
+  _globals['_RUNFILTER_LABELSENTRY']._serialized_start=2203
+  _globals['_RUNFILTER_LABELSENTRY']._serialized_end=2248
+  _globals['_LISTRUNSREQUEST']._serialized_start=2250
+  _globals['_LISTRUNSREQUEST']._serialized_end=2347
+  _globals['_LISTRUNSRESPONSE']._serialized_start=2349
+  _globals['_LISTRUNSRESPONSE']._serialized_end=2433
+  _globals['_AUDITEVENT']._serialized_start=2436
+  _globals['_AUDITEVENT']._serialized_end=2648
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_start=2650
+  _globals['_LISTAUDITEVENTSREQUEST']._serialized_end=2713
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_start=2715
+  _globals['_LISTAUDITEVENTSRESPONSE']._serialized_end=2807
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=2809
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=2831
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=2834
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=3071
+  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_start=3026
+  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_end=3071
+  _globals['_PACKAGEINFO']._serialized_start=3073
+  _globals['_PACKAGEINFO']._serialized_end=3174
+  _globals['_RUNTIMESERVICE']._serialized_start=3590
+  _globals['_RUNTIMESERVICE']._serialized_end=4390
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as abc
 from google.protobuf import descriptor as descriptor
 from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
+from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from runwright._gen.runwright.v1 import event_pb2 as event_pb2
@@ -45,6 +46,61 @@ EVENT_VIEW_SUMMARY: EventView.ValueType  # 1
 """The event as it is stored, content by reference."""
 EVENT_VIEW_FULL: EventView.ValueType  # 2
 """The event and the content it refers to, up to 64 KiB each."""
+
+class _AuditKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    AUDIT_KIND_UNSPECIFIED: _AuditKind.ValueType  # 0
+    """Never sent."""
+    AUDIT_KIND_UNAUTHENTICATED: _AuditKind.ValueType  # 1
+    """A call without a credential that is known. Subject: the address it came from."""
+    AUDIT_KIND_ROLE_DENIED: _AuditKind.ValueType  # 2
+    """A call that the principal's roles do not allow."""
+    AUDIT_KIND_CREDENTIAL_REVOKED: _AuditKind.ValueType  # 3
+    """A stream was ended because its credential was revoked or has expired."""
+    AUDIT_KIND_REGISTRATION_REFUSED: _AuditKind.ValueType  # 4
+    """An executor or other callback was refused its registration."""
+    AUDIT_KIND_ANSWER_IGNORED: _AuditKind.ValueType  # 5
+    """An answer that came too late, twice, or for another attempt. Subjects: run, call."""
+    AUDIT_KIND_CANCEL_IGNORED: _AuditKind.ValueType  # 6
+    """A cancel of a run that had ended. Subject: the run."""
+    AUDIT_KIND_RELOAD_FAILED: _AuditKind.ValueType  # 7
+    """Changed keys or certificates could not be used; those before stay in force."""
+    AUDIT_KIND_RUNS_REMOVED: _AuditKind.ValueType  # 8
+    """Runs were removed by the retention; `count` says how many."""
+    AUDIT_KIND_ENTRIES_DROPPED: _AuditKind.ValueType  # 9
+    """So many entries could not be kept: too many different ones in a minute, or a
+    disk that took none.
+    """
+
+class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
+    """What an audit event is about."""
+
+AUDIT_KIND_UNSPECIFIED: AuditKind.ValueType  # 0
+"""Never sent."""
+AUDIT_KIND_UNAUTHENTICATED: AuditKind.ValueType  # 1
+"""A call without a credential that is known. Subject: the address it came from."""
+AUDIT_KIND_ROLE_DENIED: AuditKind.ValueType  # 2
+"""A call that the principal's roles do not allow."""
+AUDIT_KIND_CREDENTIAL_REVOKED: AuditKind.ValueType  # 3
+"""A stream was ended because its credential was revoked or has expired."""
+AUDIT_KIND_REGISTRATION_REFUSED: AuditKind.ValueType  # 4
+"""An executor or other callback was refused its registration."""
+AUDIT_KIND_ANSWER_IGNORED: AuditKind.ValueType  # 5
+"""An answer that came too late, twice, or for another attempt. Subjects: run, call."""
+AUDIT_KIND_CANCEL_IGNORED: AuditKind.ValueType  # 6
+"""A cancel of a run that had ended. Subject: the run."""
+AUDIT_KIND_RELOAD_FAILED: AuditKind.ValueType  # 7
+"""Changed keys or certificates could not be used; those before stay in force."""
+AUDIT_KIND_RUNS_REMOVED: AuditKind.ValueType  # 8
+"""Runs were removed by the retention; `count` says how many."""
+AUDIT_KIND_ENTRIES_DROPPED: AuditKind.ValueType  # 9
+"""So many entries could not be kept: too many different ones in a minute, or a
+disk that took none.
+"""
 
 @typing.final
 class StartRunRequest(message.Message):
@@ -771,6 +827,114 @@ class ListRunsResponse(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["next_page_token", b"next_page_token", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class AuditEvent(message.Message):
+    """One thing that happened outside of every run, or so many alike in one minute."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    PRINCIPAL_FIELD_NUMBER: builtins.int
+    NAMESPACE_FIELD_NUMBER: builtins.int
+    METHOD_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    SUBJECTS_FIELD_NUMBER: builtins.int
+    COUNT_FIELD_NUMBER: builtins.int
+    number: builtins.int
+    """Its number in the audit stream; dense, from 1."""
+    kind: AuditKind.ValueType
+    """What it is about."""
+    principal: builtins.str
+    """Who did it, if that is known."""
+    namespace: builtins.str
+    """The namespace it belongs to; empty: to none."""
+    method: builtins.str
+    """The method that was called, if any."""
+    reason: builtins.str
+    """Why, in a word or an ErrorReason's name."""
+    count: builtins.int
+    """How often it happened in that minute; the first is told at once and the
+    others, together, when the minute is over.
+    """
+    @builtins.property
+    def time(self) -> timestamp_pb2.Timestamp:
+        """When it happened; for several, the first."""
+
+    @builtins.property
+    def subjects(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """What it concerned, such as an address or a run's id."""
+
+    def __init__(
+        self,
+        *,
+        number: builtins.int = ...,
+        time: timestamp_pb2.Timestamp | None = ...,
+        kind: AuditKind.ValueType = ...,
+        principal: builtins.str = ...,
+        namespace: builtins.str = ...,
+        method: builtins.str = ...,
+        reason: builtins.str = ...,
+        subjects: abc.Iterable[builtins.str] | None = ...,
+        count: builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["count", b"count", "kind", b"kind", "method", b"method", "namespace", b"namespace", "number", b"number", "principal", b"principal", "reason", b"reason", "subjects", b"subjects", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListAuditEventsRequest(message.Message):
+    """Request of ListAuditEvents."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """At most this many, 1 to 1,000. Zero: 100."""
+    page_token: builtins.str
+    """The last response's `next_page_token`. Empty: from the newest."""
+    def __init__(
+        self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ListAuditEventsResponse(message.Message):
+    """Response of ListAuditEvents."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    EVENTS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    next_page_token: builtins.str
+    """Continues after this page. Empty: there are no older ones."""
+    @builtins.property
+    def events(self) -> containers.RepeatedCompositeFieldContainer[AuditEvent]:
+        """The entries, newest first."""
+
+    def __init__(
+        self,
+        *,
+        events: abc.Iterable[AuditEvent] | None = ...,
+        next_page_token: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["events", b"events", "next_page_token", b"next_page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

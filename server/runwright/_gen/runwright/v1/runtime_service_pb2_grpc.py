@@ -76,6 +76,11 @@ class RuntimeServiceStub:
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ListRunsRequest.SerializeToString,
                 response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ListRunsResponse.FromString,
                 _registered_method=True)
+        self.ListAuditEvents = channel.unary_unary(
+                '/runwright.v1.RuntimeService/ListAuditEvents',
+                request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ListAuditEventsRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ListAuditEventsResponse.FromString,
+                _registered_method=True)
         self.GetServerInfo = channel.unary_unary(
                 '/runwright.v1.RuntimeService/GetServerInfo',
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.GetServerInfoRequest.SerializeToString,
@@ -91,9 +96,10 @@ class RuntimeServiceServicer:
     def StartRun(self, request, context):
         """Starts a run and returns once it is on disk. The same run id with the same
         request returns the same run (`created` false), also after a restart and
-        after the run's end; with another request it fails with RUN_ID_CONFLICT
-        naming the fields that differ. A W3C `traceparent` in the call's metadata is
-        kept with the run: its spans, events and tool calls belong to that trace.
+        after the run's end and after its events were removed; with another request
+        it fails with RUN_ID_CONFLICT naming the fields that differ. A W3C
+        `traceparent` in the call's metadata is kept with the run: its spans, events
+        and tool calls belong to that trace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -138,7 +144,9 @@ class RuntimeServiceServicer:
         stream and after many events that the filter hides, carry a cursor without
         an event. The stream of a run ends with OK after the run's terminal event,
         also when the filter hides it; streams of many runs never end by themselves.
-        Leaving a stream never cancels a run.
+        Leaving a stream never cancels a run. Where a retention is set, a stream over
+        many runs that would skip removed events ends with CURSOR_EXPIRED instead,
+        and the stream of a removed run with RUN_REMOVED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -162,6 +170,15 @@ class RuntimeServiceServicer:
     def ListRuns(self, request, context):
         """Lists runs, newest first. The order is that in which they were started, so
         pages stay as they are while runs start and end: none is listed twice.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAuditEvents(self, request, context):
+        """Lists what happened outside of every run, newest first: refused calls,
+        security events, removals. For admins; each sees the entries of its own
+        namespace, those of namespace `default` also what belongs to none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +233,11 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.ListRuns,
                     request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ListRunsRequest.FromString,
                     response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ListRunsResponse.SerializeToString,
+            ),
+            'ListAuditEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuditEvents,
+                    request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ListAuditEventsRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ListAuditEventsResponse.SerializeToString,
             ),
             'GetServerInfo': grpc.unary_unary_rpc_method_handler(
                     servicer.GetServerInfo,
@@ -441,6 +463,33 @@ class RuntimeService:
             '/runwright.v1.RuntimeService/ListRuns',
             runwright_dot_v1_dot_runtime__service__pb2.ListRunsRequest.SerializeToString,
             runwright_dot_v1_dot_runtime__service__pb2.ListRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAuditEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.v1.RuntimeService/ListAuditEvents',
+            runwright_dot_v1_dot_runtime__service__pb2.ListAuditEventsRequest.SerializeToString,
+            runwright_dot_v1_dot_runtime__service__pb2.ListAuditEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -38,9 +38,10 @@ class RuntimeServiceStub:
     StartRun: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.StartRunRequest, runtime_service_pb2.StartRunResponse]
     """Starts a run and returns once it is on disk. The same run id with the same
     request returns the same run (`created` false), also after a restart and
-    after the run's end; with another request it fails with RUN_ID_CONFLICT
-    naming the fields that differ. A W3C `traceparent` in the call's metadata is
-    kept with the run: its spans, events and tool calls belong to that trace.
+    after the run's end and after its events were removed; with another request
+    it fails with RUN_ID_CONFLICT naming the fields that differ. A W3C
+    `traceparent` in the call's metadata is kept with the run: its spans, events
+    and tool calls belong to that trace.
     """
     Cancel: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.CancelRequest, runtime_service_pb2.CancelResponse]
     """Asks a run to end. After the returned barrier no new effect starts, and the
@@ -68,7 +69,9 @@ class RuntimeServiceStub:
     stream and after many events that the filter hides, carry a cursor without
     an event. The stream of a run ends with OK after the run's terminal event,
     also when the filter hides it; streams of many runs never end by themselves.
-    Leaving a stream never cancels a run.
+    Leaving a stream never cancels a run. Where a retention is set, a stream over
+    many runs that would skip removed events ends with CURSOR_EXPIRED instead,
+    and the stream of a removed run with RUN_REMOVED.
     """
     Wait: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.WaitRequest, runtime_service_pb2.WaitResponse]
     """Waits until the run has ended or needs repair, or the time is over, and
@@ -79,6 +82,11 @@ class RuntimeServiceStub:
     ListRuns: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ListRunsRequest, runtime_service_pb2.ListRunsResponse]
     """Lists runs, newest first. The order is that in which they were started, so
     pages stay as they are while runs start and end: none is listed twice.
+    """
+    ListAuditEvents: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ListAuditEventsRequest, runtime_service_pb2.ListAuditEventsResponse]
+    """Lists what happened outside of every run, newest first: refused calls,
+    security events, removals. For admins; each sees the entries of its own
+    namespace, those of namespace `default` also what belongs to none.
     """
     GetServerInfo: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.GetServerInfoRequest, runtime_service_pb2.GetServerInfoResponse]
     """Describes this server: version, limits, packages."""
@@ -93,9 +101,10 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     StartRun: aio.UnaryUnaryMultiCallable[runtime_service_pb2.StartRunRequest, runtime_service_pb2.StartRunResponse]  # type: ignore[assignment]
     """Starts a run and returns once it is on disk. The same run id with the same
     request returns the same run (`created` false), also after a restart and
-    after the run's end; with another request it fails with RUN_ID_CONFLICT
-    naming the fields that differ. A W3C `traceparent` in the call's metadata is
-    kept with the run: its spans, events and tool calls belong to that trace.
+    after the run's end and after its events were removed; with another request
+    it fails with RUN_ID_CONFLICT naming the fields that differ. A W3C
+    `traceparent` in the call's metadata is kept with the run: its spans, events
+    and tool calls belong to that trace.
     """
     Cancel: aio.UnaryUnaryMultiCallable[runtime_service_pb2.CancelRequest, runtime_service_pb2.CancelResponse]  # type: ignore[assignment]
     """Asks a run to end. After the returned barrier no new effect starts, and the
@@ -123,7 +132,9 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     stream and after many events that the filter hides, carry a cursor without
     an event. The stream of a run ends with OK after the run's terminal event,
     also when the filter hides it; streams of many runs never end by themselves.
-    Leaving a stream never cancels a run.
+    Leaving a stream never cancels a run. Where a retention is set, a stream over
+    many runs that would skip removed events ends with CURSOR_EXPIRED instead,
+    and the stream of a removed run with RUN_REMOVED.
     """
     Wait: aio.UnaryUnaryMultiCallable[runtime_service_pb2.WaitRequest, runtime_service_pb2.WaitResponse]  # type: ignore[assignment]
     """Waits until the run has ended or needs repair, or the time is over, and
@@ -134,6 +145,11 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     ListRuns: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ListRunsRequest, runtime_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists runs, newest first. The order is that in which they were started, so
     pages stay as they are while runs start and end: none is listed twice.
+    """
+    ListAuditEvents: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ListAuditEventsRequest, runtime_service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
+    """Lists what happened outside of every run, newest first: refused calls,
+    security events, removals. For admins; each sees the entries of its own
+    namespace, those of namespace `default` also what belongs to none.
     """
     GetServerInfo: aio.UnaryUnaryMultiCallable[runtime_service_pb2.GetServerInfoRequest, runtime_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Describes this server: version, limits, packages."""
@@ -151,9 +167,10 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[runtime_service_pb2.StartRunResponse, abc.Awaitable[runtime_service_pb2.StartRunResponse]]:
         """Starts a run and returns once it is on disk. The same run id with the same
         request returns the same run (`created` false), also after a restart and
-        after the run's end; with another request it fails with RUN_ID_CONFLICT
-        naming the fields that differ. A W3C `traceparent` in the call's metadata is
-        kept with the run: its spans, events and tool calls belong to that trace.
+        after the run's end and after its events were removed; with another request
+        it fails with RUN_ID_CONFLICT naming the fields that differ. A W3C
+        `traceparent` in the call's metadata is kept with the run: its spans, events
+        and tool calls belong to that trace.
         """
 
     @abc_1.abstractmethod
@@ -205,7 +222,9 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         stream and after many events that the filter hides, carry a cursor without
         an event. The stream of a run ends with OK after the run's terminal event,
         also when the filter hides it; streams of many runs never end by themselves.
-        Leaving a stream never cancels a run.
+        Leaving a stream never cancels a run. Where a retention is set, a stream over
+        many runs that would skip removed events ends with CURSOR_EXPIRED instead,
+        and the stream of a removed run with RUN_REMOVED.
         """
 
     @abc_1.abstractmethod
@@ -234,6 +253,17 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[runtime_service_pb2.ListRunsResponse, abc.Awaitable[runtime_service_pb2.ListRunsResponse]]:
         """Lists runs, newest first. The order is that in which they were started, so
         pages stay as they are while runs start and end: none is listed twice.
+        """
+
+    @abc_1.abstractmethod
+    def ListAuditEvents(
+        self,
+        request: runtime_service_pb2.ListAuditEventsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runtime_service_pb2.ListAuditEventsResponse, abc.Awaitable[runtime_service_pb2.ListAuditEventsResponse]]:
+        """Lists what happened outside of every run, newest first: refused calls,
+        security events, removals. For admins; each sees the entries of its own
+        namespace, those of namespace `default` also what belongs to none.
         """
 
     @abc_1.abstractmethod

@@ -1,0 +1,51 @@
+"""Audit entries: what happened outside of every run, and so stands in no run's journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+
+
+class AuditKind(Enum):
+    """What an entry is about. The numbers are those of `runwright.v1.AuditKind`."""
+
+    UNAUTHENTICATED = 1
+    ROLE_DENIED = 2
+    CREDENTIAL_REVOKED = 3
+    REGISTRATION_REFUSED = 4
+    ANSWER_IGNORED = 5
+    CANCEL_IGNORED = 6
+    RELOAD_FAILED = 7
+    RUNS_REMOVED = 8
+    ENTRIES_DROPPED = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditEntry:
+    """One thing that happened, or `count` alike in one minute. Never a secret, never content.
+
+    `namespace` is empty for what belongs to none; time and number are given by the store.
+    """
+
+    kind: AuditKind
+    at: int = 0
+    principal: str = ""
+    namespace: str = ""
+    method: str = ""
+    reason: str = ""
+    subjects: tuple[str, ...] = ()
+    count: int = 1
+    number: int = 0
+
+
+def visible_to(namespace: Namespace) -> Sequence[str]:
+    """The namespaces whose entries an admin of this one sees: what belongs to none is the default namespace's."""
+    return (namespace, "") if namespace == DEFAULT_NAMESPACE else (namespace,)
+
+
+def audit_scope(namespace: Namespace) -> str:
+    """The text that stands for the list in its page tokens."""
+    return f"audit\0{namespace}"

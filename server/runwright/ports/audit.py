@@ -1,0 +1,71 @@
+"""Where is written down what belongs to no run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.ids import RunKey
+from runwright.core.principal import Principal
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Entries, newest first. All with a number of `reached` or more have been listed."""
+
+    entries: Sequence[AuditEntry]
+    reached: int
+    more: bool
+
+
+class Audit(Protocol):
+    """An append-only list of entries. What is noted is durable a moment later."""
+
+    def note(self, what: AuditEntry) -> None:
+        """Notes what has happened, giving it time and number. Of any thread; never waits, never raises.
+
+        The same again in the same minute is only counted. What is too much for
+        one minute is dropped, and the number of dropped entries is an entry.
+        """
+
+    async def page(self, namespaces: Sequence[str], *, before: int | None, limit: int) -> AuditPage:
+        """At most `limit` entries of the namespaces with a number below `before`, newest first."""
+
+
+class NoAudit:
+    """Keeps nothing: for runtimes that nobody audits."""
+
+    def note(self, what: AuditEntry) -> None:
+        """See the port."""
+
+    async def page(self, namespaces: Sequence[str], *, before: int | None, limit: int) -> AuditPage:
+        """See the port."""
+        return AuditPage((), 0, False)
+
+
+def refused_registration(audit: Audit, who: Principal, callback: str, reason: str) -> None:
+    """Notes that somebody wanted to register as a callback and may not. `reason` is an ErrorReason's name."""
+    audit.note(
+        AuditEntry(
+            kind=AuditKind.REGISTRATION_REFUSED,
+            principal=who.name,
+            namespace=who.namespace,
+            reason=reason,
+            subjects=(callback,),
+        )
+    )
+
+
+def ignored_answer(audit: Audit, run: RunKey, call_id: str, reason: str, principal: str = "") -> None:
+    """Notes an answer that changed nothing: it was late, a second one, or another attempt's."""
+    audit.note(
+        AuditEntry(
+            kind=AuditKind.ANSWER_IGNORED,
+            principal=principal,
+            namespace=run.namespace,
+            reason=reason,
+            subjects=(run.run_id, call_id),
+        )
+    )

@@ -1,0 +1,81 @@
+"""Tombstones: what is kept of a removed run, in a form that every later version can read. Its events are gone."""
+
+from __future__ import annotations
+
+import json
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
+from runwright.core.outcomes import RunPhase, StopReason
+from runwright.core.state import RunState
+
+_FORMAT = 1
+
+
+def outline(state: RunState, removed_at: int) -> RunState:
+    """The state of a removed run: who ran, how it ended, which request it answered. No content, label or text."""
+    return RunState(
+        key=state.key,
+        phase=state.phase,
+        seq=state.seq,
+        session_id=state.session_id,
+        turn_id=state.turn_id,
+        agent_id=state.agent_id,
+        request_digest=state.request_digest,
+        package_id=state.package_id,
+        package_fingerprint=state.package_fingerprint,
+        stop=state.stop,
+        started_at=state.started_at,
+        updated_at=state.updated_at,
+        ended_at=state.ended_at,
+        removed_at=removed_at,
+    )
+
+
+def encode(state: RunState) -> bytes:
+    """The tombstone's bytes, for a state made by `outline`."""
+    kept = {
+        "format": _FORMAT,
+        "phase": state.phase.name,
+        "seq": state.seq,
+        "session_id": state.session_id,
+        "turn_id": state.turn_id,
+        "agent_id": state.agent_id,
+        "request_digest": state.request_digest,
+        "package_id": state.package_id,
+        "package_fingerprint": state.package_fingerprint,
+        "stop": state.stop.name if state.stop else "",
+        "started_at": state.started_at,
+        "updated_at": state.updated_at,
+        "ended_at": state.ended_at,
+        "removed_at": state.removed_at,
+    }
+    return json.dumps(kept, separators=(",", ":"), sort_keys=True).encode()
+
+
+def decode(run: RunKey, data: bytes) -> RunState:
+    """The state that the bytes stand for. Raises JOURNAL_CORRUPT when they are none of a tombstone."""
+    try:
+        kept = json.loads(data)
+        return RunState(
+            key=run,
+            phase=RunPhase[kept["phase"]],
+            seq=kept["seq"],
+            session_id=kept["session_id"],
+            turn_id=kept["turn_id"],
+            agent_id=kept["agent_id"],
+            request_digest=kept["request_digest"],
+            package_id=kept["package_id"],
+            package_fingerprint=kept["package_fingerprint"],
+            stop=StopReason[kept["stop"]] if kept["stop"] else None,
+            started_at=kept["started_at"],
+            updated_at=kept["updated_at"],
+            ended_at=kept["ended_at"],
+            removed_at=kept["removed_at"],
+        )
+    except (ValueError, KeyError, TypeError):
+        raise AgentError(
+            ErrorReason.JOURNAL_CORRUPT,
+            f"What is left of run {run.run_id} cannot be read.",
+            metadata={"run_id": run.run_id, "first_bad": ""},
+        ) from None

@@ -1,0 +1,168 @@
+"""Ended runs that are old go, a bounded step at a time; what others still refer to stays, and so does what is open."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+from runwright.adapters.memory import MemoryJournal
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.core import records as r
+from runwright.core.content import Content
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
+from runwright.core.outcomes import RunPhase, StopReason
+from runwright.core.selection import ANY_RUN, Scope, ScopeKind, Selection
+from runwright.ports.journal import Removed
+
+from tests.ports.journal_builders import AT, USAGE, key, state
+
+AnyJournal: TypeAlias = MemoryJournal | SqliteJournal
+DIGEST = "sha256:" + "ef" * 32
+LATER = AT + 1_000_000
+SHARED = Content.text("shared")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyJournal]:
+    journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
+    yield journal
+    await journal.close()
+
+
+async def begin(journal: AnyJournal, run: RunKey, *contents: Content, at: int = AT) -> None:
+    """A run that goes on, with one event that refers to each of the contents."""
+    snapshot = replace(state(run, 1), request_digest=DIGEST, started_at=at)
+    said = r.TurnStarted(at=at, input=tuple(content.ref for content in contents))
+    await journal.append(run, [said], after=0, contents=contents, snapshot=snapshot)
+
+
+async def finish(journal: AnyJournal, run: RunKey, *, after: int = 1, at: int = AT) -> None:
+    """The run's end."""
+    ended = replace(
+        state(run, after + 1), phase=RunPhase.COMPLETED, request_digest=DIGEST, stop=StopReason.END_TURN, ended_at=at
+    )
+    record = r.RunCompleted(at=at, stop=StopReason.END_TURN, result=Content.text(run.run_id).ref, usage=USAGE)
+    await journal.append(run, [record], after=after, contents=[Content.text(run.run_id)], snapshot=ended)
+
+
+async def ran(journal: AnyJournal, *names: str, at: int = AT) -> list[RunKey]:
+    """Runs that have ended, each with a content of its own and the shared one."""
+    runs = [key(name) for name in names]
+    for run in runs:
+        await begin(journal, run, SHARED, Content.text(f"of {run.run_id}"), at=at)
+        await finish(journal, run, at=at)
+    return runs
+
+
+async def removed(journal: AnyJournal, *, before: int = LATER, limit: int = 100) -> list[Removed]:
+    """Every step of a removal."""
+    steps = [await journal.remove_ended(before=before, now=LATER, limit=limit)]
+    while steps[-1].more:
+        steps.append(await journal.remove_ended(before=before, now=LATER, limit=limit))
+    return steps
+
+
+def stored(journal: AnyJournal, run: RunKey, *contents: Content) -> object:
+    """Which of the contents are there."""
+    return journal.content(run, [content.ref.digest for content in contents])
+
+
+async def all_events(journal: AnyJournal, scope: Scope, after: int = 0) -> Sequence[tuple[str, int]]:
+    page = await journal.select(Selection(scope), after=after, limit=1000)
+    return [(event.run.run_id, event.position) for event in page.events]
+
+
+async def test_an_old_run_goes_with_its_events_and_leaves_an_outline(journal: AnyJournal) -> None:
+    first, last = await ran(journal, "first", "last")
+
+    (step,) = await removed(journal)
+
+    assert (step.runs, step.events) == ([first], 2)
+    assert await journal.read(first, after=0, limit=10) == []
+    assert await journal.messages(first) == []
+    left, newer = await journal.tail(first)
+    assert left is not None
+    assert (left.phase, left.stop, left.seq, left.request_digest) == (
+        RunPhase.COMPLETED,
+        StopReason.END_TURN,
+        2,
+        DIGEST,
+    )
+    assert (left.removed_at, left.ended_at, newer) == (LATER, AT, [])
+    assert (left.labels, left.principal, left.package, left.result) == ({}, "", None, None)
+    assert await journal.last_position(first) == 2
+    page = await journal.list_runs(first.namespace, ANY_RUN, before=None, limit=10)
+    assert [listed.state.key for listed in page.runs] == [last]
+    with pytest.raises(AgentError) as refused:
+        await begin(journal, first)
+    assert refused.value.reason is ErrorReason.JOURNAL_CONFLICT
+
+
+async def test_what_is_open_what_is_young_and_the_newest_event_stay(journal: AnyJournal) -> None:
+    await begin(journal, key("open"))
+    (old,) = await ran(journal, "old")
+    await ran(journal, "young", at=LATER)
+    await ran(journal, "newest")
+
+    steps = await removed(journal)
+
+    assert [run for step in steps for run in step.runs] == [old]
+    assert journal.head == 7
+    assert [step.runs for step in await removed(journal, before=LATER + 1)] == [[key("young")]]
+    await begin(journal, key("next"))
+    assert journal.head == 8
+    assert await journal.open_runs() == [key("open"), key("next")]
+
+
+async def test_content_goes_with_the_last_event_that_refers_to_it(journal: AnyJournal) -> None:
+    heir, elsewhere = key("heir"), key("old", "elsewhere")
+    old, older = await ran(journal, "old", "older")
+    inherited = Content.text("of old")
+    await begin(journal, elsewhere, SHARED)
+    await begin(journal, heir, inherited, at=LATER)
+
+    await removed(journal)
+
+    assert await stored(journal, old, SHARED, inherited, Content.text("of older"), Content.text("old")) == {
+        inherited.ref.digest: b"of old"
+    }
+    assert await stored(journal, elsewhere, SHARED) == {SHARED.ref.digest: b"shared"}
+    await finish(journal, heir)
+    await begin(journal, key("last"))
+    await removed(journal)
+    assert await stored(journal, old, inherited) == {}
+    assert await journal.tail(older) != (None, [])
+
+
+async def test_the_steps_are_bounded_and_show_no_half_of_a_run(journal: AnyJournal) -> None:
+    first, second, _ = await ran(journal, "first", "second", "last")
+
+    steps = [await journal.remove_ended(before=LATER, now=LATER, limit=1) for _ in range(2)]
+    half = await journal.remove_ended(before=LATER, now=LATER, limit=1)
+
+    assert [(step.runs, step.events) for step in [*steps, half]] == [([first], 1), ([], 1), ([second], 1)]
+    assert await journal.read(second, after=0, limit=10) == []
+    everything = Scope(first.namespace, ScopeKind.ALL)
+    assert [name for name, _ in await all_events(journal, everything)] == ["last", "last"]
+    assert await all_events(journal, Scope(first.namespace, ScopeKind.RUN, "second")) == []
+    assert (await removed(journal))[-1].more is False
+
+
+async def test_the_horizon_tells_each_stream_what_is_missing(journal: AnyJournal) -> None:
+    await begin(journal, key("open"))
+    (first,) = await ran(journal, "first")
+    await ran(journal, "last")
+    scopes = [Scope(first.namespace, kind, of) for kind, of in ((ScopeKind.ALL, ""), (ScopeKind.SESSION, "session-1"))]
+    others = [Scope(first.namespace, ScopeKind.AGENT, "another"), Scope(key("x", "elsewhere").namespace, ScopeKind.ALL)]
+
+    await removed(journal)
+
+    for scope in scopes:
+        page = await journal.select(Selection(scope), after=0, limit=1000)
+        assert (page.horizon, await journal.horizon(scope)) == (3, 3)
+        assert [event.position for event in page.events] == [1, 4, 5]
+    assert [await journal.horizon(scope) for scope in others] == [0, 0]

@@ -1,0 +1,143 @@
+"""Removal on disk: killed at any moment it leaves nothing half; its room is used again; an old journal can do it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+import apsw
+from runwright.adapters.sqlite import SqliteJournal, inspection
+from runwright.core.content import Content
+from runwright.core.ids import DEFAULT_NAMESPACE
+from runwright.core.selection import ANY_RUN
+
+from tests.ports.journal_builders import key
+from tests.ports.test_journal_removing import LATER, SHARED, begin, finish, ran
+from tests.ports.test_sqlite_upgrade import DUMP
+
+NAMES = [f"run-{number}" for number in range(12)]
+
+
+async def killed_after(directory: Path, steps: int) -> int:
+    """Removes in a process that is killed after so many steps; how many steps it told of."""
+    child = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.ports.removing_child", str(directory), str(LATER)),
+        stdout=asyncio.subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert child.stdout is not None
+    said = [await child.stdout.readline() for _ in range(steps)]
+    child.kill()
+    said += (await child.stdout.read()).splitlines()
+    await child.wait()
+    return len([line for line in said if line])
+
+
+def verified(directory: Path) -> inspection.Verified:
+    """The whole file, checked."""
+    with inspection.opened(directory / "journal.db", busy_timeout_ms=1000) as db:
+        return inspection.verify(db)
+
+
+async def test_a_process_that_is_killed_while_it_removes_leaves_nothing_half(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await ran(journal, *NAMES)
+    await begin(journal, key("heir"), Content.text("of run-3"), at=LATER)
+    await journal.close()
+
+    for steps in (1, 2, 5, 4):
+        told = await killed_after(tmp_path, steps)
+        assert told >= steps
+        assert verified(tmp_path).faults == ()
+        journal = SqliteJournal.open(tmp_path)
+        listed = {
+            run.state.key.run_id
+            for run in (await journal.list_runs(DEFAULT_NAMESPACE, ANY_RUN, before=None, limit=99)).runs
+        }
+        for name in NAMES:
+            events = await journal.read(key(name), after=0, limit=9)
+            state, _ = await journal.tail(key(name))
+            assert state is not None
+            assert len(events) == (2 if name in listed else 0)
+            assert bool(state.removed_at) is (name not in listed)
+        await journal.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    while (await journal.remove_ended(before=LATER, now=LATER, limit=3)).more:
+        pass
+    assert [await journal.read(key(name), after=0, limit=9) for name in NAMES] == [[]] * len(NAMES)
+    left = await journal.content(key("heir"), [Content.text(f"of {name}").ref.digest for name in NAMES])
+    assert list(left.values()) == [b"of run-3"]
+    assert await journal.content(key("heir"), [SHARED.ref.digest]) == {}
+    await journal.close()
+    found = verified(tmp_path)
+    assert (found.runs, found.events, found.contents, found.faults) == (1, 1, 1, ())
+
+
+async def test_the_room_of_removed_runs_is_used_again(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    large = [Content.of(bytes([number]) * 300_000, "application/octet-stream") for number in range(20)]
+    for number, content in enumerate(large[:10]):
+        await begin(journal, key(f"old-{number}"), content)
+        await finish(journal, key(f"old-{number}"))
+    await begin(journal, key("open"))
+    full = await journal.space()
+
+    steps = [await journal.remove_ended(before=LATER, now=LATER, limit=1000)]
+    while steps[-1].more:
+        steps.append(await journal.remove_ended(before=LATER, now=LATER, limit=1000))
+    empty = await journal.space()
+    for number, content in enumerate(large[10:]):
+        await begin(journal, key(f"new-{number}"), content)
+    again = await journal.space()
+    await journal.close()
+
+    assert sum(len(step.runs) for step in steps) == 10
+    assert full.used - empty.used > 2_900_000
+    assert empty.reusable > 2_900_000
+    assert again.used + again.reusable <= (full.used + full.reusable) * 1.1
+
+
+async def test_a_run_whose_end_cannot_be_read_stays_and_holds_nobody_up(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await ran(journal, "damaged", "old", "last")
+    await journal.close()
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    db.execute("UPDATE events SET data = x'ffff' WHERE position = 2")
+    db.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    step = await journal.remove_ended(before=LATER, now=LATER, limit=100)
+
+    assert [run.run_id for run in step.runs] == ["old"]
+    assert len(await journal.read(key("damaged"), after=0, limit=9)) == 2
+    await journal.close()
+
+
+async def test_a_journal_of_version_1_counts_what_its_events_refer_to(tmp_path: Path) -> None:
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript(DUMP.read_text())
+    db.close()
+    journal = SqliteJournal.open(tmp_path)
+    await begin(journal, key("newest"), at=LATER)
+    before = await journal.space()
+
+    step = await journal.remove_ended(before=2**60, now=LATER, limit=1000)
+
+    assert [run.run_id for run in step.runs] == ["first", "first"]
+    assert await journal.open_runs() == [key("second"), key("newest")]
+    assert (await journal.space()).reusable >= before.reusable
+    await journal.close()
+    found = verified(tmp_path)
+    assert found.faults == ()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    stray = (
+        "SELECT COUNT(*) FROM content_uses WHERE (namespace, digest) NOT IN (SELECT namespace, digest FROM contents)"
+    )
+    assert db.execute(stray).fetchone()[0] == 0
+    assert db.execute("SELECT DISTINCT namespace FROM contents").fetchall() == [("default",)]
+    assert found.contents > 0
+    db.close()
