@@ -108,7 +108,7 @@ async def test_what_the_operator_did_not_allow_is_not_dialled(make_server: MakeS
         await stub.RegisterCallback(pb.RegisterCallbackRequest(spec=spec), timeout=SECONDS)
 
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    assert '"event": "callback refused"' in server.log.read_text()
+    assert '"message": "callback refused"' in server.log.read_text()
     assert await listed(server) == []
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 import pytest
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.clock import SystemClock
@@ -21,7 +22,7 @@ from runwright.transport.tls import TlsFiles
 from tests.builders import Bench, ListLog
 from tests.transport.conftest import Serve
 from tests.transport.known import add_key, authenticator, bearer, certificate
-from tests.transport.serving import CALL_SECONDS, Served, refused, run_request
+from tests.transport.serving import CALL_SECONDS, Served, refused, registration, run_request
 
 STRANGER = "rwk_1a2b3c4d_topsecret"
 
@@ -139,3 +140,19 @@ async def test_keys_and_certificates_that_cannot_be_used_any_more_are_reported(s
     (tmp_path / "keys.json").write_text("{")
     known.is_current(LOCAL)
     assert told[-1].metadata["field"] == "--keys"
+
+
+async def test_a_refused_registration_is_there_without_its_credential(served: Served, tmp_path: Path) -> None:
+    admin, executor = (add_key(tmp_path / "keys.json", role, "team-b") for role in ("admin", "executor"))
+    request = registration("desk", address="169.254.169.254:80", credential="topsecret")
+    await refused(served.callbacks.RegisterCallback(request, timeout=CALL_SECONDS, metadata=bearer(executor)))
+    gone = callback_pb.UnregisterCallbackRequest(callback_id="nobody")
+    await refused(served.callbacks.UnregisterCallback(gone, timeout=CALL_SECONDS, metadata=bearer(executor)))
+
+    entries = await audited(served, admin)
+
+    assert {(entry.kind, entry.principal, entry.reason, *entry.subjects) for entry in entries} == {
+        (pb.AUDIT_KIND_REGISTRATION_REFUSED, "executor-team-b", "CALLBACK_ADDRESS_REFUSED", "desk"),
+        (pb.AUDIT_KIND_REGISTRATION_REFUSED, "executor-team-b", "CALLBACK_NOT_FOUND", "nobody"),
+    }
+    assert "topsecret" not in str(entries)

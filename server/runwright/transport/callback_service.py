@@ -10,6 +10,7 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceServicer
 from runwright.core.errors import AgentError
 from runwright.core.ids import check_caller_id
+from runwright.ports.audit import Audit, refused_registration
 from runwright.ports.log import OperatorLog
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.transport.access import principal
@@ -22,9 +23,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class CallbackRegistryService(CallbackRegistryServiceServicer):
     """`runwright.callback.v1.CallbackRegistryService` over a CallbackRegistry."""
 
-    def __init__(self, registry: CallbackRegistry, log: OperatorLog) -> None:
+    def __init__(self, registry: CallbackRegistry, log: OperatorLog, audit: Audit) -> None:
         self._registry = registry
         self._log = log
+        self._audit = audit
 
     async def RegisterCallback(
         self, request: pb.RegisterCallbackRequest, context: Context
@@ -41,7 +43,11 @@ class CallbackRegistryService(CallbackRegistryServiceServicer):
         self, request: pb.UnregisterCallbackRequest, context: Context
     ) -> pb.UnregisterCallbackResponse:
         """Ends a registration."""
-        await self._registry.unregister(principal(), request.callback_id)
+        try:
+            await self._registry.unregister(principal(), request.callback_id)
+        except AgentError as error:
+            self._refused(request.callback_id, error)
+            raise
         return pb.UnregisterCallbackResponse()
 
     async def ListCallbacks(self, request: pb.ListCallbacksRequest, context: Context) -> pb.ListCallbacksResponse:
@@ -61,12 +67,13 @@ class CallbackRegistryService(CallbackRegistryServiceServicer):
         return response
 
     def _refused(self, callback_id: str, error: AgentError) -> None:
-        """Leaves a line for the operator: somebody tried to have calls sent somewhere."""
-        asks = principal()
+        """Leaves a line for the operator and one in the audit: somebody tried to change where calls are sent."""
+        asks, callback_id = principal(), callback_id[:128]
+        refused_registration(self._audit, asks, callback_id, error.reason.name)
         self._log.info(
             "callback refused",
             principal=asks.name,
             namespace=asks.namespace,
-            callback_id=callback_id[:128],
+            callback_id=callback_id,
             reason=error.reason.name,
         )

@@ -58,7 +58,8 @@ class RuntimeServer:
         _add_runtime_service(self._server, RuntimeService(runtime, streams, server_limits(connections, streams)))
         self._services = [RUNTIME_SERVICE]
         if callbacks is not None:
-            add_CallbackRegistryServiceServicer_to_server(CallbackRegistryService(callbacks, world.log), self._server)
+            registry = CallbackRegistryService(callbacks, world.log, world.audit)
+            add_CallbackRegistryServiceServicer_to_server(registry, self._server)
             self._services.append(CALLBACK_SERVICE)
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
