@@ -39,7 +39,7 @@ async def test_a_watcher_finds_out_and_goes_on_when_the_server_does(
         loop.call_soon_threadsafe(found_out.set)
 
     def watched() -> list[event_pb2.EventFrame]:
-        frames = follow(lambda after: calls.subscribe("r1", after), "", notice=noted)
+        frames = follow(lambda after: calls.subscribe("r1", after, deltas=False), "", notice=noted)
         first = [next(frames)]
         os.kill(server.pid, signal.SIGSTOP)
         return first + list(frames)

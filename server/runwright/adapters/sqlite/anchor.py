@@ -59,8 +59,8 @@ class Anchor:
 def known(directory: Path, log: OperatorLog | None) -> Anchor | None:
     """The anchor that a journal is to be held against; None when there is none to rely on.
 
-    One that is missing or torn proves nothing against the journal: that is
-    said, and whoever opens the journal makes a new one.
+    One that is missing or torn proves nothing against the journal; whoever
+    opens the journal makes a new one. A torn one is logged.
     """
     try:
         found = read(directory)
@@ -68,10 +68,7 @@ def known(directory: Path, log: OperatorLog | None) -> Anchor | None:
         if log:
             log.error("journal.head is not whole and is made anew; check the disk", error)
         return None
-    has_journal = (directory / JOURNAL).exists()
-    if found is None and has_journal and log:
-        log.info("journal.head was not there and is made")
-    if found is not None and not has_journal:
+    if found is not None and not (directory / JOURNAL).exists():
         raise lost(directory, "journal.db is missing")
     return found
 

@@ -87,6 +87,7 @@ class SqliteJournal:
         with ExitStack() as undo:
             lock = DirectoryLock.take(directory)
             undo.callback(lock.release)
+            had_none = path.exists() and not (directory / anchor.FILE).exists()
             check = _checked_against(anchor.known(directory, log), directory)
             try:
                 db = schema.open_writer(path, busy_timeout_ms=busy_timeout_ms, check=check)
@@ -100,6 +101,8 @@ class SqliteJournal:
             reached = anchor.Anchor(identity.incarnation, identity.head, identity.head_hash)
             keeper = anchor.AnchorKeeper(directory, reached, log)
             undo.pop_all()
+        if had_none and log:
+            log.info("journal.head was not there and is made")
         return cls(lock, identity, keeper, Hands(directory, max_bytes, db, Reader(reading)))
 
     @property
