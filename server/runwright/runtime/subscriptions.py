@@ -15,7 +15,7 @@ from runwright.runtime.driver import draining
 from runwright.runtime.journal_tail import JournalTail
 from runwright.runtime.supervisor import Supervisor, not_found
 from runwright.runtime.tail import Tails
-from runwright.runtime.waiting import comes_before, first_of
+from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
 
 BATCH_EVENTS = 64
@@ -56,6 +56,8 @@ class Subscriptions:
     def stop(self) -> None:
         """Ends every stream with DRAINING; readers come back with their last cursor."""
         self.stopping.set()
+        self._tails.wake_all()
+        self._everyone.wake()
 
     def close(self) -> None:
         """Lets go of the journal."""
@@ -91,29 +93,33 @@ class Subscriptions:
         tail = self._everyone if run is None else self._tails.of(run)
         yield [await self._bookmark(selection, position)]
         told, due = position, self._bookmark_due()
-        while True:
-            if self.stopping.is_set():
-                raise draining()
-            more = tail.signal()  # before reading, so that what is appended meanwhile is not slept over
-            page = await self.page(selection, position, BATCH_EVENTS)
-            moved, position = page.reached > position, page.reached
-            if page.events:
-                yield self._items(selection, page.events)
-                if run is not None and page.events[-1].is_terminal:
-                    return
-                told, due = page.events[-1].position, self._bookmark_due()
-                continue
-            last = await self._last_position(run)
-            if last is not None:
-                if position < last:
+        patience = Patience(self._world.clock)
+        try:
+            while True:
+                if self.stopping.is_set():
+                    raise draining()
+                more = tail.signal()  # before reading, so that what is appended meanwhile is not slept over
+                page = await self.page(selection, position, BATCH_EVENTS)
+                moved, position = page.reached > position, page.reached
+                if page.events:
+                    yield self._items(selection, page.events)
+                    if run is not None and page.events[-1].is_terminal:
+                        return
+                    told, due = page.events[-1].position, self._bookmark_due()
                     continue
-                if position > told:
+                last = await self._last_position(run)
+                if last is not None:
+                    if position < last:
+                        continue
+                    if position > told:
+                        yield [await self._bookmark(selection, position)]
+                    return
+                if position - told >= HIDDEN_BOOKMARK or not (moved or await patience.lasts(more, due)):
                     yield [await self._bookmark(selection, position)]
-                return
-            if position - told >= HIDDEN_BOOKMARK or not (moved or await self._either(more, due)):
-                yield [await self._bookmark(selection, position)]
-                told, due = position, self._bookmark_due()
-            await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
+                    told, due = position, self._bookmark_due()
+                await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
+        finally:
+            patience.end()
 
     async def page(self, selection: Selection, position: int, limit: int) -> EventPage:
         """At most `limit` events after `position`, from the tail where it reaches back that far."""
@@ -166,7 +172,3 @@ class Subscriptions:
 
     def _bookmark_due(self) -> int:
         return self._world.clock.now() + IDLE_BOOKMARK_US
-
-    async def _either(self, more: asyncio.Event, due: int) -> bool:
-        """True once there is more or the server stops; False when the stream has been silent for long."""
-        return await comes_before(first_of(more, self.stopping), self._world.clock, due)
