@@ -13,6 +13,8 @@ from runwright.core.selection import EVERYTHING, Selection
 from runwright.ports.journal import EventPage, StoredEvent
 from runwright.runtime.driver import draining
 from runwright.runtime.journal_tail import JournalTail
+from runwright.runtime.kept import Kept
+from runwright.runtime.run_pages import RunPages
 from runwright.runtime.supervisor import Supervisor, not_found
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import Patience
@@ -22,6 +24,7 @@ BATCH_EVENTS = 64
 IDLE_BOOKMARK_US = 15_000_000
 # After so many positions that a filter hid, a bookmark saves a reader that is cut from passing them again.
 HIDDEN_BOOKMARK = 4096
+KEPT_BATCHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Subscriptions:
         self._supervisor = supervisor
         self._tails = tails
         self._cursors = cursors
+        self._pages = RunPages(world.journal)
+        self._made: Kept[tuple[str, int, int], list[StreamItem]] = Kept(KEPT_BATCHES)
         self._everyone = JournalTail()
         world.journal.listen(self._everyone.publish)
         self.stopping = asyncio.Event()  # the server stops: whoever waits is sent away
@@ -136,12 +141,14 @@ class Subscriptions:
         if recent is None and selection.filter != EVERYTHING:
             return await self._world.journal.select(selection, after=position, limit=limit)
         if recent is None:
-            events = await self._world.journal.read(run, after=position, limit=limit)
+            events = await self._pages.read(run, after=position, limit=limit)
             more = len(events) == limit
         else:
             events, more = recent[:limit], len(recent) > limit
         reached = events[-1].position if events else position
-        return EventPage([event for event in events if event.is_in(selection)], reached, more)
+        if selection.filter != EVERYTHING:
+            events = [event for event in events if event.is_in(selection)]
+        return EventPage(events, reached, more)
 
     async def listed(self, selection: Selection, position: int, limit: int) -> StreamPage:
         """One page with a cursor for the next."""
@@ -150,8 +157,16 @@ class Subscriptions:
         return StreamPage(self._items(selection, page.events), self.cursor(selection, page.reached) if goes_on else "")
 
     def _items(self, selection: Selection, events: Sequence[StoredEvent]) -> list[StreamItem]:
+        """The events with their cursors, made once for all who stream the same at about the same time."""
+        if not events:
+            return []
         scope = selection.cursor_scope()
-        return [StreamItem(self._cursors.make(scope, e.position), e.position, e) for e in events]
+        stretch = (scope, events[0].position, events[-1].position)
+        items = self._made.get(stretch)
+        if items is None:
+            items = [StreamItem(self._cursors.make(scope, e.position), e.position, e) for e in events]
+            self._made.put(stretch, items)
+        return items
 
     async def _bookmark(self, selection: Selection, position: int) -> StreamItem:
         return StreamItem(self.cursor(selection, position), await self._newest(selection))

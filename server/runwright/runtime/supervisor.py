@@ -13,6 +13,7 @@ from runwright.core.records import Record
 from runwright.core.state import RunState, fold
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.driver import RunDriver, draining
+from runwright.runtime.kept import Kept
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
@@ -22,6 +23,7 @@ _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReaso
 
 
 CANCEL_US = 5_000_000
+KEPT_ENDS = 1024
 
 
 class Supervisor:
@@ -34,6 +36,7 @@ class Supervisor:
         self._tasks: dict[RunKey, asyncio.Task[None]] = {}
         self._reviving: dict[RunKey, asyncio.Task[RunDriver]] = {}
         self._packages: dict[str, RuntimePackage] = {}
+        self._ended: Kept[RunKey, tuple[RunState, int]] = Kept(KEPT_ENDS)  # nothing follows an end, so it stays true
         self.parked: set[RunKey] = set()
         self.stuck: dict[RunKey, str] = {}  # runs whose failure could not be written, with the incident
         self.draining = False
@@ -87,12 +90,16 @@ class Supervisor:
             await driver.begun.wait()
             if driver.state.seq == 0 and run in self._drivers:
                 await asyncio.wait({self._tasks[run]})
+        if ended := self._ended.get(run):
+            return ended
         # Two questions make one answer only if the run did not move between them.
         position = await self._world.journal.last_position(run)
         while position:
             state = await self._folded(run)
             before, position = position, await self._world.journal.last_position(run)
             if position == before:
+                if state.is_terminal:
+                    self._ended.put(run, (state, position))
                 return state, position
         return None
 
@@ -188,6 +195,8 @@ class Supervisor:
         read_anew = False
         try:
             await driver.run()
+            if driver.state.is_terminal:
+                self._ended.put(run, (driver.state, driver.last_position))
         except ExceptionGroup as group:
             # The run stays registered meanwhile: whoever wants something of it waits for this task.
             read_anew = await self._after_failure(run, driver, group)

@@ -13,6 +13,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.content import INLINE_LIMIT_BYTES, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.runtime import AgentRuntime, StreamItem
+from runwright.runtime.kept import Kept
 from runwright.transport.access import principal
 from runwright.wire import requests as wire
 from runwright.wire import selections
@@ -20,6 +21,8 @@ from runwright.wire.frames import FrameBatch, event_refs
 
 BATCH_FRAMES = 64
 BATCH_BYTES = 64 * 1024
+KEPT_BATCHES = 64
+KEPT_BATCH_BYTES = 256 * 1024  # a larger one is made again: what is kept stays within 16 MiB
 PAGE_BYTES = 1024 * 1024
 FRAME_BYTES = 192  # cursor, position, two hashes and the tags around them
 REF_BYTES = 320  # a digest and a media type of the longest
@@ -30,6 +33,7 @@ class EventStreams:
 
     def __init__(self, runtime: AgentRuntime, *, stall_seconds: float) -> None:
         self._runtime = runtime
+        self._encoded: Kept[tuple[str, bool, int, int], Sequence[Response]] = Kept(KEPT_BATCHES)
         self.stall_seconds = stall_seconds
 
     async def subscribe(self, request: pb.SubscribeRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -39,20 +43,19 @@ class EventStreams:
         batches = await self._runtime.subscribe(
             selection, after_cursor=request.after_cursor, live_only=request.live_only
         )
-        last_cursor = request.after_cursor
+        last_cursor, scope = request.after_cursor, selection.cursor_scope()
         async for items in batches:
-            for group in _groups(items, full=full):
-                encoded = await self._encode(group)
+            for response in await self._responses(scope, items, full=full):
                 try:
                     async with asyncio.timeout(self.stall_seconds):
-                        await context.write(encoded)
+                        await context.write(response.data)
                 except TimeoutError:
                     raise AgentError(
                         ErrorReason.SUBSCRIBER_STALLED,
                         f"The subscriber did not read for {self.stall_seconds:g} s.",
                         metadata={"last_cursor": last_cursor},
                     ) from None
-                last_cursor = group[-1].item.cursor
+                last_cursor = response.last_cursor
 
     async def page(self, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
         """One page, at most `page_size` frames and 1 MiB beyond the first."""
@@ -73,6 +76,18 @@ class EventStreams:
         token = frames[-1].cursor if cut else listed.next_cursor
         return pb.ListEventsResponse(frames=frames, next_page_token=token)
 
+    async def _responses(self, scope: str, items: Sequence[StreamItem], *, full: bool) -> Sequence[Response]:
+        """A batch as it goes out, made once for all who stream the same scope and view at about the same time."""
+        stretch = (scope, full, items[0].position, items[-1].position)
+        shared = items[0].event is not None  # a bookmark is one reader's own
+        known = self._encoded.get(stretch) if shared else None
+        if known is not None:
+            return known
+        made = [Response(await self._encode(group), group[-1].item.cursor) for group in _groups(items, full=full)]
+        if shared and sum(len(response.data) for response in made) <= KEPT_BATCH_BYTES:
+            self._encoded.put(stretch, made)
+        return made
+
     async def _encode(self, group: Sequence[Sized]) -> bytes:
         wanted = sorted({ref.digest for sized in group for ref in sized.refs if ref.size <= INLINE_LIMIT_BYTES})
         # Contents are kept by namespace, and every event of a stream is of one.
@@ -91,6 +106,13 @@ class EventStreams:
             ]
             batch.add_event(item.cursor, item.position, raw, contents)
         return batch.encode()
+
+
+class Response(NamedTuple):
+    """One message of a stream and the cursor of its last frame."""
+
+    data: bytes
+    last_cursor: str
 
 
 class Sized(NamedTuple):
