@@ -144,7 +144,7 @@ async def serve(
     recovered = await runtime.recover()
     runtime.world.log.info("recovered", open_runs=recovered)
     await server.start()
-    _settle_memory()
+    settle_memory()
     ready(f"{settings.listen.rpartition(':')[0]}:{port}")
     health = asyncio.create_task(_report_health(runtime, server))
     await stop.wait()
@@ -152,7 +152,7 @@ async def serve(
     return await _shut_down(runtime, server, settings, hurry)
 
 
-def _settle_memory() -> None:
+def settle_memory() -> None:
     """Spares the collector what lives as long as the server, and looks for cycles less often.
 
     A live run is some hundred objects and few cycles; by default every 700 new

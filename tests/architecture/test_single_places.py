@@ -78,7 +78,9 @@ def test_models_tools_and_executors_are_called_by_the_performer_alone() -> None:
 
 
 def test_decide_is_asked_by_the_driver_alone() -> None:
-    assert places(lambda source: calls(source) & {"advance", "decide"} and not source.is_in("core/machine")) == {"runtime/driver.py"}
+    assert places(lambda source: calls(source) & {"advance", "decide"} and not source.is_in("core/machine")) == {
+        "runtime/driver.py"
+    }
 
 
 def test_processes_are_started_by_nobody() -> None:
