@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from runwright.core.content import Content, digest
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.fingerprint import canonical_json
+from runwright.core.fingerprint import canonical_plain_json
 from runwright.core.ids import check_caller_id
 
 _FINGERPRINT = re.compile(r"sha256:[a-z0-9-]{1,64}:[0-9a-f]{64}\Z")
@@ -78,7 +78,7 @@ class RunRequest:
 
     def canonical(self) -> bytes:
         """The normal form as RFC 8785 JSON: what is stored with the run."""
-        return canonical_json(self.normal_form())
+        return canonical_plain_json(self.normal_form())
 
     def digest(self) -> str:
         """Digest of the canonical form: what a repeated StartRun must match."""
