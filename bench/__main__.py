@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Sequence
 from importlib import import_module
 from pathlib import Path
 
-from bench.figures import Figure, table
+from bench.figures import Figure, Goal, table
 from bench.rounds import say
 
 BENCHMARKS = ("p1", "p3", "p4", "p5", "p7", "p8")
@@ -28,7 +28,11 @@ def _run(name: str, within: str | None) -> list[Figure]:
     say(f"{name.upper()}: {(module.__doc__ or '').partition(': ')[2].strip()}\n  ceiling: {module.CEILING}")
     began = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="runwright-bench-", dir=within) as directory:
-        figures: list[Figure] = list(asyncio.run(_bounded(module.measure(Path(directory)))))
+        try:
+            figures = list(asyncio.run(_bounded(module.measure(Path(directory)))))
+        except TimeoutError:
+            late = Goal(name.upper(), f"not finished in {LIMIT_SECONDS} s", "s", LIMIT_SECONDS, LIMIT_SECONDS)
+            figures = [Figure(late, [time.perf_counter() - began])]
     for figure in figures:
         _, what, value, spread, asked, verdict, detail = figure.cells()
         say(f"  {what}: {value} ({spread}) {asked} {verdict}; {detail}")

@@ -21,7 +21,7 @@ from bench.raw_server import FAN
 from bench.rounds import interleaved, say
 
 CEILING = "open raw grpc.aio streams, messages serialised once, of one frame's bytes and of 16 frames' bytes"
-STREAMS, BURST, ROUNDS = 1_000, 4_000, 24
+STREAMS, BURST, ROUNDS = 1_000, 4_000, 14
 FRAME_BYTES = 540  # as the product's frames are, with cursor, position and both hashes
 ONE = "fan-out to 1,000, {} ÷ raw one per message"
 SIXTEEN = "fan-out to 1,000, {} ÷ raw 16 per message"
