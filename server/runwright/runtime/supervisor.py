@@ -24,6 +24,7 @@ _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReaso
 
 CANCEL_US = 5_000_000
 KEPT_ENDS = 1024
+READ_AT_ONCE = 64  # runs, while recovering
 
 
 class Supervisor:
@@ -106,15 +107,23 @@ class Supervisor:
     async def recover(self) -> int:
         """Takes up every open run of the journal. One that cannot be is listed as stuck; the others go on."""
         runs = await self._world.journal.open_runs()
-        for run in runs:
-            try:
-                if pending(await self._folded(run)):
-                    await self._revive(run)
-                else:
-                    self.parked.add(run)  # costs an entry in a set until somebody asks for it
-            except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
-                self._note_stuck(run, error)
+        for first in range(0, len(runs), READ_AT_ONCE):
+            together = runs[first : first + READ_AT_ONCE]
+            states = await asyncio.gather(*map(self._folded, together), return_exceptions=True)
+            for run, state in zip(together, states, strict=True):
+                await self._take_up(run, state)
         return len(runs)
+
+    async def _take_up(self, run: RunKey, state: RunState | BaseException) -> None:
+        try:
+            if isinstance(state, BaseException):
+                raise state
+            if pending(state):
+                await self._revive(run)
+            else:
+                self.parked.add(run)  # costs an entry in a set until somebody asks for it
+        except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
+            self._note_stuck(run, error)
 
     async def drain(self, grace_us: int) -> bool:
         """Stops every driver. Waits up to the grace for open calls that must not be repeated.
