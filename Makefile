@@ -44,7 +44,7 @@ format: .venv/.dev-stamp node_modules/.stamp ## format Python and protos
 	$(BIN)/ruff format .
 	cd proto && ../node_modules/.bin/buf format -w
 
-bench: .venv/.dev-stamp ## measure side by side with the ceilings; fails below a gate (five minutes)
+bench: .venv/.dev-stamp ## measure side by side with the ceilings; fails below a gate (some minutes)
 	$(BIN)/python -m bench
 
 soak: .venv/.dev-stamp .cache/bin/.stamp node_modules/.stamp ## the tests at their long settings
