@@ -4,7 +4,7 @@ BIN := .venv/bin
 DIR ?= .
 ASK ?= What is in here, and what should I read first?
 
-.PHONY: help demo test check gen gen-check proto-check proto-baseline format soak clean
+.PHONY: help demo test check gen gen-check proto-check proto-baseline format bench soak clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -43,6 +43,9 @@ format: .venv/.dev-stamp node_modules/.stamp ## format Python and protos
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	cd proto && ../node_modules/.bin/buf format -w
+
+bench: .venv/.dev-stamp ## measure side by side with the ceilings; fails below a gate (some minutes)
+	$(BIN)/python -m bench
 
 soak: .venv/.dev-stamp .cache/bin/.stamp node_modules/.stamp ## the tests at their long settings
 	RUNWRIGHT_SOAK=1 $(BIN)/python -m pytest --timeout 3600

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 from runwright._gen.runwright.v1 import event_pb2
+from runwright.cli.live_view import LiveView
 from runwright.cli.main import app
-from runwright.cli.view import LiveView, PlainView
+from runwright.cli.view import PlainView
 from typer.testing import CliRunner
 
 from tests.cli.fake_runtime import FakeRuntime, serving

@@ -12,7 +12,8 @@ from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli.client import Client
 from runwright.cli.connection import Connection
 from runwright.cli.errors import ExitCode, Problem
-from runwright.cli.view import LiveView, PlainView
+from runwright.cli.live_view import LiveView
+from runwright.cli.view import PlainView
 from runwright.cli.watch import watch_run
 from runwright.wire.snapshots import inline_bytes
 

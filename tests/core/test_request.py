@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from runwright.core.content import TEXT
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import check_caller_id
 from runwright.core.images import Image
 from runwright.core.request import Budget, OnBusy, RunRequest, differing_fields
@@ -238,3 +239,14 @@ def test_every_field_of_a_request_is_in_its_normal_form() -> None:
     assert "on_busy" not in request(session_id="s").normal_form(), "requests of older versions keep their digest"
     assert names - normal == {"run_id", "package_id", "package_fingerprint"}
     assert normal - names == {"package"}
+
+
+EVERY_CHARACTER = "".join(chr(number) for number in range(0x110000) if not 0xD800 <= number <= 0xDFFF)
+
+
+@pytest.mark.parametrize("text", [EVERY_CHARACTER, '\x7f\u2028/<&"\\', "𝄞 after \ufb33"])
+def test_the_canonical_form_is_that_of_rfc_8785(text: str) -> None:
+    labels = dict.fromkeys(("b", "B", "a.1", "a-1", "a_1", "a:1", "a@1", "10", "9"), text)
+    asked = request(input=(text, "x"), labels=labels, budget=Budget(2**32 - 1, 0, 7))
+
+    assert asked.canonical() == canonical_json(asked.normal_form())

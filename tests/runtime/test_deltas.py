@@ -361,12 +361,13 @@ async def test_what_a_provider_emits_when_it_is_given_up_is_not_heard(any_journa
     runtime.stop_streams()
 
 
-def test_a_piece_waits_until_the_reader_has_passed_the_beginning_of_its_attempt() -> None:
+async def test_a_piece_waits_until_the_reader_has_passed_the_beginning_of_its_attempt() -> None:
     texts = LiveTexts(ManualClock())
     text = texts.open(RunState(key=key()), CallModel(1, 1), position=7)
     with DeltaReader(texts, Selection.of_run(key())) as reader:
+        told = reader.signal()
         text.add("so")
-        assert reader.more.is_set()
+        assert told.done()
         assert reader.take(6) == []
         assert [found.text for found in reader.take(7) if isinstance(found, TextDelta)] == ["so"]
         assert reader.take(7) == []

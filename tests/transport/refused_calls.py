@@ -141,10 +141,11 @@ async def journal_corrupt(stage: Stage) -> Refusal:
     served, _ = await stage.sqlite()
     await served.ended()
     intruder = apsw.Connection(str(stage.directory / "journal.db"))
-    intruder.execute("UPDATE runs SET snapshot = x'00'")
+    # Under another id, because the server remembers how its own run ended.
+    intruder.execute("UPDATE runs SET run_id = 'run-2', snapshot = x'00'")
     intruder.execute("UPDATE events SET data = x'ff' WHERE seq = 3")
     intruder.close()
-    return await refused(served.stub.Snapshot(pb.SnapshotRequest(run_id="run-1"), timeout=CALL_SECONDS))
+    return await refused(served.stub.Snapshot(pb.SnapshotRequest(run_id="run-2"), timeout=CALL_SECONDS))
 
 
 async def draining(stage: Stage) -> Refusal:

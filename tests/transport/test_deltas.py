@@ -11,6 +11,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest
+from runwright.transport.streams import EventStreams
 
 from tests import builders as b
 from tests.runtime.speaking import Pieces
@@ -101,6 +102,69 @@ async def test_a_cursor_is_good_with_deltas_and_without(serve: Serve) -> None:
         "turn_completed",
         "run_completed",
     ]
+
+
+class Held:
+    """The context of a stream whose writes wait while the gate is closed."""
+
+    def __init__(self) -> None:
+        self.written: list[pb.SubscribeResponse] = []
+        self.waiting = False
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def write(self, data: bytes) -> None:
+        """See the class."""
+        self.waiting = not self.gate.is_set()
+        await self.gate.wait()
+        self.written.append(pb.SubscribeResponse.FromString(data))
+
+    def has(self, run_id: str, body: str) -> bool:
+        """True once such an event of the run has been written."""
+        frames = [frame for response in self.written for frame in response.frames]
+        return any(frame.event.run_id == run_id and frame.event.HasField(body) for frame in frames)
+
+
+async def test_a_text_amid_events_goes_to_nobody_who_reads_the_same_stretch_without() -> None:
+    pieces = Pieces()
+    speaking = b.package(
+        id="speaking",
+        provider={"adapter": "speaking", "model": "model-1", "parameters": {"script": [{"chunks": ["A ", "lamp."]}]}},
+    )
+    bench = b.real_time_bench(
+        providers={"speaking": ScriptedProvider(pieces), "scripted": ScriptedProvider()},
+        packages=(speaking, b.package({"text": "Yes."}, id="brief")),
+    )
+    runtime = bench.runtime()
+    streams = EventStreams(runtime, stall_seconds=CALL_SECONDS)
+    everything = pb.StreamScope(all=pb.AllRuns())
+    spoken, _ = await runtime.start_run(b.request(package_id="speaking"))
+    listener, reader = Held(), Held()
+    asked = pb.SubscribeRequest(scope=everything, include_deltas=True)
+    listening = asyncio.create_task(streams.subscribe(asked, listener))  # type: ignore[arg-type]
+    pieces.next()
+    await eventually(lambda: listener.has("run-1", "model_stream_delta"))
+    listener.gate.clear()
+    for run_id in ("run-2", "run-3"):
+        handle, _ = await runtime.start_run(b.request(run_id, package_id="brief"))
+        await handle.wait()
+        await eventually(lambda: listener.waiting)
+    pieces.next(2)
+    await spoken.wait()
+    listener.gate.set()
+    await eventually(lambda: listener.has("run-1", "run_completed"))
+    mixed = next(each for each in listener.written if len(each.frames) > 1 and said(list(each.frames)))
+    before = listener.written[listener.written.index(mixed) - 1]
+    asked = pb.SubscribeRequest(scope=everything, after_cursor=before.frames[-1].cursor)
+    reading = asyncio.create_task(streams.subscribe(asked, reader))  # type: ignore[arg-type]
+    await eventually(lambda: reader.has("run-1", "run_completed"))
+
+    frames = list(mixed.frames)
+    assert [frame.event.model_stream_delta.text for frame in said(frames)] == ["lamp."]
+    assert frames[0].event.kind != DELTA, "the text is amid the events"
+    assert list(reader.written[1].frames) == [frame for frame in frames if frame.event.kind != DELTA]
+    runtime.stop_streams()
+    await asyncio.gather(listening, reading, return_exceptions=True)
 
 
 class Talking:

@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from runwright.core.content import Content, digest
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.fingerprint import canonical_json
+from runwright.core.fingerprint import canonical_plain_json
 from runwright.core.ids import check_caller_id
 from runwright.core.images import IMAGE_TYPES, Image, image_type
 
@@ -93,7 +93,7 @@ class RunRequest:
 
     def canonical(self) -> bytes:
         """The normal form as RFC 8785 JSON: what is stored with the run."""
-        return canonical_json(self.normal_form())
+        return canonical_plain_json(self.normal_form())
 
     def digest(self) -> str:
         """Digest of the canonical form: what a repeated StartRun must match."""

@@ -18,6 +18,7 @@ from runwright.core.selection import Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.runtime.live_text import PIECE_BYTES, LiveText, LiveTexts, TextDelta, TextGap
+from runwright.runtime.waiting import Bell
 
 BATCH_BYTES = 64 * 1024
 Ephemeral: TypeAlias = TextDelta | TextGap
@@ -36,7 +37,7 @@ class DeltaReader:
     pieces."""
 
     def __init__(self, texts: LiveTexts, selection: Selection) -> None:
-        self.more = asyncio.Event()
+        self._bell = Bell()
         self._texts = texts
         self._selection = selection
         self._changed: dict[LiveText, None] = {}  # in the order in which they are looked at
@@ -50,6 +51,10 @@ class DeltaReader:
     def __exit__(self, *_: object) -> None:
         self._texts.leave(self, self._selection.run)
 
+    def signal(self) -> asyncio.Future[None]:
+        """Is done at the next change. Take it before `take`, so that nothing slips between."""
+        return self._bell.next()
+
     def wants(self, state: RunState) -> bool:
         """True for a run of the stream."""
         return self._selection.covers_run(state.key, state.session_id, state.agent_id)
@@ -61,11 +66,10 @@ class DeltaReader:
             self._changed.pop(text, None)
             return
         self._changed[text] = None
-        self.more.set()
+        self._bell.ring()
 
     def take(self, position: int) -> list[Ephemeral]:
         """What may be sent to a reader that has been sent everything up to `position`, about a batch of it."""
-        self.more.clear()
         found: list[Ephemeral] = []
         room = BATCH_BYTES
         for text in list(self._changed):

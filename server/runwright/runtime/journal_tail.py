@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from runwright.core.selection import Selection
 from runwright.ports.journal import EventPage, StoredEvent
+from runwright.runtime.waiting import Bell
 
 # A reader further behind than this is served from the journal.
 KEPT_EVENTS = 1024
@@ -23,24 +24,27 @@ class JournalTail:
 
     def __init__(self) -> None:
         self._events: deque[StoredEvent] = deque(maxlen=KEPT_EVENTS)
-        self._changed = asyncio.Event()
+        self._bell = Bell()
 
     def publish(self, events: Sequence[StoredEvent]) -> None:
         """Takes a commit and wakes every reader, once."""
         if self._events and events[0].position != self._events[-1].position + 1:
             self._events.clear()  # a stretch is missing: readers find it in the journal
         self._events.extend(events)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self.wake()
 
     def forget(self, position: int) -> None:
         """Lets go of everything up to a position: some of it was removed, and only the journal knows what."""
         while self._events and self._events[0].position <= position:
             self._events.popleft()
 
-    def signal(self) -> asyncio.Event:
-        """Is set by the next publish. Take it before reading, so that nothing slips between."""
-        return self._changed
+    def signal(self) -> asyncio.Future[None]:
+        """Is done at the next publish. Take it before reading, so that nothing slips between."""
+        return self._bell.next()
+
+    def wake(self) -> None:
+        """Makes every reader look again."""
+        self._bell.ring()
 
     def select(self, selection: Selection, *, after: int, limit: int) -> EventPage | None:
         """One page of a stream; None when only the journal can tell."""

@@ -31,7 +31,7 @@ from runwright.runtime.snapshot import RunSnapshot, has_result
 from runwright.runtime.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
 from runwright.runtime.supervisor import Supervisor, not_found, removed
 from runwright.runtime.tail import Tails
-from runwright.runtime.waiting import comes_before, first_of
+from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
 
 DEFAULT_GRACE_US = 10_000_000
@@ -164,14 +164,15 @@ class AgentRuntime:
         # A year stands for no limit: the caller's own patience ends the wait.
         due = self.world.clock.now() + (_A_YEAR_US if timeout_us is None else timeout_us)
         tail = self._tails.of(run)
-        while True:
-            more = tail.signal()
-            state, _ = await self._found(run)
-            done = state.is_terminal or state.phase is RunPhase.REPAIR_NEEDED
-            if done or not await comes_before(first_of(more, stopping), self.world.clock, due):
-                return await self.run_snapshot(run_id, namespace=namespace), done
-            if stopping.is_set():
-                raise draining()
+        with Patience(self.world.clock) as patience:
+            while True:
+                more = tail.signal()
+                state, _ = await self._found(run)
+                done = state.is_terminal or state.phase is RunPhase.REPAIR_NEEDED
+                if not done and stopping.is_set():
+                    raise draining()
+                if done or not await patience.lasts(due, more):
+                    return await self.run_snapshot(run_id, namespace=namespace), done
 
     async def subscribe(
         self, selection: Selection, *, after_cursor: str = "", live_only: bool = False, deltas: bool = False

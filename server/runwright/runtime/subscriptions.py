@@ -15,16 +15,19 @@ from runwright.ports.journal import EventPage, StoredEvent
 from runwright.runtime.delta_reader import DeltaReader, Ephemeral
 from runwright.runtime.driver import draining
 from runwright.runtime.journal_tail import JournalTail
+from runwright.runtime.kept import Kept
 from runwright.runtime.live_text import LiveTexts
+from runwright.runtime.run_pages import RunPages
 from runwright.runtime.supervisor import Supervisor, not_found, removed
 from runwright.runtime.tail import Tails
-from runwright.runtime.waiting import comes_before, first_of
+from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
 
 BATCH_EVENTS = 64
 IDLE_BOOKMARK_US = 15_000_000
 # After so many positions that a filter hid, a bookmark saves a reader that is cut from passing them again.
 HIDDEN_BOOKMARK = 4096
+KEPT_BATCHES = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Subscriptions:
         self._tails = tails
         self._texts = texts
         self._cursors = cursors
+        self._pages = RunPages(world.journal)
+        self._made: Kept[tuple[str, int, int, int], list[StreamItem]] = Kept(KEPT_BATCHES)
         self._everyone = JournalTail()
         world.journal.listen(self._everyone.publish)
         self.stopping = asyncio.Event()  # the server stops: whoever waits is sent away
@@ -67,6 +72,8 @@ class Subscriptions:
     def stop(self) -> None:
         """Ends every stream with DRAINING; readers come back with their last cursor."""
         self.stopping.set()
+        self._tails.wake_all()
+        self._everyone.wake()
 
     def close(self) -> None:
         """Lets go of the journal."""
@@ -75,7 +82,10 @@ class Subscriptions:
     def forget(self, runs: Sequence[RunKey], horizon: int) -> None:
         """Lets go of what was removed; whoever has not read it yet is told so."""
         self._everyone.forget(horizon)
+        self._pages.forget()
+        self._made.clear()
         for run in runs:
+            self._supervisor.forget(run)
             self._tails.of(run).forget()
 
     def cursor(self, selection: Selection, position: int, floor: int = 0) -> str:
@@ -116,13 +126,16 @@ class Subscriptions:
         Raises DRAINING when the server stops, CURSOR_EXPIRED and RUN_REMOVED
         when events that are still to come were removed.
         """
-        with DeltaReader(self._texts, selection) if deltas else contextlib.nullcontext() as reader:
-            async with contextlib.aclosing(self._batches(selection, place, reader)) as batches:
+        with (
+            DeltaReader(self._texts, selection) if deltas else contextlib.nullcontext() as reader,
+            Patience(self._world.clock) as patience,
+        ):
+            async with contextlib.aclosing(self._batches(selection, place, reader, patience)) as batches:
                 async for batch in batches:
                     yield batch
 
     async def _batches(
-        self, selection: Selection, place: Place, reader: DeltaReader | None
+        self, selection: Selection, place: Place, reader: DeltaReader | None, patience: Patience
     ) -> AsyncGenerator[list[StreamItem], None]:
         position, floor = place.position, place.floor
         run = selection.run
@@ -132,7 +145,8 @@ class Subscriptions:
         while True:
             if self.stopping.is_set():
                 raise draining()
-            more = tail.signal()  # before reading, so that what is appended meanwhile is not slept over
+            # Before reading, so that what comes meanwhile is not slept over.
+            more = [tail.signal()] if reader is None else [tail.signal(), reader.signal()]
             before, page = position, await self.page(selection, Place(position, floor), BATCH_EVENTS)
             moved, position = page.reached > position, page.reached
             if page.events:
@@ -153,7 +167,7 @@ class Subscriptions:
                 if position > told:
                     yield [await self._bookmark(selection, Place(position))]
                 return
-            if position - told >= HIDDEN_BOOKMARK or not (moved or await self._either(more, reader, due)):
+            if position - told >= HIDDEN_BOOKMARK or not (moved or await patience.lasts(due, *more)):
                 yield [await self._bookmark(selection, Place(position, floor))]
                 told, due = position, self._bookmark_due()
             await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
@@ -176,12 +190,14 @@ class Subscriptions:
         if recent is None and selection.filter != EVERYTHING:
             return await self._world.journal.select(selection, after=position, limit=limit)
         if recent is None:
-            events = await self._world.journal.read(run, after=position, limit=limit)
+            events = await self._pages.read(run, after=position, limit=limit)
             more = len(events) == limit
         else:
             events, more = recent[:limit], len(recent) > limit
         reached = events[-1].position if events else position
-        return EventPage([event for event in events if event.is_in(selection)], reached, more)
+        if selection.filter != EVERYTHING:
+            events = [event for event in events if event.is_in(selection)]
+        return EventPage(events, reached, more)
 
     async def listed(self, selection: Selection, place: Place, limit: int) -> StreamPage:
         """One page with a cursor for the next."""
@@ -196,13 +212,28 @@ class Subscriptions:
     def _items(
         self, selection: Selection, events: Sequence[StoredEvent], place: Place, reader: DeltaReader | None
     ) -> list[StreamItem]:
+        shared = self._shared(selection, events, place.floor)
+        if reader is None:
+            return shared
         items: list[StreamItem] = []
-        scope, after, floor = selection.cursor_scope(), place.position, place.floor
-        for event in events:
-            if reader is not None and (rest := reader.before(event)):
-                items += self._ephemeral(selection, Place(after, floor), rest, reader)
-            items.append(StreamItem(self._cursors.make(scope, event.position, floor), event.position, event))
+        after = place.position
+        for event, item in zip(events, shared, strict=True):
+            if rest := reader.before(event):
+                items += self._ephemeral(selection, Place(after, place.floor), rest, reader)
+            items.append(item)
             after = event.position
+        return items
+
+    def _shared(self, selection: Selection, events: Sequence[StoredEvent], floor: int) -> list[StreamItem]:
+        """The events with their cursors, made once for all who stream the same at about the same time."""
+        if not events:
+            return []
+        scope = selection.cursor_scope()
+        stretch = (scope, floor, events[0].position, events[-1].position)
+        items = self._made.get(stretch)
+        if items is None:
+            items = [StreamItem(self._cursors.make(scope, e.position, floor), e.position, e) for e in events]
+            self._made.put(stretch, items)
         return items
 
     def _ephemeral(
@@ -237,8 +268,3 @@ class Subscriptions:
 
     def _bookmark_due(self) -> int:
         return self._world.clock.now() + IDLE_BOOKMARK_US
-
-    async def _either(self, more: asyncio.Event, reader: DeltaReader | None, due: int) -> bool:
-        """True once there is more or the server stops; False when the stream has been silent for long."""
-        awaited = (more, self.stopping, *([reader.more] if reader else []))
-        return await comes_before(first_of(*awaited), self._world.clock, due)

@@ -14,6 +14,7 @@ from runwright.core.state import RunState, fold
 from runwright.runtime.census import ParkedRuns, count
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.driver import RunDriver, draining
+from runwright.runtime.kept import Kept
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before
@@ -24,6 +25,8 @@ _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReaso
 
 
 CANCEL_US = 5_000_000
+KEPT_ENDS = 1024
+READ_AT_ONCE = 64  # runs, while recovering
 
 
 class Supervisor:
@@ -37,6 +40,7 @@ class Supervisor:
         self._tasks: dict[RunKey, asyncio.Task[None]] = {}
         self._reviving: dict[RunKey, asyncio.Task[RunDriver]] = {}
         self._packages: dict[str, RuntimePackage] = {}
+        self._ended: Kept[RunKey, tuple[RunState, int]] = Kept(KEPT_ENDS)  # nothing follows an end, so it stays true
         self.parked = ParkedRuns()
         self.stuck: dict[RunKey, str] = {}  # runs whose failure could not be written, with the incident
         self.draining = False
@@ -96,28 +100,43 @@ class Supervisor:
             await driver.begun.wait()
             if driver.state.seq == 0 and run in self._drivers:
                 await asyncio.wait({self._tasks[run]})
+        if ended := self._ended.get(run):
+            return ended
         # Two questions make one answer only if the run did not move between them.
         position = await self._world.journal.last_position(run)
         while position:
             state = await self._folded(run)
             before, position = position, await self._world.journal.last_position(run)
             if position == before:
+                if state.is_terminal:
+                    self._ended.put(run, (state, position))
                 return state, position
         return None
+
+    def forget(self, run: RunKey) -> None:
+        """Says that the run was removed: only the journal can tell what is left of it."""
+        self._ended.drop(run)
 
     async def recover(self) -> int:
         """Takes up every open run of the journal. One that cannot be is listed as stuck; the others go on."""
         runs = await self._world.journal.open_runs()
-        for run in runs:
-            try:
-                state = await self._folded(run)
-                if pending(state):
-                    await self._revive(run)
-                else:
-                    self.parked.add(run, state)  # costs an entry in a set until somebody asks for it
-            except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
-                self._note_stuck(run, error)
+        for first in range(0, len(runs), READ_AT_ONCE):
+            together = runs[first : first + READ_AT_ONCE]
+            states = await asyncio.gather(*map(self._folded, together), return_exceptions=True)
+            for run, state in zip(together, states, strict=True):
+                await self._take_up(run, state)
         return len(runs)
+
+    async def _take_up(self, run: RunKey, state: RunState | BaseException) -> None:
+        try:
+            if isinstance(state, BaseException):
+                raise state
+            if pending(state):
+                await self._revive(run)
+            else:
+                self.parked.add(run, state)  # costs an entry in a set until somebody asks for it
+        except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
+            self._note_stuck(run, error)
 
     async def drain(self, grace_us: int) -> bool:
         """Stops every driver. Waits up to the grace for open calls that must not be repeated.
@@ -198,6 +217,8 @@ class Supervisor:
         read_anew = False
         try:
             await driver.run()
+            if driver.state.is_terminal:
+                self._ended.put(run, (driver.state, driver.last_position))
         except ExceptionGroup as group:
             # The run stays registered meanwhile: whoever wants something of it waits for this task.
             read_anew = await self._after_failure(run, driver, group)

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 
 from runwright.core.ids import RunKey
 from runwright.ports.journal import StoredEvent
+from runwright.runtime.waiting import Bell
 
 # A reader further behind than this is served from the journal.
 KEPT_EVENTS = 256
@@ -20,7 +21,7 @@ class RunTail:
     def __init__(self) -> None:
         self._events: deque[StoredEvent] = deque(maxlen=KEPT_EVENTS)
         self._floor: int | None = None  # every event of the run above this position is in `_events`
-        self._changed = asyncio.Event()
+        self._bell = Bell()
 
     def covers_from(self, position: int) -> None:
         """Says that the journal holds no event of the run above `position` yet."""
@@ -47,14 +48,13 @@ class RunTail:
             return None
         return [event for event in self._events if event.position > position]
 
-    def signal(self) -> asyncio.Event:
-        """Is set by the next publish. Take it before reading, so that nothing slips between."""
-        return self._changed
+    def signal(self) -> asyncio.Future[None]:
+        """Is done at the next publish. Take it before reading, so that nothing slips between."""
+        return self._bell.next()
 
     def wake(self) -> None:
         """Makes every reader look again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._bell.ring()
 
 
 class Tails:
@@ -69,3 +69,8 @@ class Tails:
         if tail is None:
             tail = self._tails[run] = RunTail()
         return tail
+
+    def wake_all(self) -> None:
+        """Makes every reader of every run look again."""
+        for tail in list(self._tails.values()):
+            tail.wake()

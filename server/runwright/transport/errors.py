@@ -35,6 +35,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         self._ids = ids
         self._log = log
         self._meter = meter
+        self._guards: dict[str, Handler] = {}
 
     async def intercept_service(
         self,
@@ -42,11 +43,18 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler | None:
         """The method's handler, guarded. None for an unknown method: grpcio answers UNIMPLEMENTED."""
+        method = str(handler_call_details.method)
+        known = self._guards.get(method)
+        if known is not None:
+            return known
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
+        guard = self._guards[method] = self._guard(method, handler)
+        return guard
+
+    def _guard(self, method: str, handler: Handler) -> Handler:
         parse = handler.request_deserializer or bytes
-        method = str(handler_call_details.method)
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 metered_stream(self._meter, method, self._admitted(method, handler.stream_stream)),

@@ -14,6 +14,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.content import INLINE_LIMIT_BYTES, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.runtime import AgentRuntime, Ephemeral, StreamItem, TextDelta, TextGap
+from runwright.runtime.kept import Kept
 from runwright.transport.access import principal
 from runwright.wire import requests as wire
 from runwright.wire import selections
@@ -22,6 +23,8 @@ from runwright.wire.frames import FrameBatch, event_refs
 
 BATCH_FRAMES = 64
 BATCH_BYTES = 64 * 1024
+KEPT_BATCHES = 64
+KEPT_BATCH_BYTES = 256 * 1024  # a larger one is made again: what is kept stays within 16 MiB
 PAGE_BYTES = 1024 * 1024
 FRAME_BYTES = 192  # cursor, position, two hashes and the tags around them
 ENVELOPE_BYTES = 1024  # of an event that is not stored: ids of the longest, fingerprint, time
@@ -33,6 +36,7 @@ class EventStreams:
 
     def __init__(self, runtime: AgentRuntime, *, stall_seconds: float) -> None:
         self._runtime = runtime
+        self._encoded: Kept[tuple[str, bool, str], Sequence[Response]] = Kept(KEPT_BATCHES)
         self.stall_seconds = stall_seconds
 
     async def subscribe(self, request: pb.SubscribeRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -49,9 +53,9 @@ class EventStreams:
         # Closed at once: a stream that is left must not be told of texts until it is collected.
         async with contextlib.aclosing(batches):
             async for items in batches:
-                for group in _groups(items, full=full):
-                    await self._write(context, await self._encode(group), last_cursor)
-                    last_cursor = group[-1].item.cursor
+                for response in await self._responses(items, full=full):
+                    await self._write(context, response.data, last_cursor)
+                    last_cursor = response.last_cursor
 
     async def _write(self, context: grpc.aio.ServicerContext[Any, Any], encoded: bytes, last_cursor: str) -> None:
         try:
@@ -83,6 +87,19 @@ class EventStreams:
         token = frames[-1].cursor if cut else listed.next_cursor
         return pb.ListEventsResponse(frames=frames, next_page_token=token)
 
+    async def _responses(self, items: Sequence[StreamItem], *, full: bool) -> Sequence[Response]:
+        """A batch as it goes out, made once for all who stream the same scope and view at about the same time."""
+        stretch = (items[0].cursor, full, items[-1].cursor)  # cursors know their scope
+        # Bookmarks and the text of models are one reader's own.
+        shared = all(item.event is not None for item in items)
+        known = self._encoded.get(stretch) if shared else None
+        if known is not None:
+            return known
+        made = [Response(await self._encode(group), group[-1].item.cursor) for group in _groups(items, full=full)]
+        if shared and sum(len(response.data) for response in made) <= KEPT_BATCH_BYTES:
+            self._encoded.put(stretch, made)
+        return made
+
     async def _encode(self, group: Sequence[Sized]) -> bytes:
         wanted = sorted({ref.digest for sized in group for ref in sized.refs if ref.size <= INLINE_LIMIT_BYTES})
         # Contents are kept by namespace, and every event of a stream is of one.
@@ -112,6 +129,13 @@ def _add_ephemeral(batch: FrameBatch, cursor: str, number: int, found: Ephemeral
         return
     event = encode_delta(found.state, found.effect, at=found.at, offset=found.offset, text=found.text)
     batch.add_ephemeral(cursor, number, event)
+
+
+class Response(NamedTuple):
+    """One message of a stream and the cursor of its last frame."""
+
+    data: bytes
+    last_cursor: str
 
 
 class Sized(NamedTuple):

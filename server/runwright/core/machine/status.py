@@ -10,7 +10,8 @@ from runwright.core.state import RunState
 
 def status(state: RunState) -> RunStatus:
     """The status of a started run."""
-    if state.phase is RunPhase.RUNNING:
+    # A model that is asked is under way: no need to list what else is.
+    if state.phase is RunPhase.RUNNING and not state.model_attempt:
         wanted = pending(state).values()
         if wanted and all(isinstance(effect, AwaitExecutor | AwaitRetry) for effect in wanted):
             return RunStatus.WAITING

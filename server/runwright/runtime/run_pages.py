@@ -1,0 +1,48 @@
+"""Pages of a run's events, read from the journal once for all who follow the run at about the same place."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeAlias
+
+from runwright.core.ids import RunKey
+from runwright.ports.journal import Journal, StoredEvent
+from runwright.runtime.kept import Kept
+
+KEPT_PAGES = 64
+Place: TypeAlias = tuple[RunKey, int, int]
+
+
+class RunPages:
+    """Only full pages are shared: what they hold never changes. A page with room left may have grown since."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._kept: Kept[Place, list[StoredEvent]] = Kept(KEPT_PAGES)
+        self._reading: dict[Place, asyncio.Task[list[StoredEvent]]] = {}
+
+    async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
+        """As the journal's `read`."""
+        place = (run, after, limit)
+        kept = self._kept.get(place)
+        if kept is not None:
+            return kept
+        under_way = self._reading.get(place)
+        if under_way is not None:
+            page = await asyncio.shield(under_way)
+            if len(page) == limit:
+                return page
+            return await self._journal.read(run, after=after, limit=limit)
+        reading = asyncio.create_task(self._journal.read(run, after=after, limit=limit))
+        self._reading[place] = reading
+        reading.add_done_callback(lambda done: self._finished(place, done))
+        return await asyncio.shield(reading)
+
+    def forget(self) -> None:
+        """Lets go of everything: some of it was removed from the journal."""
+        self._kept.clear()
+
+    def _finished(self, place: Place, reading: asyncio.Task[list[StoredEvent]]) -> None:
+        del self._reading[place]
+        if not reading.cancelled() and reading.exception() is None and len(reading.result()) == place[2]:
+            self._kept.put(place, reading.result())
