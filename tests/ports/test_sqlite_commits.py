@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import apsw
 import pytest
@@ -22,6 +24,7 @@ from runwright.wire.state_row import encode_state
 
 from tests.ports.journal_builders import check_chain, key, put, state, turn
 
+CAP_SECONDS = 10.0
 RUN, OTHER, THIRD = key("run-1"), key("run-2"), key("run-3")
 
 
@@ -210,3 +213,39 @@ async def test_a_cancelled_close_still_closes(tmp_path: Path) -> None:
         await closing
     await journal.close()
     await SqliteJournal.open(tmp_path).close()
+
+
+class LateToSaySo:
+    """A connection whose commits are done a while before its thread hears of it."""
+
+    def __init__(self, db: apsw.Connection) -> None:
+        self.go_on = threading.Event()
+        self._db = db
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        """As the connection's."""
+        done = self._db.execute(statement, *values)
+        if statement == "COMMIT":
+            assert self.go_on.wait(CAP_SECONDS)
+        return done
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._db, name)
+
+
+async def test_what_a_reader_has_seen_is_never_ahead_of_the_head(journal: SqliteJournal) -> None:
+    late = LateToSaySo(journal._writer.group._db)
+    journal._writer.group._db = cast(apsw.Connection, late)
+    append = asyncio.create_task(put(journal, RUN, turn(), after=0))
+    async with asyncio.timeout(CAP_SECONDS):
+        while not (position := await journal.last_position(RUN)):  # noqa: ASYNC110 - a step of the loop, not a nap
+            await asyncio.sleep(0)
+
+    seen = await journal.read(RUN, after=0, limit=9)
+
+    assert not append.done()
+    assert [event.position for event in seen] == [position]
+    assert journal.head == position
+    late.go_on.set()
+    await append
+    assert journal.head == position

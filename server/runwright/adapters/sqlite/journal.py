@@ -64,6 +64,7 @@ class SqliteJournal:
         self._reader = hands.reader
         self._writer = Writer(hands.writing, identity, self._moved)
         self._ticker = Ticker(keeper.catch_up)
+        self._seen = 0
         self._closing: asyncio.Task[None] | None = None
 
     @classmethod
@@ -107,8 +108,12 @@ class SqliteJournal:
 
     @property
     def head(self) -> int:
-        """See the port."""
-        return self._writer.group.head
+        """See the port.
+
+        A reader may see a commit before the thread that made it has said so; what
+        was seen is durable, and a cursor made of it must not be ahead.
+        """
+        return max(self._writer.group.head, self._seen)
 
     @property
     def commits(self) -> int:
@@ -138,12 +143,16 @@ class SqliteJournal:
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.read, run, after, limit)
+        events = await self._reader.ask(queries.read, run, after, limit)
+        self._see(events[-1].position if events else 0)
+        return events
 
     async def select(self, selection: Selection, *, after: int, limit: int) -> EventPage:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(selecting.select, selection, after, limit)
+        page = await self._reader.ask(selecting.select, selection, after, limit)
+        self._see(page.reached)
+        return page
 
     async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
         """See the port."""
@@ -167,7 +176,12 @@ class SqliteJournal:
     async def last_position(self, run: RunKey) -> int:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.last_position, run)
+        position = await self._reader.ask(queries.last_position, run)
+        self._see(position)
+        return position
+
+    def _see(self, position: int) -> None:
+        self._seen = max(self._seen, position)
 
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
