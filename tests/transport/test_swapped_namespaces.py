@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pool, message_factory
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
@@ -17,10 +17,10 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.v1 import content_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.testing import FunctionTools
-from runwright.transport import access
 
 from tests import builders as b
 from tests.runtime.parts import HeldTool
+from tests.transport.bodies import methods
 from tests.transport.conftest import Serve
 from tests.transport.known import Metadata, add_key, authenticator, bearer
 from tests.transport.serving import CALL_SECONDS, Served, registration, run_request, scope, subscription
@@ -50,14 +50,6 @@ OWN: Mapping[str, Message] = {
     "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="callback-b"),
     "ListCallbacks": callback_pb.ListCallbacksRequest(),
 }
-
-
-def methods() -> Iterator[MethodDescriptor]:
-    """Every method of ours that is served."""
-    for path in access.ROLES:
-        _, service, method = path.split("/")
-        if service.startswith("runwright."):
-            yield descriptor_pool.Default().FindServiceByName(service).methods_by_name[method]
 
 
 def text_fields(message: Descriptor) -> Iterator[tuple[str, ...]]:

@@ -1,0 +1,74 @@
+"""A good body for every method of ours, and what mutation makes of one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from grpc_health.v1 import health_pb2
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.v1 import package_pb2, run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.transport import access
+
+from tests.transport.serving import registration, run_request, scope, subscription
+
+SERVICE = "/runwright.v1.RuntimeService/"
+REGISTRY = "/runwright.callback.v1.CallbackRegistryService/"
+STREAMING = ("Subscribe", "ExportRun")
+GOOD: Mapping[str, Message] = {
+    SERVICE + "StartRun": pb.StartRunRequest(
+        run=run_request(
+            "",
+            agent_id="helper",
+            session_id="s",
+            labels={"team": "blue"},
+            budget=package_pb2.Budget(rounds=3),
+            package=run_pb2.PackageSelector(package_id="p"),
+        )
+    ),
+    SERVICE + "Cancel": pb.CancelRequest(run_id="run-1", reason="enough", grace=Duration(seconds=1)),
+    SERVICE + "Snapshot": pb.SnapshotRequest(run_id="run-1"),
+    SERVICE + "Wait": pb.WaitRequest(run_id="run-1", timeout=Duration(nanos=1000)),
+    SERVICE + "Subscribe": subscription(view=pb.EVENT_VIEW_FULL),
+    SERVICE + "ExportRun": pb.ExportRunRequest(run_id="run-1"),
+    SERVICE + "ListEvents": pb.ListEventsRequest(scope=scope(), page_size=5, view=pb.EVENT_VIEW_SUMMARY),
+    SERVICE + "ListRuns": pb.ListRunsRequest(page_size=5, filter=pb.RunFilter(agent_id="helper", labels={"a": "b"})),
+    SERVICE + "ListAuditEvents": pb.ListAuditEventsRequest(page_size=5),
+    SERVICE + "GetServerInfo": pb.GetServerInfoRequest(),
+    REGISTRY + "RegisterCallback": registration("one", tools=["look"], credential="x", lease=5),
+    REGISTRY + "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="one"),
+    REGISTRY + "ListCallbacks": callback_pb.ListCallbacksRequest(page_size=5, executor="tools"),
+    "/grpc.health.v1.Health/Check": health_pb2.HealthCheckRequest(service="runwright.v1.RuntimeService"),
+}
+
+
+def methods() -> Iterator[MethodDescriptor]:
+    """Every method of ours that is served."""
+    for path in access.ROLES:
+        _, service, method = path.split("/")
+        if service.startswith("runwright."):
+            yield descriptor_pool.Default().FindServiceByName(service).methods_by_name[method]
+
+
+def mutated(body: bytes, seed: random.Random) -> bytes:
+    """The body after one to four changes."""
+    data = bytearray(body)
+    for _ in range(seed.randint(1, 4)):
+        at = seed.randint(0, len(data))
+        match seed.randrange(5):
+            case 0:
+                data[at : at + 1] = bytes([seed.randrange(256)])
+            case 1:
+                data[at:at] = seed.randbytes(seed.randint(1, 8))
+            case 2:
+                del data[at : at + seed.randint(1, 8)]
+            case 3:
+                data += data[: seed.randint(0, 64)]
+            case _:
+                data[at:at] = b"\xff" * seed.randint(1, 10)
+    return bytes(data)
