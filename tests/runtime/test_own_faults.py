@@ -16,7 +16,7 @@ from runwright.core.package import RuntimePackage
 from runwright.ports.tools import ToolOutcome
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.testing import FunctionTools
-from runwright.wire.frames import event_refs
+from runwright.wire.references import event_refs
 
 from tests import builders as b
 from tests.runtime.journals import FailingJournal, GatedJournal, JournalWrapper

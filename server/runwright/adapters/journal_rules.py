@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,8 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import CHAIN_TAG, StoredEvent
-from runwright.wire.frames import event_refs
-from runwright.wire.records import encode_event
+from runwright.wire.records import encode_with_refs
+from runwright.wire.references import event_refs
 
 # What one question may look at, so that none keeps the others waiting.
 SCANNED_EVENTS = 2048
@@ -52,10 +51,12 @@ def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunS
     """
     if not records or snapshot.key != run or snapshot.seq != after + len(records):
         raise ValueError(f"{len(records)} records after {after} do not lead to the snapshot at {snapshot.seq}")
-    events = tuple(
-        (kind_of(record), encode_event(snapshot, seq, record)) for seq, record in enumerate(records, start=after + 1)
-    )
-    uses = Counter(digest for _, data in events for digest in digests_of(data))
+    encoded = [encode_with_refs(snapshot, seq, record) for seq, record in enumerate(records, start=after + 1)]
+    events = tuple((kind_of(record), data) for record, (data, _) in zip(records, encoded, strict=True))
+    uses: dict[str, int] = {}
+    for _, refs in encoded:
+        for ref in refs:
+            uses[ref.digest] = uses.get(ref.digest, 0) + 1
     return Encoded(run, snapshot.session_id, snapshot.agent_id, status(snapshot), snapshot.labels, events, uses)
 
 

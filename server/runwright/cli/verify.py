@@ -9,7 +9,7 @@ from google.protobuf.message import DecodeError
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.ports.journal import CHAIN_TAG
-from runwright.wire.frames import event_refs
+from runwright.wire.references import event_refs
 
 FORMAT = 1  # of the exports whose chain is made as it is here
 

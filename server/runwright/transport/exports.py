@@ -12,7 +12,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunId, RunKey
 from runwright.runtime import AgentRuntime
 from runwright.transport.access import principal
-from runwright.wire.frames import event_refs
+from runwright.wire.references import event_refs
 
 FORMAT = 1
 PAGE_EVENTS = 64

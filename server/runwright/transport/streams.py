@@ -19,7 +19,8 @@ from runwright.transport.access import principal
 from runwright.wire import requests as wire
 from runwright.wire import selections
 from runwright.wire.ephemeral import encode_delta, encode_gap
-from runwright.wire.frames import FrameBatch, event_refs
+from runwright.wire.frames import FrameBatch
+from runwright.wire.references import event_refs
 
 BATCH_FRAMES = 64
 BATCH_BYTES = 64 * 1024

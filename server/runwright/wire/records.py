@@ -6,16 +6,28 @@ from google.protobuf.message import DecodeError
 
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
+from runwright.core.content import ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import kind_of
 from runwright.core.ids import event_id, is_model_effect, model_effect_id
 from runwright.core.state import RunState
 from runwright.wire import call_records, run_records
+from runwright.wire.references import refs_in
 from runwright.wire.values import micros, timestamp
 
 
 def encode_event(state: RunState, seq: int, record: r.Record) -> bytes:
     """The bytes to store for `record` at `seq`. `state` gives what is constant in a run."""
+    return encode_with_refs(state, seq, record)[0]
+
+
+def encode_with_refs(state: RunState, seq: int, record: r.Record) -> tuple[bytes, list[ContentRef]]:
+    """The same, and what the event refers to: cheaper than decoding it again."""
+    event = _event(state, seq, record)
+    return event.SerializeToString(deterministic=True), refs_in(event)
+
+
+def _event(state: RunState, seq: int, record: r.Record) -> pb.Event:
     event = pb.Event(
         seq=seq,
         event_id=event_id(state.key.run_id, seq),
@@ -52,7 +64,7 @@ def encode_event(state: RunState, seq: int, record: r.Record) -> bytes:
             event.effect_id = record.call_id
             event.attempt = getattr(record, "attempt", 0)
             call_records.write_call(event, record)
-    return event.SerializeToString(deterministic=True)
+    return event
 
 
 def decode_event(data: bytes) -> r.Record:
