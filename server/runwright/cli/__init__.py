@@ -1,5 +1,9 @@
 """The command line: a client of the server like any other, and the command that starts the server."""
 
-from runwright.settings import quieten_grpc
+import gc
 
-quieten_grpc()  # here, because gRPC looks once, when the first command's module loads it
+from runwright.settings import settle_libraries
+
+settle_libraries()  # here, because they look once, when the first module of a command loads them
+# Nor later: loading makes a hundred thousand objects and no garbage, and by default every 700 new ones are searched.
+gc.set_threshold(20_000)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from rich.cells import cell_len, set_cell_size
-
 # C0 with ESC, DEL and C1; then the marks that change the direction of writing, line separators, lone surrogates.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNFIT_IN_BLOCKS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -25,6 +23,8 @@ def block(text: str) -> str:
 
 def fit(text: str, width: int) -> str:
     """Cuts a line to `width` terminal cells, saying so with dots."""
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415 - the server writes no tables
+
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, max(0, width - 3)).rstrip() + "..."[:width]

@@ -10,26 +10,37 @@ from typing import Annotated, NoReturn
 import typer
 
 from runwright import __version__
-from runwright.cli import callbacks, config, package
-from runwright.cli.audit import audit
-from runwright.cli.backup import backup, restore
-from runwright.cli.chat import chat
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.connection import Connection
-from runwright.cli.doctor import doctor
 from runwright.cli.errors import ExitCode, Problem
-from runwright.cli.explain import explain
-from runwright.cli.export import export, verify
-from runwright.cli.inspect_run import cancel, events, get
-from runwright.cli.keys import keys
-from runwright.cli.ls import ls
-from runwright.cli.run import run
-from runwright.cli.serve import serve
-from runwright.cli.wait import wait
-from runwright.cli.watch import watch
+from runwright.cli.lazy import lazy_group
+
+_COMMANDS = {
+    "run": "runwright.cli.run:run",
+    "chat": "runwright.cli.chat:chat",
+    "watch": "runwright.cli.watch:watch",
+    "wait": "runwright.cli.wait:wait",
+    "ls": "runwright.cli.ls:ls",
+    "get": "runwright.cli.inspect_run:get",
+    "explain": "runwright.cli.explain:explain",
+    "events": "runwright.cli.inspect_run:events",
+    "export": "runwright.cli.export:export",
+    "verify": "runwright.cli.export:verify",
+    "audit": "runwright.cli.audit:audit",
+    "cancel": "runwright.cli.inspect_run:cancel",
+    "backup": "runwright.cli.backup:backup",
+    "restore": "runwright.cli.backup:restore",
+    "serve": "runwright.cli.serve:serve",
+    "doctor": "runwright.cli.doctor:doctor",
+    "callbacks": "runwright.cli.callbacks:app",
+    "config": "runwright.cli.config:app",
+    "package": "runwright.cli.package:app",
+    "keys": "runwright.cli.keys:keys",
+}
 
 app = typer.Typer(
     name="runwright",
+    cls=lazy_group(_COMMANDS),
     no_args_is_help=True,
     # Plain help: it fits 80 columns, needs no colours, and examples keep their lines.
     rich_markup_mode=None,
@@ -75,13 +86,6 @@ def options(
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise typer.BadParameter("must be a key as `keys add` printed it", param_hint="--key or RUNWRIGHT_KEY")
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
-
-
-_LOOKING = (watch, wait, ls, get, explain, events, export, verify, audit)
-for command_function in (run, chat, *_LOOKING, cancel, backup, restore, serve, doctor):
-    app.command()(command_function)
-for group in (callbacks.app, config.app, package.app, keys):
-    app.add_typer(group)
 
 
 def main() -> None:

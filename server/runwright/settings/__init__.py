@@ -2,7 +2,7 @@
 
 from runwright.settings.fields import FIELDS, Field
 from runwright.settings.kinds import is_loopback, parse_executors
-from runwright.settings.loader import Loaded, load, quieten_grpc
+from runwright.settings.loader import Loaded, load, settle_libraries
 from runwright.settings.model import DEFAULT_LISTEN, Settings
 from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, parse_providers
 from runwright.settings.values import Finding, Value
@@ -21,5 +21,5 @@ __all__ = [
     "load",
     "parse_executors",
     "parse_providers",
-    "quieten_grpc",
+    "settle_libraries",
 ]

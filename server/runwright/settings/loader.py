@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runwright.settings.config_file import read_config
 from runwright.settings.fields import FIELDS, Field
 from runwright.settings.model import Settings
 from runwright.settings.values import DEFAULT, Finding, Value
@@ -47,6 +46,8 @@ def load(
     values = {field.name: Value(field, field.default) for field in FIELDS if not field.required}
     findings: list[Finding] = []
     if file is not None:
+        from runwright.settings.config_file import read_config  # noqa: PLC0415 - TOML is for those who have a file
+
         found, findings = read_config(file)
         values |= found
     for field in FIELDS:
@@ -64,9 +65,14 @@ def load(
     return Loaded(in_order, findings, file)
 
 
-def quieten_grpc() -> None:
-    """Keeps gRPC's library from writing lines of its own between those of the log, unless somebody asks it to."""
+def settle_libraries() -> None:
+    """Tells libraries what they read from the environment once, when they are loaded, unless somebody said otherwise.
+
+    gRPC writes no lines of its own between those of the log. pydantic does not
+    search every installed distribution for plugins, a twentieth of a cold start.
+    """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
 def _made(values: Mapping[str, Value]) -> Settings:

@@ -12,7 +12,8 @@ _Stop = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1,
 
 
 class _Common(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when a package first names a real model; most servers start without.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     temperature: Annotated[float, Strict(), Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[_Whole, Field(ge=1)] | None = None

@@ -27,7 +27,8 @@ Gate: TypeAlias = Callable[[ModelRequest, int], Awaitable[None]]
 
 
 class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when a script is first played; a server with a model has none.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class ScriptedCall(_Line):
