@@ -145,7 +145,7 @@ async def _reads(directory: Path, installed: dict[str, Installation], histories:
 
 async def _cursor(to: object, installed: Installation, run_id: str, history: History) -> str:
     """The cursor 100 events before the end."""
-    asked, token = unary(to, SERVICE + "ListEvents", installed), ""  # type: ignore[arg-type]
+    asked, token = unary(to, SERVICE + "ListEvents", installed), ""  # type: ignore[arg-type]  # grpc's stubs know no calls with bytes
     seq = 0
     while seq < history.state.seq - LAST:
         size = min(1000, history.state.seq - LAST - seq)

@@ -12,6 +12,8 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import KINDS, MESSAGE_BEARING, kind_of
+from runwright.core.records import Record
+from runwright.core.state import RunState
 from runwright.wire.records import decode_event, encode_event
 
 from tests.ports.journal_builders import AT, check_chain, end, key, one_of_each, pages, put, state, turn
@@ -20,6 +22,11 @@ AnyJournal: TypeAlias = MemoryJournal | SqliteJournal
 
 RUN, OTHER = key("run-1"), key("run-2")
 HELLO, WORLD = Content.text("hello"), Content.text("world")
+
+
+def encoded(state: RunState, seq: int, record: Record) -> bytes:
+    """The bytes that are stored of a record."""
+    return encode_event(state, seq, record)[0]
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -38,7 +45,7 @@ async def test_every_kind_of_record_comes_back_as_it_was(journal: AnyJournal) ->
     assert await journal.read(RUN, after=0, limit=100) == stored
     assert [event.kind for event in stored] == [kind_of(record) for record in records]
     snapshot = state(RUN, len(records))
-    assert [event.data for event in stored] == [encode_event(snapshot, n, rec) for n, rec in enumerate(records, 1)]
+    assert [event.data for event in stored] == [encoded(snapshot, n, rec) for n, rec in enumerate(records, 1)]
     assert [decode_event(event.data) for event in stored] == records
 
 

@@ -8,217 +8,24 @@ run follows from its seed alone: `check_run(seed)` plays a failing one again.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from concurrent.futures import ProcessPoolExecutor
-from random import Random
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
-from runwright.core.context import Context
-from runwright.core.errors import ErrorReason, Failure
+from runwright.core.errors import ErrorReason
 from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.machine.rounds import MAX_LOSSES
-from runwright.core.outcomes import CallPhase, FinishReason, RunPhase
-from runwright.core.package import RuntimePackage
-from runwright.core.request import Budget
+from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.state import RunState, fold
 
 from tests.core import builders as b
+from tests.properties.random_runs import RandomRun
 
 RUNS = 20_000
 _SLICE = 500
-_WORLDS = 64
-_TEXT = b.text("words")
-_FOREIGN = [EffectId("c1.9"), EffectId("c9.1"), EffectId("m1"), EffectId("")]
-_PROBLEMS = [ErrorReason.TOOL_UNKNOWN, ErrorReason.TOOL_ARGUMENTS_INVALID]
-_UNKNOWN = [ErrorReason.EXECUTOR_LOST, ErrorReason.TOOL_TIMED_OUT]
-_FAILED = [
-    Failure(reason, "The provider failed.", (("adapter", "scripted"), *asks))
-    for reason, asks in [
-        (ErrorReason.PROVIDER_FAILED, ()),
-        (ErrorReason.PROVIDER_RATE_LIMITED, (("retry_after", "7s"),)),
-        (ErrorReason.PROVIDER_RATE_LIMITED, (("retry_after", "301s"),)),
-        (ErrorReason.PROVIDER_KEY_REFUSED, ()),
-        (ErrorReason.MODEL_OUTPUT_INVALID, (("rule", "none"),)),
-    ]
-]
-_asked = functools.cache(b.asked)
-_FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]
-
-
-@functools.cache
-def _worlds() -> list[tuple[RuntimePackage, i.StartRequested]]:
-    """Packages, each with a request for a run; made once, because digests cost more than a whole run."""
-    worlds = []
-    for number in range(_WORLDS):
-        rng = Random(number)
-        pinned = random_package(rng)
-        budget = Budget(*(rng.choice([0, 0, 0, 1, 3, 99]) for _ in range(3)))
-        context = rng.choice([None, None, Context((b.earlier("run-0", "Is it cold?", "No."),))])
-        worlds.append((pinned, b.started(pinned, budget=budget, context=context)))
-    return worlds
-
-
-def random_package(rng: Random) -> RuntimePackage:
-    """A package with a mixture of effects, of what may be repeated, and of tight budgets."""
-    tools = [
-        b.tool(
-            f"tool_{index}",
-            effect=rng.choice(["read", "write", "process", "network"]),
-            idempotent=rng.random() < 0.5,
-            max_attempts=rng.randint(1, 3),
-            timeout_ms=rng.choice([1, 1000, 60_000]),
-            unavailable_timeout_ms=rng.choice([1, 1000, 60_000]),
-        )
-        for index in range(rng.randint(1, 4))
-    ]
-    policy = rng.choice(["builtin:read-only", "builtin:allow-declared", "builtin:allow-declared"])
-    budget = {"rounds": rng.randint(1, 8), "tool_calls": rng.randint(0, 24), "parallel_calls": rng.randint(1, 4)}
-    first, *others = [
-        {"adapter": "scripted", "model": f"model-{index}", "max_attempts": rng.randint(1, 3)}
-        for index in range(rng.choice([1, 1, 2, 3]))
-    ]
-    return b.package(*tools, policy=policy, budget=budget, provider=first, fallbacks=others)
-
-
-class RandomRun:
-    """One run in a random world. `state` is the live state, `records` all that was written."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = Random(seed)
-        self.package, self.first = self.rng.choice(_worlds())
-        self.state: RunState = b.NEW
-        self.records: list[r.Record] = []
-        self.now = b.T0
-        self._past: list[i.Input] = []
-
-    def give(self, given: i.Input) -> list[r.Record]:
-        """Lets something happen; returns what is written because of it."""
-        new = decide(self.package, self.state, given)
-        self.state = fold(self.state, new)
-        self.records += new
-        self._past.append(given)
-        return new
-
-    def next(self) -> i.Input:
-        """Something that may happen now, or could have happened before."""
-        self.now += self.rng.choice([0, 1, b.SECOND, b.SECOND, 60 * b.SECOND, -b.SECOND])
-        dice = self.rng.random()
-        if dice < 0.12:
-            return self.rng.choice(self._past[-8:])
-        if dice < 0.16:
-            return i.Recovered(at=self.now)
-        if dice < 0.17:
-            return i.CancelRequested(at=self.now, reason="", requested_by="local", grace_us=self.rng.choice([0, 9]))
-        if dice < 0.18:
-            return i.CancelDeadlinePassed(at=self.now)
-        wanted = [*pending(self.state).values(), *self._unwanted_waits()] or [e.CallModel(1, 1)]
-        return self._altered(self._outcome(self.rng.choice(wanted)))
-
-    def cooperate(self) -> None:
-        """From here on the world does what the run wants, until it ends or wants nothing."""
-        for _ in range(200):
-            wanted = list(pending(self.state).values())
-            if not wanted:
-                return
-            self.now += b.SECOND
-            self.give(self._cooperative(self.rng.choice(wanted)))
-        raise AssertionError("the run does not come to an end")
-
-    def _unwanted_waits(self) -> list[e.Effect]:
-        """Waits that may still come to an end, though no room is left for the call that waits."""
-        wanted = pending(self.state)
-        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.attempt]
-        return [
-            e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at)
-            for call in waiting
-            if (call.call_id, "await", call.attempt) not in wanted
-        ]
-
-    def _outcome(self, effect: e.Effect) -> i.Input:
-        match effect:
-            case e.CallModel():
-                return self._model(effect)
-            case e.AwaitRetry():
-                return i.RetryDue(at=self._due(effect), round=effect.round, attempt=effect.attempt)
-            case e.CallTool():
-                return self._tool(effect)
-            case e.AwaitExecutor():
-                reachable = self.rng.random() < 0.7
-                return i.ExecutorAwaited(
-                    at=self.now, call_id=effect.call_id, attempt=effect.attempt, reachable=reachable
-                )
-            case e.WaitForCancelDeadline():
-                return i.CancelDeadlinePassed(at=self.now)
-
-    def _due(self, effect: e.AwaitRetry) -> int:
-        """Mostly the time that was waited for; now and then a clock that is early."""
-        self.now = max(self.now, effect.due - self.rng.choice([0, 0, 0, 1]))
-        return self.now
-
-    def _model(self, effect: e.CallModel) -> i.Input:
-        rng, dice = self.rng, self.rng.random()
-        if dice < 0.08:
-            error = rng.choice(_FAILED)
-            return i.ModelFailed(at=self.now, round=effect.round, attempt=effect.attempt, error=error)
-        calls = tuple(self._call() for _ in range(rng.randint(1, 5))) if dice < 0.93 else ()
-        finish = FinishReason.TOOL_CALLS if calls and rng.random() < 0.97 else rng.choice(_FINISHES)
-        return i.ModelReplied(
-            at=self.now,
-            round=effect.round,
-            attempt=effect.attempt,
-            text=rng.choice([None, _TEXT]),
-            finish=finish,
-            calls=calls,
-            input_tokens=rng.randint(0, 9),
-            output_tokens=rng.randint(0, 9),
-        )
-
-    def _call(self) -> i.RequestedCall:
-        if self.rng.random() < 0.1:
-            return _asked("teleport", self.rng.choice(_PROBLEMS))
-        problem = ErrorReason.TOOL_ARGUMENTS_INVALID if self.rng.random() < 0.1 else None
-        return _asked(self.rng.choice(self.package.tools).name, problem)
-
-    def _tool(self, effect: e.CallTool) -> i.Input:
-        call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
-        if dice < 0.6:
-            return i.ToolReturned(at=self.now, call_id=call_id, attempt=attempt, ok=dice < 0.5, result=_TEXT)
-        if dice < 0.8:
-            return i.ToolNotSent(at=self.now, call_id=call_id, attempt=attempt)
-        return i.ToolOutcomeUnknown(at=self.now, call_id=call_id, attempt=attempt, reason=self.rng.choice(_UNKNOWN))
-
-    def _altered(self, given: i.Input) -> i.Input:
-        """The same news, now and then about an older or later attempt, or a call nobody made."""
-        dice = self.rng.random()
-        if dice < 0.06 and hasattr(given, "attempt"):
-            return dataclasses.replace(given, attempt=given.attempt + self.rng.choice([-1, 1]))
-        if dice < 0.10 and hasattr(given, "call_id"):
-            return dataclasses.replace(given, call_id=self.rng.choice(_FOREIGN))
-        if dice < 0.10 and hasattr(given, "round"):
-            return dataclasses.replace(given, round=given.round + self.rng.choice([-1, 1]))
-        return given
-
-    def _cooperative(self, effect: e.Effect) -> i.Input:
-        match effect:
-            case e.CallModel():
-                return i.ModelReplied(
-                    at=self.now, round=effect.round, attempt=effect.attempt, text=_TEXT, finish=FinishReason.STOP
-                )
-            case e.AwaitRetry():
-                self.now = max(self.now, effect.due)
-                return i.RetryDue(at=self.now, round=effect.round, attempt=effect.attempt)
-            case e.CallTool():
-                return i.ToolReturned(
-                    at=self.now, call_id=effect.call_id, attempt=effect.attempt, ok=True, result=_TEXT
-                )
-            case e.AwaitExecutor():
-                return i.ExecutorAwaited(at=self.now, call_id=effect.call_id, attempt=effect.attempt, reachable=True)
-            case e.WaitForCancelDeadline():
-                return i.CancelDeadlinePassed(at=self.now)
 
 
 class Ledger:

@@ -11,7 +11,7 @@ from runwright.core.package import RuntimePackage
 from runwright.wire.packages import package, to_package
 
 from tests.core import builders as b
-from tests.properties.test_machine_properties import random_package
+from tests.properties.random_runs import random_package
 
 
 def _sent(value: RuntimePackage) -> RuntimePackage:

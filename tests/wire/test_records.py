@@ -12,12 +12,13 @@ from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.events import EventKind, kind_of
 from runwright.core.outcomes import FinishReason, StopReason, Usage
 from runwright.core.policy import Decision, Verdict
+from runwright.core.records import Record
 from runwright.core.request import Budget
 from runwright.core.state import RunState, apply, fold
 from runwright.wire.records import decode_event, encode_event
 
 from tests.core import builders as b
-from tests.properties.test_machine_properties import RandomRun
+from tests.properties.random_runs import RandomRun
 
 EXAMPLES = b.examples()
 STARTED = fold(b.NEW, [EXAMPLES[EventKind.RUN_STARTED]])
@@ -63,6 +64,11 @@ BARE: list[r.Record] = [
 ]
 
 
+def encoded(state: RunState, seq: int, record: Record) -> bytes:
+    """The bytes that are stored of a record."""
+    return encode_event(state, seq, record)[0]
+
+
 def state_of(record: r.Record) -> RunState:
     """A run in which the record can stand."""
     return fold(b.NEW, [record]) if isinstance(record, r.RunStarted) else STARTED
@@ -70,7 +76,7 @@ def state_of(record: r.Record) -> RunState:
 
 @pytest.mark.parametrize("record", EXAMPLES.values(), ids=lambda record: type(record).__name__)
 def test_a_record_with_every_field_set_comes_back_the_same(record: r.Record) -> None:
-    stored = encode_event(state_of(record), 7, record)
+    stored = encoded(state_of(record), 7, record)
 
     back = decode_event(stored)
 
@@ -90,7 +96,7 @@ def test_the_examples_set_every_field() -> None:
 
 @pytest.mark.parametrize("record", BARE, ids=lambda record: type(record).__name__)
 def test_a_record_with_nothing_optional_comes_back_the_same(record: r.Record) -> None:
-    stored = encode_event(state_of(record), 7, record)
+    stored = encoded(state_of(record), 7, record)
 
     back = decode_event(stored)
 
@@ -99,7 +105,7 @@ def test_a_record_with_nothing_optional_comes_back_the_same(record: r.Record) ->
 
 @pytest.mark.parametrize("record", EXAMPLES.values(), ids=lambda record: type(record).__name__)
 def test_an_event_says_which_run_and_which_kind_it_is_of(record: r.Record) -> None:
-    event = pb.Event.FromString(encode_event(STARTED, 7, record))
+    event = pb.Event.FromString(encoded(STARTED, 7, record))
 
     assert (event.seq, event.event_id, event.run_id) == (7, "run-1/7", "run-1")
     assert event.kind == kind_of(record).value
@@ -128,7 +134,7 @@ def test_an_event_names_its_round_effect_and_attempt(kind: EventKind, round: int
     names = {field.name for field in dataclasses.fields(EXAMPLES[kind])}
     record = dataclasses.replace(EXAMPLES[kind], **{name: values[name] for name in names & values.keys()})
 
-    event = pb.Event.FromString(encode_event(STARTED, 7, record))
+    event = pb.Event.FromString(encoded(STARTED, 7, record))
 
     assert (event.round, event.effect_id, event.attempt) == (round, effect_id, attempt)
 
@@ -138,7 +144,7 @@ def test_a_retry_of_the_model_is_one_of_its_request() -> None:
         at=b.at(1), round=12, attempt=3, reason=ErrorReason.PROVIDER_FAILED, not_before=b.at(2.5)
     )
 
-    event = pb.Event.FromString(encode_event(STARTED, 7, planned))
+    event = pb.Event.FromString(encoded(STARTED, 7, planned))
 
     assert (event.kind, event.round, event.effect_id, event.attempt) == (pb.EVENT_KIND_RETRY_SCHEDULED, 12, "m12", 3)
     assert event.retry_scheduled.not_before.ToMicroseconds() == b.at(2.5)
@@ -147,7 +153,7 @@ def test_a_retry_of_the_model_is_one_of_its_request() -> None:
 
 def test_an_attempt_of_an_older_server_keeps_the_route_of_the_run() -> None:
     begun = fold(b.NEW, [_START])
-    stored = pb.Event.FromString(encode_event(begun, 2, r.ModelAttemptStarted(at=b.at(1), round=1, attempt=1)))
+    stored = pb.Event.FromString(encoded(begun, 2, r.ModelAttemptStarted(at=b.at(1), round=1, attempt=1)))
     assert stored.model_attempt_started == pb.ModelAttemptStarted(), "what such a server wrote"
 
     state = apply(begun, decode_event(stored.SerializeToString()))
@@ -158,7 +164,7 @@ def test_an_attempt_of_an_older_server_keeps_the_route_of_the_run() -> None:
 def test_times_are_kept_to_the_microsecond() -> None:
     moments = [0, 1, 999_999, 1_000_000, b.at(1.000001), 4_102_444_800_999_999]
 
-    back = [decode_event(encode_event(STARTED, 1, r.TurnCompleted(at=moment))).at for moment in moments]
+    back = [decode_event(encoded(STARTED, 1, r.TurnCompleted(at=moment))).at for moment in moments]
 
     assert back == moments
 
@@ -168,7 +174,7 @@ def test_the_same_record_always_has_the_same_bytes() -> None:
     first = dataclasses.replace(_START, labels=labels)
     second = dataclasses.replace(_START, labels=dict(reversed(labels.items())))
 
-    stored = {encode_event(STARTED, 1, record) for record in (first, second)}
+    stored = {encoded(STARTED, 1, record) for record in (first, second)}
 
     assert len(stored) == 1
 
@@ -183,7 +189,7 @@ def test_random_runs_fold_from_their_stored_bytes_to_the_live_state() -> None:
         state = b.NEW
         for record in run.records:
             after = apply(state, record)
-            state = apply(state, decode_event(encode_event(after, after.seq, record)))
+            state = apply(state, decode_event(encoded(after, after.seq, record)))
 
         assert state == run.state, f"seed {seed}"
 
@@ -213,7 +219,7 @@ def test_bytes_that_are_no_record_are_refused_as_corrupt(garbage: bytes) -> None
 
 
 def test_a_tool_intent_without_an_effect_is_refused_as_corrupt() -> None:
-    event = pb.Event.FromString(encode_event(STARTED, 1, EXAMPLES[EventKind.TOOL_STARTED]))
+    event = pb.Event.FromString(encoded(STARTED, 1, EXAMPLES[EventKind.TOOL_STARTED]))
     event.tool_started.effect = 0
 
     with pytest.raises(AgentError) as refused:
@@ -223,7 +229,7 @@ def test_a_tool_intent_without_an_effect_is_refused_as_corrupt() -> None:
 
 
 def test_an_event_whose_kind_is_not_its_body_is_refused_as_corrupt() -> None:
-    event = pb.Event.FromString(encode_event(STARTED, 1, EXAMPLES[EventKind.TURN_COMPLETED]))
+    event = pb.Event.FromString(encoded(STARTED, 1, EXAMPLES[EventKind.TURN_COMPLETED]))
     event.kind = pb.EVENT_KIND_TURN_FAILED
 
     with pytest.raises(AgentError) as refused:
@@ -234,7 +240,7 @@ def test_an_event_whose_kind_is_not_its_body_is_refused_as_corrupt() -> None:
 
 def test_damaged_bytes_are_a_record_or_corrupt_and_nothing_else() -> None:
     rng = Random(1)
-    stored = [encode_event(STARTED, 1, record) for record in EXAMPLES.values()]
+    stored = [encoded(STARTED, 1, record) for record in EXAMPLES.values()]
 
     for _ in range(5000):
         damaged = bytearray(rng.choice(stored))

@@ -13,7 +13,7 @@ from runwright.core.state import RunState, fold
 from runwright.wire.state_row import decode_state, encode_state
 
 from tests.core import builders as b
-from tests.properties.test_machine_properties import RandomRun
+from tests.properties.random_runs import RandomRun
 
 KIB = 1024
 ROUND = b.package(b.tool("x" * 64, executor="e" * 128), budget={"parallel_calls": 64, "tool_calls": 64})

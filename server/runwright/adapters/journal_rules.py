@@ -16,7 +16,7 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import CHAIN_TAG, StoredEvent
-from runwright.wire.records import encode_with_refs
+from runwright.wire.records import encode_event
 from runwright.wire.references import event_refs
 
 # What one question may look at, so that none keeps the others waiting.
@@ -51,7 +51,7 @@ def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunS
     """
     if not records or snapshot.key != run or snapshot.seq != after + len(records):
         raise ValueError(f"{len(records)} records after {after} do not lead to the snapshot at {snapshot.seq}")
-    encoded = [encode_with_refs(snapshot, seq, record) for seq, record in enumerate(records, start=after + 1)]
+    encoded = [encode_event(snapshot, seq, record) for seq, record in enumerate(records, start=after + 1)]
     events = tuple((kind_of(record), data) for record, (data, _) in zip(records, encoded, strict=True))
     uses: dict[str, int] = {}
     for _, refs in encoded:

@@ -16,13 +16,8 @@ from runwright.wire.references import refs_in
 from runwright.wire.values import micros, timestamp
 
 
-def encode_event(state: RunState, seq: int, record: r.Record) -> bytes:
-    """The bytes to store for `record` at `seq`. `state` gives what is constant in a run."""
-    return encode_with_refs(state, seq, record)[0]
-
-
-def encode_with_refs(state: RunState, seq: int, record: r.Record) -> tuple[bytes, list[ContentRef]]:
-    """The same, and what the event refers to: cheaper than decoding it again."""
+def encode_event(state: RunState, seq: int, record: r.Record) -> tuple[bytes, list[ContentRef]]:
+    """The bytes to store for `record` at `seq`, and what they refer to. `state` gives what is constant in a run."""
     event = _event(state, seq, record)
     return event.SerializeToString(deterministic=True), refs_in(event)
 
