@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import apsw
 
-from runwright.adapters.sqlite.batch import Batch, write
+from runwright.adapters.sqlite.batch import Batch, Outcome, write
 from runwright.adapters.sqlite.failures import corrupt, translate
 from runwright.core.errors import AgentError, ErrorReason, Failure
-from runwright.ports.journal import StoredEvent
 
 T = TypeVar("T")
-Outcome: TypeAlias = list[StoredEvent] | AgentError
 # Errors of SQLite that say nothing about the transaction or the disk.
 _OF_THE_BATCH = (apsw.ConstraintError, apsw.TooBigError)
 
@@ -66,33 +64,45 @@ class GroupCommit:
 
     def _transact(self, group: Sequence[Batch]) -> list[Outcome]:
         self._db.execute("BEGIN IMMEDIATE")
-        position, last_hash = self.head, self.head_hash
-        outcomes: list[Outcome] = []
-        for batch in group:
-            outcome = self._attempt(batch, position)
-            if isinstance(outcome, list):
-                position, last_hash = outcome[-1].position, outcome[-1].hash
-            outcomes.append(outcome)
-        if position == self.head:
+        try:
+            outcomes = write(self._db, group, self.head)
+        except Exception as error:
+            if not _is_of_a_batch(error):
+                raise
+            # Somebody's rows are at fault: from the beginning, one after the other, to find out whose.
+            self._db.execute("ROLLBACK")
+            self._db.execute("BEGIN IMMEDIATE")
+            outcomes = self._one_by_one(group)
+        stored = [outcome[-1] for outcome in outcomes if isinstance(outcome, list)]
+        if not stored:
             self._db.execute("ROLLBACK")
             return outcomes
         self._db.execute("COMMIT")
-        self.head, self.head_hash = position, last_hash
+        self.head, self.head_hash = stored[-1].position, stored[-1].hash
         self.commits += 1
+        return outcomes
+
+    def _one_by_one(self, group: Sequence[Batch]) -> list[Outcome]:
+        position, outcomes = self.head, list[Outcome]()
+        for batch in group:
+            outcome = self._attempt(batch, position)
+            if isinstance(outcome, list):
+                position = outcome[-1].position
+            outcomes.append(outcome)
         return outcomes
 
     def _attempt(self, batch: Batch, position: int) -> Outcome:
         # Explicit savepoints: apsw's `with connection` replaces a FullError by the error of its own rollback.
         self._db.execute("SAVEPOINT batch")
         try:
-            stored = write(self._db, batch, position)
+            (outcome,) = write(self._db, [batch], position)
         except Exception as error:
-            if isinstance(error, apsw.Error) and not isinstance(error, _OF_THE_BATCH):
+            if not _is_of_a_batch(error):
                 raise
             self._undo()
-            return error if isinstance(error, AgentError) else _because(translate(error), error)
+            return _because(translate(error), error)
         self._db.execute("RELEASE batch")
-        return stored
+        return outcome
 
     def _undo(self) -> None:
         self._db.execute("ROLLBACK TO batch")
@@ -108,6 +118,10 @@ class GroupCommit:
         if failure.reason is ErrorReason.JOURNAL_CORRUPT:
             self._doubt = failure
         return failure
+
+
+def _is_of_a_batch(error: Exception) -> bool:
+    return not isinstance(error, apsw.Error) or isinstance(error, _OF_THE_BATCH)
 
 
 def _because(error: AgentError, cause: Exception) -> AgentError:

@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import apsw
 
-from runwright.adapters.sqlite.batch import Batch
-from runwright.adapters.sqlite.commit import GroupCommit, Outcome
+from runwright.adapters.sqlite.batch import Batch, Outcome
+from runwright.adapters.sqlite.commit import GroupCommit
 from runwright.adapters.sqlite.failures import translate
 from runwright.adapters.sqlite.schema import Identity
 from runwright.core.errors import AgentError
