@@ -100,6 +100,18 @@ async def test_a_stream_is_what_its_selection_covers_in_order(journal: Journal) 
         assert await all_of(journal, selection, limit=100) == expected
 
 
+async def test_a_run_is_read_from_every_position_its_own_or_not(journal: Journal) -> None:
+    events = await filled(journal)
+
+    for run in {event.run for event in events}:
+        own = [event for event in events if event.run == run]
+        for after in range(len(events) + 2):
+            expected = [event for event in own if event.position > after]
+            page = await journal.select(Selection.of_run(run), after=after, limit=9)
+            assert (list(page.events), page.more) == (expected, False)
+            assert await journal.read(run, after=after, limit=9) == expected
+
+
 async def test_selections_really_differ(journal: Journal) -> None:
     await filled(journal)
 

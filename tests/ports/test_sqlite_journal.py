@@ -9,6 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal, queries, schema, selecting
+from runwright.adapters.sqlite.tables import EVENTS_OF_RUN
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import RunStatus
@@ -213,10 +214,10 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
         lambda db: queries.content(db, RUN.namespace, ["sha256:00"]),
     )
 
-    assert asked == 7
+    assert asked == 8
     used = "\n".join(plans)
-    assert "events_with_messages (run_no=?)" in used
-    assert "events_of_run (run_no=? AND rowid>?)" in used
+    assert used.count(f"{EVENTS_OF_RUN} (run_no=?)") == 1  # the conversation
+    assert used.count(f"{EVENTS_OF_RUN} (run_no=? AND seq>?)") == 2
     assert "SCAN runs USING INDEX runs_open" in used
     assert [step for step in plans if "SCAN" in step and "runs_open" not in step and "json_each" not in step] == []
 
@@ -224,7 +225,7 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "chosen", "index"),
     [
-        (ScopeKind.RUN, EventFilter(), "events_of_run (run_no=? AND rowid>?"),
+        (ScopeKind.RUN, EventFilter(), f"{EVENTS_OF_RUN} (run_no=? AND seq>?"),
         (ScopeKind.SESSION, EventFilter(), "events_of_session (namespace=? AND session_id=? AND rowid>?"),
         (ScopeKind.AGENT, EventFilter(), "events_of_agent (namespace=? AND agent_id=? AND rowid>?"),
         (ScopeKind.ALL, EventFilter(run_ids=frozenset({"a"})), "events_of_namespace (namespace=? AND rowid>?"),

@@ -131,7 +131,8 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
     await SqliteJournal.open(tmp_path).close()
     old_kinds = "kind IN (2, 4, 6, 9, 10, 11)"
     back = f"""
-        DROP INDEX runs_of_session; DROP INDEX runs_open_in_session; DROP INDEX events_with_messages;
+        DROP INDEX runs_of_session; DROP INDEX runs_open_in_session;
+        CREATE INDEX events_of_run ON events (run_no);
         CREATE INDEX events_with_messages ON events (run_no) WHERE {old_kinds};
         DROP TABLE callbacks; DROP TABLE audit; DROP TABLE content_uses;
         DROP INDEX runs_of_namespace; CREATE INDEX runs_of_namespace ON runs (namespace);
@@ -156,4 +157,23 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
     assert kept == [wanted]
     assert (rows(tmp_path, KEPT), rows(tmp_path, RUNS)) == before
     assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
-    assert "21" in str(rows(tmp_path, "SELECT sql FROM sqlite_schema WHERE name = 'events_with_messages'"))
+
+
+async def test_a_journal_of_version_3_loses_two_indexes_and_nothing_else(tmp_path: Path) -> None:
+    place(tmp_path)
+    await SqliteJournal.open(tmp_path).close()
+    new_shape = rows(tmp_path, "SELECT name, sql FROM sqlite_schema ORDER BY name")
+    back = """
+        CREATE INDEX events_of_run ON events (run_no);
+        CREATE INDEX events_with_messages ON events (run_no) WHERE kind IN (2, 4, 6, 9, 10, 11, 21);
+        UPDATE meta SET value = 3 WHERE key = 'schema_version';"""
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript(back)
+    db.close()
+    before = rows(tmp_path, KEPT), rows(tmp_path, RUNS)
+
+    await SqliteJournal.open(tmp_path).close()
+
+    assert rows(tmp_path, "SELECT name, sql FROM sqlite_schema ORDER BY name") == new_shape
+    assert (rows(tmp_path, KEPT), rows(tmp_path, RUNS)) == before
+    assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]

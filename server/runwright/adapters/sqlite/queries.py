@@ -42,16 +42,38 @@ def tail(db: apsw.Connection, run: RunKey) -> tuple[RunState | None, list[Record
 
 def messages(db: apsw.Connection, run: RunKey) -> list[Record]:
     """The records that carry the conversation."""
-    query = f"SELECT seq, data FROM events WHERE {OF_RUN} AND {BEARS_MESSAGE} ORDER BY position"
+    query = f"SELECT seq, data FROM events WHERE {OF_RUN} AND {BEARS_MESSAGE} ORDER BY seq"
     return _decode(run, fetch(db, query, run.namespace, run.run_id))
 
 
 def read(db: apsw.Connection, run: RunKey, after: int, limit: int) -> list[StoredEvent]:
     """One page of a run's events."""
+    run_no, seq = place(db, run, after)
     query = f"""SELECT {EVENT_COLUMNS}, session_id, agent_id FROM events
-        WHERE {OF_RUN} AND position > ? ORDER BY position LIMIT ?"""
-    rows = fetch(db, query, run.namespace, run.run_id, after, limit)
-    return [stored_event(row, run) for row in rows]
+        WHERE run_no = ? AND seq > ? ORDER BY seq LIMIT ?"""
+    return [stored_event(row, run) for row in fetch(db, query, run_no, seq, limit)]
+
+
+def place(db: apsw.Connection, run: RunKey, after: int) -> tuple[int, int]:
+    """The number of a run, 0 without one, and the seq of its last event at or before the position `after`.
+
+    Within a run the order of seqs is that of positions. Mostly the position is an
+    event of the run, or behind its last; otherwise the place is found by halving.
+    """
+    query = f"SELECT run_no, seq, last_position FROM runs WHERE namespace = ? AND run_id = ? AND {KEPT}"
+    rows = fetch(db, query, run.namespace, run.run_id)
+    if not rows or after <= 0:
+        return (rows[0][0] if rows else 0), 0
+    run_no, high, last_position = rows[0]
+    if after >= last_position:
+        return run_no, high
+    own = fetch(db, "SELECT seq FROM events WHERE position = ? AND run_no = ?", after, run_no)
+    low, high = (own[0][0], own[0][0]) if own else (0, high)
+    while low < high:
+        middle = (low + high + 1) // 2
+        at = fetch(db, "SELECT position FROM events WHERE run_no = ? AND seq = ?", run_no, middle)
+        low, high = (low, middle - 1) if at and at[0][0] > after else (middle, high)
+    return run_no, low
 
 
 def stored_event(row: tuple[Any, ...], run: RunKey) -> StoredEvent:

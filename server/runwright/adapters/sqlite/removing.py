@@ -96,7 +96,7 @@ def _begin(db: apsw.Connection, wanted: Wanted) -> tuple[RunKey, int] | None:
 
 def _delete(db: apsw.Connection, run: _Run, limit: int, room: int) -> tuple[int, int, bool]:
     """Deletes events of the run from its first on: how many, how many bytes of content, and whether that was all."""
-    query = "SELECT position, data, previous_hash, hash FROM events WHERE run_no = ? ORDER BY position LIMIT ?"
+    query = "SELECT position, data, previous_hash, hash FROM events WHERE run_no = ? ORDER BY seq LIMIT ?"
     deleted = freed = 0
     for position, data, previous_hash, own_hash in fetch(db, query, run.number, limit):
         if freed >= room:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import apsw
 
 from runwright.adapters.journal_rules import SCANNED_EVENTS, SCANNED_RUNS
 from runwright.adapters.sqlite import queries
-from runwright.adapters.sqlite.tables import ENDS_RUN, IN_SESSION, KEPT, fetch
+from runwright.adapters.sqlite.tables import ENDS_RUN, EVENTS_OF_RUN, IN_SESSION, KEPT, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import TERMINAL
 from runwright.core.ids import Namespace, RunId, RunKey
@@ -53,12 +53,22 @@ def horizon(db: apsw.Connection, scope: Scope) -> int:
     return position
 
 
+@dataclass(frozen=True, slots=True)
+class _Within:
+    """Where a stream looks: its index, the condition that uses it up to a position, and the order it gives."""
+
+    index: str
+    condition: str
+    values: tuple[str | int, ...]
+    order: str = "position"
+
+
 def _select(db: apsw.Connection, selection: Selection, after: int, limit: int) -> EventPage:
     ((head,),) = fetch(db, "SELECT COALESCE(MAX(position), 0) FROM events")  # what comes later lies above
-    index, (inside, of) = _scope(selection)
-    scanned = f"""SELECT position FROM events e INDEXED BY {index} WHERE {inside} AND position > ?
-        ORDER BY position LIMIT ?"""
-    ((rows, last),) = fetch(db, f"SELECT COUNT(*), MAX(position) FROM ({scanned})", *of, after, SCANNED_EVENTS)
+    within = _within(db, selection, after)
+    scanned = f"""SELECT position FROM events e INDEXED BY {within.index} WHERE {within.condition}
+        ORDER BY {within.order} LIMIT ?"""
+    ((rows, last),) = fetch(db, f"SELECT COUNT(*), MAX(position) FROM ({scanned})", *within.values, SCANNED_EVENTS)
     until = last if rows == SCANNED_EVENTS else max(head, after)
     if not rows:
         return EventPage([], until, False)
@@ -66,10 +76,9 @@ def _select(db: apsw.Connection, selection: Selection, after: int, limit: int) -
     found = fetch(
         db,
         f"""SELECT {_COLUMNS}, e.session_id, e.agent_id, r.run_id
-        FROM events e INDEXED BY {index} CROSS JOIN runs r ON r.run_no = e.run_no AND r.{KEPT}
-        WHERE {inside} AND position > ? AND position <= ? {wanted} ORDER BY position LIMIT ?""",
-        *of,
-        after,
+        FROM events e INDEXED BY {within.index} CROSS JOIN runs r ON r.run_no = e.run_no AND r.{KEPT}
+        WHERE {within.condition} AND position <= ? {wanted} ORDER BY {within.order} LIMIT ?""",
+        *within.values,
         until,
         *values,
         limit + 1,
@@ -81,21 +90,24 @@ def _select(db: apsw.Connection, selection: Selection, after: int, limit: int) -
     return EventPage(events, until, rows == SCANNED_EVENTS)
 
 
-def _scope(selection: Selection) -> tuple[str, Condition]:
+def _within(db: apsw.Connection, selection: Selection, after: int) -> _Within:
     namespace, of = selection.scope.namespace, selection.scope.id
     match selection.scope.kind:
         case ScopeKind.RUN:
-            own_run = f"e.{queries.OF_RUN}"
-            return "events_of_run", (own_run, [namespace, of])
+            run_no, seq = queries.place(db, RunKey(namespace, RunId(of)), after)
+            return _Within(EVENTS_OF_RUN, "e.run_no = ? AND e.seq > ?", (run_no, seq), "e.seq")
         case ScopeKind.SESSION:
-            return "events_of_session", (f"e.namespace = ? AND e.session_id = ? AND e.{IN_SESSION}", [namespace, of])
+            inside = f"e.namespace = ? AND e.session_id = ? AND e.{IN_SESSION} AND position > ?"
+            return _Within("events_of_session", inside, (namespace, of, after))
         case ScopeKind.AGENT:
-            return "events_of_agent", ("e.namespace = ? AND e.agent_id = ?", [namespace, of])
+            inside = "e.namespace = ? AND e.agent_id = ? AND position > ?"
+            return _Within("events_of_agent", inside, (namespace, of, after))
         case ScopeKind.ALL:
             kinds = selection.filter.wanted_kinds
             if kinds is not None and kinds <= TERMINAL:
-                return "events_ending_runs", (f"e.namespace = ? AND e.{ENDS_RUN}", [namespace])
-            return "events_of_namespace", ("e.namespace = ?", [namespace])
+                inside = f"e.namespace = ? AND e.{ENDS_RUN} AND position > ?"
+                return _Within("events_ending_runs", inside, (namespace, after))
+            return _Within("events_of_namespace", "e.namespace = ? AND position > ?", (namespace, after))
 
 
 def _wanted(chosen: EventFilter) -> Condition:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import apsw
 
 from runwright.adapters.journal_rules import SESSION_RUNS
-from runwright.adapters.sqlite.tables import BEARS_MESSAGE, IN_SESSION, IS_OPEN, fetch
+from runwright.adapters.sqlite.tables import IN_SESSION, IS_OPEN, fetch
 from runwright.core.context import SessionRun, SessionTurn
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
@@ -20,7 +20,7 @@ NEWEST = f"""SELECT run_no, run_id, agent_id, status FROM runs INDEXED BY runs_o
 OPEN = f"""SELECT run_id FROM runs INDEXED BY runs_open_in_session
     WHERE namespace = ? AND session_id = ? AND agent_id = ? AND {IS_OPEN} AND {IN_SESSION}
     ORDER BY run_no DESC LIMIT 1"""
-_TURN = f"SELECT data FROM events WHERE run_no = ? AND {BEARS_MESSAGE} AND kind = ? ORDER BY position LIMIT 1"
+_TURN = "SELECT data FROM events WHERE run_no = ? AND kind = ? ORDER BY seq LIMIT 1"
 _END = "SELECT data FROM events WHERE run_no = ? ORDER BY seq DESC LIMIT 1"
 
 

@@ -8,18 +8,19 @@ import apsw
 
 from runwright.core.events import MESSAGE_BEARING, TERMINAL
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
-# Queries repeat these very words: only then does SQLite use the partial index.
 BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
+# Queries repeat these very words: only then does SQLite use the partial index.
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
 IN_SESSION = "session_id <> ''"
 IS_OPEN = "open = 1"
 KEPT = "removed_at = 0"
 
-WITH_MESSAGES = f"CREATE INDEX events_with_messages ON events (run_no) WHERE {BEARS_MESSAGE}"
-
-# An index ends in the rowid, which is the position: one on run_no alone serves "of this run, above this position".
+# What SQLite calls the index of the first UNIQUE of a table: it finds a run's events by their number, in their order.
+EVENTS_OF_RUN = "sqlite_autoindex_events_1"
+# Each index of `events` is another page that most appends must write, so there is none for what another one answers.
+# An index ends in the rowid, which is the position: one on a namespace serves "of this namespace, above this position".
 # The same holds for runs: the rowid is run_no, which counts runs in the order in which they began.
 TABLES = (
     "CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT",
@@ -34,8 +35,6 @@ TABLES = (
         data BLOB NOT NULL, previous_hash BLOB NOT NULL, hash BLOB NOT NULL,
         namespace TEXT NOT NULL DEFAULT '', session_id TEXT NOT NULL DEFAULT '', agent_id TEXT NOT NULL DEFAULT '',
         UNIQUE (run_no, seq)) STRICT""",
-    "CREATE INDEX events_of_run ON events (run_no)",
-    WITH_MESSAGES,
     """CREATE TABLE contents (
         namespace TEXT NOT NULL, digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER NOT NULL,
         data BLOB NOT NULL, UNIQUE (namespace, digest)) STRICT""",
@@ -81,6 +80,8 @@ AUDIT = (
         previous_hash BLOB NOT NULL, hash BLOB NOT NULL) STRICT""",
     "CREATE INDEX audit_of_namespace ON audit (namespace)",
 )
+# Until version 3 events had two more indexes of their runs.
+GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")
 
 
 def fetch(db: apsw.Connection, query: str, *values: str | bytes | int) -> list[Any]:

@@ -12,11 +12,11 @@ from runwright.adapters.journal_rules import digests_of
 from runwright.adapters.sqlite.tables import (
     AUDIT,
     CALLBACKS,
+    GONE,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
     SESSIONS,
-    WITH_MESSAGES,
     fetch,
 )
 from runwright.core.errors import AgentError
@@ -59,9 +59,10 @@ def upgrade(db: apsw.Connection, version: int) -> None:
             _make_selectable(db)
         if version < 3:
             _count_uses(db)
-            # The conversation has a kind more, and a partial index names the kinds it is of.
-            for statement in ("DROP INDEX events_with_messages", WITH_MESSAGES, *SESSIONS, *CALLBACKS, *AUDIT):
+            for statement in (*SESSIONS, *CALLBACKS, *AUDIT):
                 db.execute(statement)
+        for statement in GONE:
+            db.execute(statement)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
         db.execute("COMMIT")
     except BaseException:
