@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import betterproto2
+
+from runwright_client import Budget as RunBudget
 from runwright_client import (
     Client,
     EventFilter,
@@ -27,7 +29,6 @@ from runwright_client import (
     ToolServer,
     is_done,
 )
-from runwright_client import Budget as RunBudget
 
 Args = dict[str, Any]
 READ_SECONDS = 20.0
@@ -269,7 +270,7 @@ class Program:
             )
         return {"address": address}
 
-    async def calls(self, args: Args) -> list[Args]:
+    async def calls(self, args: Args) -> Any:
         """The calls that have come."""
         return self._tools[args["name"]].calls
 
@@ -283,15 +284,10 @@ class Program:
         await self._tools.pop(args["name"]).server.stop(grace=float(args.get("grace_seconds", 0)))
         return {}
 
-    OPS = (
-        "connect close start snapshot cancel wait list list_events server_info subscribe read cursor unsubscribe"
-        " serve_tools calls release stop_tools"
-    ).split()
-
     async def answer(self, request: Args) -> Args:
         """The answer to one request."""
         try:
-            if request["op"] not in self.OPS:
+            if request["op"] not in OPS:
                 raise LookupError(f"no operation {request['op']}")
             return {"id": request["id"], "ok": await getattr(self, request["op"])(request.get("args") or {})}
         except RunwrightError as error:
@@ -299,6 +295,9 @@ class Program:
             return {"id": request["id"], "error": {**told, "has_remedy": bool(error.remedy)}}
         except Exception as error:  # noqa: BLE001  # the runner is told of everything
             return {"id": request.get("id"), "error": {"reason": "PROGRAM", "message": repr(error)}}
+
+
+OPS = {name for name in vars(Program) if not name.startswith("_")} - {"answer", "client"}
 
 
 async def main() -> None:

@@ -25,7 +25,7 @@ TRIES = 5
 _STREAM_WINDOW = 256 * 1024
 _CONNECTION_WINDOW = 64 * 1024 * 1024
 
-Answer = TypeVar("Answer", covariant=True)
+Answer_co = TypeVar("Answer_co", covariant=True)
 Result = TypeVar("Result")
 
 
@@ -67,16 +67,18 @@ class Keepalive:
     timeout: float = 10.0
 
 
-class Method(Protocol[Answer]):
+class Method(Protocol[Answer_co]):
     """A method of a generated stub."""
 
-    def __call__(self, message: Any, /, *, timeout: float | None, metadata: Mapping[str, str]) -> Awaitable[Answer]: ...
+    def __call__(
+        self, message: Any, /, *, timeout: float | None, metadata: Mapping[str, str]
+    ) -> Awaitable[Answer_co]: ...
 
 
-class Stream(Protocol[Answer]):
+class Stream(Protocol[Answer_co]):
     """A streaming method of a generated stub."""
 
-    def __call__(self, message: Any, /, *, metadata: Mapping[str, str]) -> AsyncIterator[Answer]: ...
+    def __call__(self, message: Any, /, *, metadata: Mapping[str, str]) -> AsyncIterator[Answer_co]: ...
 
 
 class Connection:
@@ -93,7 +95,7 @@ class Connection:
         )
         self._metadata = {"authorization": f"Bearer {key}"} if key else {}
         self._is_closed = False
-        self.channel: Channel = _Channel(
+        self.channel = _Channel(
             host,
             port,
             codec=ProtoCodec(),
@@ -101,7 +103,7 @@ class Connection:
             ssl=tls.context() if tls else None,
             config=config,
         )
-        self.channel.keepalive = keepalive  # type: ignore[attr-defined]
+        self.channel.keepalive = keepalive
 
     async def unary(
         self,
@@ -122,7 +124,7 @@ class Connection:
             call = method(message, timeout=timeout, metadata={**self._metadata, **(metadata or {})})
             try:
                 return await _apart(_awaited(call))
-            except Exception as raised:  # noqa: BLE001  # every failure becomes the one error
+            except Exception as raised:  # every failure becomes the one error
                 error = self._typed(raised)
                 pause = backoff.seconds(error.retry_after)
                 is_worth_it = error.retryable and error.code == "UNAVAILABLE" and loop.time() + pause < end
@@ -135,10 +137,10 @@ class Connection:
         """The answers of a streaming call. To be read in a task of one's own: the transport cancels it at will."""
         self._check_open()
         try:
-            async with aclosing(method(message, metadata=self._metadata)) as answers:  # type: ignore[type-var]
+            async with aclosing(method(message, metadata=self._metadata)) as answers:  # type: ignore[type-var]  # a generator it is
                 async for answer in answers:
                     yield answer
-        except Exception as raised:  # noqa: BLE001  # every failure becomes the one error
+        except Exception as raised:  # every failure becomes the one error
             raise self._typed(raised) from raised
 
     def close(self) -> None:
@@ -148,14 +150,15 @@ class Connection:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise RunwrightError("This client is closed.", reason="CANCELLED", code="CANCELLED")
+            raise closed()
 
     def _typed(self, raised: Exception) -> RunwrightError:
-        try:
-            self._check_open()
-        except RunwrightError as closed:
-            return closed
-        return typed(raised)
+        return closed() if self._is_closed else typed(raised)
+
+
+def closed() -> RunwrightError:
+    """What a call on a client that was closed fails with."""
+    return RunwrightError("This client is closed.", reason="CANCELLED", code="CANCELLED")
 
 
 def split_address(address: str) -> tuple[str, int]:

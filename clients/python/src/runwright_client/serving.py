@@ -169,7 +169,7 @@ class ToolServer:
         return {path: grpclib.const.Handler(self._execute, *kinds)}
 
     async def _execute(self, stream: _Call) -> None:
-        shown = str((stream.metadata or {}).get("authorization", ""))
+        shown = str(stream.metadata.get("authorization", "")) if stream.metadata is not None else ""
         if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
             raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
         request = await _received(stream)
@@ -220,7 +220,7 @@ class ToolServer:
             return _response(value)
         except ToolError as error:
             return _response(error)
-        except Exception:  # a tool may raise anything; its text is for this process' log only
+        except Exception:  # noqa: BLE001  # a tool may raise anything; its text is for this process' log only
             _log.exception("tool %s failed in call %s of run %s", call.tool, call.call_id, call.run_id)
             return _response(ToolError("The tool failed."))
 
