@@ -94,7 +94,7 @@ class Connection:
             ssl_target_name_override=tls.server_name if tls else None,
         )
         self._metadata = {"authorization": f"Bearer {key}"} if key else {}
-        self._is_closed = False
+        self.is_closed = False
         self.channel = _Channel(
             host,
             port,
@@ -145,15 +145,15 @@ class Connection:
 
     def close(self) -> None:
         """Ends the connection and every call on it."""
-        self._is_closed = True
+        self.is_closed = True
         self.channel.close()
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self.is_closed:
             raise closed()
 
     def _typed(self, raised: Exception) -> RunwrightError:
-        return closed() if self._is_closed else typed(raised)
+        return closed() if self.is_closed else typed(raised)
 
 
 def closed() -> RunwrightError:

@@ -124,7 +124,8 @@ class _Feed:
                         return
                     lost = RunwrightError("The stream ended.", reason="UNAVAILABLE", code="UNAVAILABLE")
                 except RunwrightError as error:
-                    if not (error.retryable or (error.reason == error.code and error.code in _CUT_SHORT)):
+                    is_cut_short = error.reason == error.code and error.code in _CUT_SHORT
+                    if self._connection.is_closed or not (error.retryable or is_cut_short):
                         raise
                     lost = error
                 await self._pause(backoff, lost)
