@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 from relay import Relay
-from runwright_client import Client
 from tests.e2e.conftest import executor, make_server
+
+from runwright_client import Client
 
 __all__ = ["client", "executor", "make_server", "relay"]
 

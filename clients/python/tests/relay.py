@@ -23,7 +23,7 @@ class Relay:
     async def start(self) -> None:
         """Listens on a free port."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.address = "127.0.0.1:{}".format(self._server.sockets[0].getsockname()[1])
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     async def restart(self, server: Server) -> None:
         """Kills the server and leads to its next life."""

@@ -6,11 +6,12 @@ import asyncio
 
 import pytest
 from relay import Relay
-from runwright_client import Client, Keepalive, RunFilter, RunStatus, RunwrightError, StreamScope, is_done
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import Executor, Gate
 from tests.e2e.packages import LOOK, one_call
 from tests.transport.known import add_key
+
+from runwright_client import Client, Keepalive, RunFilter, RunStatus, RunwrightError, StreamScope, is_done
 
 
 async def test_a_run_is_started_once_waited_for_listed_and_read(
@@ -214,7 +215,7 @@ async def test_whatever_a_peer_says_the_error_is_typed(said: bytes) -> None:
         writer.close()
 
     peer = await asyncio.start_server(answer, "127.0.0.1", 0)
-    address = "127.0.0.1:{}".format(peer.sockets[0].getsockname()[1])
+    address = f"127.0.0.1:{peer.sockets[0].getsockname()[1]}"
     async with peer, Client.connect(address, deadline=1, keepalive=Keepalive(0.2, 0.2)) as client:
         with pytest.raises(RunwrightError) as failed:
             await client.snapshot("r1")

@@ -10,6 +10,11 @@ from itertools import pairwise
 
 import pytest
 from relay import Relay
+from tests.e2e.conftest import MakeServer
+from tests.e2e.executor import Asked, Executor, Gate
+from tests.e2e.packages import LOOK, one_call, package
+from tests.e2e.server_process import Server
+
 from runwright_client import (
     AllRuns,
     Client,
@@ -21,10 +26,6 @@ from runwright_client import (
     RunwrightError,
     StreamScope,
 )
-from tests.e2e.conftest import MakeServer
-from tests.e2e.executor import Asked, Executor, Gate
-from tests.e2e.packages import LOOK, one_call, package
-from tests.e2e.server_process import Server
 
 SECONDS = 60.0
 EVERYTHING = StreamScope(all=AllRuns())
@@ -224,8 +225,9 @@ async def test_leaving_a_subscription_ends_its_stream(
     await held.aclose()
     async with asyncio.timeout(SECONDS):
         await reading
-        while [task for task in asyncio.all_tasks() if "_Feed._read" in repr(task)]:
-            await asyncio.sleep(0)
+        await asyncio.gather(
+            *(task for task in asyncio.all_tasks() if "_Feed._read" in repr(task)), return_exceptions=True
+        )
 
     with pytest.raises(StopAsyncIteration):
         await anext(left)

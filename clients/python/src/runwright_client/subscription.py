@@ -20,7 +20,7 @@ _log = logging.getLogger("runwright_client")
 
 OnReconnect = Callable[[RunwrightError], None]
 # How a stream may end that is merely to be opened again, beside every error that is retryable.
-_CUT_SHORT = ("UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED")
+_CUT_SHORT = ("CANCELLED", "DEADLINE_EXCEEDED")
 
 
 class Subscription:
