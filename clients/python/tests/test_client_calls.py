@@ -198,11 +198,12 @@ async def test_a_key_that_cannot_be_sent_is_refused_without_being_shown() -> Non
         b"",
         b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n",
         b"\x00" * 64,
+        b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\xfa\x00\x00\x00\x00\x00",  # SETTINGS, a kind nobody knows
         b"\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x0b",  # GOAWAY, ENHANCE_YOUR_CALM
         b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x04\x03\x00\x00\x00\x01\x00\x00\x00\x02",  # SETTINGS, RST_STREAM
         b"\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00\x01\x01\x05\x00\x00\x00\x01\x8d",  # SETTINGS, :status 404
     ],
-    ids=["nothing", "http1", "zeros", "goaway", "reset", "http-404"],
+    ids=["nothing", "http1", "zeros", "unknown-frame", "goaway", "reset", "http-404"],
 )
 async def test_whatever_a_peer_says_the_error_is_typed(said: bytes) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import betterproto2
 from grpclib.client import Channel, Handler
@@ -85,9 +85,9 @@ class Connection:
     """Makes calls over one HTTP/2 connection, which is opened with the first and again whenever it is lost."""
 
     def __init__(self, address: str, key: str, tls: Tls | None, keepalive: Keepalive) -> None:
+        asyncio.get_running_loop()  # there must be one, and it is the one that the connection belongs to
         host, port = split_address(address)
-        if not all("!" <= character <= "~" for character in key):  # said here, where the key is not in the message
-            raise ValueError("key: only printable ASCII characters without spaces")
+        _check_sendable("key", key)
         config = Configuration(
             http2_stream_window_size=_STREAM_WINDOW,
             http2_connection_window_size=_CONNECTION_WINDOW,
@@ -116,6 +116,8 @@ class Connection:
     ) -> Result:
         """Calls within `deadline` seconds in all. `safe`: tried again, at most five times, while nobody is there."""
         bytes(message)  # a value that cannot be sent is the caller's mistake, and is raised as such
+        for name, value in (metadata or {}).items():
+            _check_sendable(name, value)
         loop, backoff = asyncio.get_running_loop(), Backoff(0.2)
         end = loop.time() + deadline
         for left in reversed(range(TRIES)):
@@ -159,6 +161,12 @@ class Connection:
 def closed() -> RunwrightError:
     """What a call on a client that was closed fails with."""
     return RunwrightError("This client is closed.", reason="CANCELLED", code="CANCELLED")
+
+
+def _check_sendable(name: str, value: str) -> None:
+    """Said here, because the transport would say it with the value in its message, which may be secret."""
+    if not all("!" <= character <= "~" for character in value):
+        raise ValueError(f"{name}: only printable ASCII characters without spaces")
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -205,6 +213,13 @@ class _Channel(Channel):
             raise ConnectionError(f"nobody answered at {self._host}:{self._port}") from error
 
 
+class _Lenient(dict[Any, Any]):
+    """What to do on each kind of HTTP/2 event; nothing on unknown ones, for which the transport would hang up."""
+
+    def __missing__(self, kind: object) -> Callable[[object], None]:
+        return lambda event: None
+
+
 class _Wire(H2Protocol):
     """An HTTP/2 connection that finds out when its peer has fallen silent.
 
@@ -220,8 +235,8 @@ class _Wire(H2Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self._wire = transport
+        self.processor.processors = _Lenient(self.processor.processors)
+        self._wire = cast(asyncio.Transport, transport)
         self._heard()
 
     def data_received(self, data: bytes) -> None:

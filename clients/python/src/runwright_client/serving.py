@@ -222,6 +222,10 @@ class ToolServer:
             return _response(value)
         except ToolError as error:
             return _response(error)
+        except asyncio.CancelledError:
+            if call.cancelled.is_set():
+                raise
+            return _response(ToolError("The tool failed."))  # it cancelled itself
         except Exception:  # noqa: BLE001  # a tool may raise anything; its text is for this process' log only
             _log.exception("tool %s failed in call %s of run %s", call.tool, call.call_id, call.run_id)
             return _response(ToolError("The tool failed."))
@@ -252,7 +256,7 @@ def _response(value: object) -> pb.ExecuteToolResponse:
     if isinstance(value, ToolError):
         told = (str(value) or "The tool failed.").encode("utf-8", "replace")[:_MESSAGE_BYTES]
         return pb.ExecuteToolResponse(error=pb.ToolError(message=told.decode("utf-8", "ignore")))
-    content = value if isinstance(value, Content) else Content(to_json(value), "")
+    content = value if isinstance(value, Content) else Content(to_json(value, inf_nan_mode="null"), "")
     if len(content.data) > _RESULT_BYTES:
         return _response(ToolError(f"The result has {len(content.data)} bytes; {_RESULT_BYTES} are allowed."))
     return pb.ExecuteToolResponse(result=pb.ToolResult(data=content.data, media_type=content.media_type))

@@ -132,6 +132,7 @@ class SyncSubscription:
             self._loop.run(self._subscription.aclose())
 
     def __enter__(self) -> Self:
+        self._loop.run(self._subscription.__aenter__())
         return self
 
     def __exit__(
