@@ -64,7 +64,7 @@ class ToolServer:
         self._threads = ThreadPoolExecutor(threads, "runwright-tool")
         self._attempts: OrderedDict[str, int] = OrderedDict()
         self._server: _Server | None = None
-        self._calls: set[asyncio.Task[object]] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
         self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
 
     def add(self, name: str, handler: Handler) -> None:
@@ -171,6 +171,10 @@ class ToolServer:
         return {path: grpclib.const.Handler(self._execute, *kinds)}
 
     async def _execute(self, stream: _Call) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls.add(task)  # it ends when the answer has been handed to the system
+        task.add_done_callback(self._calls.discard)
         shown = str(stream.metadata.get("authorization", "")) if stream.metadata is not None else ""
         if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
             raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
@@ -191,8 +195,6 @@ class ToolServer:
             package_fingerprint=request.package_fingerprint,
         )
         work = asyncio.create_task(self._perform(tool, request.arguments_json, call))
-        self._calls.add(work)
-        work.add_done_callback(self._calls.discard)
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:  # the run was cancelled, the deadline passed, or the runtime is gone
