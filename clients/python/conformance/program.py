@@ -1,0 +1,295 @@
+"""The conformance program of the Python client: JSON lines in, JSON lines out, on the public client alone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import betterproto2
+
+from runwright_client import Budget as RunBudget
+from runwright_client import (
+    Client,
+    EventFilter,
+    EventFrame,
+    EventView,
+    InputPart,
+    OnBusy,
+    RunFilter,
+    RunwrightError,
+    StreamScope,
+    Subscription,
+    Tls,
+    ToolCall,
+    ToolError,
+    ToolServer,
+    is_done,
+)
+
+Args = dict[str, Any]
+READ_SECONDS = 20.0
+
+
+def shown(message: betterproto2.Message) -> Args:
+    """A message as proto JSON, with snake_case names."""
+    return message.to_dict(casing=betterproto2.Casing.SNAKE)
+
+
+def view_of(args: Args) -> EventView:
+    """The view that is asked for, by its name with or without the prefix."""
+    return EventView[str(args.get("view", "SUMMARY")).removeprefix("EVENT_VIEW_")]
+
+
+async def read(subscription: Subscription, args: Args) -> Args:
+    """Takes frames: so many, or up to one of a kind, or to the end."""
+    taken: list[EventFrame] = []
+    ended = timed_out = False
+    try:
+        async with asyncio.timeout(float(args.get("timeout_seconds", READ_SECONDS))):
+            while not has_enough(taken, args):
+                taken.append(await anext(subscription))
+    except StopAsyncIteration:
+        ended = True
+    except TimeoutError:
+        timed_out = True
+    except RunwrightError:  # what came before it is handed over first; asked again, the subscription raises again
+        if not taken:
+            raise
+    return {"frames": [shown(frame) for frame in taken], "ended": ended, "timed_out": timed_out}
+
+
+def has_enough(taken: list[EventFrame], args: Args) -> bool:
+    """True once what was asked for has been taken."""
+    if "until_kind" in args:
+        wanted = str(args["until_kind"]).removeprefix("EVENT_KIND_")
+        return bool(taken) and taken[-1].event is not None and taken[-1].event.kind.name == wanted
+    return not args.get("until_end") and len(taken) >= int(args.get("count", 1))
+
+
+class Tools:
+    """A tool server whose tools behave as the case says."""
+
+    def __init__(self, behaviours: dict[str, Args]) -> None:
+        self.server = ToolServer()
+        self.calls: list[Args] = []
+        self._released = asyncio.Event()
+        self.registration: Client | None = None
+        for name, behaviour in behaviours.items():
+            self.server.add(name, self._handler(behaviour))
+
+    def release(self) -> None:
+        """Lets the calls that wait, and all later ones, go on."""
+        self._released.set()
+
+    def _handler(self, behaviour: Args) -> Callable[[Any, ToolCall], Awaitable[Any]]:
+        async def perform(arguments: Any, call: ToolCall) -> Any:
+            context = {
+                "tool": call.tool,
+                "call_id": call.call_id,
+                "attempt": call.attempt,
+                "idempotency_key": call.idempotency_key,
+            }
+            noted = {**context, "arguments": arguments, "cancelled": False}
+            self.calls.append(noted)
+            try:
+                if behaviour.get("waits"):
+                    await self._released.wait()
+            except asyncio.CancelledError:
+                noted["cancelled"] = True
+                raise
+            if "fails" in behaviour:
+                raise ToolError(behaviour["fails"])
+            if behaviour.get("raises"):
+                raise RuntimeError("a secret that must not leave this process")
+            if behaviour.get("echo"):
+                more = {"run_id": call.run_id, "turn_id": call.turn_id, "round": call.round}
+                return {"arguments": arguments, "context": {**context, **more}}
+            return behaviour.get("returns")
+
+        return perform
+
+
+class Program:
+    """The operations, by their names."""
+
+    def __init__(self) -> None:
+        self._client: Client | None = None
+        self._subscriptions: dict[str, Subscription] = {}
+        self._tools: dict[str, Tools] = {}
+
+    @property
+    def client(self) -> Client:
+        """The connected client."""
+        assert self._client is not None, "connect first"
+        return self._client
+
+    async def connect(self, args: Args) -> Args:
+        """Makes the client that all other operations use."""
+        await self.close({})
+        tls = Tls(**args["tls"]) if args.get("tls") else None
+        self._client = Client.connect(args["address"], key=args.get("key", ""), tls=tls)
+        return {}
+
+    async def close(self, _: Args) -> Args:
+        """Ends the client."""
+        for name in list(self._subscriptions):
+            await self.unsubscribe({"name": name})
+        if self._client is not None:
+            await self._client.close()
+        self._client = None
+        return {}
+
+    async def start(self, args: Args) -> Args:
+        """Starts a run."""
+        names = ("run_id", "session_id", "turn_id", "agent_id", "package", "labels")
+        options: Args = {name: args[name] for name in names if name in args}
+        if isinstance(options.get("package"), dict):
+            options["package"] = next(iter(options["package"].values()))
+        if "budget" in args:
+            options["budget"] = RunBudget.from_dict(args["budget"])
+        if "on_busy" in args:
+            options["on_busy"] = OnBusy[args["on_busy"].removeprefix("ON_BUSY_")]
+        given = args["input"]
+        parts = [given] if isinstance(given, str) else [InputPart.from_dict(part) for part in given]
+        started = await self.client.start(parts, **options)
+        return {"created": started.created, "run": shown(started.run)}
+
+    async def snapshot(self, args: Args) -> Args:
+        """A run as it stands."""
+        return {"run": shown(await self.client.snapshot(args["run_id"]))}
+
+    async def cancel(self, args: Args) -> Args:
+        """Ends a run."""
+        done = await self.client.cancel(args["run_id"], args.get("reason", ""), args.get("grace_seconds"))
+        return {"run": shown(done.run), "barrier_seq": done.barrier_seq}
+
+    async def wait(self, args: Args) -> Args:
+        """Waits for a run's end."""
+        run = await self.client.wait(args["run_id"], args.get("timeout_seconds"))
+        return {"run": shown(run), "done": is_done(run)}
+
+    async def list(self, args: Args) -> Args:
+        """Lists runs."""
+        wanted = RunFilter.from_dict(args["filter"]) if "filter" in args else None
+        runs = []
+        limit = int(args.get("limit", 1_000_000))
+        async with contextlib.aclosing(self.client.list(wanted, page_size=int(args.get("page_size", 0)))) as listed:
+            async for run in listed:
+                runs.append(shown(run))
+                if len(runs) >= limit:
+                    break
+        return {"runs": runs}
+
+    async def list_events(self, args: Args) -> Args:
+        """Lists events."""
+        frames = self.client.list_events(
+            StreamScope.from_dict(args["scope"]),
+            after=args.get("after", ""),
+            filter=EventFilter.from_dict(args["filter"]) if "filter" in args else None,
+            view=view_of(args),
+            page_size=int(args.get("page_size", 0)),
+        )
+        return {"frames": [shown(frame) async for frame in frames]}
+
+    async def server_info(self, _: Args) -> Args:
+        """Describes the server."""
+        return shown(await self.client.server_info())
+
+    async def subscribe(self, args: Args) -> Args:
+        """Opens a subscription under a name."""
+        subscription = self.client.subscribe(
+            StreamScope.from_dict(args["scope"]),
+            after=args.get("after", ""),
+            live_only=bool(args.get("live_only")),
+            filter=EventFilter.from_dict(args["filter"]) if "filter" in args else None,
+            view=view_of(args),
+            deltas=bool(args.get("deltas") or args.get("include_deltas")),
+        )
+        self._subscriptions[args["name"]] = await subscription.__aenter__()
+        return {}
+
+    async def read(self, args: Args) -> Args:
+        """Takes frames from a subscription."""
+        return await read(self._subscriptions[args["name"]], args)
+
+    async def cursor(self, args: Args) -> Args:
+        """The cursor of the last frame that was taken."""
+        subscription = self._subscriptions[args["name"]]
+        return {"cursor": subscription.cursor, "reconnects": subscription.reconnects}
+
+    async def unsubscribe(self, args: Args) -> Args:
+        """Leaves a subscription."""
+        await self._subscriptions.pop(args["name"]).aclose()
+        return {}
+
+    async def serve_tools(self, args: Args) -> Args:
+        """Serves tools, and registers them where the case says so."""
+        tools = self._tools[args["name"]] = Tools(args["tools"])
+        address = await tools.server.start(args.get("listen", "127.0.0.1:0"))
+        if register := args.get("register"):
+            await tools.server.register(
+                self.client,
+                register["executor"],
+                callback_id=register.get("callback_id", ""),
+                lease=float(register.get("lease_seconds", 60)),
+            )
+        return {"address": address}
+
+    async def calls(self, args: Args) -> Any:
+        """The calls that have come."""
+        return self._tools[args["name"]].calls
+
+    async def release(self, args: Args) -> Args:
+        """Lets waiting calls go on."""
+        self._tools[args["name"]].release()
+        return {}
+
+    async def stop_tools(self, args: Args) -> Args:
+        """Ends a tool server."""
+        await self._tools.pop(args["name"]).server.stop(grace=float(args.get("grace_seconds", 0)))
+        return {}
+
+    async def answer(self, request: Args) -> Args:
+        """The answer to one request."""
+        try:
+            if request["op"] not in OPS:
+                raise LookupError(f"no operation {request['op']}")
+            return {"id": request["id"], "ok": await getattr(self, request["op"])(request.get("args") or {})}
+        except RunwrightError as error:
+            told = {name: getattr(error, name) for name in ("reason", "code", "metadata", "retryable", "message")}
+            return {"id": request["id"], "error": {**told, "has_remedy": bool(error.remedy)}}
+        except Exception as error:  # noqa: BLE001  # the runner is told of everything
+            return {"id": request.get("id"), "error": {"reason": "PROGRAM", "message": repr(error)}}
+
+
+OPS = {name for name in vars(Program) if not name.startswith("_")} - {"answer", "client"}
+
+
+async def main() -> None:
+    """Answers requests, several at once, until standard input ends."""
+    program = Program()
+    lines = asyncio.StreamReader(limit=64 * 1024 * 1024)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+
+    async def answered(line: bytes) -> None:
+        print(json.dumps(await program.answer(json.loads(line))), flush=True)
+
+    async with asyncio.TaskGroup() as group:
+        running = set()
+        while line := await lines.readline():
+            task = group.create_task(answered(line))
+            running.add(task)
+            task.add_done_callback(running.discard)
+        for task in running:
+            task.cancel()
+    for tools in program._tools.values():
+        await tools.server.stop(grace=0)
+    await program.close({})
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
