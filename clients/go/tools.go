@@ -180,24 +180,32 @@ func (s *ToolServer) Start(address string) error {
 func (s *ToolServer) Address() string { return s.listener.Addr().String() }
 
 // Shutdown ends its registrations, lets calls under way answer, and ends. When the context ends
-// before that, those calls are cancelled.
+// before that, those calls are cancelled. It is not an error to call it twice.
 func (s *ToolServer) Shutdown(ctx context.Context) {
+	ended := ctx.Err() != nil // the leases are left to end
 	s.health.Shutdown()
 	s.mutex.Lock()
 	registrations := s.registrations
 	s.registrations = nil
 	s.mutex.Unlock()
 	for _, registration := range registrations {
-		if err := registration.Stop(ctx); err != nil {
+		if err := registration.Stop(ctx); err != nil && !ended {
 			s.log.Warn("callback not unregistered; its lease ends it", "callback_id", registration.CallbackID, "error", err)
 		}
 	}
 	if s.server == nil {
 		return
 	}
-	stop := context.AfterFunc(ctx, s.server.Stop)
-	defer stop()
-	s.server.GracefulStop()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		s.server.GracefulStop()
+	}()
+	select {
+	case <-answered:
+	case <-ctx.Done():
+		go s.server.Stop() // waits for handlers that do not heed their context; nobody else does
+	}
 	<-s.served
 }
 
