@@ -66,16 +66,22 @@ func command(t *testing.T, words ...string) *exec.Cmd {
 // serve starts a server with one package.
 func serve(t *testing.T, content spec, options ...string) *server {
 	t.Helper()
-	folder := t.TempDir()
 	text, err := json.Marshal(content)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(folder, "package.yaml") // JSON is YAML
+	file := filepath.Join(t.TempDir(), "package.yaml") // JSON is YAML
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, folder: folder, options: append([]string{"--package", file}, options...), address: "127.0.0.1:0"}
+	return serveFile(t, file, options...)
+}
+
+// serveFile starts a server with the package of a file.
+func serveFile(t *testing.T, file string, options ...string) *server {
+	t.Helper()
+	options = append([]string{"--package", file}, options...)
+	s := &server{t: t, folder: t.TempDir(), options: options, address: "127.0.0.1:0"}
 	t.Cleanup(func() {
 		if s.process != nil {
 			s.kill()
