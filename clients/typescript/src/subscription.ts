@@ -10,7 +10,7 @@ import type {
   SubscribeRequestSchema,
   SubscribeResponse,
 } from "./gen/runwright/v1/runtime_service_pb.js";
-import { backoff, type Operations, sleep } from "./patience.js";
+import { Contact, type Operations, sleep } from "./patience.js";
 
 /** Options of {@link Client.subscribe}. */
 export interface SubscribeOptions {
@@ -26,8 +26,6 @@ export interface SubscribeOptions {
   readonly deltas?: boolean;
   /** Leaves the stream; reading then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** How long the server may be away before the subscription fails. Absent: for ever. */
-  readonly giveUpAfterMs?: number;
   /** Told of each connection that broke or could not be made. */
   readonly onReconnect?: (error: RunwrightError) => void;
 }
@@ -106,14 +104,13 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     });
     const { after: afterCursor, liveOnly, filter, view, deltas: includeDeltas } = options;
     const request: Request = { scope, afterCursor, liveOnly, filter, view, includeDeltas };
-    let failures = 0;
-    let lostAt = 0;
+    const contact = new Contact(openMs);
     try {
       for (;;) {
         try {
           let isOpening = this.#reconnects > 0;
           for await (const frame of readStream(open, request, operation.signal, openMs)) {
-            failures = 0;
+            contact.made();
             request.afterCursor = this.#cursor = frame.cursor;
             request.liveOnly = false;
             // A stream that was opened again begins with a bookmark of the place that is known.
@@ -125,11 +122,10 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
         } catch (thrown) {
           operation.signal.throwIfAborted();
           const error = asRunwrightError(thrown);
-          if (failures++ === 0) lostAt = performance.now();
-          if (!error.retryable || performance.now() - lostAt > (options.giveUpAfterMs ?? Infinity)) throw error;
+          const delay = contact.lost(error);
           this.#reconnects++;
           options.onReconnect?.(error);
-          await sleep(backoff(failures, error), operation.signal);
+          await sleep(delay, operation.signal);
         }
       }
     } catch (thrown) {
