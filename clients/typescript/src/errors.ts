@@ -30,15 +30,13 @@ export class RunwrightError extends Error {
 
   /** Mostly made by the client itself. */
   constructor(fields: ErrorFields) {
-    super(fields.message, { cause: fields.cause });
+    super(fields.message, fields.cause === undefined ? undefined : { cause: fields.cause });
     this.name = "RunwrightError";
     this.reason = fields.reason;
     this.code = fields.code;
     this.remedy = fields.remedy ?? "";
     this.metadata = fields.metadata ?? {};
     this.retryable = fields.retryable ?? false;
-    // The cause is there for debuggers; printing the error should not print the transport's inner life.
-    Object.defineProperty(this, "cause", { enumerable: false });
   }
 }
 
