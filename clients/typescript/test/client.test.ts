@@ -37,7 +37,10 @@ test("a run is started once, waited for and read", async (t) => {
   assert.match(unnamed.run.runId, /^[0-9a-f-]{36}$/);
   assert.equal((await client.snapshot("r1")).lastSeq, run.lastSeq);
   assert.equal((await client.serverInfo()).packages[0]?.package?.packageId, "talks");
-  await assert.rejects(client.start("Other", options), refused("RUN_ID_CONFLICT", "ALREADY_EXISTS", { fields: "input" }));
+  await assert.rejects(
+    client.start("Other", options),
+    refused("RUN_ID_CONFLICT", "ALREADY_EXISTS", { fields: "input" }),
+  );
   await assert.rejects(client.start([]), refused("INVALID_REQUEST", "INVALID_ARGUMENT"));
 
   const listed: string[] = [];

@@ -16,9 +16,7 @@ const ENVIRONMENT = { ...process.env, PYTHONPATH: join(ROOT, "server") };
 
 /** One step of a scripted model. */
 export type Step =
-  | { text: string }
-  | { chunks: string[] }
-  | { calls: { tool: string; arguments: Record<string, unknown> }[] };
+  { text: string } | { chunks: string[] } | { calls: { tool: string; arguments: Record<string, unknown> }[] };
 
 /** A tool of the executor `desk`. */
 export interface Tool {
@@ -113,7 +111,7 @@ export class Server {
   async kill(): Promise<void> {
     const running = this.#process;
     this.#process = undefined;
-    if (!running || running.exitCode !== null || running.signalCode !== null) return;
+    if (running?.exitCode !== null || running.signalCode !== null) return;
     const ended = once(running, "exit");
     running.kill("SIGKILL");
     await ended;

@@ -3,7 +3,15 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
-import { RawResult, resultText, RunStatus, RunwrightError, type ToolCall, ToolError, ToolServer } from "@runwright/client";
+import {
+  RawResult,
+  resultText,
+  RunStatus,
+  RunwrightError,
+  type ToolCall,
+  ToolError,
+  ToolServer,
+} from "@runwright/client";
 import { ToolExecutorService } from "@runwright/client/messages";
 import { certificate, folder, Gate, runwright, scripted, Server, type Tool } from "./server.js";
 
@@ -41,15 +49,27 @@ test("results, failures and faults of tools come back as what they are", async (
   const text = resultText(run) ?? "";
 
   assert.equal(run.status, RunStatus.COMPLETED);
-  for (const part of ['{"sum":3}', "There is no such room.", "xxx", "The tool failed.", "as it is", "The call was made", "null"]) {
+  for (const part of [
+    '{"sum":3}',
+    "There is no such room.",
+    "xxx",
+    "The tool failed.",
+    "as it is",
+    "The call was made",
+    "null",
+  ]) {
     assert.ok(text.includes(part), `${part} in ${text}`);
   }
   assert.ok(!text.includes("a secret"));
   assert.equal(noted.length, 2);
-  const { runId, turnId, round, callId, attempt, tool, deadline, idempotencyKey, packageFingerprint, signal } = told[0] ?? assert.fail();
-  assert.deepEqual({ runId, turnId, round, callId, attempt, tool }, {
-    ...{ runId: "r1", turnId: "turn", round: 1, callId: "c1.1", attempt: 1, tool: "sums" },
-  });
+  const { runId, turnId, round, callId, attempt, tool, deadline, idempotencyKey, packageFingerprint, signal } =
+    told[0] ?? assert.fail();
+  assert.deepEqual(
+    { runId, turnId, round, callId, attempt, tool },
+    {
+      ...{ runId: "r1", turnId: "turn", round: 1, callId: "c1.1", attempt: 1, tool: "sums" },
+    },
+  );
   assert.ok(deadline && idempotencyKey && packageFingerprint);
   assert.equal(signal.aborted, false, "a call that was answered was not given up");
 });
