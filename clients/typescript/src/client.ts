@@ -94,7 +94,7 @@ export class Client implements AsyncDisposable {
     this.callbacks = createClient(CallbackRegistryService, connection.transport);
   }
 
-  /** A client of the server at `host:port`. Nothing is sent before the first call. */
+  /** A client of the server at `host:port`. Nothing is sent before the first call. Throws for what is no address. */
   static connect(address: string, options: ConnectOptions = {}): Client {
     return new Client(open(address, options), options.deadlineMs ?? 10_000);
   }

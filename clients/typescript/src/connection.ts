@@ -44,6 +44,9 @@ export interface Connection {
 
 /** The connection to `host:port`; made with the first call, and again after it was lost. */
 export function open(address: string, options: ConnectOptions): Connection {
+  if (!/^[^\s/]+:\d{1,5}$/.test(address)) {
+    throw new TypeError(`The address must be HOST:PORT, such as 127.0.0.1:7760, not ${JSON.stringify(address)}.`);
+  }
   const { key, tls, keepalive } = options;
   const baseUrl = `${tls ? "https" : "http"}://${address}`;
   const sessions = new Sessions(

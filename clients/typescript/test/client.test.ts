@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { Client, EventKind, OnBusy, resultText, RunStatus, RunwrightError } from "@runwright/client";
+import { Client, EventKind, EventView, OnBusy, resultText, RunStatus, RunwrightError } from "@runwright/client";
 import { certificate, folder, runwright, scripted, Server } from "./server.js";
 
 const TALKS = scripted("talks", [{ text: "Hello." }]);
@@ -154,6 +154,31 @@ test("a process ends by itself once everything is closed", async (t) => {
   const [code] = (await once(leaver, "close")) as [number];
   assert.equal(code, 0);
   assert.equal(said, "closed\n");
+});
+
+test("a stream that nobody reads holds up no other call, and loses nothing", async (t) => {
+  const server = await Server.start(t, [TALKS]);
+  const client = server.client(t);
+  const unread = client.subscribe({ agentId: "clerk" }, { view: EventView.FULL });
+  assert.equal((await unread.next()).done, false);
+  const runs = Array.from({ length: 10 }, (_, number) => `r${String(number)}`);
+  for (const runId of runs) {
+    await client.start("x".repeat(60_000), { runId });
+    await client.wait(runId);
+  }
+  const ended: string[] = [];
+  for await (const { kind, runId } of unread.events()) {
+    if (kind === EventKind.RUN_COMPLETED) ended.push(runId);
+    if (ended.length === runs.length) break;
+  }
+  assert.deepEqual(ended, runs);
+  assert.equal(unread.reconnects, 0);
+});
+
+test("an address that is none is refused at once", () => {
+  for (const address of ["", "localhost", "http://localhost:7760", "localhost:port"]) {
+    assert.throws(() => Client.connect(address), /must be HOST:PORT/);
+  }
 });
 
 test("a client is closed by its block", async (t) => {
