@@ -105,17 +105,19 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     const { after: afterCursor, liveOnly, filter, view, deltas: includeDeltas } = options;
     const request: Request = { scope, afterCursor, liveOnly, filter, view, includeDeltas };
     const contact = new Contact(openMs);
+    let isKnown = false;
     try {
       for (;;) {
         try {
-          let isOpening = this.#reconnects > 0;
+          let isKnownAgain = isKnown;
           for await (const frame of readStream(open, request, operation.signal, openMs)) {
             contact.made();
+            isKnown = true;
             request.afterCursor = this.#cursor = frame.cursor;
             request.liveOnly = false;
             // A stream that was opened again begins with a bookmark of the place that is known.
-            if (!isOpening || frame.item.case !== "bookmark") yield frame;
-            isOpening = false;
+            if (!isKnownAgain || frame.item.case !== "bookmark") yield frame;
+            isKnownAgain = false;
           }
           if (scope.scope.case === "runId") return;
           throw away("The server ended a stream that has no end.");

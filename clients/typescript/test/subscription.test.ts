@@ -143,6 +143,31 @@ test("a drained server's streams go on with the next", async (t) => {
   assert.equal(reasons[0], "DRAINING");
 });
 
+test("a connection that the server ends for its age is replaced by another", async (t) => {
+  const server = await Server.start(t, [TALKS], "--connection-age", "0.3", "--connection-age-grace", "0.1");
+  const client = server.client(t);
+  const replaced = new Gate();
+  const subscription = client.subscribe(
+    { all: true },
+    {
+      onReconnect: () => {
+        if (subscription.reconnects === 2) replaced.open();
+      },
+    },
+  );
+  const started = replaced.passed.then(() => client.start("Hello", { runId: "r1" }));
+  const seqs: bigint[] = [];
+  for await (const { seq, kind } of subscription.events()) {
+    seqs.push(seq);
+    if (kind === EventKind.RUN_COMPLETED) break;
+  }
+  await started;
+  assert.deepEqual(
+    seqs,
+    seqs.map((_, index) => BigInt(index + 1)),
+  );
+});
+
 test("filters, views, cursors and the text of a model come as asked for", async (t) => {
   const server = await Server.start(t, [scripted("speaks", [{ chunks: ["Half, ", "and the rest."] }])]);
   const client = server.client(t);
