@@ -79,7 +79,10 @@ export interface Waited {
 
 /** Calls one server. Made by {@link Client.connect}, ended by {@link Client.close} or `await using`. */
 export class Client implements AsyncDisposable {
-  /** The generated client of the runtime, for what has no method here; its calls are neither retried nor bounded. */
+  /**
+   * The generated client of the runtime, for what has no method here. Its calls are neither retried nor bounded, and
+   * reject with what {@link asRunwrightError} reads.
+   */
   readonly runtime: Stub<typeof RuntimeService>;
   /** The same of the registry of callbacks. */
   readonly callbacks: Stub<typeof CallbackRegistryService>;

@@ -46,7 +46,7 @@ export function closedError(): RunwrightError {
   return new RunwrightError({ reason: "CLIENT_CLOSED", code: "CANCELLED", message, remedy: "Connect a new client." });
 }
 
-/** Whatever a call failed with as a {@link RunwrightError}. */
+/** What a call failed with as a {@link RunwrightError}; for calls of the generated clients, the others do it themselves. */
 export function asRunwrightError(thrown: unknown): RunwrightError {
   if (thrown instanceof RunwrightError) return thrown;
   const error = ConnectError.from(thrown);
