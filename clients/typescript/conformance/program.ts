@@ -317,5 +317,5 @@ async function answer(line: string): Promise<void> {
 }
 
 for await (const line of createInterface({ input: process.stdin })) if (line.trim()) void answer(line);
-await Promise.all([...tools.values()].map(({ server }) => server.close(0)));
+await Promise.all([...tools.values()].map(({ server }) => server.close(1_000)));
 client?.close();

@@ -165,9 +165,9 @@ export class ToolServer implements AsyncDisposable {
     return this.register(client, options.executor, options);
   }
 
-  /** Unregisters, lets calls under way answer for up to `graceMs`, and ends. */
+  /** Unregisters, within `graceMs`, lets calls under way answer for up to as long, and ends. */
   async close(graceMs = 5_000): Promise<void> {
-    await Promise.all(this.#leases.map((lease) => lease.end()));
+    await Promise.all(this.#leases.map((lease) => lease.end(graceMs)));
     if (!this.#server.listening) return;
     const ended = new Promise<void>((resolve) => {
       this.#server.close(() => {
