@@ -4,7 +4,10 @@ BIN := .venv/bin
 DIR ?= .
 ASK ?= What is in here, and what should I read first?
 
-.PHONY: help demo test check gen gen-check proto-check proto-baseline format bench soak clean
+# What the tests use where it can be had; each test that cannot run without says so.
+TOOLS := .cache/bin/.stamp $(if $(shell command -v npm),node_modules/.stamp)
+
+.PHONY: help demo test check gen gen-check proto-check proto-baseline format bench soak dist clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -12,24 +15,29 @@ help: ## print this help
 demo: .venv/.stamp ## run a real agent over DIR (default: this checkout), with a live view
 	$(BIN)/python scripts/demo.py --dir "$(DIR)" --ask "$(ASK)"
 
-test: .venv/.dev-stamp .cache/bin/.stamp node_modules/.stamp ## run every test
+test: .venv/.dev-stamp $(TOOLS) ## run every test, those of the clients in their own languages
+	@scripts/clients.sh conformance
 	$(BIN)/python -m pytest
+	@scripts/clients.sh test
 
 check: .venv/.dev-stamp gen-check proto-check ## lint, types, layers, generated code, protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@scripts/clients.sh check
 
-gen: .venv/.dev-stamp ## generate the code of the protos and the reference pages
+gen: .venv/.dev-stamp node_modules/.stamp ## generate the code of the protos, for server and clients, and the reference pages
 	$(BIN)/python scripts/generate.py
 	$(BIN)/python scripts/error_reference.py
 	$(BIN)/python scripts/configuration_reference.py
+	@scripts/clients.sh gen
 
-gen-check: .venv/.dev-stamp ## fail when the committed generated code is stale
+gen-check: .venv/.dev-stamp node_modules/.stamp ## fail when the committed generated code is stale
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python scripts/error_reference.py --check
 	$(BIN)/python scripts/configuration_reference.py --check
+	@scripts/clients.sh gen-check
 
 proto-check: node_modules/.stamp ## lint the protos, compare them with the released baseline
 	cd proto && ../node_modules/.bin/buf lint
@@ -47,11 +55,16 @@ format: .venv/.dev-stamp node_modules/.stamp ## format Python and protos
 bench: .venv/.dev-stamp ## measure side by side with the ceilings; fails below a gate (some minutes)
 	$(BIN)/python -m bench
 
-soak: .venv/.dev-stamp .cache/bin/.stamp node_modules/.stamp ## the tests at their long settings
+soak: .venv/.dev-stamp $(TOOLS) ## the tests at their long settings
 	RUNWRIGHT_SOAK=1 $(BIN)/python -m pytest --timeout 3600
 
+dist: .venv/.dev-stamp ## what would be published of every client, without publishing it
+	@scripts/clients.sh dist
+
 clean: ## remove everything that was installed or made here
+	chmod -R u+w .cache 2>/dev/null || true
 	rm -rf .venv node_modules .cache .runwright .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf clients/typescript/node_modules clients/typescript/dist
 
 .venv/.stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
