@@ -99,6 +99,10 @@ async def test_cut_lines_are_not_noticed_in_what_is_seen(
     listed = [frame async for frame in client.list_events(EVERYTHING, view=EventView.FULL)]
     assert events_of(seen) == listed
     assert subscription.reconnects >= 1
+    for place, frame in enumerate(seen):
+        if frame.bookmark is not None:
+            after = client.list_events(EVERYTHING, after=frame.cursor, view=EventView.FULL)
+            assert [later async for later in after] == events_of(seen[place:]), "its cursor is where it stands"
 
 
 async def test_a_kept_cursor_is_where_another_process_goes_on(

@@ -305,9 +305,9 @@ async def test_a_registration_is_renewed_across_a_kill_and_ended(
 ) -> None:
     tools = ToolServer([looks])
     server = make_server(asking("look", {"step": 1}, tools.declarations("box")), executors={})
+    serving = asyncio.create_task(tools.serve_for(client, "box", callback_id="box-1", lease=5))
     await server.start()
     relay.to = server.address
-    serving = asyncio.create_task(tools.serve_for(client, "box", callback_id="box-1", lease=5))
     await client.start("hello", run_id="r1")
     async with asyncio.timeout(SECONDS):
         await client.wait("r1")
