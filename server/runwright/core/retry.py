@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-
-from runwright.core.errors import Failure
+from collections.abc import Mapping
 
 _FIRST_US = 200_000
 _LONGEST_US = 10_000_000
@@ -38,7 +37,7 @@ def model_wait_us(name: str, failures: int, asked_us: int = 0) -> int:
     return min(wait + (wait * share >> 34), LONGEST_WAIT_US)
 
 
-def retry_after_us(failure: Failure) -> int:
-    """How long a failure asks to be left alone: its `retry_after`, whole seconds such as `7s`; 0 if it says nothing."""
-    found = _SECONDS.match(dict(failure.metadata).get("retry_after", ""))
+def retry_after_us(metadata: Mapping[str, str]) -> int:
+    """How long an error asks to be left alone: its `retry_after`, whole seconds such as `7s`; 0 if it says nothing."""
+    found = _SECONDS.match(metadata.get("retry_after", ""))
     return int(found[1]) * _SECOND_US if found else 0

@@ -43,7 +43,7 @@ class ToolOutcomeKind(Enum):
 
     RESULT = "result"
     ERROR = "error"  # the tool failed, for certain
-    NOT_SENT = "not sent"  # the executor certainly never got it
+    NOT_SENT = "not sent"  # the executor certainly never got it, or has not begun it
     LOST = "lost"  # it began, and no answer came
     TIMED_OUT = "timed out"  # it began, and the deadline passed
 

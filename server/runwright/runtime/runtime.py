@@ -13,6 +13,7 @@ from runwright.core.content import JSON, Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
+from runwright.core.machine import is_done
 from runwright.core.outcomes import RunPhase
 from runwright.core.request import RunRequest, differing_fields
 from runwright.core.selection import ANY_RUN, RunFilter, Selection
@@ -168,7 +169,7 @@ class AgentRuntime:
             while True:
                 more = tail.signal()
                 state, _ = await self._found(run)
-                done = state.is_terminal or state.phase is RunPhase.REPAIR_NEEDED
+                done = is_done(state)
                 if not done and stopping.is_set():
                     raise draining()
                 if done or not await patience.lasts(due, more):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runwright.core.cursor import CursorMaker, Place
 from runwright.core.errors import AgentError, ErrorReason
@@ -35,6 +35,7 @@ class StreamItem:
     """One element of a stream: an event, something ephemeral, or else a bookmark, with the newest event's `position`.
 
     What is ephemeral has no position; `sub_sequence` counts it from 1 among what came with the same cursor.
+    `opening` marks the bookmark that a stream begins with.
     """
 
     cursor: str
@@ -42,6 +43,7 @@ class StreamItem:
     event: StoredEvent | None = None
     ephemeral: Ephemeral | None = None
     sub_sequence: int = 0
+    opening: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ class Subscriptions:
         position, floor = place.position, place.floor
         run = selection.run
         tail = self._everyone if run is None else self._tails.of(run)
-        yield [await self._bookmark(selection, place)]
+        yield [replace(await self._bookmark(selection, place), opening=True)]
         told, due = position, self._bookmark_due()
         while True:
             if self.stopping.is_set():

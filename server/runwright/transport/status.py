@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
+from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
 from runwright.core.errors import AgentError, ErrorReason, RetryClass
@@ -80,15 +80,15 @@ def status_details(error: AgentError) -> bytes:
     code: int = STATUS[error.reason].value[0]
     status = status_pb2.Status(code=code, message=told(error))
     info = error_details_pb2.ErrorInfo(reason=error.reason.name, domain="runwright", metadata=error.metadata)
-    details = [info, agent_error(error)]
+    own = agent_error(error)
+    details = [info, own]
     if error.reason is ErrorReason.INVALID_REQUEST:
         violation = error_details_pb2.BadRequest.FieldViolation(
             field=error.metadata.get("field", ""), description=error.metadata.get("expected", "")
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if error.meaning.retry is RetryClass.RETRYABLE and "retry_after" in error.metadata:
-        seconds = int(error.metadata["retry_after"].removesuffix("s"))
-        details.append(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=seconds)))
+    if error.meaning.retry is RetryClass.RETRYABLE and own.HasField("retry_after"):
+        details.append(error_details_pb2.RetryInfo(retry_delay=own.retry_after))
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)

@@ -112,7 +112,7 @@ class EventStreams:
                 _add_ephemeral(batch, item.cursor, item.sub_sequence, item.ephemeral)
                 continue
             if item.event is None:
-                batch.add_bookmark(item.cursor, item.position)
+                batch.add_bookmark(item.cursor, item.position, opening=item.opening)
                 continue
             raw = (item.event.data, item.event.previous_hash, item.event.hash)
             contents = [
@@ -120,7 +120,7 @@ class EventStreams:
                 for ref in refs
                 if ref.digest in stored or ref.size > INLINE_LIMIT_BYTES
             ]
-            batch.add_event(item.cursor, item.position, raw, contents)
+            batch.add_event(item.cursor, item.position, raw, contents, ends_run=item.event.is_terminal)
         return batch.encode()
 
 

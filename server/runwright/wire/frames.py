@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 
+from runwright._gen.runwright.v1 import event_pb2
 from runwright.core.content import ContentRef
 from runwright.wire.snapshots import inline_content
 
@@ -32,6 +33,7 @@ def _twin() -> type[Message]:
         ("hash", 7, _FIELD.TYPE_BYTES),
         ("contents", 8, _FIELD.TYPE_BYTES),
         ("sub_sequence", 9, _FIELD.TYPE_UINT32),
+        ("ends_run", 10, _FIELD.TYPE_BOOL),
     ]
     for name, number, kind in fields:
         field = frame.field.add(name=name, number=number, type=kind, label=_FIELD.LABEL_OPTIONAL)
@@ -69,6 +71,8 @@ class FrameBatch:
         position: int,
         stored: tuple[bytes, bytes, bytes],
         contents: Sequence[tuple[ContentRef, bytes]] = (),
+        *,
+        ends_run: bool = False,
     ) -> None:
         """Adds an event; `stored` is its bytes, the hash before and its own hash."""
         data, previous_hash, own_hash = stored
@@ -80,13 +84,15 @@ class FrameBatch:
             previous_hash=previous_hash,
             hash=own_hash,
             contents=inlined,
+            ends_run=ends_run,
         )
         self.frames += 1
         self.bytes += len(data) + sum(map(len, inlined))
 
-    def add_bookmark(self, cursor: str, position: int) -> None:
+    def add_bookmark(self, cursor: str, position: int, *, opening: bool = False) -> None:
         """Adds a bookmark."""
-        self._response.frames.add(cursor=cursor, bookmark=b"", position=position)  # type: ignore[attr-defined]
+        bookmark = event_pb2.Bookmark(opening=opening).SerializeToString()
+        self._response.frames.add(cursor=cursor, bookmark=bookmark, position=position)  # type: ignore[attr-defined]
         self.frames += 1
 
     def add_ephemeral(self, cursor: str, sub_sequence: int, event: bytes) -> None:

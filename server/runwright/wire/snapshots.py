@@ -5,7 +5,7 @@ from __future__ import annotations
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright.core.content import INLINE_LIMIT_BYTES, Content, ContentRef
 from runwright.core.ids import model_effect_id
-from runwright.core.machine import status, waiting_on
+from runwright.core.machine import is_done, status, waiting_on
 from runwright.core.outcomes import CallPhase
 from runwright.core.state import RunState
 from runwright.wire import values as v
@@ -38,6 +38,7 @@ def run_snapshot(state: RunState, last_cursor: str, result: Content | None) -> r
         started_at=v.timestamp(state.started_at),
         updated_at=v.timestamp(state.updated_at),
         labels=state.labels,
+        done=is_done(state),
     )
     for wait in waiting_on(state):
         message.waiting_on.add(

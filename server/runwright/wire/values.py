@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from runwright._gen.runwright.v1 import content_pb2, error_pb2, package_pb2, run_pb2
@@ -9,6 +10,7 @@ from runwright.core.content import ContentRef
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.outcomes import Usage
 from runwright.core.request import Budget
+from runwright.core.retry import retry_after_us
 
 _MICROS = 1_000_000
 
@@ -60,7 +62,10 @@ def to_usage(value: run_pb2.Usage) -> Usage:
 
 def agent_error(error: AgentError) -> error_pb2.AgentError:
     """core → proto, with kind, retry class and remedy from the table."""
+    wait = retry_after_us(error.metadata)
     return error_pb2.AgentError(
+        reason_name=error.reason.name,
+        retry_after=Duration(seconds=wait // _MICROS) if wait else None,
         reason=error_pb2.ErrorReason.ValueType(error.reason.value),
         kind=error_pb2.AgentErrorKind.ValueType(error.meaning.kind.value),
         retry_class=error_pb2.RetryClass.ValueType(error.meaning.retry.value),

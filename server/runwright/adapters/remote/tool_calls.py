@@ -50,6 +50,8 @@ def _outcome(response: pb.ExecuteToolResponse) -> ToolOutcome:
             return ToolOutcome(ToolOutcomeKind.RESULT, response.result.data, response.result.media_type)
         case "error":
             return ToolOutcome(ToolOutcomeKind.ERROR, response.error.message.encode())
+        case "not_performed":
+            return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         case _:
             return ToolOutcome(ToolOutcomeKind.ERROR, b"The executor answered with neither a result nor an error.")
 

@@ -1,4 +1,4 @@
-"""The status callers see: the phase, except that a run with nothing under way is WAITING."""
+"""What callers see of where a run stands: the phase, except that one with nothing under way is WAITING."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from runwright.core.effects import AwaitExecutor, AwaitRetry
 from runwright.core.machine.pending import pending
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.state import RunState
+
+
+def is_done(state: RunState) -> bool:
+    """True when the run goes no further by itself: it has ended, or needs repair."""
+    return state.is_terminal or state.phase is RunPhase.REPAIR_NEEDED
 
 
 def status(state: RunState) -> RunStatus:

@@ -9,6 +9,7 @@ package runwrightv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -419,7 +420,12 @@ type AgentError struct {
 	// What to do, for a person.
 	Remedy string `protobuf:"bytes,5,opt,name=remedy,proto3" json:"remedy,omitempty"`
 	// The keys the reason documents, such as `field` or `run_id`.
-	Metadata      map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Metadata map[string]string `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How long to wait before the next try; absent when nothing is known of that.
+	RetryAfter *durationpb.Duration `protobuf:"bytes,7,opt,name=retry_after,json=retryAfter,proto3" json:"retry_after,omitempty"`
+	// The name of `reason` without its prefix, such as `RUN_NOT_FOUND`: for
+	// clients that are older than the reason.
+	ReasonName    string `protobuf:"bytes,8,opt,name=reason_name,json=reasonName,proto3" json:"reason_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -496,11 +502,25 @@ func (x *AgentError) GetMetadata() map[string]string {
 	return nil
 }
 
+func (x *AgentError) GetRetryAfter() *durationpb.Duration {
+	if x != nil {
+		return x.RetryAfter
+	}
+	return nil
+}
+
+func (x *AgentError) GetReasonName() string {
+	if x != nil {
+		return x.ReasonName
+	}
+	return ""
+}
+
 var File_runwright_v1_error_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_error_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/error.proto\x12\frunwright.v1\"\xdf\x02\n" +
+	"\x18runwright/v1/error.proto\x12\frunwright.v1\x1a\x1egoogle/protobuf/duration.proto\"\xbc\x03\n" +
 	"\n" +
 	"AgentError\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x120\n" +
@@ -509,7 +529,11 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"retryClass\x12\x18\n" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12\x16\n" +
 	"\x06remedy\x18\x05 \x01(\tR\x06remedy\x12B\n" +
-	"\bmetadata\x18\x06 \x03(\v2&.runwright.v1.AgentError.MetadataEntryR\bmetadata\x1a;\n" +
+	"\bmetadata\x18\x06 \x03(\v2&.runwright.v1.AgentError.MetadataEntryR\bmetadata\x12:\n" +
+	"\vretry_after\x18\a \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryAfter\x12\x1f\n" +
+	"\vreason_name\x18\b \x01(\tR\n" +
+	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x90\f\n" +
@@ -599,22 +623,24 @@ func file_runwright_v1_error_proto_rawDescGZIP() []byte {
 var file_runwright_v1_error_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_runwright_v1_error_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
 var file_runwright_v1_error_proto_goTypes = []any{
-	(ErrorReason)(0),    // 0: runwright.v1.ErrorReason
-	(AgentErrorKind)(0), // 1: runwright.v1.AgentErrorKind
-	(RetryClass)(0),     // 2: runwright.v1.RetryClass
-	(*AgentError)(nil),  // 3: runwright.v1.AgentError
-	nil,                 // 4: runwright.v1.AgentError.MetadataEntry
+	(ErrorReason)(0),            // 0: runwright.v1.ErrorReason
+	(AgentErrorKind)(0),         // 1: runwright.v1.AgentErrorKind
+	(RetryClass)(0),             // 2: runwright.v1.RetryClass
+	(*AgentError)(nil),          // 3: runwright.v1.AgentError
+	nil,                         // 4: runwright.v1.AgentError.MetadataEntry
+	(*durationpb.Duration)(nil), // 5: google.protobuf.Duration
 }
 var file_runwright_v1_error_proto_depIdxs = []int32{
 	0, // 0: runwright.v1.AgentError.reason:type_name -> runwright.v1.ErrorReason
 	1, // 1: runwright.v1.AgentError.kind:type_name -> runwright.v1.AgentErrorKind
 	2, // 2: runwright.v1.AgentError.retry_class:type_name -> runwright.v1.RetryClass
 	4, // 3: runwright.v1.AgentError.metadata:type_name -> runwright.v1.AgentError.MetadataEntry
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	5, // 4: runwright.v1.AgentError.retry_after:type_name -> google.protobuf.Duration
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_error_proto_init() }

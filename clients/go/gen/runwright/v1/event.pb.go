@@ -2541,7 +2541,10 @@ func (x *ModelStreamDelta) GetOffset() uint64 {
 
 // A place in a stream without an event.
 type Bookmark struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// True for the one a stream opens with, which is sent at once: the server has
+	// taken the stream up, from the cursor that was asked for.
+	Opening       bool `protobuf:"varint,1,opt,name=opening,proto3" json:"opening,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2574,6 +2577,13 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Bookmark) GetOpening() bool {
+	if x != nil {
+		return x.Opening
+	}
+	return false
 }
 
 // Ephemeral events that a slow reader was not sent: a part of the text of one
@@ -2688,7 +2698,10 @@ type EventFrame struct {
 	// Of an ephemeral event or a gap: its number, from 1, among those that this
 	// stream sent with this `cursor`, the place it has reached among the durable
 	// events. 0 for all others.
-	SubSequence   uint32 `protobuf:"varint,9,opt,name=sub_sequence,json=subSequence,proto3" json:"sub_sequence,omitempty"`
+	SubSequence uint32 `protobuf:"varint,9,opt,name=sub_sequence,json=subSequence,proto3" json:"sub_sequence,omitempty"`
+	// True with the terminal event of a run. The stream of that run ends after it,
+	// in whatever scope nothing more is to come of it.
+	EndsRun       bool `protobuf:"varint,10,opt,name=ends_run,json=endsRun,proto3" json:"ends_run,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2797,6 +2810,13 @@ func (x *EventFrame) GetSubSequence() uint32 {
 		return x.SubSequence
 	}
 	return 0
+}
+
+func (x *EventFrame) GetEndsRun() bool {
+	if x != nil {
+		return x.EndsRun
+	}
+	return false
 }
 
 type isEventFrame_Item interface {
@@ -2992,16 +3012,16 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x03why\x18\x02 \x01(\x0e2\x1d.runwright.v1.ContextOmissionR\x03why\">\n" +
 	"\x10ModelStreamDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
-	"\x06offset\x18\x02 \x01(\x04R\x06offset\"\n" +
-	"\n" +
-	"\bBookmark\"\x91\x01\n" +
+	"\x06offset\x18\x02 \x01(\x04R\x06offset\"$\n" +
+	"\bBookmark\x12\x18\n" +
+	"\aopening\x18\x01 \x01(\bR\aopening\"\x91\x01\n" +
 	"\x03Gap\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1b\n" +
 	"\teffect_id\x18\x02 \x01(\tR\beffectId\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\rR\aattempt\x12\x1f\n" +
 	"\vfrom_offset\x18\x04 \x01(\x04R\n" +
 	"fromOffset\x12\x1b\n" +
-	"\tto_offset\x18\x05 \x01(\x04R\btoOffset\"\xe7\x02\n" +
+	"\tto_offset\x18\x05 \x01(\x04R\btoOffset\"\x82\x03\n" +
 	"\n" +
 	"EventFrame\x12\x16\n" +
 	"\x06cursor\x18\x01 \x01(\tR\x06cursor\x12+\n" +
@@ -3012,7 +3032,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\rprevious_hash\x18\x06 \x01(\fR\fpreviousHash\x12\x12\n" +
 	"\x04hash\x18\a \x01(\fR\x04hash\x127\n" +
 	"\bcontents\x18\b \x03(\v2\x1b.runwright.v1.InlineContentR\bcontents\x12!\n" +
-	"\fsub_sequence\x18\t \x01(\rR\vsubSequenceB\x06\n" +
+	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
+	"\bends_run\x18\n" +
+	" \x01(\bR\aendsRunB\x06\n" +
 	"\x04item*\xe7\x05\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +

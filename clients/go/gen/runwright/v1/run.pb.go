@@ -605,7 +605,10 @@ type RunSnapshot struct {
 	// When the run's events and contents were removed, being older than the
 	// retention; absent otherwise. What is left then: ids, status, stop reason and
 	// times, without result, error, labels, usage and budget.
-	RemovedAt     *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=removed_at,json=removedAt,proto3" json:"removed_at,omitempty"`
+	RemovedAt *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=removed_at,json=removedAt,proto3" json:"removed_at,omitempty"`
+	// True when the run goes no further by itself: it has ended, or it needs
+	// repair. Wait returns then. Ask this rather than a list of statuses.
+	Done          bool `protobuf:"varint,47,opt,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -806,6 +809,13 @@ func (x *RunSnapshot) GetRemovedAt() *timestamppb.Timestamp {
 		return x.RemovedAt
 	}
 	return nil
+}
+
+func (x *RunSnapshot) GetDone() bool {
+	if x != nil {
+		return x.Done
+	}
+	return false
 }
 
 // What a run waits for.
@@ -1070,7 +1080,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"package_id\x18\x01 \x01(\tH\x00R\tpackageId\x12\"\n" +
 	"\vfingerprint\x18\x02 \x01(\tH\x00R\vfingerprintB\n" +
 	"\n" +
-	"\bselector\"\xed\b\n" +
+	"\bselector\"\x81\t\n" +
 	"\vRunSnapshot\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1d\n" +
 	"\n" +
@@ -1104,7 +1114,8 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\bended_at\x18\x16 \x01(\v2\x1a.google.protobuf.TimestampR\aendedAt\x12=\n" +
 	"\x06labels\x18\x17 \x03(\v2%.runwright.v1.RunSnapshot.LabelsEntryR\x06labels\x129\n" +
 	"\n" +
-	"removed_at\x18. \x01(\v2\x1a.google.protobuf.TimestampR\tremovedAt\x1a9\n" +
+	"removed_at\x18. \x01(\v2\x1a.google.protobuf.TimestampR\tremovedAt\x12\x12\n" +
+	"\x04done\x18/ \x01(\bR\x04done\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc3\x01\n" +

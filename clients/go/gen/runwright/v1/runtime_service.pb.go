@@ -267,7 +267,7 @@ type CancelRequest struct {
 	// Why, for the record; at most 512 bytes. Empty: none given.
 	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
 	// How long open calls that must not be repeated may take to answer. Absent:
-	// 10 s. At most 10 min.
+	// 10 s. One above 10 min is cut to that.
 	Grace         *durationpb.Duration `protobuf:"bytes,3,opt,name=grace,proto3" json:"grace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -67,7 +67,8 @@ type RuntimeServiceClient interface {
 	// filter. Bookmarkable: an opening bookmark and further ones, on an idle
 	// stream and after many events that the filter hides, carry a cursor without
 	// an event. The stream of a run ends with OK after the run's terminal event,
-	// also when the filter hides it; streams of many runs never end by themselves.
+	// also when the filter hides it; that of a run that needs repair stays open.
+	// Streams of many runs never end by themselves.
 	// Leaving a stream never cancels a run. Where a retention is set, a stream over
 	// many runs that would skip removed events ends with CURSOR_EXPIRED instead,
 	// and the stream of a removed run with RUN_REMOVED.
@@ -75,7 +76,8 @@ type RuntimeServiceClient interface {
 	// Waits until the run has ended or needs repair, or the time is over, and
 	// returns it as it stands. Never cancels.
 	Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (*WaitResponse, error)
-	// Returns one page of what Subscribe streams, with the same cursors.
+	// Returns one page of what Subscribe streams, with the same cursors: at most
+	// `page_size` frames, and about 1 MiB.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 	// Lists runs, newest first. The order is that in which they were started, so
 	// pages stay as they are while runs start and end: none is listed twice.
@@ -250,7 +252,8 @@ type RuntimeServiceServer interface {
 	// filter. Bookmarkable: an opening bookmark and further ones, on an idle
 	// stream and after many events that the filter hides, carry a cursor without
 	// an event. The stream of a run ends with OK after the run's terminal event,
-	// also when the filter hides it; streams of many runs never end by themselves.
+	// also when the filter hides it; that of a run that needs repair stays open.
+	// Streams of many runs never end by themselves.
 	// Leaving a stream never cancels a run. Where a retention is set, a stream over
 	// many runs that would skip removed events ends with CURSOR_EXPIRED instead,
 	// and the stream of a removed run with RUN_REMOVED.
@@ -258,7 +261,8 @@ type RuntimeServiceServer interface {
 	// Waits until the run has ended or needs repair, or the time is over, and
 	// returns it as it stands. Never cancels.
 	Wait(context.Context, *WaitRequest) (*WaitResponse, error)
-	// Returns one page of what Subscribe streams, with the same cursors.
+	// Returns one page of what Subscribe streams, with the same cursors: at most
+	// `page_size` frames, and about 1 MiB.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	// Lists runs, newest first. The order is that in which they were started, so
 	// pages stay as they are while runs start and end: none is listed twice.

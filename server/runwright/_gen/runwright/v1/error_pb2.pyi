@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
+from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
@@ -366,6 +367,8 @@ class AgentError(message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     REMEDY_FIELD_NUMBER: builtins.int
     METADATA_FIELD_NUMBER: builtins.int
+    RETRY_AFTER_FIELD_NUMBER: builtins.int
+    REASON_NAME_FIELD_NUMBER: builtins.int
     reason: ErrorReason.ValueType
     """Why."""
     kind: AgentErrorKind.ValueType
@@ -376,9 +379,17 @@ class AgentError(message.Message):
     """One sentence for a person; never the text of a foreign exception."""
     remedy: builtins.str
     """What to do, for a person."""
+    reason_name: builtins.str
+    """The name of `reason` without its prefix, such as `RUN_NOT_FOUND`: for
+    clients that are older than the reason.
+    """
     @builtins.property
     def metadata(self) -> containers.ScalarMap[builtins.str, builtins.str]:
         """The keys the reason documents, such as `field` or `run_id`."""
+
+    @builtins.property
+    def retry_after(self) -> duration_pb2.Duration:
+        """How long to wait before the next try; absent when nothing is known of that."""
 
     def __init__(
         self,
@@ -389,9 +400,11 @@ class AgentError(message.Message):
         message: builtins.str = ...,
         remedy: builtins.str = ...,
         metadata: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        retry_after: duration_pb2.Duration | None = ...,
+        reason_name: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["retry_after", b"retry_after"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "message", b"message", "metadata", b"metadata", "reason", b"reason", "remedy", b"remedy", "retry_class", b"retry_class"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["kind", b"kind", "message", b"message", "metadata", b"metadata", "reason", b"reason", "reason_name", b"reason_name", "remedy", b"remedy", "retry_after", b"retry_after", "retry_class", b"retry_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -1243,12 +1243,19 @@ class Bookmark(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    OPENING_FIELD_NUMBER: builtins.int
+    opening: builtins.bool
+    """True for the one a stream opens with, which is sent at once: the server has
+    taken the stream up, from the cursor that was asked for.
+    """
     def __init__(
         self,
+        *,
+        opening: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["opening", b"opening"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1306,6 +1313,7 @@ class EventFrame(message.Message):
     HASH_FIELD_NUMBER: builtins.int
     CONTENTS_FIELD_NUMBER: builtins.int
     SUB_SEQUENCE_FIELD_NUMBER: builtins.int
+    ENDS_RUN_FIELD_NUMBER: builtins.int
     cursor: builtins.str
     """Where to come back to: exclusive, safe, opaque."""
     position: builtins.int
@@ -1324,6 +1332,10 @@ class EventFrame(message.Message):
     """Of an ephemeral event or a gap: its number, from 1, among those that this
     stream sent with this `cursor`, the place it has reached among the durable
     events. 0 for all others.
+    """
+    ends_run: builtins.bool
+    """True with the terminal event of a run. The stream of that run ends after it,
+    in whatever scope nothing more is to come of it.
     """
     @builtins.property
     def event(self) -> Event:
@@ -1353,10 +1365,11 @@ class EventFrame(message.Message):
         hash: builtins.bytes = ...,
         contents: abc.Iterable[content_pb2.InlineContent] | None = ...,
         sub_sequence: builtins.int = ...,
+        ends_run: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["bookmark", b"bookmark", "event", b"event", "gap", b"gap", "item", b"item"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["bookmark", b"bookmark", "contents", b"contents", "cursor", b"cursor", "event", b"event", "gap", b"gap", "hash", b"hash", "item", b"item", "position", b"position", "previous_hash", b"previous_hash", "sub_sequence", b"sub_sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["bookmark", b"bookmark", "contents", b"contents", "cursor", b"cursor", "ends_run", b"ends_run", "event", b"event", "gap", b"gap", "hash", b"hash", "item", b"item", "position", b"position", "previous_hash", b"previous_hash", "sub_sequence", b"sub_sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_item: _TypeAlias = typing.Literal["event", "bookmark", "gap"]  # noqa: Y015
     _WhichOneofArgType_item: _TypeAlias = typing.Literal["item", b"item"]  # noqa: Y015

@@ -360,6 +360,7 @@ class RunSnapshot(message.Message):
     ENDED_AT_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     REMOVED_AT_FIELD_NUMBER: builtins.int
+    DONE_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The run's id."""
     session_id: builtins.str
@@ -386,6 +387,10 @@ class RunSnapshot(message.Message):
     """Sequence number of that event."""
     stop_reason: StopReason.ValueType
     """Why the run ended."""
+    done: builtins.bool
+    """True when the run goes no further by itself: it has ended, or it needs
+    repair. Wait returns then. Ask this rather than a list of statuses.
+    """
     @builtins.property
     def waiting_on(self) -> containers.RepeatedCompositeFieldContainer[WaitingOn]:
         """What the run waits for; empty when nothing waits. A running run may wait
@@ -466,10 +471,11 @@ class RunSnapshot(message.Message):
         ended_at: timestamp_pb2.Timestamp | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
         removed_at: timestamp_pb2.Timestamp | None = ...,
+        done: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "ended_at", b"ended_at", "error", b"error", "removed_at", b"removed_at", "result", b"result", "started_at", b"started_at", "updated_at", b"updated_at", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "budget", b"budget", "cancellation_requested", b"cancellation_requested", "ended_at", b"ended_at", "error", b"error", "labels", b"labels", "last_cursor", b"last_cursor", "last_seq", b"last_seq", "model", b"model", "open_effects", b"open_effects", "package_fingerprint", b"package_fingerprint", "package_id", b"package_id", "provider", b"provider", "removed_at", b"removed_at", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "stop_reason", b"stop_reason", "turn_id", b"turn_id", "updated_at", b"updated_at", "usage", b"usage", "waiting_on", b"waiting_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "budget", b"budget", "cancellation_requested", b"cancellation_requested", "done", b"done", "ended_at", b"ended_at", "error", b"error", "labels", b"labels", "last_cursor", b"last_cursor", "last_seq", b"last_seq", "model", b"model", "open_effects", b"open_effects", "package_fingerprint", b"package_fingerprint", "package_id", b"package_id", "provider", b"provider", "removed_at", b"removed_at", "result", b"result", "run_id", b"run_id", "session_id", b"session_id", "started_at", b"started_at", "status", b"status", "stop_reason", b"stop_reason", "turn_id", b"turn_id", "updated_at", b"updated_at", "usage", b"usage", "waiting_on", b"waiting_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

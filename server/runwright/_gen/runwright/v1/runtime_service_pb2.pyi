@@ -166,7 +166,7 @@ class CancelRequest(message.Message):
     @builtins.property
     def grace(self) -> duration_pb2.Duration:
         """How long open calls that must not be repeated may take to answer. Absent:
-        10 s. At most 10 min.
+        10 s. One above 10 min is cut to that.
         """
 
     def __init__(

@@ -143,7 +143,8 @@ class RuntimeServiceServicer:
         filter. Bookmarkable: an opening bookmark and further ones, on an idle
         stream and after many events that the filter hides, carry a cursor without
         an event. The stream of a run ends with OK after the run's terminal event,
-        also when the filter hides it; streams of many runs never end by themselves.
+        also when the filter hides it; that of a run that needs repair stays open.
+        Streams of many runs never end by themselves.
         Leaving a stream never cancels a run. Where a retention is set, a stream over
         many runs that would skip removed events ends with CURSOR_EXPIRED instead,
         and the stream of a removed run with RUN_REMOVED.
@@ -161,7 +162,8 @@ class RuntimeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListEvents(self, request, context):
-        """Returns one page of what Subscribe streams, with the same cursors.
+        """Returns one page of what Subscribe streams, with the same cursors: at most
+        `page_size` frames, and about 1 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

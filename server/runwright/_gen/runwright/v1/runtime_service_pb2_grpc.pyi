@@ -68,7 +68,8 @@ class RuntimeServiceStub:
     filter. Bookmarkable: an opening bookmark and further ones, on an idle
     stream and after many events that the filter hides, carry a cursor without
     an event. The stream of a run ends with OK after the run's terminal event,
-    also when the filter hides it; streams of many runs never end by themselves.
+    also when the filter hides it; that of a run that needs repair stays open.
+    Streams of many runs never end by themselves.
     Leaving a stream never cancels a run. Where a retention is set, a stream over
     many runs that would skip removed events ends with CURSOR_EXPIRED instead,
     and the stream of a removed run with RUN_REMOVED.
@@ -78,7 +79,9 @@ class RuntimeServiceStub:
     returns it as it stands. Never cancels.
     """
     ListEvents: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ListEventsRequest, runtime_service_pb2.ListEventsResponse]
-    """Returns one page of what Subscribe streams, with the same cursors."""
+    """Returns one page of what Subscribe streams, with the same cursors: at most
+    `page_size` frames, and about 1 MiB.
+    """
     ListRuns: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ListRunsRequest, runtime_service_pb2.ListRunsResponse]
     """Lists runs, newest first. The order is that in which they were started, so
     pages stay as they are while runs start and end: none is listed twice.
@@ -131,7 +134,8 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     filter. Bookmarkable: an opening bookmark and further ones, on an idle
     stream and after many events that the filter hides, carry a cursor without
     an event. The stream of a run ends with OK after the run's terminal event,
-    also when the filter hides it; streams of many runs never end by themselves.
+    also when the filter hides it; that of a run that needs repair stays open.
+    Streams of many runs never end by themselves.
     Leaving a stream never cancels a run. Where a retention is set, a stream over
     many runs that would skip removed events ends with CURSOR_EXPIRED instead,
     and the stream of a removed run with RUN_REMOVED.
@@ -141,7 +145,9 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     returns it as it stands. Never cancels.
     """
     ListEvents: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ListEventsRequest, runtime_service_pb2.ListEventsResponse]  # type: ignore[assignment]
-    """Returns one page of what Subscribe streams, with the same cursors."""
+    """Returns one page of what Subscribe streams, with the same cursors: at most
+    `page_size` frames, and about 1 MiB.
+    """
     ListRuns: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ListRunsRequest, runtime_service_pb2.ListRunsResponse]  # type: ignore[assignment]
     """Lists runs, newest first. The order is that in which they were started, so
     pages stay as they are while runs start and end: none is listed twice.
@@ -221,7 +227,8 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         filter. Bookmarkable: an opening bookmark and further ones, on an idle
         stream and after many events that the filter hides, carry a cursor without
         an event. The stream of a run ends with OK after the run's terminal event,
-        also when the filter hides it; streams of many runs never end by themselves.
+        also when the filter hides it; that of a run that needs repair stays open.
+        Streams of many runs never end by themselves.
         Leaving a stream never cancels a run. Where a retention is set, a stream over
         many runs that would skip removed events ends with CURSOR_EXPIRED instead,
         and the stream of a removed run with RUN_REMOVED.
@@ -243,7 +250,9 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         request: runtime_service_pb2.ListEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[runtime_service_pb2.ListEventsResponse, abc.Awaitable[runtime_service_pb2.ListEventsResponse]]:
-        """Returns one page of what Subscribe streams, with the same cursors."""
+        """Returns one page of what Subscribe streams, with the same cursors: at most
+        `page_size` frames, and about 1 MiB.
+        """
 
     @abc_1.abstractmethod
     def ListRuns(

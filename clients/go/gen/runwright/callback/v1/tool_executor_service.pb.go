@@ -33,7 +33,9 @@ type ExecuteToolRequest struct {
 	Round uint32 `protobuf:"varint,3,opt,name=round,proto3" json:"round,omitempty"`
 	// The call inside the run.
 	CallId string `protobuf:"bytes,4,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
-	// Which attempt this is, counted from 1. Refuse a lower one than seen.
+	// Which attempt this is, counted from 1. Refuse a lower one than seen with
+	// FAILED_PRECONDITION: the runtime has given it up. An equal one is the same
+	// attempt once more, on another connection: give the same answer.
 	Attempt uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// The same for every attempt of this call, unique over all runs: perform the
 	// effect at most once for it.
@@ -44,7 +46,8 @@ type ExecuteToolRequest struct {
 	ArgumentsJson []byte `protobuf:"bytes,8,opt,name=arguments_json,json=argumentsJson,proto3" json:"arguments_json,omitempty"`
 	// Digest of `arguments_json`: `sha256:` and 64 hex digits.
 	ArgumentsDigest string `protobuf:"bytes,9,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
-	// When the runtime stops waiting.
+	// When the runtime stops waiting, by its clock; the RPC's own deadline says the
+	// same by yours.
 	Deadline *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	// Fingerprint of the package that declares the tool.
 	PackageFingerprint string `protobuf:"bytes,11,opt,name=package_fingerprint,json=packageFingerprint,proto3" json:"package_fingerprint,omitempty"`
@@ -168,6 +171,7 @@ type ExecuteToolResponse struct {
 	//
 	//	*ExecuteToolResponse_Result
 	//	*ExecuteToolResponse_Error
+	//	*ExecuteToolResponse_NotPerformed
 	Outcome       isExecuteToolResponse_Outcome `protobuf_oneof:"outcome"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -228,6 +232,15 @@ func (x *ExecuteToolResponse) GetError() *ToolError {
 	return nil
 }
 
+func (x *ExecuteToolResponse) GetNotPerformed() *ToolNotPerformed {
+	if x != nil {
+		if x, ok := x.Outcome.(*ExecuteToolResponse_NotPerformed); ok {
+			return x.NotPerformed
+		}
+	}
+	return nil
+}
+
 type isExecuteToolResponse_Outcome interface {
 	isExecuteToolResponse_Outcome()
 }
@@ -242,9 +255,16 @@ type ExecuteToolResponse_Error struct {
 	Error *ToolError `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
 }
 
+type ExecuteToolResponse_NotPerformed struct {
+	// The call was not performed, for certain, and may be sent again.
+	NotPerformed *ToolNotPerformed `protobuf:"bytes,3,opt,name=not_performed,json=notPerformed,proto3,oneof"`
+}
+
 func (*ExecuteToolResponse_Result) isExecuteToolResponse_Outcome() {}
 
 func (*ExecuteToolResponse_Error) isExecuteToolResponse_Outcome() {}
+
+func (*ExecuteToolResponse_NotPerformed) isExecuteToolResponse_Outcome() {}
 
 // The result of a performed call, at most 1 MiB.
 type ToolResult struct {
@@ -347,6 +367,54 @@ func (x *ToolError) GetMessage() string {
 	return ""
 }
 
+// A call that this host did not begin: it is stopping, or has too much to do.
+// The runtime sends it again, to another host that serves the tool where there
+// is one. Not for a failure of the tool, nor for what may have had an effect.
+type ToolNotPerformed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Why, for an operator, at most 4 KiB.
+	Message       string `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolNotPerformed) Reset() {
+	*x = ToolNotPerformed{}
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolNotPerformed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolNotPerformed) ProtoMessage() {}
+
+func (x *ToolNotPerformed) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_callback_v1_tool_executor_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolNotPerformed.ProtoReflect.Descriptor instead.
+func (*ToolNotPerformed) Descriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ToolNotPerformed) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 var File_runwright_callback_v1_tool_executor_service_proto protoreflect.FileDescriptor
 
 const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
@@ -364,10 +432,11 @@ const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
 	"\x10arguments_digest\x18\t \x01(\tR\x0fargumentsDigest\x126\n" +
 	"\bdeadline\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12/\n" +
-	"\x13package_fingerprint\x18\v \x01(\tR\x12packageFingerprint\"\x97\x01\n" +
+	"\x13package_fingerprint\x18\v \x01(\tR\x12packageFingerprint\"\xe7\x01\n" +
 	"\x13ExecuteToolResponse\x12;\n" +
 	"\x06result\x18\x01 \x01(\v2!.runwright.callback.v1.ToolResultH\x00R\x06result\x128\n" +
-	"\x05error\x18\x02 \x01(\v2 .runwright.callback.v1.ToolErrorH\x00R\x05errorB\t\n" +
+	"\x05error\x18\x02 \x01(\v2 .runwright.callback.v1.ToolErrorH\x00R\x05error\x12N\n" +
+	"\rnot_performed\x18\x03 \x01(\v2'.runwright.callback.v1.ToolNotPerformedH\x00R\fnotPerformedB\t\n" +
 	"\aoutcome\"?\n" +
 	"\n" +
 	"ToolResult\x12\x12\n" +
@@ -375,6 +444,8 @@ const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
 	"\n" +
 	"media_type\x18\x02 \x01(\tR\tmediaType\"%\n" +
 	"\tToolError\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\tR\amessage\",\n" +
+	"\x10ToolNotPerformed\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\tR\amessage2{\n" +
 	"\x13ToolExecutorService\x12d\n" +
 	"\vExecuteTool\x12).runwright.callback.v1.ExecuteToolRequest\x1a*.runwright.callback.v1.ExecuteToolResponseB\x85\x01\n" +
@@ -392,25 +463,27 @@ func file_runwright_callback_v1_tool_executor_service_proto_rawDescGZIP() []byte
 	return file_runwright_callback_v1_tool_executor_service_proto_rawDescData
 }
 
-var file_runwright_callback_v1_tool_executor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_runwright_callback_v1_tool_executor_service_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_runwright_callback_v1_tool_executor_service_proto_goTypes = []any{
 	(*ExecuteToolRequest)(nil),    // 0: runwright.callback.v1.ExecuteToolRequest
 	(*ExecuteToolResponse)(nil),   // 1: runwright.callback.v1.ExecuteToolResponse
 	(*ToolResult)(nil),            // 2: runwright.callback.v1.ToolResult
 	(*ToolError)(nil),             // 3: runwright.callback.v1.ToolError
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*ToolNotPerformed)(nil),      // 4: runwright.callback.v1.ToolNotPerformed
+	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
 }
 var file_runwright_callback_v1_tool_executor_service_proto_depIdxs = []int32{
-	4, // 0: runwright.callback.v1.ExecuteToolRequest.deadline:type_name -> google.protobuf.Timestamp
+	5, // 0: runwright.callback.v1.ExecuteToolRequest.deadline:type_name -> google.protobuf.Timestamp
 	2, // 1: runwright.callback.v1.ExecuteToolResponse.result:type_name -> runwright.callback.v1.ToolResult
 	3, // 2: runwright.callback.v1.ExecuteToolResponse.error:type_name -> runwright.callback.v1.ToolError
-	0, // 3: runwright.callback.v1.ToolExecutorService.ExecuteTool:input_type -> runwright.callback.v1.ExecuteToolRequest
-	1, // 4: runwright.callback.v1.ToolExecutorService.ExecuteTool:output_type -> runwright.callback.v1.ExecuteToolResponse
-	4, // [4:5] is the sub-list for method output_type
-	3, // [3:4] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 3: runwright.callback.v1.ExecuteToolResponse.not_performed:type_name -> runwright.callback.v1.ToolNotPerformed
+	0, // 4: runwright.callback.v1.ToolExecutorService.ExecuteTool:input_type -> runwright.callback.v1.ExecuteToolRequest
+	1, // 5: runwright.callback.v1.ToolExecutorService.ExecuteTool:output_type -> runwright.callback.v1.ExecuteToolResponse
+	5, // [5:6] is the sub-list for method output_type
+	4, // [4:5] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_runwright_callback_v1_tool_executor_service_proto_init() }
@@ -421,6 +494,7 @@ func file_runwright_callback_v1_tool_executor_service_proto_init() {
 	file_runwright_callback_v1_tool_executor_service_proto_msgTypes[1].OneofWrappers = []any{
 		(*ExecuteToolResponse_Result)(nil),
 		(*ExecuteToolResponse_Error)(nil),
+		(*ExecuteToolResponse_NotPerformed)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -428,7 +502,7 @@ func file_runwright_callback_v1_tool_executor_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_callback_v1_tool_executor_service_proto_rawDesc), len(file_runwright_callback_v1_tool_executor_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

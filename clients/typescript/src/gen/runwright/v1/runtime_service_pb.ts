@@ -91,7 +91,7 @@ export type CancelRequest = Message<"runwright.v1.CancelRequest"> & {
 
   /**
    * How long open calls that must not be repeated may take to answer. Absent:
-   * 10 s. At most 10 min.
+   * 10 s. One above 10 min is cut to that.
    *
    * @generated from field: google.protobuf.Duration grace = 3;
    */
@@ -1251,7 +1251,8 @@ export const RuntimeService: GenService<{
    * filter. Bookmarkable: an opening bookmark and further ones, on an idle
    * stream and after many events that the filter hides, carry a cursor without
    * an event. The stream of a run ends with OK after the run's terminal event,
-   * also when the filter hides it; streams of many runs never end by themselves.
+   * also when the filter hides it; that of a run that needs repair stays open.
+   * Streams of many runs never end by themselves.
    * Leaving a stream never cancels a run. Where a retention is set, a stream over
    * many runs that would skip removed events ends with CURSOR_EXPIRED instead,
    * and the stream of a removed run with RUN_REMOVED.
@@ -1275,7 +1276,8 @@ export const RuntimeService: GenService<{
     output: typeof WaitResponseSchema;
   },
   /**
-   * Returns one page of what Subscribe streams, with the same cursors.
+   * Returns one page of what Subscribe streams, with the same cursors: at most
+   * `page_size` frames, and about 1 MiB.
    *
    * @generated from rpc runwright.v1.RuntimeService.ListEvents
    */

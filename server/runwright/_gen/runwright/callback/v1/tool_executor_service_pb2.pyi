@@ -43,7 +43,10 @@ class ExecuteToolRequest(message.Message):
     call_id: builtins.str
     """The call inside the run."""
     attempt: builtins.int
-    """Which attempt this is, counted from 1. Refuse a lower one than seen."""
+    """Which attempt this is, counted from 1. Refuse a lower one than seen with
+    FAILED_PRECONDITION: the runtime has given it up. It sends each attempt at
+    most once, but networks may deliver late.
+    """
     idempotency_key: builtins.str
     """The same for every attempt of this call, unique over all runs: perform the
     effect at most once for it.
@@ -58,7 +61,9 @@ class ExecuteToolRequest(message.Message):
     """Fingerprint of the package that declares the tool."""
     @builtins.property
     def deadline(self) -> timestamp_pb2.Timestamp:
-        """When the runtime stops waiting."""
+        """When the runtime stops waiting, by its clock; the RPC's own deadline says the
+        same by yours.
+        """
 
     def __init__(
         self,
@@ -89,6 +94,7 @@ class ExecuteToolResponse(message.Message):
 
     RESULT_FIELD_NUMBER: builtins.int
     ERROR_FIELD_NUMBER: builtins.int
+    NOT_PERFORMED_FIELD_NUMBER: builtins.int
     @builtins.property
     def result(self) -> ToolResult:
         """The call was performed."""
@@ -97,17 +103,22 @@ class ExecuteToolResponse(message.Message):
     def error(self) -> ToolError:
         """The call failed, for certain; the model is told."""
 
+    @builtins.property
+    def not_performed(self) -> ToolNotPerformed:
+        """The call was not performed, for certain, and may be sent again."""
+
     def __init__(
         self,
         *,
         result: ToolResult | None = ...,
         error: ToolError | None = ...,
+        not_performed: ToolNotPerformed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "outcome", b"outcome", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["error", b"error", "not_performed", b"not_performed", "outcome", b"outcome", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "outcome", b"outcome", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["error", b"error", "not_performed", b"not_performed", "outcome", b"outcome", "result", b"result"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_outcome: _TypeAlias = typing.Literal["result", "error"]  # noqa: Y015
+    _WhichOneofReturnType_outcome: _TypeAlias = typing.Literal["result", "error", "not_performed"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = typing.Literal["outcome", b"outcome"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
 
@@ -144,6 +155,29 @@ class ToolError(message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     message: builtins.str
     """One sentence for the model, at most 4 KiB."""
+    def __init__(
+        self,
+        *,
+        message: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ToolNotPerformed(message.Message):
+    """A call that this host did not begin: it is stopping, or has too much to do.
+    The runtime sends it again, to another host that serves the tool where there
+    is one. Not for a failure of the tool, nor for what may have had an effect.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    MESSAGE_FIELD_NUMBER: builtins.int
+    message: builtins.str
+    """Why, for an operator, at most 4 KiB."""
     def __init__(
         self,
         *,

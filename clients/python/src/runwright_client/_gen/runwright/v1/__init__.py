@@ -1506,6 +1506,22 @@ class AgentError(betterproto2.Message):
     The keys the reason documents, such as `field` or `run_id`.
     """
 
+    retry_after: "datetime.timedelta | None" = betterproto2.field(
+        7,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Duration,
+        optional=True,
+    )
+    """
+    How long to wait before the next try; absent when nothing is known of that.
+    """
+
+    reason_name: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    The name of `reason` without its prefix, such as `RUN_NOT_FOUND`: for
+    clients that are older than the reason.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "AgentError", AgentError)
 
@@ -1593,7 +1609,11 @@ class Bookmark(betterproto2.Message):
     A place in a stream without an event.
     """
 
-    pass
+    opening: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
+    """
+    True for the one a stream opens with, which is sent at once: the server has
+    taken the stream up, from the cursor that was asked for.
+    """
 
 
 default_message_pool.register_message("runwright.v1", "Bookmark", Bookmark)
@@ -1649,7 +1669,7 @@ class CancelRequest(betterproto2.Message):
     )
     """
     How long open calls that must not be repeated may take to answer. Absent:
-    10 s. At most 10 min.
+    10 s. One above 10 min is cut to that.
     """
 
 
@@ -2123,6 +2143,12 @@ class EventFrame(betterproto2.Message):
     Of an ephemeral event or a gap: its number, from 1, among those that this
     stream sent with this `cursor`, the place it has reached among the durable
     events. 0 for all others.
+    """
+
+    ends_run: "bool" = betterproto2.field(10, betterproto2.TYPE_BOOL)
+    """
+    True with the terminal event of a run. The stream of that run ends after it,
+    in whatever scope nothing more is to come of it.
     """
 
 
@@ -3388,6 +3414,12 @@ class RunSnapshot(betterproto2.Message):
     times, without result, error, labels, usage and budget.
     """
 
+    done: "bool" = betterproto2.field(47, betterproto2.TYPE_BOOL)
+    """
+    True when the run goes no further by itself: it has ended, or it needs
+    repair. Wait returns then. Ask this rather than a list of statuses.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "RunSnapshot", RunSnapshot)
 
@@ -4312,7 +4344,8 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         filter. Bookmarkable: an opening bookmark and further ones, on an idle
         stream and after many events that the filter hides, carry a cursor without
         an event. The stream of a run ends with OK after the run's terminal event,
-        also when the filter hides it; streams of many runs never end by themselves.
+        also when the filter hides it; that of a run that needs repair stays open.
+        Streams of many runs never end by themselves.
         Leaving a stream never cancels a run. Where a retention is set, a stream over
         many runs that would skip removed events ends with CURSOR_EXPIRED instead,
         and the stream of a removed run with RUN_REMOVED.
@@ -4359,7 +4392,8 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListEventsResponse":
         """
-        Returns one page of what Subscribe streams, with the same cursors.
+        Returns one page of what Subscribe streams, with the same cursors: at most
+        `page_size` frames, and about 1 MiB.
         """
 
         return await self._unary_unary(

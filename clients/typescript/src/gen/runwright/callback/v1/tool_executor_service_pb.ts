@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/callback/v1/tool_executor_service.proto.
  */
 export const file_runwright_callback_v1_tool_executor_service: GenFile = /*@__PURE__*/
-  fileDesc("CjFydW53cmlnaHQvY2FsbGJhY2svdjEvdG9vbF9leGVjdXRvcl9zZXJ2aWNlLnByb3RvEhVydW53cmlnaHQuY2FsbGJhY2sudjEiigIKEkV4ZWN1dGVUb29sUmVxdWVzdBIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRINCgVyb3VuZBgDIAEoDRIPCgdjYWxsX2lkGAQgASgJEg8KB2F0dGVtcHQYBSABKA0SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJEgwKBHRvb2wYByABKAkSFgoOYXJndW1lbnRzX2pzb24YCCABKAwSGAoQYXJndW1lbnRzX2RpZ2VzdBgJIAEoCRIsCghkZWFkbGluZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTcGFja2FnZV9maW5nZXJwcmludBgLIAEoCSKIAQoTRXhlY3V0ZVRvb2xSZXNwb25zZRIzCgZyZXN1bHQYASABKAsyIS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbFJlc3VsdEgAEjEKBWVycm9yGAIgASgLMiAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlRvb2xFcnJvckgAQgkKB291dGNvbWUiLgoKVG9vbFJlc3VsdBIMCgRkYXRhGAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkiHAoJVG9vbEVycm9yEg8KB21lc3NhZ2UYASABKAkyewoTVG9vbEV4ZWN1dG9yU2VydmljZRJkCgtFeGVjdXRlVG9vbBIpLnJ1bndyaWdodC5jYWxsYmFjay52MS5FeGVjdXRlVG9vbFJlcXVlc3QaKi5ydW53cmlnaHQuY2FsbGJhY2sudjEuRXhlY3V0ZVRvb2xSZXNwb25zZUKFAQoZZGV2LnJ1bndyaWdodC5jYWxsYmFjay52MVABWk5naXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L2NhbGxiYWNrL3YxO2NhbGxiYWNrdjGqAhVSdW53cmlnaHQuQ2FsbGJhY2suVjFiBnByb3RvMw", [file_google_protobuf_timestamp]);
+  fileDesc("CjFydW53cmlnaHQvY2FsbGJhY2svdjEvdG9vbF9leGVjdXRvcl9zZXJ2aWNlLnByb3RvEhVydW53cmlnaHQuY2FsbGJhY2sudjEiigIKEkV4ZWN1dGVUb29sUmVxdWVzdBIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRINCgVyb3VuZBgDIAEoDRIPCgdjYWxsX2lkGAQgASgJEg8KB2F0dGVtcHQYBSABKA0SFwoPaWRlbXBvdGVuY3lfa2V5GAYgASgJEgwKBHRvb2wYByABKAkSFgoOYXJndW1lbnRzX2pzb24YCCABKAwSGAoQYXJndW1lbnRzX2RpZ2VzdBgJIAEoCRIsCghkZWFkbGluZRgKIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASGwoTcGFja2FnZV9maW5nZXJwcmludBgLIAEoCSLKAQoTRXhlY3V0ZVRvb2xSZXNwb25zZRIzCgZyZXN1bHQYASABKAsyIS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbFJlc3VsdEgAEjEKBWVycm9yGAIgASgLMiAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlRvb2xFcnJvckgAEkAKDW5vdF9wZXJmb3JtZWQYAyABKAsyJy5ydW53cmlnaHQuY2FsbGJhY2sudjEuVG9vbE5vdFBlcmZvcm1lZEgAQgkKB291dGNvbWUiLgoKVG9vbFJlc3VsdBIMCgRkYXRhGAEgASgMEhIKCm1lZGlhX3R5cGUYAiABKAkiHAoJVG9vbEVycm9yEg8KB21lc3NhZ2UYASABKAkiIwoQVG9vbE5vdFBlcmZvcm1lZBIPCgdtZXNzYWdlGAEgASgJMnsKE1Rvb2xFeGVjdXRvclNlcnZpY2USZAoLRXhlY3V0ZVRvb2wSKS5ydW53cmlnaHQuY2FsbGJhY2sudjEuRXhlY3V0ZVRvb2xSZXF1ZXN0GioucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkV4ZWN1dGVUb29sUmVzcG9uc2VChQEKGWRldi5ydW53cmlnaHQuY2FsbGJhY2sudjFQAVpOZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC9jYWxsYmFjay92MTtjYWxsYmFja3YxqgIVUnVud3JpZ2h0LkNhbGxiYWNrLlYxYgZwcm90bzM", [file_google_protobuf_timestamp]);
 
 /**
  * One attempt of one call.
@@ -49,7 +49,9 @@ export type ExecuteToolRequest = Message<"runwright.callback.v1.ExecuteToolReque
   callId: string;
 
   /**
-   * Which attempt this is, counted from 1. Refuse a lower one than seen.
+   * Which attempt this is, counted from 1. Refuse a lower one than seen with
+   * FAILED_PRECONDITION: the runtime has given it up. An equal one is the same
+   * attempt once more, on another connection: give the same answer.
    *
    * @generated from field: uint32 attempt = 5;
    */
@@ -85,7 +87,8 @@ export type ExecuteToolRequest = Message<"runwright.callback.v1.ExecuteToolReque
   argumentsDigest: string;
 
   /**
-   * When the runtime stops waiting.
+   * When the runtime stops waiting, by its clock; the RPC's own deadline says the
+   * same by yours.
    *
    * @generated from field: google.protobuf.Timestamp deadline = 10;
    */
@@ -133,6 +136,14 @@ export type ExecuteToolResponse = Message<"runwright.callback.v1.ExecuteToolResp
      */
     value: ToolError;
     case: "error";
+  } | {
+    /**
+     * The call was not performed, for certain, and may be sent again.
+     *
+     * @generated from field: runwright.callback.v1.ToolNotPerformed not_performed = 3;
+     */
+    value: ToolNotPerformed;
+    case: "notPerformed";
   } | { case: undefined; value?: undefined };
 };
 
@@ -191,6 +202,29 @@ export type ToolError = Message<"runwright.callback.v1.ToolError"> & {
  */
 export const ToolErrorSchema: GenMessage<ToolError> = /*@__PURE__*/
   messageDesc(file_runwright_callback_v1_tool_executor_service, 3);
+
+/**
+ * A call that this host did not begin: it is stopping, or has too much to do.
+ * The runtime sends it again, to another host that serves the tool where there
+ * is one. Not for a failure of the tool, nor for what may have had an effect.
+ *
+ * @generated from message runwright.callback.v1.ToolNotPerformed
+ */
+export type ToolNotPerformed = Message<"runwright.callback.v1.ToolNotPerformed"> & {
+  /**
+   * Why, for an operator, at most 4 KiB.
+   *
+   * @generated from field: string message = 1;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message runwright.callback.v1.ToolNotPerformed.
+ * Use `create(ToolNotPerformedSchema)` to create a new message.
+ */
+export const ToolNotPerformedSchema: GenMessage<ToolNotPerformed> = /*@__PURE__*/
+  messageDesc(file_runwright_callback_v1_tool_executor_service, 4);
 
 /**
  * Performs tool calls. You implement it next to your data; the runtime dials it.

@@ -17,6 +17,7 @@ __all__ = (
     "RegisterCallbackResponse",
     "ToolError",
     "ToolExecutorServiceStub",
+    "ToolNotPerformed",
     "ToolResult",
     "UnregisterCallbackRequest",
     "UnregisterCallbackResponse",
@@ -240,7 +241,9 @@ class ExecuteToolRequest(betterproto2.Message):
 
     attempt: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
     """
-    Which attempt this is, counted from 1. Refuse a lower one than seen.
+    Which attempt this is, counted from 1. Refuse a lower one than seen with
+    FAILED_PRECONDITION: the runtime has given it up. An equal one is the same
+    attempt once more, on another connection: give the same answer.
     """
 
     idempotency_key: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -271,7 +274,8 @@ class ExecuteToolRequest(betterproto2.Message):
         optional=True,
     )
     """
-    When the runtime stops waiting.
+    When the runtime stops waiting, by its clock; the RPC's own deadline says the
+    same by yours.
     """
 
     package_fingerprint: "str" = betterproto2.field(11, betterproto2.TYPE_STRING)
@@ -306,6 +310,13 @@ class ExecuteToolResponse(betterproto2.Message):
     )
     """
     The call failed, for certain; the model is told.
+    """
+
+    not_performed: "ToolNotPerformed | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True, group="outcome"
+    )
+    """
+    The call was not performed, for certain, and may be sent again.
     """
 
 
@@ -433,6 +444,25 @@ class ToolError(betterproto2.Message):
 
 
 default_message_pool.register_message("runwright.callback.v1", "ToolError", ToolError)
+
+
+@dataclass(eq=False, repr=False)
+class ToolNotPerformed(betterproto2.Message):
+    """
+    A call that this host did not begin: it is stopping, or has too much to do.
+    The runtime sends it again, to another host that serves the tool where there
+    is one. Not for a failure of the tool, nor for what may have had an effect.
+    """
+
+    message: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Why, for an operator, at most 4 KiB.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.callback.v1", "ToolNotPerformed", ToolNotPerformed
+)
 
 
 @dataclass(eq=False, repr=False)
