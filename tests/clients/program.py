@@ -22,16 +22,16 @@ class Program:
         assert process.stdout is not None
         assert process.stderr is not None
         self.reading = asyncio.gather(self._read(process.stdout, self.out), self._read(process.stderr, self.told))
+        self.reading.add_done_callback(lambda _: self._news.tell())
 
     async def _read(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
         async for line in stream:
             lines.append(line.decode().removesuffix("\n"))
             self._news.tell()
-        self._news.tell()
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Returns once it has said what `holds` looks for; fails when it falls silent for good before that."""
-        await self._news.until(lambda: holds() or self.process.stdout.at_eof())  # type: ignore[union-attr]
+        await self._news.until(lambda: holds() or self.reading.done())
         assert holds(), f"it ended before that: {self.out} {self.told}"
 
     async def ended(self) -> int:

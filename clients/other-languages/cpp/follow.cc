@@ -15,7 +15,7 @@ namespace v1 = runwright::v1;
 using client::Failure;
 
 constexpr int kCompleted = 0, kNotCompleted = 1, kUsage = 2, kCallFailed = 5;
-constexpr int kMostBroken = 5;
+constexpr int kMostTries = 5;  // in a row, where coming back may be in vain
 
 // Starts the run. The run id makes it safe to ask again while nobody answers.
 std::optional<Failure> start(v1::RuntimeService::Stub& server, const v1::StartRunRequest& request) {
@@ -27,7 +27,7 @@ std::optional<Failure> start(v1::RuntimeService::Stub& server, const v1::StartRu
     const grpc::Status status = server.StartRun(&call, request, &response);
     if (status.ok()) return std::nullopt;
     const Failure failure(status);
-    if (!(failure.is_away || failure.is_broken) || pause.failures() == kMostBroken) return failure;
+    if (!(failure.is_away || failure.is_broken) || pause.failures() == kMostTries) return failure;
     pause.wait();
   }
 }
@@ -75,7 +75,7 @@ int follow(v1::RuntimeService::Stub& server, const std::string& run_id) {
     const grpc::Status status = read(server, request, pause, outcome);
     if (status.ok()) return outcome;
     const Failure failure(status);
-    if (!failure.is_away && !(failure.is_broken && pause.failures() < kMostBroken)) {
+    if (!failure.is_away && !(failure.is_broken && pause.failures() < kMostTries)) {
       failure.print();
       return kCallFailed;
     }

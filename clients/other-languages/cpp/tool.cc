@@ -112,5 +112,6 @@ int main(int count, char** words) {
   callback::UnregisterCallbackResponse done;
   const grpc::Status status = server->UnregisterCallback(&call, goodbye, &done);
   serving->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(10));
+  if (!status.ok()) client::Failure(status).print();  // the lease ends it all the same
   return status.ok() ? 0 : 5;
 }
