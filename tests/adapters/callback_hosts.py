@@ -41,6 +41,7 @@ class Host(pb_grpc.ToolExecutorServiceServicer):
         self.hold = asyncio.Event()
         self.hold.set()
         self.fails_with: grpc.StatusCode | None = None
+        self.is_stopping = False
         self.health: standard_health.aio.HealthServicer | None = None
         self.port = 0
         self._accepts = accepts
@@ -91,6 +92,8 @@ class Host(pb_grpc.ToolExecutorServiceServicer):
             raise
         if self.fails_with is not None:
             await context.abort(self.fails_with, "no")
+        if self.is_stopping:
+            return pb.ExecuteToolResponse(not_performed=pb.ToolNotPerformed(message="It is stopping."))
         return pb.ExecuteToolResponse(result=pb.ToolResult(data=str(self.port).encode()))
 
 

@@ -107,6 +107,19 @@ async def test_the_attempt_after_a_loss_prefers_another(pair: tuple[Host, Host])
     assert (again.data, other.data) == (str(second.port).encode(), str(first.port).encode())
 
 
+async def test_what_one_has_not_begun_goes_to_another(pair: tuple[Host, Host]) -> None:
+    first, second = pair
+    first.is_stopping = True
+    async with dialling() as tools:
+        await healthy(tools, callback(first, "a"), callback(second, "b"))
+        put_off = await executed(tools)
+        await executed(tools, invocation(2))  # by the second: now it is the first one's turn
+
+        again = await executed(tools, invocation(attempt=2))
+
+    assert (put_off.kind, again.kind, again.data) == (Kind.NOT_SENT, Kind.RESULT, str(second.port).encode())
+
+
 async def test_one_that_lost_a_call_is_examined_before_it_gets_another(pair: tuple[Host, Host]) -> None:
     a = callback(pair[0], "a")
     async with dialling() as tools:

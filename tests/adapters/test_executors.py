@@ -121,6 +121,15 @@ async def test_a_failure_of_the_tool_is_certain(executor: Executor, tools: Diall
     assert await outcome(tools) == ToolOutcome(Kind.ERROR, b"no such file")
 
 
+async def test_what_a_host_has_not_begun_may_be_sent_again(executor: Executor, tools: DialledExecutors) -> None:
+    async def stopping(request: Any, context: Any) -> pb.ExecuteToolResponse:
+        return pb.ExecuteToolResponse(not_performed=pb.ToolNotPerformed(message="It is stopping."))
+
+    executor.answer = stopping
+
+    assert (await outcome(tools)).kind is Kind.NOT_SENT
+
+
 async def test_an_empty_answer_is_a_failure(executor: Executor, tools: DialledExecutors) -> None:
     async def nothing(request: Any, context: Any) -> pb.ExecuteToolResponse:
         return pb.ExecuteToolResponse()

@@ -69,7 +69,7 @@ class Reader:
         try:
             async for response in stream:
                 for frame in response.frames:
-                    assert not is_opening or frame.WhichOneof("item") == "bookmark", "a stream opens with a bookmark"
+                    assert not is_opening or frame.bookmark.opening, "a stream opens with a bookmark"
                     if not is_opening and left is not None:
                         left -= 1
                     is_opening = False

@@ -103,6 +103,6 @@ async def test_a_call_that_is_not_waited_for_any_longer_needs_repair(
 
     await server.start()
     settled = await server.call.settled("run-1")
-    assert settled.status == run_pb2.RUN_STATUS_REPAIR_NEEDED
+    assert settled.status == run_pb2.RUN_STATUS_REPAIR_NEEDED and settled.done
     assert [effect.effect_id for effect in settled.open_effects] == ["c1.1"]
     assert list(executor.effects.values()) == [1]

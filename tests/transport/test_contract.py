@@ -85,7 +85,7 @@ def test_a_snapshot_shows_the_run_as_it_ended(grpc_stub: Any) -> None:
 
     shown = grpc_stub.Snapshot(pb.SnapshotRequest(run_id="shown"), timeout=CALL_SECONDS).run
 
-    assert shown == ended
+    assert shown == ended and shown.done
     assert (dict(shown.labels), shown.session_id, shown.turn_id) == ({"team": "blue"}, "s-1", "t1")
     assert (shown.usage.rounds, shown.usage.tool_calls) == (2, 1)
     assert shown.HasField("ended_at") and shown.last_cursor
@@ -98,10 +98,11 @@ def test_a_stream_is_whole_and_can_be_resumed(grpc_stub: Any) -> None:
     everything = frames(grpc_stub, "streamed")
     rest = frames(grpc_stub, "streamed", after_cursor=everything[3].cursor)
 
-    assert everything[0].HasField("bookmark")
+    assert everything[0].bookmark.opening
+    assert [frame.ends_run for frame in everything] == [False] * (len(everything) - 1) + [True]
     assert [frame.event.seq for frame in everything[1:]] == list(range(1, len(everything)))
     assert everything[-1].event.HasField("run_completed")
-    assert rest[0].HasField("bookmark")
+    assert rest[0].bookmark.opening and rest[0].cursor == everything[3].cursor
     assert rest[1:] == everything[4:]
 
 
@@ -124,7 +125,7 @@ def test_a_waiting_run_says_so_and_can_be_cancelled(grpc_stub: Any) -> None:
 
     cancelled = grpc_stub.Cancel(pb.CancelRequest(run_id="cancelled", reason="enough"), timeout=CALL_SECONDS)
 
-    assert (waited.done, waited.run.status) == (False, run_pb2.RUN_STATUS_WAITING)
+    assert (waited.done, waited.run.done, waited.run.status) == (False, False, run_pb2.RUN_STATUS_WAITING)
     assert [(wait.kind, wait.subject) for wait in waited.run.waiting_on] == [(run_pb2.WAIT_KIND_EXECUTOR, "away")]
     assert cancelled.barrier_seq > 0 and cancelled.run.cancellation_requested
     ended = wait(grpc_stub, "cancelled")

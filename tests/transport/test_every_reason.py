@@ -108,7 +108,7 @@ async def test_a_refused_call_says_why_and_what_to_do(stage: calls.Stage, reason
 def check_error(reason: ErrorReason, refusal: Refusal) -> None:
     """The AgentError in the details is complete and agrees with the ErrorInfo."""
     error, meaning = refusal.error, MEANINGS[reason]
-    assert error.reason == reason.value
+    assert (error.reason, error.reason_name) == (reason.value, reason.name)
     assert (error.kind, error.retry_class) == (meaning.kind.value, meaning.retry.value)
     assert error.remedy == meaning.remedy
     assert error.message and error.message in refusal.text and error.remedy in refusal.text
@@ -116,6 +116,7 @@ def check_error(reason: ErrorReason, refusal: Refusal) -> None:
     assert set(meaning.keys) <= set(error.metadata)
     if error.retry_class == error_pb2.RETRY_CLASS_RETRYABLE and "retry_after" in meaning.keys:
         assert any("RetryInfo" in name for name in refusal.details)
+        assert f"{error.retry_after.seconds}s" == error.metadata["retry_after"]
 
 
 @pytest.mark.parametrize("reason", FAILED_RUNS, ids=named)

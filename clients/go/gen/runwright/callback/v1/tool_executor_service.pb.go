@@ -34,8 +34,8 @@ type ExecuteToolRequest struct {
 	// The call inside the run.
 	CallId string `protobuf:"bytes,4,opt,name=call_id,json=callId,proto3" json:"call_id,omitempty"`
 	// Which attempt this is, counted from 1. Refuse a lower one than seen with
-	// FAILED_PRECONDITION: the runtime has given it up. An equal one is the same
-	// attempt once more, on another connection: give the same answer.
+	// FAILED_PRECONDITION: the runtime has given it up. It sends each attempt at
+	// most once, but networks may deliver late.
 	Attempt uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	// The same for every attempt of this call, unique over all runs: perform the
 	// effect at most once for it.

@@ -50,8 +50,8 @@ export type ExecuteToolRequest = Message<"runwright.callback.v1.ExecuteToolReque
 
   /**
    * Which attempt this is, counted from 1. Refuse a lower one than seen with
-   * FAILED_PRECONDITION: the runtime has given it up. An equal one is the same
-   * attempt once more, on another connection: give the same answer.
+   * FAILED_PRECONDITION: the runtime has given it up. It sends each attempt at
+   * most once, but networks may deliver late.
    *
    * @generated from field: uint32 attempt = 5;
    */

@@ -242,8 +242,8 @@ class ExecuteToolRequest(betterproto2.Message):
     attempt: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
     """
     Which attempt this is, counted from 1. Refuse a lower one than seen with
-    FAILED_PRECONDITION: the runtime has given it up. An equal one is the same
-    attempt once more, on another connection: give the same answer.
+    FAILED_PRECONDITION: the runtime has given it up. It sends each attempt at
+    most once, but networks may deliver late.
     """
 
     idempotency_key: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
