@@ -82,8 +82,6 @@ func newError(ctx context.Context, failure error) *Error {
 			if detail.GetDomain() == domain { // a proxy may have words of its own
 				e.told, e.Reason, e.Metadata = true, detail.GetReason(), detail.GetMetadata()
 			}
-		case *errdetails.RetryInfo:
-			e.RetryAfter = detail.GetRetryDelay().AsDuration()
 		}
 	}
 	if agent != nil {
@@ -94,10 +92,13 @@ func newError(ctx context.Context, failure error) *Error {
 
 const domain = "runwright"
 
-// fill takes what an AgentError says; a reason newer than this package keeps the name ErrorInfo gave it.
+// fill takes what an AgentError says.
 func (e *Error) fill(agent *runwrightv1.AgentError) {
-	if name, known := runwrightv1.ErrorReason_name[int32(agent.GetReason())]; known || !e.told {
-		e.Reason = strings.TrimPrefix(name, "ERROR_REASON_")
+	if agent.GetReasonName() != "" {
+		e.Reason = agent.GetReasonName()
+	}
+	if agent.GetRetryAfter() != nil {
+		e.RetryAfter = agent.GetRetryAfter().AsDuration()
 	}
 	e.told = true
 	e.Message, e.Remedy = agent.GetMessage(), agent.GetRemedy()

@@ -28,12 +28,12 @@ func TestTheDetailsOfAStatusAreReadInTheirOrder(t *testing.T) {
 	agent := &runwrightv1.AgentError{
 		Reason:     runwrightv1.ErrorReason_ERROR_REASON_SUBSCRIBER_STALLED,
 		RetryClass: runwrightv1.RetryClass_RETRY_CLASS_RETRYABLE,
-		Message:    "Too slow.", Remedy: "Be fast.", Metadata: map[string]string{"last_cursor": "c"},
+		ReasonName: "SUBSCRIBER_STALLED", RetryAfter: durationpb.New(2 * time.Second),
+		Message: "Too slow.", Remedy: "Be fast.", Metadata: map[string]string{"last_cursor": "c"},
 	}
 	info := &errdetails.ErrorInfo{Domain: "runwright", Reason: "FROM_INFO", Metadata: map[string]string{"of": "info"}}
-	retry := &errdetails.RetryInfo{RetryDelay: durationpb.New(2 * time.Second)}
 
-	both := failed(codes.ResourceExhausted, info, agent, retry)
+	both := failed(codes.ResourceExhausted, info, agent)
 	if both.Reason != "SUBSCRIBER_STALLED" || both.Metadata["last_cursor"] != "c" || !both.Retryable ||
 		both.Remedy != "Be fast." || both.Code != "RESOURCE_EXHAUSTED" || both.RetryAfter != 2*time.Second {
 		t.Errorf("both: %#v", both)
@@ -45,8 +45,8 @@ func TestTheDetailsOfAStatusAreReadInTheirOrder(t *testing.T) {
 	if only.Reason != "FROM_INFO" || only.Metadata["of"] != "info" || only.Message != "told" || only.Retryable {
 		t.Errorf("ErrorInfo only: %#v", only)
 	}
-	agent.Reason = 9999
-	if newer := failed(codes.ResourceExhausted, info, agent); newer.Reason != "FROM_INFO" || newer.Remedy != "Be fast." {
+	agent.Reason, agent.ReasonName = 9999, "NOT_YET_KNOWN"
+	if newer := failed(codes.ResourceExhausted, info, agent); newer.Reason != "NOT_YET_KNOWN" || newer.Remedy != "Be fast." {
 		t.Errorf("a reason newer than this package: %#v", newer)
 	}
 	info.Domain = "proxy.example"

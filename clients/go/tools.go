@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -98,6 +99,7 @@ type ToolServer struct {
 	listener   net.Listener
 	served     chan struct{}
 
+	stopping      atomic.Bool
 	mutex         sync.Mutex
 	registrations []*Registration
 }
@@ -188,9 +190,10 @@ func (s *ToolServer) Address() string {
 	return s.listener.Addr().String()
 }
 
-// Shutdown ends its registrations, lets calls under way answer, and ends. When the context ends
+// Shutdown ends its registrations, lets calls under way answer, begins none, and ends. When the context ends
 // before that, those calls are cancelled. It is not an error to call it twice.
 func (s *ToolServer) Shutdown(ctx context.Context) {
+	s.stopping.Store(true)
 	ended := ctx.Err() != nil // the leases are left to end
 	s.health.Shutdown()
 	s.mutex.Lock()
@@ -240,6 +243,10 @@ func (s *ToolServer) ExecuteTool(ctx context.Context, request *callbackv1.Execut
 	perform, known := s.handlers[request.GetTool()]
 	if !known { // the one status by which a runtime knows that nothing was performed
 		return nil, status.Errorf(codes.Unimplemented, "There is no tool %q here.", request.GetTool())
+	}
+	if s.stopping.Load() {
+		putOff := &callbackv1.ToolNotPerformed{Message: "This host is stopping."}
+		return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_NotPerformed{NotPerformed: putOff}}, nil
 	}
 	if seen := s.attempts.begin(request.GetIdempotencyKey(), request.GetAttempt()); seen > request.GetAttempt() {
 		return nil, status.Errorf(codes.FailedPrecondition, "Attempt %d comes after attempt %d.", request.GetAttempt(), seen)

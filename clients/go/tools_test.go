@@ -120,6 +120,11 @@ func TestWhatAHandlerGivesIsAnswered(t *testing.T) {
 		t.Errorf("an unknown tool: %v", err)
 	}
 	tools.Close()
+	// As of a call that was on its way when the host began to stop.
+	late, err := tools.ExecuteTool(within(t), request("null", 1, "late"))
+	if err != nil || late.GetNotPerformed().GetMessage() != "This host is stopping." {
+		t.Errorf("a call after the end: %v, %v", late, err)
+	}
 	for _, text := range []string{"secret one", "secret two", "run_id=r1"} {
 		if !strings.Contains(log.String(), text) {
 			t.Errorf("the log has no %q: %s", text, log.String())

@@ -27,7 +27,6 @@ from runwright_client import (
     ToolCall,
     ToolError,
     ToolServer,
-    is_done,
 )
 
 Args = dict[str, Any]
@@ -170,7 +169,7 @@ class Program:
     async def wait(self, args: Args) -> Args:
         """Waits for a run's end."""
         run = await self.client.wait(args["run_id"], args.get("timeout_seconds"))
-        return {"run": shown(run), "done": is_done(run)}
+        return {"run": shown(run), "done": run.done}
 
     async def list(self, args: Args) -> Args:
         """Lists runs."""

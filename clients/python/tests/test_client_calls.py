@@ -11,7 +11,7 @@ from tests.e2e.executor import Executor, Gate
 from tests.e2e.packages import LOOK, one_call
 from tests.transport.known import add_key
 
-from runwright_client import Client, Keepalive, RunFilter, RunStatus, RunwrightError, StreamScope, is_done
+from runwright_client import Client, Keepalive, RunFilter, RunStatus, RunwrightError, StreamScope
 
 
 async def test_a_run_is_started_once_waited_for_listed_and_read(
@@ -33,7 +33,7 @@ async def test_a_run_is_started_once_waited_for_listed_and_read(
 
     assert (first.created, again.created) == (True, False)
     assert run.status is RunStatus.COMPLETED
-    assert is_done(run)
+    assert run.done
     assert run.result is not None
     assert run.result.text is not None
     assert "look" in run.result.text
@@ -127,7 +127,7 @@ async def test_a_wait_goes_on_across_a_kill(
     async with asyncio.timeout(30):
         run = await waiting
 
-    assert not is_done(before)
+    assert not before.done
     assert run.status is RunStatus.COMPLETED
 
 

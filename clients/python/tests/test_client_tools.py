@@ -34,7 +34,6 @@ from runwright_client import (
     ToolCall,
     ToolError,
     ToolServer,
-    is_done,
     tool,
 )
 
@@ -220,7 +219,7 @@ async def test_the_deadline_of_a_call_is_the_tool_s_too() -> None:
     assert given_up.error.message == "The tool failed."
 
 
-async def test_a_server_that_stops_lets_calls_answer() -> None:
+async def test_a_server_that_stops_lets_calls_answer_and_begins_none() -> None:
     begun, released = asyncio.Event(), asyncio.Event()
 
     async def wait(arguments: Any, call: ToolCall) -> str:
@@ -235,11 +234,13 @@ async def test_a_server_that_stops_lets_calls_answer() -> None:
         await begun.wait()
         stopping = asyncio.create_task(tools.stop(grace=SECONDS))
         await asyncio.wait({stopping}, timeout=0.1)
+        put_off = await call("wait")
         released.set()
         answer = await calling
         await stopping
 
     assert len(answer.result.data) == 500_002
+    assert put_off.not_performed.message == "This host is stopping."
 
 
 async def test_a_credential_is_asked_for_and_handed_over(make_server: MakeServer, relay: Relay, client: Client) -> None:
@@ -322,7 +323,7 @@ async def test_a_registration_is_renewed_across_a_kill_and_ended(
             if event.kind is EventKind.RETRY_SCHEDULED:
                 break
 
-    assert not is_done(await client.snapshot("r3"))
+    assert not (await client.snapshot("r3")).done
     with pytest.raises(RunwrightError, match="CALLBACK_NOT_FOUND"):
         await client.unregister_callback("box-1")
 

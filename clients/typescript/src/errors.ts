@@ -1,8 +1,9 @@
 /** The one error of this client, and how it is read from a failed call. */
 
 import { Code, ConnectError } from "@connectrpc/connect";
+import { durationMs } from "@bufbuild/protobuf/wkt";
 import { ErrorInfoSchema } from "./gen/google/rpc/error_details_pb.js";
-import { AgentErrorSchema, ErrorReason, RetryClass } from "./gen/runwright/v1/error_pb.js";
+import { AgentErrorSchema, RetryClass } from "./gen/runwright/v1/error_pb.js";
 
 /** What a {@link RunwrightError} is made of. */
 export interface ErrorFields {
@@ -12,6 +13,7 @@ export interface ErrorFields {
   readonly remedy?: string;
   readonly metadata?: Readonly<Record<string, string>>;
   readonly retryable?: boolean;
+  readonly retryAfterMs?: number | undefined;
   readonly cause?: unknown;
 }
 
@@ -27,6 +29,8 @@ export class RunwrightError extends Error {
   readonly metadata: Readonly<Record<string, string>>;
   /** True when the same request may succeed later. */
   readonly retryable: boolean;
+  /** How long the server asks to wait before the next try, in milliseconds; 0 when it does not say. */
+  readonly retryAfterMs: number;
 
   /** Mostly made by the client itself. */
   constructor(fields: ErrorFields) {
@@ -37,6 +41,7 @@ export class RunwrightError extends Error {
     this.remedy = fields.remedy ?? "";
     this.metadata = fields.metadata ?? {};
     this.retryable = fields.retryable ?? false;
+    this.retryAfterMs = fields.retryAfterMs ?? 0;
   }
 }
 
@@ -59,12 +64,13 @@ function fromDetails(error: ConnectError): RunwrightError | undefined {
   const code = codeName(error.code);
   if (detail) {
     return new RunwrightError({
-      reason: reasonName(detail.reason) ?? info?.reason ?? `REASON_${String(detail.reason)}`,
+      reason: detail.reasonName || (info?.reason ?? code),
       code,
       message: detail.message,
       remedy: detail.remedy,
       metadata: detail.metadata,
       retryable: detail.retryClass === RetryClass.RETRYABLE,
+      retryAfterMs: detail.retryAfter && durationMs(detail.retryAfter),
       cause: error,
     });
   }
@@ -72,11 +78,6 @@ function fromDetails(error: ConnectError): RunwrightError | undefined {
   const retryable = error.code === Code.Unavailable;
   const { reason, metadata } = info;
   return new RunwrightError({ reason, code, message: error.rawMessage, metadata, retryable, cause: error });
-}
-
-/** Undefined for a reason that is newer than this client: it has a name in the ErrorInfo only. */
-function reasonName(reason: ErrorReason): string | undefined {
-  return ErrorReason[reason];
 }
 
 /** The words that the transport has for a connection that broke: a reset, a stream without a status, a lost peer. */

@@ -10,8 +10,7 @@ const LONGEST_DELAY_MS = 5_000;
 /** Milliseconds to wait after so many failures in a row: from 0.1 s up to 5 s, with jitter, at least what the server asks. */
 export function backoff(failures: number, error: RunwrightError, growth = 2): number {
   const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * growth ** Math.min(failures - 1, 16));
-  const asked = 1000 * Number.parseFloat(error.metadata["retry_after"] ?? "0");
-  return Math.max(delay * (0.5 + Math.random() / 2), Math.min(asked || 0, LONGEST_DELAY_MS));
+  return Math.max(delay * (0.5 + Math.random() / 2), Math.min(error.retryAfterMs, LONGEST_DELAY_MS));
 }
 
 /** How a stream or a wait, which goes on for as long as it takes, stands with its server. */

@@ -13,6 +13,7 @@ import {
   type ExecuteToolResponse,
   ExecuteToolResponseSchema,
   ToolExecutorService,
+  ToolNotPerformedSchema,
 } from "./gen/runwright/callback/v1/tool_executor_service_pb.js";
 import { Lease, type RegisterOptions } from "./lease.js";
 
@@ -83,6 +84,7 @@ export class ToolServer implements AsyncDisposable {
   readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
   readonly #leases: Lease[] = [];
+  #isStopping = false;
   readonly #onError: (message: string, error: unknown) => void;
 
   /** A server without tools, which does not listen yet. */
@@ -170,8 +172,9 @@ export class ToolServer implements AsyncDisposable {
     return this.register(client, options.executor, options);
   }
 
-  /** Unregisters, within `graceMs`, lets calls under way answer for up to as long, and ends. */
+  /** Unregisters, within `graceMs`, lets calls under way answer for up to as long, begins none, and ends. */
   async close(graceMs = 5_000): Promise<void> {
+    this.#isStopping = true;
     await Promise.all(this.#leases.map((lease) => lease.end(graceMs)));
     if (!this.#server.listening) return;
     const ended = new Promise<void>((resolve) => {
@@ -198,6 +201,10 @@ export class ToolServer implements AsyncDisposable {
     const handler = this.#tools.get(request.tool);
     // The one status that says that nothing was performed.
     if (!handler) throw new ConnectError(`There is no tool ${JSON.stringify(request.tool)} here.`, Code.Unimplemented);
+    if (this.#isStopping) {
+      const value = create(ToolNotPerformedSchema, { message: "This host is stopping." });
+      return create(ExecuteToolResponseSchema, { outcome: { case: "notPerformed", value } });
+    }
     this.#admit(request);
     const running = new AbortController();
     const abort = (): void => {

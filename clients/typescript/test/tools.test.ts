@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { test } from "node:test";
-import { Code, ConnectError, createClient } from "@connectrpc/connect";
+import { test, type TestContext } from "node:test";
+import { type Client as ConnectClient, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import {
   RawResult,
@@ -114,14 +114,19 @@ test("a tool is told when its deadline has passed", async (t) => {
   assert.ok((await client.wait("r1")).done);
 });
 
-test("an attempt that was overtaken, an unknown tool and a wrong credential are refused", async (t) => {
-  await using tools = new ToolServer({ credential: "secret" }).add("look", () => "seen");
-  const baseUrl = `http://${await tools.listen()}`;
+/** A tool server as the runtime sees it. */
+function dialled(t: TestContext, address: string): ConnectClient<typeof ToolExecutorService> {
+  const baseUrl = `http://${address}`;
   const sessionManager = new Http2SessionManager(baseUrl);
   t.after(() => {
     sessionManager.abort();
   });
-  const caller = createClient(ToolExecutorService, createGrpcTransport({ baseUrl, sessionManager }));
+  return createClient(ToolExecutorService, createGrpcTransport({ baseUrl, sessionManager }));
+}
+
+test("an attempt that was overtaken, an unknown tool and a wrong credential are refused", async (t) => {
+  await using tools = new ToolServer({ credential: "secret" }).add("look", () => "seen");
+  const caller = dialled(t, await tools.listen());
   const ask = async (tool: string, attempt: number, credential = "secret"): Promise<string> => {
     const request = { tool, attempt, idempotencyKey: "default/r1/c1.1", argumentsJson: Buffer.from("{}") };
     const headers = { authorization: `Bearer ${credential}` };
@@ -157,8 +162,16 @@ for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
     await tools.serveFor(client, { executor: "desk", callbackId: "desk-1" });
     await client.start("Look");
     await asked.passed;
+    const late = dialled(t, tools.address);
+    await assert.rejects(late.executeTool({ tool: "nobody" }));
     server.signal(signal);
-    await tools.close(200);
+    const closing = tools.close(200);
+    if (signal === "SIGSTOP") {
+      // Still open while nobody takes the registration back.
+      const { outcome } = await late.executeTool({ tool: "look", argumentsJson: Buffer.from("{}") });
+      assert.equal(outcome.case, "notPerformed");
+    }
+    await closing;
     await tools.close();
     assert.equal(tools.address, "");
     assert.deepEqual(noted, ["callback desk-1 could not be unregistered"]);

@@ -20,7 +20,7 @@ from ._gen.runwright.v1 import (
     RunStatus,
     StreamScope,
 )
-from .client import Cancelled, Client, Started, is_done
+from .client import Cancelled, Client, Started
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
 from .serving import ToolServer
@@ -59,6 +59,5 @@ __all__ = [
     "ToolCall",
     "ToolError",
     "ToolServer",
-    "is_done",
     "tool",
 ]

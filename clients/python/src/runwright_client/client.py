@@ -33,7 +33,6 @@ from ._gen.runwright.v1 import (
     RunFilter,
     RunRequest,
     RunSnapshot,
-    RunStatus,
     RuntimeServiceStub,
     SnapshotRequest,
     StartRunRequest,
@@ -47,7 +46,6 @@ from .errors import RunwrightError
 from .subscription import OnReconnect, Subscription
 
 _WAIT_SECONDS = 60.0  # of one Wait; the server allows five minutes
-_DONE = (RunStatus.REPAIR_NEEDED, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
 
 Part = str | InputData | InputPart
 Scope = str | StreamScope
@@ -67,11 +65,6 @@ class Cancelled:
 
     run: RunSnapshot
     barrier_seq: int
-
-
-def is_done(run: RunSnapshot) -> bool:
-    """True for a run that has ended or needs repair."""
-    return run.status in _DONE
 
 
 class Client:
@@ -160,7 +153,7 @@ class Client:
         return Cancelled(_run(answer.run), answer.barrier_seq)
 
     async def wait(self, run_id: str, timeout: float | None = None) -> RunSnapshot:
-        """The run once it has ended or needs repair, or as it stands after `timeout` seconds; `is_done` tells which.
+        """The run once it has ended or needs repair, or as it stands after `timeout` seconds; `run.done` tells which.
 
         Goes on through disconnects and restarts of the server.
         """

@@ -11,7 +11,7 @@ from grpclib.const import Status
 from grpclib.encoding.base import StatusDetailsCodecBase
 from grpclib.exceptions import GRPCError
 
-from ._gen.runwright.v1 import AgentError, ErrorReason, RetryClass
+from ._gen.runwright.v1 import AgentError, RetryClass
 
 _AGENT_ERROR = "runwright.v1.AgentError"
 _ERROR_INFO = "google.rpc.ErrorInfo"
@@ -29,6 +29,7 @@ class RunwrightError(Exception):
         metadata: Mapping[str, str] | None = None,
         retryable: bool = False,
         remedy: str = "",
+        retry_after: float = 0.0,
     ) -> None:
         super().__init__(f"{reason}: {message} {remedy}".rstrip())
         self.message = message
@@ -37,12 +38,7 @@ class RunwrightError(Exception):
         self.metadata = dict(metadata or {})
         self.retryable = retryable
         self.remedy = remedy
-
-    @property
-    def retry_after(self) -> float:
-        """Seconds that the server asks to wait before the next try; 0 when it does not say."""
-        said = self.metadata.get("retry_after", "").removesuffix("s")
-        return float(said) if said.isdecimal() else 0.0
+        self.retry_after = retry_after  #: seconds that the server asks to wait before the next try; 0: it does not say
 
 
 @dataclass(eq=False, repr=False)
@@ -105,14 +101,14 @@ def _of_status(error: GRPCError) -> RunwrightError:
         reason = (info.reason if info else "") or code
         metadata = info.metadata if info else {}
         return RunwrightError(message, reason=reason, code=code, metadata=metadata, retryable=code == "UNAVAILABLE")
-    name = agent_error.reason.name if agent_error.reason in ErrorReason.__members__.values() else ""
     return RunwrightError(
         agent_error.message,
-        reason=name or (info.reason if info else "") or code,  # a newer server may have reasons unknown here
+        reason=agent_error.reason_name or (info.reason if info else "") or code,
         code=code,
         metadata=agent_error.metadata,
         retryable=agent_error.retry_class is RetryClass.RETRYABLE,
         remedy=agent_error.remedy,
+        retry_after=agent_error.retry_after.total_seconds() if agent_error.retry_after else 0.0,
     )
 
 

@@ -66,6 +66,7 @@ class ToolServer:
         self._attempts: OrderedDict[str, int] = OrderedDict()
         self._server: _Server | None = None
         self._calls: set[asyncio.Task[Any]] = set()
+        self._is_stopping = False
         self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
 
     def add(self, name: str, handler: Handler) -> None:
@@ -81,6 +82,7 @@ class ToolServer:
         host, port = split_address(listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.create_server((host, port), family=family)
+        self._is_stopping = False
         self._threads = ThreadPoolExecutor(self._thread_count, "runwright-tool")
         self._server = _Server([self], codec=ProtoCodec())
         await self._server.start(sock=sock, ssl=self._tls.context(ssl.Purpose.CLIENT_AUTH) if self._tls else None)
@@ -164,7 +166,8 @@ class ToolServer:
         asyncio.run(serve())
 
     async def stop(self, grace: float = 5.0) -> None:
-        """Unregisters, lets the calls under way answer within `grace` seconds, and ends."""
+        """Unregisters, lets the calls under way answer within `grace` seconds, begins none, and ends."""
+        self._is_stopping = True
         while self._registrations:
             callback_id, (client, renewing) = self._registrations.popitem()
             renewing.cancel()
@@ -198,6 +201,10 @@ class ToolServer:
         tool = self._tools.get(request.tool)
         if tool is None:
             raise GRPCError(Status.UNIMPLEMENTED, f"There is no tool {request.tool} here.")
+        if self._is_stopping:
+            put_off = pb.ToolNotPerformed(message="This host is stopping.")
+            await stream.send_message(pb.ExecuteToolResponse(not_performed=put_off))
+            return
         self._admit(request)
         call = ToolCall(
             run_id=request.run_id,
@@ -280,7 +287,8 @@ def _response(value: object) -> pb.ExecuteToolResponse:
         return pb.ExecuteToolResponse(error=pb.ToolError(message=told.decode("utf-8", "ignore")))
     content = value if isinstance(value, Content) else Content(to_json(value, inf_nan_mode="null"), "")
     if len(content.data) > _RESULT_BYTES:
-        return _response(ToolError(f"The result has {len(content.data)} bytes; {_RESULT_BYTES} are allowed."))
+        size = len(content.data)  # the effect has happened, and the model must not be told otherwise
+        return _response(ToolError(f"The call was made; its result of {size} bytes is above {_RESULT_BYTES}."))
     return pb.ExecuteToolResponse(result=pb.ToolResult(data=content.data, media_type=content.media_type))
 
 
