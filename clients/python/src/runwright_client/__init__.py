@@ -1,0 +1,63 @@
+"""Client of Runwright, the agent runtime: start runs, follow them, serve their tools."""
+
+from __future__ import annotations
+from ._gen.runwright.v1 import (
+    AllRuns,
+    Bookmark,
+    Budget,
+    Event,
+    EventFilter,
+    EventFrame,
+    EventKind,
+    EventView,
+    Gap,
+    InputData,
+    InputPart,
+    OnBusy,
+    RunFilter,
+    RunSnapshot,
+    RunStatus,
+    StreamScope,
+)
+from .client import Cancelled, Client, Started, is_done
+from .connection import Keepalive, Tls
+from .errors import RunwrightError
+from .subscription import Subscription
+from .serving import ToolServer
+from .sync import SyncClient, SyncSubscription
+from .tools import Content, Tool, ToolCall, ToolError, tool
+
+__all__ = [
+    "AllRuns",
+    "Bookmark",
+    "Budget",
+    "Cancelled",
+    "Client",
+    "Content",
+    "Event",
+    "EventFilter",
+    "EventFrame",
+    "EventKind",
+    "EventView",
+    "Gap",
+    "InputData",
+    "InputPart",
+    "Keepalive",
+    "OnBusy",
+    "RunFilter",
+    "RunSnapshot",
+    "RunStatus",
+    "RunwrightError",
+    "Started",
+    "StreamScope",
+    "Subscription",
+    "SyncClient",
+    "SyncSubscription",
+    "Tls",
+    "Tool",
+    "ToolCall",
+    "ToolError",
+    "ToolServer",
+    "is_done",
+    "tool",
+]

@@ -1,0 +1,295 @@
+"""The client: starts runs, follows them, ends them."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from types import TracebackType
+from typing import Self
+
+from ._gen.runwright.callback.v1 import (
+    Callback,
+    CallbackRegistryServiceStub,
+    RegisterCallbackRequest,
+    UnregisterCallbackRequest,
+)
+from ._gen.runwright.v1 import (
+    Budget,
+    CancelRequest,
+    EventFilter,
+    EventFrame,
+    EventView,
+    GetServerInfoRequest,
+    GetServerInfoResponse,
+    InputData,
+    InputPart,
+    ListEventsRequest,
+    ListRunsRequest,
+    OnBusy,
+    PackageSelector,
+    RunFilter,
+    RunRequest,
+    RunSnapshot,
+    RunStatus,
+    RuntimeServiceStub,
+    SnapshotRequest,
+    StartRunRequest,
+    StreamScope,
+    SubscribeRequest,
+    WaitRequest,
+)
+from .backoff import Backoff
+from .connection import Connection, Keepalive, Tls
+from .errors import RunwrightError
+from .subscription import OnReconnect, Subscription
+
+_WAIT_SECONDS = 60.0  # of one Wait; the server allows five minutes
+_DONE = (RunStatus.REPAIR_NEEDED, RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED)
+
+Part = str | InputData | InputPart
+Scope = str | StreamScope
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A run that was started; `created` is false when an earlier call with the same run id had started it."""
+
+    run: RunSnapshot
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """A run that was asked to end. After the event `barrier_seq` no new effect starts; 0: it ended without a cancel."""
+
+    run: RunSnapshot
+    barrier_seq: int
+
+
+def is_done(run: RunSnapshot) -> bool:
+    """True for a run that has ended or needs repair."""
+    return run.status in _DONE
+
+
+class Client:
+    """Calls to one server, for use in one event loop; `SyncClient` is the same without one.
+
+    Every call may raise `RunwrightError` and nothing else of the transport's.
+    `deadline` bounds a call in seconds, its repetitions included.
+    """
+
+    def __init__(self, connection: Connection, deadline: float) -> None:
+        self._connection = connection
+        self._deadline = deadline
+        self._runtime = RuntimeServiceStub(connection.channel)
+        self._registry = CallbackRegistryServiceStub(connection.channel)
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        *,
+        key: str = "",
+        tls: Tls | None = None,
+        deadline: float = 10.0,
+        keepalive: Keepalive | None = None,
+    ) -> Self:
+        """A client of the server at `host:port`. The connection is made with the first call."""
+        return cls(Connection(address, key, tls, keepalive or Keepalive()), deadline)
+
+    async def start(
+        self,
+        input: Part | Iterable[Part],
+        *,
+        run_id: str = "",
+        session_id: str = "",
+        turn_id: str = "",
+        agent_id: str = "",
+        package: str = "",
+        budget: Budget | None = None,
+        labels: Mapping[str, str] | None = None,
+        on_busy: OnBusy = OnBusy.UNSPECIFIED,
+        traceparent: str = "",
+        deadline: float | None = None,
+    ) -> Started:
+        """Starts a run; when this returns, the run is on disk.
+
+        `package` is an id or a fingerprint. The run id is made here when there
+        is none, so that a lost answer never starts a second run.
+        """
+        parts = [input] if isinstance(input, str | InputData | InputPart) else input
+        run = RunRequest(
+            run_id=run_id or str(uuid.uuid4()),
+            session_id=session_id,
+            turn_id=turn_id,
+            agent_id=agent_id,
+            package=_selector(package),
+            input=[_part(part) for part in parts],
+            budget=budget,
+            labels=dict(labels or {}),
+            on_busy=on_busy,
+        )
+        answer = await self._connection.unary(
+            self._runtime.start_run,
+            StartRunRequest(run=run),
+            deadline=deadline or self._deadline,
+            safe=True,
+            metadata={"traceparent": traceparent} if traceparent else None,
+        )
+        return Started(_run(answer.run), answer.created)
+
+    async def snapshot(self, run_id: str, *, deadline: float | None = None) -> RunSnapshot:
+        """The run as it stands."""
+        request = SnapshotRequest(run_id=run_id)
+        answer = await self._connection.unary(
+            self._runtime.snapshot, request, deadline=deadline or self._deadline, safe=True
+        )
+        return _run(answer.run)
+
+    async def cancel(
+        self, run_id: str, reason: str = "", grace: float | None = None, *, deadline: float | None = None
+    ) -> Cancelled:
+        """Asks a run to end within `grace` seconds. Repeating it changes nothing."""
+        request = CancelRequest(run_id=run_id, reason=reason, grace=None if grace is None else timedelta(seconds=grace))
+        answer = await self._connection.unary(
+            self._runtime.cancel, request, deadline=deadline or self._deadline, safe=True
+        )
+        return Cancelled(_run(answer.run), answer.barrier_seq)
+
+    async def wait(self, run_id: str, timeout: float | None = None) -> RunSnapshot:
+        """The run once it has ended or needs repair, or as it stands after `timeout` seconds; `is_done` tells which.
+
+        Goes on through disconnects and restarts of the server.
+        """
+        loop, backoff = asyncio.get_running_loop(), Backoff()
+        end = None if timeout is None else loop.time() + timeout
+        while True:
+            left = _WAIT_SECONDS if end is None else end - loop.time()
+            seconds = min(max(left, 0.001), _WAIT_SECONDS)
+            request = WaitRequest(run_id=run_id, timeout=timedelta(seconds=seconds))
+            try:
+                answer = await self._connection.unary(
+                    self._runtime.wait, request, deadline=seconds + self._deadline, safe=False
+                )
+            except RunwrightError as error:
+                pause = backoff.seconds(error.retry_after)
+                is_in_time = end is None or loop.time() + pause < end
+                if not is_in_time or not (error.retryable or error.code == "DEADLINE_EXCEEDED"):
+                    raise
+                await asyncio.sleep(pause)
+                continue
+            backoff.reset()
+            if answer.done or (end is not None and loop.time() >= end):
+                return _run(answer.run)
+
+    async def list(self, filter: RunFilter | None = None, *, page_size: int = 0) -> AsyncGenerator[RunSnapshot]:
+        """Runs, newest first, page by page as they are asked for; without their results."""
+        request = ListRunsRequest(page_size=page_size, filter=filter)
+        while True:
+            page = await self._connection.unary(self._runtime.list_runs, request, deadline=self._deadline, safe=True)
+            for run in page.runs:
+                yield run
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def list_events(
+        self,
+        scope: Scope,
+        *,
+        after: str = "",
+        filter: EventFilter | None = None,
+        view: EventView = EventView.SUMMARY,
+        page_size: int = 0,
+    ) -> AsyncGenerator[EventFrame]:
+        """The events so far, in order, page by page as they are asked for."""
+        request = ListEventsRequest(
+            scope=_scope(scope), page_token=after, page_size=page_size, view=view, filter=filter
+        )
+        while True:
+            page = await self._connection.unary(self._runtime.list_events, request, deadline=self._deadline, safe=True)
+            for frame in page.frames:
+                yield frame
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    def subscribe(
+        self,
+        scope: Scope,
+        *,
+        after: str = "",
+        live_only: bool = False,
+        filter: EventFilter | None = None,
+        view: EventView = EventView.SUMMARY,
+        deltas: bool = False,
+        on_reconnect: OnReconnect | None = None,
+    ) -> Subscription:
+        """Follows a run (by its id) or a scope of many: see `Subscription`.
+
+        `deltas` asks for the text of models while they answer. `on_reconnect` is
+        told whenever the stream was lost.
+        """
+        request = SubscribeRequest(
+            scope=_scope(scope),
+            after_cursor=after,
+            live_only=live_only,
+            view=view,
+            filter=filter,
+            include_deltas=deltas,
+        )
+        return Subscription(self._connection, request, on_reconnect)
+
+    async def server_info(self, *, deadline: float | None = None) -> GetServerInfoResponse:
+        """What the server is: version, limits, packages."""
+        return await self._connection.unary(
+            self._runtime.get_server_info, GetServerInfoRequest(), deadline=deadline or self._deadline, safe=True
+        )
+
+    async def register_callback(self, request: RegisterCallbackRequest) -> Callback:
+        """Registers a tool executor, or renews its lease; `ToolServer.register` does so for as long as it serves."""
+        answer = await self._connection.unary(
+            self._registry.register_callback, request, deadline=self._deadline, safe=True
+        )
+        return answer.callback or Callback()
+
+    async def unregister_callback(self, callback_id: str) -> None:
+        """Ends a registration."""
+        request = UnregisterCallbackRequest(callback_id=callback_id)
+        await self._connection.unary(self._registry.unregister_callback, request, deadline=self._deadline, safe=True)
+
+    async def close(self) -> None:
+        """Ends the connection and every call on it."""
+        self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+def _run(run: RunSnapshot | None) -> RunSnapshot:
+    return run or RunSnapshot()
+
+
+def _part(part: Part) -> InputPart:
+    if isinstance(part, str):
+        return InputPart(text=part)
+    return InputPart(data=part) if isinstance(part, InputData) else part
+
+
+def _selector(package: str) -> PackageSelector | None:
+    if not package:
+        return None
+    is_fingerprint = package.startswith("sha256:")
+    return PackageSelector(fingerprint=package) if is_fingerprint else PackageSelector(package_id=package)
+
+
+def _scope(scope: Scope) -> StreamScope:
+    return StreamScope(run_id=scope) if isinstance(scope, str) else scope

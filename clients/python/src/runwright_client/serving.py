@@ -1,0 +1,258 @@
+"""A server of tools, which the runtime dials: at a configured address, or registered under a lease."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import inspect
+import json
+import logging
+import signal
+import socket
+import ssl
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpclib.const
+import grpclib.server
+from grpclib.const import Cardinality, Status
+from grpclib.encoding.proto import ProtoCodec
+from grpclib.exceptions import GRPCError
+from pydantic_core import to_json
+
+from ._gen.runwright.callback import v1 as pb
+from .backoff import Backoff
+from .client import Client
+from .connection import Keepalive, Tls, split_address
+from .errors import RunwrightError
+from .tools import Content, Tool, ToolCall, ToolError, performed
+
+_log = logging.getLogger("runwright_client")
+
+Handler = Callable[[Any, ToolCall], Any]
+_Call = grpclib.server.Stream[pb.ExecuteToolRequest, pb.ExecuteToolResponse]
+_MOST_BYTES = 4 * 1024 * 1024  # of a request; arguments are far smaller
+_RESULT_BYTES = 1024 * 1024
+_MESSAGE_BYTES = 4096
+_KEYS = 65_536  # idempotency keys whose attempts are remembered
+
+
+class ToolServer:
+    """Performs the tool calls of runs.
+
+    `tls` is the server's own certificate, and with `ca` whose clients it takes.
+    With a `credential` only calls that carry it are performed: it is handed over
+    when the server registers itself. `threads` bounds how many functions that
+    are not async run at once.
+    """
+
+    def __init__(
+        self, tools: Iterable[Tool[..., Any]] = (), *, tls: Tls | None = None, credential: str = "", threads: int = 16
+    ) -> None:
+        self.address = ""  #: where it serves, once it does
+        self._tools: dict[str, Tool[..., Any] | Handler] = {tool.name: tool for tool in tools}
+        self._tls = tls
+        self._credential = credential
+        self._threads = ThreadPoolExecutor(threads, "runwright-tool")
+        self._attempts: OrderedDict[str, int] = OrderedDict()
+        self._server: grpclib.server.Server | None = None
+        self._calls: set[asyncio.Task[object]] = set()
+        self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
+
+    def add(self, name: str, handler: Handler) -> None:
+        """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call."""
+        self._tools[name] = handler
+
+    def declarations(self, executor: str) -> list[dict[str, Any]]:
+        """What a package says of these tools, in its list `tools`; JSON is YAML."""
+        return [tool.declaration(executor) for tool in self._tools.values() if isinstance(tool, Tool)]
+
+    async def start(self, listen: str = "127.0.0.1:0") -> str:
+        """Serves at `host:port` and returns the address; port 0 is any that is free."""
+        host, port = split_address(listen)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        sock = socket.create_server((host, port), family=family)
+        self._server = grpclib.server.Server([self], codec=ProtoCodec())
+        await self._server.start(sock=sock, ssl=self._tls.context(ssl.Purpose.CLIENT_AUTH) if self._tls else None)
+        self.address = f"{listen.rpartition(':')[0]}:{sock.getsockname()[1]}"
+        return self.address
+
+    async def register(
+        self,
+        client: Client,
+        executor: str,
+        *,
+        callback_id: str = "",
+        address: str = "",
+        lease: float = 60.0,
+        ca: str | Path | None = None,
+        server_name: str = "",
+    ) -> None:
+        """Registers the address with the client's server, and renews that until `stop`.
+
+        `address` is how the runtime reaches this server, if not where it serves.
+        With TLS the runtime trusts `ca` (a PEM file; absent: public authorities)
+        and expects `server_name` (absent: the host).
+        """
+        ca_pem = Path(ca).read_bytes() if ca is not None else b""
+        spec = pb.CallbackSpec(
+            callback_id=callback_id or f"{executor}.{uuid.uuid4().hex}",
+            executor=executor,
+            address=address or self.address,
+            tools=sorted(self._tools),
+            tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
+        )
+        request = pb.RegisterCallbackRequest(spec=spec, credential=self._credential, lease=timedelta(seconds=lease))
+        registered = await client.register_callback(request)
+        seconds = (registered.lease or timedelta(seconds=lease)).total_seconds()
+        renewing = asyncio.create_task(_renew(client, request, seconds / 3))
+        self._registrations[spec.callback_id] = (client, renewing)
+
+    async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
+        """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops."""
+        try:
+            if not self.address:
+                await self.start(listen)
+            await self.register(client, executor, **options)
+            await asyncio.get_running_loop().create_future()
+        finally:
+            await self.stop()
+
+    def run(
+        self,
+        server: str,
+        executor: str,
+        *,
+        key: str = "",
+        tls: Tls | None = None,
+        keepalive: Keepalive | None = None,
+        **options: Any,
+    ) -> None:
+        """`serve_for` the runtime at `server`, until SIGINT or SIGTERM."""
+
+        async def serve() -> None:
+            async with Client.connect(server, key=key, tls=tls, keepalive=keepalive) as client:
+                serving = asyncio.ensure_future(self.serve_for(client, executor, **options))
+                for name in (signal.SIGINT, signal.SIGTERM):
+                    asyncio.get_running_loop().add_signal_handler(name, serving.cancel)
+                with suppress(asyncio.CancelledError):
+                    await serving
+
+        asyncio.run(serve())
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Unregisters, lets the calls under way answer within `grace` seconds, and ends."""
+        for callback_id, (client, renewing) in self._registrations.items():
+            renewing.cancel()
+            try:
+                await client.unregister_callback(callback_id)
+            except RunwrightError as error:
+                _log.warning("%s stays registered until its lease is over: %s", callback_id, error)
+        self._registrations.clear()
+        if self._calls and grace > 0:
+            await asyncio.wait(self._calls, timeout=grace)
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+        self._server, self.address = None, ""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
+        path = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
+        kinds = (Cardinality.UNARY_UNARY, pb.ExecuteToolRequest, pb.ExecuteToolResponse)
+        return {path: grpclib.const.Handler(self._execute, *kinds)}
+
+    async def _execute(self, stream: _Call) -> None:
+        shown = str((stream.metadata or {}).get("authorization", ""))
+        if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
+            raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
+        request = await _received(stream)
+        tool = self._tools.get(request.tool)
+        if tool is None:
+            raise GRPCError(Status.UNIMPLEMENTED, f"There is no tool {request.tool} here.")
+        self._admit(request)
+        call = ToolCall(
+            run_id=request.run_id,
+            turn_id=request.turn_id,
+            round=request.round,
+            call_id=request.call_id,
+            attempt=request.attempt,
+            idempotency_key=request.idempotency_key,
+            tool=request.tool,
+            deadline=request.deadline,
+            package_fingerprint=request.package_fingerprint,
+        )
+        work = asyncio.create_task(self._perform(tool, request.arguments_json, call))
+        self._calls.add(work)
+        work.add_done_callback(self._calls.discard)
+        try:
+            await asyncio.wait({work})
+        except asyncio.CancelledError:  # the run was cancelled, the deadline passed, or the runtime is gone
+            call.cancelled.set()
+            work.cancel()
+            raise
+        await stream.send_message(work.result())
+
+    def _admit(self, request: pb.ExecuteToolRequest) -> None:
+        seen = self._attempts.pop(request.idempotency_key, 0)
+        self._attempts[request.idempotency_key] = max(seen, request.attempt)
+        if len(self._attempts) > _KEYS:
+            self._attempts.popitem(last=False)
+        if request.attempt < seen:
+            raise GRPCError(Status.FAILED_PRECONDITION, f"Attempt {seen} of this call has been here.")
+
+    async def _perform(
+        self, tool: Tool[..., Any] | Handler, arguments: bytes, call: ToolCall
+    ) -> pb.ExecuteToolResponse:
+        try:
+            if isinstance(tool, Tool):
+                value = await tool.perform(arguments, call, self._threads)
+            else:
+                handler, parsed = tool, json.loads(arguments)
+                is_async = inspect.iscoroutinefunction(handler)
+                value = await performed(lambda: handler(parsed, call), is_async, self._threads)
+            return _response(value)
+        except ToolError as error:
+            return _response(error)
+        except Exception:  # a tool may raise anything; its text is for this process' log only
+            _log.exception("tool %s failed in call %s of run %s", call.tool, call.call_id, call.run_id)
+            return _response(ToolError("The tool failed."))
+
+
+def _response(value: object) -> pb.ExecuteToolResponse:
+    if isinstance(value, ToolError):
+        told = (str(value) or "The tool failed.").encode("utf-8", "replace")[:_MESSAGE_BYTES]
+        return pb.ExecuteToolResponse(error=pb.ToolError(message=told.decode("utf-8", "ignore")))
+    content = value if isinstance(value, Content) else Content(to_json(value), "")
+    if len(content.data) > _RESULT_BYTES:
+        return _response(ToolError(f"The result has {len(content.data)} bytes; {_RESULT_BYTES} are allowed."))
+    return pb.ExecuteToolResponse(result=pb.ToolResult(data=content.data, media_type=content.media_type))
+
+
+async def _received(stream: _Call) -> pb.ExecuteToolRequest:
+    """The request, which the transport would take however large it is. UNIMPLEMENTED says: certainly not performed."""
+    head = await stream._stream.recv_data(5)
+    size = int.from_bytes(head[1:], "big")
+    if len(head) < 5 or head[0] or size > _MOST_BYTES:
+        raise GRPCError(Status.UNIMPLEMENTED, f"A request has at most {_MOST_BYTES} bytes and is not compressed.")
+    return pb.ExecuteToolRequest.parse(await stream._stream.recv_data(size))
+
+
+async def _renew(client: Client, request: pb.RegisterCallbackRequest, interval: float) -> None:
+    backoff = Backoff(0.5)
+    pause = interval
+    while True:
+        await asyncio.sleep(pause)
+        try:
+            await client.register_callback(request)
+            backoff.reset()
+            pause = interval
+        except RunwrightError as error:
+            _log.warning("the registration could not be renewed: %s", error)
+            pause = min(interval, backoff.seconds(error.retry_after)) if error.retryable else interval

@@ -1,0 +1,157 @@
+"""A stream of events that comes back by itself, from where it was, each event once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from ._gen.runwright.v1 import Event, EventFrame, RuntimeServiceStub, SubscribeRequest
+from .backoff import Backoff
+from .connection import Connection
+from .errors import RunwrightError, typed
+
+_log = logging.getLogger("runwright_client")
+
+OnReconnect = Callable[[RunwrightError], None]
+# How a stream may end that is merely to be opened again, beside every error that is retryable.
+_CUT_SHORT = ("UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED")
+
+
+class Subscription:
+    """An async iterator of frames, in order, each once, through every disconnect and restart.
+
+    It ends after the terminal event of the run that it follows, and raises
+    `RunwrightError` for what does not pass by itself. The RPC ends when the
+    subscription is closed, left as an `async with` block, or let go of.
+    """
+
+    def __init__(self, connection: Connection, request: SubscribeRequest, on_reconnect: OnReconnect | None) -> None:
+        #: The cursor of the last frame that was handed out. Keep it once you are done with that frame.
+        self.cursor = request.after_cursor
+        self._feed = _Feed(connection, request, on_reconnect)
+
+    @property
+    def reconnects(self) -> int:
+        """How often the stream was lost and opened again."""
+        return self._feed.reconnects
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> EventFrame:
+        frame = await self._feed.next()
+        self.cursor = frame.cursor
+        return frame
+
+    async def events(self) -> AsyncGenerator[Event]:
+        """The events alone, without bookmarks and gaps."""
+        async for frame in self:
+            if frame.event is not None:
+                yield frame.event
+
+    async def aclose(self) -> None:
+        """Ends the stream."""
+        await self._feed.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        self._feed.stop()
+
+
+class _Feed:
+    """Reads the stream in a task of its own, one response ahead; knows nothing of the subscription it feeds."""
+
+    def __init__(self, connection: Connection, request: SubscribeRequest, on_reconnect: OnReconnect | None) -> None:
+        self.reconnects = 0
+        self._connection = connection
+        self._stub = RuntimeServiceStub(connection.channel)
+        self._request = request
+        self._on_reconnect = on_reconnect
+        self._frames: deque[EventFrame] = deque()
+        self._responses: asyncio.Queue[list[EventFrame]] = asyncio.Queue(1)
+        self._error: RunwrightError | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopped = False
+
+    async def next(self) -> EventFrame:
+        """The next frame."""
+        while not self._frames:
+            if self._task is None and not self._is_stopped:
+                self._task = asyncio.create_task(self._read())
+                self._task.add_done_callback(self._wake)
+            if self._is_over():
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            self._frames.extend(await self._responses.get())
+        return self._frames.popleft()
+
+    def stop(self) -> None:
+        """Ends the stream soon. May be called from any thread, and more than once."""
+        self._is_stopped = True
+        if self._task is not None and not (loop := self._task.get_loop()).is_closed():
+            loop.call_soon_threadsafe(self._task.cancel)
+
+    async def aclose(self) -> None:
+        """Ends the stream, and returns once it has ended."""
+        self.stop()
+        self._frames.clear()
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
+    def _is_over(self) -> bool:
+        return self._is_stopped or (self._task is not None and self._task.done() and self._responses.empty())
+
+    async def _read(self) -> None:
+        backoff = Backoff()
+        try:
+            while not self._is_stopped:
+                try:
+                    if await self._read_once(backoff):
+                        return
+                    lost = RunwrightError("The stream ended.", reason="UNAVAILABLE", code="UNAVAILABLE")
+                except RunwrightError as error:
+                    if not (error.retryable or (error.reason == error.code and error.code in _CUT_SHORT)):
+                        raise
+                    lost = error
+                await self._pause(backoff, lost)
+        except Exception as error:  # noqa: BLE001  # whoever waits for a frame is told
+            self._error = typed(error)
+
+    def _wake(self, _: asyncio.Task[None]) -> None:
+        if self._responses.empty():
+            self._responses.put_nowait([])
+
+    async def _read_once(self, backoff: Backoff) -> bool:
+        """Reads one stream. True when it came to its end: streams of many runs have none."""
+        async with aclosing(self._connection.stream(self._stub.subscribe, self._request)) as responses:
+            async for response in responses:
+                backoff.reset()
+                await self._responses.put(response.frames)
+                if response.frames:
+                    # Where to begin is said once: from now on there is a cursor, behind what was handed on.
+                    cursor = response.frames[-1].cursor
+                    self._request = replace(self._request, after_cursor=cursor, live_only=False)
+        scope = self._request.scope
+        return scope is not None and scope.run_id is not None
+
+    async def _pause(self, backoff: Backoff, lost: RunwrightError) -> None:
+        self.reconnects += 1
+        wait = backoff.seconds(lost.retry_after)
+        _log.info("The stream was lost and is opened again in %.1f s: %s", wait, lost)
+        if self._on_reconnect is not None:
+            self._on_reconnect(lost)
+        await asyncio.sleep(wait)

@@ -1,0 +1,165 @@
+"""The same without asyncio: one event loop in a thread of its own, for use from any number of threads."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from ._gen.runwright.v1 import Event, EventFrame
+from .client import Client
+from .connection import Keepalive, Tls
+from .subscription import Subscription
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Loop:
+    """An event loop that runs in a thread until it is closed."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="runwright-client", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, R]) -> R:
+        """The result of `work`, which is cancelled when the waiting is interrupted."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
+
+    def close(self) -> None:
+        """Stops the loop and its thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+
+def _waited_for(
+    method: Callable[Concatenate[Client, P], Coroutine[Any, Any, R]],
+) -> Callable[Concatenate[SyncClient, P], R]:
+    @functools.wraps(method)
+    def call(self: SyncClient, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._loop.run(method(self._client, *args, **kwargs))
+
+    return call
+
+
+def _one_by_one(
+    method: Callable[Concatenate[Client, P], AsyncGenerator[R]],
+) -> Callable[Concatenate[SyncClient, P], Iterator[R]]:
+    @functools.wraps(method)
+    def call(self: SyncClient, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+        items = method(self._client, *args, **kwargs)
+        try:
+            while (item := self._loop.run(_next(items))) is not None:
+                yield item
+        finally:
+            self._loop.run(items.aclose())
+
+    return call
+
+
+async def _next(items: AsyncIterator[R]) -> R | None:
+    return await anext(items, None)
+
+
+class SyncSubscription:
+    """A `Subscription` that is iterated without asyncio, in one thread at a time."""
+
+    def __init__(self, loop: _Loop, subscription: Subscription) -> None:
+        self._loop = loop
+        self._subscription = subscription
+
+    @property
+    def cursor(self) -> str:
+        """The cursor of the last frame that was handed out."""
+        return self._subscription.cursor
+
+    @property
+    def reconnects(self) -> int:
+        """How often the stream was lost and opened again."""
+        return self._subscription.reconnects
+
+    def __iter__(self) -> Iterator[EventFrame]:
+        while (frame := self._loop.run(_next(self._subscription))) is not None:
+            yield frame
+
+    def events(self) -> Iterator[Event]:
+        """The events alone, without bookmarks and gaps."""
+        return (frame.event for frame in self if frame.event is not None)
+
+    def close(self) -> None:
+        """Ends the stream."""
+        self._loop.run(self._subscription.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class SyncClient:
+    """`Client` for programs without asyncio: the same calls, which block. Any number of threads may share one."""
+
+    def __init__(self, loop: _Loop, client: Client) -> None:
+        self._loop = loop
+        self._client = client
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        *,
+        key: str = "",
+        tls: Tls | None = None,
+        deadline: float = 10.0,
+        keepalive: Keepalive | None = None,
+    ) -> Self:
+        """A client of the server at `host:port`. The connection is made with the first call."""
+
+        async def connected() -> Client:
+            return Client.connect(address, key=key, tls=tls, deadline=deadline, keepalive=keepalive)
+
+        loop = _Loop()
+        try:
+            return cls(loop, loop.run(connected()))
+        except BaseException:
+            loop.close()
+            raise
+
+    start = _waited_for(Client.start)
+    snapshot = _waited_for(Client.snapshot)
+    cancel = _waited_for(Client.cancel)
+    wait = _waited_for(Client.wait)
+    server_info = _waited_for(Client.server_info)
+    list = _one_by_one(Client.list)
+    list_events = _one_by_one(Client.list_events)
+
+    @functools.wraps(Client.subscribe)
+    def subscribe(self, *args: Any, **kwargs: Any) -> SyncSubscription:
+        """Follows a run or a scope of many, as `Client.subscribe` does; `on_reconnect` is called in the loop's thread."""
+        return SyncSubscription(self._loop, self._client.subscribe(*args, **kwargs))
+
+    def close(self) -> None:
+        """Ends the connection and every call on it."""
+        self._loop.run(self._client.close())
+        self._loop.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
