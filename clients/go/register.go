@@ -1,0 +1,138 @@
+package runwright
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	callbackv1 "github.com/runwright/runwright/clients/go/gen/runwright/callback/v1"
+)
+
+// RegisterOption is a setting of [ToolServer.Register] and [ToolServer.ServeFor].
+type RegisterOption func(*callbackv1.RegisterCallbackRequest)
+
+// WithCallbackID is the registration's id, unique in the namespace; one for each process. Without
+// it every registration makes one.
+func WithCallbackID(id string) RegisterOption {
+	return func(r *callbackv1.RegisterCallbackRequest) { r.Spec.CallbackId = id }
+}
+
+// WithLease is how long the registration outlives this process, 5 s to 1 h. Without it: 60 s.
+func WithLease(lease time.Duration) RegisterOption {
+	return func(r *callbackv1.RegisterCallbackRequest) { r.Lease = durationpb.New(lease) }
+}
+
+// WithAdvertised is the address under which the runtime reaches this server, where that is not
+// the one it listens on.
+func WithAdvertised(address string) RegisterOption {
+	return func(r *callbackv1.RegisterCallbackRequest) { r.Spec.Address = address }
+}
+
+// Registration is a tool server's entry with a Runwright server; it is renewed until it is stopped.
+type Registration struct {
+	// CallbackID is its id.
+	CallbackID string
+
+	client *Client
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error
+}
+
+// Register has a Runwright server send the calls of an executor's tools here. It returns once that
+// is on disk there, and renews the lease, also through restarts of that server, until the context
+// ends, [Registration.Stop] is called, or this server is shut down.
+func (s *ToolServer) Register(
+	ctx context.Context, client *Client, executor string, options ...RegisterOption,
+) (*Registration, error) {
+	request := &callbackv1.RegisterCallbackRequest{Credential: s.credential, Spec: &callbackv1.CallbackSpec{
+		CallbackId: executor + "-" + uuid.NewString(), Executor: executor, Address: s.Address(), Tools: s.tools(),
+	}}
+	if s.tls != nil {
+		request.Spec.Tls = &callbackv1.CallbackTls{CaPem: s.tls.CA, ServerName: s.tls.ServerName}
+	}
+	for _, option := range options {
+		option(request)
+	}
+	host, _, _ := net.SplitHostPort(request.Spec.Address)
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		return nil, errors.New("runwright: WithAdvertised is needed: nobody can dial " + request.Spec.Address)
+	}
+	response, err := unary(ctx, client, true, bind(client.registry.RegisterCallback), request)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &Registration{CallbackID: request.Spec.CallbackId, client: client, cancel: cancel, done: make(chan struct{})}
+	s.mutex.Lock()
+	s.registrations = append(s.registrations, r)
+	s.mutex.Unlock()
+	go func() {
+		defer close(r.done)
+		defer cancel()
+		r.err = r.renew(ctx, request, response.GetCallback().GetLease().AsDuration()/3)
+	}()
+	return r, nil
+}
+
+// ServeFor registers this server until the context ends, and then unregisters it. It returns an
+// error if the registration is refused, at first or later.
+func (s *ToolServer) ServeFor(ctx context.Context, client *Client, executor string, options ...RegisterOption) error {
+	r, err := s.Register(ctx, client, executor, options...)
+	if err != nil {
+		return err
+	}
+	<-r.done
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), client.deadline)
+	defer cancel()
+	return errors.Join(r.err, r.Stop(stopping))
+}
+
+// Done is closed once the registration is not renewed any more.
+func (r *Registration) Done() <-chan struct{} { return r.done }
+
+// Err is why a registration that was not stopped is not renewed any more.
+func (r *Registration) Err() error {
+	select {
+	case <-r.done:
+		return r.err
+	default:
+		return nil
+	}
+}
+
+// Stop ends the registration; calls under way may still answer.
+func (r *Registration) Stop(ctx context.Context) error {
+	r.cancel()
+	<-r.done
+	request := &callbackv1.UnregisterCallbackRequest{CallbackId: r.CallbackID}
+	_, err := unary(ctx, r.client, true, bind(r.client.registry.UnregisterCallback), request)
+	var failure *Error
+	if errors.As(err, &failure) && failure.Reason == "CALLBACK_NOT_FOUND" {
+		return nil
+	}
+	return err
+}
+
+// renew repeats the request at every third of the lease until the context ends; nil then, else
+// why it is refused.
+func (r *Registration) renew(ctx context.Context, request *callbackv1.RegisterCallbackRequest, every time.Duration) error {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		_, err := unary(ctx, r.client, true, bind(r.client.registry.RegisterCallback), request)
+		var failure *Error
+		if errors.As(err, &failure) && ctx.Err() == nil && failure.told && !failure.Retryable {
+			return failure
+		}
+	}
+}

@@ -1,0 +1,318 @@
+package runwright
+
+import (
+	"context"
+	"crypto/subtle"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/health"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	callbackv1 "github.com/runwright/runwright/clients/go/gen/runwright/callback/v1"
+)
+
+const (
+	maxResultBytes = 1 << 20
+	maxErrorBytes  = 4 << 10
+	// How many calls are remembered, so that a lower attempt than seen is refused.
+	mostKeys = 1 << 14
+	// How many calls one connection may have under way; more wait.
+	mostCalls = 1000
+)
+
+// ToolCall is one attempt of one call.
+type ToolCall struct {
+	// RunID, TurnID and Round say who asks.
+	RunID, TurnID string
+	Round         uint32
+	// CallID is the call inside the run.
+	CallID string
+	// Attempt counts from 1.
+	Attempt uint32
+	// IdempotencyKey is the same for every attempt of the call and unique over all runs: the
+	// effect must be performed at most once for it.
+	IdempotencyKey string
+	// Tool is the tool's name.
+	Tool string
+	// Arguments are valid under the tool's schema.
+	Arguments json.RawMessage
+	// Deadline is when the runtime stops waiting; the handler's context ends then, too.
+	Deadline time.Time
+	// PackageFingerprint is of the package that declares the tool.
+	PackageFingerprint string
+}
+
+// Raw is a result that is not JSON.
+type Raw struct {
+	// Data is what the model sees.
+	Data []byte
+	// MediaType says what it is, such as "text/plain; charset=utf-8".
+	MediaType string
+}
+
+// ToolError is a failure of the tool itself, which a handler returns: the call failed for
+// certain, and the model is told the message.
+type ToolError struct {
+	// Message is one sentence for the model, at most 4 KiB.
+	Message string
+}
+
+// Error is the message.
+func (e *ToolError) Error() string { return e.Message }
+
+// ToolErrorf makes a [ToolError].
+func ToolErrorf(format string, values ...any) error {
+	return &ToolError{Message: fmt.Sprintf(format, values...)}
+}
+
+type handler func(ctx context.Context, call *ToolCall) (any, error)
+
+// ToolServer performs the calls of tools for a Runwright server, which dials it.
+type ToolServer struct {
+	callbackv1.UnimplementedToolExecutorServiceServer
+
+	tls        *TLS
+	credential string
+	log        *slog.Logger
+	handlers   map[string]handler
+	attempts   attempts
+	health     *health.Server
+	server     *grpc.Server
+	listener   net.Listener
+	served     chan struct{}
+
+	mutex         sync.Mutex
+	registrations []*Registration
+}
+
+// ToolServerOption is a setting of [NewToolServer].
+type ToolServerOption func(*ToolServer)
+
+// WithServerTLS serves with TLS: Cert and Key are the server's own. CA and ServerName are for
+// [ToolServer.Register]: whom the runtime is to trust, and the name it is to expect.
+func WithServerTLS(tls TLS) ToolServerOption { return func(s *ToolServer) { s.tls = &tls } }
+
+// WithCredential refuses calls that do not carry the token. [ToolServer.Register] tells the
+// runtime, which takes it only with TLS or for a loopback address.
+func WithCredential(token string) ToolServerOption {
+	return func(s *ToolServer) { s.credential = token }
+}
+
+// WithLogger says where failures of handlers are logged. Without it: [slog.Default].
+func WithLogger(log *slog.Logger) ToolServerOption { return func(s *ToolServer) { s.log = log } }
+
+// NewToolServer gives a server without tools, which does not serve yet.
+func NewToolServer(options ...ToolServerOption) *ToolServer {
+	s := &ToolServer{log: slog.Default(), handlers: map[string]handler{}, health: health.NewServer()}
+	for _, option := range options {
+		option(s)
+	}
+	return s
+}
+
+// Handle registers what performs a tool, before [ToolServer.Start]. A is what the arguments are
+// decoded into: a struct, a map, or [json.RawMessage].
+//
+// The handler gives a value that can be written as JSON, or [Raw]. A [ToolError] it returns is
+// told to the model; of any other error, or a panic, the model is only told that the tool failed,
+// and the log says why. The context ends with the run, the deadline or the server.
+func Handle[A any](s *ToolServer, tool string, perform func(ctx context.Context, call *ToolCall, arguments A) (any, error)) {
+	s.handlers[tool] = func(ctx context.Context, call *ToolCall) (any, error) {
+		var arguments A
+		if err := json.Unmarshal(call.Arguments, &arguments); err != nil {
+			return nil, ToolErrorf("The tool cannot read its arguments: %v.", err)
+		}
+		return perform(ctx, call, arguments)
+	}
+}
+
+// Start begins to serve on an address, `host:port`; port 0 lets the system choose.
+func (s *ToolServer) Start(address string) error {
+	options := []grpc.ServerOption{
+		grpc.UnaryInterceptor(s.admit),
+		grpc.MaxConcurrentStreams(mostCalls),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+	}
+	if s.tls != nil {
+		certificates, err := s.tls.certificates()
+		if err == nil && len(certificates) == 0 {
+			err = errors.New("TLS.Cert and TLS.Key are needed to serve")
+		}
+		if err != nil {
+			return fmt.Errorf("runwright: %w", err)
+		}
+		config := &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12}
+		options = append(options, grpc.Creds(credentials.NewTLS(config)))
+	}
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("runwright: %w", err)
+	}
+	s.listener, s.server, s.served = listener, grpc.NewServer(options...), make(chan struct{})
+	callbackv1.RegisterToolExecutorServiceServer(s.server, s)
+	grpc_health_v1.RegisterHealthServer(s.server, s.health)
+	go func() {
+		defer close(s.served)
+		if err := s.server.Serve(listener); err != nil {
+			s.log.Error("tool server ended", "error", err)
+		}
+	}()
+	return nil
+}
+
+// Address is where it serves, once started.
+func (s *ToolServer) Address() string { return s.listener.Addr().String() }
+
+// Shutdown ends its registrations, lets calls under way answer, and ends. When the context ends
+// before that, those calls are cancelled.
+func (s *ToolServer) Shutdown(ctx context.Context) {
+	s.health.Shutdown()
+	s.mutex.Lock()
+	registrations := s.registrations
+	s.registrations = nil
+	s.mutex.Unlock()
+	for _, registration := range registrations {
+		if err := registration.Stop(ctx); err != nil {
+			s.log.Warn("callback not unregistered; its lease ends it", "callback_id", registration.CallbackID, "error", err)
+		}
+	}
+	if s.server == nil {
+		return
+	}
+	stop := context.AfterFunc(ctx, s.server.Stop)
+	defer stop()
+	s.server.GracefulStop()
+	<-s.served
+}
+
+// Close ends at once: calls under way are cancelled, and leases are left to end by themselves.
+func (s *ToolServer) Close() {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.Shutdown(ended)
+}
+
+// admit refuses whoever does not know the credential, health checks among them.
+func (s *ToolServer) admit(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	if s.credential != "" {
+		told := strings.Join(metadata.ValueFromIncomingContext(ctx, "authorization"), ",")
+		if subtle.ConstantTimeCompare([]byte(told), []byte("Bearer "+s.credential)) != 1 {
+			return nil, status.Error(codes.Unauthenticated, "The credential of this tool server is missing or wrong.")
+		}
+	}
+	return handle(ctx, request)
+}
+
+// ExecuteTool is called by the runtime.
+func (s *ToolServer) ExecuteTool(ctx context.Context, request *callbackv1.ExecuteToolRequest) (*callbackv1.ExecuteToolResponse, error) {
+	perform, known := s.handlers[request.GetTool()]
+	if !known { // the one status by which a runtime knows that nothing was performed
+		return nil, status.Errorf(codes.Unimplemented, "There is no tool %q here.", request.GetTool())
+	}
+	if seen := s.attempts.begin(request.GetIdempotencyKey(), request.GetAttempt()); seen > request.GetAttempt() {
+		return nil, status.Errorf(codes.FailedPrecondition, "Attempt %d comes after attempt %d.", request.GetAttempt(), seen)
+	}
+	call := &ToolCall{
+		RunID: request.GetRunId(), TurnID: request.GetTurnId(), Round: request.GetRound(), CallID: request.GetCallId(),
+		Attempt: request.GetAttempt(), IdempotencyKey: request.GetIdempotencyKey(), Tool: request.GetTool(),
+		Arguments: request.GetArgumentsJson(), Deadline: request.GetDeadline().AsTime(),
+		PackageFingerprint: request.GetPackageFingerprint(),
+	}
+	result, err := s.performed(ctx, perform, call)
+	if err == nil {
+		return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_Result{Result: result}}, nil
+	}
+	var declared *ToolError
+	if !errors.As(err, &declared) {
+		if ctx.Err() != nil { // given up in the middle: nobody knows what it did
+			return nil, status.FromContextError(ctx.Err()).Err()
+		}
+		s.log.Error("tool failed", "tool", call.Tool, "run_id", call.RunID, "call_id", call.CallID, "error", err)
+		declared = &ToolError{Message: "The tool failed."}
+	}
+	return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_Error{
+		Error: &callbackv1.ToolError{Message: clipped(declared.Message)},
+	}}, nil
+}
+
+// performed calls a handler and writes down its result; a panic is an error.
+func (s *ToolServer) performed(ctx context.Context, perform handler, call *ToolCall) (result *callbackv1.ToolResult, err error) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			err = fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())
+		}
+	}()
+	value, err := perform(ctx, call)
+	if err != nil {
+		return nil, err
+	}
+	raw, isRaw := value.(Raw)
+	if !isRaw {
+		if raw.Data, err = json.Marshal(value); err != nil {
+			return nil, err
+		}
+	}
+	if len(raw.Data) > maxResultBytes {
+		return nil, ToolErrorf("The call was made; its result of %d bytes is above %d.", len(raw.Data), maxResultBytes)
+	}
+	return &callbackv1.ToolResult{Data: raw.Data, MediaType: raw.MediaType}, nil
+}
+
+// clipped is a text of at most 4 KiB of whole characters.
+func clipped(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxErrorBytes)], "")
+}
+
+// tools are the names of what is handled.
+func (s *ToolServer) tools() []string {
+	names := make([]string, 0, len(s.handlers))
+	for name := range s.handlers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// attempts remembers the highest attempt of each call, and forgets the oldest calls.
+type attempts struct {
+	mutex   sync.Mutex
+	highest map[string]uint32
+	keys    []string // in the order in which they came; a ring once it is full
+	next    int
+}
+
+// begin notes an attempt and gives the highest so far.
+func (a *attempts) begin(key string, attempt uint32) uint32 {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	if a.highest == nil {
+		a.highest = map[string]uint32{}
+	}
+	if _, known := a.highest[key]; !known {
+		if len(a.keys) < mostKeys {
+			a.keys = append(a.keys, key)
+		} else {
+			delete(a.highest, a.keys[a.next])
+			a.keys[a.next] = key
+			a.next = (a.next + 1) % mostKeys
+		}
+	}
+	a.highest[key] = max(a.highest[key], attempt)
+	return a.highest[key]
+}
