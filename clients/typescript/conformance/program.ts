@@ -1,0 +1,321 @@
+/** The conformance program: JSON lines in, JSON lines out, on the public client alone. */
+
+import { EventEmitter, once } from "node:events";
+import { readFileSync } from "node:fs";
+import { createInterface } from "node:readline";
+import {
+  type DescMessage,
+  fromJson,
+  type JsonValue,
+  type Message,
+  type MessageShape,
+  toJson,
+} from "@bufbuild/protobuf";
+import {
+  Client,
+  type EventFrame,
+  EventKind,
+  EventView,
+  type Part,
+  RunwrightError,
+  type Scope,
+  type Subscription,
+  type ToolCall,
+  ToolError,
+  ToolServer,
+} from "../src/index.js";
+import {
+  EventFilterSchema,
+  EventFrameSchema,
+  GetServerInfoResponseSchema,
+  RunFilterSchema,
+  RunRequestSchema,
+  RunSnapshotSchema,
+  type StreamScope,
+  StreamScopeSchema,
+} from "../src/messages.js";
+
+type Args = Record<string, JsonValue | undefined>;
+type Call = Record<string, JsonValue>;
+
+const READ_SECONDS = 20;
+
+/** A subscription that is read in the background, so that a `read` finds what has come. */
+class Stream {
+  readonly #news = new EventEmitter();
+  readonly #frames: EventFrame[] = [];
+  #ended = false;
+  #error: unknown;
+
+  constructor(readonly subscription: Subscription) {
+    this.#news.setMaxListeners(0);
+    void this.#pump();
+  }
+
+  async read(args: Args): Promise<JsonValue> {
+    const timeout = AbortSignal.timeout(1000 * Number(args["timeout_seconds"] ?? READ_SECONDS));
+    let taken = this.#found(args);
+    while (taken === undefined && !timeout.aborted) {
+      await once(this.#news, "news", { signal: timeout }).catch(() => undefined);
+      taken = this.#found(args);
+    }
+    const frames = this.#frames.splice(0, taken ?? this.#frames.length);
+    const ended = this.#ended && this.#frames.length === 0;
+    return { frames: frames.map((frame) => json(EventFrameSchema, frame)), ended, timed_out: taken === undefined };
+  }
+
+  /** How many frames the answer has; undefined while it has to wait. */
+  #found(args: Args): number | undefined {
+    const { count, until_kind: kind } = args;
+    if (typeof count === "number" && this.#frames.length >= count) return count;
+    if (typeof kind === "string") {
+      const wanted = kind.replace("EVENT_KIND_", "");
+      const at = this.#frames.findIndex(({ item }) => item.case === "event" && EventKind[item.value.kind] === wanted);
+      if (at >= 0) return at + 1;
+    }
+    if (this.#error !== undefined) throw this.#error as Error;
+    return this.#ended ? this.#frames.length : undefined;
+  }
+
+  async #pump(): Promise<void> {
+    try {
+      for await (const frame of this.subscription) {
+        this.#frames.push(frame);
+        this.#news.emit("news");
+      }
+    } catch (error) {
+      this.#error = error;
+    }
+    this.#ended = true;
+    this.#news.emit("news");
+  }
+}
+
+/** Tools that do what they are told to, and remember how they were called. */
+class Tools {
+  readonly calls: { call: Call; signal: AbortSignal }[] = [];
+  readonly server = new ToolServer({ onError: () => undefined });
+  readonly #released = new EventEmitter();
+
+  constructor(behaviours: Record<string, Args>) {
+    this.#released.setMaxListeners(0);
+    for (const [tool, behaviour] of Object.entries(behaviours)) {
+      this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call));
+    }
+  }
+
+  release(): void {
+    this.#released.emit("released");
+  }
+
+  async #perform(behaviour: Args, args: Call, told: ToolCall): Promise<unknown> {
+    const { tool, callId: call_id, attempt, idempotencyKey: idempotency_key } = told;
+    this.calls.push({ call: { tool, call_id, attempt, idempotency_key, arguments: args }, signal: told.signal });
+    if (behaviour["waits"]) await once(this.#released, "released", { signal: told.signal });
+    if (behaviour["raises"]) throw new Error("the behaviour raises");
+    if (behaviour["fails"] !== undefined) throw new ToolError(text(behaviour["fails"]));
+    if (!behaviour["echo"]) return behaviour["returns"] ?? null;
+    const { runId: run_id, turnId: turn_id, round, deadline, packageFingerprint: package_fingerprint } = told;
+    const context = { run_id, turn_id, round, call_id, attempt, idempotency_key, tool, package_fingerprint };
+    return { arguments: args, context: { ...context, deadline: deadline?.toISOString() } };
+  }
+}
+
+let client: Client | undefined;
+const streams = new Map<string, Stream>();
+const tools = new Map<string, Tools>();
+
+const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>> = {
+  connect({ address, key, tls, deadline_seconds: deadline, keepalive }) {
+    const files = tls as Record<string, string> | undefined;
+    const pings = keepalive as Record<string, number> | undefined;
+    client = Client.connect(text(address), {
+      key: optional(key, text),
+      tls: files && {
+        ca: pem(files["ca"]),
+        cert: pem(files["cert"]),
+        key: pem(files["key"]),
+        serverName: files["server_name"],
+      },
+      deadlineMs: milliseconds(deadline),
+      keepalive: pings && {
+        intervalMs: milliseconds(pings["interval_seconds"]),
+        timeoutMs: milliseconds(pings["timeout_seconds"]),
+      },
+    });
+    return {};
+  },
+  close() {
+    connected().close();
+    return {};
+  },
+  async start(args) {
+    const request = fromJson(RunRequestSchema, args as JsonValue);
+    const { runId, sessionId, turnId, agentId, input, package: named, budget, labels, onBusy } = request;
+    const parts = input.map(({ part }) => (part.case === "text" ? { text: part.value } : part.value) as Part);
+    const selected =
+      named?.selector.case === "packageId"
+        ? { packageId: named.selector.value }
+        : named?.selector.case === "fingerprint"
+          ? { fingerprint: named.selector.value }
+          : undefined;
+    const started = await connected().start(parts, {
+      ...{ sessionId, turnId, agentId, budget, labels, onBusy },
+      runId: runId || undefined,
+      package: selected,
+    });
+    return { created: started.created, run: json(RunSnapshotSchema, started.run) };
+  },
+  async snapshot({ run_id: runId }) {
+    return { run: json(RunSnapshotSchema, await connected().snapshot(text(runId))) };
+  },
+  async cancel({ run_id: runId, reason, grace_seconds: grace }) {
+    const options = { reason: optional(reason, text), graceMs: milliseconds(grace) };
+    const { run, barrierSeq } = await connected().cancel(text(runId), options);
+    return { run: json(RunSnapshotSchema, run), barrier_seq: Number(barrierSeq) };
+  },
+  async wait({ run_id: runId, timeout_seconds: timeout }) {
+    const { run, done } = await connected().wait(text(runId), { timeoutMs: milliseconds(timeout) });
+    return { run: json(RunSnapshotSchema, run), done };
+  },
+  async list({ filter, page_size: pageSize, limit }) {
+    const runs: JsonValue[] = [];
+    const wanted = optional(filter, (given) => fromJson(RunFilterSchema, given));
+    for await (const run of connected().list(wanted, { pageSize: optional(pageSize, Number) })) {
+      runs.push(json(RunSnapshotSchema, run));
+      if (runs.length === limit) break;
+    }
+    return { runs };
+  },
+  async list_events(args) {
+    const frames: JsonValue[] = [];
+    const options = { ...selection(args), pageSize: optional(args["page_size"], Number) };
+    for await (const frame of connected().listEvents(scope(args["scope"]), options)) {
+      frames.push(json(EventFrameSchema, frame));
+    }
+    return { frames };
+  },
+  async server_info() {
+    return json(GetServerInfoResponseSchema, await connected().serverInfo());
+  },
+  subscribe(args) {
+    const subscription = connected().subscribe(scope(args["scope"]), {
+      ...selection(args),
+      liveOnly: Boolean(args["live_only"]),
+      deltas: Boolean(args["include_deltas"] ?? args["deltas"]),
+    });
+    streams.set(text(args["name"]), new Stream(subscription));
+    return {};
+  },
+  read: (args) => named(streams, args).read(args),
+  cursor: (args) => ({ cursor: named(streams, args).subscription.cursor }),
+  reconnects: (args) => ({ reconnects: named(streams, args).subscription.reconnects }),
+  async unsubscribe(args) {
+    await named(streams, args).subscription.close();
+    return {};
+  },
+  async serve_tools({ name, listen, tools: behaviours, register }) {
+    const made = new Tools(behaviours as Record<string, Args>);
+    tools.set(text(name), made);
+    await made.server.listen(optional(listen, text));
+    if (register) {
+      const { executor, callback_id: callbackId, lease_seconds: lease } = register as Args;
+      await made.server.register(connected(), text(executor), {
+        callbackId: optional(callbackId, text),
+        leaseMs: milliseconds(lease),
+      });
+    }
+    return { address: made.server.address };
+  },
+  calls: (args) => named(tools, args).calls.map(({ call, signal }) => ({ ...call, cancelled: signal.aborted })),
+  release(args) {
+    named(tools, args).release();
+    return {};
+  },
+  async stop_tools(args) {
+    await named(tools, args).server.close();
+    return {};
+  },
+};
+
+function connected(): Client {
+  if (!client) throw new Error("connect comes first");
+  return client;
+}
+
+function named<T>(all: Map<string, T>, args: Args): T {
+  const found = all.get(text(args["name"]));
+  if (!found) throw new Error(`there is nothing named ${text(args["name"])}`);
+  return found;
+}
+
+function json<D extends DescMessage>(schema: D, message: MessageShape<D> & Message): JsonValue {
+  return toJson(schema, message, { useProtoFieldName: true });
+}
+
+function text(value: JsonValue | undefined): string {
+  if (typeof value !== "string") throw new Error(`a text is expected, not ${JSON.stringify(value)}`);
+  return value;
+}
+
+function optional<T>(value: JsonValue | undefined, read: (value: JsonValue) => T): T | undefined {
+  return value === undefined || value === null ? undefined : read(value);
+}
+
+function milliseconds(seconds: JsonValue | undefined): number | undefined {
+  return optional(seconds, (given) => 1000 * Number(given));
+}
+
+/** PEM as it is, or from the file that is named. */
+function pem(given: string | undefined): string | undefined {
+  return given === undefined || given.includes("-----BEGIN") ? given : readFileSync(given, "utf8");
+}
+
+function selection(args: Args) {
+  const { filter, view, after } = args;
+  return {
+    filter: filter ? fromJson(EventFilterSchema, filter) : undefined,
+    view: view === undefined ? undefined : EventView[text(view).replace("EVENT_VIEW_", "") as keyof typeof EventView],
+    after: optional(after, text),
+  };
+}
+
+function scope(given: JsonValue | undefined): Scope {
+  if (typeof given === "string") return given;
+  const { scope: one }: StreamScope = fromJson(StreamScopeSchema, given ?? {});
+  switch (one.case) {
+    case "runId":
+      return { runId: one.value };
+    case "sessionId":
+      return { sessionId: one.value };
+    case "agentId":
+      return { agentId: one.value };
+    default:
+      return { all: true };
+  }
+}
+
+function errorOf(thrown: unknown): JsonValue {
+  if (!(thrown instanceof RunwrightError)) {
+    return { reason: "PROGRAM", message: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) };
+  }
+  const { reason, code, metadata, retryable, remedy, message } = thrown;
+  return { reason, code, metadata: { ...metadata }, retryable, has_remedy: remedy !== "", message };
+}
+
+async function answer(line: string): Promise<void> {
+  const { id, op, args } = JSON.parse(line) as { id: JsonValue; op: string; args?: Args };
+  let told: Record<string, JsonValue>;
+  try {
+    const operation = operations[op];
+    if (!operation) throw new Error(`there is no operation ${op}`);
+    told = { id, ok: await operation(args ?? {}) };
+  } catch (thrown) {
+    told = { id, error: errorOf(thrown) };
+  }
+  process.stdout.write(`${JSON.stringify(told)}\n`);
+}
+
+for await (const line of createInterface({ input: process.stdin })) if (line.trim()) void answer(line);
+await Promise.all([...tools.values()].map(({ server }) => server.close(0)));
+client?.close();

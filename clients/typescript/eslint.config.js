@@ -1,0 +1,16 @@
+import eslint from "@eslint/js";
+import tseslint from "typescript-eslint";
+
+export default tseslint.config(
+  { ignores: [".build/", "dist/", "src/gen/", "eslint.config.js"] },
+  eslint.configs.recommended,
+  tseslint.configs.strictTypeChecked,
+  tseslint.configs.stylisticTypeChecked,
+  {
+    languageOptions: { parserOptions: { projectService: true } },
+    rules: {
+      // `process.env["NAME"]`: what an index gives is not a declared property.
+      "@typescript-eslint/dot-notation": "off",
+    },
+  },
+);

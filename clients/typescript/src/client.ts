@@ -1,0 +1,288 @@
+/** The client: calls to one server, retried where that is safe. */
+
+import { randomUUID } from "node:crypto";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Client as Stub, createClient } from "@connectrpc/connect";
+import { type Connection, type ConnectOptions, open } from "./connection.js";
+import { asRunwrightError, type RunwrightError } from "./errors.js";
+import { type Callback, CallbackRegistryService } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
+import type { CallbackSpecSchema } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
+import type { EventFrame } from "./gen/runwright/v1/event_pb.js";
+import type { BudgetSchema } from "./gen/runwright/v1/package_pb.js";
+import { type OnBusy, PackageSelectorSchema, type RunSnapshot } from "./gen/runwright/v1/run_pb.js";
+import {
+  type EventFilterSchema,
+  type EventView,
+  type GetServerInfoResponse,
+  type RunFilterSchema,
+  RuntimeService,
+} from "./gen/runwright/v1/runtime_service_pb.js";
+import { backoff, Operations, sleep } from "./patience.js";
+import { type SubscribeOptions, Subscription } from "./subscription.js";
+import { duration, inputMessages, type Part, type Scope, scopeMessage } from "./words.js";
+
+const TRIES = 5;
+const WAIT_MS = 60_000;
+
+/** Options of every call. */
+export interface CallOptions {
+  /** How long the call may take, with all its tries. Absent: as the client says. */
+  readonly deadlineMs?: number;
+  /** Gives the call up; it then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+}
+
+/** Options of {@link Client.start}. */
+export interface StartOptions extends CallOptions {
+  /** The run's id, the key of idempotency. Absent: a new UUID, so that the call can be tried again safely. */
+  readonly runId?: string;
+  /** Groups the runs of one conversation. */
+  readonly sessionId?: string;
+  /** The turn's id, carried through. */
+  readonly turnId?: string;
+  /** The agent that is expected to answer; another than the package's is refused. */
+  readonly agentId?: string;
+  /** Which package answers. Absent: the server's default. */
+  readonly package?: { packageId: string } | { fingerprint: string };
+  /** Limits below the package's. */
+  readonly budget?: MessageInitShape<typeof BudgetSchema>;
+  /** Words of the caller, at most 16. */
+  readonly labels?: Record<string, string>;
+  /** What to do when a run of the session has not ended. */
+  readonly onBusy?: OnBusy;
+  /** W3C trace that the run belongs to. */
+  readonly traceParent?: string;
+}
+
+/** What {@link Client.start} gives. */
+export interface Started {
+  /** The run as it stands. */
+  readonly run: RunSnapshot;
+  /** True when this call started it, false when it was there. After a call that was tried again, false is possible for a new run. */
+  readonly created: boolean;
+}
+
+/** What {@link Client.cancel} gives. */
+export interface Cancelled {
+  /** The run as it stands. */
+  readonly run: RunSnapshot;
+  /** Sequence number of the event after which no new effect starts; 0 when the run ended without a cancel. */
+  readonly barrierSeq: bigint;
+}
+
+/** What {@link Client.wait} gives. */
+export interface Waited {
+  /** The run as it stands. */
+  readonly run: RunSnapshot;
+  /** True when it has ended or needs repair, false when the time was over. */
+  readonly done: boolean;
+}
+
+/** Calls one server. Made by {@link Client.connect}, ended by {@link Client.close} or `await using`. */
+export class Client implements AsyncDisposable {
+  /** The generated client of the runtime, for what has no method here; its calls are neither retried nor bounded. */
+  readonly runtime: Stub<typeof RuntimeService>;
+  /** The same of the registry of callbacks. */
+  readonly callbacks: Stub<typeof CallbackRegistryService>;
+  readonly #connection: Connection;
+  readonly #operations = new Operations();
+  readonly #deadlineMs: number;
+
+  private constructor(connection: Connection, deadlineMs: number) {
+    this.#connection = connection;
+    this.#deadlineMs = deadlineMs;
+    this.runtime = createClient(RuntimeService, connection.transport);
+    this.callbacks = createClient(CallbackRegistryService, connection.transport);
+  }
+
+  /** A client of the server at `host:port`. Nothing is sent before the first call. */
+  static connect(address: string, options: ConnectOptions = {}): Client {
+    return new Client(open(address, options), options.deadlineMs ?? 10_000);
+  }
+
+  /** Starts a run and returns once it is on disk. The same id with the same request is the same run. */
+  async start(input: string | readonly Part[], options: StartOptions = {}): Promise<Started> {
+    const { runId = randomUUID(), package: named, deadlineMs, signal, traceParent, ...rest } = options;
+    const run = { ...rest, runId, input: inputMessages(input), package: named && selector(named) };
+    const headers = traceParent ? { traceparent: traceParent } : undefined;
+    const answer = await this.#call({ deadlineMs, signal }, (call) =>
+      this.runtime.startRun({ run }, { ...call, headers }),
+    );
+    return { run: present(answer.run), created: answer.created };
+  }
+
+  /** A run as it stands. */
+  async snapshot(runId: string, options?: CallOptions): Promise<RunSnapshot> {
+    return present((await this.#call(options, (call) => this.runtime.snapshot({ runId }, call))).run);
+  }
+
+  /** Asks a run to end within `graceMs` (10 s); doing so again changes nothing. */
+  async cancel(
+    runId: string,
+    options: CallOptions & { readonly reason?: string; readonly graceMs?: number } = {},
+  ): Promise<Cancelled> {
+    const request = { runId, reason: options.reason, grace: duration(options.graceMs) };
+    const answer = await this.#call(options, (call) => this.runtime.cancel(request, call));
+    return { run: present(answer.run), barrierSeq: answer.barrierSeq };
+  }
+
+  /**
+   * Waits until a run has ended or needs repair, over restarts of the server and however long it is away; `timeoutMs`
+   * and `signal` bound it. Never cancels the run.
+   */
+  async wait(
+    runId: string,
+    options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
+  ): Promise<Waited> {
+    const operation = this.#operations.begin(options.signal);
+    const end = performance.now() + (options.timeoutMs ?? Number.POSITIVE_INFINITY);
+    let failures = 0;
+    try {
+      for (;;) {
+        const left = Math.max(0, Math.min(WAIT_MS, end - performance.now()));
+        const call = { signal: operation.signal, timeoutMs: timeout(left + this.#deadlineMs) };
+        try {
+          const { run, done } = await this.runtime.wait({ runId, timeout: duration(left) }, call);
+          failures = 0;
+          if (done || performance.now() >= end) return { run: present(run), done };
+        } catch (thrown) {
+          operation.signal.throwIfAborted();
+          const error = asRunwrightError(thrown);
+          if (!mayPass(error) || performance.now() >= end) throw error;
+          await sleep(Math.min(backoff(++failures, error), Math.max(0, end - performance.now())), operation.signal);
+        }
+      }
+    } finally {
+      operation.done();
+    }
+  }
+
+  /** Runs, newest first, fetched page by page as they are read. */
+  async *list(
+    filter: MessageInitShape<typeof RunFilterSchema> = {},
+    options: CallOptions & { readonly pageSize?: number } = {},
+  ): AsyncGenerator<RunSnapshot, void, undefined> {
+    for (let pageToken = ""; ;) {
+      const request = { filter, pageSize: options.pageSize, pageToken };
+      const page = await this.#call(options, (call) => this.runtime.listRuns(request, call));
+      yield* page.runs;
+      if (!page.nextPageToken) return;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** The events there are now, fetched page by page as they are read. */
+  async *listEvents(
+    scope: Scope,
+    options: CallOptions & {
+      readonly after?: string;
+      readonly filter?: MessageInitShape<typeof EventFilterSchema>;
+      readonly view?: EventView;
+      readonly pageSize?: number;
+    } = {},
+  ): AsyncGenerator<EventFrame, void, undefined> {
+    const { filter, view, pageSize } = options;
+    for (let pageToken = options.after ?? ""; ;) {
+      const request = { scope: scopeMessage(scope), filter, view, pageSize, pageToken };
+      const page = await this.#call(options, (call) => this.runtime.listEvents(request, call));
+      yield* page.frames;
+      if (!page.nextPageToken) return;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** The server's version, limits and packages. */
+  async serverInfo(options?: CallOptions): Promise<GetServerInfoResponse> {
+    return this.#call(options, (call) => this.runtime.getServerInfo({}, call));
+  }
+
+  /**
+   * Follows the events of a scope: each exactly once and in order, over disconnects and restarts of the server. Ends by
+   * itself with the run; streams of many runs do not end.
+   */
+  subscribe(scope: Scope, options: SubscribeOptions = {}): Subscription {
+    return new Subscription(
+      (request, call) => this.runtime.subscribe(request, call),
+      this.#operations,
+      scopeMessage(scope),
+      options,
+      this.#deadlineMs,
+    );
+  }
+
+  /** Registers a callback, or renews its lease. {@link ToolServer.register} does this for tools, again and again. */
+  async registerCallback(
+    spec: MessageInitShape<typeof CallbackSpecSchema>,
+    options: CallOptions & { readonly leaseMs?: number; readonly credential?: string } = {},
+  ): Promise<Callback> {
+    const request = { spec, credential: options.credential, lease: duration(options.leaseMs) };
+    return present((await this.#call(options, (call) => this.callbacks.registerCallback(request, call))).callback);
+  }
+
+  /** Ends a registration; calls under way may still answer. */
+  async unregisterCallback(callbackId: string, options?: CallOptions): Promise<void> {
+    await this.#call(options, (call) => this.callbacks.unregisterCallback({ callbackId }, call));
+  }
+
+  /** Ends every call, stream and connection. */
+  close(): void {
+    this.#operations.close();
+    this.#connection.close();
+  }
+
+  /** As {@link Client.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.close();
+    return Promise.resolve();
+  }
+
+  /** Every call here may be sent again: reads, starts with an id, cancels, registrations. */
+  async #call<T>(
+    options: CallOptions | undefined,
+    send: (call: { signal: AbortSignal; timeoutMs: number }) => Promise<T>,
+  ): Promise<T> {
+    const operation = this.#operations.begin(options?.signal);
+    const end = performance.now() + (options?.deadlineMs ?? this.#deadlineMs);
+    try {
+      for (let failures = 1; ; failures++) {
+        const timeoutMs = timeout(end - performance.now());
+        try {
+          return await send({ signal: operation.signal, timeoutMs });
+        } catch (thrown) {
+          operation.signal.throwIfAborted();
+          const error = asRunwrightError(thrown);
+          const delay = backoff(failures, error);
+          const isLast = failures === TRIES || performance.now() + delay >= end;
+          if (isLast || !error.retryable || error.code !== "UNAVAILABLE") throw error;
+          await sleep(delay, operation.signal);
+        }
+      }
+    } finally {
+      operation.done();
+    }
+  }
+}
+
+function selector(named: NonNullable<StartOptions["package"]>) {
+  return create(PackageSelectorSchema, {
+    selector:
+      "packageId" in named
+        ? { case: "packageId", value: named.packageId }
+        : { case: "fingerprint", value: named.fingerprint },
+  });
+}
+
+/** Milliseconds as gRPC takes them: whole, and with at most eight digits. */
+function timeout(ms: number): number {
+  return Math.max(1, Math.min(Math.ceil(ms), 99_999_999));
+}
+
+/** A wait goes on after everything that passes; a deadline passed because nobody answered. */
+function mayPass(error: RunwrightError): boolean {
+  return error.retryable || error.code === "DEADLINE_EXCEEDED";
+}
+
+function present<T>(message: T | undefined): T {
+  if (message === undefined) throw asRunwrightError(new Error("The server's answer lacks its main part."));
+  return message;
+}

@@ -1,0 +1,64 @@
+/** How a server is reached: address, key, TLS, keepalive. */
+
+import type { Interceptor, Transport } from "@connectrpc/connect";
+import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+
+/** TLS of a connection. Everything is PEM, as text or bytes. */
+export interface Tls {
+  /** Authorities to trust. Absent: the public ones that come with Node.js. */
+  readonly ca?: string | Buffer;
+  /** The client's own certificate chain, for servers that ask for one. */
+  readonly cert?: string | Buffer;
+  /** The private key of `cert`. */
+  readonly key?: string | Buffer;
+  /** The name the server's certificate must carry. Absent: the host of the address. */
+  readonly serverName?: string;
+}
+
+/** How a silent connection is examined. */
+export interface Keepalive {
+  /** After how much silence a connection with open calls is pinged: 20 s. Servers take one ping in 10 s. */
+  readonly intervalMs?: number;
+  /** How long a ping may stay unanswered before the connection is given up: 10 s. */
+  readonly timeoutMs?: number;
+}
+
+/** Options of {@link Client.connect}. */
+export interface ConnectOptions {
+  /** The key, sent as `authorization: Bearer KEY` with every call. */
+  readonly key?: string;
+  /** `{}` for TLS with the public authorities. Absent: plaintext. */
+  readonly tls?: Tls;
+  /** How long a call may take, with all its tries: 10 s. Each call can say otherwise; streams have no bound. */
+  readonly deadlineMs?: number;
+  /** How a silent connection is examined. */
+  readonly keepalive?: Keepalive;
+}
+
+/** A transport and the connections behind it. */
+export interface Connection {
+  readonly transport: Transport;
+  readonly close: () => void;
+}
+
+/** The connection to `host:port`; made with the first call, and again after it was lost. */
+export function open(address: string, options: ConnectOptions): Connection {
+  const { key, tls, keepalive } = options;
+  const baseUrl = `${tls ? "https" : "http"}://${address}`;
+  const sessionManager = new Http2SessionManager(
+    baseUrl,
+    { pingIntervalMs: keepalive?.intervalMs ?? 20_000, pingTimeoutMs: keepalive?.timeoutMs ?? 10_000 },
+    tls && { ca: tls.ca, cert: tls.cert, key: tls.key, ...(tls.serverName && { servername: tls.serverName }) },
+  );
+  const authorize: Interceptor = (next) => (request) => {
+    if (key) request.header.set("authorization", `Bearer ${key}`);
+    return next(request);
+  };
+  const transport = createGrpcTransport({ baseUrl, sessionManager, interceptors: [authorize] });
+  return {
+    transport,
+    close: () => {
+      sessionManager.abort();
+    },
+  };
+}

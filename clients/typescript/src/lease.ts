@@ -1,0 +1,81 @@
+/** A registration that is renewed for as long as it is needed. */
+
+import { randomUUID } from "node:crypto";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { durationMs } from "@bufbuild/protobuf/wkt";
+import type { Client } from "./client.js";
+import {
+  type CallbackSpecSchema,
+  CallbackTlsSchema,
+} from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
+
+/** Options of {@link ToolServer.register}. */
+export interface RegisterOptions {
+  /** The registration's id, one per process. Absent: a new one. */
+  readonly callbackId?: string;
+  /** Where the runtime reaches this process, `host:port`. Absent: where it listens. */
+  readonly address?: string;
+  /** How long the registration outlives this process, 5 s to 1 h: 60 s. It is renewed at a third of that. */
+  readonly leaseMs?: number;
+  /** How the runtime checks the server's certificate. Absent: plaintext. */
+  readonly tls?: { readonly ca?: string | Uint8Array; readonly serverName?: string };
+}
+
+/** A registration and its renewals. */
+export class Lease {
+  /** The registration's id. */
+  readonly callbackId: string;
+  readonly #client: Client;
+  readonly #spec: MessageInitShape<typeof CallbackSpecSchema>;
+  readonly #options: { leaseMs?: number | undefined; credential?: string | undefined };
+  readonly #onError: (message: string, error: unknown) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #renewing: Promise<void> = Promise.resolve();
+  #isEnded = false;
+
+  /** Made by {@link ToolServer.register}. */
+  constructor(
+    client: Client,
+    spec: MessageInitShape<typeof CallbackSpecSchema>,
+    options: RegisterOptions & { credential?: string | undefined },
+    onError: (message: string, error: unknown) => void,
+  ) {
+    const { tls, leaseMs, credential } = options;
+    this.callbackId = options.callbackId ?? `${spec.executor ?? ""}-${randomUUID()}`;
+    this.#client = client;
+    const caPem = typeof tls?.ca === "string" ? Buffer.from(tls.ca) : tls?.ca;
+    const checks = tls && create(CallbackTlsSchema, { caPem, serverName: tls.serverName });
+    this.#spec = { ...spec, callbackId: this.callbackId, tls: checks };
+    this.#options = { leaseMs, credential };
+    this.#onError = onError;
+  }
+
+  /** Registers for the first time. */
+  async begin(): Promise<void> {
+    const { lease } = await this.#client.registerCallback(this.#spec, this.#options);
+    const everyMs = (lease ? durationMs(lease) : 60_000) / 3;
+    this.#timer = setInterval(() => {
+      this.#renewing = this.#renew(everyMs);
+    }, everyMs);
+    this.#timer.unref(); // it is the listening socket that keeps a process
+  }
+
+  /** Ends the renewals and the registration. A runtime that cannot be told finds out when the lease is over. */
+  async end(): Promise<void> {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    clearInterval(this.#timer);
+    await this.#renewing;
+    await this.#client.unregisterCallback(this.callbackId).catch((error: unknown) => {
+      this.#onError(`callback ${this.callbackId} could not be unregistered`, error);
+    });
+  }
+
+  async #renew(withinMs: number): Promise<void> {
+    try {
+      await this.#client.registerCallback(this.#spec, { ...this.#options, deadlineMs: withinMs });
+    } catch (error) {
+      this.#onError(`the lease of callback ${this.callbackId} was not renewed`, error);
+    }
+  }
+}

@@ -1,0 +1,176 @@
+/** A stream of events that comes back by itself. */
+
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { asRunwrightError, RunwrightError } from "./errors.js";
+import type { Event, EventFrame } from "./gen/runwright/v1/event_pb.js";
+import type {
+  EventFilterSchema,
+  EventView,
+  StreamScope,
+  SubscribeRequestSchema,
+  SubscribeResponse,
+} from "./gen/runwright/v1/runtime_service_pb.js";
+import { backoff, type Operations, sleep } from "./patience.js";
+
+/** Options of {@link Client.subscribe}. */
+export interface SubscribeOptions {
+  /** Where to go on: the cursor of the last frame seen. Absent: from the beginning. */
+  readonly after?: string;
+  /** Only what happens from now on; not beside `after`. */
+  readonly liveOnly?: boolean;
+  /** Which events of the scope. A cursor is good for the scope and filter it was made for. */
+  readonly filter?: MessageInitShape<typeof EventFilterSchema>;
+  /** `EventView.FULL` for the content that events refer to. */
+  readonly view?: EventView;
+  /** Also the text of models while they answer, as events of kind MODEL_STREAM_DELTA, which are not stored. */
+  readonly deltas?: boolean;
+  /** Leaves the stream; reading then rejects with the signal's reason. */
+  readonly signal?: AbortSignal;
+  /** How long the server may be away before the subscription fails. Absent: for ever. */
+  readonly giveUpAfterMs?: number;
+  /** Told of each connection that broke or could not be made. */
+  readonly onReconnect?: (error: RunwrightError) => void;
+}
+
+type Request = MessageInitShape<typeof SubscribeRequestSchema>;
+
+/** Opens one stream. */
+export type OpenStream = (request: Request, call: { signal: AbortSignal }) => AsyncIterable<SubscribeResponse>;
+
+/**
+ * Frames in order, each event once. To leave it, end the `for await` loop, call {@link Subscription.close}, or use
+ * `await using`; leaving never cancels a run.
+ */
+export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDisposable {
+  readonly #frames: AsyncGenerator<EventFrame, void, undefined>;
+  readonly #left = new AbortController();
+  #cursor: string;
+  #reconnects = 0;
+
+  /** Made by {@link Client.subscribe}. */
+  constructor(open: OpenStream, operations: Operations, scope: StreamScope, options: SubscribeOptions, openMs: number) {
+    this.#cursor = options.after ?? "";
+    this.#frames = this.#follow(open, operations, scope, options, openMs);
+  }
+
+  /** Where to come back to: the cursor of the last frame that was handed out, exclusive. */
+  get cursor(): string {
+    return this.#cursor;
+  }
+
+  /** How often the stream had to be opened again. */
+  get reconnects(): number {
+    return this.#reconnects;
+  }
+
+  /** The next frame. */
+  next(): Promise<IteratorResult<EventFrame, void>> {
+    return this.#frames.next();
+  }
+
+  /** Leaves the stream. */
+  async return(): Promise<IteratorResult<EventFrame, void>> {
+    this.#left.abort();
+    return this.#frames.return();
+  }
+
+  /** Leaves the stream; a read that waits ends as if the stream had. */
+  async close(): Promise<void> {
+    await this.return();
+  }
+
+  /** As {@link Subscription.close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return();
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  /** Only the events, without bookmarks and gaps. Leaving them leaves the subscription. */
+  async *events(): AsyncGenerator<Event, void, undefined> {
+    for await (const frame of this) if (frame.item.case === "event") yield frame.item.value;
+  }
+
+  async *#follow(
+    open: OpenStream,
+    operations: Operations,
+    scope: StreamScope,
+    options: SubscribeOptions,
+    openMs: number,
+  ): AsyncGenerator<EventFrame, void, undefined> {
+    const operation = operations.begin(options.signal);
+    this.#left.signal.addEventListener("abort", () => {
+      operation.controller.abort(this.#left.signal.reason);
+    });
+    const { after: afterCursor, liveOnly, filter, view, deltas: includeDeltas } = options;
+    const request: Request = { scope, afterCursor, liveOnly, filter, view, includeDeltas };
+    let failures = 0;
+    let lostAt = 0;
+    try {
+      for (;;) {
+        try {
+          let isOpening = this.#reconnects > 0;
+          for await (const frame of readStream(open, request, operation.signal, openMs)) {
+            failures = 0;
+            request.afterCursor = this.#cursor = frame.cursor;
+            request.liveOnly = false;
+            // A stream that was opened again begins with a bookmark of the place that is known.
+            if (!isOpening || frame.item.case !== "bookmark") yield frame;
+            isOpening = false;
+          }
+          if (scope.scope.case === "runId") return;
+          throw away("The server ended a stream that has no end.");
+        } catch (thrown) {
+          operation.signal.throwIfAborted();
+          const error = asRunwrightError(thrown);
+          if (failures++ === 0) lostAt = performance.now();
+          if (!error.retryable || performance.now() - lostAt > (options.giveUpAfterMs ?? Infinity)) throw error;
+          this.#reconnects++;
+          options.onReconnect?.(error);
+          await sleep(backoff(failures, error), operation.signal);
+        }
+      }
+    } catch (thrown) {
+      if (!this.#left.signal.aborted) throw thrown;
+    } finally {
+      operation.done();
+    }
+  }
+}
+
+/** One stream. A server that does not even open it in time is as good as away. */
+async function* readStream(
+  open: OpenStream,
+  request: Request,
+  signal: AbortSignal,
+  openMs: number,
+): AsyncGenerator<EventFrame, void, undefined> {
+  const attempt = new AbortController();
+  const leave = (): void => {
+    attempt.abort(signal.reason);
+  };
+  signal.addEventListener("abort", leave, { once: true });
+  let late: RunwrightError | undefined;
+  const timer = setTimeout(() => {
+    late = away(`The server did not open the stream within ${String(openMs)} ms.`);
+    attempt.abort(late);
+  }, openMs);
+  try {
+    for await (const response of open(request, { signal: attempt.signal })) {
+      clearTimeout(timer);
+      yield* response.frames;
+    }
+  } catch (thrown) {
+    throw late ?? thrown;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", leave);
+    attempt.abort(); // ends the RPC of a reader that left
+  }
+}
+
+function away(message: string): RunwrightError {
+  return new RunwrightError({ reason: "UNAVAILABLE", code: "UNAVAILABLE", message, retryable: true });
+}

@@ -1,0 +1,45 @@
+/** Words of the caller as messages of the contract. */
+
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
+import { type InputPart, InputPartSchema } from "./gen/runwright/v1/content_pb.js";
+import type { RunSnapshot } from "./gen/runwright/v1/run_pb.js";
+import { type StreamScope, StreamScopeSchema } from "./gen/runwright/v1/runtime_service_pb.js";
+
+/** Which events are meant: those of one run (its id), of a session, of an agent, or all of the key's namespace. */
+export type Scope = string | { runId: string } | { sessionId: string } | { agentId: string } | { all: true };
+
+/** One part of what the user says: text, or an image (png, jpeg, gif or webp). */
+export type Part = string | { text: string } | { data: Uint8Array; mediaType: string };
+
+/** The scope as the contract has it. */
+export function scopeMessage(scope: Scope): StreamScope {
+  const made = (init: MessageInitShape<typeof StreamScopeSchema>["scope"]): StreamScope =>
+    create(StreamScopeSchema, { scope: init });
+  if (typeof scope === "string") return made({ case: "runId", value: scope });
+  if ("runId" in scope) return made({ case: "runId", value: scope.runId });
+  if ("sessionId" in scope) return made({ case: "sessionId", value: scope.sessionId });
+  if ("agentId" in scope) return made({ case: "agentId", value: scope.agentId });
+  return made({ case: "all", value: {} });
+}
+
+/** The input as the contract has it. */
+export function inputMessages(input: string | readonly Part[]): InputPart[] {
+  return (typeof input === "string" ? [input] : input).map((part) => {
+    if (typeof part === "string") return create(InputPartSchema, { part: { case: "text", value: part } });
+    if ("text" in part) return create(InputPartSchema, { part: { case: "text", value: part.text } });
+    return create(InputPartSchema, { part: { case: "data", value: part } });
+  });
+}
+
+/** Milliseconds as the contract has them; nothing stays nothing. */
+export function duration(ms: number | undefined): Duration | undefined {
+  if (ms === undefined) return undefined;
+  const seconds = Math.trunc(ms / 1000);
+  return create(DurationSchema, { seconds: BigInt(seconds), nanos: Math.round((ms - seconds * 1000) * 1e6) });
+}
+
+/** The answer of a run as text; undefined while there is none, or when it is none or too large to be inline. */
+export function resultText(run: RunSnapshot): string | undefined {
+  return run.result?.body.case === "text" ? run.result.body.value : undefined;
+}
