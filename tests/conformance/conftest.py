@@ -31,8 +31,9 @@ async def stage_of(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ma
 
     async def get(name: str) -> Stage:
         if name not in stages:
-            stages[name] = Stage(name, servers()[name], tmp_path_factory.mktemp("conformance") / name)
-            await stages[name].open()
+            stage = Stage(name, servers()[name], tmp_path_factory.mktemp("conformance") / name)
+            await stage.open()
+            stages[name] = stage
         return stages[name]
 
     yield get

@@ -59,6 +59,11 @@ def _contains(expected: Any, actual: Any, at: str) -> list[str]:
     return [f"{at}: none is like {_short(value)} in {_short(actual)}" for value in missing]
 
 
+def _contains_not(expected: Any, actual: Any, at: str) -> list[str]:
+    have = actual if isinstance(actual, list) else []
+    return [f"{at}.{n}: {_short(item)} is there" for n, item in enumerate(have) if not differences(expected, item)]
+
+
 def _each(expected: Any, actual: Any, at: str) -> list[str]:
     have = actual if isinstance(actual, list) else []
     return [line for n, item in enumerate(have) for line in differences(expected, item, f"{at}.{n}")]
@@ -123,11 +128,13 @@ def _failure(reason: str, actual: Any, at: str) -> list[str]:
 
 _RULES: dict[str, Callable[[Any, Any, str], list[str]]] = {
     "$contains": _contains,
+    "$not_contains": _contains_not,
     "$each": _each,
     "$regex": _regex,
     "$count": _measured("count", len),
     "$keys": _measured("keys", lambda actual: sorted(actual)),
     "$kinds": _measured("kinds", kinds),
+    "$events": _measured("events", events),
     "$gte": _holds("at least", lambda have, bound: have >= bound),
     "$lte": _holds("at most", lambda have, bound: have <= bound),
     "$not": _holds("other than", lambda have, other: have != other),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -83,19 +82,30 @@ class Play:
         program = self.others[step.by] if step.by else self.program
         if step.by and step.op != "connect":
             await self._connect(program)
-        if step.op in ("subscribe", "serve_tools"):
-            self._open.append((program, "unsubscribe" if step.op == "subscribe" else "stop_tools", args["name"]))
-        if step.op in ("unsubscribe", "stop_tools"):
-            with suppress(ValueError):
-                self._open.remove((program, step.op, args["name"]))
         if step.op == "read":
             args = {"timeout_seconds": READ_SECONDS, **args}
-        if step.op == "connect":
-            self._connected.add(program.language.name)
         try:
-            return await program.ask(step.op, args)
+            came = await program.ask(step.op, args)
+            while step.op == "read" and step.expect_error is not None and came.get("frames"):
+                came = await program.ask(step.op, args)  # what came before the error is answered first
         except RefusedError as refused:
             return refused
+        self._note(program, step.op, args)
+        return came
+
+    def _note(self, program: Program, op: str, args: Mapping[str, Any]) -> None:
+        """Remembers what is left to be ended: a client that is closed or replaced takes its subscriptions along."""
+        match op:
+            case "subscribe":
+                self._open.append((program, "unsubscribe", args["name"]))
+            case "serve_tools":
+                self._open.append((program, "stop_tools", args["name"]))
+            case "unsubscribe" | "stop_tools":
+                self._open.remove((program, op, args["name"]))
+            case "connect" | "close":
+                self._open = [one for one in self._open if one[:2] != (program, "unsubscribe")]
+                self._connected |= {program.language.name}
+                self._connected -= {program.language.name} if op == "close" else set()
 
     async def _until(self, step: Step, args: dict[str, Any]) -> Any:
         wanted = filled(step.until, self.names)
@@ -138,6 +148,7 @@ class Play:
         programs = {self.program.language.name: self.program, **self.others}
         ends = [(program, op, {"name": name}) for program, op, name in self._open]
         ends += [(programs[name], "close", {}) for name in sorted(self._connected)]
+        self._connected.clear()
         for program, op, args in ends:
             try:
                 await program.ask(op, args, seconds=10)

@@ -39,6 +39,7 @@ class Language:
     needs: tuple[str, ...]
     command: tuple[str, ...]
     folder: Path
+    environment: tuple[tuple[str, str], ...] = ()
 
     @property
     def own_command(self) -> list[str]:
@@ -81,12 +82,13 @@ LANGUAGES = {
             ("make",),
             (sys.executable, str(ROOT / "clients/python/conformance/program.py")),
             ROOT / "clients/python",
+            (("PYTHONPATH", str(ROOT / "clients/python/src")),),  # as it is in the checkout, whatever is installed
         ),
         Language("go", ("make", "go"), (str(ROOT / ".cache/conformance/go"),), ROOT / "clients/go"),
         Language(
             "typescript",
             ("make", "node", "npm"),
-            ("node", str(ROOT / "clients/typescript/dist/conformance/program.js")),
+            ("node", str(ROOT / "clients/typescript/.build/conformance/program.js")),
             ROOT / "clients/typescript",
         ),
     )
@@ -119,6 +121,7 @@ class Program:
                 stderr=log,
                 limit=_LINE_BYTES,
                 cwd=ROOT,
+                env={**os.environ, **dict(self.language.environment)},
             )
         self._reading = asyncio.create_task(self._read())
 
@@ -130,7 +133,7 @@ class Program:
         self._last += 1
         number = self._last
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._process.stdin.write(json.dumps({"id": number, "op": op, "args": args}).encode() + b"\n")
+        self._process.stdin.write(json.dumps({"id": number, "op": op, "args": args}, ensure_ascii=False).encode() + b"\n")
         try:
             async with asyncio.timeout(seconds):
                 await self._process.stdin.drain()

@@ -11,7 +11,7 @@ from typing import Literal
 
 from tests.conformance.http2_frames import FrameCounter
 
-How = Literal["rst", "fin", "half"]
+How = Literal["rst", "fin", "half", "pause"]
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Cut:
     after_data_frames: int | None = None
 
 
-@dataclass
+@dataclass(eq=False)
 class Link:
     """One connection through the proxy."""
 
@@ -32,6 +32,11 @@ class Link:
     cut: Cut | None
     sent: int = 0
     frames: FrameCounter = field(default_factory=FrameCounter)
+    is_dead: bool = False  # nothing passes, and nobody says so
+    flowing: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.flowing.set()
 
     def end(self, how: How = "rst") -> None:
         """Ends the connection as the client sees it; `half` leaves the way to the server open."""
@@ -41,7 +46,7 @@ class Link:
             return
         for writer in (self.client, self.server):
             own = writer.get_extra_info("socket")
-            if how == "rst" and own is not None:
+            if how == "rst" and own is not None and own.fileno() >= 0:
                 own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort() if how == "rst" else writer.close()
 
@@ -71,8 +76,6 @@ class Proxy:
         self._plan: deque[Cut] = deque()
         self._links: set[Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._flowing = asyncio.Event()
-        self._flowing.set()
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -85,13 +88,22 @@ class Proxy:
         self._plan.extend(cuts)
 
     def heal(self) -> None:
-        """Forgets the plan and lets everything flow."""
+        """Forgets the plan, and cuts what passes nothing on."""
         self._plan.clear()
-        self._flowing.set()
+        self.resume()
+        for link in [link for link in self._links if link.is_dead]:
+            link.end()
 
-    def hold(self) -> None:
-        """Passes nothing on, either way, and says so to nobody."""
-        self._flowing.clear()
+    def swallow(self) -> int:
+        """Connections there are pass nothing on any more and say so to nobody; returns how many."""
+        for link in self._links:
+            link.is_dead = True
+        return len(self._links)
+
+    def resume(self) -> None:
+        """Lets flow what was paused."""
+        for link in self._links:
+            link.flowing.set()
 
     def cut(self, how: How = "rst") -> int:
         """Cuts every connection there is; returns how many."""
@@ -126,7 +138,7 @@ class Proxy:
         link = Link(writer, to_server, self._plan.popleft() if self._plan else None)
         self._links.add(link)
         try:
-            await asyncio.gather(self._up(reader, to_server), self._down(from_server, link))
+            await asyncio.gather(self._up(reader, link), self._down(from_server, link))
         except (OSError, asyncio.CancelledError):
             pass
         finally:
@@ -134,20 +146,27 @@ class Proxy:
             writer.transport.abort()
             to_server.transport.abort()
 
-    async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _up(self, reader: asyncio.StreamReader, link: Link) -> None:
         while data := await reader.read(65536):
-            await self._flowing.wait()
-            writer.write(data)
-            await writer.drain()
-        writer.close()
+            await link.flowing.wait()
+            if not link.is_dead:
+                link.server.write(data)
+                await link.server.drain()
+        link.server.close()
 
     async def _down(self, reader: asyncio.StreamReader, link: Link) -> None:
         while data := await reader.read(65536):
-            await self._flowing.wait()
+            if link.is_dead:
+                continue
             passed, ends = link.allowed(data)
             link.client.write(passed)
             await link.client.drain()
-            if ends:
+            if ends and link.cut is not None and link.cut.how == "pause":
+                link.cut = None
+                link.flowing.clear()
+                await link.flowing.wait()
+                link.client.write(data[len(passed) :])
+            elif ends:
                 assert link.cut is not None
                 self.cuts += 1
                 link.end(link.cut.how)

@@ -66,7 +66,7 @@ class Stage:
         if "vendor" in self.spec:
             self.vendor = await self._exits.enter_async_context(fake_vendor())
             os.environ[VENDOR_KEY] = "secret"
-            settings["providers"] = [f"openai={VENDOR_KEY}@{self.vendor.url}"]
+            settings["providers.openai"] = f"{VENDOR_KEY}@{self.vendor.url}"
         config = self.folder / "runwright.toml"
         # JSON's texts, numbers, booleans and lists of texts are TOML's.
         config.write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items()))
