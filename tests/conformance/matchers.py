@@ -93,6 +93,12 @@ def _same_events(expected: Any, actual: Any, at: str) -> list[str]:
     return differences(events(expected), events(actual), at)
 
 
+def _same_facts(expected: Any, actual: Any, at: str) -> list[str]:
+    """The same events, perhaps of another scope or filter: cursors differ then."""
+    wanted, have = ([{**frame, "cursor": ""} for frame in events(frames)] for frames in (expected, actual))
+    return differences(wanted, have, at)
+
+
 def kinds(frames: Any) -> list[str]:
     """The kinds of the durable events, in short."""
     return [frame["event"]["kind"].removeprefix("EVENT_KIND_") for frame in events(frames)]
@@ -140,6 +146,7 @@ _RULES: dict[str, Callable[[Any, Any, str], list[str]]] = {
     "$not": _holds("other than", lambda have, other: have != other),
     "$one_of": _holds("one of", lambda have, choice: have in choice),
     "$same_events": _same_events,
+    "$same_facts": _same_facts,
     "$refusal": _refusal,
     "$failure": _failure,
     "$all": lambda rules, actual, at: [line for rule in rules for line in differences(rule, actual, at)],

@@ -101,8 +101,10 @@ class Proxy:
         return len(self._links)
 
     def resume(self) -> None:
-        """Lets flow what was paused."""
+        """Lets flow what was paused, and what was going to be."""
         for link in self._links:
+            if link.cut is not None and link.cut.how == "pause":
+                link.cut = None
             link.flowing.set()
 
     def cut(self, how: How = "rst") -> int:

@@ -80,7 +80,10 @@ async def vendor_answers(stage: Stage, args: Mapping[str, Any]) -> None:
     stage.vendor.answers[:] = [Answer({"error": {}}, status=args["status"])]
 
 
-async def stall_seen(stage: Stage, _: Mapping[str, Any]) -> Any:
-    """How many streams the present life has ended because nobody read them."""
+async def streams_ended(stage: Stage, _: Mapping[str, Any]) -> Any:
+    """How many streams the present life has ended with an error, and with which."""
     found = await scrape(stage.server)
-    return {"stalled": int(found.total("runwright_grpc_call_seconds_count", method="Subscribe", code="RESOURCE_EXHAUSTED"))}
+    name, method = "runwright_grpc_call_seconds_count", "runwright.v1.RuntimeService/Subscribe"
+    rows = [each for family in found.families for each in family.samples if each.name == name]
+    codes = {each.labels["code"]: int(each.value) for each in rows if each.labels["method"] == method}
+    return {"failed": sum(codes.values()) - codes.get("OK", 0) - codes.get("CANCELLED", 0), "codes": codes}
