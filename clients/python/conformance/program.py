@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import betterproto2
+
+from runwright_client import Budget as RunBudget
 from runwright_client import (
     Client,
     EventFilter,
@@ -27,7 +29,6 @@ from runwright_client import (
     ToolServer,
     is_done,
 )
-from runwright_client import Budget as RunBudget
 
 Args = dict[str, Any]
 READ_SECONDS = 20.0
@@ -43,58 +44,30 @@ def view_of(args: Args) -> EventView:
     return EventView[str(args.get("view", "SUMMARY")).removeprefix("EVENT_VIEW_")]
 
 
-class Reading:
-    """A subscription that is read in the background."""
+async def read(subscription: Subscription, args: Args) -> Args:
+    """Takes frames: so many, or up to one of a kind, or to the end."""
+    taken: list[EventFrame] = []
+    ended = timed_out = False
+    try:
+        async with asyncio.timeout(float(args.get("timeout_seconds", READ_SECONDS))):
+            while not has_enough(taken, args):
+                taken.append(await anext(subscription))
+    except StopAsyncIteration:
+        ended = True
+    except TimeoutError:
+        timed_out = True
+    except RunwrightError:  # what came before it is handed over first; asked again, the subscription raises again
+        if not taken:
+            raise
+    return {"frames": [shown(frame) for frame in taken], "ended": ended, "timed_out": timed_out}
 
-    def __init__(self, subscription: Subscription) -> None:
-        self.subscription = subscription
-        self.frames: list[EventFrame] = []
-        self.cursor = subscription.cursor
-        self._news = asyncio.Condition()
-        self._error: RunwrightError | None = None
-        self._is_over = False
-        self.task = asyncio.create_task(self._read())
 
-    async def _read(self) -> None:
-        try:
-            async for frame in self.subscription:
-                async with self._news:
-                    self.frames.append(frame)
-                    self._news.notify_all()
-        except RunwrightError as error:
-            self._error = error
-        finally:
-            self._is_over = True
-            async with self._news:
-                self._news.notify_all()
-
-    async def read(self, args: Args) -> Args:
-        """Takes frames: so many, or up to one of a kind, or to the end."""
-        taken: list[EventFrame] = []
-        timed_out = False
-        try:
-            async with asyncio.timeout(float(args.get("timeout_seconds", READ_SECONDS))), self._news:
-                while not self._has_enough(taken, args):
-                    if self.frames:
-                        taken.append(self.frames.pop(0))
-                        self.cursor = taken[-1].cursor
-                    elif self._is_over:
-                        break
-                    else:
-                        await self._news.wait()
-        except TimeoutError:
-            timed_out = True
-        ended = self._is_over and not self.frames
-        if ended and self._error is not None and not taken:
-            raise self._error
-        return {"frames": [shown(frame) for frame in taken], "ended": ended, "timed_out": timed_out}
-
-    @staticmethod
-    def _has_enough(taken: list[EventFrame], args: Args) -> bool:
-        if "until_kind" in args:
-            wanted = str(args["until_kind"]).removeprefix("EVENT_KIND_")
-            return bool(taken) and taken[-1].event is not None and taken[-1].event.kind.name == wanted
-        return not args.get("until_end") and len(taken) >= int(args.get("count", 1))
+def has_enough(taken: list[EventFrame], args: Args) -> bool:
+    """True once what was asked for has been taken."""
+    if "until_kind" in args:
+        wanted = str(args["until_kind"]).removeprefix("EVENT_KIND_")
+        return bool(taken) and taken[-1].event is not None and taken[-1].event.kind.name == wanted
+    return not args.get("until_end") and len(taken) >= int(args.get("count", 1))
 
 
 class Tools:
@@ -145,7 +118,7 @@ class Program:
 
     def __init__(self) -> None:
         self._client: Client | None = None
-        self._readings: dict[str, Reading] = {}
+        self._subscriptions: dict[str, Subscription] = {}
         self._tools: dict[str, Tools] = {}
 
     @property
@@ -163,7 +136,7 @@ class Program:
 
     async def close(self, _: Args) -> Args:
         """Ends the client."""
-        for name in list(self._readings):
+        for name in list(self._subscriptions):
             await self.unsubscribe({"name": name})
         if self._client is not None:
             await self._client.close()
@@ -228,32 +201,29 @@ class Program:
 
     async def subscribe(self, args: Args) -> Args:
         """Opens a subscription under a name."""
-        self._readings[args["name"]] = Reading(
-            self.client.subscribe(
-                StreamScope.from_dict(args["scope"]),
-                after=args.get("after", ""),
-                live_only=bool(args.get("live_only")),
-                filter=EventFilter.from_dict(args["filter"]) if "filter" in args else None,
-                view=view_of(args),
-                deltas=bool(args.get("deltas") or args.get("include_deltas")),
-            )
+        subscription = self.client.subscribe(
+            StreamScope.from_dict(args["scope"]),
+            after=args.get("after", ""),
+            live_only=bool(args.get("live_only")),
+            filter=EventFilter.from_dict(args["filter"]) if "filter" in args else None,
+            view=view_of(args),
+            deltas=bool(args.get("deltas") or args.get("include_deltas")),
         )
+        self._subscriptions[args["name"]] = await subscription.__aenter__()
         return {}
 
     async def read(self, args: Args) -> Args:
         """Takes frames from a subscription."""
-        return await self._readings[args["name"]].read(args)
+        return await read(self._subscriptions[args["name"]], args)
 
     async def cursor(self, args: Args) -> Args:
         """The cursor of the last frame that was taken."""
-        reading = self._readings[args["name"]]
-        return {"cursor": reading.cursor, "reconnects": reading.subscription.reconnects}
+        subscription = self._subscriptions[args["name"]]
+        return {"cursor": subscription.cursor, "reconnects": subscription.reconnects}
 
     async def unsubscribe(self, args: Args) -> Args:
         """Leaves a subscription."""
-        reading = self._readings.pop(args["name"])
-        await reading.subscription.aclose()
-        await asyncio.wait({reading.task})
+        await self._subscriptions.pop(args["name"]).aclose()
         return {}
 
     async def serve_tools(self, args: Args) -> Args:
@@ -269,7 +239,7 @@ class Program:
             )
         return {"address": address}
 
-    async def calls(self, args: Args) -> list[Args]:
+    async def calls(self, args: Args) -> Any:
         """The calls that have come."""
         return self._tools[args["name"]].calls
 
@@ -283,15 +253,10 @@ class Program:
         await self._tools.pop(args["name"]).server.stop(grace=float(args.get("grace_seconds", 0)))
         return {}
 
-    OPS = (
-        "connect close start snapshot cancel wait list list_events server_info subscribe read cursor unsubscribe"
-        " serve_tools calls release stop_tools"
-    ).split()
-
     async def answer(self, request: Args) -> Args:
         """The answer to one request."""
         try:
-            if request["op"] not in self.OPS:
+            if request["op"] not in OPS:
                 raise LookupError(f"no operation {request['op']}")
             return {"id": request["id"], "ok": await getattr(self, request["op"])(request.get("args") or {})}
         except RunwrightError as error:
@@ -299,6 +264,9 @@ class Program:
             return {"id": request["id"], "error": {**told, "has_remedy": bool(error.remedy)}}
         except Exception as error:  # noqa: BLE001  # the runner is told of everything
             return {"id": request.get("id"), "error": {"reason": "PROGRAM", "message": repr(error)}}
+
+
+OPS = {name for name in vars(Program) if not name.startswith("_")} - {"answer", "client"}
 
 
 async def main() -> None:

@@ -1,6 +1,7 @@
 """Client of Runwright, the agent runtime: start runs, follow them, serve their tools."""
 
 from __future__ import annotations
+
 from ._gen.runwright.v1 import (
     AllRuns,
     Bookmark,
@@ -22,8 +23,8 @@ from ._gen.runwright.v1 import (
 from .client import Cancelled, Client, Started, is_done
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
-from .subscription import Subscription
 from .serving import ToolServer
+from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
 from .tools import Content, Tool, ToolCall, ToolError, tool
 

@@ -100,7 +100,7 @@ class Client:
         """A client of the server at `host:port`. The connection is made with the first call."""
         return cls(Connection(address, key, tls, keepalive or Keepalive()), deadline)
 
-    async def start(
+    async def start(  # noqa: PLR0913  # the fields of a request, by name
         self,
         input: Part | Iterable[Part],
         *,

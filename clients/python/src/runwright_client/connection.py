@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import betterproto2
 from grpclib.client import Channel, Handler
@@ -25,7 +25,7 @@ TRIES = 5
 _STREAM_WINDOW = 256 * 1024
 _CONNECTION_WINDOW = 64 * 1024 * 1024
 
-Answer = TypeVar("Answer", covariant=True)
+Answer_co = TypeVar("Answer_co", covariant=True)
 Result = TypeVar("Result")
 
 
@@ -67,33 +67,35 @@ class Keepalive:
     timeout: float = 10.0
 
 
-class Method(Protocol[Answer]):
+class Method(Protocol[Answer_co]):
     """A method of a generated stub."""
 
-    def __call__(self, message: Any, /, *, timeout: float | None, metadata: Mapping[str, str]) -> Awaitable[Answer]: ...
+    def __call__(
+        self, message: Any, /, *, timeout: float | None, metadata: Mapping[str, str]
+    ) -> Awaitable[Answer_co]: ...
 
 
-class Stream(Protocol[Answer]):
+class Stream(Protocol[Answer_co]):
     """A streaming method of a generated stub."""
 
-    def __call__(self, message: Any, /, *, metadata: Mapping[str, str]) -> AsyncIterator[Answer]: ...
+    def __call__(self, message: Any, /, *, metadata: Mapping[str, str]) -> AsyncIterator[Answer_co]: ...
 
 
 class Connection:
     """Makes calls over one HTTP/2 connection, which is opened with the first and again whenever it is lost."""
 
     def __init__(self, address: str, key: str, tls: Tls | None, keepalive: Keepalive) -> None:
+        asyncio.get_running_loop()  # there must be one, and it is the one that the connection belongs to
         host, port = split_address(address)
-        if not all("!" <= character <= "~" for character in key):  # said here, where the key is not in the message
-            raise ValueError("key: only printable ASCII characters without spaces")
+        _check_sendable("key", key)
         config = Configuration(
             http2_stream_window_size=_STREAM_WINDOW,
             http2_connection_window_size=_CONNECTION_WINDOW,
             ssl_target_name_override=tls.server_name if tls else None,
         )
         self._metadata = {"authorization": f"Bearer {key}"} if key else {}
-        self._is_closed = False
-        self.channel: Channel = _Channel(
+        self.is_closed = False
+        self.channel = _Channel(
             host,
             port,
             codec=ProtoCodec(),
@@ -101,7 +103,7 @@ class Connection:
             ssl=tls.context() if tls else None,
             config=config,
         )
-        self.channel.keepalive = keepalive  # type: ignore[attr-defined]
+        self.channel.keepalive = keepalive
 
     async def unary(
         self,
@@ -114,6 +116,8 @@ class Connection:
     ) -> Result:
         """Calls within `deadline` seconds in all. `safe`: tried again, at most five times, while nobody is there."""
         bytes(message)  # a value that cannot be sent is the caller's mistake, and is raised as such
+        for name, value in (metadata or {}).items():
+            _check_sendable(name, value)
         loop, backoff = asyncio.get_running_loop(), Backoff(0.2)
         end = loop.time() + deadline
         for left in reversed(range(TRIES)):
@@ -122,7 +126,7 @@ class Connection:
             call = method(message, timeout=timeout, metadata={**self._metadata, **(metadata or {})})
             try:
                 return await _apart(_awaited(call))
-            except Exception as raised:  # noqa: BLE001  # every failure becomes the one error
+            except Exception as raised:  # every failure becomes the one error
                 error = self._typed(raised)
                 pause = backoff.seconds(error.retry_after)
                 is_worth_it = error.retryable and error.code == "UNAVAILABLE" and loop.time() + pause < end
@@ -135,27 +139,34 @@ class Connection:
         """The answers of a streaming call. To be read in a task of one's own: the transport cancels it at will."""
         self._check_open()
         try:
-            async with aclosing(method(message, metadata=self._metadata)) as answers:  # type: ignore[type-var]
+            async with aclosing(method(message, metadata=self._metadata)) as answers:  # type: ignore[type-var]  # a generator it is
                 async for answer in answers:
                     yield answer
-        except Exception as raised:  # noqa: BLE001  # every failure becomes the one error
+        except Exception as raised:  # every failure becomes the one error
             raise self._typed(raised) from raised
 
     def close(self) -> None:
         """Ends the connection and every call on it."""
-        self._is_closed = True
+        self.is_closed = True
         self.channel.close()
 
     def _check_open(self) -> None:
-        if self._is_closed:
-            raise RunwrightError("This client is closed.", reason="CANCELLED", code="CANCELLED")
+        if self.is_closed:
+            raise closed()
 
     def _typed(self, raised: Exception) -> RunwrightError:
-        try:
-            self._check_open()
-        except RunwrightError as closed:
-            return closed
-        return typed(raised)
+        return closed() if self.is_closed else typed(raised)
+
+
+def closed() -> RunwrightError:
+    """What a call on a client that was closed fails with."""
+    return RunwrightError("This client is closed.", reason="CANCELLED", code="CANCELLED")
+
+
+def _check_sendable(name: str, value: str) -> None:
+    """Said here, because the transport would say it with the value in its message, which may be secret."""
+    if not all("!" <= character <= "~" for character in value):
+        raise ValueError(f"{name}: only printable ASCII characters without spaces")
 
 
 def split_address(address: str) -> tuple[str, int]:
@@ -202,6 +213,13 @@ class _Channel(Channel):
             raise ConnectionError(f"nobody answered at {self._host}:{self._port}") from error
 
 
+class _Lenient(dict[Any, Any]):
+    """What to do on each kind of HTTP/2 event; nothing on unknown ones, for which the transport would hang up."""
+
+    def __missing__(self, kind: object) -> Callable[[object], None]:
+        return lambda event: None
+
+
 class _Wire(H2Protocol):
     """An HTTP/2 connection that finds out when its peer has fallen silent.
 
@@ -217,8 +235,8 @@ class _Wire(H2Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)
-        self._wire = transport
+        self.processor.processors = _Lenient(self.processor.processors)
+        self._wire = cast(asyncio.Transport, transport)
         self._heard()
 
     def data_received(self, data: bytes) -> None:

@@ -20,7 +20,7 @@ _ERROR_INFO = "google.rpc.ErrorInfo"
 class RunwrightError(Exception):
     """A call failed. `reason` is a name from docs/errors.md, or the status' name when the server gave none."""
 
-    def __init__(  # noqa: PLR0913  # the fields of an error
+    def __init__(
         self,
         message: str,
         *,

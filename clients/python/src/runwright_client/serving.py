@@ -11,6 +11,7 @@ import signal
 import socket
 import ssl
 import uuid
+import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ import grpclib.server
 from grpclib.const import Cardinality, Status
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError
+from grpclib.protocol import H2Protocol
 from pydantic_core import to_json
 
 from ._gen.runwright.callback import v1 as pb
@@ -61,7 +63,7 @@ class ToolServer:
         self._credential = credential
         self._threads = ThreadPoolExecutor(threads, "runwright-tool")
         self._attempts: OrderedDict[str, int] = OrderedDict()
-        self._server: grpclib.server.Server | None = None
+        self._server: _Server | None = None
         self._calls: set[asyncio.Task[object]] = set()
         self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
 
@@ -78,7 +80,7 @@ class ToolServer:
         host, port = split_address(listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.create_server((host, port), family=family)
-        self._server = grpclib.server.Server([self], codec=ProtoCodec())
+        self._server = _Server([self], codec=ProtoCodec())
         await self._server.start(sock=sock, ssl=self._tls.context(ssl.Purpose.CLIENT_AUTH) if self._tls else None)
         self.address = f"{listen.rpartition(':')[0]}:{sock.getsockname()[1]}"
         return self.address
@@ -140,7 +142,8 @@ class ToolServer:
             async with Client.connect(server, key=key, tls=tls, keepalive=keepalive) as client:
                 serving = asyncio.ensure_future(self.serve_for(client, executor, **options))
                 for name in (signal.SIGINT, signal.SIGTERM):
-                    asyncio.get_running_loop().add_signal_handler(name, serving.cancel)
+                    with suppress(NotImplementedError):  # on Windows, where Ctrl-C raises KeyboardInterrupt
+                        asyncio.get_running_loop().add_signal_handler(name, serving.cancel)
                 with suppress(asyncio.CancelledError):
                     await serving
 
@@ -158,8 +161,7 @@ class ToolServer:
         if self._calls and grace > 0:
             await asyncio.wait(self._calls, timeout=grace)
         if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+            await self._server.end()
         self._server, self.address = None, ""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -169,7 +171,7 @@ class ToolServer:
         return {path: grpclib.const.Handler(self._execute, *kinds)}
 
     async def _execute(self, stream: _Call) -> None:
-        shown = str((stream.metadata or {}).get("authorization", ""))
+        shown = str(stream.metadata.get("authorization", "")) if stream.metadata is not None else ""
         if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
             raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
         request = await _received(stream)
@@ -220,16 +222,41 @@ class ToolServer:
             return _response(value)
         except ToolError as error:
             return _response(error)
-        except Exception:  # a tool may raise anything; its text is for this process' log only
+        except asyncio.CancelledError:
+            if call.cancelled.is_set():
+                raise
+            return _response(ToolError("The tool failed."))  # it cancelled itself
+        except Exception:  # noqa: BLE001  # a tool may raise anything; its text is for this process' log only
             _log.exception("tool %s failed in call %s of run %s", call.tool, call.call_id, call.run_id)
             return _response(ToolError("The tool failed."))
+
+
+class _Server(grpclib.server.Server):
+    """Ends its connections, too: the transport leaves them open, and later Pythons then wait for their peers."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._connections: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        connection = super()._protocol_factory()
+        self._connections.add(connection)
+        return connection
+
+    async def end(self) -> None:
+        """Cancels the calls and ends the connections."""
+        self.close()
+        for connection in self._connections:
+            if hasattr(connection, "processor"):  # it was made
+                connection.processor.close("The server stops")
+        await self.wait_closed()
 
 
 def _response(value: object) -> pb.ExecuteToolResponse:
     if isinstance(value, ToolError):
         told = (str(value) or "The tool failed.").encode("utf-8", "replace")[:_MESSAGE_BYTES]
         return pb.ExecuteToolResponse(error=pb.ToolError(message=told.decode("utf-8", "ignore")))
-    content = value if isinstance(value, Content) else Content(to_json(value), "")
+    content = value if isinstance(value, Content) else Content(to_json(value, inf_nan_mode="null"), "")
     if len(content.data) > _RESULT_BYTES:
         return _response(ToolError(f"The result has {len(content.data)} bytes; {_RESULT_BYTES} are allowed."))
     return pb.ExecuteToolResponse(result=pb.ToolResult(data=content.data, media_type=content.media_type))

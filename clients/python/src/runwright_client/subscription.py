@@ -20,13 +20,14 @@ _log = logging.getLogger("runwright_client")
 
 OnReconnect = Callable[[RunwrightError], None]
 # How a stream may end that is merely to be opened again, beside every error that is retryable.
-_CUT_SHORT = ("UNAVAILABLE", "CANCELLED", "DEADLINE_EXCEEDED")
+_CUT_SHORT = ("CANCELLED", "DEADLINE_EXCEEDED")
 
 
 class Subscription:
     """An async iterator of frames, in order, each once, through every disconnect and restart.
 
-    It ends after the terminal event of the run that it follows, and raises
+    The stream is opened by `async with`, or with the first frame that is asked
+    for. It ends after the terminal event of the run that it follows, and raises
     `RunwrightError` for what does not pass by itself. The RPC ends when the
     subscription is closed, left as an `async with` block, or let go of.
     """
@@ -60,6 +61,7 @@ class Subscription:
         await self._feed.aclose()
 
     async def __aenter__(self) -> Self:
+        self._feed.start()
         return self
 
     async def __aexit__(
@@ -86,12 +88,16 @@ class _Feed:
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = False
 
+    def start(self) -> None:
+        """Opens the stream, unless that has been done."""
+        if self._task is None and not self._is_stopped:
+            self._task = asyncio.create_task(self._read())
+            self._task.add_done_callback(self._wake)
+
     async def next(self) -> EventFrame:
         """The next frame."""
         while not self._frames:
-            if self._task is None and not self._is_stopped:
-                self._task = asyncio.create_task(self._read())
-                self._task.add_done_callback(self._wake)
+            self.start()
             if self._is_over():
                 if self._error is not None:
                     raise self._error
@@ -124,7 +130,8 @@ class _Feed:
                         return
                     lost = RunwrightError("The stream ended.", reason="UNAVAILABLE", code="UNAVAILABLE")
                 except RunwrightError as error:
-                    if not (error.retryable or (error.reason == error.code and error.code in _CUT_SHORT)):
+                    is_cut_short = error.reason == error.code and error.code in _CUT_SHORT
+                    if self._connection.is_closed or not (error.retryable or is_cut_short):
                         raise
                     lost = error
                 await self._pause(backoff, lost)
@@ -151,7 +158,10 @@ class _Feed:
     async def _pause(self, backoff: Backoff, lost: RunwrightError) -> None:
         self.reconnects += 1
         wait = backoff.seconds(lost.retry_after)
-        _log.info("The stream was lost and is opened again in %.1f s: %s", wait, lost)
+        _log.warning("The stream was lost and is opened again in %.1f s: %s", wait, lost)
         if self._on_reconnect is not None:
-            self._on_reconnect(lost)
+            try:
+                self._on_reconnect(lost)
+            except Exception:  # noqa: BLE001  # the stream is not at fault
+                _log.exception("on_reconnect failed")
         await asyncio.sleep(wait)

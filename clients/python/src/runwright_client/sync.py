@@ -6,12 +6,15 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from ._gen.runwright.v1 import Event, EventFrame
 from .client import Client
-from .connection import Keepalive, Tls
+from .connection import Keepalive, Tls, closed
+from .errors import RunwrightError
 from .subscription import Subscription
 
 P = ParamSpec("P")
@@ -25,45 +28,72 @@ class _Loop:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="runwright-client", daemon=True)
         self._thread.start()
+        self._lock = threading.Lock()
+        self._is_closed = False
 
     def run(self, work: Coroutine[Any, Any, R]) -> R:
         """The result of `work`, which is cancelled when the waiting is interrupted."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        with self._lock:
+            if self._is_closed:
+                work.close()
+                raise closed()
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
         try:
             return future.result()
+        except CancelledError:
+            raise closed() from None
         finally:
             future.cancel()
 
     def close(self) -> None:
-        """Stops the loop and its thread."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
-            self._loop.close()
+        """Cancels what is under way, and stops the loop and its thread."""
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+        asyncio.run_coroutine_threadsafe(_cancel_others(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _cancel_others() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in others:
+        task.cancel()
+    if others:
+        await asyncio.wait(others)
 
 
 def _waited_for(
     method: Callable[Concatenate[Client, P], Coroutine[Any, Any, R]],
 ) -> Callable[Concatenate[SyncClient, P], R]:
-    @functools.wraps(method)
-    def call(self: SyncClient, *args: P.args, **kwargs: P.kwargs) -> R:
+    def call(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self._loop.run(method(self._client, *args, **kwargs))
 
+    functools.update_wrapper(call, method)
     return call
 
 
 def _one_by_one(
     method: Callable[Concatenate[Client, P], AsyncGenerator[R]],
 ) -> Callable[Concatenate[SyncClient, P], Iterator[R]]:
-    @functools.wraps(method)
-    def call(self: SyncClient, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
+    def call(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[R]:
         items = method(self._client, *args, **kwargs)
-        try:
-            while (item := self._loop.run(_next(items))) is not None:
-                yield item
-        finally:
-            self._loop.run(items.aclose())
+        while (item := self._loop.run(_next(items))) is not None:
+            yield item
 
+    functools.update_wrapper(call, method)
+    return call
+
+
+def _followed(
+    method: Callable[Concatenate[Client, P], Subscription],
+) -> Callable[Concatenate[SyncClient, P], SyncSubscription]:
+    def call(self: SyncClient, /, *args: P.args, **kwargs: P.kwargs) -> SyncSubscription:
+        return SyncSubscription(self._loop, method(self._client, *args, **kwargs))
+
+    functools.update_wrapper(call, method)
     return call
 
 
@@ -98,9 +128,11 @@ class SyncSubscription:
 
     def close(self) -> None:
         """Ends the stream."""
-        self._loop.run(self._subscription.aclose())
+        with suppress(RunwrightError):  # it ended with the client
+            self._loop.run(self._subscription.aclose())
 
     def __enter__(self) -> Self:
+        self._loop.run(self._subscription.__aenter__())
         return self
 
     def __exit__(
@@ -128,7 +160,7 @@ class SyncClient:
     ) -> Self:
         """A client of the server at `host:port`. The connection is made with the first call."""
 
-        async def connected() -> Client:
+        async def connected() -> Client:  # in the loop that it will be used in
             return Client.connect(address, key=key, tls=tls, deadline=deadline, keepalive=keepalive)
 
         loop = _Loop()
@@ -146,14 +178,12 @@ class SyncClient:
     list = _one_by_one(Client.list)
     list_events = _one_by_one(Client.list_events)
 
-    @functools.wraps(Client.subscribe)
-    def subscribe(self, *args: Any, **kwargs: Any) -> SyncSubscription:
-        """Follows a run or a scope of many, as `Client.subscribe` does; `on_reconnect` is called in the loop's thread."""
-        return SyncSubscription(self._loop, self._client.subscribe(*args, **kwargs))
+    subscribe = _followed(Client.subscribe)
 
     def close(self) -> None:
         """Ends the connection and every call on it."""
-        self._loop.run(self._client.close())
+        with suppress(RunwrightError):  # closed before
+            self._loop.run(self._client.close())
         self._loop.close()
 
     def __enter__(self) -> Self:

@@ -1,0 +1,29 @@
+"""Servers and executors as the server's own end-to-end tests have them, and a relay with one address for all lives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from relay import Relay
+from tests.e2e.conftest import executor, make_server
+
+from runwright_client import Client
+
+__all__ = ["client", "executor", "make_server", "relay"]
+
+
+@pytest.fixture
+async def relay() -> AsyncIterator[Relay]:
+    """An address that stays when the server behind it gets another one."""
+    relay = Relay()
+    await relay.start()
+    yield relay
+    await relay.close()
+
+
+@pytest.fixture
+async def client(relay: Relay) -> AsyncIterator[Client]:
+    """A client of whatever is behind the relay."""
+    async with Client.connect(relay.address) as client:
+        yield client

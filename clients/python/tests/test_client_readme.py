@@ -1,0 +1,83 @@
+"""The programs of the README, pasted into an empty folder."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from relay import Relay
+from tests.e2e.conftest import MakeServer
+from tests.e2e.packages import LOOK, asks, one_call, package, says
+from tests.e2e.server_process import ROOT
+
+from runwright_client import Client, RunStatus
+
+HERE = ROOT / "clients" / "python"
+PROGRAMS = re.findall(r"```python\n(.*?)```", (HERE / "README.md").read_text(), re.S)
+SECONDS = 60
+
+
+async def started(tmp_path: Path, program: str, address: str) -> asyncio.subprocess.Process:
+    """A program of the README, with another address."""
+    assert "127.0.0.1:7760" in program
+    path = tmp_path / "empty" / "program.py"
+    path.parent.mkdir()
+    path.write_text(program.replace("127.0.0.1:7760", address))
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-W",
+        "error",
+        str(path),
+        cwd=path.parent,
+        env={"PYTHONPATH": str(HERE / "src")},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+def test_there_are_three_programs() -> None:
+    assert len(PROGRAMS) == 3
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["async", "sync"])
+async def test_a_run_is_started_and_watched(make_server: MakeServer, tmp_path: Path, number: int) -> None:
+    server = make_server(one_call("one", LOOK))
+    await server.start()
+    process = await started(tmp_path, PROGRAMS[number], server.address)
+
+    async with asyncio.timeout(SECONDS):
+        out, err = await process.communicate()
+
+    assert err == b""
+    assert process.returncode == 0
+    assert "COMPLETED" in out.decode()
+    assert number or "RUN_NOT_FOUND {'run_id': 'no-such-run'} -> Check the run id" in out.decode()
+
+
+async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: Client, tmp_path: Path) -> None:
+    words = {
+        "name": "count_words",
+        "effect": "read",
+        "executor": "words",
+        "parameters": {"type": "object"},
+    }
+    asked = asks(("count_words", {"text": "a few short words", "longer_than": 4}))
+    server = make_server(package("one", [asked, says("done: {results}")], words), executors={})
+    await server.start()
+    relay.to = server.address
+    process = await started(tmp_path, PROGRAMS[2], server.address)
+
+    begun = await client.start("hello")
+    async with asyncio.timeout(SECONDS):
+        run = await client.wait(begun.run.run_id)
+        process.send_signal(signal.SIGINT)
+        out, err = await process.communicate()
+
+    assert run.status is RunStatus.COMPLETED
+    assert run.result is not None
+    assert '"words":2' in str(run.result.text).replace(" ", "")
+    assert (process.returncode, out, err) == (0, b"", b"")

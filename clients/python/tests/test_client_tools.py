@@ -1,0 +1,333 @@
+"""Tools that are served: described by their types, called by a real server, refused and cancelled as they must be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import grpc
+import pytest
+from pydantic import BaseModel, Field
+from relay import Relay
+from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
+from runwright._gen.runwright.callback.v1.tool_executor_service_pb2_grpc import ToolExecutorServiceStub
+from tests.e2e.conftest import MakeServer
+from tests.e2e.packages import Spec, asks, package, says
+from tests.e2e.server_process import ROOT, Server
+from tests.transport.known import certificate
+
+from runwright_client import (
+    Client,
+    Content,
+    EventKind,
+    RunStatus,
+    RunwrightError,
+    Tls,
+    ToolCall,
+    ToolError,
+    ToolServer,
+    is_done,
+    tool,
+)
+
+SECONDS = 30.0
+
+
+class Place(BaseModel):
+    """Where something is."""
+
+    city: str
+    floor: int = 0
+
+
+@tool(effect="read")
+def measure(
+    title: str,
+    place: Place,
+    unit: Literal["m", "ft"] = "m",
+    copy: Annotated[int, Field(ge=1, description="How often.")] = 1,
+) -> dict[str, object]:
+    """Measures a thing."""
+    return {"title": title, "city": place.city, "unit": unit, "copy": copy, "thread": threading.current_thread().name}
+
+
+@tool(name="look", effect="read")
+async def looks(step: int, call: ToolCall) -> dict[str, object]:
+    """Looks."""
+    return {"step": step, "key": call.idempotency_key, "attempt": call.attempt}
+
+
+def asking(name: str, arguments: dict[str, Any], declarations: list[Spec]) -> Spec:
+    """A package whose model calls one tool and then tells its result."""
+    return package("one", [asks((name, arguments)), says("done: {results}")], *declarations)
+
+
+@asynccontextmanager
+async def dialled(server: ToolServer) -> AsyncIterator[Callable[..., Awaitable[pb.ExecuteToolResponse]]]:
+    """Calls a tool server as the runtime does, over grpcio."""
+    await server.start()
+
+    async def call(name: str, arguments: str = "{}", attempt: int = 1, key: str = "k", **options: Any) -> Any:
+        request = pb.ExecuteToolRequest(
+            tool=name, arguments_json=arguments.encode(), attempt=attempt, idempotency_key=key
+        )
+        return await ToolExecutorServiceStub(channel).ExecuteTool(request, timeout=SECONDS, **options)
+
+    options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+    async with grpc.aio.insecure_channel(server.address, options=options) as channel:
+        yield call
+    await server.stop()
+
+
+async def code_of(call: Awaitable[Any]) -> grpc.StatusCode:
+    """The status a call fails with."""
+    with pytest.raises(grpc.aio.AioRpcError) as failed:
+        await call
+    return failed.value.code()
+
+
+def test_a_schema_says_what_the_types_say() -> None:
+    schema = measure.schema()
+
+    assert set(schema["properties"]) == {"title", "place", "unit", "copy"}
+    assert schema["properties"]["unit"] == {"type": "string", "enum": ["m", "ft"], "default": "m"}
+    assert schema["properties"]["copy"] == {"type": "integer", "minimum": 1, "default": 1, "description": "How often."}
+    assert schema["required"] == ["title", "place"]
+    assert schema["additionalProperties"] is False
+    assert looks.schema()["properties"] == {"step": {"type": "integer"}}
+    assert measure.declaration("box")["description"] == "Measures a thing."
+
+
+def test_a_function_stays_one() -> None:
+    assert measure("a", Place(city="Bern"))["city"] == "Bern"
+
+
+def test_what_cannot_be_given_by_name_is_no_tool() -> None:
+    with pytest.raises(TypeError, match="by name"):
+
+        @tool
+        def spread(*words: str) -> None:
+            """Takes any number of words."""
+
+
+async def test_a_registered_tool_is_called_by_a_run(make_server: MakeServer, relay: Relay, client: Client) -> None:
+    tools = ToolServer([measure, looks])
+    arguments = {"title": "desk", "place": {"city": "Bern"}, "copy": 2}
+    server = make_server(asking("measure", arguments, tools.declarations("box")), executors={})
+    await server.start()
+    relay.to = server.address
+    await tools.start()
+    await tools.register(client, "box")
+
+    started = await client.start("hello")
+    async with asyncio.timeout(SECONDS):
+        run = await client.wait(started.run.run_id)
+    await tools.stop()
+
+    assert run.result is not None
+    assert run.result.text is not None
+    told = json.loads(run.result.text.removeprefix("done: "))
+    told = told[0] if isinstance(told, list) else told
+    assert "Bern" in str(told)
+    assert "runwright-tool" in str(told), "a function that is not async runs in a thread"
+
+
+async def test_what_a_tool_does_is_what_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    tools = ToolServer([measure, looks])
+    tools.add("fails", _fails)
+    tools.add("returns-failure", lambda arguments, call: ToolError("é" * 5000))
+    tools.add("raises", _raises)
+    tools.add("picture", lambda arguments, call: Content(b"\x89PNG", "image/png"))
+    tools.add("large", lambda arguments, call: "x" * 2_000_000)
+    tools.add("odd", lambda arguments, call: object())
+    async with dialled(tools) as call:
+        looked = await call("look", '{"step": 3}', attempt=2, key="looked")
+        wrong = await call("measure", '{"title": 3, "other": 1}')
+        failed, returned, picture, large = [
+            await call(name) for name in ("fails", "returns-failure", "picture", "large")
+        ]
+        with caplog.at_level(logging.CRITICAL, "runwright_client"):
+            raised, odd = await call("raises"), await call("odd")
+
+    assert json.loads(looked.result.data) == {"step": 3, "key": "looked", "attempt": 2}
+    assert "title" in wrong.error.message
+    assert "other" in wrong.error.message
+    assert failed.error.message == "There is no such desk."
+    assert len(returned.error.message.encode()) <= 4096
+    assert (picture.result.data, picture.result.media_type) == (b"\x89PNG", "image/png")
+    assert "1048576" in large.error.message
+    assert raised.error.message == odd.error.message == "The tool failed."
+
+
+async def _fails(arguments: Any, call: ToolCall) -> None:
+    raise ToolError("There is no such desk.")
+
+
+def _raises(arguments: Any, call: ToolCall) -> None:
+    raise RuntimeError("the password is swordfish")
+
+
+async def test_what_must_not_be_performed_is_refused() -> None:
+    asked: list[int] = []
+    tools = ToolServer()
+    tools.add("look", lambda arguments, call: asked.append(call.attempt))
+    async with dialled(tools) as call:
+        await call("look", attempt=2)
+        lower = await code_of(call("look", attempt=1))
+        await call("look", attempt=3)
+        await call("look", attempt=1, key="another")
+        unknown = await code_of(call("nope"))
+        large = await code_of(call("look", " " * 5_000_000))
+
+    assert lower is grpc.StatusCode.FAILED_PRECONDITION
+    assert unknown is grpc.StatusCode.UNIMPLEMENTED
+    assert large is grpc.StatusCode.UNIMPLEMENTED
+    assert asked == [2, 3, 1]
+
+
+async def test_a_credential_is_asked_for_and_handed_over(make_server: MakeServer, relay: Relay, client: Client) -> None:
+    tools = ToolServer([looks], credential="s3cret")
+    server = make_server(asking("look", {"step": 1}, tools.declarations("box")), executors={})
+    await server.start()
+    relay.to = server.address
+    async with dialled(tools) as call:
+        refused = await code_of(call("look", '{"step": 1}'))
+        welcome = await call("look", '{"step": 1}', metadata=(("authorization", "Bearer s3cret"),))
+        await tools.register(client, "box")
+        started = await client.start("hello")
+        async with asyncio.timeout(SECONDS):
+            run = await client.wait(started.run.run_id)
+
+    assert refused is grpc.StatusCode.UNAUTHENTICATED
+    assert welcome.HasField("result")
+    assert run.status is RunStatus.COMPLETED
+
+
+@pytest.mark.parametrize("is_async", [True, False], ids=["async", "thread"])
+async def test_a_tool_is_cancelled_with_its_run(
+    make_server: MakeServer, relay: Relay, client: Client, is_async: bool
+) -> None:
+    loop = asyncio.get_running_loop()
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(arguments: Any, call: ToolCall) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            assert call.cancelled.is_set()
+            ended.set()
+            raise
+
+    def block(arguments: Any, call: ToolCall) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        if call.cancelled.wait(SECONDS):
+            loop.call_soon_threadsafe(ended.set)
+
+    tools = ToolServer()
+    tools.add("look", wait if is_async else block)
+    spec = asking("look", {}, [{**looks.declaration("box"), "parameters": {"type": "object"}}])
+    server = make_server(spec, executors={})
+    await server.start()
+    relay.to = server.address
+    await tools.start()
+    await tools.register(client, "box")
+    await client.start("hello", run_id="r1")
+    async with asyncio.timeout(SECONDS):
+        await begun.wait()
+        await client.cancel("r1")
+        await ended.wait()
+        run = await client.wait("r1")
+    await tools.stop()
+
+    assert run.status is RunStatus.CANCELLED
+
+
+async def test_a_registration_is_renewed_across_a_kill_and_ended(
+    make_server: MakeServer, relay: Relay, client: Client
+) -> None:
+    tools = ToolServer([looks])
+    server = make_server(asking("look", {"step": 1}, tools.declarations("box")), executors={})
+    await server.start()
+    relay.to = server.address
+    serving = asyncio.create_task(tools.serve_for(client, "box", callback_id="box-1", lease=5))
+    await client.start("hello", run_id="r1")
+    async with asyncio.timeout(SECONDS):
+        await client.wait("r1")
+        await relay.restart(server)
+        await client.start("hello", run_id="r2")
+        await client.wait("r2")
+        serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await serving
+        await client.start("hello", run_id="r3")
+        async for event in client.subscribe("r3").events():
+            if event.kind is EventKind.RETRY_SCHEDULED:
+                break
+
+    assert not is_done(await client.snapshot("r3"))
+    with pytest.raises(RunwrightError, match="CALLBACK_NOT_FOUND"):
+        await client.unregister_callback("box-1")
+
+
+async def test_tools_are_served_with_tls(make_server: MakeServer, relay: Relay, client: Client, tmp_path: Path) -> None:
+    authority, _ = certificate(tmp_path / "tls", "authority")
+    cert, key = certificate(tmp_path / "tls", "tools", authority="authority")
+    tools = ToolServer([looks], tls=Tls(cert=cert, key=key), credential="s3cret")
+    server = make_server(asking("look", {"step": 1}, tools.declarations("box")), executors={})
+    await server.start()
+    relay.to = server.address
+    await tools.start()
+    await tools.register(client, "box", ca=authority, server_name="tools")
+    started = await client.start("hello")
+    async with asyncio.timeout(SECONDS):
+        run = await client.wait(started.run.run_id)
+    await tools.stop()
+
+    assert run.status is RunStatus.COMPLETED
+
+
+PROGRAM = '''
+import sys
+from runwright_client import ToolServer, tool
+
+@tool(effect="read")
+def look(step: int) -> dict[str, int]:
+    """Looks."""
+    return {"doubled": 2 * step}
+
+ToolServer([look]).run(sys.argv[1], executor="box")
+'''
+
+
+async def test_a_program_of_a_few_lines_serves_until_it_is_told_to_stop(
+    make_server: MakeServer, relay: Relay, client: Client, tmp_path: Path
+) -> None:
+    assert len(PROGRAM.strip().splitlines()) < 15
+    program = tmp_path / "tools.py"
+    program.write_text(PROGRAM)
+    server: Server = make_server(asking("look", {"step": 21}, [{**looks.declaration("box")}]), executors={})
+    await server.start()
+    relay.to = server.address
+    source = str(ROOT / "clients" / "python" / "src")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), server.address, env={"PYTHONPATH": source}, stderr=asyncio.subprocess.PIPE
+    )
+    started = await client.start("hello")
+    async with asyncio.timeout(SECONDS):
+        run = await client.wait(started.run.run_id)
+        process.send_signal(signal.SIGTERM)
+        _, said = await process.communicate()
+
+    assert run.result is not None
+    assert run.result.text is not None
+    assert "42" in run.result.text
+    assert (process.returncode, said) == (0, b"")
