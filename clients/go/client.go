@@ -82,9 +82,7 @@ func WithKey(key string) Option { return func(s *settings) { s.key = key } }
 func WithTLS(tls TLS) Option { return func(s *settings) { s.tls = &tls } }
 
 // WithDeadline bounds calls whose context has no deadline. Without it: 10 s. Streams have none.
-func WithDeadline(deadline time.Duration) Option {
-	return func(s *settings) { s.deadline = deadline }
-}
+func WithDeadline(deadline time.Duration) Option { return func(s *settings) { s.deadline = deadline } }
 
 // WithKeepalive says after how much silence a server is asked whether it lives, and how long it
 // may take to answer. Without it: 20 s and 10 s. gRPC asks every 10 s at most, and a server may

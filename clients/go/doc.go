@@ -16,6 +16,8 @@ import (
 
 // The messages of the contract that this package takes and gives.
 type (
+	// RunRequest is what a start asks for; a [StartOption] changes it.
+	RunRequest = runwrightv1.RunRequest
 	// Run is a run as it stands, at one position of the journal.
 	Run = runwrightv1.RunSnapshot
 	// Frame is one element of a stream: an event, a bookmark or a gap, and its cursor.

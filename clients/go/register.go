@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -37,6 +38,7 @@ type Registration struct {
 	// CallbackID is its id.
 	CallbackID string
 
+	server *ToolServer
 	client *Client
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -44,8 +46,9 @@ type Registration struct {
 }
 
 // Register has a Runwright server send the calls of an executor's tools here. It returns once that
-// is on disk there, and renews the lease, also through restarts of that server, until the context
-// ends, [Registration.Stop] is called, or this server is shut down.
+// is on disk there, and renews the lease, also through restarts of that server, until
+// [Registration.Stop] or [ToolServer.Shutdown] unregisters it. Once the context has ended it is
+// not renewed any more, and goes with its lease.
 func (s *ToolServer) Register(
 	ctx context.Context, client *Client, executor string, options ...RegisterOption,
 ) (*Registration, error) {
@@ -58,6 +61,9 @@ func (s *ToolServer) Register(
 	for _, option := range options {
 		option(request)
 	}
+	if s.server == nil {
+		return nil, errors.New("runwright: start the tool server before it is registered")
+	}
 	host, _, _ := net.SplitHostPort(request.Spec.Address)
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		return nil, errors.New("runwright: WithAdvertised is needed: nobody can dial " + request.Spec.Address)
@@ -67,7 +73,9 @@ func (s *ToolServer) Register(
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	r := &Registration{CallbackID: request.Spec.CallbackId, client: client, cancel: cancel, done: make(chan struct{})}
+	r := &Registration{
+		CallbackID: request.Spec.CallbackId, server: s, client: client, cancel: cancel, done: make(chan struct{}),
+	}
 	s.mutex.Lock()
 	s.registrations = append(s.registrations, r)
 	s.mutex.Unlock()
@@ -109,6 +117,9 @@ func (r *Registration) Err() error {
 func (r *Registration) Stop(ctx context.Context) error {
 	r.cancel()
 	<-r.done
+	r.server.mutex.Lock()
+	r.server.registrations = slices.DeleteFunc(r.server.registrations, func(one *Registration) bool { return one == r })
+	r.server.mutex.Unlock()
 	request := &callbackv1.UnregisterCallbackRequest{CallbackId: r.CallbackID}
 	_, err := unary(ctx, r.client, true, bind(r.client.registry.UnregisterCallback), request)
 	var failure *Error
@@ -118,21 +129,26 @@ func (r *Registration) Stop(ctx context.Context) error {
 	return err
 }
 
-// renew repeats the request at every third of the lease until the context ends; nil then, else
-// why it is refused.
+// renew repeats the request at every third of the lease, and sooner after a failure, until the
+// context ends; nil then, else why it is refused.
 func (r *Registration) renew(ctx context.Context, request *callbackv1.RegisterCallbackRequest, every time.Duration) error {
-	ticker := time.NewTicker(every)
-	defer ticker.Stop()
+	next := time.NewTimer(every)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-next.C:
 		}
 		_, err := unary(ctx, r.client, true, bind(r.client.registry.RegisterCallback), request)
 		var failure *Error
-		if errors.As(err, &failure) && ctx.Err() == nil && failure.told && !failure.Retryable {
+		if !errors.As(err, &failure) {
+			next.Reset(every)
+			continue
+		}
+		if ctx.Err() == nil && failure.told && !failure.Retryable {
 			return failure
 		}
+		next.Reset(min(every, longestPause))
 	}
 }

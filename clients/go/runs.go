@@ -22,62 +22,52 @@ type Started struct {
 }
 
 // StartOption is a setting of [Client.Start].
-type StartOption func(*runwrightv1.RunRequest)
+type StartOption func(*RunRequest)
 
 // WithRunID is the run's id, and the key by which a repeated start gives the same run. Without
 // it every start makes an id of its own.
-func WithRunID(id string) StartOption {
-	return func(r *runwrightv1.RunRequest) { r.RunId = id }
-}
+func WithRunID(id string) StartOption { return func(r *RunRequest) { r.RunId = id } }
 
 // WithSessionID makes the run part of a conversation: it sees the session's earlier turns.
-func WithSessionID(id string) StartOption {
-	return func(r *runwrightv1.RunRequest) { r.SessionId = id }
-}
+func WithSessionID(id string) StartOption { return func(r *RunRequest) { r.SessionId = id } }
 
 // WithTurnID is carried through.
-func WithTurnID(id string) StartOption {
-	return func(r *runwrightv1.RunRequest) { r.TurnId = id }
-}
+func WithTurnID(id string) StartOption { return func(r *RunRequest) { r.TurnId = id } }
 
 // WithAgentID is the agent expected to answer; another than the package's is refused.
-func WithAgentID(id string) StartOption {
-	return func(r *runwrightv1.RunRequest) { r.AgentId = id }
-}
+func WithAgentID(id string) StartOption { return func(r *RunRequest) { r.AgentId = id } }
 
 // WithPackageID says which package answers. Without it: the server's default.
 func WithPackageID(id string) StartOption {
-	return func(r *runwrightv1.RunRequest) {
-		r.Package = &runwrightv1.PackageSelector{Selector: &runwrightv1.PackageSelector_PackageId{PackageId: id}}
-	}
+	return selected(&runwrightv1.PackageSelector{Selector: &runwrightv1.PackageSelector_PackageId{PackageId: id}})
 }
 
 // WithFingerprint says which package answers, to the letter.
 func WithFingerprint(fingerprint string) StartOption {
-	return func(r *runwrightv1.RunRequest) {
-		r.Package = &runwrightv1.PackageSelector{Selector: &runwrightv1.PackageSelector_Fingerprint{Fingerprint: fingerprint}}
-	}
+	return selected(&runwrightv1.PackageSelector{Selector: &runwrightv1.PackageSelector_Fingerprint{Fingerprint: fingerprint}})
+}
+
+func selected(selector *runwrightv1.PackageSelector) StartOption {
+	return func(r *RunRequest) { r.Package = selector }
 }
 
 // WithBudget sets limits below the package's.
-func WithBudget(budget *Budget) StartOption {
-	return func(r *runwrightv1.RunRequest) { r.Budget = budget }
-}
+func WithBudget(budget *Budget) StartOption { return func(r *RunRequest) { r.Budget = budget } }
 
 // WithLabels puts words of the caller on the run.
 func WithLabels(labels map[string]string) StartOption {
-	return func(r *runwrightv1.RunRequest) { r.Labels = maps.Clone(labels) }
+	return func(r *RunRequest) { r.Labels = maps.Clone(labels) }
 }
 
 // WithIdleSession refuses the start with SESSION_BUSY while a run of the session goes on.
 func WithIdleSession() StartOption {
-	return func(r *runwrightv1.RunRequest) { r.OnBusy = runwrightv1.OnBusy_ON_BUSY_REJECT }
+	return func(r *RunRequest) { r.OnBusy = runwrightv1.OnBusy_ON_BUSY_REJECT }
 }
 
 // Start starts a run and returns once it is on disk. It always has a run id, which it makes if
 // none is given, so that it can be tried again without a second run.
 func (c *Client) Start(ctx context.Context, input []*Part, options ...StartOption) (*Started, error) {
-	request := &runwrightv1.RunRequest{Input: input}
+	request := &RunRequest{Input: input}
 	for _, option := range options {
 		option(request)
 	}

@@ -1,6 +1,7 @@
 package runwright
 
 import (
+	"bytes"
 	"context"
 	"crypto/subtle"
 	"crypto/tls"
@@ -142,8 +143,11 @@ func Handle[A any](s *ToolServer, tool string, perform func(ctx context.Context,
 	}
 }
 
-// Start begins to serve on an address, `host:port`; port 0 lets the system choose.
+// Start begins to serve on an address, `host:port`; port 0 lets the system choose. It serves once.
 func (s *ToolServer) Start(address string) error {
+	if s.server != nil {
+		return errors.New("runwright: this tool server has been started before")
+	}
 	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(s.admit),
 		grpc.MaxConcurrentStreams(mostCalls),
@@ -176,28 +180,40 @@ func (s *ToolServer) Start(address string) error {
 	return nil
 }
 
-// Address is where it serves, once started.
-func (s *ToolServer) Address() string { return s.listener.Addr().String() }
+// Address is where it serves; empty before it is started.
+func (s *ToolServer) Address() string {
+	if s.listener == nil {
+		return ""
+	}
+	return s.listener.Addr().String()
+}
 
 // Shutdown ends its registrations, lets calls under way answer, and ends. When the context ends
-// before that, those calls are cancelled.
+// before that, those calls are cancelled. It is not an error to call it twice.
 func (s *ToolServer) Shutdown(ctx context.Context) {
+	ended := ctx.Err() != nil // the leases are left to end
 	s.health.Shutdown()
 	s.mutex.Lock()
-	registrations := s.registrations
-	s.registrations = nil
+	registrations := slices.Clone(s.registrations)
 	s.mutex.Unlock()
 	for _, registration := range registrations {
-		if err := registration.Stop(ctx); err != nil {
+		if err := registration.Stop(ctx); err != nil && !ended {
 			s.log.Warn("callback not unregistered; its lease ends it", "callback_id", registration.CallbackID, "error", err)
 		}
 	}
 	if s.server == nil {
 		return
 	}
-	stop := context.AfterFunc(ctx, s.server.Stop)
-	defer stop()
-	s.server.GracefulStop()
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		s.server.GracefulStop()
+	}()
+	select {
+	case <-answered:
+	case <-ctx.Done():
+		go s.server.Stop() // waits for handlers that do not heed their context; nobody else does
+	}
 	<-s.served
 }
 
@@ -231,8 +247,10 @@ func (s *ToolServer) ExecuteTool(ctx context.Context, request *callbackv1.Execut
 	call := &ToolCall{
 		RunID: request.GetRunId(), TurnID: request.GetTurnId(), Round: request.GetRound(), CallID: request.GetCallId(),
 		Attempt: request.GetAttempt(), IdempotencyKey: request.GetIdempotencyKey(), Tool: request.GetTool(),
-		Arguments: request.GetArgumentsJson(), Deadline: request.GetDeadline().AsTime(),
-		PackageFingerprint: request.GetPackageFingerprint(),
+		Arguments: request.GetArgumentsJson(), PackageFingerprint: request.GetPackageFingerprint(),
+	}
+	if deadline := request.GetDeadline(); deadline != nil {
+		call.Deadline = deadline.AsTime()
 	}
 	result, err := s.performed(ctx, perform, call)
 	if err == nil {
@@ -264,9 +282,13 @@ func (s *ToolServer) performed(ctx context.Context, perform handler, call *ToolC
 	}
 	raw, isRaw := value.(Raw)
 	if !isRaw {
-		if raw.Data, err = json.Marshal(value); err != nil {
+		var text bytes.Buffer
+		encoder := json.NewEncoder(&text)
+		encoder.SetEscapeHTML(false) // a model reads it, not a browser
+		if err := encoder.Encode(value); err != nil {
 			return nil, err
 		}
+		raw.Data = bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 	}
 	if len(raw.Data) > maxResultBytes {
 		return nil, ToolErrorf("The call was made; its result of %d bytes is above %d.", len(raw.Data), maxResultBytes)

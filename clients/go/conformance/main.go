@@ -109,33 +109,37 @@ func (p *program) answer(id json.RawMessage, result any, err error) {
 type arguments struct {
 	raw json.RawMessage
 
-	Address                 string                     `json:"address"`
-	Key                     string                     `json:"key"`
-	TLS                     *tlsFiles                  `json:"tls"`
-	DeadlineSeconds         float64                    `json:"deadline_seconds"`
-	KeepaliveSeconds        float64                    `json:"keepalive_seconds"`
-	KeepaliveTimeoutSeconds float64                    `json:"keepalive_timeout_seconds"`
-	RunID                   string                     `json:"run_id"`
-	Reason                  string                     `json:"reason"`
-	GraceSeconds            *float64                   `json:"grace_seconds"`
-	TimeoutSeconds          *float64                   `json:"timeout_seconds"`
-	Filter                  json.RawMessage            `json:"filter"`
-	Scope                   json.RawMessage            `json:"scope"`
-	View                    string                     `json:"view"`
-	PageSize                int                        `json:"page_size"`
-	Limit                   int                        `json:"limit"`
-	Name                    string                     `json:"name"`
-	After                   string                     `json:"after"`
-	LiveOnly                bool                       `json:"live_only"`
-	IncludeDeltas           bool                       `json:"include_deltas"`
-	Deltas                  bool                       `json:"deltas"`
-	Count                   int                        `json:"count"`
-	UntilEnd                bool                       `json:"until_end"`
-	UntilKind               string                     `json:"until_kind"`
-	Listen                  string                     `json:"listen"`
-	Tools                   map[string]json.RawMessage `json:"tools"`
-	Register                *registration              `json:"register"`
-	Credential              string                     `json:"credential"`
+	Address         string                     `json:"address"`
+	Key             string                     `json:"key"`
+	TLS             *tlsFiles                  `json:"tls"`
+	DeadlineSeconds float64                    `json:"deadline_seconds"`
+	Keepalive       *keepalive                 `json:"keepalive"`
+	RunID           string                     `json:"run_id"`
+	Reason          string                     `json:"reason"`
+	GraceSeconds    *float64                   `json:"grace_seconds"`
+	TimeoutSeconds  *float64                   `json:"timeout_seconds"`
+	Filter          json.RawMessage            `json:"filter"`
+	Scope           json.RawMessage            `json:"scope"`
+	View            string                     `json:"view"`
+	PageSize        int                        `json:"page_size"`
+	Limit           int                        `json:"limit"`
+	Name            string                     `json:"name"`
+	After           string                     `json:"after"`
+	LiveOnly        bool                       `json:"live_only"`
+	IncludeDeltas   bool                       `json:"include_deltas"`
+	Deltas          bool                       `json:"deltas"`
+	Count           int                        `json:"count"`
+	UntilEnd        bool                       `json:"until_end"`
+	UntilKind       string                     `json:"until_kind"`
+	Listen          string                     `json:"listen"`
+	Tools           map[string]json.RawMessage `json:"tools"`
+	Register        *registration              `json:"register"`
+	Credential      string                     `json:"credential"`
+}
+
+type keepalive struct {
+	Interval float64 `json:"interval_seconds"`
+	Timeout  float64 `json:"timeout_seconds"`
 }
 
 // seconds of a number that may be left out.
@@ -209,9 +213,9 @@ func (p *program) connect(_ context.Context, args arguments) (any, error) {
 	if args.DeadlineSeconds > 0 {
 		options = append(options, runwright.WithDeadline(seconds(&args.DeadlineSeconds, 0)))
 	}
-	if args.KeepaliveSeconds > 0 {
-		timeout := max(args.KeepaliveTimeoutSeconds, args.KeepaliveSeconds/2)
-		options = append(options, runwright.WithKeepalive(seconds(&args.KeepaliveSeconds, 0), seconds(&timeout, 0)))
+	if args.Keepalive != nil {
+		after, timeout := seconds(&args.Keepalive.Interval, 0), seconds(&args.Keepalive.Timeout, 0)
+		options = append(options, runwright.WithKeepalive(after, timeout))
 	}
 	client, err := runwright.Connect(args.Address, options...)
 	if err != nil {

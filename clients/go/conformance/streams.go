@@ -134,14 +134,13 @@ func (p *program) stream(name string) *stream {
 	return found
 }
 
-// read counts frames that are no bookmarks; those are answered, too. An error is answered once what
-// came before it has been.
+// read counts frames of every kind. An error is answered once what came before it has been.
 func (p *program) read(_ context.Context, args arguments) (any, error) {
 	s := p.stream(args.Name)
 	s.turn <- struct{}{}
 	defer func() { <-s.turn }()
 	late := time.After(seconds(args.TimeoutSeconds, readSeconds*time.Second))
-	frames, counted := []json.RawMessage{}, 0
+	frames := []json.RawMessage{}
 	for s.failure == nil && !s.ended {
 		next, ok := s.take(late)
 		if s.ended {
@@ -155,14 +154,10 @@ func (p *program) read(_ context.Context, args arguments) (any, error) {
 			break
 		}
 		frames = append(frames, encode(next.frame))
-		kind := kindOf(next.frame)
-		if kind != "BOOKMARK" {
-			counted++
-		}
-		if args.UntilKind != "" && strings.EqualFold(kind, strings.TrimPrefix(args.UntilKind, "EVENT_KIND_")) {
+		if args.UntilKind != "" && strings.EqualFold(kindOf(next.frame), strings.TrimPrefix(args.UntilKind, "EVENT_KIND_")) {
 			break
 		}
-		if args.Count > 0 && counted == args.Count {
+		if args.Count > 0 && len(frames) == args.Count {
 			break
 		}
 	}
@@ -187,12 +182,16 @@ func (p *program) cursor(_ context.Context, args arguments) (any, error) {
 	return object{"cursor": s.subscription.Cursor(), "reconnects": s.subscription.Reconnects()}, nil
 }
 
+// unsubscribe has nothing to do for what was never subscribed to.
 func (p *program) unsubscribe(_ context.Context, args arguments) (any, error) {
-	s := p.stream(args.Name)
-	s.cancel()
 	p.mutex.Lock()
+	s := p.streams[args.Name]
 	delete(p.streams, args.Name)
 	p.mutex.Unlock()
+	if s == nil {
+		return object{}, nil
+	}
+	s.cancel()
 	select { // what the loop was about to give is nobody's any more
 	case last := <-s.items:
 		if last.err != nil && !errors.Is(last.err, context.Canceled) {

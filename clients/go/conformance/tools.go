@@ -20,11 +20,11 @@ type registration struct {
 }
 
 type behaviour struct {
-	Returns json.RawMessage `json:"returns"`
-	Fails   *string         `json:"fails"`
-	Raises  bool            `json:"raises"`
-	Waits   bool            `json:"waits"`
-	Echo    bool            `json:"echo"`
+	Returns any     `json:"returns"`
+	Fails   *string `json:"fails"`
+	Raises  bool    `json:"raises"`
+	Waits   bool    `json:"waits"`
+	Echo    bool    `json:"echo"`
 }
 
 type tools struct {
@@ -129,10 +129,8 @@ func (t *tools) perform(does behaviour) func(context.Context, *runwright.ToolCal
 				"attempt": asked.Attempt, "idempotency_key": asked.IdempotencyKey, "tool": asked.Tool,
 				"deadline": asked.Deadline.Format(time.RFC3339Nano), "package_fingerprint": asked.PackageFingerprint,
 			}}, nil
-		case len(does.Returns) > 0:
-			return does.Returns, nil
 		}
-		return nil, nil
+		return does.Returns, nil
 	}
 }
 
@@ -170,11 +168,15 @@ func (p *program) release(_ context.Context, args arguments) (any, error) {
 	return object{}, nil
 }
 
+// stopTools has nothing to do for what was never served.
 func (p *program) stopTools(_ context.Context, args arguments) (any, error) {
-	t := p.toolsOf(args.Name)
 	p.mutex.Lock()
+	t := p.tools[args.Name]
 	delete(p.tools, args.Name)
 	p.mutex.Unlock()
+	if t == nil {
+		return object{}, nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), stopSeconds*time.Second)
 	defer cancel()
 	t.server.Shutdown(ctx)
