@@ -23,7 +23,7 @@ import {
   type ToolCall,
   ToolError,
   ToolServer,
-} from "../src/index.js";
+} from "@runwright/client";
 import {
   EventFilterSchema,
   EventFrameSchema,
@@ -33,7 +33,7 @@ import {
   RunSnapshotSchema,
   type StreamScope,
   StreamScopeSchema,
-} from "../src/messages.js";
+} from "@runwright/client/messages";
 
 type Args = Record<string, JsonValue | undefined>;
 type Call = Record<string, JsonValue>;

@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client as Stub, createClient } from "@connectrpc/connect";
 import { type Connection, type ConnectOptions, open } from "./connection.js";
-import { asRunwrightError, type RunwrightError } from "./errors.js";
+import { asRunwrightError } from "./errors.js";
 import { type Callback, CallbackRegistryService } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 import type { CallbackSpecSchema } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 import type { EventFrame } from "./gen/runwright/v1/event_pb.js";
@@ -17,11 +17,10 @@ import {
   type RunFilterSchema,
   RuntimeService,
 } from "./gen/runwright/v1/runtime_service_pb.js";
-import { backoff, Operations, sleep } from "./patience.js";
+import { backoff, Contact, Operations, sleep, TRIES } from "./patience.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
 import { duration, inputMessages, type Part, type Scope, scopeMessage } from "./words.js";
 
-const TRIES = 5;
 const WAIT_MS = 60_000;
 
 /** Options of every call. */
@@ -80,7 +79,10 @@ export interface Waited {
 
 /** Calls one server. Made by {@link Client.connect}, ended by {@link Client.close} or `await using`. */
 export class Client implements AsyncDisposable {
-  /** The generated client of the runtime, for what has no method here; its calls are neither retried nor bounded. */
+  /**
+   * The generated client of the runtime, for what has no method here. Its calls are neither retried nor bounded, and
+   * reject with what {@link asRunwrightError} reads.
+   */
   readonly runtime: Stub<typeof RuntimeService>;
   /** The same of the registry of callbacks. */
   readonly callbacks: Stub<typeof CallbackRegistryService>;
@@ -95,7 +97,7 @@ export class Client implements AsyncDisposable {
     this.callbacks = createClient(CallbackRegistryService, connection.transport);
   }
 
-  /** A client of the server at `host:port`. Nothing is sent before the first call. */
+  /** A client of the server at `host:port`. Nothing is sent before the first call. Throws for what is no address. */
   static connect(address: string, options: ConnectOptions = {}): Client {
     return new Client(open(address, options), options.deadlineMs ?? 10_000);
   }
@@ -127,29 +129,31 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Waits until a run has ended or needs repair, over restarts of the server and however long it is away; `timeoutMs`
-   * and `signal` bound it. Never cancels the run.
+   * Waits until a run has ended or needs repair, over restarts of the server; `timeoutMs` and `signal` bound it. A
+   * server that has never answered is given up after the client's deadline. Never cancels the run.
    */
   async wait(
     runId: string,
     options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Waited> {
     const operation = this.#operations.begin(options.signal);
+    const contact = new Contact(this.#deadlineMs);
     const end = performance.now() + (options.timeoutMs ?? Number.POSITIVE_INFINITY);
-    let failures = 0;
+    const left = (): number => Math.max(0, Math.min(WAIT_MS, end - performance.now()));
     try {
       for (;;) {
-        const left = Math.max(0, Math.min(WAIT_MS, end - performance.now()));
-        const call = { signal: operation.signal, timeoutMs: timeout(left + this.#deadlineMs) };
+        const request = { runId, timeout: duration(left()) };
+        const timeoutMs = timeout(left() + this.#deadlineMs);
         try {
-          const { run, done } = await this.runtime.wait({ runId, timeout: duration(left) }, call);
-          failures = 0;
-          if (done || performance.now() >= end) return { run: present(run), done };
+          const { run, done } = await this.runtime.wait(request, { signal: operation.signal, timeoutMs });
+          contact.made();
+          if (done || left() === 0) return { run: present(run), done };
         } catch (thrown) {
           operation.signal.throwIfAborted();
           const error = asRunwrightError(thrown);
-          if (!mayPass(error) || performance.now() >= end) throw error;
-          await sleep(Math.min(backoff(++failures, error), Math.max(0, end - performance.now())), operation.signal);
+          const delay = contact.lost(error);
+          if (left() === 0) throw error;
+          await sleep(Math.min(delay, left()), operation.signal);
         }
       }
     } finally {
@@ -251,7 +255,7 @@ export class Client implements AsyncDisposable {
         } catch (thrown) {
           operation.signal.throwIfAborted();
           const error = asRunwrightError(thrown);
-          const delay = backoff(failures, error);
+          const delay = backoff(failures, error, 4); // the tries together outlast a restart
           const isLast = failures === TRIES || performance.now() + delay >= end;
           if (isLast || !error.retryable || error.code !== "UNAVAILABLE") throw error;
           await sleep(delay, operation.signal);
@@ -275,11 +279,6 @@ function selector(named: NonNullable<StartOptions["package"]>) {
 /** Milliseconds as gRPC takes them: whole, and with at most eight digits. */
 function timeout(ms: number): number {
   return Math.max(1, Math.min(Math.ceil(ms), 99_999_999));
-}
-
-/** A wait goes on after everything that passes; a deadline passed because nobody answered. */
-function mayPass(error: RunwrightError): boolean {
-  return error.retryable || error.code === "DEADLINE_EXCEEDED";
 }
 
 function present<T>(message: T | undefined): T {

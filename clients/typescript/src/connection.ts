@@ -1,5 +1,6 @@
 /** How a server is reached: address, key, TLS, keepalive. */
 
+import type { ClientHttp2Session } from "node:http2";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
@@ -43,9 +44,12 @@ export interface Connection {
 
 /** The connection to `host:port`; made with the first call, and again after it was lost. */
 export function open(address: string, options: ConnectOptions): Connection {
+  if (!/^[^\s/]+:\d{1,5}$/.test(address)) {
+    throw new TypeError(`The address must be HOST:PORT, such as 127.0.0.1:7760, not ${JSON.stringify(address)}.`);
+  }
   const { key, tls, keepalive } = options;
   const baseUrl = `${tls ? "https" : "http"}://${address}`;
-  const sessionManager = new Http2SessionManager(
+  const sessions = new Sessions(
     baseUrl,
     { pingIntervalMs: keepalive?.intervalMs ?? 20_000, pingTimeoutMs: keepalive?.timeoutMs ?? 10_000 },
     tls && { ca: tls.ca, cert: tls.cert, key: tls.key, ...(tls.serverName && { servername: tls.serverName }) },
@@ -54,11 +58,29 @@ export function open(address: string, options: ConnectOptions): Connection {
     if (key) request.header.set("authorization", `Bearer ${key}`);
     return next(request);
   };
-  const transport = createGrpcTransport({ baseUrl, sessionManager, interceptors: [authorize] });
+  const transport = createGrpcTransport({ baseUrl, sessionManager: sessions, interceptors: [authorize] });
   return {
     transport,
     close: () => {
-      sessionManager.abort();
+      sessions.abort();
     },
   };
+}
+
+/**
+ * The connections of one client. A connection tells its streams that it is lost before it says so itself; when a new
+ * call is made in between, the manager has stopped listening, and nobody but this would hear the error.
+ */
+class Sessions extends Http2SessionManager {
+  readonly #heard = new WeakSet<ClientHttp2Session>();
+
+  override async request(...call: Parameters<Http2SessionManager["request"]>) {
+    const stream = await super.request(...call);
+    const { session } = stream;
+    if (session && !this.#heard.has(session as ClientHttp2Session)) {
+      this.#heard.add(session as ClientHttp2Session);
+      session.on("error", () => undefined);
+    }
+    return stream;
+  }
 }

@@ -30,15 +30,13 @@ export class RunwrightError extends Error {
 
   /** Mostly made by the client itself. */
   constructor(fields: ErrorFields) {
-    super(fields.message, { cause: fields.cause });
+    super(fields.message, fields.cause === undefined ? undefined : { cause: fields.cause });
     this.name = "RunwrightError";
     this.reason = fields.reason;
     this.code = fields.code;
     this.remedy = fields.remedy ?? "";
     this.metadata = fields.metadata ?? {};
     this.retryable = fields.retryable ?? false;
-    // The cause is there for debuggers; printing the error should not print the transport's inner life.
-    Object.defineProperty(this, "cause", { enumerable: false });
   }
 }
 
@@ -48,7 +46,7 @@ export function closedError(): RunwrightError {
   return new RunwrightError({ reason: "CLIENT_CLOSED", code: "CANCELLED", message, remedy: "Connect a new client." });
 }
 
-/** Whatever a call failed with as a {@link RunwrightError}. */
+/** What a call failed with as a {@link RunwrightError}; for calls of the generated clients, the others do it themselves. */
 export function asRunwrightError(thrown: unknown): RunwrightError {
   if (thrown instanceof RunwrightError) return thrown;
   const error = ConnectError.from(thrown);

@@ -2,14 +2,48 @@
 
 import { closedError, type RunwrightError } from "./errors.js";
 
+/** How often a call that is safe to repeat is sent at most. */
+export const TRIES = 5;
 const FIRST_DELAY_MS = 100;
 const LONGEST_DELAY_MS = 5_000;
 
-/** Milliseconds to wait after so many failures in a row: doubling up to 5 s, with jitter, at least what the server asks. */
-export function backoff(failures: number, error: RunwrightError): number {
-  const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures - 1, 16));
+/** Milliseconds to wait after so many failures in a row: from 0.1 s up to 5 s, with jitter, at least what the server asks. */
+export function backoff(failures: number, error: RunwrightError, growth = 2): number {
+  const delay = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * growth ** Math.min(failures - 1, 16));
   const asked = 1000 * Number.parseFloat(error.metadata["retry_after"] ?? "0");
   return Math.max(delay * (0.5 + Math.random() / 2), Math.min(asked || 0, LONGEST_DELAY_MS));
+}
+
+/** How a stream or a wait, which goes on for as long as it takes, stands with its server. */
+export class Contact {
+  readonly #giveUpAt: number;
+  #everMade = false;
+  #failures = 0;
+
+  /** A server that has never answered is given up after that time: an address that is wrong does not get right. */
+  constructor(giveUpAfterMs: number) {
+    this.#giveUpAt = performance.now() + giveUpAfterMs;
+  }
+
+  /** The server answered. */
+  made(): void {
+    this.#everMade = true;
+    this.#failures = 0;
+  }
+
+  /** The call failed. Returns how long to wait before the next, or throws what does not pass by waiting. */
+  lost(error: RunwrightError): number {
+    this.#failures++;
+    const isLate = !this.#everMade && performance.now() >= this.#giveUpAt;
+    if (isLate || !(error.retryable || (this.#failures < TRIES && isUnexplained(error)))) throw error;
+    return backoff(this.#failures, error);
+  }
+}
+
+/** What a dying process or a proxy says, without the server's own words. It is not believed for ever. */
+function isUnexplained(error: RunwrightError): boolean {
+  const codes = ["CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"];
+  return error.reason === error.code && error.remedy === "" && codes.includes(error.code);
 }
 
 /** Sleeps, or rejects with the signal's reason. */

@@ -10,7 +10,7 @@ import type {
   SubscribeRequestSchema,
   SubscribeResponse,
 } from "./gen/runwright/v1/runtime_service_pb.js";
-import { backoff, type Operations, sleep } from "./patience.js";
+import { Contact, type Operations, sleep } from "./patience.js";
 
 /** Options of {@link Client.subscribe}. */
 export interface SubscribeOptions {
@@ -26,8 +26,6 @@ export interface SubscribeOptions {
   readonly deltas?: boolean;
   /** Leaves the stream; reading then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** How long the server may be away before the subscription fails. Absent: for ever. */
-  readonly giveUpAfterMs?: number;
   /** Told of each connection that broke or could not be made. */
   readonly onReconnect?: (error: RunwrightError) => void;
 }
@@ -106,30 +104,30 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     });
     const { after: afterCursor, liveOnly, filter, view, deltas: includeDeltas } = options;
     const request: Request = { scope, afterCursor, liveOnly, filter, view, includeDeltas };
-    let failures = 0;
-    let lostAt = 0;
+    const contact = new Contact(openMs);
+    let isKnown = false;
     try {
       for (;;) {
         try {
-          let isOpening = this.#reconnects > 0;
+          let isKnownAgain = isKnown;
           for await (const frame of readStream(open, request, operation.signal, openMs)) {
-            failures = 0;
+            contact.made();
+            isKnown = true;
             request.afterCursor = this.#cursor = frame.cursor;
             request.liveOnly = false;
             // A stream that was opened again begins with a bookmark of the place that is known.
-            if (!isOpening || frame.item.case !== "bookmark") yield frame;
-            isOpening = false;
+            if (!isKnownAgain || frame.item.case !== "bookmark") yield frame;
+            isKnownAgain = false;
           }
           if (scope.scope.case === "runId") return;
           throw away("The server ended a stream that has no end.");
         } catch (thrown) {
           operation.signal.throwIfAborted();
           const error = asRunwrightError(thrown);
-          if (failures++ === 0) lostAt = performance.now();
-          if (!error.retryable || performance.now() - lostAt > (options.giveUpAfterMs ?? Infinity)) throw error;
+          const delay = contact.lost(error);
           this.#reconnects++;
           options.onReconnect?.(error);
-          await sleep(backoff(failures, error), operation.signal);
+          await sleep(delay, operation.signal);
         }
       }
     } catch (thrown) {

@@ -107,6 +107,9 @@ export class ToolServer implements AsyncDisposable {
       },
     });
     this.#server = options.tls ? http2.createSecureServer({ ...options.tls }, serve) : http2.createServer(serve);
+    this.#server.on("error", (error) => {
+      if (this.#server.listening) this.#onError("the tool server cannot take a connection", error);
+    });
     this.#server.on("session", (session: http2.ServerHttp2Session) => {
       this.#sessions.add(session);
       session.once("close", () => this.#sessions.delete(session));
@@ -254,7 +257,7 @@ function completed(result: unknown): ExecuteToolResponse {
 
 function failed(told: string): ExecuteToolResponse {
   const bytes = Buffer.from(told);
-  // The runtime reads incomplete characters as replaced; a message without them has its whole length.
+  // A character that is cut becomes U+FFFD, which may be longer than what was left of it.
   const message = bytes.length > MOST_MESSAGE_BYTES ? bytes.subarray(0, MOST_MESSAGE_BYTES - 4).toString() : told;
   return create(ExecuteToolResponseSchema, { outcome: { case: "error", value: { message } } });
 }
