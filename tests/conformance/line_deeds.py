@@ -42,9 +42,9 @@ async def open_proxy(stage: Stage, args: Mapping[str, Any]) -> Any:
     return {"address": await stage.open_proxy(args["name"], args["to"])}
 
 
-async def swallow(stage: Stage, _: Mapping[str, Any]) -> Any:
+async def swallow(stage: Stage, args: Mapping[str, Any]) -> Any:
     """What is connected now stays so, and nothing passes on it any more."""
-    return {"swallowed": stage.proxy.swallow()}
+    return {"swallowed": stage.proxies[args.get("proxy", "server")].swallow()}
 
 
 async def resume(stage: Stage, _: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Language:
     command: tuple[str, ...]
     folder: Path
     environment: tuple[tuple[str, str], ...] = ()
+    modules: tuple[str, ...] = ()  # of this interpreter, which runs the program: nothing is built then
 
     @property
     def own_command(self) -> list[str]:
@@ -59,11 +61,14 @@ class Language:
         if not (self.folder / "Makefile").exists():
             return f"{self.folder.relative_to(ROOT)} is not there"
         absent = [tool for tool in self.needs if shutil.which(tool) is None]
-        return f"no {' and no '.join(absent)} on the path" if absent else ""
+        if absent:
+            return f"no {' and no '.join(absent)} on the path"
+        absent = [module for module in self.modules if find_spec(module) is None]
+        return f"no {' and no '.join(absent)} in {sys.prefix}" if absent else ""
 
     async def build(self) -> str:
         """Makes whatever the program needs; returns why that failed, or nothing."""
-        if self.is_overridden:
+        if self.is_overridden or self.modules:
             return ""
         process = await asyncio.create_subprocess_exec(
             *("make", "-s", "-C", str(self.folder), "conformance"),
@@ -79,10 +84,11 @@ LANGUAGES = {
     for language in (
         Language(
             "python",
-            ("make",),
+            (),
             (sys.executable, str(ROOT / "clients/python/conformance/program.py")),
             ROOT / "clients/python",
             (("PYTHONPATH", str(ROOT / "clients/python/src")),),  # as it is in the checkout, whatever is installed
+            ("betterproto2", "grpclib", "pydantic"),
         ),
         Language("go", ("make", "go"), (str(ROOT / ".cache/conformance/go"),), ROOT / "clients/go"),
         Language(
