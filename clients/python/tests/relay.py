@@ -17,6 +17,7 @@ class Relay:
         self.address = ""
         self.to = ""
         self.connections = 0  # how many have come
+        self.called = asyncio.Event()  # set once one has
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -44,6 +45,7 @@ class Relay:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.called.set()
         self._writers.add(writer)
         with suppress(OSError, ValueError):
             host, _, port = self.to.rpartition(":")

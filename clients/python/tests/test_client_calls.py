@@ -135,8 +135,9 @@ async def test_a_start_is_repeated_while_the_server_is_away(
     make_server: MakeServer, relay: Relay, client: Client
 ) -> None:
     server = make_server(one_call("one", LOOK))
-    starting = asyncio.create_task(client.start("hello", deadline=30))
     await server.start()
+    starting = asyncio.create_task(client.start("hello", deadline=30))
+    await relay.called.wait()
     relay.to = server.address
 
     started = await starting

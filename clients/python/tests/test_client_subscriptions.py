@@ -13,6 +13,7 @@ from relay import Relay
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import Asked, Executor, Gate
 from tests.e2e.packages import LOOK, one_call, package
+from tests.e2e.scraping import WITH_METRICS, scrape
 from tests.e2e.server_process import Server
 
 from runwright_client import (
@@ -98,6 +99,10 @@ async def test_cut_lines_are_not_noticed_in_what_is_seen(
     listed = [frame async for frame in client.list_events(EVERYTHING, view=EventView.FULL)]
     assert events_of(seen) == listed
     assert subscription.reconnects >= 1
+    for place, frame in enumerate(seen):
+        if frame.bookmark is not None:
+            after = client.list_events(EVERYTHING, after=frame.cursor, view=EventView.FULL)
+            assert [later async for later in after] == events_of(seen[place:]), "its cursor is where it stands"
 
 
 async def test_a_kept_cursor_is_where_another_process_goes_on(
@@ -209,26 +214,33 @@ async def test_leaving_a_subscription_ends_its_stream(
     make_server: MakeServer, executor: Executor, relay: Relay, client: Client
 ) -> None:
     executor.before = Gate()
-    server = make_server(one_call("one", LOOK))
+    server = make_server(one_call("one", LOOK), options=WITH_METRICS)
     await serving(server, relay)
     await client.start("hello", run_id="r1")
 
-    async with client.subscribe("r1") as left:
-        await anext(left)
-    async for _ in client.subscribe("r1"):
-        break
-    gc.collect()
-    held = client.subscribe("r1")
-    await anext(held)
-    reading = asyncio.create_task(_all(held))
-    await asyncio.wait({reading}, timeout=0.2)
-    await held.aclose()
-    async with asyncio.timeout(SECONDS):
-        await reading
-        await asyncio.gather(
-            *(task for task in asyncio.all_tasks() if "_Feed._read" in repr(task)), return_exceptions=True
-        )
+    async def until_followed_by(number: int) -> None:
+        while (await scrape(server)).value("runwright_subscribers") != number:
+            pass
 
+    async with asyncio.timeout(SECONDS):
+        async with client.subscribe("r1") as left:
+            await anext(left)
+            await until_followed_by(1)
+        await until_followed_by(0)
+        async for _ in client.subscribe("r1"):
+            await until_followed_by(1)
+            break
+        gc.collect()
+        await until_followed_by(0)
+        held = client.subscribe("r1")
+        reading = asyncio.create_task(_all(held))
+        await until_followed_by(1)
+        await held.aclose()
+        await until_followed_by(0)
+        frames = await reading
+
+    assert frames
+    assert relay.connections == 1, "the connection outlives its streams"
     with pytest.raises(StopAsyncIteration):
         await anext(left)
 

@@ -75,11 +75,13 @@ async def dialled(server: ToolServer) -> AsyncIterator[Callable[..., Awaitable[p
     """Calls a tool server as the runtime does, over grpcio."""
     await server.start()
 
-    async def call(name: str, arguments: str = "{}", attempt: int = 1, key: str = "k", **options: Any) -> Any:
+    async def call(
+        name: str, arguments: str = "{}", attempt: int = 1, key: str = "k", timeout: float = SECONDS, **options: Any
+    ) -> Any:
         request = pb.ExecuteToolRequest(
             tool=name, arguments_json=arguments.encode(), attempt=attempt, idempotency_key=key
         )
-        return await ToolExecutorServiceStub(channel).ExecuteTool(request, timeout=SECONDS, **options)
+        return await ToolExecutorServiceStub(channel).ExecuteTool(request, timeout=timeout, **options)
 
     options = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(server.address, options=options) as channel:
@@ -193,6 +195,53 @@ async def test_what_must_not_be_performed_is_refused() -> None:
     assert asked == [2, 3, 1]
 
 
+async def test_the_deadline_of_a_call_is_the_tool_s_too() -> None:
+    ended = asyncio.Event()
+
+    async def wait(arguments: Any, call: ToolCall) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            assert call.cancelled.is_set()
+            ended.set()
+
+    async def gives_up(arguments: Any, call: ToolCall) -> None:
+        raise asyncio.CancelledError
+
+    tools = ToolServer()
+    tools.add("wait", wait)
+    tools.add("gives-up", gives_up)
+    async with dialled(tools) as call, asyncio.timeout(SECONDS):
+        late = await code_of(call("wait", timeout=0.3))
+        await ended.wait()
+        given_up = await call("gives-up")
+
+    assert late is grpc.StatusCode.DEADLINE_EXCEEDED
+    assert given_up.error.message == "The tool failed."
+
+
+async def test_a_server_that_stops_lets_calls_answer() -> None:
+    begun, released = asyncio.Event(), asyncio.Event()
+
+    async def wait(arguments: Any, call: ToolCall) -> str:
+        begun.set()
+        await released.wait()
+        return "x" * 500_000
+
+    tools = ToolServer()
+    tools.add("wait", wait)
+    async with dialled(tools) as call, asyncio.timeout(SECONDS):
+        calling = asyncio.ensure_future(call("wait"))
+        await begun.wait()
+        stopping = asyncio.create_task(tools.stop(grace=SECONDS))
+        await asyncio.wait({stopping}, timeout=0.1)
+        released.set()
+        answer = await calling
+        await stopping
+
+    assert len(answer.result.data) == 500_002
+
+
 async def test_a_credential_is_asked_for_and_handed_over(make_server: MakeServer, relay: Relay, client: Client) -> None:
     tools = ToolServer([looks], credential="s3cret")
     server = make_server(asking("look", {"step": 1}, tools.declarations("box")), executors={})
@@ -256,9 +305,9 @@ async def test_a_registration_is_renewed_across_a_kill_and_ended(
 ) -> None:
     tools = ToolServer([looks])
     server = make_server(asking("look", {"step": 1}, tools.declarations("box")), executors={})
+    serving = asyncio.create_task(tools.serve_for(client, "box", callback_id="box-1", lease=5))
     await server.start()
     relay.to = server.address
-    serving = asyncio.create_task(tools.serve_for(client, "box", callback_id="box-1", lease=5))
     await client.start("hello", run_id="r1")
     async with asyncio.timeout(SECONDS):
         await client.wait("r1")

@@ -118,7 +118,7 @@ class Connection:
         bytes(message)  # a value that cannot be sent is the caller's mistake, and is raised as such
         for name, value in (metadata or {}).items():
             _check_sendable(name, value)
-        loop, backoff = asyncio.get_running_loop(), Backoff(0.2)
+        loop, backoff = asyncio.get_running_loop(), Backoff(0.3)
         end = loop.time() + deadline
         for left in reversed(range(TRIES)):
             self._check_open()

@@ -61,10 +61,11 @@ class ToolServer:
         self._tools: dict[str, Tool[..., Any] | Handler] = {tool.name: tool for tool in tools}
         self._tls = tls
         self._credential = credential
-        self._threads = ThreadPoolExecutor(threads, "runwright-tool")
+        self._thread_count = threads
+        self._threads: ThreadPoolExecutor | None = None
         self._attempts: OrderedDict[str, int] = OrderedDict()
         self._server: _Server | None = None
-        self._calls: set[asyncio.Task[object]] = set()
+        self._calls: set[asyncio.Task[Any]] = set()
         self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
 
     def add(self, name: str, handler: Handler) -> None:
@@ -80,6 +81,7 @@ class ToolServer:
         host, port = split_address(listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.create_server((host, port), family=family)
+        self._threads = ThreadPoolExecutor(self._thread_count, "runwright-tool")
         self._server = _Server([self], codec=ProtoCodec())
         await self._server.start(sock=sock, ssl=self._tls.context(ssl.Purpose.CLIENT_AUTH) if self._tls else None)
         self.address = f"{listen.rpartition(':')[0]}:{sock.getsockname()[1]}"
@@ -104,7 +106,7 @@ class ToolServer:
         """
         ca_pem = Path(ca).read_bytes() if ca is not None else b""
         spec = pb.CallbackSpec(
-            callback_id=callback_id or f"{executor}.{uuid.uuid4().hex}",
+            callback_id=callback_id or _new_id(executor),
             executor=executor,
             address=address or self.address,
             tools=sorted(self._tools),
@@ -117,11 +119,23 @@ class ToolServer:
         self._registrations[spec.callback_id] = (client, renewing)
 
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
-        """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops."""
+        """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.
+
+        While nobody is there to register with, it goes on trying.
+        """
+        options["callback_id"] = options.get("callback_id") or _new_id(executor)
+        backoff = Backoff(0.5)
         try:
             if not self.address:
                 await self.start(listen)
-            await self.register(client, executor, **options)
+            while not self._registrations:
+                try:
+                    await self.register(client, executor, **options)
+                except RunwrightError as error:
+                    if not error.retryable:
+                        raise
+                    _log.warning("not registered yet: %s", error)
+                    await asyncio.sleep(backoff.seconds(error.retry_after))
             await asyncio.get_running_loop().create_future()
         finally:
             await self.stop()
@@ -151,19 +165,21 @@ class ToolServer:
 
     async def stop(self, grace: float = 5.0) -> None:
         """Unregisters, lets the calls under way answer within `grace` seconds, and ends."""
-        for callback_id, (client, renewing) in self._registrations.items():
+        while self._registrations:
+            callback_id, (client, renewing) = self._registrations.popitem()
             renewing.cancel()
             try:
                 await client.unregister_callback(callback_id)
             except RunwrightError as error:
-                _log.warning("%s stays registered until its lease is over: %s", callback_id, error)
-        self._registrations.clear()
+                if error.reason != "CALLBACK_NOT_FOUND":  # which is what is wanted
+                    _log.warning("%s stays registered until its lease is over: %s", callback_id, error)
         if self._calls and grace > 0:
             await asyncio.wait(self._calls, timeout=grace)
         if self._server is not None:
             await self._server.end()
         self._server, self.address = None, ""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
 
     def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
         path = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
@@ -171,6 +187,10 @@ class ToolServer:
         return {path: grpclib.const.Handler(self._execute, *kinds)}
 
     async def _execute(self, stream: _Call) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls.add(task)  # it ends when the answer has been handed to the system
+        task.add_done_callback(self._calls.discard)
         shown = str(stream.metadata.get("authorization", "")) if stream.metadata is not None else ""
         if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
             raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
@@ -191,8 +211,6 @@ class ToolServer:
             package_fingerprint=request.package_fingerprint,
         )
         work = asyncio.create_task(self._perform(tool, request.arguments_json, call))
-        self._calls.add(work)
-        work.add_done_callback(self._calls.discard)
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:  # the run was cancelled, the deadline passed, or the runtime is gone
@@ -250,6 +268,10 @@ class _Server(grpclib.server.Server):
             if hasattr(connection, "processor"):  # it was made
                 connection.processor.close("The server stops")
         await self.wait_closed()
+
+
+def _new_id(executor: str) -> str:
+    return f"{executor}.{uuid.uuid4().hex}"
 
 
 def _response(value: object) -> pb.ExecuteToolResponse:

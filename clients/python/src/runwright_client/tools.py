@@ -85,7 +85,7 @@ class Tool(Generic[P, R]):
             "parameters": self.schema(),
         }
 
-    async def perform(self, arguments: bytes, call: ToolCall, threads: Executor) -> object:
+    async def perform(self, arguments: bytes, call: ToolCall, threads: Executor | None) -> object:
         """Performs one call. A function that is not async runs in a thread."""
         try:
             read = self._model.model_validate_json(arguments)
@@ -139,7 +139,7 @@ def tool(
     return lambda function: Tool(function, name, effect, idempotent)
 
 
-async def performed(work: Callable[[], Any], is_async: bool, threads: Executor) -> object:
+async def performed(work: Callable[[], Any], is_async: bool, threads: Executor | None) -> object:
     """What `work` gives: awaited, or run in a thread."""
     if is_async:
         awaitable: Awaitable[object] = work()
