@@ -124,6 +124,7 @@ class Tools {
 let client: Client | undefined;
 const streams = new Map<string, Stream>();
 const tools = new Map<string, Tools>();
+const served: Tools[] = []; // also those whose name was given away
 
 const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>> = {
   connect({ address, key, tls, deadline_seconds: deadline, keepalive }) {
@@ -217,6 +218,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
   async serve_tools({ name, listen, tools: behaviours, register }) {
     const made = new Tools(behaviours as Record<string, Args>);
     tools.set(text(name), made);
+    served.push(made);
     await made.server.listen(optional(listen, text));
     if (register) {
       const { executor, callback_id: callbackId, lease_seconds: lease } = register as Args;
@@ -317,5 +319,5 @@ async function answer(line: string): Promise<void> {
 }
 
 for await (const line of createInterface({ input: process.stdin })) if (line.trim()) void answer(line);
-await Promise.all([...tools.values()].map(({ server }) => server.close(0)));
+await Promise.all(served.map(({ server }) => server.close(1_000)));
 client?.close();

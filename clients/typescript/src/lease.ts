@@ -31,7 +31,7 @@ export class Lease {
   readonly #onError: (message: string, error: unknown) => void;
   #timer: NodeJS.Timeout | undefined;
   #renewing: Promise<void> = Promise.resolve();
-  #isEnded = false;
+  readonly #ended = new AbortController();
 
   /** Made by {@link ToolServer.register}. */
   constructor(
@@ -60,21 +60,23 @@ export class Lease {
     this.#timer.unref(); // it is the listening socket that keeps a process
   }
 
-  /** Ends the renewals and the registration. A runtime that cannot be told finds out when the lease is over. */
-  async end(): Promise<void> {
-    if (this.#isEnded) return;
-    this.#isEnded = true;
+  /** Ends the renewals and the registration. A runtime that cannot be told in time finds out when the lease is over. */
+  async end(withinMs = 5_000): Promise<void> {
+    if (this.#ended.signal.aborted) return;
+    this.#ended.abort();
     clearInterval(this.#timer);
-    await this.#renewing;
-    await this.#client.unregisterCallback(this.callbackId).catch((error: unknown) => {
+    await this.#renewing; // or it would undo what comes next
+    await this.#client.unregisterCallback(this.callbackId, { deadlineMs: withinMs }).catch((error: unknown) => {
       this.#onError(`callback ${this.callbackId} could not be unregistered`, error);
     });
   }
 
   async #renew(withinMs: number): Promise<void> {
+    const { signal } = this.#ended;
     try {
-      await this.#client.registerCallback(this.#spec, { ...this.#options, deadlineMs: withinMs });
+      await this.#client.registerCallback(this.#spec, { ...this.#options, deadlineMs: withinMs, signal });
     } catch (error) {
+      if (signal.aborted) return;
       this.#onError(`the lease of callback ${this.callbackId} was not renewed`, error);
     }
   }

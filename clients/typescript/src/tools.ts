@@ -2,7 +2,7 @@
 
 import { timingSafeEqual } from "node:crypto";
 import http2 from "node:http2";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
@@ -81,6 +81,7 @@ export class ToolServer implements AsyncDisposable {
   readonly #tools = new Map<string, ToolHandler<never>>();
   readonly #attempts = new Map<string, number>();
   readonly #sessions = new Set<http2.ServerHttp2Session>();
+  readonly #sockets = new Set<Socket>();
   readonly #leases: Lease[] = [];
   readonly #onError: (message: string, error: unknown) => void;
 
@@ -109,6 +110,10 @@ export class ToolServer implements AsyncDisposable {
     this.#server = options.tls ? http2.createSecureServer({ ...options.tls }, serve) : http2.createServer(serve);
     this.#server.on("error", (error) => {
       if (this.#server.listening) this.#onError("the tool server cannot take a connection", error);
+    });
+    this.#server.on("connection", (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once("close", () => this.#sockets.delete(socket));
     });
     this.#server.on("session", (session: http2.ServerHttp2Session) => {
       this.#sessions.add(session);
@@ -165,9 +170,9 @@ export class ToolServer implements AsyncDisposable {
     return this.register(client, options.executor, options);
   }
 
-  /** Unregisters, lets calls under way answer for up to `graceMs`, and ends. */
+  /** Unregisters, within `graceMs`, lets calls under way answer for up to as long, and ends. */
   async close(graceMs = 5_000): Promise<void> {
-    await Promise.all(this.#leases.map((lease) => lease.end()));
+    await Promise.all(this.#leases.map((lease) => lease.end(graceMs)));
     if (!this.#server.listening) return;
     const ended = new Promise<void>((resolve) => {
       this.#server.close(() => {
@@ -177,6 +182,7 @@ export class ToolServer implements AsyncDisposable {
     for (const session of this.#sessions) session.close();
     const timer = setTimeout(() => {
       for (const session of this.#sessions) session.destroy();
+      for (const socket of this.#sockets) socket.destroy(); // a session would wait for its peer to hang up
     }, graceMs);
     await ended;
     clearTimeout(timer);

@@ -138,6 +138,33 @@ test("an attempt that was overtaken, an unknown tool and a wrong credential are 
   await assert.rejects(ask("look", 4, "guessed"), fails(Code.Unauthenticated));
 });
 
+for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
+  test(`a tool server ends in time although the runtime got ${signal}`, async (t) => {
+    const calls = [{ tool: "look", arguments: {} }];
+    const server = await Server.start(t, [scripted("looks", [{ calls }], [{ name: "look", effect: "read" }])]);
+    const client = server.client(t);
+    const noted: string[] = [];
+    const asked = new Gate();
+    const tools = new ToolServer({ onError: (message) => noted.push(message) });
+    tools.add("look", async (_, call) => {
+      asked.open();
+      await new Promise((_resolve, reject) => {
+        call.signal.addEventListener("abort", () => {
+          reject(new Error("given up"));
+        });
+      });
+    });
+    await tools.serveFor(client, { executor: "desk", callbackId: "desk-1" });
+    await client.start("Look");
+    await asked.passed;
+    server.signal(signal);
+    await tools.close(200);
+    await tools.close();
+    assert.equal(tools.address, "");
+    assert.deepEqual(noted, ["callback desk-1 could not be unregistered"]);
+  });
+}
+
 test("a registration is leased, renewed over a restart, and taken back", async (t) => {
   const path = folder(t);
   const keys = `${path}/keys.json`;
