@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Mapping
@@ -78,6 +79,12 @@ async def vendor_answers(stage: Stage, args: Mapping[str, Any]) -> None:
     """What the model vendor says next."""
     assert stage.vendor is not None
     stage.vendor.answers[:] = [Answer({"error": {}}, status=args["status"])]
+
+
+async def open_gate(stage: Stage, args: Mapping[str, Any]) -> None:
+    """Lets the gated model go on with the answer of a run."""
+    _, writer = await asyncio.open_unix_connection(stage.folder / "gates" / args["run_id"])
+    writer.close()
 
 
 async def streams_ended(stage: Stage, _: Mapping[str, Any]) -> Any:

@@ -15,7 +15,7 @@ from tests.adapters.models.fake_vendor import FakeVendor, fake_vendor
 from tests.conformance.proxy import Proxy
 from tests.conformance.specs import packages
 from tests.e2e.packages import write
-from tests.e2e.server_process import Server
+from tests.e2e.server_process import SERVE, Server
 from tests.transport.known import add_key, certificate
 
 VENDOR_KEY = "RUNWRIGHT_CONFORMANCE_VENDOR_KEY"
@@ -52,9 +52,13 @@ class Stage:
         """Starts everything."""
         self.folder.mkdir(parents=True)
         paths = [write(self.folder, packages()[name]) for name in self.spec["packages"]]
-        self.server = Server(self.folder / "data", paths, {}, *await self._options())
+        self.server = Server(self.folder / "data", paths, {}, *await self._options(), program=self._program)
         await self.server.start()
         await self.open_proxy("server", self.server.address)
+
+    @property
+    def _program(self) -> tuple[str, ...]:
+        return (self.spec["program"],) if "program" in self.spec else SERVE
 
     async def _options(self) -> list[str]:
         settings = dict(self.spec.get("settings", {}))
