@@ -290,9 +290,13 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 	for range client.Subscribe(t.Context(), runwright.RunScope("r1")).Frames() {
 		continue
 	}
-	for range client.Subscribe(t.Context(), runwright.AllScope()).Frames() {
-		break // left in the middle
+	connected := runtime.NumGoroutine()
+	for range 10 {
+		for range client.Subscribe(t.Context(), runwright.AllScope()).Frames() {
+			break // left in the middle
+		}
 	}
+	noGoroutines(t, connected)
 	opened, ended := make(chan struct{}, 100), make(chan error, 1)
 	go func() {
 		for _, err := range client.Subscribe(context.Background(), runwright.AllScope()).Frames() {

@@ -80,6 +80,7 @@ type Subscription struct {
 	client  *Client
 	request *runwrightv1.SubscribeRequest
 	notice  func(error)
+	contact *contact // of the last loop
 
 	mutex      sync.Mutex
 	cursor     string
@@ -116,7 +117,10 @@ func (s *Subscription) Reconnects() int {
 // loop ends the call; another loop goes on after the last frame. One goroutine at a time.
 func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 	return func(yield func(*Frame, error) bool) {
-		contact := newContact(s.client)
+		if s.contact == nil || !s.contact.everMade {
+			s.contact = newContact(s.client)
+		}
+		contact := s.contact
 		for {
 			left, err := s.read(contact, yield)
 			if left || err == nil {

@@ -159,6 +159,7 @@ func TestARegistrationIsRenewedOverARestartAndEndedAtTheEnd(t *testing.T) {
 
 	server.restart()
 	received(t, registered) // a third of the lease later
+	received(t, registered) // and another
 	renewed := listed()
 	started(t, client, "r1")
 	completed(t, client, "r1")
