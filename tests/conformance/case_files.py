@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from tests.conformance.hands import ABLE
-from tests.conformance.programs import LANGUAGES
+from tests.conformance.languages import LANGUAGES
 from tests.conformance.specs import servers
 
 HERE = Path(__file__).parent

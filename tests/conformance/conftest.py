@@ -11,7 +11,8 @@ import pytest_asyncio
 pytest.register_assert_rewrite("tests.e2e.client", "tests.e2e.server_process")
 
 from tests.conformance import table  # noqa: E402
-from tests.conformance.programs import LANGUAGES, Program  # noqa: E402
+from tests.conformance.languages import LANGUAGES  # noqa: E402
+from tests.conformance.programs import Program  # noqa: E402
 from tests.conformance.specs import servers  # noqa: E402
 from tests.conformance.stage import Stage  # noqa: E402
 
@@ -90,5 +91,3 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints the table."""
     for line in table.lines():
         terminalreporter.write_line(line)
-
-

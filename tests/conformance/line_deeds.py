@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from tests.conformance.proxy import Cut
+from tests.conformance.links import Cut
 from tests.conformance.stage import Stage
 
 

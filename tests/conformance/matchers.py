@@ -37,9 +37,7 @@ def _fields(expected: Mapping[str, Any], actual: Any, at: str) -> list[str]:
     if not isinstance(actual, Mapping):
         return [f"{at}: expected fields {sorted(expected)}, got {_short(actual)}"]
     return [
-        line
-        for key, value in expected.items()
-        for line in differences(value, actual.get(key, _GONE), f"{at}.{key}")
+        line for key, value in expected.items() for line in differences(value, actual.get(key, _GONE), f"{at}.{key}")
     ]
 
 
@@ -113,7 +111,7 @@ def _refusal(reason: str, actual: Any, at: str) -> list[str]:
         "code": STATUS[known].name,
         "retryable": meaning.retry.name == "RETRYABLE",
         "has_remedy": True,
-        "metadata": {key: "$any" for key in meaning.keys},
+        "metadata": dict.fromkeys(meaning.keys, "$any"),
     }
     return differences(wanted, actual, at)
 
@@ -127,7 +125,7 @@ def _failure(reason: str, actual: Any, at: str) -> list[str]:
         "retry_class": f"RETRY_CLASS_{meaning.retry.name}",
         "remedy": meaning.remedy,
         "message": "$any",
-        "metadata": {key: "$any" for key in meaning.keys} or "$absent",
+        "metadata": dict.fromkeys(meaning.keys, "$any") or "$absent",
     }
     return differences(wanted, actual, at)
 
@@ -138,7 +136,7 @@ _RULES: dict[str, Callable[[Any, Any, str], list[str]]] = {
     "$each": _each,
     "$regex": _regex,
     "$count": _measured("count", len),
-    "$keys": _measured("keys", lambda actual: sorted(actual)),
+    "$keys": _measured("keys", sorted),
     "$kinds": _measured("kinds", kinds),
     "$events": _measured("events", events),
     "$gte": _holds("at least", lambda have, bound: have >= bound),

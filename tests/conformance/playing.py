@@ -139,7 +139,7 @@ class Play:
             self.names[name] = reach(came, path)
 
     async def _tidy(self, *, is_strict: bool) -> None:
-        """Leaves every program without subscriptions, tools and connection; a failure here counts unless one came before."""
+        """Leaves programs without subscriptions, tools and connection; a failure counts unless one came before."""
         for task in self._under_way.values():
             task.cancel()
         if not self.stage.server.is_running:

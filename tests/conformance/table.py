@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.programs import LANGUAGES
+from tests.conformance.languages import LANGUAGES
 
 _RESULTS: dict[str, dict[str, str]] = {}
 _REASONS: dict[str, str] = {}
@@ -42,7 +42,8 @@ def lines() -> list[str]:
         shown = [row.get(language, row.get(EVERY, "")) for language in LANGUAGES]
         found.append(f"{name:<{width}}  {''.join(f'{cell:<12}' for cell in shown)}".rstrip())
     counts = [
-        f"{language}: " + ", ".join(
+        f"{language}: "
+        + ", ".join(
             f"{sum(row.get(language, row.get(EVERY)) == word for row in _RESULTS.values())} {word}"
             for word in ("ok", "FAIL", "known", "skipped")
         )

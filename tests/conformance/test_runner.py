@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.conformance.http2_frames import FrameCounter
+from tests.conformance.links import Cut
 from tests.conformance.matchers import differences
 from tests.conformance.normal import normal
-from tests.conformance.proxy import Cut, Proxy
+from tests.conformance.proxy import Proxy
 from tests.conformance.values import UnknownNameError, filled
 
 EVENT = {"event": {"seq": 1, "kind": "EVENT_KIND_RUN_STARTED"}, "cursor": "a", "hash": "h"}
@@ -113,7 +114,7 @@ async def test_the_proxy_cuts_after_so_many_bytes(how: Any) -> None:
         writer.write(b"x" * 100_000)
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
-        proxy = Proxy("127.0.0.1:{}".format(server.sockets[0].getsockname()[1]))
+        proxy = Proxy(f"127.0.0.1:{server.sockets[0].getsockname()[1]}")
         await proxy.open()
         proxy.plan(Cut(how=how, after_bytes=12_345))
         host, _, port = proxy.address.rpartition(":")

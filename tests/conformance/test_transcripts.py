@@ -8,9 +8,9 @@ import pytest
 
 from tests.conformance.case_files import cases
 from tests.conformance.conftest import MakeProgram, MakeStage
+from tests.conformance.languages import LANGUAGES
 from tests.conformance.matchers import differences
 from tests.conformance.playing import Play
-from tests.conformance.programs import LANGUAGES
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.conformance]
 

@@ -1,4 +1,4 @@
-"""Every reason of an error that a client can provoke over the wire is in a case."""
+"""Every reason of an error that a client can provoke over the wire is in a case; and what is known to fail is one."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 from runwright.core.errors import ErrorReason
 
-from tests.conformance.case_files import cases
+from tests.conformance.case_files import cases, known_failures
+from tests.conformance.languages import LANGUAGES
 
 # Where else it is provoked, or why a client cannot.
 ELSEWHERE = {
     "PACKAGE_INVALID": "a server with such a package does not start",
     "PORT_MISSING": "for whoever builds a runtime inside of a program",
     "JOURNAL_BUSY": "takes five tries of five seconds each; tests/transport/test_every_reason.py",
-    "JOURNAL_CONFLICT": "takes two servers on one journal, which its lock forbids; tests/transport/test_every_reason.py",
+    "JOURNAL_CONFLICT": "takes two servers on one journal, which is locked; tests/transport/test_every_reason.py",
     "INTERNAL": "takes a fault of the server; tests/transport/test_every_reason.py",
     "CALLBACK_NOT_FOUND": "clients take a registration that is gone for ended; tests/transport/test_every_reason.py",
     "DRAINING": "a client may see it or a closed connection: drain_refuses_what_is_new takes either",
@@ -51,3 +52,10 @@ def test_every_reason_is_in_a_case_or_somewhere_else() -> None:
 
 def test_there_are_enough_cases() -> None:
     assert len(cases()) >= 40
+
+
+def test_known_failures_are_of_cases_that_there_are_and_say_why() -> None:
+    listed = {(language, case) for language, found in known_failures().items() for case in found}
+
+    assert listed <= {(language, case) for language in LANGUAGES for case in cases()}
+    assert all(reason.strip() for found in known_failures().values() for reason in found.values())
