@@ -1,0 +1,72 @@
+"""What the runner does with executors: registers them, and asks them as the server would."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import grpc
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as registry_pb
+from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as tool_pb
+from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
+from runwright._gen.runwright.callback.v1.tool_executor_service_pb2_grpc import ToolExecutorServiceStub
+from runwright.core.callbacks import MAX_PER_NAMESPACE
+
+from tests.conformance.stage import Stage
+from tests.transport.known import Metadata, bearer
+
+CALL_SECONDS = 20.0
+
+
+async def register(stage: Stage, args: Mapping[str, Any]) -> None:
+    """Registers an executor at any address, as its host would, with a `key` where the server has keys."""
+    spec = registry_pb.CallbackSpec(**{key: args[key] for key in ("callback_id", "executor", "address")})
+    request = registry_pb.RegisterCallbackRequest(spec=spec)
+    await _registry(stage).RegisterCallback(request, timeout=CALL_SECONDS, metadata=_metadata(args))
+
+
+async def unregister(stage: Stage, args: Mapping[str, Any]) -> None:
+    """Ends a registration."""
+    request = registry_pb.UnregisterCallbackRequest(callback_id=args["callback_id"])
+    await _registry(stage).UnregisterCallback(request, timeout=CALL_SECONDS, metadata=_metadata(args))
+
+
+async def list_registrations(stage: Stage, args: Mapping[str, Any]) -> Any:
+    """Who is registered for an executor, with the lease in seconds."""
+    request = registry_pb.ListCallbacksRequest(executor=args["executor"])
+    listed = await _registry(stage).ListCallbacks(request, timeout=CALL_SECONDS)
+    return {
+        "registrations": [
+            {"callback_id": one.spec.callback_id, "address": one.spec.address, "lease_seconds": one.lease.seconds}
+            for one in listed.callbacks
+        ]
+    }
+
+
+async def fill_registry(stage: Stage, args: Mapping[str, Any]) -> None:
+    """As many registrations as a namespace may have, or with `empty` none of them any more."""
+    for number in range(MAX_PER_NAMESPACE):
+        one = {"callback_id": f"filler-{number}", "executor": "filler", "address": "127.0.0.1:9"}
+        await (unregister if args.get("empty") else register)(stage, one)
+
+
+async def execute_tool(_: Stage, args: Mapping[str, Any]) -> Any:
+    """Asks a program's tools directly, as the server does: the outcome, or the status of a failed call."""
+    fields = {key: args[key] for key in ("tool", "call_id", "attempt", "idempotency_key", "run_id") if key in args}
+    request = tool_pb.ExecuteToolRequest(arguments_json=args.get("arguments_json", "{}").encode(), **fields)
+    async with grpc.aio.insecure_channel(args["address"]) as channel:
+        try:
+            answer = await ToolExecutorServiceStub(channel).ExecuteTool(request, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return {"code": error.code().name, "details": error.details()}
+    if answer.HasField("error"):
+        return {"error": answer.error.message}
+    return {"result": answer.result.data.decode(), "media_type": answer.result.media_type}
+
+
+def _registry(stage: Stage) -> CallbackRegistryServiceStub:
+    return CallbackRegistryServiceStub(stage.server.call.channel)
+
+
+def _metadata(args: Mapping[str, Any]) -> Metadata:
+    return bearer(args["key"]) if "key" in args else ()
