@@ -19,7 +19,7 @@ OPS = {
     *("connect", "close", "start", "snapshot", "cancel", "wait", "list", "list_events", "server_info"),
     *("subscribe", "read", "cursor", "unsubscribe", "serve_tools", "calls", "release", "stop_tools"),
 }
-_CASE_KEYS = {"name", "about", "server", "steps", "reasons", "connect"}
+_CASE_KEYS = {"name", "about", "server", "steps", "reasons", "connect", "aside"}
 _STEP_KEYS = {"op", "do", "join", "args", "by", "background", "save", "expect", "expect_error", "until", "when"}
 
 
@@ -56,6 +56,7 @@ class Case:
     file: str
     reasons: tuple[str, ...] = ()  # reasons that its steps provoke in another form than `expect_error`
     connect: bool = True  # whether the runner connects the program before the first step
+    aside: bool = False  # mostly waits: played beside the others, by a program of its own, on a server of its own
 
 
 def _step(value: Mapping[str, Any], where: str) -> Step:
@@ -78,7 +79,8 @@ def _case(value: Mapping[str, Any], file: str) -> Case:
     assert server in servers(), f"{where}: servers.yaml has no {server}"
     steps = tuple(_step(step, f"{where}, step {number}") for number, step in enumerate(value["steps"], start=1))
     reasons = tuple(value.get("reasons", ()))
-    return Case(value["name"], value["about"], server, steps, file, reasons, value.get("connect", True))
+    flags = {name: value[name] for name in ("connect", "aside") if name in value}
+    return Case(value["name"], value["about"], server, steps, file, reasons, **flags)
 
 
 @cache

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -11,13 +13,16 @@ import pytest_asyncio
 pytest.register_assert_rewrite("tests.e2e.client", "tests.e2e.server_process")
 
 from tests.conformance import table  # noqa: E402
+from tests.conformance.case_files import cases  # noqa: E402
 from tests.conformance.languages import LANGUAGES  # noqa: E402
+from tests.conformance.playing import Play  # noqa: E402
+from tests.conformance.playing_aside import Aside  # noqa: E402
 from tests.conformance.programs import Program  # noqa: E402
 from tests.conformance.specs import servers  # noqa: E402
 from tests.conformance.stage import Stage  # noqa: E402
 
 MakeStage = Callable[[str], Awaitable[Stage]]
-MakeProgram = Callable[[str], Awaitable[Program]]
+MakeProgram = Callable[..., Awaitable[Program]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,13 +34,15 @@ def pytest_configure(config: pytest.Config) -> None:
 async def stage_of(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[MakeStage]:
     """The server of a group, started when it is first needed."""
     stages: dict[str, Stage] = {}
+    opening: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def get(name: str) -> Stage:
-        if name not in stages:
-            stage = Stage(name, servers()[name], tmp_path_factory.mktemp("conformance") / name)
-            await stage.open()
-            stages[name] = stage
-        return stages[name]
+        async with opening[name]:
+            if name not in stages:
+                stage = Stage(name, servers()[name], tmp_path_factory.mktemp("conformance") / name)
+                await stage.open()
+                stages[name] = stage
+            return stages[name]
 
     yield get
     for stage in stages.values():
@@ -48,22 +55,35 @@ async def program_of(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     folder = tmp_path_factory.mktemp("programs")
     programs: dict[str, Program] = {}
     missing: dict[str, str] = {}
+    building: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def get(name: str) -> Program:
+    async def get(name: str, role: str = "") -> Program:
         language = LANGUAGES[name]
-        if name not in programs and name not in missing:
-            why = language.missing() or await language.build()
-            if why:
-                missing[name] = why
-            else:
-                programs[name] = Program(language, folder / f"{name}.log")
-        if name in missing:
+        async with building[name]:
+            if name not in missing:
+                missing[name] = language.missing() or await language.build()
+        if missing[name]:
             unavailable(name, missing[name])
-        return programs[name]
+        return programs.setdefault(name + role, Program(language, folder / f"{name}{role}.log"))
 
     yield get
     codes = {name: await program.close() for name, program in programs.items()}
     assert {name: code for name, code in codes.items() if code not in (0, None)} == {}
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def aside(request: pytest.FixtureRequest, stage_of: MakeStage, program_of: MakeProgram) -> AsyncIterator[Aside]:
+    """Plays those of the selected cases that mostly wait, from the first test on."""
+    chosen = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    keys = [(each["language"], each["case"]) for each in chosen if "language" in each]
+
+    async def play(language: str, name: str) -> None:
+        case = cases()[name]
+        await Play(case, await stage_of(case.server), await program_of(language, "-aside")).run()
+
+    playing = Aside([key for key in keys if key[1] in cases() and cases()[key[1]].aside], play)
+    yield playing
+    await playing.close()
 
 
 def unavailable(language: str, why: str) -> None:

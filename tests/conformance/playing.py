@@ -41,6 +41,10 @@ class Play:
 
     async def run(self) -> dict[str, Any]:
         """Plays every step and tidies up; returns what was saved."""
+        async with self.stage.turn:
+            return await self._run()
+
+    async def _run(self) -> dict[str, Any]:
         await self.stage.ready()
         language = self.program.language.name
         self.names |= {**self.stage.names, "id": f"{language}-{next(_PLAYS)}", "language": language}

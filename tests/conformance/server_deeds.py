@@ -33,6 +33,12 @@ async def terminate_server(stage: Stage, _: Mapping[str, Any]) -> None:
     await stage.server.call.not_serving()
 
 
+async def stop_server(stage: Stage, _: Mapping[str, Any]) -> Any:
+    """SIGTERM; returns once the process is gone."""
+    stage.server.terminate()
+    return {"exit_code": await stage.server.ended()}
+
+
 async def server_ended(stage: Stage, _: Mapping[str, Any]) -> Any:
     """Waits for the process to end by itself."""
     return {"exit_code": await stage.server.ended()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -34,6 +35,7 @@ class Stage:
         self.proxies: dict[str, Proxy] = {}
         self.vendor: FakeVendor | None = None
         self.server: Server
+        self.turn = asyncio.Lock()  # one play at a time
         self._exits = AsyncExitStack()
         self._data_count = 0
 

@@ -59,3 +59,9 @@ def test_known_failures_are_of_cases_that_there_are_and_say_why() -> None:
 
     assert listed <= {(language, case) for language in LANGUAGES for case in cases()}
     assert all(reason.strip() for found in known_failures().values() for reason in found.values())
+
+
+def test_cases_played_beside_the_others_share_no_server_with_them() -> None:
+    aside = {case.server for case in cases().values() if case.aside}
+
+    assert aside.isdisjoint(case.server for case in cases().values() if not case.aside)
