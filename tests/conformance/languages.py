@@ -76,7 +76,7 @@ LANGUAGES = {
         Language(
             "typescript",
             ("make", "node", "npm"),
-            ("node", str(ROOT / "clients/typescript/.build/conformance/program.js")),
+            ("node", str(ROOT / "clients/typescript/dist/conformance/program.js")),
             ROOT / "clients/typescript",
         ),
     )

@@ -18,6 +18,7 @@ from runwright_client import (
     EventFrame,
     EventView,
     InputPart,
+    Keepalive,
     OnBusy,
     RunFilter,
     RunwrightError,
@@ -105,7 +106,13 @@ class Tools:
             if behaviour.get("raises"):
                 raise RuntimeError("a secret that must not leave this process")
             if behaviour.get("echo"):
-                more = {"run_id": call.run_id, "turn_id": call.turn_id, "round": call.round}
+                more = {
+                    "run_id": call.run_id,
+                    "turn_id": call.turn_id,
+                    "round": call.round,
+                    "deadline": call.deadline.isoformat() if call.deadline else "",
+                    "package_fingerprint": call.package_fingerprint,
+                }
                 return {"arguments": arguments, "context": {**context, **more}}
             return behaviour.get("returns")
 
@@ -130,7 +137,9 @@ class Program:
         """Makes the client that all other operations use."""
         await self.close({})
         tls = Tls(**args["tls"]) if args.get("tls") else None
-        self._client = Client.connect(args["address"], key=args.get("key", ""), tls=tls)
+        pings = args.get("keepalive")
+        keepalive = Keepalive(pings["interval_seconds"], pings["timeout_seconds"]) if pings else None
+        self._client = Client.connect(args["address"], key=args.get("key", ""), tls=tls, keepalive=keepalive)
         return {}
 
     async def close(self, _: Args) -> Args:
@@ -227,15 +236,20 @@ class Program:
 
     async def serve_tools(self, args: Args) -> Args:
         """Serves tools, and registers them where the case says so."""
-        tools = self._tools[args["name"]] = Tools(args["tools"])
+        tools = Tools(args["tools"])
         address = await tools.server.start(args.get("listen", "127.0.0.1:0"))
         if register := args.get("register"):
-            await tools.server.register(
-                self.client,
-                register["executor"],
-                callback_id=register.get("callback_id", ""),
-                lease=float(register.get("lease_seconds", 60)),
-            )
+            try:
+                await tools.server.register(
+                    self.client,
+                    register["executor"],
+                    callback_id=register.get("callback_id", ""),
+                    lease=float(register.get("lease_seconds", 60)),
+                )
+            except RunwrightError:
+                await tools.server.stop()
+                raise
+        self._tools[args["name"]] = tools
         return {"address": address}
 
     async def calls(self, args: Args) -> Any:
