@@ -12,6 +12,7 @@ import pytest
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2_grpc as pb_grpc
 from runwright.adapters.clock import SystemClock
+from runwright.adapters.remote import tool_calls
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -184,6 +185,14 @@ async def test_an_executor_that_does_not_answer_in_time_has_timed_out(
 
     assert (await outcome(tools, within=SECOND // 5)).kind is Kind.TIMED_OUT
     await asyncio.wait_for(executor.gave_up.wait(), 5)
+
+
+@pytest.mark.parametrize(("is_late", "kind"), [(True, Kind.TIMED_OUT), (False, Kind.LOST)])
+def test_a_host_may_be_the_first_to_see_the_deadline(is_late: bool, kind: Kind) -> None:
+    metadata = grpc.aio.Metadata()
+    cancelled = grpc.aio.AioRpcError(grpc.StatusCode.CANCELLED, metadata, metadata)
+
+    assert tool_calls._unknown(cancelled, is_late=is_late).kind is kind
 
 
 async def test_a_call_whose_time_is_over_is_not_sent(executor: Executor, tools: DialledExecutors) -> None:

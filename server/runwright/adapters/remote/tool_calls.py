@@ -22,7 +22,7 @@ async def perform(
     try:
         return _outcome(await rpc)
     except grpc.aio.AioRpcError as error:
-        return _unknown(error)
+        return _unknown(error, is_late=rpc.time_remaining() == 0)
     finally:
         # Cancelled while it waited: this is what tells the executor.
         rpc.cancel()
@@ -56,11 +56,14 @@ def _outcome(response: pb.ExecuteToolResponse) -> ToolOutcome:
             return ToolOutcome(ToolOutcomeKind.ERROR, b"The executor answered with neither a result nor an error.")
 
 
-def _unknown(error: grpc.aio.AioRpcError) -> ToolOutcome:
+def _unknown(error: grpc.aio.AioRpcError, *, is_late: bool) -> ToolOutcome:
     match error.code():
+        # The host has the same deadline, and may be the first to end the call for it, with a status of its own.
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return ToolOutcome(ToolOutcomeKind.TIMED_OUT)
+        case grpc.StatusCode.CANCELLED if is_late:
+            return ToolOutcome(ToolOutcomeKind.TIMED_OUT)
         case grpc.StatusCode.UNIMPLEMENTED:
-            return ToolOutcome(ToolOutcomeKind.ERROR, b"Nobody serves ExecuteTool at the executor's address.")
+            return ToolOutcome(ToolOutcomeKind.ERROR, b"The executor's host does not have this tool.")
         case _:
             return ToolOutcome(ToolOutcomeKind.LOST)
