@@ -1,4 +1,4 @@
-"""The programs of clients/README.md, pasted into an empty folder: each goes on over a kill of the server, without a gap."""
+"""The programs of clients/README.md, pasted into an empty folder: each goes on over a kill of the server."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def program(name: str, address: str) -> str:
 
 def make(*command: str, folder: Path, **environment: str) -> None:
     """One command of a tool chain."""
+    environment = {**os.environ, **environment}
     ended = subprocess.run(
-        command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=BUILD_SECONDS
+        command, check=False, cwd=folder, env=environment, capture_output=True, text=True, timeout=BUILD_SECONDS
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
