@@ -75,7 +75,7 @@ async def program_of(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
 async def aside(request: pytest.FixtureRequest, stage_of: MakeStage, program_of: MakeProgram) -> AsyncIterator[Aside]:
     """Plays those of the selected cases that mostly wait, from the first test on."""
     chosen = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    keys = [(each["language"], each["case"]) for each in chosen if "language" in each]
+    keys = [(each["language"], each["case"]) for each in chosen if {"language", "case"} <= each.keys()]
 
     async def play(language: str, name: str) -> None:
         case = cases()[name]

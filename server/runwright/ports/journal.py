@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -123,9 +123,9 @@ class Journal(Protocol):
     def head(self) -> int:
         """Position of the last durable event of the whole journal; 0 when empty."""
 
-    async def append(
+    def append(
         self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
-    ) -> list[StoredEvent]:
+    ) -> Awaitable[list[StoredEvent]]:
         """Appends the records, stores the contents and replaces the run's snapshot row, atomically.
 
         `after` is the run's last sequence number (0 for a new run), else

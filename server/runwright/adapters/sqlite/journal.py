@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -120,15 +120,18 @@ class SqliteJournal:
         """Transactions that have written something since the journal was opened."""
         return self._writer.group.commits
 
-    async def append(
+    def append(
         self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
-    ) -> list[StoredEvent]:
-        """See the port. JOURNAL_FULL and JOURNAL_BUSY fail every append of the same commit; none is half written."""
+    ) -> Awaitable[list[StoredEvent]]:
+        """See the port. JOURNAL_FULL and JOURNAL_BUSY fail every append of the same commit; none is half written.
+
+        A future, because a task would cost the loop two more turns.
+        """
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
         answer: asyncio.Future[list[StoredEvent]] = asyncio.get_running_loop().create_future()
         self._writer.submit(Batch(run, encoded, after, tuple(contents), encode_state(snapshot), answer))
-        return await answer
+        return answer
 
     async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
         """See the port."""
