@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.register_assert_rewrite("tests.clients.cpp_build", "tests.clients.program")
-
-from tests.e2e.conftest import executor, make_server  # noqa: E402
+from tests.e2e.conftest import executor, make_server
 
 __all__ = ["executor", "make_server"]

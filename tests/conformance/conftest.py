@@ -10,16 +10,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import pytest_asyncio
 
-pytest.register_assert_rewrite("tests.e2e.client", "tests.e2e.server_process")
-
-from tests.conformance import table  # noqa: E402
-from tests.conformance.case_files import cases  # noqa: E402
-from tests.conformance.languages import LANGUAGES  # noqa: E402
-from tests.conformance.playing import Play  # noqa: E402
-from tests.conformance.playing_aside import Aside  # noqa: E402
-from tests.conformance.programs import Program  # noqa: E402
-from tests.conformance.specs import servers  # noqa: E402
-from tests.conformance.stage import Stage  # noqa: E402
+from tests.conformance import table
+from tests.conformance.case_files import cases
+from tests.conformance.languages import LANGUAGES
+from tests.conformance.playing import Play
+from tests.conformance.playing_aside import Aside
+from tests.conformance.programs import Program
+from tests.conformance.specs import servers
+from tests.conformance.stage import Stage
 
 MakeStage = Callable[[str], Awaitable[Stage]]
 MakeProgram = Callable[..., Awaitable[Program]]

@@ -8,12 +8,9 @@ from pathlib import Path
 
 import pytest
 
-# Their assertions are the tests' own and should say as much when they fail.
-pytest.register_assert_rewrite("tests.e2e.client", "tests.e2e.kills", "tests.e2e.reader", "tests.e2e.server_process")
-
-from tests.e2e.executor import EXECUTOR, Executor, running_executor  # noqa: E402
-from tests.e2e.packages import Spec, write  # noqa: E402
-from tests.e2e.server_process import Server  # noqa: E402
+from tests.e2e.executor import EXECUTOR, Executor, running_executor
+from tests.e2e.packages import Spec, write
+from tests.e2e.server_process import Server
 
 SOAK = os.environ.get("RUNWRIGHT_SOAK") == "1"  # more cycles and more seeds
 MakeServer = Callable[..., Server]

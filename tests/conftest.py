@@ -1,0 +1,15 @@
+"""Loaded before every other module of the tests."""
+
+from __future__ import annotations
+
+import pytest
+
+# Their assertions are the tests' own and should say as much when they fail.
+pytest.register_assert_rewrite(
+    "tests.clients.cpp_build",
+    "tests.clients.program",
+    "tests.e2e.client",
+    "tests.e2e.kills",
+    "tests.e2e.reader",
+    "tests.e2e.server_process",
+)
