@@ -7,6 +7,9 @@ import (
 	"iter"
 	"sync"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
 	runwrightv1 "github.com/runwright/runwright/clients/go/gen/runwright/v1"
 )
 
@@ -153,6 +156,9 @@ func (s *Subscription) read(contact *contact, yield func(*Frame, error) bool) (l
 	for {
 		response, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
+			if s.request.GetScope().GetRunId() == "" { // only the stream of a run has an end: somebody in between made one
+				return false, status.Error(codes.Unavailable, "The stream ended.")
+			}
 			return false, nil
 		}
 		if err != nil {

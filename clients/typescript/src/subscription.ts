@@ -109,15 +109,15 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     try {
       for (;;) {
         try {
-          let isKnownAgain = isKnown;
           for await (const frame of readStream(open, request, operation.signal, openMs)) {
             contact.made();
+            const isOpening = frame.item.case === "bookmark" && frame.item.value.opening;
+            const isKnownAgain = isKnown && isOpening;
             isKnown = true;
             request.afterCursor = this.#cursor = frame.cursor;
             request.liveOnly = false;
             // A stream that was opened again begins with a bookmark of the place that is known.
-            if (!isKnownAgain || frame.item.case !== "bookmark") yield frame;
-            isKnownAgain = false;
+            if (!isKnownAgain) yield frame;
           }
           if (scope.scope.case === "runId") return;
           throw away("The server ended a stream that has no end.");

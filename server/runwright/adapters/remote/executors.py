@@ -16,7 +16,7 @@ from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
 MOST_MISHAPS = 4096
-_FAILED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.NOT_SENT)
+_UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.NOT_SENT)
 
 
 class DialledExecutors:
@@ -65,7 +65,7 @@ class DialledExecutors:
         self._calls += 1
         line.used = self._calls
         outcome = await line.perform(call, left)
-        self._remember(call.idempotency_key, line.name if outcome.kind in _FAILED else None)
+        self._remember(call.idempotency_key, line.name if outcome.kind in _UNANSWERED else None)
         return outcome
 
     def connect(self) -> None:
