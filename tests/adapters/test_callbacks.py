@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2_grpc
+from msgspec.structs import replace
 from runwright.adapters.remote import lines
 from runwright.core.callbacks import HealthKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 import pytest
+from msgspec import structs
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2_grpc as pb_grpc
 from runwright.adapters.clock import SystemClock
@@ -201,7 +201,7 @@ async def test_a_call_whose_time_is_over_is_not_sent(executor: Executor, tools: 
 
 
 async def test_a_call_that_may_not_begin_any_more_is_not_sent(executor: Executor, tools: DialledExecutors) -> None:
-    late = dataclasses.replace(invocation(), may_begin=lambda: False)
+    late = structs.replace(invocation(), may_begin=lambda: False)
 
     assert (await tools.execute("near", late)).kind is Kind.NOT_SENT
     assert executor.asked == []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
+from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.content import JSON, Content
@@ -30,7 +29,7 @@ def test_a_run_starts_with_everything_it_was_asked_for_and_pins_its_package() ->
     given = b.started(
         PACKAGE, session_id="s-1", turn_id="t-1", agent_id="helper", labels={"team": "blue"}, budget=Budget(rounds=2)
     )
-    asked = RunRequest(**{field.name: getattr(given.request, field.name) for field in dataclasses.fields(RunRequest)})
+    asked = RunRequest(**{field.name: getattr(given.request, field.name) for field in structs.fields(RunRequest)})
 
     first, second, *_ = decide(PACKAGE, b.NEW, given)
 
@@ -164,7 +163,7 @@ def test_a_budget_of_no_tool_calls_ends_the_run_at_the_first_one() -> None:
 
 @pytest.mark.parametrize("finish", [FinishReason.LENGTH, FinishReason.CONTENT_FILTER])
 def test_what_a_broken_off_answer_asks_for_is_never_done(finish: FinishReason) -> None:
-    reply = dataclasses.replace(b.asks(b.asked("send")), finish=finish)
+    reply = structs.replace(b.asks(b.asked("send")), finish=finish)
 
     state, records = b.play(PACKAGE, b.started(PACKAGE), reply)
 
@@ -173,7 +172,7 @@ def test_what_a_broken_off_answer_asks_for_is_never_done(finish: FinishReason) -
 
 
 def test_a_run_that_failed_keeps_the_text_so_far() -> None:
-    reply = dataclasses.replace(b.answered("It will be"), finish=FinishReason.LENGTH)
+    reply = structs.replace(b.answered("It will be"), finish=FinishReason.LENGTH)
 
     state, _ = b.play(PACKAGE, b.started(PACKAGE), reply)
 
@@ -181,7 +180,7 @@ def test_a_run_that_failed_keeps_the_text_so_far() -> None:
 
 
 def test_the_text_of_an_earlier_round_is_not_taken_for_that_of_a_later_one() -> None:
-    speaks = dataclasses.replace(b.asks(b.asked("lookup")), text=b.text("Let me see."))
+    speaks = structs.replace(b.asks(b.asked("lookup")), text=b.text("Let me see."))
 
     state, _ = b.play(PACKAGE, b.started(PACKAGE), speaks, b.returned(), b.asks(b.asked("lookup"), round=2))
 
@@ -198,7 +197,7 @@ def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
 
 
 def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
-    reply = dataclasses.replace(b.asks(b.asked("lookup")), finish=FinishReason.STOP)
+    reply = structs.replace(b.asks(b.asked("lookup")), finish=FinishReason.STOP)
 
     state, _ = b.play(PACKAGE, b.started(PACKAGE), reply)
 
@@ -207,7 +206,7 @@ def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
 
 def test_what_the_edge_found_wrong_is_what_the_model_is_told() -> None:
     told = b.text("city is required")
-    call = dataclasses.replace(b.asked(problem=ErrorReason.TOOL_ARGUMENTS_INVALID), problem_text=told)
+    call = structs.replace(b.asked(problem=ErrorReason.TOOL_ARGUMENTS_INVALID), problem_text=told)
 
     _, records = b.play(PACKAGE, b.started(PACKAGE), b.asks(call))
 
@@ -248,7 +247,7 @@ def test_a_run_that_was_not_started_accepts_nothing_but_a_start(given: Input) ->
 
 def test_deciding_leaves_the_state_as_it_was() -> None:
     state, _ = b.play(PACKAGE, b.started(PACKAGE))
-    before = dataclasses.replace(state)
+    before = structs.replace(state)
 
     first = decide(PACKAGE, state, b.asks(b.asked("lookup")))
     second = decide(PACKAGE, state, b.asks(b.asked("lookup")))
@@ -350,8 +349,8 @@ def test_a_wait_that_was_given_up_counts_even_without_room_to_call() -> None:
 def _failures_of_the_core() -> dict[str, tuple[RuntimePackage, list[Input]]]:
     plain, no_calls = b.package(b.tool()), b.package(b.tool(), budget={"tool_calls": 0})
     one_round = b.package(b.tool(), budget={"rounds": 1})
-    truncated = dataclasses.replace(b.answered(), finish=FinishReason.LENGTH)
-    filtered = dataclasses.replace(b.answered(), finish=FinishReason.CONTENT_FILTER)
+    truncated = structs.replace(b.answered(), finish=FinishReason.LENGTH)
+    filtered = structs.replace(b.answered(), finish=FinishReason.CONTENT_FILTER)
     return {
         "truncated": (plain, [truncated]),
         "filtered": (plain, [filtered]),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 from typing import Any
 
 import pytest
+from msgspec import structs
 from runwright.core.content import TEXT
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.fingerprint import canonical_json
@@ -232,7 +232,7 @@ def test_the_digest_of_a_request_of_texts_is_what_it_was_before_there_were_image
 
 
 def test_every_field_of_a_request_is_in_its_normal_form() -> None:
-    names = {field.name for field in dataclasses.fields(RunRequest)}
+    names = {field.name for field in structs.fields(RunRequest)}
 
     normal = set(request(session_id="s", on_busy=OnBusy.REJECT).normal_form())
 

@@ -9,7 +9,6 @@ causes, then what the world still owes the run (`wants`), what the run waits for
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from enum import Enum
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
@@ -123,7 +123,7 @@ class Scenario:
     def _told(self, subject: str, value: Any, left_out: frozenset[str] = _LEFT_OUT) -> str:
         if getattr(value, "route", None) == 0:
             left_out |= _OF_A_ROUTE  # the package's own is nothing to tell
-        names = [field.name for field in dataclasses.fields(value) if field.name not in left_out]
+        names = [field.name for field in structs.fields(value) if field.name not in left_out]
         fields = [(name, getattr(value, name)) for name in names]
         shown = [f"{name} {self._value(name, held)}" for name, held in fields if held is not None]
         return ": ".join(part for part in (subject, ", ".join(shown)) if part)
@@ -199,7 +199,7 @@ def _read_input(scenario: Scenario, at: int, what: str) -> i.Input:
 def _start(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     limits = dict(limit.split(" ") for limit in (found["limits"] or "").split(", ") if limit)
     budget = Budget(**{name: int(limit) for name, limit in limits.items()})
-    return dataclasses.replace(b.started(scenario.package, budget=budget), at=at)
+    return structs.replace(b.started(scenario.package, budget=budget), at=at)
 
 
 def _start_in_session(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -211,7 +211,7 @@ def _start_in_session(scenario: Scenario, at: int, found: re.Match[str]) -> i.In
         OmittedRun(RunId(run_id), Omission[why]) for run_id, why in re.findall(r"(run-\S+) left out as (\w+)", found[0])
     )
     context = Context(turns, omitted, len(omitted))
-    return dataclasses.replace(b.started(scenario.package, context=context, session_id="session-1"), at=at)
+    return structs.replace(b.started(scenario.package, context=context, session_id="session-1"), at=at)
 
 
 def _model_replies(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:

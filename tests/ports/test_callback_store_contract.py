@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.callbacks import Callback, Tls

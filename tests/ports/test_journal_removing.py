@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
+from msgspec.structs import replace
 from runwright.adapters.memory import MemoryJournal
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core import records as r

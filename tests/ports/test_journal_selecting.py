@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.memory import MemoryJournal
 from runwright.adapters.sqlite import SqliteJournal

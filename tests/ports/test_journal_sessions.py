@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
+from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.memory import MemoryJournal
 from runwright.adapters.sqlite import SqliteJournal, schema, sessions

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from random import Random
 
+from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
@@ -185,11 +185,11 @@ class RandomRun:
         """The same news, now and then about an older or later attempt, or a call nobody made."""
         dice = self.rng.random()
         if dice < 0.06 and hasattr(given, "attempt"):
-            return dataclasses.replace(given, attempt=given.attempt + self.rng.choice([-1, 1]))
+            return structs.replace(given, attempt=given.attempt + self.rng.choice([-1, 1]))
         if dice < 0.10 and hasattr(given, "call_id"):
-            return dataclasses.replace(given, call_id=self.rng.choice(_FOREIGN))
+            return structs.replace(given, call_id=self.rng.choice(_FOREIGN))
         if dice < 0.10 and hasattr(given, "round"):
-            return dataclasses.replace(given, round=given.round + self.rng.choice([-1, 1]))
+            return structs.replace(given, round=given.round + self.rng.choice([-1, 1]))
         return given
 
     def _cooperative(self, effect: e.Effect) -> i.Input:

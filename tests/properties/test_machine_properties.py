@@ -7,9 +7,9 @@ run follows from its seed alone: `check_run(seed)` plays a failing one again.
 
 from __future__ import annotations
 
-import dataclasses
 from concurrent.futures import ProcessPoolExecutor
 
+from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
@@ -179,9 +179,9 @@ def _check_repetition(run: RandomRun, given: i.Input) -> None:
 
 
 def _without_attempts(state: RunState) -> RunState:
-    calls = tuple(dataclasses.replace(call, attempt=0, deadline=0, since=0) for call in state.calls)
-    asked = dataclasses.replace(state.asked, attempt=min(state.asked.attempt, 1), losses=0)
-    return dataclasses.replace(state, calls=calls, asked=asked, seq=0, updated_at=0)
+    calls = tuple(structs.replace(call, attempt=0, deadline=0, since=0) for call in state.calls)
+    asked = structs.replace(state.asked, attempt=min(state.asked.attempt, 1), losses=0)
+    return structs.replace(state, calls=calls, asked=asked, seq=0, updated_at=0)
 
 
 def _check_completion(run: RandomRun, ledger: Ledger) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from typing import Any
 
 import pytest
+from msgspec import structs
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import RunStatus
 from runwright.core.request import Budget, OnBusy, RunRequest
@@ -101,7 +101,7 @@ async def test_a_repeated_start_needs_neither_package_nor_provider_any_more(benc
 
 
 def test_every_field_of_a_request_is_changed_below() -> None:
-    fields = {field.name for field in dataclasses.fields(RunRequest)}
+    fields = {field.name for field in structs.fields(RunRequest)}
 
     assert set(CHANGES) == fields - {"run_id"}
 
@@ -114,7 +114,7 @@ async def test_a_start_that_differs_in_one_field_is_refused_naming_it(bench: b.B
     on_record = await kinds(bench.journal)
 
     with pytest.raises(AgentError) as caught:
-        await runtime.start_run(dataclasses.replace(FULL, **change))
+        await runtime.start_run(structs.replace(FULL, **change))
 
     assert caught.value.reason is ErrorReason.RUN_ID_CONFLICT
     assert caught.value.metadata == {"run_id": "run-1", "fields": called}
@@ -124,7 +124,7 @@ async def test_a_start_that_differs_in_one_field_is_refused_naming_it(bench: b.B
 async def test_a_conflict_names_all_the_fields_and_none_of_the_values(bench: b.Bench) -> None:
     runtime = bench.runtime()
     await runtime.run_text(FULL)
-    other = dataclasses.replace(FULL, input=("a secret",), labels={"team": "a secret"}, session_id="s2")
+    other = structs.replace(FULL, input=("a secret",), labels={"team": "a secret"}, session_id="s2")
 
     with pytest.raises(AgentError) as caught:
         await runtime.start_run(other)
@@ -135,9 +135,9 @@ async def test_a_conflict_names_all_the_fields_and_none_of_the_values(bench: b.B
 
 async def test_the_order_of_labels_is_no_difference(bench: b.Bench) -> None:
     runtime = bench.runtime()
-    await runtime.run_text(dataclasses.replace(FULL, labels={"a": "1", "b": "2"}))
+    await runtime.run_text(structs.replace(FULL, labels={"a": "1", "b": "2"}))
 
-    _, created = await runtime.start_run(dataclasses.replace(FULL, labels={"b": "2", "a": "1"}))
+    _, created = await runtime.start_run(structs.replace(FULL, labels={"b": "2", "a": "1"}))
 
     assert not created
 

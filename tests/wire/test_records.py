@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from random import Random
 
 import pytest
+from msgspec import structs
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason, Failure
@@ -25,7 +25,7 @@ STARTED = fold(b.NEW, [EXAMPLES[EventKind.RUN_STARTED]])
 _START = EXAMPLES[EventKind.RUN_STARTED]
 assert isinstance(_START, r.RunStarted)
 BARE_FAILURE = Failure(ErrorReason.CANCELLED, "")
-BARE_START = dataclasses.replace(
+BARE_START = structs.replace(
     _START,
     session_id="",
     labels={},
@@ -87,7 +87,7 @@ def test_the_examples_set_every_field() -> None:
     unset = [
         f"{type(record).__name__}.{field.name}"
         for record in EXAMPLES.values()
-        for field in dataclasses.fields(record)
+        for field in structs.fields(record)
         if getattr(record, field.name) in (None, "", 0, (), {}, False)
     ]
 
@@ -131,8 +131,8 @@ def test_an_event_says_which_run_and_which_kind_it_is_of(record: r.Record) -> No
 )
 def test_an_event_names_its_round_effect_and_attempt(kind: EventKind, round: int, effect_id: str, attempt: int) -> None:
     values = {"round": 12, "attempt": 3, "call_id": "c12.34"}
-    names = {field.name for field in dataclasses.fields(EXAMPLES[kind])}
-    record = dataclasses.replace(EXAMPLES[kind], **{name: values[name] for name in names & values.keys()})
+    names = {field.name for field in structs.fields(EXAMPLES[kind])}
+    record = structs.replace(EXAMPLES[kind], **{name: values[name] for name in names & values.keys()})
 
     event = pb.Event.FromString(encoded(STARTED, 7, record))
 
@@ -171,8 +171,8 @@ def test_times_are_kept_to_the_microsecond() -> None:
 
 def test_the_same_record_always_has_the_same_bytes() -> None:
     labels = {f"key-{index}": "x" for index in range(16)}
-    first = dataclasses.replace(_START, labels=labels)
-    second = dataclasses.replace(_START, labels=dict(reversed(labels.items())))
+    first = structs.replace(_START, labels=labels)
+    second = structs.replace(_START, labels=dict(reversed(labels.items())))
 
     stored = {encoded(STARTED, 1, record) for record in (first, second)}
 

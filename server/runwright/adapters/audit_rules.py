@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.ports.clock import Clock

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
+from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import EventKind, kind_of
@@ -27,8 +27,7 @@ SESSION_RUNS = 256
 REMOVED_BYTES = 4 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(Struct, frozen=True):
     """One append, encoded: the kind and stored bytes of each event, and what the run is found by after it.
 
     `uses` says how often the events refer to each content, by digest.

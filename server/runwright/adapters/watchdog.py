@@ -6,8 +6,9 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from types import FrameType
+
+from msgspec import Struct
 
 from runwright.adapters.clock import monotonic
 from runwright.ports.log import OperatorLog
@@ -100,8 +101,7 @@ class LoopWatchdog:
         return task.get_name() if task is not None else ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
+class _Frame(Struct, frozen=True):
     module: str
     told: str
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import typer
+from msgspec import Struct
 
 from runwright.cli.commands import DEFAULT_SERVER
 
 
-@dataclass(frozen=True, slots=True)
-class Connection:
+class Connection(Struct, frozen=True):
     """The global options. With a `ca` the connection is TLS; a key is sent as bearer token."""
 
     server: str = DEFAULT_SERVER

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from msgspec import Struct
 from rich.cells import set_cell_size
 from rich.text import Text
 
@@ -25,8 +24,7 @@ _STATE_WIDTH = 11
 _DETAILS_WIDTH = 36
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One line: what it is about, where that stands, and numbers. Only the label holds text of models and users."""
 
     label: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from runwright._gen.runwright.v1 import event_pb2
 from runwright.cli import clean, names
@@ -11,8 +11,7 @@ _KEPT = 4_000  # characters: more than a terminal shows
 _WIDTH = 80
 
 
-@dataclass(slots=True)
-class Spoken:
+class Spoken(Struct):
     """What was heard of one attempt. After a lost connection it comes again from the beginning, and is not new."""
 
     attempt: int = 0

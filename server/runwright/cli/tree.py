@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli import names
@@ -24,8 +25,7 @@ class State(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(slots=True)
-class Step:
+class Step(Struct):
     """Something that takes time and may be tried more than once. Times are seconds since 1970."""
 
     state: State = State.ASKED
@@ -50,7 +50,6 @@ class Step:
         return max(0.0, (now if self.ended is None else self.ended) - self.started)
 
 
-@dataclass(slots=True)
 class Call(Step):
     """One tool call."""
 
@@ -61,7 +60,6 @@ class Call(Step):
     idempotency_key: str = ""
 
 
-@dataclass(slots=True)
 class Round(Step):
     """One model request and the calls it asked for."""
 
@@ -71,7 +69,6 @@ class Round(Step):
     calls: dict[str, Call] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
 class RunTree(Step):
     """A run, as far as its events were seen."""
 

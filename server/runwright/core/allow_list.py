@@ -5,10 +5,11 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address, IPv6Address
 from typing import TypeAlias
+
+from msgspec import Struct
 
 Address: TypeAlias = IPv4Address | IPv6Address
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -24,8 +25,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _PATTERN = re.compile(r"(?P<host>(\*\.)?[a-z0-9._-]+|\[[0-9a-f:.]+\]):(?P<port>\*|[0-9]{1,5})\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class AllowList:
+class AllowList(Struct, frozen=True):
     """Networks, and patterns of host and port. A pattern never opens loopback, unless it names `localhost`."""
 
     networks: tuple[Network, ...]

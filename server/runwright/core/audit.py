@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 
@@ -23,8 +24,7 @@ class AuditKind(Enum):
     ENTRIES_DROPPED = 9
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditEntry:
+class AuditEntry(Struct, frozen=True, kw_only=True):
     """One thing that happened, or `count` alike in one minute. Never a secret, never content.
 
     `namespace` is empty for what belongs to none; time and number are given by the store.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, check_caller_id
@@ -30,8 +32,7 @@ class HealthKind(Enum):
     UNHEALTHY = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(Struct, frozen=True):
     """How a callback was found to be, since when (microseconds), and why it is not healthy."""
 
     kind: HealthKind
@@ -39,16 +40,14 @@ class Health:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Struct, frozen=True):
     """How the runtime checks who answers. No `ca_pem`: public authorities; no name: the address's host."""
 
     ca_pem: bytes = b""
     server_name: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Callback:
+class Callback(Struct, frozen=True, kw_only=True):
     """A registration. Its key is `namespace` and `callback_id`; times are microseconds."""
 
     namespace: Namespace
@@ -58,9 +57,12 @@ class Callback:
     address: str
     tools: tuple[str, ...] = ()
     tls: Tls | None = None
-    credential: str = field(default="", repr=False)
+    credential: str = ""
     lease: int = DEFAULT_LEASE_US
     expires_at: int = 0
+
+    def __repr__(self) -> str:  # never the credential
+        return f"Callback({self.namespace}/{self.callback_id} at {self.address})"
 
     @property
     def host(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -16,8 +17,7 @@ def digest(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
-class ContentRef:
+class ContentRef(Struct, frozen=True):
     """Digest, size in bytes and media type of stored bytes."""
 
     digest: str
@@ -25,8 +25,7 @@ class ContentRef:
     media_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(Struct, frozen=True):
     """Bytes on their way into the store, with their reference."""
 
     ref: ContentRef

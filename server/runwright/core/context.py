@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from runwright.core.content import ContentRef
 from runwright.core.ids import RunId
@@ -26,8 +27,7 @@ class Omission(Enum):
     UNREADABLE = 7
 
 
-@dataclass(frozen=True, slots=True)
-class SessionTurn:
+class SessionTurn(Struct, frozen=True):
     """An earlier turn: what the user said, part by part, and the final answer."""
 
     run_id: RunId
@@ -46,8 +46,7 @@ class SessionTurn:
         return sum(ref.size for ref in self.refs)
 
 
-@dataclass(frozen=True, slots=True)
-class SessionRun:
+class SessionRun(Struct, frozen=True):
     """A run of a session as it stands. `turn` is there for the newest completed ones that can be read."""
 
     run_id: RunId
@@ -56,16 +55,14 @@ class SessionRun:
     turn: SessionTurn | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OmittedRun:
+class OmittedRun(Struct, frozen=True):
     """A run that the model does not see."""
 
     run_id: RunId
     why: Omission
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Struct, frozen=True):
     """The turns the model sees, oldest first; the newest of those it does not see, and how many these are."""
 
     included: tuple[SessionTurn, ...] = ()

@@ -13,7 +13,8 @@ import binascii
 import hashlib
 import hmac
 import struct
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
@@ -27,8 +28,7 @@ def _short_digest(text: str) -> bytes:
     return hashlib.blake2s(text.encode(), digest_size=8).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """A place in a stream: after `position`. What was removed up to `floor` the reader does not miss."""
 
     position: int
@@ -39,8 +39,7 @@ class Place:
         return horizon > max(self.position, self.floor)
 
 
-@dataclass(frozen=True, slots=True)
-class CursorMaker:
+class CursorMaker(Struct, frozen=True):
     """Makes and reads the cursors of one journal; `key` is the journal's secret."""
 
     incarnation: str

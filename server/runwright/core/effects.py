@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from runwright.core.content import ContentRef
 from runwright.core.ids import EffectId
 
 
-@dataclass(frozen=True, slots=True)
-class CallModel:
+class CallModel(Struct, frozen=True):
     """Ask the model over one of the package's routes; the intent is recorded."""
 
     round: int
@@ -18,8 +18,7 @@ class CallModel:
     route: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitRetry:
+class AwaitRetry(Struct, frozen=True):
     """Wait until the model may be asked again; `attempt` is the one that failed."""
 
     round: int
@@ -27,8 +26,7 @@ class AwaitRetry:
     due: int
 
 
-@dataclass(frozen=True, slots=True)
-class CallTool:
+class CallTool(Struct, frozen=True):
     """Send one attempt of a call to its executor; its intent is recorded."""
 
     call_id: EffectId
@@ -41,8 +39,7 @@ class CallTool:
     deadline: int
 
 
-@dataclass(frozen=True, slots=True)
-class AwaitExecutor:
+class AwaitExecutor(Struct, frozen=True):
     """Wait until `not_before` has passed and the executor can be reached, or until `give_up_at`."""
 
     call_id: EffectId
@@ -52,8 +49,7 @@ class AwaitExecutor:
     give_up_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitForCancelDeadline:
+class WaitForCancelDeadline(Struct, frozen=True):
     """Wait until the grace of a cancel is over."""
 
     due: int

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 
 class ErrorReason(Enum):
@@ -82,8 +83,7 @@ class RetryClass(Enum):
     HOST_CONFIGURATION_NEEDED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Meaning:
+class Meaning(Struct, frozen=True):
     """What a reason stands for: its family, what to do, and the metadata keys it always has."""
 
     kind: AgentErrorKind
@@ -303,8 +303,7 @@ class AgentError(Exception):
         return MEANINGS[self.reason]
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """An AgentError as a value: what records keep of it."""
 
     reason: ErrorReason

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NewType
+
+from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason
 
@@ -19,8 +20,7 @@ MAX_ID_LENGTH = 128
 _CALLER_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@-]{{0,{MAX_ID_LENGTH - 1}}}\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class RunKey:
+class RunKey(Struct, frozen=True):
     """A run's key in every store: ids are only unique within their namespace."""
 
     namespace: Namespace

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 _SIGNS: Mapping[str, tuple[tuple[int, bytes], ...]] = {
     "image/png": ((0, b"\x89PNG\r\n\x1a\n"),),
@@ -14,12 +15,14 @@ _SIGNS: Mapping[str, tuple[tuple[int, bytes], ...]] = {
 IMAGE_TYPES = tuple(_SIGNS)
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image as a part of what somebody says."""
 
     media_type: str
-    data: bytes = field(repr=False)
+    data: bytes
+
+    def __repr__(self) -> str:
+        return f"Image({self.media_type}, {len(self.data)} bytes)"
 
 
 def image_type(data: bytes) -> str | None:

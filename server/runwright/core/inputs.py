@@ -6,8 +6,9 @@ Content enters on inputs: `contents` are stored by the append that the input cau
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
@@ -17,8 +18,7 @@ from runwright.core.outcomes import FinishReason
 from runwright.core.request import RunRequest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartRequested:
+class StartRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks for the run. `context` is there for a run of a session, `contents` hold what it refers to."""
 
     at: int
@@ -34,8 +34,7 @@ class StartRequested:
     trace_parent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedCall:
+class RequestedCall(Struct, frozen=True):
     """A tool call as the model asked for it; `problem` is what the edge found wrong with it."""
 
     tool: str
@@ -45,8 +44,7 @@ class RequestedCall:
     problem_text: ContentRef | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelReplied:
+class ModelReplied(Struct, frozen=True, kw_only=True):
     """The model answered."""
 
     at: int
@@ -60,8 +58,7 @@ class ModelReplied:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelFailed:
+class ModelFailed(Struct, frozen=True, kw_only=True):
     """The model call failed, or its answer cannot be used."""
 
     at: int
@@ -71,8 +68,7 @@ class ModelFailed:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryDue:
+class RetryDue(Struct, frozen=True, kw_only=True):
     """The time of a planned model request has come; `attempt` is the one that failed."""
 
     at: int
@@ -81,8 +77,7 @@ class RetryDue:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolReturned:
+class ToolReturned(Struct, frozen=True, kw_only=True):
     """The executor answered for certain: with a result, or with a failure of the tool."""
 
     at: int
@@ -93,8 +88,7 @@ class ToolReturned:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolNotSent:
+class ToolNotSent(Struct, frozen=True, kw_only=True):
     """The attempt certainly never reached the executor."""
 
     at: int
@@ -103,8 +97,7 @@ class ToolNotSent:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolOutcomeUnknown:
+class ToolOutcomeUnknown(Struct, frozen=True, kw_only=True):
     """The attempt began and no answer came: EXECUTOR_LOST or TOOL_TIMED_OUT."""
 
     at: int
@@ -114,8 +107,7 @@ class ToolOutcomeUnknown:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutorAwaited:
+class ExecutorAwaited(Struct, frozen=True, kw_only=True):
     """Waiting for an executor is over: it can be reached, or the wait was given up."""
 
     at: int
@@ -125,8 +117,7 @@ class ExecutorAwaited:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelRequested:
+class CancelRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks the run to end."""
 
     at: int
@@ -136,16 +127,14 @@ class CancelRequested:
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelDeadlinePassed:
+class CancelDeadlinePassed(Struct, frozen=True, kw_only=True):
     """The grace of a cancel is over."""
 
     at: int
     contents: tuple[Content, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recovered:
+class Recovered(Struct, frozen=True, kw_only=True):
     """The server found the run open after a restart; whatever was under way is lost."""
 
     at: int

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 
 class RunPhase(Enum):
@@ -83,8 +84,7 @@ class WaitKind(Enum):
     PROVIDER = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """What a run used so far."""
 
     rounds: int = 0

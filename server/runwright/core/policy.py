@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from runwright.core.package import ToolSpec
@@ -30,8 +31,7 @@ class Verdict(Enum):
     DENY = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """A verdict with the rule that gave it."""
 
     verdict: Verdict

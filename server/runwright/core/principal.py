@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace
 
@@ -18,8 +19,7 @@ class Role(Enum):
     ADMIN = "admin"
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Struct, frozen=True):
     """Somebody known to the server. The namespace scopes everything they can name.
 
     `credential` identifies the key or certificate, never its secret: it is what

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from msgspec import Struct, field
 
 from runwright.core.content import ContentRef
 from runwright.core.context import Context
@@ -17,8 +18,7 @@ from runwright.core.policy import Decision
 from runwright.core.request import Budget
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunStarted:
+class RunStarted(Struct, frozen=True, kw_only=True):
     """The run is on disk with everything it was started with; the package is pinned."""
 
     at: int
@@ -38,24 +38,21 @@ class RunStarted:
     trace_parent: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextAssembled:
+class ContextAssembled(Struct, frozen=True, kw_only=True):
     """Which earlier turns of the session the model sees; decided with the start, never again."""
 
     at: int
     context: Context
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnStarted:
+class TurnStarted(Struct, frozen=True, kw_only=True):
     """The turn began with its input, part by part."""
 
     at: int
     input: tuple[ContentRef, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelAttemptStarted:
+class ModelAttemptStarted(Struct, frozen=True, kw_only=True):
     """Intent of a model request. `route` counts the package's routes; 0 is its `provider`."""
 
     at: int
@@ -66,8 +63,7 @@ class ModelAttemptStarted:
     route: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelMessageCompleted:
+class ModelMessageCompleted(Struct, frozen=True, kw_only=True):
     """Result of a model request."""
 
     at: int
@@ -80,8 +76,7 @@ class ModelMessageCompleted:
     output_tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelAttemptFailed:
+class ModelAttemptFailed(Struct, frozen=True, kw_only=True):
     """A model request failed or was given up."""
 
     at: int
@@ -90,8 +85,7 @@ class ModelAttemptFailed:
     error: Failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRetryScheduled:
+class ModelRetryScheduled(Struct, frozen=True, kw_only=True):
     """A model request failed and is made again, over the same route, once `not_before` has come."""
 
     at: int
@@ -101,8 +95,7 @@ class ModelRetryScheduled:
     not_before: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolRequested:
+class ToolRequested(Struct, frozen=True, kw_only=True):
     """The model asked for a tool."""
 
     at: int
@@ -112,8 +105,7 @@ class ToolRequested:
     arguments: ContentRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyDecided:
+class PolicyDecided(Struct, frozen=True, kw_only=True):
     """A policy decided on a call."""
 
     at: int
@@ -122,8 +114,7 @@ class PolicyDecided:
     decision: Decision
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolStarted:
+class ToolStarted(Struct, frozen=True, kw_only=True):
     """Intent of one attempt of a tool call."""
 
     at: int
@@ -138,8 +129,7 @@ class ToolStarted:
     deadline: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCompleted:
+class ToolCompleted(Struct, frozen=True, kw_only=True):
     """Result of a tool call."""
 
     at: int
@@ -149,8 +139,7 @@ class ToolCompleted:
     result: ContentRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolFailed:
+class ToolFailed(Struct, frozen=True, kw_only=True):
     """A tool call failed or was never made. Without a `message` the reason's own text is told."""
 
     at: int
@@ -161,8 +150,7 @@ class ToolFailed:
     message: ContentRef | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolDenied:
+class ToolDenied(Struct, frozen=True, kw_only=True):
     """Policy forbids a call."""
 
     at: int
@@ -172,8 +160,7 @@ class ToolDenied:
     code: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolCancelled:
+class ToolCancelled(Struct, frozen=True, kw_only=True):
     """A call was given up because the run was cancelled."""
 
     at: int
@@ -182,8 +169,7 @@ class ToolCancelled:
     tool: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolRecoveryRequired:
+class ToolRecoveryRequired(Struct, frozen=True, kw_only=True):
     """The outcome of a call is unknown and it must not be repeated."""
 
     at: int
@@ -196,8 +182,7 @@ class ToolRecoveryRequired:
     reason: ErrorReason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryScheduled:
+class RetryScheduled(Struct, frozen=True, kw_only=True):
     """An attempt was not sent, or may be repeated; a later one waits for time and executor."""
 
     at: int
@@ -208,8 +193,7 @@ class RetryScheduled:
     give_up_at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCancelRequested:
+class RunCancelRequested(Struct, frozen=True, kw_only=True):
     """A cancel was accepted; the record's sequence is the barrier."""
 
     at: int
@@ -218,23 +202,20 @@ class RunCancelRequested:
     deadline: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnCompleted:
+class TurnCompleted(Struct, frozen=True, kw_only=True):
     """The turn ended with an answer."""
 
     at: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnFailed:
+class TurnFailed(Struct, frozen=True, kw_only=True):
     """The turn ended without an answer."""
 
     at: int
     error: Failure
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCompleted:
+class RunCompleted(Struct, frozen=True, kw_only=True):
     """Terminal: the run completed."""
 
     at: int
@@ -243,8 +224,7 @@ class RunCompleted:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFailed:
+class RunFailed(Struct, frozen=True, kw_only=True):
     """Terminal: the run failed."""
 
     at: int
@@ -253,8 +233,7 @@ class RunFailed:
     usage: Usage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunCancelled:
+class RunCancelled(Struct, frozen=True, kw_only=True):
     """Terminal: the run was cancelled; `unknown_effects` stay unknown."""
 
     at: int

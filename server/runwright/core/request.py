@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from enum import Enum
 
+from msgspec import Struct, field
 from pydantic import JsonValue
 
 from runwright.core.content import Content, digest
@@ -21,8 +21,7 @@ MAX_LABELS = 16
 MAX_LABEL_BYTES = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(Struct, frozen=True):
     """Limits of a run. In a request, 0 means: as the package says."""
 
     rounds: int = 0
@@ -37,8 +36,7 @@ class OnBusy(Enum):
     REJECT = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunRequest:
+class RunRequest(Struct, frozen=True, kw_only=True):
     """What somebody asks an agent to do. Checked on construction by `check`, not by the type."""
 
     input: tuple[str | Image, ...]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 
+from msgspec import Struct, field
 from pydantic import JsonValue
 
 from runwright.core.cursor import run_scope
@@ -24,8 +24,7 @@ class ScopeKind(Enum):
     ALL = "all"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(Struct, frozen=True):
     """The events of one run, or of all runs of a session, an agent or a namespace. `id` is empty for ALL."""
 
     namespace: Namespace
@@ -33,8 +32,7 @@ class Scope:
     id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventFilter:
+class EventFilter(Struct, frozen=True, kw_only=True):
     """Which events of a scope are wanted. An empty dimension means any; an event must fit all the others."""
 
     kinds: frozenset[EventKind] = frozenset()
@@ -67,8 +65,7 @@ class EventFilter:
 EVERYTHING = EventFilter()
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(Struct, frozen=True):
     """A scope and a filter: one stream."""
 
     scope: Scope
@@ -122,8 +119,7 @@ class Selection:
         return f"events\0{scope.namespace}\0{scope.kind.value}\0{scope.id}\0{canonical_json(wanted).decode()}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFilter:
+class RunFilter(Struct, frozen=True, kw_only=True):
     """Which runs of a namespace are wanted. An empty dimension means any; a run must fit all the others."""
 
     statuses: frozenset[RunStatus] = frozenset()

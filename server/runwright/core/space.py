@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 DEFAULT_FREE_BYTES = 1024**3
 DEFAULT_FREE_PERCENT = 10.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Space:
+class Space(Struct, frozen=True, kw_only=True):
     """Sizes in bytes. `used` is what the journal holds, `reusable` what it has room for inside its file.
 
     `max_bytes` bounds the file, None when only the disk does.
@@ -24,8 +24,7 @@ class Space:
     disk_total: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeastSpace:
+class LeastSpace(Struct, frozen=True):
     """Below what there is too little: bytes of the disk, or percent of the disk or of the journal's bound."""
 
     free_bytes: int = DEFAULT_FREE_BYTES

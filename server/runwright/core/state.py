@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, assert_never
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from runwright.core import records as r
 from runwright.core.content import ContentRef
@@ -19,8 +21,7 @@ from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, Illega
 Changes: TypeAlias = dict[str, Any]  # fields of the state with new values
 
 
-@dataclass(frozen=True, slots=True)
-class CallState:
+class CallState(Struct, frozen=True):
     """One tool call of the current round. A closed call keeps only its id, tool and phase."""
 
     call_id: EffectId
@@ -39,8 +40,7 @@ class CallState:
     since: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ModelState:
+class ModelState(Struct, frozen=True):
     """The model request of the current round, until it is answered."""
 
     attempt: int = 0  # the latest; 0 when nothing is to be answered
@@ -51,8 +51,7 @@ class ModelState:
     since: int = 0  # when it was planned
 
 
-@dataclass(frozen=True, kw_only=True)  # no slots: see `_moved`
-class RunState:
+class RunState(Struct, frozen=True, kw_only=True):
     """A run, folded. Bounded: the calls of one round at most, whatever the history."""
 
     key: RunKey
@@ -121,15 +120,7 @@ def apply(state: RunState, record: r.Record) -> RunState:
     phase = RUN_TRANSITIONS.get((state.phase, kind))
     if phase is None or (state.turn_ended and kind not in TERMINAL):
         raise IllegalTransition(f"{kind.name} in {state.phase.name}")
-    return _moved(state, _changes(state, record) | Changes(phase=phase, seq=state.seq + 1, updated_at=record.at))
-
-
-def _moved(state: RunState, changes: Changes) -> RunState:
-    """What `dataclasses.replace` gives: a state has some thirty fields, and one by one they take ten times as long."""
-    moved = object.__new__(RunState)
-    moved.__dict__.update(state.__dict__)
-    moved.__dict__.update(changes)
-    return moved
+    return replace(state, **_changes(state, record), phase=phase, seq=state.seq + 1, updated_at=record.at)
 
 
 def _changes(state: RunState, record: r.Record) -> Changes:

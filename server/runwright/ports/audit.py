@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.ids import RunKey
 from runwright.core.principal import Principal
 
 
-@dataclass(frozen=True, slots=True)
-class AuditPage:
+class AuditPage(Struct, frozen=True):
     """Entries, newest first. All with a number of `reached` or more have been listed."""
 
     entries: Sequence[AuditEntry]

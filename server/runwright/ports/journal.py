@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
+
+from msgspec import Struct
 
 from runwright.core.content import Content
 from runwright.core.context import SessionRun
@@ -17,8 +18,7 @@ from runwright.core.state import RunState
 CHAIN_TAG = b"runwright-chain-v1"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
+class StoredEvent(Struct, frozen=True):
     """One event as it is on disk.
 
     `data` is the exact bytes of a `runwright.v1.Event`, which readers get
@@ -47,8 +47,7 @@ class StoredEvent:
         return selection.covers(self.run, self.session_id, self.agent_id, self.kind)
 
 
-@dataclass(frozen=True, slots=True)
-class EventPage:
+class EventPage(Struct, frozen=True):
     """Every selected event above the position that was asked for, up to `reached`, in order.
 
     `more` is False when there was nothing selected above `reached` at that time.
@@ -61,8 +60,7 @@ class EventPage:
     horizon: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class ListedRun:
+class ListedRun(Struct, frozen=True):
     """A run as it stands. `number` counts the journal's runs in the order in which they began, from 1."""
 
     number: int
@@ -70,8 +68,7 @@ class ListedRun:
     last_position: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunPage:
+class RunPage(Struct, frozen=True):
     """Wanted runs, newest first. All wanted ones with a number of `reached` or more have been listed."""
 
     runs: Sequence[ListedRun]
@@ -79,8 +76,7 @@ class RunPage:
     more: bool
 
 
-@dataclass(frozen=True, slots=True)
-class SessionPage:
+class SessionPage(Struct, frozen=True):
     """The newest runs of a session, newest first; whether there are older ones; the agent's newest run that is open."""
 
     runs: Sequence[SessionRun]
@@ -88,8 +84,7 @@ class SessionPage:
     open_run: RunId | None
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(Struct, frozen=True):
     """What one step of a removal did.
 
     `runs` are those whose removal began, `horizon` is the position of the last

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from msgspec import Struct
 from pydantic import JsonValue
 
 from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
 
 
-@dataclass(frozen=True, slots=True)
-class UserMessage:
+class UserMessage(Struct, frozen=True):
     """What the user said, part by part. A provider that cannot see an image refuses it, or says that it looks away."""
 
     parts: tuple[str | Image, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolCallPart:
+class ToolCallPart(Struct, frozen=True):
     """A call the model asked for earlier. `call_id` is ours, `provider_call_id` the provider's."""
 
     call_id: str
@@ -29,16 +27,14 @@ class ToolCallPart:
     arguments_json: str
 
 
-@dataclass(frozen=True, slots=True)
-class AssistantMessage:
+class AssistantMessage(Struct, frozen=True):
     """An earlier answer of the model, with the calls it asked for."""
 
     text: str | None
     calls: tuple[ToolCallPart, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResultMessage:
+class ToolResultMessage(Struct, frozen=True):
     """The real content of a call's result, paired with its call."""
 
     call_id: str
@@ -51,8 +47,7 @@ class ToolResultMessage:
 Message: TypeAlias = UserMessage | AssistantMessage | ToolResultMessage
 
 
-@dataclass(frozen=True, slots=True)
-class ToolSpecification:
+class ToolSpecification(Struct, frozen=True):
     """A tool as the model sees it."""
 
     name: str
@@ -60,8 +55,7 @@ class ToolSpecification:
     parameters_schema: Mapping[str, JsonValue]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelRequest:
+class ModelRequest(Struct, frozen=True, kw_only=True):
     """One request to a model: everything it may know."""
 
     run_id: str
@@ -74,8 +68,7 @@ class ModelRequest:
     tools: tuple[ToolSpecification, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ProviderCall:
+class ProviderCall(Struct, frozen=True):
     """A tool call as the provider gave it; nothing in it is trusted."""
 
     provider_call_id: str
@@ -83,8 +76,7 @@ class ProviderCall:
     arguments_json: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelReply:
+class ModelReply(Struct, frozen=True, kw_only=True):
     """What a model answered; nothing in it is trusted."""
 
     text: str | None = None

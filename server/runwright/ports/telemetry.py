@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+from msgspec import Struct
 
 from runwright.core.ids import RunKey
 from runwright.core.records import Record
@@ -38,8 +39,7 @@ class LoopMeter(Protocol):
         """The loop was found not to turn; once a stall."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeReport:
+class RuntimeReport(Struct, frozen=True):
     """A runtime at a glance. `runs` counts those that have not ended, by status."""
 
     runs: Mapping[str, int]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
+
+from msgspec import Struct
 
 from runwright.core.ids import Namespace
 
@@ -14,8 +15,7 @@ def _always() -> bool:
     return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToolInvocation:
+class ToolInvocation(Struct, frozen=True, kw_only=True):
     """One attempt of one call. `deadline` is microseconds; `namespace` is the run's.
 
     `may_begin` is asked once, right before the attempt is sent: False means that
@@ -35,7 +35,7 @@ class ToolInvocation:
     deadline: int
     package_fingerprint: str
     trace_parent: str = ""  # W3C; empty without a trace
-    may_begin: Callable[[], bool] = field(default=_always, compare=False)
+    may_begin: Callable[[], bool] = _always
 
 
 class ToolOutcomeKind(Enum):
@@ -48,8 +48,7 @@ class ToolOutcomeKind(Enum):
     TIMED_OUT = "timed out"  # it began, and the deadline passed
 
 
-@dataclass(frozen=True, slots=True)
-class ToolOutcome:
+class ToolOutcome(Struct, frozen=True):
     """What came of an attempt; `data` is a result, or the text of a failure."""
 
     kind: ToolOutcomeKind

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from runwright.core.audit import AuditEntry, audit_scope, visible_to
 from runwright.core.cursor import CursorMaker
@@ -13,8 +14,7 @@ from runwright.ports.audit import Audit
 _ANY_NUMBER = 2**62  # tokens are made by this server alone; there is no end to compare them with
 
 
-@dataclass(frozen=True, slots=True)
-class ListedAudit:
+class ListedAudit(Struct, frozen=True):
     """One page, newest first. `next_token` is empty when there is nothing older."""
 
     entries: Sequence[AuditEntry]

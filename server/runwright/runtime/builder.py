@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
@@ -20,8 +21,7 @@ from runwright.runtime.runtime import AgentRuntime
 from runwright.runtime.world import World
 
 
-@dataclass(kw_only=True)
-class AgentRuntimeBuilder:
+class AgentRuntimeBuilder(Struct, kw_only=True):
     """What a runtime is made of. A port that is left out is named by `build`.
 
     Only `audit` may be left out: what belongs to no run is then not written down.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health
 from runwright.core.errors import AgentError, ErrorReason
@@ -18,8 +20,7 @@ from runwright.runtime.waiting import comes_before
 _A_YEAR_US = 365 * 24 * 3600 * 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(Struct, frozen=True):
     """A registration and how it was found to be."""
 
     callback: Callback

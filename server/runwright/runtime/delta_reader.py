@@ -10,8 +10,9 @@ the next event of its run.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from runwright.core.ids import RunKey
 from runwright.core.selection import Selection
@@ -24,8 +25,7 @@ BATCH_BYTES = 64 * 1024
 Ephemeral: TypeAlias = TextDelta | TextGap
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(Struct):
     """How far a text was sent."""
 
     text: LiveText

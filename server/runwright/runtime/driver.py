@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
@@ -29,8 +30,7 @@ APPEND_RETRY_US = 500_000
 _MAY_PASS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """An input, whom to tell what it made true, and the effect it settles, if any."""
 
     given: i.Input

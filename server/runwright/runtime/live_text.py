@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from runwright.core.effects import CallModel
 from runwright.core.ids import RunKey
@@ -22,8 +23,7 @@ _CONTINUES = 0x80  # the high bits of a byte of UTF-8 that does not begin a char
 _HIGH_BITS = 0xC0
 
 
-@dataclass(frozen=True, slots=True)
-class TextDelta:
+class TextDelta(Struct, frozen=True):
     """A piece of an answer; `offset` counts bytes of UTF-8. `state` is that of the run when the model was asked."""
 
     state: RunState
@@ -33,8 +33,7 @@ class TextDelta:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class TextGap:
+class TextGap(Struct, frozen=True):
     """A stretch of an answer's bytes that a reader was too slow for."""
 
     state: RunState

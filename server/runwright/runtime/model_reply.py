@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
+from msgspec import Struct
 from pydantic import JsonValue
 
 from runwright.core.content import JSON, TEXT, Content
@@ -26,8 +26,7 @@ MAX_DEPTH = 64
 MAX_PROVIDER_ID_BYTES = 512
 
 
-@dataclass(frozen=True, slots=True)
-class CheckedReply:
+class CheckedReply(Struct, frozen=True):
     """A reply fit for the machine, with the contents to store."""
 
     text: Content | None

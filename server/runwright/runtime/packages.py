@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from runwright.core.content import JSON, Content
 from runwright.core.errors import AgentError, ErrorReason
@@ -12,8 +13,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
 
 
-@dataclass(frozen=True, slots=True)
-class CataloguedPackage:
+class CataloguedPackage(Struct, frozen=True):
     """A package with what every run of it needs: its canonical bytes and their fingerprint, made once."""
 
     package: RuntimePackage

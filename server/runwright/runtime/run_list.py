@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from runwright.core.cursor import CursorMaker, run_scope
 from runwright.core.ids import Namespace
@@ -11,8 +11,7 @@ from runwright.ports.journal import Journal, ListedRun
 from runwright.runtime.snapshot import RunSnapshot
 
 
-@dataclass(frozen=True, slots=True)
-class ListedRuns:
+class ListedRuns(Struct, frozen=True):
     """One page. `next_token` is empty when there are no older runs; `tokens` continue after each of the runs."""
 
     runs: list[RunSnapshot]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from runwright.core import inputs as i
 from runwright.core import trace
@@ -39,8 +40,7 @@ DEFAULT_GRACE_US = 10_000_000
 _A_YEAR_US = 365 * 24 * 3600 * 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(Struct, frozen=True):
     """What a cancel came to; `barrier_seq` is 0 when the run ended without one."""
 
     snapshot: RunSnapshot

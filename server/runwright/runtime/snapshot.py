@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from runwright.core.content import Content
 from runwright.core.machine import status, waiting_on
@@ -11,8 +11,7 @@ from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.state import RunState
 
 
-@dataclass(frozen=True, slots=True)
-class RunSnapshot:
+class RunSnapshot(Struct, frozen=True):
     """A run at one position of the journal. `result` is the answer, with its bytes."""
 
     state: RunState

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runwright.core.cursor import CursorMaker, Place
 from runwright.core.errors import AgentError, ErrorReason
@@ -30,8 +32,7 @@ HIDDEN_BOOKMARK = 4096
 KEPT_BATCHES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class StreamItem:
+class StreamItem(Struct, frozen=True):
     """One element of a stream: an event, something ephemeral, or else a bookmark, with the newest event's `position`.
 
     What is ephemeral has no position; `sub_sequence` counts it from 1 among what came with the same cursor.
@@ -46,8 +47,7 @@ class StreamItem:
     opening: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class StreamPage:
+class StreamPage(Struct, frozen=True):
     """A stretch of a stream without bookmarks. `next_cursor` is empty when there was nothing more at that time."""
 
     items: Sequence[StreamItem]

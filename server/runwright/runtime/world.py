@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.audit import Audit, NoAudit
@@ -16,8 +17,7 @@ from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class World:
+class World(Struct, frozen=True, kw_only=True):
     """Everything outside that a runtime was built with."""
 
     journal: Journal

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from runwright.core import allow_list
 from runwright.core.allow_list import AllowList
@@ -20,8 +21,7 @@ def _as_it_is(value: object, _: Path) -> object:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A kind of value. The readers raise ValueError for what is not `expected`.
 
     `words` are what a flag was given, once or more often; `split` makes words

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from runwright.settings.fields import FIELDS, Field
 from runwright.settings.model import Settings
@@ -14,8 +15,7 @@ from runwright.settings.values import DEFAULT, Finding, Value
 CONFIG_VARIABLE = "RUNWRIGHT_CONFIG"
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """Every setting with its origin, and everything that is wrong. `config` is the file that was read."""
 
     values: Mapping[str, Value]

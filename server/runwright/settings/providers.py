@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.settings.kinds import ROUTES, is_loopback
@@ -18,8 +19,7 @@ _PROVIDER_FORM = "openai=KEYENV[@URL], anthropic=KEYENV[@URL] or ollama=[KEYENV]
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProviderSettings:
+class ProviderSettings(Struct, frozen=True, kw_only=True):
     """How real models of one kind are reached: what must never be in a package. The key itself is not here."""
 
     kind: ProviderKind

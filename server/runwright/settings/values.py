@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.settings.fields import Field, plain, shown
@@ -10,8 +10,7 @@ from runwright.settings.fields import Field, plain, shown
 DEFAULT = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """One setting as it will be used, and where it came from: a flag, a variable, a file or the default."""
 
     field: Field
@@ -31,8 +30,7 @@ class Value:
         return "(secret)" if self.field.secret and self.value is not None else plain(self.value)
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """A setting that cannot be used: where it was given, what was expected, what to do.
 
     `is_missing`: it was not given at all, which only a server minds.

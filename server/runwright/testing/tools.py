@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
 
+from msgspec import Struct, field
 from pydantic import JsonValue
 
 from runwright.core.content import JSON
@@ -16,8 +16,7 @@ from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 Tool = Callable[[dict[str, JsonValue]], Awaitable[JsonValue | ToolOutcome]]
 
 
-@dataclass(frozen=True, slots=True)
-class Performed:
+class Performed(Struct, frozen=True):
     """One attempt that reached a function."""
 
     idempotency_key: str
@@ -26,8 +25,7 @@ class Performed:
     arguments: str
 
 
-@dataclass
-class FunctionTools:
+class FunctionTools(Struct):
     """ToolExecutors for tests and for library users: `{tool name: async function}` under every executor name.
 
     A function gets the arguments and returns JSON, or a ToolOutcome to play a

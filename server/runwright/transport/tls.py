@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason
 
 Stamps = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(Struct, frozen=True):
     """The server's certificate chain and key; with `client_ca`, clients must show a certificate of it."""
 
     certificate: Path

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from pydantic import TypeAdapter, ValidationError
+from msgspec import DecodeError
+from msgspec.json import Decoder, Encoder
 
 from runwright.core.state import RunState
 
-_ADAPTER = TypeAdapter(RunState)
+_ENCODER = Encoder()
+_DECODER = Decoder(RunState)
 
 
 def encode_state(state: RunState) -> bytes:
     """The row's bytes."""
-    return _ADAPTER.dump_json(state)
+    return _ENCODER.encode(state)
 
 
 def decode_state(data: bytes) -> RunState | None:
@@ -21,7 +23,7 @@ def decode_state(data: bytes) -> RunState | None:
     default in place of a fact could repeat an effect.
     """
     try:
-        state = _ADAPTER.validate_json(data)
-    except ValidationError:
+        state = _DECODER.decode(data)
+    except DecodeError:
         return None
     return state if encode_state(state) == data else None

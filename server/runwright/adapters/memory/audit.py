@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from runwright.adapters.audit_rules import Coalescer
 from runwright.core.audit import AuditEntry

@@ -6,7 +6,8 @@ import secrets
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
@@ -23,8 +24,7 @@ from runwright.wire import tombstone
 from runwright.wire.records import decode_event, event_time
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Struct):
     number: int
     snapshot: RunState
     last_hash: bytes

@@ -6,9 +6,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from msgspec import Struct
 from pydantic import JsonValue
 
 from runwright.core.errors import AgentError, ErrorReason
@@ -48,8 +48,7 @@ _QUOTED_CHARACTERS = 120
 _LONGEST_PATH = 500
 
 
-@dataclass(frozen=True, slots=True)
-class _Done:
+class _Done(Struct, frozen=True):
     """A call that has its result; `subject` is what it was asked about."""
 
     tool: str

@@ -12,10 +12,10 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+from msgspec import Struct
 
 from runwright.adapters.sqlite.failures import corrupt
 from runwright.adapters.sqlite.schema import NO_HASH
@@ -32,8 +32,7 @@ class TornAnchor(ValueError):
     """The file is no anchor, or not a whole one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(Struct, frozen=True):
     """How far a journal had come: its identity, the position of its last event, and that event's hash."""
 
     incarnation: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import apsw
+from msgspec.structs import replace
 
 from runwright.adapters.audit_rules import MOST_ENTRIES, Coalescer
 from runwright.adapters.sqlite.reader import Reader

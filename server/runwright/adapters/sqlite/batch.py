@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import apsw
+from msgspec import Struct
 
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.rows import get_rows, put_rows
@@ -50,8 +50,7 @@ _ADD_USES = """
     ON CONFLICT (namespace, digest) DO UPDATE SET uses = uses - 1 + excluded.uses"""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class Batch(Struct, frozen=True, eq=False):
     """What one caller handed over, encoded, and the future that tells it the outcome."""
 
     run: RunKey
@@ -62,8 +61,7 @@ class Batch:
     answer: asyncio.Future[list[StoredEvent]]
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Struct):
     """A run of the group, as far as the group has brought it."""
 
     seq: int

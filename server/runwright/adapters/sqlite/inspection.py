@@ -6,10 +6,10 @@ import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+from msgspec import Struct
 
 from runwright.adapters.journal_rules import first_link
 from runwright.adapters.sqlite import anchor, schema
@@ -25,16 +25,14 @@ _STRAY = f"""
     AND run_no NOT IN (SELECT value FROM meta WHERE key = '{REMOVING}')"""
 
 
-@dataclass(frozen=True, slots=True)
-class Fault:
+class Fault(Struct, frozen=True):
     """The first event of a run that is not what was written, or a content that is not what its digest says."""
 
     subject: str
     what: str
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """How much was read, and what is wrong with it."""
 
     runs: int

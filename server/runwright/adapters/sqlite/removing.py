@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import apsw
+from msgspec import Struct
 
 from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of
 from runwright.adapters.sqlite.selecting import state_of
@@ -28,8 +28,7 @@ _CANDIDATES = f"""
     WHERE r.open = 0 AND r.{KEPT} ORDER BY r.last_position LIMIT {_LOOKED_AT}"""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """Which runs are to go: ended before a time, and none with an event at a position that is `held`."""
 
     before: int

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import apsw
+from msgspec import Struct
 
 from runwright.adapters.sqlite.failures import corrupt
 from runwright.adapters.sqlite.tables import (
@@ -27,8 +27,7 @@ UNLIMITED_PAGES = 0xFFFFFFFE  # SQLite's own limit
 NO_HASH = bytes(32)  # stands for the last event of a journal that is empty
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """What a journal is recognised by, and the position and hash of its last event."""
 
     incarnation: str

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import apsw
+from msgspec import Struct
+from msgspec.structs import replace
 
 from runwright.adapters.journal_rules import SCANNED_EVENTS, SCANNED_RUNS
 from runwright.adapters.sqlite import queries
@@ -53,8 +54,7 @@ def horizon(db: apsw.Connection, scope: Scope) -> int:
     return position
 
 
-@dataclass(frozen=True, slots=True)
-class _Within:
+class _Within(Struct, frozen=True):
     """Where a stream looks: its index, the condition that uses it up to a position, and the order it gives."""
 
     index: str

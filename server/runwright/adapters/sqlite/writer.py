@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 import apsw
+from msgspec import Struct
 
 from runwright.adapters.sqlite.batch import Batch, Outcome
 from runwright.adapters.sqlite.commit import GroupCommit
@@ -23,8 +23,7 @@ from runwright.ports.journal import Listener
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Errand:
+class _Errand(Struct, frozen=True, eq=False):
     """Anything else to be done with the connection, in its turn."""
 
     act: Callable[[apsw.Connection], Any]

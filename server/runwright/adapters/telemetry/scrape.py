@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
+from msgspec import Struct
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -16,8 +16,7 @@ from prometheus_client.registry import Collector
 from runwright.ports.telemetry import CountsExecutors, RuntimeReport
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Sources(Struct, frozen=True, kw_only=True):
     """Where a scrape looks. Every one is asked on the scrape's thread."""
 
     report: Callable[[], RuntimeReport]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from runwright.adapters.telemetry import conventions as c
 from runwright.core import records as r
@@ -17,8 +18,7 @@ from runwright.core.state import RunState
 Value = str | int | Sequence[str]
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedSpan:
+class FinishedSpan(Struct, frozen=True):
     """A span that is over. Times are microseconds; `parent_id` is empty for the root of a trace."""
 
     trace_id: str
@@ -32,8 +32,7 @@ class FinishedSpan:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Attempt:
+class _Attempt(Struct, frozen=True):
     """An attempt that has begun."""
 
     name: str

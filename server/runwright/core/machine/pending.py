@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from runwright.core import effects as e
 from runwright.core.ids import EffectId, model_effect_id
@@ -10,8 +10,7 @@ from runwright.core.outcomes import CallPhase, RunPhase, WaitKind
 from runwright.core.state import RunState, has_room_for_call
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingOn:
+class WaitingOn(Struct, frozen=True):
     """One thing a run waits for. `since` is microseconds."""
 
     kind: WaitKind
