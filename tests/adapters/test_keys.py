@@ -6,10 +6,19 @@ import json
 from pathlib import Path
 
 import pytest
-from runwright.adapters.keys import KeyEntry, read_keys
+from runwright.adapters.keys import (
+    LOOK_EVERY_US,
+    KeyEntry,
+    KeyFileAuthenticator,
+    KeysFile,
+    read_keys,
+    write_keys,
+)
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.access import Credentials
+from runwright.testing import ManualClock
 
+from tests.builders import ListLog
 from tests.transport.known import add_key, authenticator
 
 
@@ -37,3 +46,42 @@ def test_asking_whether_a_principal_still_stands_hashes_nothing(
     monkeypatch.delattr(KeyEntry, "principal")
 
     assert known.is_current(principal)
+
+
+def test_a_changed_file_is_in_force_once_it_may_be_looked_at_again(tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys.json", ManualClock()
+    key = add_key(file, "caller")
+    known = KeyFileAuthenticator(file, clock, ListLog())
+    principal = known.authenticate(Credentials(key, ()))
+    write_keys(file, KeysFile())
+
+    clock.advance(LOOK_EVERY_US - 1)
+    assert known.is_current(principal)
+    clock.advance(1)
+
+    assert not known.is_current(principal)
+    with pytest.raises(AgentError):
+        known.authenticate(Credentials(key, ()))
+
+
+def test_a_clock_that_steps_back_hides_no_change(tmp_path: Path) -> None:
+    file, clock = tmp_path / "keys.json", ManualClock()
+    key = add_key(file, "caller")
+    known = KeyFileAuthenticator(file, clock, ListLog())
+    write_keys(file, KeysFile())
+
+    clock.advance(-3_600_000_000)
+
+    with pytest.raises(AgentError):
+        known.authenticate(Credentials(key, ()))
+
+
+def test_of_two_entries_with_one_key_the_one_in_force_counts(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    key = add_key(file, "caller", expires_at=1)
+    gone = read_keys(file).keys[0]
+    write_keys(file, KeysFile(keys=(gone, gone.model_copy(update={"id": "again", "expires_at": None}))))
+
+    principal = authenticator(file).authenticate(Credentials(key, ()))
+
+    assert principal.credential.startswith("again:")

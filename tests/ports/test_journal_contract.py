@@ -14,7 +14,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import KINDS, MESSAGE_BEARING, kind_of
 from runwright.core.records import Record
 from runwright.core.state import RunState
-from runwright.wire.records import decode_event, encode_event
+from runwright.wire.records import decode_event, encode_events
 
 from tests.ports.journal_builders import AT, check_chain, end, key, one_of_each, pages, put, state, turn
 
@@ -26,7 +26,7 @@ HELLO, WORLD = Content.text("hello"), Content.text("world")
 
 def encoded(state: RunState, seq: int, record: Record) -> bytes:
     """The bytes that are stored of a record."""
-    return encode_event(state, seq, record)[0]
+    return encode_events(state, seq - 1, [record])[0]
 
 
 @pytest.fixture(params=["memory", "sqlite"])

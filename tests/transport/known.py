@@ -31,8 +31,8 @@ def add_key(file: Path, role: str, namespace: str = "default", **fields: object)
 
 
 def authenticator(file: Path, log: ListLog | None = None) -> KeyFileAuthenticator:
-    """What knows the keys of a file."""
-    return KeyFileAuthenticator(file, SystemClock(), log or ListLog())
+    """What knows the keys of a file, and looks at it for every call."""
+    return KeyFileAuthenticator(file, SystemClock(), log or ListLog(), look_every_us=0)
 
 
 def keys_for(folder: Path, *roles: str) -> tuple[list[str], KeyFileAuthenticator]:

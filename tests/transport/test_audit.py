@@ -136,7 +136,7 @@ async def test_keys_and_certificates_that_cannot_be_used_any_more_are_reported(s
     assert info.version  # by the old certificate
     assert {error.metadata["field"] for error in told} == {"--tls-cert"}
     add_key(tmp_path / "keys.json", "admin")
-    known = KeyFileAuthenticator(tmp_path / "keys.json", SystemClock(), ListLog(), told.append)
+    known = KeyFileAuthenticator(tmp_path / "keys.json", SystemClock(), ListLog(), told.append, look_every_us=0)
     (tmp_path / "keys.json").write_text("{")
     known.is_current(LOCAL)
     assert told[-1].metadata["field"] == "--keys"

@@ -13,9 +13,11 @@ from runwright.core.events import EventKind, kind_of
 from runwright.core.outcomes import FinishReason, StopReason, Usage
 from runwright.core.policy import Decision, Verdict
 from runwright.core.records import Record
+from runwright.core.references import refs
 from runwright.core.request import Budget
 from runwright.core.state import RunState, apply, fold
-from runwright.wire.records import decode_event, encode_event
+from runwright.wire.records import decode_event, encode_events
+from runwright.wire.references import event_refs
 
 from tests.core import builders as b
 from tests.properties.random_runs import RandomRun
@@ -66,7 +68,7 @@ BARE: list[r.Record] = [
 
 def encoded(state: RunState, seq: int, record: Record) -> bytes:
     """The bytes that are stored of a record."""
-    return encode_event(state, seq, record)[0]
+    return encode_events(state, seq - 1, [record])[0]
 
 
 def state_of(record: r.Record) -> RunState:
@@ -81,6 +83,21 @@ def test_a_record_with_every_field_set_comes_back_the_same(record: r.Record) -> 
     back = decode_event(stored)
 
     assert back == record
+
+
+@pytest.mark.parametrize("record", [*EXAMPLES.values(), *BARE], ids=lambda record: type(record).__name__)
+def test_a_record_refers_to_what_its_event_refers_to(record: r.Record) -> None:
+    stored = encoded(state_of(record), 7, record)
+
+    assert refs(record) == tuple(event_refs(stored))
+
+
+def test_records_of_one_append_are_stored_as_if_alone() -> None:
+    records = [*EXAMPLES.values(), *BARE, *reversed(EXAMPLES.values())]
+
+    together = encode_events(STARTED, 4, records)
+
+    assert together == [encoded(STARTED, seq, record) for seq, record in enumerate(records, start=5)]
 
 
 def test_the_examples_set_every_field() -> None:

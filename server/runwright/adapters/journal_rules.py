@@ -14,9 +14,10 @@ from runwright.core.ids import RunKey
 from runwright.core.machine import status
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
+from runwright.core.references import refs
 from runwright.core.state import RunState
 from runwright.ports.journal import CHAIN_TAG, StoredEvent
-from runwright.wire.records import encode_event
+from runwright.wire.records import encode_events
 from runwright.wire.references import event_refs
 
 # What one question may look at, so that none keeps the others waiting.
@@ -50,11 +51,11 @@ def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunS
     """
     if not records or snapshot.key != run or snapshot.seq != after + len(records):
         raise ValueError(f"{len(records)} records after {after} do not lead to the snapshot at {snapshot.seq}")
-    encoded = [encode_event(snapshot, seq, record) for seq, record in enumerate(records, start=after + 1)]
-    events = tuple((kind_of(record), data) for record, (data, _) in zip(records, encoded, strict=True))
+    encoded = encode_events(snapshot, after, records)
+    events = tuple((kind_of(record), data) for record, data in zip(records, encoded, strict=True))
     uses: dict[str, int] = {}
-    for _, refs in encoded:
-        for ref in refs:
+    for record in records:
+        for ref in refs(record):
             uses[ref.digest] = uses.get(ref.digest, 0) + 1
     return Encoded(run, snapshot.session_id, snapshot.agent_id, status(snapshot), snapshot.labels, events, uses)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import hmac
 import json
 import os
 import secrets
@@ -26,6 +25,10 @@ from runwright.core.principal import Principal, Role
 from runwright.ports.access import Credentials
 from runwright.ports.clock import Clock
 from runwright.ports.log import OperatorLog
+
+# How old the last look at the file may be: a system call for each call would cost a busy server more than the
+# rest of what lets the call in.
+LOOK_EVERY_US = 20_000
 
 Name = Annotated[str, Field(pattern=ID_PATTERN)]
 
@@ -113,24 +116,29 @@ class KeyFileAuthenticator:
     """Authenticator over a keys file. A file that turns bad keeps the last good one in force, loudly."""
 
     def __init__(
-        self, path: Path, clock: Clock, log: OperatorLog, failed: Callable[[AgentError], None] = lambda _: None
+        self,
+        path: Path,
+        clock: Clock,
+        log: OperatorLog,
+        failed: Callable[[AgentError], None] = lambda _: None,
+        *,
+        look_every_us: int = LOOK_EVERY_US,
     ) -> None:
         """Raises INVALID_REQUEST when the file cannot be used. `failed` is called when a changed file cannot be."""
         self._failed = failed
+        self._look_every_us = look_every_us
+        self._looked_at = clock.now()
         self._path = path
         self._clock = clock
         self._log = log
         self._seen = self._stamp()
-        self._known = _by_principal(read_keys(path))
+        self._known = _Known(read_keys(path))
 
     def authenticate(self, credentials: Credentials) -> Principal:
         """The principal of a key, else of a certificate subject."""
         self._refresh()
-        offered = hashlib.sha256((credentials.bearer or "").encode("utf-8", "replace")).hexdigest()
-        for principal, entry in self._known.items():
-            by_key = entry.sha256 is not None and hmac.compare_digest(entry.sha256, offered)
-            by_subject = credentials.bearer is None and entry.subject in credentials.subjects
-            if (by_key or by_subject) and self._is_valid(entry):
+        for principal, entry in self._known.offered(credentials):
+            if self._is_valid(entry):
                 return principal
         expected = "a key or client certificate that is listed and has not expired"
         raise AgentError(ErrorReason.UNAUTHENTICATED, "The call is not authenticated.", metadata={"expected": expected})
@@ -138,20 +146,24 @@ class KeyFileAuthenticator:
     def is_current(self, principal: Principal) -> bool:
         """False once the principal's entry is gone, was changed or has expired."""
         self._refresh()
-        entry = self._known.get(principal)
+        entry = self._known.by_principal.get(principal)
         return entry is not None and self._is_valid(entry)
 
     def _is_valid(self, entry: KeyEntry) -> bool:
         return entry.expires_at is None or self._clock.now() < entry.expires_at
 
     def _refresh(self) -> None:
+        now = self._clock.now()
+        if 0 <= now - self._looked_at < self._look_every_us:
+            return
+        self._looked_at = now
         stamp = self._stamp()
         if stamp == self._seen:
             return
         self._seen = stamp
         try:
-            self._known = _by_principal(read_keys(self._path))
-            self._log.info("keys file read again", keys=len(self._known))
+            self._known = _Known(read_keys(self._path))
+            self._log.info("keys file read again", keys=len(self._known.by_principal))
         except AgentError as error:
             self._log.error("keys file cannot be used; the last good one stays in force", reason=error.message)
             self._failed(error)
@@ -164,9 +176,28 @@ class KeyFileAuthenticator:
         return (found.st_mtime_ns, found.st_size, found.st_ino)
 
 
-def _by_principal(file: KeysFile) -> dict[Principal, KeyEntry]:
-    # Made once: every open stream asks every second whether its principal still stands.
-    return {entry.principal(): entry for entry in file.keys}
+class _Known:
+    """The entries of a file, found by what a call brings and by who it turned out to be.
+
+    A key is found by its hash: how long the search takes says something about
+    the hash of a guess at most, and nothing about a key of 256 random bits.
+    """
+
+    def __init__(self, file: KeysFile) -> None:
+        self.by_principal = {entry.principal(): entry for entry in file.keys}
+        self._by_hash: dict[str, list[tuple[Principal, KeyEntry]]] = {}
+        self._by_subject: dict[str, list[tuple[Principal, KeyEntry]]] = {}
+        for principal, entry in self.by_principal.items():
+            if entry.sha256 is not None:
+                self._by_hash.setdefault(entry.sha256, []).append((principal, entry))
+            if entry.subject is not None:
+                self._by_subject.setdefault(entry.subject, []).append((principal, entry))
+
+    def offered(self, credentials: Credentials) -> list[tuple[Principal, KeyEntry]]:
+        """The entries of a key; without one those of a certificate's subjects."""
+        if credentials.bearer is not None:
+            return self._by_hash.get(hashlib.sha256(credentials.bearer.encode("utf-8", "replace")).hexdigest(), [])
+        return [known for subject in credentials.subjects for known in self._by_subject.get(subject, ())]
 
 
 def _unusable(path: Path, expected: str) -> AgentError:

@@ -11,6 +11,7 @@ from runwright.core.errors import MEANINGS, AgentError, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
 from runwright.core.images import IMAGE_TYPES, Image
+from runwright.core.references import refs
 from runwright.ports.journal import Journal
 from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, ToolResultMessage, UserMessage
 
@@ -30,7 +31,7 @@ class Conversation:
         """The conversation as the journal has it. Raises JOURNAL_CORRUPT if content is missing."""
         conversation = cls()
         conversation._records = await journal.messages(run)
-        digests = [ref.digest for record in conversation._records for ref in _refs(record)]
+        digests = [ref.digest for record in conversation._records for ref in refs(record)]
         conversation._contents = await journal.content(run, digests)
         missing = set(digests) - conversation._contents.keys()
         if missing:
@@ -115,19 +116,3 @@ _TOLD: dict[ErrorReason, str] = {
 
 def _failure_text(reason: ErrorReason) -> str:
     return _TOLD.get(reason, f"The tool call failed. {MEANINGS[reason].remedy}")
-
-
-def _refs(record: r.Record) -> list[ContentRef]:
-    match record:
-        case r.ContextAssembled():
-            return [ref for turn in record.context.included for ref in turn.refs]
-        case r.TurnStarted():
-            return list(record.input)
-        case r.ModelMessageCompleted(text=ContentRef() as ref):
-            return [ref]
-        case r.ToolRequested(arguments=ref) | r.ToolCompleted(result=ref):
-            return [ref]
-        case r.ToolFailed(message=ContentRef() as ref):
-            return [ref]
-        case _:
-            return []

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import grpc
+from msgspec import Struct
 
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason
@@ -49,12 +50,26 @@ ROLES: Mapping[str, frozenset[Role] | None] = {
 # Beside the streams: calls that go on long enough for a revocation to come in between.
 LASTING = frozenset({_R + "Wait"})
 
-_principal: ContextVar[Principal] = ContextVar("principal", default=LOCAL)
+
+class Caller(Struct, frozen=True):
+    """Who makes a call, and the W3C trace context it came with; empty without one."""
+
+    principal: Principal = LOCAL
+    trace_parent: str = ""
+
+
+_LOCAL = Caller()
+_caller: ContextVar[Caller] = ContextVar("caller", default=_LOCAL)
 
 
 def principal() -> Principal:
     """Who makes the call that this task serves."""
-    return _principal.get()
+    return _caller.get().principal
+
+
+def trace_parent() -> str:
+    """The trace context that the call of this task came with."""
+    return _caller.get().trace_parent
 
 
 def require_rows(methods: Iterable[str]) -> None:
@@ -74,11 +89,12 @@ class Access:
     def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Finds out who calls and whether they may. Raises UNAUTHENTICATED or ROLE_MISSING."""
         roles = ROLES[method]
+        authorization, trace = _metadata(context)
         if self._authenticator is None or roles is None:
-            _principal.set(LOCAL)
+            _caller.set(Caller(LOCAL, trace))
             return
         try:
-            found = self._authenticator.authenticate(_credentials(context))
+            found = self._authenticator.authenticate(_credentials(context, authorization))
         except AgentError as error:
             kind, came_from = AuditKind.UNAUTHENTICATED, (_address(context),)
             self._audit.note(AuditEntry(kind=kind, method=method, reason=error.reason.name, subjects=came_from))
@@ -89,7 +105,7 @@ class Access:
             raise AgentError(
                 ErrorReason.ROLE_MISSING, f"The call needs one of the roles {named}.", metadata={"role": named}
             )
-        _principal.set(found)
+        _caller.set(Caller(found, trace))
 
     def _note(self, kind: AuditKind, who: Principal, method: str, reason: str) -> None:
         entry = AuditEntry(kind=kind, principal=who.name, namespace=who.namespace, method=method, reason=reason)
@@ -121,16 +137,26 @@ def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     return place.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind
 
 
-def _credentials(context: grpc.aio.ServicerContext[Any, Any]) -> Credentials:
-    bearer = None
+def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[str | None, str]:
+    """The `authorization` and the `traceparent` of a call, in one walk: asking for the metadata copies it."""
+    authorization, traces = None, []
     for key, value in context.invocation_metadata() or ():
-        if key.lower() == "authorization" and isinstance(value, str):
-            scheme, _, token = value.partition(" ")
-            bearer = token.strip() if scheme.lower() == "bearer" else ""
+        if key == "authorization" and isinstance(value, str):
+            authorization = value
+        elif key == "traceparent" and isinstance(value, str):
+            traces.append(value)
+    # Two contradict each other: then there is none, as the W3C recommendation has it.
+    return authorization, traces[0] if len(traces) == 1 else ""
+
+
+def _credentials(context: grpc.aio.ServicerContext[Any, Any], authorization: str | None) -> Credentials:
+    if authorization is not None:  # what a certificate says besides is not asked for
+        scheme, _, token = authorization.partition(" ")
+        return Credentials(token.strip() if scheme.lower() == "bearer" else "")
     known = context.auth_context()
     subjects = [
         name.decode("utf-8", "replace")
         for kind in ("x509_subject_alternative_name", "x509_common_name")
         for name in known.get(kind, ())
     ]
-    return Credentials(bearer, tuple(subjects))
+    return Credentials(None, tuple(subjects))

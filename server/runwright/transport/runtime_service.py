@@ -13,7 +13,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceServicer
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
-from runwright.transport.access import principal
+from runwright.transport.access import principal, trace_parent
 from runwright.transport.exports import RunExports
 from runwright.transport.limits import MAX_GRACE_SECONDS, MAX_REASON_BYTES, MAX_WAIT_SECONDS
 from runwright.transport.streams import PAGE_BYTES, EventStreams
@@ -41,9 +41,11 @@ class RuntimeService(RuntimeServiceServicer):
             wire.run_request(request),
             namespace=principal().namespace,
             principal=principal().name,
-            trace_parent=_trace_parent(context),
+            trace_parent=trace_parent(),
         )
-        return pb.StartRunResponse(run=_snapshot(await handle.snapshot()), created=created)
+        response = pb.StartRunResponse(created=created)
+        _put(response.run, await handle.snapshot())
+        return response
 
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
         """Asks a run to end."""
@@ -59,13 +61,15 @@ class RuntimeService(RuntimeServiceServicer):
             namespace=principal().namespace,
             principal=principal().name,
         )
-        return pb.CancelResponse(run=_snapshot(cancelled.snapshot), barrier_seq=cancelled.barrier_seq)
+        response = pb.CancelResponse(barrier_seq=cancelled.barrier_seq)
+        _put(response.run, cancelled.snapshot)
+        return response
 
     async def Snapshot(self, request: pb.SnapshotRequest, context: Context) -> pb.SnapshotResponse:
         """A run as it stands."""
-        return pb.SnapshotResponse(
-            run=_snapshot(await self._runtime.run_snapshot(request.run_id, namespace=principal().namespace))
-        )
+        response = pb.SnapshotResponse()
+        _put(response.run, await self._runtime.run_snapshot(request.run_id, namespace=principal().namespace))
+        return response
 
     async def ExportRun(self, request: pb.ExportRunRequest, context: Context) -> None:  # type: ignore[override]
         """Streams what the journal holds of a run, as it is stored."""
@@ -81,7 +85,9 @@ class RuntimeService(RuntimeServiceServicer):
         if request.HasField("timeout"):
             timeout = wire.duration_us("timeout", request.timeout, most_seconds=MAX_WAIT_SECONDS)
         waited, done = await self._runtime.wait_run(request.run_id, timeout_us=timeout, namespace=principal().namespace)
-        return pb.WaitResponse(run=_snapshot(waited), done=done)
+        response = pb.WaitResponse(done=done)
+        _put(response.run, waited)
+        return response
 
     async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
         """One page of a stream's events."""
@@ -96,7 +102,8 @@ class RuntimeService(RuntimeServiceServicer):
         response = pb.ListRunsResponse(next_page_token=listed.next_token)
         room = PAGE_BYTES
         for run, token in zip(listed.runs, ("", *listed.tokens), strict=False):
-            message = _snapshot(run)
+            message = run_pb2.RunSnapshot()
+            _put(message, run)
             room -= message.ByteSize()
             if response.runs and room < 0:
                 response.next_page_token = token  # after the run before
@@ -131,11 +138,5 @@ class RuntimeService(RuntimeServiceServicer):
         )
 
 
-def _trace_parent(context: Context) -> str:
-    given = [value for key, value in context.invocation_metadata() or () if key == "traceparent"]
-    # Two contradict each other: then there is none, as the W3C recommendation has it.
-    return given[0] if len(given) == 1 and isinstance(given[0], str) else ""
-
-
-def _snapshot(snapshot: RunSnapshot) -> run_pb2.RunSnapshot:
-    return snapshots.run_snapshot(snapshot.state, snapshot.last_cursor, snapshot.result)
+def _put(message: run_pb2.RunSnapshot, snapshot: RunSnapshot) -> None:
+    snapshots.put_snapshot(message, snapshot.state, snapshot.last_cursor, snapshot.result)

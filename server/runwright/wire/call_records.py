@@ -36,65 +36,47 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
     """Fills the body of an event about a tool call."""
     match record:
         case r.ToolRequested():
-            event.tool_requested.CopyFrom(
-                pb.ToolRequested(
-                    tool=record.tool,
-                    provider_call_id=record.provider_call_id,
-                    arguments=v.content_ref(record.arguments),
-                )
-            )
+            asked = event.tool_requested
+            asked.tool, asked.provider_call_id = record.tool, record.provider_call_id
+            v.put_ref(asked.arguments, record.arguments)
         case r.PolicyDecided():
-            event.policy_decided.CopyFrom(
-                pb.PolicyDecided(
-                    stage=pb.PolicyStage.ValueType(PolicyStage.PRE_TOOL.value),
-                    verdict=pb.PolicyVerdict.ValueType(record.decision.verdict.value),
-                    policy_ref=record.policy_ref,
-                    code=record.decision.code,
-                )
-            )
+            decided = event.policy_decided
+            decided.stage = pb.PolicyStage.ValueType(PolicyStage.PRE_TOOL.value)
+            decided.verdict = pb.PolicyVerdict.ValueType(record.decision.verdict.value)
+            decided.policy_ref, decided.code = record.policy_ref, record.decision.code
         case r.ToolStarted():
-            event.tool_started.CopyFrom(_started(record))
+            _write_started(event.tool_started, record)
         case r.ToolCompleted():
-            event.tool_completed.CopyFrom(pb.ToolCompleted(tool=record.tool, result=v.content_ref(record.result)))
+            event.tool_completed.tool = record.tool
+            v.put_ref(event.tool_completed.result, record.result)
         case r.ToolFailed():
-            message = v.content_ref(record.message) if record.message else None
-            event.tool_failed.CopyFrom(pb.ToolFailed(tool=record.tool, reason=_reason(record.reason), message=message))
+            failed = event.tool_failed
+            failed.tool, failed.reason = record.tool, _reason(record.reason)
+            if record.message:
+                v.put_ref(failed.message, record.message)
         case r.ToolDenied():
-            event.tool_denied.CopyFrom(pb.ToolDenied(tool=record.tool, policy_ref=record.policy_ref, code=record.code))
+            denied = event.tool_denied
+            denied.tool, denied.policy_ref, denied.code = record.tool, record.policy_ref, record.code
         case r.ToolCancelled():
             event.tool_cancelled.tool = record.tool
         case r.ToolRecoveryRequired():
-            event.tool_recovery_required.CopyFrom(
-                pb.ToolRecoveryRequired(
-                    tool=record.tool,
-                    executor=record.executor,
-                    idempotency_key=record.idempotency_key,
-                    arguments_digest=record.arguments_digest,
-                    reason=_reason(record.reason),
-                )
-            )
+            lost = event.tool_recovery_required
+            lost.tool, lost.executor, lost.reason = record.tool, record.executor, _reason(record.reason)
+            lost.idempotency_key, lost.arguments_digest = record.idempotency_key, record.arguments_digest
         case r.RetryScheduled():
-            event.retry_scheduled.CopyFrom(
-                pb.RetryScheduled(
-                    reason=_reason(record.reason),
-                    not_before=v.timestamp(record.not_before),
-                    give_up_at=v.timestamp(record.give_up_at),
-                )
-            )
+            planned = event.retry_scheduled
+            planned.reason = _reason(record.reason)
+            v.put_timestamp(planned.not_before, record.not_before)
+            v.put_timestamp(planned.give_up_at, record.give_up_at)
         case _:
             assert_never(record)
 
 
-def _started(record: r.ToolStarted) -> pb.ToolStarted:
-    return pb.ToolStarted(
-        tool=record.tool,
-        executor=record.executor,
-        effect=EFFECTS[record.effect],
-        idempotent=record.idempotent,
-        idempotency_key=record.idempotency_key,
-        arguments_digest=record.arguments_digest,
-        deadline=v.timestamp(record.deadline),
-    )
+def _write_started(started: pb.ToolStarted, record: r.ToolStarted) -> None:
+    started.tool, started.executor, started.effect = record.tool, record.executor, EFFECTS[record.effect]
+    started.idempotent, started.idempotency_key = record.idempotent, record.idempotency_key
+    started.arguments_digest = record.arguments_digest
+    v.put_timestamp(started.deadline, record.deadline)
 
 
 def read_call(event: pb.Event, body: str) -> r.CallRecord:

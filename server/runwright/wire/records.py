@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from google.protobuf.message import DecodeError
 
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
-from runwright.core.content import ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import kind_of
 from runwright.core.ids import event_id, is_model_effect, model_effect_id
 from runwright.core.state import RunState
 from runwright.wire import call_records, run_records
-from runwright.wire.references import refs_in
-from runwright.wire.values import micros, timestamp
+from runwright.wire.values import micros, put_timestamp
 
 
-def encode_event(state: RunState, seq: int, record: r.Record) -> tuple[bytes, list[ContentRef]]:
-    """The bytes to store for `record` at `seq`, and what they refer to. `state` gives what is constant in a run."""
-    event = _event(state, seq, record)
-    return event.SerializeToString(deterministic=True), refs_in(event)
+def encode_events(state: RunState, after: int, records: Sequence[r.Record]) -> list[bytes]:
+    """The bytes to store for records that follow the event numbered `after`.
 
-
-def _event(state: RunState, seq: int, record: r.Record) -> pb.Event:
+    `state` gives what is constant in a run: set once, in one message that each record fills anew.
+    """
     event = pb.Event(
-        seq=seq,
-        event_id=event_id(state.key.run_id, seq),
-        kind=pb.EventKind.ValueType(kind_of(record).value),
-        time=timestamp(record.at),
         run_id=state.key.run_id,
         session_id=state.session_id,
         turn_id=state.turn_id,
@@ -36,12 +30,24 @@ def _event(state: RunState, seq: int, record: r.Record) -> pb.Event:
         principal=state.principal,
         trace_parent=state.trace_parent,
     )
+    encoded = []
+    for seq, record in enumerate(records, start=after + 1):
+        event.ClearField("body")
+        event.seq = seq
+        event.event_id = event_id(state.key.run_id, seq)
+        event.kind = pb.EventKind.ValueType(kind_of(record).value)
+        put_timestamp(event.time, record.at)
+        event.round, event.effect_id, event.attempt = _fill(event, state, record)
+        encoded.append(event.SerializeToString(deterministic=True))
+    return encoded
+
+
+def _fill(event: pb.Event, state: RunState, record: r.Record) -> tuple[int, str, int]:
+    """Writes the body; answers which round, effect and attempt it is about, as far as it is about one."""
     match record:
         case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed() | r.ModelRetryScheduled():
-            event.round = record.round
-            event.effect_id = model_effect_id(record.round)
-            event.attempt = record.attempt
             run_records.write_model(event, record)
+            return record.round, model_effect_id(record.round), record.attempt
         case (
             r.RunStarted()
             | r.ContextAssembled()
@@ -54,12 +60,10 @@ def _event(state: RunState, seq: int, record: r.Record) -> pb.Event:
             | r.RunCancelled()
         ):
             run_records.write_run(event, record, state.key.namespace)
+            return 0, "", 0
         case _:
-            event.round = int(record.call_id[1:].partition(".")[0])
-            event.effect_id = record.call_id
-            event.attempt = getattr(record, "attempt", 0)
             call_records.write_call(event, record)
-    return event
+            return int(record.call_id[1:].partition(".")[0]), record.call_id, getattr(record, "attempt", 0)
 
 
 def decode_event(data: bytes) -> r.Record:

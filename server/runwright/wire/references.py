@@ -15,14 +15,14 @@ _REF = content_pb2.ContentRef.DESCRIPTOR.full_name
 
 def event_refs(data: bytes) -> list[ContentRef]:
     """Every content a stored event refers to, in field order."""
-    return refs_in(event_pb2.Event.FromString(data))
+    return _refs_in(event_pb2.Event.FromString(data))
 
 
 @cache
 def _leading(descriptor: Descriptor) -> tuple[tuple[str, bool, bool], ...]:
     """The fields that hold references or messages with references: name, repeated, itself a reference.
 
-    Every stored event is asked for its references, and most fields never lead to one.
+    A reader of whole events asks each for its references, and most fields never lead to one.
     """
     found = []
     for field in sorted(descriptor.fields, key=lambda field: field.number):
@@ -35,8 +35,7 @@ def _leading(descriptor: Descriptor) -> tuple[tuple[str, bool, bool], ...]:
     return tuple(found)
 
 
-def refs_in(message: Message) -> list[ContentRef]:
-    """Every reference in the message, in field order."""
+def _refs_in(message: Message) -> list[ContentRef]:
     found: list[ContentRef] = []
     for name, is_repeated, is_ref in _leading(message.DESCRIPTOR):
         if not is_repeated and not message.HasField(name):
@@ -46,5 +45,5 @@ def refs_in(message: Message) -> list[ContentRef]:
             if is_ref:
                 found.append(ContentRef(inner.digest, inner.size, inner.media_type))
             else:
-                found += refs_in(inner)
+                found += _refs_in(inner)
     return found

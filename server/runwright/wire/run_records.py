@@ -18,28 +18,21 @@ def write_model(event: pb.Event, record: r.ModelRecord) -> None:
     """Fills the body of an event about a model request."""
     match record:
         case r.ModelAttemptStarted():
-            event.model_attempt_started.CopyFrom(
-                pb.ModelAttemptStarted(provider=record.provider, model=record.model, route=record.route)
-            )
+            asked = event.model_attempt_started
+            asked.provider, asked.model, asked.route = record.provider, record.model, record.route
         case r.ModelMessageCompleted():
-            event.model_message_completed.CopyFrom(
-                pb.ModelMessageCompleted(
-                    text=v.content_ref(record.text) if record.text else None,
-                    finish_reason=pb.FinishReason.ValueType(record.finish.value),
-                    tool_calls=record.tool_calls,
-                    input_tokens=record.input_tokens,
-                    output_tokens=record.output_tokens,
-                )
-            )
+            message = event.model_message_completed
+            if record.text:
+                v.put_ref(message.text, record.text)
+            message.finish_reason = pb.FinishReason.ValueType(record.finish.value)
+            message.tool_calls = record.tool_calls
+            message.input_tokens, message.output_tokens = record.input_tokens, record.output_tokens
         case r.ModelAttemptFailed():
             event.model_attempt_failed.error.CopyFrom(v.failure(record.error))
         case r.ModelRetryScheduled():
-            event.retry_scheduled.CopyFrom(
-                pb.RetryScheduled(
-                    reason=error_pb2.ErrorReason.ValueType(record.reason.value),
-                    not_before=v.timestamp(record.not_before),
-                )
-            )
+            planned = event.retry_scheduled
+            planned.reason = error_pb2.ErrorReason.ValueType(record.reason.value)
+            v.put_timestamp(planned.not_before, record.not_before)
         case _:
             assert_never(record)
 
@@ -48,59 +41,49 @@ def write_run(event: pb.Event, record: r.RunRecord, namespace: str) -> None:
     """Fills the body of an event about the run or its turn."""
     match record:
         case r.RunStarted():
-            event.run_started.CopyFrom(
-                pb.RunStarted(
-                    namespace=namespace,
-                    request=v.content_ref(record.request),
-                    request_digest=record.request_digest,
-                    package_id=record.package_id,
-                    package=v.content_ref(record.package),
-                    provider=record.provider,
-                    model=record.model,
-                    budget=v.budget(record.budget),
-                    labels=record.labels,
-                )
-            )
+            _write_started(event.run_started, record, namespace)
         case r.ContextAssembled():
             event.context_assembled.CopyFrom(contexts.context(record.context))
         case r.TurnStarted():
-            event.turn_started.input.extend(v.content_ref(ref) for ref in record.input)
+            event.turn_started.SetInParent()
+            for ref in record.input:
+                v.put_ref(event.turn_started.input.add(), ref)
         case r.RunCancelRequested():
-            event.run_cancel_requested.CopyFrom(
-                pb.RunCancelRequested(
-                    reason=record.reason, requested_by=record.requested_by, deadline=v.timestamp(record.deadline)
-                )
-            )
+            asked = event.run_cancel_requested
+            asked.reason, asked.requested_by = record.reason, record.requested_by
+            v.put_timestamp(asked.deadline, record.deadline)
         case r.TurnCompleted():
             event.turn_completed.SetInParent()
         case r.TurnFailed():
             event.turn_failed.error.CopyFrom(v.failure(record.error))
         case r.RunCompleted():
-            event.run_completed.CopyFrom(
-                pb.RunCompleted(
-                    stop_reason=run_pb2.StopReason.ValueType(record.stop.value),
-                    result=v.content_ref(record.result),
-                    usage=v.usage(record.usage),
-                )
-            )
+            completed = event.run_completed
+            completed.stop_reason = run_pb2.StopReason.ValueType(record.stop.value)
+            v.put_ref(completed.result, record.result)
+            v.put_usage(completed.usage, record.usage)
         case r.RunFailed():
-            event.run_failed.CopyFrom(
-                pb.RunFailed(
-                    stop_reason=run_pb2.StopReason.ValueType(record.stop.value),
-                    error=v.failure(record.error),
-                    usage=v.usage(record.usage),
-                )
-            )
+            failed = event.run_failed
+            failed.stop_reason = run_pb2.StopReason.ValueType(record.stop.value)
+            failed.error.CopyFrom(v.failure(record.error))
+            v.put_usage(failed.usage, record.usage)
         case r.RunCancelled():
-            event.run_cancelled.CopyFrom(
-                pb.RunCancelled(
-                    error=v.failure(record.error),
-                    unknown_effects=record.unknown_effects,
-                    usage=v.usage(record.usage),
-                )
-            )
+            cancelled = event.run_cancelled
+            cancelled.error.CopyFrom(v.failure(record.error))
+            cancelled.unknown_effects.extend(record.unknown_effects)
+            v.put_usage(cancelled.usage, record.usage)
         case _:
             assert_never(record)
+
+
+def _write_started(started: pb.RunStarted, record: r.RunStarted, namespace: str) -> None:
+    started.namespace = namespace
+    v.put_ref(started.request, record.request)
+    started.request_digest = record.request_digest
+    started.package_id = record.package_id
+    v.put_ref(started.package, record.package)
+    started.provider, started.model = record.provider, record.model
+    v.put_budget(started.budget, record.budget)
+    started.labels.update(record.labels)
 
 
 def read_run_or_model(event: pb.Event, body: str) -> r.Record:

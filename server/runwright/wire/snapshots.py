@@ -17,29 +17,22 @@ _EFFECT_STATES = {
 }
 
 
-def run_snapshot(state: RunState, last_cursor: str, result: Content | None) -> run_pb2.RunSnapshot:
-    """A started run as it stands."""
-    message = run_pb2.RunSnapshot(
-        run_id=state.key.run_id,
-        session_id=state.session_id,
-        turn_id=state.turn_id,
-        agent_id=state.agent_id,
-        status=run_pb2.RunStatus.ValueType(status(state).value),
-        package_id=state.package_id,
-        package_fingerprint=state.package_fingerprint,
-        provider=state.provider,
-        model=state.model,
-        cancellation_requested=state.cancel_barrier > 0,
-        usage=v.usage(state.usage),
-        budget=v.budget(state.budget),
-        last_cursor=last_cursor,
-        last_seq=state.seq,
-        open_effects=open_effects(state),
-        started_at=v.timestamp(state.started_at),
-        updated_at=v.timestamp(state.updated_at),
-        labels=state.labels,
-        done=is_done(state),
-    )
+def put_snapshot(message: run_pb2.RunSnapshot, state: RunState, last_cursor: str, result: Content | None) -> None:
+    """A started run as it stands, into a message's own snapshot: assigned, it would be copied."""
+    message.run_id = state.key.run_id
+    message.session_id, message.turn_id, message.agent_id = state.session_id, state.turn_id, state.agent_id
+    message.status = run_pb2.RunStatus.ValueType(status(state).value)
+    message.package_id, message.package_fingerprint = state.package_id, state.package_fingerprint
+    message.provider, message.model = state.provider, state.model
+    message.cancellation_requested = state.cancel_barrier > 0
+    v.put_usage(message.usage, state.usage)
+    v.put_budget(message.budget, state.budget)
+    message.last_cursor, message.last_seq = last_cursor, state.seq
+    _put_open_effects(message, state)
+    v.put_timestamp(message.started_at, state.started_at)
+    v.put_timestamp(message.updated_at, state.updated_at)
+    message.labels.update(state.labels)
+    message.done = is_done(state)
     for wait in waiting_on(state):
         message.waiting_on.add(
             kind=run_pb2.WaitKind.ValueType(wait.kind.value),
@@ -51,39 +44,30 @@ def run_snapshot(state: RunState, last_cursor: str, result: Content | None) -> r
     if result is not None:
         message.result.CopyFrom(inline_content(result.ref, result.data))
     if state.removed_at:
-        message.removed_at.CopyFrom(v.timestamp(state.removed_at))
+        v.put_timestamp(message.removed_at, state.removed_at)
     if state.is_terminal:
-        message.ended_at.CopyFrom(v.timestamp(state.ended_at))
+        v.put_timestamp(message.ended_at, state.ended_at)
         if state.stop is not None:
             message.stop_reason = run_pb2.StopReason.ValueType(state.stop.value)
         if state.error is not None:
             message.error.CopyFrom(v.failure(state.error))
-    return message
 
 
-def open_effects(state: RunState) -> list[run_pb2.OpenEffect]:
+def _put_open_effects(message: run_pb2.RunSnapshot, state: RunState) -> None:
     """Acts without a result on record. After a run's end only unknown ones can be left."""
-    effects = []
     if state.asked.is_open or state.asked.retry_at:
-        effects.append(
-            run_pb2.OpenEffect(
-                effect_id=model_effect_id(state.round),
-                attempt=state.asked.attempt,
-                state=run_pb2.EFFECT_STATE_RUNNING if state.asked.is_open else run_pb2.EFFECT_STATE_QUEUED,
-            )
-        )
+        asked = message.open_effects.add()
+        asked.effect_id, asked.attempt = model_effect_id(state.round), state.asked.attempt
+        asked.state = run_pb2.EFFECT_STATE_RUNNING if state.asked.is_open else run_pb2.EFFECT_STATE_QUEUED
     for call in state.calls:
         if call.phase in _EFFECT_STATES:
-            effects.append(
-                run_pb2.OpenEffect(
-                    effect_id=call.call_id,
-                    tool=call.tool,
-                    attempt=call.attempt,
-                    state=_EFFECT_STATES[call.phase],
-                    idempotency_key=call.idempotency_key,
-                )
+            message.open_effects.add(
+                effect_id=call.call_id,
+                tool=call.tool,
+                attempt=call.attempt,
+                state=_EFFECT_STATES[call.phase],
+                idempotency_key=call.idempotency_key,
             )
-    return effects
 
 
 def inline_content(ref: ContentRef, data: bytes) -> content_pb2.InlineContent:

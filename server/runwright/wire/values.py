@@ -20,6 +20,11 @@ def timestamp(at: int) -> Timestamp:
     return Timestamp(seconds=at // _MICROS, nanos=at % _MICROS * 1000)
 
 
+def put_timestamp(into: Timestamp, at: int) -> None:
+    """Microseconds since 1970, into a message's own Timestamp: assigned, a message is copied."""
+    into.seconds, into.nanos = at // _MICROS, at % _MICROS * 1000
+
+
 def micros(value: Timestamp) -> int:
     """A Timestamp as microseconds since 1970."""
     return value.seconds * _MICROS + value.nanos // 1000
@@ -30,14 +35,19 @@ def content_ref(ref: ContentRef) -> content_pb2.ContentRef:
     return content_pb2.ContentRef(digest=ref.digest, size=ref.size, media_type=ref.media_type)
 
 
+def put_ref(into: content_pb2.ContentRef, ref: ContentRef) -> None:
+    """core → a message's own reference."""
+    into.digest, into.size, into.media_type = ref.digest, ref.size, ref.media_type
+
+
 def to_content_ref(ref: content_pb2.ContentRef) -> ContentRef:
     """proto → core."""
     return ContentRef(ref.digest, ref.size, ref.media_type)
 
 
-def budget(value: Budget) -> package_pb2.Budget:
-    """core → proto."""
-    return package_pb2.Budget(rounds=value.rounds, tool_calls=value.tool_calls, parallel_calls=value.parallel_calls)
+def put_budget(into: package_pb2.Budget, value: Budget) -> None:
+    """core → a message's own budget."""
+    into.rounds, into.tool_calls, into.parallel_calls = value.rounds, value.tool_calls, value.parallel_calls
 
 
 def to_budget(value: package_pb2.Budget) -> Budget:
@@ -45,14 +55,10 @@ def to_budget(value: package_pb2.Budget) -> Budget:
     return Budget(value.rounds, value.tool_calls, value.parallel_calls)
 
 
-def usage(value: Usage) -> run_pb2.Usage:
-    """core → proto."""
-    return run_pb2.Usage(
-        rounds=value.rounds,
-        tool_calls=value.tool_calls,
-        input_tokens=value.input_tokens,
-        output_tokens=value.output_tokens,
-    )
+def put_usage(into: run_pb2.Usage, value: Usage) -> None:
+    """core → a message's own usage."""
+    into.rounds, into.tool_calls = value.rounds, value.tool_calls
+    into.input_tokens, into.output_tokens = value.input_tokens, value.output_tokens
 
 
 def to_usage(value: run_pb2.Usage) -> Usage:
