@@ -225,7 +225,7 @@ class LateToSaySo:
     def execute(self, statement: str, *values: Any) -> Any:
         """As the connection's."""
         done = self._db.execute(statement, *values)
-        if statement == "COMMIT":
+        if "INSERT" in statement:
             assert self.go_on.wait(CAP_SECONDS)
         return done
 

@@ -7,8 +7,10 @@ from typing import TypeVar
 
 import apsw
 
-from runwright.adapters.sqlite.batch import Batch, Outcome, write
+from runwright.adapters.sqlite.appended import MAX_ROWS, Row, put, put_all
+from runwright.adapters.sqlite.batch import Batch, Group, Outcome, as_rows
 from runwright.adapters.sqlite.failures import corrupt, translate
+from runwright.adapters.sqlite.standings import Standings
 from runwright.core.errors import AgentError, ErrorReason, Failure
 
 T = TypeVar("T")
@@ -29,6 +31,7 @@ class GroupCommit:
         self.head_hash = head_hash
         self.commits = 0
         self._db = db
+        self._standings = Standings()
         self._doubt: Failure | None = None
 
     @property
@@ -55,6 +58,7 @@ class GroupCommit:
         if self._doubt is not None:
             raise self._doubt.error()
         try:
+            self._standings.forget()
             self._db.execute("BEGIN IMMEDIATE")
             result = act(self._db)
             self._db.execute("COMMIT")
@@ -63,46 +67,73 @@ class GroupCommit:
         return result
 
     def _transact(self, group: Sequence[Batch]) -> list[Outcome]:
-        self._db.execute("BEGIN IMMEDIATE")
+        planned = self._plan(group, self._standings)
+        if not planned.moved:
+            return planned.outcomes
         try:
-            outcomes = write(self._db, group, self.head)
+            self._write(planned.rows)
         except Exception as error:
             if not _is_of_a_batch(error):
                 raise
             # Somebody's rows are at fault: from the beginning, one after the other, to find out whose.
-            self._db.execute("ROLLBACK")
-            self._db.execute("BEGIN IMMEDIATE")
-            outcomes = self._one_by_one(group)
+            self._standings.forget()
+            return self._one_by_one(group)
+        self._committed(planned.outcomes)
+        self._standings.moved(planned.moved)
+        return planned.outcomes
+
+    def _plan(self, group: Sequence[Batch], standings: Standings, position: int | None = None) -> Group:
+        found = standings.of(self._db, (batch.run for batch in group))
+        last_run = standings.last_run(self._db)
+        return as_rows(group, self.head if position is None else position, last_run, found)
+
+    def _write(self, rows: Sequence[Row]) -> None:
+        """Writes and commits; one step if they fit into one statement."""
+        if len(rows) <= MAX_ROWS:
+            put(self._db, rows)
+            return
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            put_all(self._db, rows)
+            self._db.execute("COMMIT")
+        except Exception as error:
+            if _is_of_a_batch(error):
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _committed(self, outcomes: Sequence[Outcome]) -> None:
         stored = [outcome[-1] for outcome in outcomes if isinstance(outcome, list)]
-        if not stored:
-            self._db.execute("ROLLBACK")
-            return outcomes
-        self._db.execute("COMMIT")
         self.head, self.head_hash = stored[-1].position, stored[-1].hash
         self.commits += 1
-        return outcomes
 
     def _one_by_one(self, group: Sequence[Batch]) -> list[Outcome]:
         position, outcomes = self.head, list[Outcome]()
+        self._db.execute("BEGIN IMMEDIATE")
         for batch in group:
             outcome = self._attempt(batch, position)
             if isinstance(outcome, list):
                 position = outcome[-1].position
             outcomes.append(outcome)
+        if position == self.head:
+            self._db.execute("ROLLBACK")
+            return outcomes
+        self._db.execute("COMMIT")
+        self._committed(outcomes)
         return outcomes
 
     def _attempt(self, batch: Batch, position: int) -> Outcome:
         # Explicit savepoints: apsw's `with connection` replaces a FullError by the error of its own rollback.
         self._db.execute("SAVEPOINT batch")
         try:
-            (outcome,) = write(self._db, [batch], position)
+            planned = self._plan([batch], Standings(), position)  # what is in the transaction, not what was known
+            put_all(self._db, planned.rows)
         except Exception as error:
             if not _is_of_a_batch(error):
                 raise
             self._undo()
             return _because(translate(error), error)
         self._db.execute("RELEASE batch")
-        return outcome
+        return planned.outcomes[0]
 
     def _undo(self) -> None:
         self._db.execute("ROLLBACK TO batch")
@@ -110,6 +141,7 @@ class GroupCommit:
 
     def _roll_back(self, error: Exception) -> Failure:
         failure = Failure.of(translate(error, self._db.system_errno))
+        self._standings.forget()
         try:
             if self._db.in_transaction:  # SQLite has often rolled back by itself
                 self._db.execute("ROLLBACK")

@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 from msgspec import Struct
 
+from runwright.adapters.sqlite import appended
 from runwright.adapters.sqlite.failures import corrupt
 from runwright.adapters.sqlite.tables import (
     AUDIT,
@@ -61,6 +62,7 @@ def open_writer(
             _create(db)
         elif version < SCHEMA_VERSION:
             upgrade(db, version)
+        appended.prepare(db)
     except BaseException:
         db.close()
         raise

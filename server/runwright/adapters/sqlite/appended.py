@@ -1,0 +1,102 @@
+"""A whole group of appends in one statement.
+
+The binding gives the interpreter's lock away at every step of a statement, and beside a busy event loop it takes up to
+milliseconds to win it back: that costs more than the rows do. So all rows of a group go into one view, whose triggers
+put them where they belong. Outside of a transaction the statement is one itself: one step writes and commits it all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import IntEnum
+from functools import cache
+from typing import TypeAlias
+
+import apsw
+
+Value: TypeAlias = str | bytes | int | None
+Row: TypeAlias = tuple[Value, ...]  # a What, and what its trigger takes
+
+
+class What(IntEnum):
+    """Which trigger a row is for."""
+
+    NOTHING = 0
+    NEW_RUN = (
+        1  # run_no, seq, hash, last_position, snapshot, status, open, namespace, run_id, session_id, agent_id, labels
+    )
+    MOVED_RUN = 2  # run_no, seq, hash, last_position, snapshot, status, seq before
+    ENDED_RUN = 3  # run_no
+    EVENT = 4  # position, run_no, seq, kind, data, previous_hash, hash, namespace, session_id, agent_id
+    CONTENT = 5  # namespace, digest, uses, media_type, size, data
+    USE = 6  # namespace, digest, uses; of content that came before
+
+
+_COLUMNS = "abcdefghijkl"
+# More rows than that, and SQLite's binding would compile the statement each time.
+MAX_ROWS = 512
+# Few lengths, so that the statements are found compiled; what is missing is filled with rows for nobody.
+_LENGTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, MAX_ROWS)
+
+# One use more than there are rows for: whoever has no row is used once.
+_COUNT_USES = """INSERT INTO content_uses (namespace, digest, uses) SELECT NEW.a, NEW.b, 1 + {more} WHERE {more} <> 0
+    ON CONFLICT (namespace, digest) DO UPDATE SET uses = uses - 1 + excluded.uses;"""
+_IS_THERE = "EXISTS (SELECT 1 FROM contents WHERE namespace = NEW.a AND digest = NEW.b)"
+_TRIGGERS = {
+    What.NEW_RUN: """
+        INSERT INTO runs (run_no, seq, hash, last_position, snapshot, status, open,
+            namespace, run_id, session_id, agent_id, labels)
+        VALUES (NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g, NEW.h, NEW.i, NEW.j, NEW.k, NEW.l);""",
+    # Only what changes: SQLite writes every index of a column that is named, whether its value is another one or not.
+    What.MOVED_RUN: """
+        SELECT RAISE(ABORT, 'the run stands elsewhere')
+        WHERE NOT EXISTS (SELECT 1 FROM runs WHERE run_no = NEW.a AND seq = NEW.g);
+        UPDATE runs SET seq = NEW.b, hash = NEW.c, last_position = NEW.d, snapshot = NEW.e, status = NEW.f
+        WHERE run_no = NEW.a;""",
+    What.ENDED_RUN: "UPDATE runs SET open = 0 WHERE run_no = NEW.a;",
+    What.EVENT: """
+        INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash, namespace, session_id, agent_id)
+        VALUES (NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g, NEW.h, NEW.i, NEW.j);""",
+    What.CONTENT: f"""
+        {_COUNT_USES.format(more=f"(NEW.c - NOT {_IS_THERE})")}
+        INSERT INTO contents (namespace, digest, media_type, size, data)
+        SELECT NEW.a, NEW.b, NEW.d, NEW.e, NEW.f WHERE NOT {_IS_THERE};""",
+    What.USE: _COUNT_USES.format(more="NEW.c"),
+}
+
+
+def prepare(db: apsw.Connection) -> None:
+    """Gives a connection the view and its triggers: its own, nothing of them is in the file."""
+    db.pragma("temp_store", 2)  # memory
+    db.execute(f"CREATE TEMP VIEW appended (what, {', '.join(_COLUMNS)}) AS SELECT {', '.join('1' * 13)}")
+    for what, body in _TRIGGERS.items():
+        db.execute(
+            f"CREATE TEMP TRIGGER {what.name.lower()} INSTEAD OF INSERT ON appended WHEN NEW.what = {what.value}"
+            f" BEGIN {body} END"
+        )
+
+
+def put(db: apsw.Connection, rows: Sequence[Row]) -> None:
+    """Writes at most MAX_ROWS rows, all or none."""
+    length = next(length for length in _LENGTHS if length >= len(rows))
+    db.execute(_statement(length), tuple(_filled(rows, length)))
+
+
+def put_all(db: apsw.Connection, rows: Sequence[Row]) -> None:
+    """Writes any number of rows, inside the open transaction."""
+    for first in range(0, len(rows), MAX_ROWS):
+        put(db, rows[first : first + MAX_ROWS])
+
+
+@cache
+def _statement(rows: int) -> str:
+    one = f"({', '.join('?' * (1 + len(_COLUMNS)))})"
+    return f"INSERT INTO appended VALUES {', '.join([one] * rows)}"
+
+
+def _filled(rows: Sequence[Row], length: int) -> Iterator[Value]:
+    width = 1 + len(_COLUMNS)
+    for row in rows:
+        yield from row
+        yield from (None,) * (width - len(row))
+    yield from (0,) * (width * (length - len(rows)))
