@@ -1,1 +1,1 @@
-"""The gRPC face: services, the status table, interceptors, the server."""
+"""The gRPC face: services, the status table, the guard of every method, the server."""

@@ -1,13 +1,13 @@
-"""The one interceptor: lets calls in, and turns undecodable bytes, AgentErrors and our faults into declared statuses.
+"""Guard: lets calls in, and turns undecodable bytes, AgentErrors and our faults into declared statuses.
 
-One, because every interceptor is a Python frame per call. Without it grpcio answers all three with UNKNOWN and the
-exception's text. It takes the deserializer over: the handler it returns gets the raw bytes.
+Without it grpcio answers all three with UNKNOWN and the exception's text. Handlers are wrapped once, when they are
+registered: an interceptor would be asked for every call, and would cost it another copy of its metadata.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]  # not subscriptable at run time
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
+class Guard:
     """Wraps every method. Credentials come first: bytes of strangers are not even decoded."""
 
     def __init__(self, access: Access, ids: IdSource, log: OperatorLog, meter: CallMeter | None = None) -> None:
@@ -35,25 +35,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         self._ids = ids
         self._log = log
         self._meter = meter
-        self._guards: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """The method's handler, guarded. None for an unknown method: grpcio answers UNIMPLEMENTED."""
-        method = str(handler_call_details.method)
-        known = self._guards.get(method)
-        if known is not None:
-            return known
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        guard = self._guards[method] = self._guard(method, handler)
-        return guard
-
-    def _guard(self, method: str, handler: Handler) -> Handler:
+    def guarded(self, method: str, handler: Handler) -> Handler:
+        """The handler of a method, guarded. It gets the raw bytes: the deserializer is taken over."""
         parse = handler.request_deserializer or bytes
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(

@@ -7,7 +7,8 @@ breaks `buf curl --list-methods` altogether.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
@@ -16,10 +17,18 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
+
+class Registrar(Protocol):
+    """What methods are registered with: a server, or what stands before it."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Registers the methods of a service by name."""
+
+
 V1 = "grpc.reflection.v1.ServerReflection"
 
 
-def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
+def add_reflection(server: Registrar, services: Sequence[str]) -> None:
     """Serves reflection of the services, and of itself, under both names."""
     _add_v1_descriptor()
     names = (*services, V1, reflection.SERVICE_NAME)
@@ -30,9 +39,7 @@ def add_reflection(server: grpc.aio.Server, services: Sequence[str]) -> None:
             _parse,
             reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
-        server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": handler}),)
-        )
+        server.add_registered_method_handlers(name, {"ServerReflectionInfo": handler})
 
 
 def _parse(raw: bytes) -> reflection_pb2.ServerReflectionRequest:

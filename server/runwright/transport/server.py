@@ -23,7 +23,7 @@ from runwright.runtime.callbacks import CallbackRegistry
 from runwright.transport.access import Access, require_rows
 from runwright.transport.callback_service import CallbackRegistryService
 from runwright.transport.connections import ConnectionLimits
-from runwright.transport.errors import ErrorInterceptor
+from runwright.transport.errors import Guard
 from runwright.transport.limits import server_limits
 from runwright.transport.reflection import V1, add_reflection
 from runwright.transport.runtime_service import RuntimeService
@@ -52,18 +52,18 @@ class RuntimeServer:
         connections = connections or ConnectionLimits()
         self._runtime = runtime
         world = runtime.world
-        guard = ErrorInterceptor(Access(authenticator, world.audit), world.ids, world.log, meter)
-        self._server = grpc.aio.server(interceptors=[guard], options=list(connections.options()))
+        self._server = grpc.aio.server(options=list(connections.options()))
+        guarded = _Guarded(self._server, Guard(Access(authenticator, world.audit), world.ids, world.log, meter))
         streams = EventStreams(runtime, stall_seconds=stall_seconds)
-        _add_runtime_service(self._server, RuntimeService(runtime, streams, server_limits(connections, streams)))
+        _add_runtime_service(guarded, RuntimeService(runtime, streams, server_limits(connections, streams)))
         self._services = [RUNTIME_SERVICE]
         if callbacks is not None:
             registry = CallbackRegistryService(callbacks, world.log, world.audit)
-            add_CallbackRegistryServiceServicer_to_server(registry, self._server)
+            add_CallbackRegistryServiceServicer_to_server(registry, guarded)  # type: ignore[arg-type]
             self._services.append(CALLBACK_SERVICE)
         self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        add_reflection(self._server, (*self._services, health.SERVICE_NAME))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)  # type: ignore[arg-type]
+        add_reflection(guarded, (*self._services, health.SERVICE_NAME))
         require_rows(served_methods(*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME, V1))
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
@@ -99,30 +99,38 @@ def served_methods(*services: str) -> list[str]:
     return [f"/{service.full_name}/{method.name}" for service in found for method in service.methods]
 
 
-class _Capture:
-    """Catches what the generated registration would register."""
+class _Guarded:
+    """Stands before the server while services are registered, so that no method is served without its guard."""
 
-    def __init__(self) -> None:
-        self.handlers: dict[str, Any] = {}
+    def __init__(self, server: grpc.aio.Server, guard: Guard) -> None:
+        self._server = server
+        self._guard = guard
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Ignored: the same methods come by name."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Keeps the methods."""
-        self.handlers.update(handlers)
+        """Registers the methods of a service, guarded."""
+        guarded = {name: self._guard.guarded(f"/{service}/{name}", handler) for name, handler in handlers.items()}
+        self._server.add_registered_method_handlers(service, guarded)
 
 
-def _add_runtime_service(server: grpc.aio.Server, service: RuntimeService) -> None:
-    """Registers the service with Subscribe sending bytes that are already encoded.
+class _SendingBytes:
+    """Registers RuntimeService with a Subscribe that sends bytes which are already encoded."""
 
-    A second generic handler for the same service would lose silently against
-    the generated one, so the generated entry itself is replaced.
-    """
-    capture = _Capture()
-    add_RuntimeServiceServicer_to_server(service, capture)  # type: ignore[arg-type]
-    handlers = dict(capture.handlers)
-    handlers["Subscribe"] = grpc.unary_stream_rpc_method_handler(
-        service.Subscribe, pb.SubscribeRequest.FromString, None
-    )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(RUNTIME_SERVICE, handlers),))
+    def __init__(self, guarded: _Guarded, service: RuntimeService) -> None:
+        self._guarded = guarded
+        self._subscribe: Any = grpc.unary_stream_rpc_method_handler(
+            service.Subscribe, pb.SubscribeRequest.FromString, None
+        )
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Ignored: the same methods come by name."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Registers the methods, one of them another one."""
+        self._guarded.add_registered_method_handlers(service, {**handlers, "Subscribe": self._subscribe})
+
+
+def _add_runtime_service(guarded: _Guarded, service: RuntimeService) -> None:
+    add_RuntimeServiceServicer_to_server(service, _SendingBytes(guarded, service))  # type: ignore[arg-type]
