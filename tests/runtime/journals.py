@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
-from runwright.ports.journal import Journal, StoredEvent
+from runwright.ports.journal import Appending, Journal, StoredEvent
 
 
 class JournalWrapper:
@@ -19,9 +20,29 @@ class JournalWrapper:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
-    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    def append(self, run: RunKey, records: Any, **rest: Any) -> Appending:
         """See the port."""
+        return appending(self.written(run, records, **rest))
+
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+        """What becomes of an append. It goes on without its caller, like that of a journal with a thread of its own."""
         return await self.inner.append(run, records, **rest)
+
+
+def appending(writing: Coroutine[Any, Any, list[StoredEvent]]) -> Appending:
+    """An append that comes to its end as `writing` does."""
+    answer, task = Appending(), asyncio.create_task(writing)
+
+    def tell(_: object) -> None:
+        if task.cancelled():
+            asyncio.Future.cancel(answer)  # the loop is being closed
+        elif error := task.exception():
+            answer.set_exception(error)
+        else:
+            answer.set_result(task.result())
+
+    task.add_done_callback(tell)
+    return answer
 
 
 class PowerCut(JournalWrapper):
@@ -37,7 +58,7 @@ class PowerCut(JournalWrapper):
         self._left = appends
         self._last_is_answered = last_is_answered
 
-    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
         """See the class."""
         if self._left == 0:
             await self._nothing()
@@ -61,11 +82,8 @@ class GatedJournal(JournalWrapper):
         self.gate.set()
         self.held = 0
 
-    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
-        """See the class. Like a journal with a thread of its own, it goes on without its caller."""
-        return await asyncio.shield(asyncio.create_task(self._append(run, records, **rest)))
-
-    async def _append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+        """See the class."""
         self.held += 1
         await self.gate.wait()
         self.held -= 1
@@ -80,7 +98,7 @@ class FailingJournal(JournalWrapper):
         self.error = error
         self.refused = 0
 
-    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
         """See the class."""
         if self.error is not None:
             self.refused += 1
@@ -108,7 +126,7 @@ class LosesAnswer(JournalWrapper):
         self._number = number
         self._error = error
 
-    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
         """See the class."""
         stored = await self.inner.append(run, records, **rest)
         self._number -= 1

@@ -197,10 +197,10 @@ async def test_what_a_run_sees_is_stored_with_the_run(bench: b.Bench) -> None:
     await turn(runtime, "one", "I am Ada.")
     kept = bench.journal.append
 
-    async def append(*of: Any, **rest: Any) -> Any:
+    def append(*of: Any, **rest: Any) -> Any:
         assert isinstance(bench.journal, MemoryJournal)
         bench.journal._contents.clear()
-        return await kept(*of, **rest)
+        return kept(*of, **rest)
 
     bench.journal.append = append  # type: ignore[method-assign]
     await runtime.start_run(b.request("two", "Who am I?", session_id="s"))

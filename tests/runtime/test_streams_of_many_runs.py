@@ -60,7 +60,7 @@ class PublishesLate(JournalWrapper):
         super().__init__(inner)
         self.appends = 0
 
-    async def append(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
         """See the class."""
         stored = await self.inner.append(run, records, **rest)
         self.appends += 1

@@ -33,6 +33,9 @@ class EventKind(Enum):
     RETRY_SCHEDULED = 20
     CONTEXT_ASSEMBLED = 21
 
+    # A member is only equal to itself; Enum would hash its name, in Python.
+    __hash__ = object.__hash__
+
 
 KINDS: Mapping[type[r.Record], EventKind] = {
     r.RunStarted: EventKind.RUN_STARTED,

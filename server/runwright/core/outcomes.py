@@ -21,7 +21,13 @@ class RunPhase(Enum):
     @property
     def is_terminal(self) -> bool:
         """True when nothing can follow."""
-        return self in (RunPhase.COMPLETED, RunPhase.FAILED, RunPhase.CANCELLED)
+        return self in _ENDS
+
+    # A member is only equal to itself; Enum would hash its name, in Python.
+    __hash__ = object.__hash__
+
+
+_ENDS = frozenset({RunPhase.COMPLETED, RunPhase.FAILED, RunPhase.CANCELLED})
 
 
 class RunStatus(Enum):
@@ -52,6 +58,8 @@ class CallPhase(Enum):
     def is_open(self) -> bool:
         """True when the call still needs a result."""
         return self in (CallPhase.REQUESTED, CallPhase.RUNNING)
+
+    __hash__ = object.__hash__
 
 
 class StopReason(Enum):

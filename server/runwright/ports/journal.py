@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -100,6 +101,18 @@ class Removed(Struct, frozen=True):
 Listener: TypeAlias = Callable[[Sequence[StoredEvent]], None]
 
 
+class Appending(asyncio.Future[list[StoredEvent]]):
+    """An append on its way. What is being written cannot be taken back, so it cannot be cancelled.
+
+    A task that waits for it and is cancelled meanwhile hears of that once the
+    append has come to its end: `done()` is true then, and the outcome known.
+    """
+
+    def cancel(self, msg: object = None) -> bool:
+        """Changes nothing."""
+        return False
+
+
 class Journal(Protocol):
     """An append-only store of runs. Every method may be called from the event loop's thread only.
 
@@ -120,15 +133,15 @@ class Journal(Protocol):
 
     def append(
         self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
-    ) -> Awaitable[list[StoredEvent]]:
+    ) -> Appending:
         """Appends the records, stores the contents and replaces the run's snapshot row, atomically.
 
         `after` is the run's last sequence number (0 for a new run), else
         JOURNAL_CONFLICT and nothing is written. `snapshot` is the state after
         the records. Content that the records refer to is handed over also when it
         is stored already: what else referred to it may be removed meanwhile.
-        On return all of it is durable. A cancelled caller does not
-        undo an append that has been handed over.
+        Once the answer is there all of it is durable. A cancelled caller does
+        not undo an append that has been handed over.
         """
 
     async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:

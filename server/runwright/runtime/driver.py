@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -225,15 +224,10 @@ class RunDriver:
     async def _hand_over(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
         """One append. A fault beside it cancels this loop, not the append: its outcome is waited for and kept."""
         self._performer.superseded(state)
-        append = asyncio.ensure_future(
-            self._world.journal.append(state.key, records, after=self.state.seq, contents=contents, snapshot=state)
-        )
+        append = self._world.journal.append(state.key, records, after=self.state.seq, contents=contents, snapshot=state)
         try:
-            await asyncio.shield(append)
+            await append
         finally:
-            while not append.done():
-                with contextlib.suppress(asyncio.CancelledError):  # the first one is on its way already
-                    await asyncio.wait({append})
             if not append.cancelled() and append.exception() is None:
                 stored = append.result()
                 self.blocked_by = None
@@ -262,7 +256,9 @@ class RunDriver:
         self._cancel([key for key in self._tasks if key not in wanted])
         for key, effect in wanted.items():
             if key not in self._tasks:
-                self._tasks[key] = group.create_task(self._perform(key, effect), name=f"{self.state.key.run_id} {key}")
+                self._tasks[key] = group.create_task(
+                    self._perform(key, effect), name=f"{self.state.key.run_id} {key[0]}"
+                )
 
     def _must_settle(self, key: e.EffectKey, effect: e.Effect) -> bool:
         """While draining: a call under way that must not be repeated, and the deadline of a cancel.

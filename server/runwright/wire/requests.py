@@ -11,6 +11,7 @@ from runwright.core.request import OnBusy, RunRequest
 from runwright.wire.values import invalid, to_budget
 
 MAX_PAGE_SIZE = 1000
+_ON_BUSY = frozenset(run_pb2.OnBusy.values())
 
 
 def run_request(message: pb.StartRunRequest) -> RunRequest:
@@ -21,7 +22,7 @@ def run_request(message: pb.StartRunRequest) -> RunRequest:
     selector = run.package.WhichOneof("selector") if run.HasField("package") else ""
     if selector is None or (selector and not getattr(run.package, selector)):
         raise invalid("run.package", "a package_id or fingerprint that is not empty, or absent")
-    if run.on_busy not in run_pb2.OnBusy.values():
+    if run.on_busy not in _ON_BUSY:
         raise invalid("on_busy", "one of " + ", ".join(run_pb2.OnBusy.keys()))
     return RunRequest(
         run_id=run.run_id,

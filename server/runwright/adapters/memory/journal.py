@@ -19,7 +19,16 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record, TurnStarted
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
-from runwright.ports.journal import EventPage, ListedRun, Listener, Removed, RunPage, SessionPage, StoredEvent
+from runwright.ports.journal import (
+    Appending,
+    EventPage,
+    ListedRun,
+    Listener,
+    Removed,
+    RunPage,
+    SessionPage,
+    StoredEvent,
+)
 from runwright.wire import tombstone
 from runwright.wire.records import decode_event, event_time
 
@@ -58,10 +67,10 @@ class MemoryJournal:
         self._contents: dict[tuple[Namespace, str], bytes] = {}
         self._closed = False
 
-    async def append(
+    def append(
         self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
-    ) -> list[StoredEvent]:
-        """See the port. Never suspends, so no caller can be cancelled half-way."""
+    ) -> Appending:
+        """See the port. It is done at once."""
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
         known = self._runs.get(run) or _Run(len(self._runs) + 1, snapshot, rules.first_link(run))
@@ -85,7 +94,9 @@ class MemoryJournal:
         self.commits += 1
         for listener in self._listeners:
             listener(stored)
-        return stored
+        appending = Appending()
+        appending.set_result(stored)
+        return appending
 
     async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
         """See the port. Every append replaces the snapshot, so no record is ever newer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -28,7 +28,7 @@ from runwright.core.selection import RunFilter, Scope, Selection
 from runwright.core.space import Space
 from runwright.core.state import RunState
 from runwright.ports.clock import Clock
-from runwright.ports.journal import EventPage, Listener, Removed, RunPage, SessionPage, StoredEvent
+from runwright.ports.journal import Appending, EventPage, Listener, Removed, RunPage, SessionPage, StoredEvent
 from runwright.ports.log import OperatorLog
 from runwright.wire.state_row import encode_state
 
@@ -122,14 +122,11 @@ class SqliteJournal:
 
     def append(
         self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
-    ) -> Awaitable[list[StoredEvent]]:
-        """See the port. JOURNAL_FULL and JOURNAL_BUSY fail every append of the same commit; none is half written.
-
-        A future, because a task would cost the loop two more turns.
-        """
+    ) -> Appending:
+        """See the port. JOURNAL_FULL and JOURNAL_BUSY fail every append of the same commit; none is half written."""
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
-        answer: asyncio.Future[list[StoredEvent]] = asyncio.get_running_loop().create_future()
+        answer = Appending()
         self._writer.submit(Batch(run, encoded, after, tuple(contents), encode_state(snapshot), answer))
         return answer
 

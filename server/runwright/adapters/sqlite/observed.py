@@ -12,7 +12,7 @@ from runwright.core.content import Content
 from runwright.core.ids import RunKey
 from runwright.core.records import Record
 from runwright.core.state import RunState
-from runwright.ports.journal import StoredEvent
+from runwright.ports.journal import Appending
 from runwright.ports.telemetry import AppendObserver
 
 
@@ -27,23 +27,26 @@ class ObservedJournal(SqliteJournal):
         self.observers: Sequence[AppendObserver] = ()
         self._waiting: dict[object, float] = {}  # in order of arrival: since when each append has waited
 
-    async def append(
+    def append(
         self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
-    ) -> list[StoredEvent]:
+    ) -> Appending:
         """See the port. An observer that fails is logged: what is durable stays so."""
         begun = monotonic()
-        ticket = object()
-        self._waiting[ticket] = begun
-        try:
-            stored = await super().append(run, records, after=after, contents=contents, snapshot=snapshot)
-        finally:
-            del self._waiting[ticket]
-        try:
-            for observer in self.observers:
-                observer.appended(run, records, snapshot, monotonic() - begun)
-        except Exception as error:  # noqa: BLE001 - the append stands, whatever telemetry makes of it
-            StandardLog().error("telemetry failed", error, run_id=run.run_id)
-        return stored
+        appending = super().append(run, records, after=after, contents=contents, snapshot=snapshot)
+        self._waiting[appending] = begun
+
+        def tell(_: Appending) -> None:
+            del self._waiting[appending]
+            if appending.exception() is not None:
+                return
+            try:
+                for observer in self.observers:
+                    observer.appended(run, records, snapshot, monotonic() - begun)
+            except Exception as error:  # noqa: BLE001 - the append stands, whatever telemetry makes of it
+                StandardLog().error("telemetry failed", error, run_id=run.run_id)
+
+        appending.add_done_callback(tell)  # before whoever waits for it
+        return appending
 
     def oldest_wait(self) -> float:
         """For how many seconds the oldest append that is not durable yet has waited; 0 when none does. Any thread."""
