@@ -39,17 +39,17 @@ class Place(Struct, frozen=True):
         return horizon > max(self.position, self.floor)
 
 
-class CursorMaker(Struct, frozen=True):
+class CursorMaker:
     """Makes and reads the cursors of one journal; `key` is the journal's secret."""
 
-    incarnation: str
-    key: bytes
+    def __init__(self, incarnation: str, key: bytes) -> None:
+        self._incarnation = _short_digest(incarnation)
+        self._key = key
 
     def make(self, scope: str, position: int, floor: int = 0) -> str:
         """A cursor after `position` in the stream of `scope`; of a floor below it nothing need be said."""
         places = (position, floor) if floor > position else (position,)
-        digests = (_short_digest(scope), _short_digest(self.incarnation))
-        body = _FORMATS[len(places)].pack(len(places), *digests, *places)
+        body = _FORMATS[len(places)].pack(len(places), _short_digest(scope), self._incarnation, *places)
         return base64.urlsafe_b64encode(body + self._mac(body)).rstrip(b"=").decode()
 
     def read(self, scope: str, cursor: str, head: int) -> Place:
@@ -71,7 +71,7 @@ class CursorMaker(Struct, frozen=True):
         version, scope_digest, incarnation, position, *floor = _FORMATS[form].unpack(body)
         if version != form:
             raise _malformed()
-        if incarnation != _short_digest(self.incarnation):
+        if incarnation != self._incarnation:
             raise AgentError(
                 ErrorReason.JOURNAL_RESTORED,
                 "The cursor was made by another journal.",
@@ -94,7 +94,7 @@ class CursorMaker(Struct, frozen=True):
         return Place(position, *floor)
 
     def _mac(self, body: bytes) -> bytes:
-        return hashlib.blake2s(body, key=self.key, digest_size=_MAC_BYTES).digest()
+        return hashlib.blake2s(body, key=self._key, digest_size=_MAC_BYTES).digest()
 
 
 def run_scope(run: RunKey) -> str:

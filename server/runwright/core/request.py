@@ -55,20 +55,29 @@ class RunRequest(Struct, frozen=True, kw_only=True):
         for name in ("run_id", "session_id", "turn_id", "agent_id", "package_id"):
             if value := getattr(self, name):
                 check_caller_id("package.package_id" if name == "package_id" else name, value)
-        alone = self.on_busy is OnBusy.ALLOW or self.session_id
-        _require(bool(alone), "on_busy", "ON_BUSY_ALLOW without a session_id")
-        well_formed = not self.package_fingerprint or _FINGERPRINT.match(self.package_fingerprint)
-        _require(bool(well_formed), "package.fingerprint", "sha256:TAG:HEX, as GetServerInfo shows it")
-        _require(1 <= len(self.input) <= MAX_INPUT_PARTS, "input", f"1 to {MAX_INPUT_PARTS} parts")
+        if self.on_busy is not OnBusy.ALLOW and not self.session_id:
+            raise _broken("on_busy", "ON_BUSY_ALLOW without a session_id")
+        if self.package_fingerprint and not _FINGERPRINT.match(self.package_fingerprint):
+            raise _broken("package.fingerprint", "sha256:TAG:HEX, as GetServerInfo shows it")
+        if not 1 <= len(self.input) <= MAX_INPUT_PARTS:
+            raise _broken("input", f"1 to {MAX_INPUT_PARTS} parts")
         for index, part in enumerate(self.input):
             _check_part(index, part)
-        size = sum(len(part.data if isinstance(part, Image) else part.encode()) for part in self.input)
-        _require(size <= MAX_INPUT_BYTES, "input", f"at most {MAX_INPUT_BYTES} bytes together, not {size}")
-        _require(len(self.labels) <= MAX_LABELS, "labels", f"at most {MAX_LABELS} labels")
+        size = sum([len(part.data if isinstance(part, Image) else part.encode()) for part in self.input])
+        if size > MAX_INPUT_BYTES:
+            raise _broken("input", f"at most {MAX_INPUT_BYTES} bytes together, not {size}")
+        if self.labels:
+            self._check_labels()
+
+    def _check_labels(self) -> None:
+        if len(self.labels) > MAX_LABELS:
+            raise _broken("labels", f"at most {MAX_LABELS} labels")
         for key, value in self.labels.items():
             check_caller_id("labels", key)
-            _require(_is_unicode(value), f"labels[{key}]", "Unicode text")
-            _require(len(value.encode()) <= MAX_LABEL_BYTES, f"labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes")
+            if not _is_unicode(value):
+                raise _broken(f"labels[{key}]", "Unicode text")
+            if len(value.encode()) > MAX_LABEL_BYTES:
+                raise _broken(f"labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes")
 
     def normal_form(self) -> dict[str, JsonValue]:
         """Everything that makes two requests the same request: all but the run id."""
@@ -109,13 +118,15 @@ def differing_fields(first: dict[str, JsonValue], second: dict[str, JsonValue]) 
 
 def _check_part(index: int, part: str | Image) -> None:
     if isinstance(part, str):
-        _require(part != "" and _is_unicode(part), f"input[{index}].text", "Unicode text that is not empty")
+        if part == "" or not _is_unicode(part):
+            raise _broken(f"input[{index}].text", "Unicode text that is not empty")
         return
-    known = ", ".join(IMAGE_TYPES)
-    _require(part.media_type in IMAGE_TYPES, f"input[{index}].data.media_type", f"one of {known}")
-    _require(bool(part.data), f"input[{index}].data.data", "an image that is not empty")
-    fits = image_type(part.data) == part.media_type
-    _require(fits, f"input[{index}].data.media_type", "what the first bytes of the data say they are")
+    if part.media_type not in IMAGE_TYPES:
+        raise _broken(f"input[{index}].data.media_type", f"one of {', '.join(IMAGE_TYPES)}")
+    if not part.data:
+        raise _broken(f"input[{index}].data.data", "an image that is not empty")
+    if image_type(part.data) != part.media_type:
+        raise _broken(f"input[{index}].data.media_type", "what the first bytes of the data say they are")
 
 
 def _normal_part(part: str | Image) -> JsonValue:
@@ -135,10 +146,9 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _require(holds: bool, field_name: str, expected: str) -> None:
-    if not holds:
-        raise AgentError(
-            ErrorReason.INVALID_REQUEST,
-            f"{field_name} must be {expected}.",
-            metadata={"field": field_name, "expected": expected},
-        )
+def _broken(field_name: str, expected: str) -> AgentError:
+    return AgentError(
+        ErrorReason.INVALID_REQUEST,
+        f"{field_name} must be {expected}.",
+        metadata={"field": field_name, "expected": expected},
+    )

@@ -19,9 +19,11 @@ from runwright.core.records import Record
 from runwright.core.state import RunState, fold
 from runwright.ports.audit import ignored_answer
 from runwright.runtime.conversation import Conversation
+from runwright.runtime.inbox import Inbox
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.performer import Performer
 from runwright.runtime.tail import RunTail
+from runwright.runtime.waiting import Bell
 from runwright.runtime.world import World
 
 # How often an append is tried again while the disk is full or the file is held.
@@ -58,7 +60,7 @@ class RunDriver:
         self.state = state
         self.last_position = 0
         self.closed = False
-        self.begun = asyncio.Event()  # the first append is durable, or there will be none
+        self.begun = Bell()  # rings once the first append is durable, or the loop has ended
         self.blocked_by: ErrorReason | None = None  # why the journal takes nothing at the moment
         self.incident = ""  # names a fault of ours that ended the loop
         self.faulted = False
@@ -70,7 +72,7 @@ class RunDriver:
         # Not bounded by size but by its writers: one input per running effect, and cancels,
         # of which only those before the first one is durable get here.
         # None only wakes the loop.
-        self._inbox: asyncio.Queue[Delivery | None] = asyncio.Queue()
+        self._inbox: Inbox[Delivery | None] = Inbox()
         self._tasks: dict[e.EffectKey, asyncio.Task[None]] = {}
         self._draining = False
         self._cancelling = False  # decided, and perhaps not durable yet
@@ -82,14 +84,14 @@ class RunDriver:
         if self.blocked_by is not None and settles is None:
             answer.set_exception(held_up(self.blocked_by))
             return answer
-        self._inbox.put_nowait(Delivery(given, answer, settles))
+        self._inbox.put(Delivery(given, answer, settles))
         return answer
 
     def drain(self) -> None:
         """Begins to stop: nothing new is started; calls that must not be repeated may still answer."""
         if not self._draining:
             self._draining = True
-            self._inbox.put_nowait(None)
+            self._inbox.put(None)
 
     def _may_begin(self) -> bool:
         # An intent may stand before the barrier while its call has not been sent: then it is not sent any more.
@@ -107,14 +109,12 @@ class RunDriver:
                 self._cancel(list(self._tasks))
         finally:
             self.closed = True
-            self.begun.set()
+            self.begun.ring()
             self._turn_away()
 
     async def _arrived(self) -> list[Delivery]:
         """All that has come, for one append; waits for the first."""
-        arrived = [await self._inbox.get()]
-        while not self._inbox.empty():
-            arrived.append(self._inbox.get_nowait())
+        arrived = await self._inbox.arrived()
         for delivery in arrived:
             if delivery and delivery.settles and self._is_dropped(delivery.given):
                 self._tasks.pop(delivery.settles, None)
@@ -235,10 +235,10 @@ class RunDriver:
                 self.last_position = stored[-1].position
                 self._conversation.extend(records, contents)
                 self._tail.publish(stored)
-                self.begun.set()
+                self.begun.ring()
 
     def _is_done(self) -> bool:
-        if not self._inbox.empty():
+        if self._inbox:
             return False
         if self.state.is_terminal:
             return True
@@ -295,8 +295,7 @@ class RunDriver:
 
     def _turn_away(self) -> None:
         """Answers whoever came too late: an ended run is not changed, a drained one cannot be."""
-        while not self._inbox.empty():
-            late = self._inbox.get_nowait()
+        for late in self._inbox.taken():
             if late is None or late.answer.done():
                 continue
             if self.state.is_terminal:

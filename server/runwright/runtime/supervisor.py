@@ -97,7 +97,8 @@ class Supervisor:
         while driver := self._drivers.get(run):
             if driver.state.seq:
                 return driver.state, driver.last_position
-            await driver.begun.wait()
+            if not driver.closed:
+                await asyncio.wait({driver.begun.next()})
             if driver.state.seq == 0 and run in self._drivers:
                 await asyncio.wait({self._tasks[run]})
         if ended := self._ended.get(run):

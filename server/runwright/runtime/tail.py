@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
@@ -19,7 +18,7 @@ class RunTail:
     """The newest events of one run, and a signal for more."""
 
     def __init__(self) -> None:
-        self._events: deque[StoredEvent] = deque(maxlen=KEPT_EVENTS)
+        self._events: list[StoredEvent] = []  # a deque would set aside room for 64 in every live run
         self._floor: int | None = None  # every event of the run above this position is in `_events`
         self._bell = Bell()
 
@@ -36,10 +35,11 @@ class RunTail:
 
     def publish(self, events: Sequence[StoredEvent]) -> None:
         """Adds durable events and wakes every reader. Callers publish in order."""
-        for event in events:
-            if len(self._events) == KEPT_EVENTS:
-                self._floor = self._events[0].position
-            self._events.append(event)
+        self._events += events
+        excess = len(self._events) - KEPT_EVENTS
+        if excess > 0:
+            self._floor = self._events[excess - 1].position
+            del self._events[:excess]
         self.wake()
 
     def after(self, position: int) -> list[StoredEvent] | None:

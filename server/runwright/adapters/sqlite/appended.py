@@ -7,7 +7,7 @@ put them where they belong. Outside of a transaction the statement is one itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import cache
 from typing import TypeAlias
@@ -33,6 +33,7 @@ class What(IntEnum):
 
 
 _COLUMNS = "abcdefghijkl"
+_NOTHING: Row = (What.NOTHING, *(None,) * len(_COLUMNS))
 # More rows than that, and SQLite's binding would compile the statement each time.
 MAX_ROWS = 512
 # Few lengths, so that the statements are found compiled; what is missing is filled with rows for nobody.
@@ -79,7 +80,7 @@ def prepare(db: apsw.Connection) -> None:
 def put(db: apsw.Connection, rows: Sequence[Row]) -> None:
     """Writes at most MAX_ROWS rows, all or none."""
     length = next(length for length in _LENGTHS if length >= len(rows))
-    db.execute(_statement(length), tuple(_filled(rows, length)))
+    db.execute(_statement(length), _filled(rows, length))
 
 
 def put_all(db: apsw.Connection, rows: Sequence[Row]) -> None:
@@ -94,9 +95,10 @@ def _statement(rows: int) -> str:
     return f"INSERT INTO appended VALUES {', '.join([one] * rows)}"
 
 
-def _filled(rows: Sequence[Row], length: int) -> Iterator[Value]:
-    width = 1 + len(_COLUMNS)
+def _filled(rows: Sequence[Row], length: int) -> list[Value]:
+    filled: list[Value] = []
     for row in rows:
-        yield from row
-        yield from (None,) * (width - len(row))
-    yield from (0,) * (width * (length - len(rows)))
+        filled += row
+        filled += _NOTHING[len(row) :]
+    filled += _NOTHING * (length - len(rows))
+    return filled

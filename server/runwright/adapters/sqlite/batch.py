@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from msgspec import Struct
+from msgspec.json import encode as encode_labels
 
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.appended import Row, What
@@ -86,7 +86,7 @@ def _run_rows(key: RunKey, run: _Moved) -> list[Row]:
     own, after = run.latest.events, run.after
     stands = (after.run_no, after.seq, after.hash, run.position, run.latest.snapshot, own.status.value)
     if not run.before.run_no:
-        found_by = (key.namespace, key.run_id, own.session_id, own.agent_id, json.dumps(own.labels))
+        found_by = (key.namespace, key.run_id, own.session_id, own.agent_id, encode_labels(own.labels).decode())
         return [(What.NEW_RUN, *stands, not run.ends, *found_by)]
     moved: Row = (What.MOVED_RUN, *stands, run.before.seq)
     return [moved, (What.ENDED_RUN, after.run_no)] if run.ends else [moved]
