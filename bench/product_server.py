@@ -16,7 +16,7 @@ from runwright.adapters.clock import SystemClock
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog, configure_logging
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.bootstrap import build_runtime, settle_memory
+from runwright.bootstrap import build_runtime, settle_interpreter
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 from runwright.settings import Settings, parse_executors
@@ -71,7 +71,7 @@ async def _serve(settings: Settings) -> None:
     raw.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("bench.Product", handlers),))
     raw_port = raw.add_insecure_port("127.0.0.1:0")
     await raw.start()
-    settle_memory()
+    settle_interpreter()
     print(f"runwright serving on 127.0.0.1:{port}\nraw serving on 127.0.0.1:{raw_port}", flush=True)
     await raw.wait_for_termination()
 

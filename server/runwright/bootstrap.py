@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 
@@ -48,6 +49,7 @@ _HEALTH_SECONDS = 0.5
 _CALL_GRACE_SECONDS = 1.0
 _DAY_US = 24 * 3600 * 1_000_000
 _COLLECT_AFTER = 20_000  # objects
+_SWITCH_SECONDS = 0.001
 
 
 def build_runtime(
@@ -183,7 +185,7 @@ async def serve(
     recovered = await runtime.recover()
     runtime.world.log.info("recovered", open_runs=recovered, callbacks=registered)
     await server.start()
-    settle_memory()
+    settle_interpreter()
     ready(f"{settings.listen.rpartition(':')[0]}:{port}")
     beside = [asyncio.create_task(work) for work in _beside(settings, runtime, server)]
     await stop.wait()
@@ -243,12 +245,15 @@ def _watch_loop(settings: Settings, runtime: AgentRuntime, telemetry: Telemetry)
     return watchdog
 
 
-def settle_memory() -> None:
-    """Spares the collector what lives as long as the server, and looks for cycles less often.
+def settle_interpreter() -> None:
+    """Spares the collector what lives as long as the server, and lets threads take turns more often.
 
     A live run is some hundred objects and few cycles; by default every 700 new
-    ones are a reason to look through them.
+    ones are a reason to look through them. The journal's thread, which needs
+    the interpreter two or three times for each commit, would wait up to 5 ms
+    for it beside a busy loop.
     """
+    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # without a collection before, which would take a twentieth of the start
     gc.set_threshold(_COLLECT_AFTER, 20, 50)
 
