@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 
+from runwright.adapters import journal_rules as rules
+from runwright.adapters.sqlite.batch import Batch
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
-from runwright.core.errors import ErrorReason, Failure
+from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
 from runwright.core.outcomes import FinishReason, RunPhase, StopReason, Usage
 from runwright.core.policy import Decision, Verdict
 from runwright.core.request import Budget
 from runwright.core.state import RunState
-from runwright.ports.journal import Journal, StoredEvent
+from runwright.ports.journal import Appending, Journal, StoredEvent
+from runwright.wire.state_row import encode_state
 
 REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
 FAILURE = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
@@ -176,3 +179,20 @@ def _ends() -> list[r.Record]:
         r.RunFailed(at=AT, stop=StopReason.PROVIDER_FAILURE, error=FAILURE, usage=USAGE),
         r.RunCancelled(at=AT, error=FAILURE, unknown_effects=(CALL,), usage=USAGE),
     ]
+
+
+def batch(run: RunKey, *, after: int, contents: tuple[Content, ...] = (), number: int = 1) -> Batch:
+    """What SQLite's writer is given for an append of so many small records."""
+    snapshot = state(run, after + number)
+    encoded = rules.encode(run, [turn()] * number, after=after, snapshot=snapshot)
+    return Batch(run, encoded, after, contents, encode_state(snapshot), Appending())
+
+
+def large(number: int) -> Content:
+    """16 KiB that no other number has."""
+    return Content.of(number.to_bytes(4, "big") * 4096, "application/octet-stream")
+
+
+def reason(outcome: object) -> ErrorReason | None:
+    """Why an append failed; None for one that did not."""
+    return outcome.reason if isinstance(outcome, AgentError) else None

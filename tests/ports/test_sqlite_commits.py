@@ -11,21 +11,14 @@ from typing import Any, cast
 
 import apsw
 import pytest
-from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.adapters.sqlite.batch import Batch
-from runwright.adapters.sqlite.commit import GroupCommit
-from runwright.adapters.sqlite.schema import limit_size, open_writer
-from runwright.core.content import Content
-from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import RunKey
+from runwright.core.errors import ErrorReason
 from runwright.ports.journal import StoredEvent
-from runwright.wire.state_row import encode_state
 
-from tests.ports.journal_builders import check_chain, key, put, state, turn
+from tests.ports.journal_builders import check_chain, key, large, put, reason, turn
 
 CAP_SECONDS = 10.0
-RUN, OTHER, THIRD = key("run-1"), key("run-2"), key("run-3")
+RUN, OTHER = key("run-1"), key("run-2")
 
 
 @pytest.fixture
@@ -33,13 +26,6 @@ async def journal(tmp_path: Path) -> AsyncIterator[SqliteJournal]:
     journal = SqliteJournal.open(tmp_path)
     yield journal
     await journal.close()
-
-
-@pytest.fixture
-def db(tmp_path: Path) -> Iterator[apsw.Connection]:
-    db = open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
-    yield db
-    db.close()
 
 
 @contextmanager
@@ -57,22 +43,6 @@ async def handed_over(*appends: Coroutine[None, None, list[StoredEvent]]) -> lis
     tasks = [asyncio.create_task(append) for append in appends]
     await asyncio.sleep(0)
     return tasks
-
-
-def batch(run: RunKey, *, after: int, contents: tuple[Content, ...] = ()) -> Batch:
-    snapshot = state(run, after + 1)
-    encoded = rules.encode(run, [turn()], after=after, snapshot=snapshot)
-    answer: asyncio.Future[list[StoredEvent]] = asyncio.get_running_loop().create_future()
-    return Batch(run, encoded, after, contents, encode_state(snapshot), answer)
-
-
-def large(number: int) -> Content:
-    """16 KiB that no other number has."""
-    return Content.of(number.to_bytes(4, "big") * 4096, "application/octet-stream")
-
-
-def reason(outcome: object) -> ErrorReason | None:
-    return outcome.reason if isinstance(outcome, AgentError) else None
 
 
 async def test_concurrent_appends_share_commits(journal: SqliteJournal) -> None:
@@ -93,52 +63,6 @@ async def test_what_gathers_during_a_commit_is_the_next_commit(journal: SqliteJo
     await asyncio.gather(*tasks)
     assert journal.commits <= 2
     assert journal.head == 20
-
-
-async def test_a_conflict_or_a_defect_fails_its_own_batch_only(db: apsw.Connection) -> None:
-    group = GroupCommit(db, 0)
-    group.commit([batch(RUN, after=0)])
-    # The writer has lost count of this run: its next event breaks a constraint after the run's row is written.
-    db.execute(
-        "INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash)"
-        " VALUES (99, 1, 2, 2, x'', x'', x'')"
-    )
-
-    outcomes = group.commit(
-        [batch(OTHER, after=0), batch(THIRD, after=4, contents=(large(1),)), batch(RUN, after=1), batch(OTHER, after=1)]
-    )
-
-    reasons = [reason(outcome) for outcome in outcomes]
-    assert reasons == [None, ErrorReason.JOURNAL_CONFLICT, ErrorReason.INTERNAL, None]
-    assert (group.head, group.commits) == (3, 2)
-    assert db.execute("SELECT run_id, seq, last_position FROM runs").fetchall() == [("run-1", 1, 1), ("run-2", 2, 3)]
-    assert db.execute("SELECT COUNT(*) FROM contents").fetchall() == [(0,)]
-
-
-async def test_a_group_of_conflicts_commits_nothing(db: apsw.Connection) -> None:
-    group = GroupCommit(db, 0)
-
-    outcomes = group.commit([batch(RUN, after=1), batch(OTHER, after=2)])
-
-    assert [reason(outcome) for outcome in outcomes] == [ErrorReason.JOURNAL_CONFLICT] * 2
-    assert (group.head, group.commits, db.in_transaction) == (0, 0, False)
-
-
-async def test_a_full_disk_fails_the_whole_group_and_nothing_of_it_is_written(db: apsw.Connection) -> None:
-    group = GroupCommit(db, 0)
-    group.commit([batch(RUN, after=0)])
-    limit_size(db, 1)
-    batches = [batch(RUN, after=1), batch(OTHER, after=0, contents=(large(1),)), batch(THIRD, after=0)]
-
-    outcomes = group.commit(batches)
-
-    assert [reason(outcome) for outcome in outcomes] == [ErrorReason.JOURNAL_FULL] * 3
-    assert len({id(outcome) for outcome in outcomes}) == 3  # raised to three callers: each needs its own traceback
-    assert db.execute("SELECT run_id, seq FROM runs").fetchall() == [("run-1", 1)]
-    assert (group.head, group.commits, group.is_in_doubt) == (1, 1, False)
-    limit_size(db, None)
-    assert [reason(outcome) for outcome in group.commit(batches)] == [None] * 3
-    assert group.head == 4
 
 
 async def test_a_full_journal_answers_everybody_and_goes_on_when_there_is_room(journal: SqliteJournal) -> None:

@@ -104,7 +104,9 @@ class RunDriver:
                 # Nothing is started before the first input: after a crash it settles what was under way.
                 while not self._is_done():
                     await self._take(await self._arrived())
-                    self._reconcile(group)
+                    if not self.state.is_terminal:
+                        await asyncio.sleep(0)  # readers first: what follows takes longer than passing events on
+                        self._reconcile(group)
                 self.closed = True
                 self._cancel(list(self._tasks))
         finally:

@@ -48,7 +48,9 @@ class Supervisor:
     @property
     def open_runs(self) -> int:
         """How many runs have started and not ended."""
-        return len(self._drivers) + len(self.parked) + len(self.stuck)
+        # A driver leaves a moment after the end of its run is durable.
+        live = sum(not driver.state.is_terminal for driver in list(self._drivers.values()))
+        return live + len(self.parked) + len(self.stuck)
 
     @property
     def blocked_by(self) -> ErrorReason | None:

@@ -1,0 +1,159 @@
+"""A group of appends as one statement: what becomes of each, and what is remembered of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+from runwright.adapters.sqlite import standings
+from runwright.adapters.sqlite.appended import MAX_ROWS
+from runwright.adapters.sqlite.commit import GroupCommit
+from runwright.adapters.sqlite.schema import limit_size, open_writer
+from runwright.adapters.sqlite.standings import Standing, Standings
+from runwright.core.errors import ErrorReason
+
+from tests.ports.journal_builders import batch, check_chain, key, large, reason
+
+RUN, OTHER, THIRD = key("run-1"), key("run-2"), key("run-3")
+FOREIGN_EVENT = (
+    "INSERT INTO events (position, run_no, seq, kind, data, previous_hash, hash) VALUES (99999, 1, 2, 2, x'', x'', x'')"
+)
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Iterator[apsw.Connection]:
+    db = open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
+    yield db
+    db.close()
+
+
+async def test_a_conflict_or_a_defect_fails_its_own_batch_only(db: apsw.Connection) -> None:
+    group = GroupCommit(db, 0)
+    group.commit([batch(RUN, after=0)])
+    # The writer has lost count of this run: its next event breaks a constraint after the run's row is written.
+    db.execute(FOREIGN_EVENT)
+
+    outcomes = group.commit(
+        [batch(OTHER, after=0), batch(THIRD, after=4, contents=(large(1),)), batch(RUN, after=1), batch(OTHER, after=1)]
+    )
+
+    reasons = [reason(outcome) for outcome in outcomes]
+    assert reasons == [None, ErrorReason.JOURNAL_CONFLICT, ErrorReason.INTERNAL, None]
+    assert (group.head, group.commits) == (3, 2)
+    assert db.execute("SELECT run_id, seq, last_position FROM runs").fetchall() == [("run-1", 1, 1), ("run-2", 2, 3)]
+    assert db.execute("SELECT COUNT(*) FROM contents").fetchall() == [(0,)]
+
+
+async def test_a_group_of_conflicts_commits_nothing(db: apsw.Connection) -> None:
+    group = GroupCommit(db, 0)
+
+    outcomes = group.commit([batch(RUN, after=1), batch(OTHER, after=2)])
+
+    assert [reason(outcome) for outcome in outcomes] == [ErrorReason.JOURNAL_CONFLICT] * 2
+    assert (group.head, group.commits, db.in_transaction) == (0, 0, False)
+
+
+async def test_a_full_disk_fails_the_whole_group_and_nothing_of_it_is_written(db: apsw.Connection) -> None:
+    group = GroupCommit(db, 0)
+    group.commit([batch(RUN, after=0)])
+    limit_size(db, 1)
+    batches = [batch(RUN, after=1), batch(OTHER, after=0, contents=(large(1),)), batch(THIRD, after=0)]
+
+    outcomes = group.commit(batches)
+
+    assert [reason(outcome) for outcome in outcomes] == [ErrorReason.JOURNAL_FULL] * 3
+    assert len({id(outcome) for outcome in outcomes}) == 3  # raised to three callers: each needs its own traceback
+    assert db.execute("SELECT run_id, seq FROM runs").fetchall() == [("run-1", 1)]
+    assert (group.head, group.commits, group.is_in_doubt) == (1, 1, False)
+    limit_size(db, None)
+    assert [reason(outcome) for outcome in group.commit(batches)] == [None] * 3
+    assert group.head == 4
+
+
+async def test_a_group_of_known_runs_is_one_statement(db: apsw.Connection) -> None:
+    group, runs = GroupCommit(db, 0), [key(f"run-{number}") for number in range(20)]
+    group.commit([batch(run, after=0) for run in runs])
+    made: list[str] = []
+    db.exec_trace = lambda _, statement, __: made.append(statement) or True
+
+    outcomes = group.commit([batch(run, after=1) for run in runs])
+
+    db.exec_trace = None
+    assert [reason(outcome) for outcome in outcomes] == [None] * 20
+    assert len(made) == 1
+    assert group.commits == 2
+
+
+async def test_a_group_beyond_one_statement_is_one_commit(db: apsw.Connection) -> None:
+    group, runs = GroupCommit(db, 0), [key(f"run-{number}") for number in range(MAX_ROWS // 2)]
+
+    outcomes = group.commit([batch(run, after=0, number=2) for run in runs])
+
+    assert group.commits == 1
+    for run, outcome in zip(runs, outcomes, strict=True):
+        assert isinstance(outcome, list)
+        check_chain(run, outcome)
+    assert db.execute("SELECT COUNT(*), MAX(position) FROM events").fetchall() == [(MAX_ROWS, MAX_ROWS)]
+
+
+async def test_in_a_large_group_too_a_defect_fails_its_own_batch_only(db: apsw.Connection) -> None:
+    group = GroupCommit(db, 0)
+    group.commit([batch(RUN, after=0)])
+    db.execute(FOREIGN_EVENT)
+    others = [key(f"other-{number}") for number in range(MAX_ROWS // 2)]
+
+    outcomes = group.commit([batch(RUN, after=1), *(batch(run, after=0) for run in others)])
+
+    assert [reason(outcome) for outcome in outcomes] == [ErrorReason.INTERNAL] + [None] * len(others)
+    assert (group.head, group.commits, db.in_transaction) == (1 + len(others), 2, False)
+
+
+async def test_a_run_that_was_moved_behind_the_writer_is_a_conflict(db: apsw.Connection) -> None:
+    group = GroupCommit(db, 0)
+    group.commit([batch(RUN, after=0)])
+    db.execute("UPDATE runs SET seq = 7")
+
+    outcomes = group.commit([batch(RUN, after=1), batch(OTHER, after=0)])
+
+    assert [reason(outcome) for outcome in outcomes] == [ErrorReason.JOURNAL_CONFLICT, None]
+    assert db.execute("SELECT run_id, seq FROM runs").fetchall() == [("run-1", 7), ("run-2", 1)]
+
+
+async def test_content_is_stored_once_and_its_uses_are_counted(db: apsw.Connection) -> None:
+    group, same = GroupCommit(db, 0), large(1)
+    group.commit([batch(RUN, after=0, contents=(same,)), batch(OTHER, after=0, contents=(same, large(2)))])
+
+    group.commit([batch(THIRD, after=0, contents=(same,))])
+
+    assert db.execute("SELECT COUNT(*) FROM contents").fetchall() == [(2,)]
+    # Every record refers to REF, which nobody brought: three uses. What was brought is referred to by none.
+    uses = dict(db.execute("SELECT digest, uses FROM content_uses").fetchall())
+    assert sorted(uses.values()) == [0, 0, 4]
+
+
+def test_where_the_oldest_runs_stand_is_asked_again(db: apsw.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standings, "KEPT_RUNS", 2)
+    known = Standings()
+    stands = {run: Standing(number, 5, bytes(32)) for number, run in enumerate((RUN, OTHER, THIRD), start=1)}
+
+    known.moved(stands)
+
+    found = known.of(db, [RUN, OTHER, THIRD])
+    assert (found[OTHER], found[THIRD]) == (stands[OTHER], stands[THIRD])
+    assert (found[RUN].run_no, found[RUN].seq) == (0, 0)  # as the file has it: not at all
+
+
+def test_more_runs_are_found_than_one_question_asks_for(db: apsw.Connection) -> None:
+    runs = [key(f"run-{number}") for number in range(150)]
+    for number, run in enumerate(runs, start=1):
+        db.execute(
+            "INSERT INTO runs (run_no, namespace, run_id, seq, hash, last_position, open, snapshot)"
+            " VALUES (?, ?, ?, ?, x'', 1, 1, x'')",
+            (number, run.namespace, run.run_id, 1000 + number),
+        )
+
+    found = Standings().of(db, runs)
+
+    assert [found[run].seq for run in runs] == list(range(1001, 1151))
