@@ -64,6 +64,16 @@ def test_a_changed_file_is_in_force_once_it_may_be_looked_at_again(tmp_path: Pat
         known.authenticate(Credentials(key, ()))
 
 
+def test_a_new_key_is_in_force_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    add_key(file, "caller")
+    known = KeyFileAuthenticator(file, ManualClock(), ListLog())
+
+    key = add_key(file, "observer")
+
+    assert known.authenticate(Credentials(key, ())).name == "observer-default"
+
+
 def test_a_clock_that_steps_back_hides_no_change(tmp_path: Path) -> None:
     file, clock = tmp_path / "keys.json", ManualClock()
     key = add_key(file, "caller")

@@ -137,11 +137,19 @@ class KeyFileAuthenticator:
     def authenticate(self, credentials: Credentials) -> Principal:
         """The principal of a key, else of a certificate subject."""
         self._refresh()
-        for principal, entry in self._known.offered(credentials):
-            if self._is_valid(entry):
-                return principal
-        expected = "a key or client certificate that is listed and has not expired"
-        raise AgentError(ErrorReason.UNAUTHENTICATED, "The call is not authenticated.", metadata={"expected": expected})
+        found = self._found(credentials)
+        if found is None:
+            self._refresh(at_once=True)  # a key that was just made is in force
+            found = self._found(credentials)
+        if found is None:
+            expected = "a key or client certificate that is listed and has not expired"
+            told = "The call is not authenticated."
+            raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
+        return found
+
+    def _found(self, credentials: Credentials) -> Principal | None:
+        offered = self._known.offered(credentials)
+        return next((principal for principal, entry in offered if self._is_valid(entry)), None)
 
     def is_current(self, principal: Principal) -> bool:
         """False once the principal's entry is gone, was changed or has expired."""
@@ -152,9 +160,9 @@ class KeyFileAuthenticator:
     def _is_valid(self, entry: KeyEntry) -> bool:
         return entry.expires_at is None or self._clock.now() < entry.expires_at
 
-    def _refresh(self) -> None:
+    def _refresh(self, *, at_once: bool = False) -> None:
         now = self._clock.now()
-        if 0 <= now - self._looked_at < self._look_every_us:
+        if 0 <= now - self._looked_at < self._look_every_us and not at_once:
             return
         self._looked_at = now
         stamp = self._stamp()
