@@ -48,7 +48,7 @@ from runwright.transport.tls import TlsFiles
 _HEALTH_SECONDS = 0.5
 _CALL_GRACE_SECONDS = 1.0
 _DAY_US = 24 * 3600 * 1_000_000
-_COLLECT_AFTER = 20_000  # objects
+_COLLECT_AFTER = 50_000  # objects
 _SWITCH_SECONDS = 0.001
 
 

@@ -21,6 +21,10 @@ from runwright.core.errors import AgentError
 from runwright.ports.journal import Listener
 
 T = TypeVar("T")
+# When so many shared the last commit, the next one waits a moment for company. Whatever a commit wakes it wakes once,
+# so the event loop does an eighth more of such appends; fewer callers would only wait, and more have gathered anyway.
+CROWD = range(4, 24)
+GATHER_SECONDS = 0.001
 
 
 class _Errand(Struct, frozen=True, eq=False):
@@ -34,8 +38,9 @@ class _Errand(Struct, frozen=True, eq=False):
 class Writer:
     """Commits what is submitted, in order, as fast as the disk allows.
 
-    While one commit is under way the next group gathers: nobody waits for a
-    group to fill, and the more callers there are the fewer commits each costs.
+    While one commit is under way the next group gathers: the more callers
+    there are, the fewer commits each costs. A few callers never wait for a
+    group to fill; see CROWD.
     """
 
     def __init__(self, db: apsw.Connection, identity: Identity, committed: Callable[[], None] = lambda: None) -> None:
@@ -46,6 +51,8 @@ class Writer:
         self._db = db
         self._jobs: SimpleQueue[Batch | _Errand] = SimpleQueue()
         # A daemon: a journal that nobody closed must not keep its process from ending.
+        self._shared_by = 0  # how many the last commit was for
+        self._closing = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="runwright-journal-writer", daemon=True)
         self._thread.start()
 
@@ -75,6 +82,7 @@ class Writer:
 
     async def close(self) -> None:
         """Finishes what is queued, then closes the connection and ends the thread."""
+        self._closing.set()
         await self._queue(self._close, is_last=True)
         self._thread.join()
 
@@ -87,6 +95,7 @@ class Writer:
         errand: _Errand | None = None
         while errand is None or not errand.is_last:
             group, errand = self._take()
+            self._shared_by = len(group)
             if group:
                 outcomes = self.group.commit(group)
                 _settle([batch.answer for batch in group], outcomes, partial(self._announce, outcomes))
@@ -107,6 +116,8 @@ class Writer:
         """Everything that waits, up to the next errand."""
         group: list[Batch] = []
         job = self._jobs.get()
+        if self._shared_by in CROWD and isinstance(job, Batch):
+            self._closing.wait(GATHER_SECONDS)
         while isinstance(job, Batch):
             group.append(job)
             try:
