@@ -22,7 +22,7 @@ from runwright.ports.journal import Listener
 
 T = TypeVar("T")
 # When so many shared the last commit, the next one waits a moment for company. Whatever a commit wakes it wakes once,
-# so the event loop gets a fifth more of such appends done; fewer callers would only wait, and more have gathered anyway.
+# so the event loop gets a fifth more of such appends done; few callers would only wait, and many have gathered anyway.
 CROWD = range(4, 24)
 GATHER_SECONDS = 0.002
 
