@@ -110,11 +110,7 @@ class _Guarded:
         """Ignored: the same methods come by name."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Registers the methods of a service, guarded.
-
-        By the way that is for services of unknown methods: of registered ones
-        grpc.aio awaits each anew for every call that comes.
-        """
+        """Serves the methods, guarded; by a generic handler, since grpc.aio awaits all registered ones anew a call."""
         guarded = {name: self._guard.guarded(f"/{service}/{name}", handler) for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
 

@@ -19,17 +19,21 @@ Row: TypeAlias = tuple[Value, ...]  # a What, and what its trigger takes
 
 
 class What(IntEnum):
-    """Which trigger a row is for."""
+    """Which trigger a row is for, and so what its values are."""
 
     NOTHING = 0
-    NEW_RUN = (
-        1  # run_no, seq, hash, last_position, snapshot, status, open, namespace, run_id, session_id, agent_id, labels
-    )
-    MOVED_RUN = 2  # run_no, seq, hash, last_position, snapshot, status, seq before
-    ENDED_RUN = 3  # run_no
-    EVENT = 4  # position, run_no, seq, kind, data, previous_hash, hash, namespace, session_id, agent_id
-    CONTENT = 5  # namespace, digest, uses, media_type, size, data
-    USE = 6  # namespace, digest, uses; of content that came before
+    # run_no, seq, hash, last_position, snapshot, status, open, namespace, run_id, session_id, agent_id, labels
+    NEW_RUN = 1
+    # run_no, seq, hash, last_position, snapshot, status, and the seq it had before
+    MOVED_RUN = 2
+    # run_no
+    ENDED_RUN = 3
+    # position, run_no, seq, kind, data, previous_hash, hash, namespace, session_id, agent_id
+    EVENT = 4
+    # namespace, digest, uses, media_type, size, data
+    CONTENT = 5
+    # namespace, digest, uses; of content that came before
+    USE = 6
 
 
 _COLUMNS = "abcdefghijkl"
