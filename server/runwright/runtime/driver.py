@@ -230,7 +230,7 @@ class RunDriver:
         try:
             await append
         finally:
-            if not append.cancelled() and append.exception() is None:
+            if append.done() and not append.cancelled() and append.exception() is None:
                 stored = append.result()
                 self.blocked_by = None
                 self.state = state

@@ -110,7 +110,7 @@ class _Guarded:
         """Ignored: the same methods come by name."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Serves the methods, guarded; by a generic handler, since grpc.aio awaits all registered ones anew a call."""
+        """Serves the methods, guarded; by a generic handler, which was measured to cost a call less than this way."""
         guarded = {name: self._guard.guarded(f"/{service}/{name}", handler) for name, handler in handlers.items()}
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
 
