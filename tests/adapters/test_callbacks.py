@@ -24,6 +24,7 @@ from tests.adapters.callback_hosts import (
     dialling,
     executed,
     found,
+    has_place,
     healthy,
     invocation,
 )
@@ -166,7 +167,7 @@ async def test_health_decides_who_gets_calls_and_wakes_who_waits() -> None:
         clock.advance(lines.WELL_US)
         told = await found(tools, only, HealthKind.UNHEALTHY)
         turned_away = await executed(tools, invocation(clock=clock))
-        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        waiting = asyncio.create_task(has_place(tools))
         await host.says(serving=True)
         await asleep(clock)
         early = waiting.done()
@@ -188,7 +189,7 @@ async def asleep(clock: ManualClock) -> None:
 
 async def test_who_waits_is_woken_by_a_registration(pair: tuple[Host, Host]) -> None:
     async with dialling() as tools:
-        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        waiting = asyncio.create_task(has_place(tools))
         await healthy(tools, callback(pair[0], "a", tools=("write",)))
         for_another_tool = waiting.done()
 
@@ -207,7 +208,7 @@ async def test_one_that_comes_back_before_it_is_examined_wakes_who_waits(pair: t
         [line] = tools._serving[(DEFAULT_NAMESPACE, NAME)]
         await only.stop()
         await eventually(lambda: not line.is_ready)
-        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        waiting = asyncio.create_task(has_place(tools))
         again = Host()
         await again.start(port=only.port)
 
@@ -222,7 +223,7 @@ async def test_a_renewal_wakes_who_waits_for_a_lease_that_was_over(pair: tuple[H
     async with dialling(clock=clock) as tools:
         await healthy(tools, leased)
         clock.advance(SECOND)
-        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        waiting = asyncio.create_task(has_place(tools))
         await quiet()
         early = waiting.done()
 

@@ -18,6 +18,7 @@ from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.wire.values import micros
 
+from tests.adapters.callback_hosts import performed, wanted
 from tests.builders import SECOND
 
 Kind = ToolOutcomeKind
@@ -94,13 +95,13 @@ async def tools(executor: Executor) -> AsyncIterator[DialledExecutors]:
 
 async def outcome(tools: DialledExecutors, *, within: int = FOREVER) -> ToolOutcome:
     """What came of a call."""
-    return await asyncio.wait_for(tools.execute("near", invocation(within=within)), 20)
+    return await performed(tools, "near", invocation(within=within))
 
 
 async def test_the_executor_gets_the_whole_invocation(executor: Executor, tools: DialledExecutors) -> None:
     sent = invocation()
 
-    await tools.execute("near", sent)
+    await performed(tools, "near", sent)
 
     [got] = executor.asked
     assert (got.run_id, got.turn_id, got.round, got.call_id, got.attempt) == ("run-1", "t1", 2, "c2.1", 3)
@@ -203,7 +204,7 @@ async def test_a_call_whose_time_is_over_is_not_sent(executor: Executor, tools: 
 async def test_a_call_that_may_not_begin_any_more_is_not_sent(executor: Executor, tools: DialledExecutors) -> None:
     late = structs.replace(invocation(), may_begin=lambda: False)
 
-    assert (await tools.execute("near", late)).kind is Kind.NOT_SENT
+    assert (await performed(tools, "near", late)).kind is Kind.NOT_SENT
     assert executor.asked == []
 
 
@@ -218,8 +219,8 @@ async def test_giving_a_call_up_tells_the_executor(executor: Executor, tools: Di
 
 
 async def test_an_executor_nobody_reaches_was_certainly_not_asked(tools: DialledExecutors) -> None:
-    assert (await asyncio.wait_for(tools.execute("away", invocation()), 10)).kind is Kind.NOT_SENT
-    assert (await tools.execute("unheard of", invocation())).kind is Kind.NOT_SENT
+    assert (await performed(tools, "away", invocation())).kind is Kind.NOT_SENT
+    assert (await performed(tools, "unheard of", invocation())).kind is Kind.NOT_SENT
     assert (tools.knows(DEFAULT_NAMESPACE, "away"), tools.knows(DEFAULT_NAMESPACE, "unheard of")) == (True, False)
 
 
@@ -237,12 +238,12 @@ async def test_an_executor_is_reachable_once_it_is_up() -> None:
     executor = Executor()
     port = executor.server.add_insecure_port("127.0.0.1:0")  # bound, but nobody serves yet
     tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock())
-    reaching = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, "near", "look"))
+    reaching = asyncio.create_task(tools.place(wanted("near", invocation())))
     await asyncio.sleep(0)
     early = reaching.done()
 
     await executor.server.start()
-    await asyncio.wait_for(reaching, 10)
+    (await asyncio.wait_for(reaching, 10)).release()
 
     assert not early
     assert (await outcome(tools)).kind is Kind.RESULT

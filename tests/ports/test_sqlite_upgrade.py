@@ -166,6 +166,7 @@ async def test_a_journal_of_version_3_loses_two_indexes_and_nothing_else(tmp_pat
     back = """
         CREATE INDEX events_of_run ON events (run_no);
         CREATE INDEX events_with_messages ON events (run_no) WHERE kind IN (2, 4, 6, 9, 10, 11, 21);
+        ALTER TABLE callbacks DROP COLUMN max_calls_in_flight;
         UPDATE meta SET value = 3 WHERE key = 'schema_version';"""
     db = sqlite3.connect(tmp_path / "journal.db")
     db.executescript(back)

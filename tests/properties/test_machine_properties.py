@@ -60,6 +60,8 @@ class Ledger:
                 self.not_before = record.not_before
             case r.ToolStarted():
                 self._start_tool(record)
+            case r.ToolRequested():
+                self.intents.add((record.call_id, "await", 0))
             case r.RetryScheduled():
                 self.intents.add((record.call_id, "await", record.attempt))
                 if record.reason is ErrorReason.EXECUTOR_UNAVAILABLE:
@@ -120,11 +122,17 @@ def _check_run(seed: int) -> None:
 
 def _step(run: RandomRun, ledger: Ledger, given: i.Input) -> None:
     ended, late = run.state.is_terminal, not _is_awaited(given, run.state)
+    before = run.state
     new = run.give(given)
     assert not (ended and new), "an ended run accepts nothing"
     assert not (late and new), "news of what is not under way change nothing"
+    places = {*i.places_held(given)}
     for record in new:
         ledger.check(record)
+        if isinstance(record, r.ToolStarted):
+            assert record.call_id in places, "no intent is written for a call that has no place"
+            waited = before.call(record.call_id)
+            assert waited is None or record.at >= waited.not_before, "no attempt is made before its time"
     if new:
         _check_standing(run.state, ledger)
         _check_repetition(run, given)
@@ -142,7 +150,12 @@ def _is_awaited(given: i.Input, state: RunState) -> bool:
         case i.ExecutorAwaited():
             # While as many calls run as may, a call waits on without being wanted; giving it up still counts.
             call = state.call(given.call_id)
-            return call is not None and call.phase is CallPhase.REQUESTED and 0 < given.attempt == call.attempt
+            return (
+                call is not None
+                and call.phase is CallPhase.REQUESTED
+                and call.allowed
+                and given.attempt == call.attempt
+            )
         case _:
             return True
 
@@ -169,12 +182,12 @@ def _check_repetition(run: RandomRun, given: i.Input) -> None:
     if not isinstance(given, i.Recovered):
         assert again == [], "the same news twice change nothing"
         return
-    if run.state.asked.losses == MAX_LOSSES - 1:
-        return  # one restart too many
+    if run.state.asked.losses == MAX_LOSSES - 1 or given.places:
+        return  # one restart too many, or calls that were sent again at once and are lost once more
     after = fold(run.state, again)
     assert _without_attempts(after) == _without_attempts(run.state), "a second restart only raises attempts"
     for record in again:
-        assert isinstance(record, r.ModelAttemptStarted | r.ToolStarted)
+        assert isinstance(record, r.ModelAttemptStarted)
         assert record.attempt > 1
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.core import allow_list
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, MAX_CALLS_IN_FLIGHT
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
 from runwright.settings import kinds
@@ -44,6 +45,11 @@ class Settings:
         kinds.TEXT, "Id of the package that answers requests without one.", None, absent="the first package"
     )
     executors: Mapping[str, str] = setting(kinds.ADDRESSES, "Where each executor is.", {}, flag="--executor")
+    executor_calls: int = setting(
+        kinds.whole("calls", 1, MAX_CALLS_IN_FLIGHT),
+        "How many calls each of these executors gets at once; more wait. Registered ones say it themselves.",
+        DEFAULT_CALLS_IN_FLIGHT,
+    )
     callback_allow: tuple[str, ...] = setting(
         kinds.ALLOWED,
         "Addresses that executors may register and the server may dial; `none`: nothing can be registered.",

@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2
 
 from runwright.adapters.remote.doors import DIAL_OPTIONS, Doors
 from runwright.adapters.remote.tool_calls import Metadata, perform
-from runwright.core.callbacks import Callback, Health, HealthKind
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, Callback, Health, HealthKind
 from runwright.core.errors import AgentError
 from runwright.ports.clock import Clock
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -23,6 +23,7 @@ WELL_US = 5_000_000
 ILL_US = 1_000_000
 REFUSED_US = 15_000_000  # seldom: a name that does not resolve keeps a thread busy that others wait for
 _READY = grpc.ChannelConnectivity.READY
+_FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 # Codes of a server that has nothing to say of its health.
 _SILENT = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND)
 _REFUSING = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
@@ -30,10 +31,18 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class Line(Protocol):
-    """A connection to one executor. `used` is when it last got a call, as a count of calls."""
+    """A connection to one executor. `used` is when it last got a call, as a count of calls.
+
+    `calls` counts the places that are taken here, of `most_calls`.
+    """
 
     name: str
     used: int
+    calls: int
+
+    @property
+    def most_calls(self) -> int:
+        """How many calls may be under way here at once."""
 
     def serves(self, tool: str) -> bool:
         """True when calls of the tool may be sent here at all."""
@@ -41,6 +50,10 @@ class Line(Protocol):
     @property
     def is_ready(self) -> bool:
         """True when a call can be sent now."""
+
+    @property
+    def is_away(self) -> bool:
+        """True when it was tried and found that no call can be sent now."""
 
     async def until_ready(self) -> None:
         """Returns once `is_ready` may have become true."""
@@ -52,9 +65,11 @@ class Line(Protocol):
 class ConfiguredLine:
     """An executor the operator named, in whatever state its channel is."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, most_calls: int) -> None:
         self.name = address
         self.used = 0
+        self.calls = 0
+        self.most_calls = most_calls
         self.channel = grpc.aio.insecure_channel(address, options=DIAL_OPTIONS)
 
     def serves(self, tool: str) -> bool:
@@ -65,6 +80,11 @@ class ConfiguredLine:
     def is_ready(self) -> bool:
         """See `Line`."""
         return self.channel.get_state(try_to_connect=True) is _READY
+
+    @property
+    def is_away(self) -> bool:
+        """See `Line`."""
+        return self.channel.get_state(try_to_connect=True) is _FAILING
 
     async def until_ready(self) -> None:
         """See `Line`."""
@@ -82,6 +102,7 @@ class RegisteredLine:
         self.callback = callback
         self.name = callback.callback_id
         self.used = 0
+        self.calls = 0
         self.health = Health(HealthKind.UNKNOWN, clock.now())
         self._doors = doors
         self._clock = clock
@@ -95,6 +116,11 @@ class RegisteredLine:
         self._calls: dict[grpc.aio.Channel, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._watching = asyncio.create_task(self._watch(), name=f"callback {callback.callback_id}")
+
+    @property
+    def most_calls(self) -> int:
+        """See `Line`."""
+        return self.callback.max_calls_in_flight or DEFAULT_CALLS_IN_FLIGHT
 
     def serves(self, tool: str) -> bool:
         """True for the tools of the registration."""
@@ -110,6 +136,11 @@ class RegisteredLine:
         self._is_missed = True
         self._kick.set()
         return False
+
+    @property
+    def is_away(self) -> bool:
+        """See `Line`: not leased any more, or found unhealthy."""
+        return self.health.kind is HealthKind.UNHEALTHY or self.callback.expires_at <= self._clock.now()
 
     async def until_ready(self) -> None:
         """Never: what `changed` tells is enough."""

@@ -12,6 +12,7 @@ from runwright.adapters.journal_rules import digests_of
 from runwright.adapters.sqlite.tables import (
     AUDIT,
     CALLBACKS,
+    CALLS_IN_FLIGHT,
     GONE,
     REMOVING,
     SCHEMA_VERSION,
@@ -61,8 +62,11 @@ def upgrade(db: apsw.Connection, version: int) -> None:
             _count_uses(db)
             for statement in (*SESSIONS, *CALLBACKS, *AUDIT):
                 db.execute(statement)
-        for statement in GONE:
-            db.execute(statement)
+        if version < 4:
+            for statement in GONE:
+                db.execute(statement)
+        for step in _OF_VERSION_5:
+            step(db)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
         db.execute("COMMIT")
     except BaseException:
@@ -94,6 +98,14 @@ def _count_uses(db: apsw.Connection) -> None:
             uses.update(digests_of(data))
         db.executemany(_ADD_USES, ((namespace, digest, count) for digest, count in uses.items()))
     db.execute("DELETE FROM content_uses WHERE uses < 2")
+
+
+def _bound_callbacks(db: apsw.Connection) -> None:
+    for statement in CALLS_IN_FLIGHT:
+        db.execute(statement)
+
+
+_OF_VERSION_5 = (_bound_callbacks,)
 
 
 def _fill_run(db: apsw.Connection, run_no: int) -> None:
