@@ -27,6 +27,7 @@ from tests.adapters.callback_hosts import (
     has_place,
     healthy,
     invocation,
+    wanted,
 )
 from tests.builders import SECOND
 from tests.runtime.watching import eventually, quiet
@@ -333,3 +334,46 @@ async def test_one_that_accepts_and_says_nothing_is_not_healthy() -> None:
 
     assert only.address in told
     assert outcome.kind is Kind.NOT_SENT
+
+
+async def test_each_registration_has_the_places_it_says_and_eight_if_it_says_none(pair: tuple[Host, Host]) -> None:
+    few, usual = pair
+    async with dialling() as tools:
+        await healthy(tools, callback(few, "few", max_calls_in_flight=2), callback(usual, "usual"))
+
+        places = [tools.take_place(wanted(NAME, invocation(number))) for number in range(12)]
+
+        taken = [place for place in places if place is not None]
+        assert [place.line.name for place in taken].count("few") == 2
+        assert len(taken) == 2 + 8
+        taken[0].release()
+        taken[0].release()
+        assert tools.take_place(wanted(NAME, invocation(20))) is not None
+        assert tools.take_place(wanted(NAME, invocation(21))) is None
+
+
+async def test_a_place_at_a_registration_that_has_gone_moves_to_another_of_the_name(pair: tuple[Host, Host]) -> None:
+    gone, other = pair
+    async with dialling() as tools:
+        await healthy(tools, callback(gone, "gone"))
+        place = await tools.place(wanted(NAME))
+        await healthy(tools, callback(other, "other"))
+        tools.drop(DEFAULT_NAMESPACE, "gone")
+
+        outcome = await tools.execute(place, invocation())
+        place.release()
+
+        assert outcome.data.decode() == str(other.port)
+        assert gone.asked == []
+
+
+async def test_a_call_waits_for_a_registration_and_gets_a_place_when_it_comes(pair: tuple[Host, Host]) -> None:
+    host, _ = pair
+    async with dialling() as tools:
+        waits = [asyncio.create_task(tools.place(wanted(NAME, invocation(number)))) for number in range(3)]
+        await healthy(tools, callback(host, max_calls_in_flight=2))
+
+        await asyncio.wait_for(asyncio.gather(*waits[:2]), 10)
+        assert not waits[2].done()
+        waits[0].result().release()
+        await asyncio.wait_for(waits[2], 10)

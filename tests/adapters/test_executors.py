@@ -249,3 +249,80 @@ async def test_an_executor_is_reachable_once_it_is_up() -> None:
     assert (await outcome(tools)).kind is Kind.RESULT
     await tools.close()
     await executor.server.stop(0)
+
+
+def numbered(number: int) -> ToolInvocation:
+    """An attempt of a call of its own."""
+    return structs.replace(invocation(), call_id=f"c1.{number}", idempotency_key=f"default/run-1/c1.{number}")
+
+
+async def test_a_configured_executor_has_so_many_places_and_no_more(executor: Executor) -> None:
+    port = executor.server.add_insecure_port("127.0.0.1:0")
+    await executor.server.start()
+    tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock(), most_calls=3)
+    executor.answer = never
+
+    calls = [asyncio.create_task(performed(tools, "near", numbered(1)))]
+    await executor.begun.wait()
+    places = [tools.take_place(wanted("near", numbered(number))) for number in (2, 3, 4)]
+    next_one = asyncio.create_task(tools.place(wanted("near", numbered(5))))
+    await asyncio.sleep(0)
+    was_early = next_one.done()
+    calls[0].cancel()
+    await asyncio.wait_for(next_one, 10)
+
+    assert [place is not None for place in places] == [True, True, False]
+    assert not was_early
+    assert tools.take_place(wanted("near", numbered(6))) is None
+    await tools.close()
+
+
+async def test_an_executor_that_is_not_connected_has_no_places_but_may_be_there(tools: DialledExecutors) -> None:
+    near, away, nobody = (wanted(name, invocation()) for name in ("near", "away", "unheard of"))
+
+    early = [tools.take_place(each) for each in (near, away, nobody)]
+    may_be_there = [tools.is_reachable(each) for each in (near, nobody)]
+    (await asyncio.wait_for(tools.place(near), 10)).release()
+    async with asyncio.timeout(10):
+        while tools.is_reachable(away):  # noqa: ASYNC110 - until the system has said that nobody is there
+            await asyncio.sleep(0.01)
+
+    assert early == [None, None, None]
+    assert may_be_there == [True, False]
+    assert tools.is_reachable(near)
+
+
+async def test_however_many_calls_wait_for_a_configured_executor_one_task_looks_for_it(tools: DialledExecutors) -> None:
+    before = len(asyncio.all_tasks())
+    waits = [asyncio.create_task(tools.place(wanted("away", numbered(number)))) for number in range(50)]
+    await asyncio.sleep(0)
+
+    assert len(asyncio.all_tasks()) - before - len(waits) == 1
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_the_call_whose_executor_comes_back_between_intent_and_sending_has_its_whole_time(
+    executor: Executor,
+) -> None:
+    port = executor.server.add_insecure_port("127.0.0.1:0")
+    await executor.server.start()
+    tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock())
+    place = await asyncio.wait_for(tools.place(wanted("near", invocation())), 10)
+    await executor.server.stop(0)
+    again = Executor()
+    again.server.add_insecure_port(f"127.0.0.1:{port}")
+
+    sent = invocation()
+    calling = asyncio.create_task(tools.execute(place, sent))
+    await again.server.start()
+    outcome = await asyncio.wait_for(calling, 20)
+
+    if outcome.kind is Kind.RESULT:  # else it was not there in time, and nothing was sent
+        [got] = again.asked
+        assert micros(got.deadline) > sent.deadline
+    else:
+        assert outcome.kind is Kind.NOT_SENT and again.asked == []
+    await tools.close()
+    await again.server.stop(0)
