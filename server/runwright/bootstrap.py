@@ -70,6 +70,7 @@ def build_runtime(
     runtime = AgentRuntimeBuilder(
         journal=journal,
         audit=journal.audit(clock),
+        recovery=journal.recovery(),
         clock=clock,
         ids=RandomIds(),
         tools=tools,

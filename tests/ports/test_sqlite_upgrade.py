@@ -134,7 +134,7 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
         DROP INDEX runs_of_session; DROP INDEX runs_open_in_session;
         CREATE INDEX events_of_run ON events (run_no);
         CREATE INDEX events_with_messages ON events (run_no) WHERE {old_kinds};
-        DROP TABLE callbacks; DROP TABLE audit; DROP TABLE content_uses;
+        DROP TABLE recovering; DROP TABLE removals; DROP TABLE callbacks; DROP TABLE audit; DROP TABLE content_uses;
         DROP INDEX runs_of_namespace; CREATE INDEX runs_of_namespace ON runs (namespace);
         DROP INDEX runs_ended; DROP INDEX removed_of_namespace; DROP INDEX removed_of_session;
         DROP INDEX removed_of_agent; ALTER TABLE runs DROP COLUMN removed_at;
@@ -164,6 +164,7 @@ async def test_a_journal_of_version_3_loses_two_indexes_and_nothing_else(tmp_pat
     await SqliteJournal.open(tmp_path).close()
     new_shape = rows(tmp_path, "SELECT name, sql FROM sqlite_schema ORDER BY name")
     back = """
+        DROP TABLE recovering; DROP TABLE removals;
         CREATE INDEX events_of_run ON events (run_no);
         CREATE INDEX events_with_messages ON events (run_no) WHERE kind IN (2, 4, 6, 9, 10, 11, 21);
         UPDATE meta SET value = 3 WHERE key = 'schema_version';"""

@@ -38,6 +38,7 @@ class Performer:
         self._conversation = conversation
         self._texts = texts
         self._text: LiveText | None = None  # of the model that answers now
+        self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
     async def perform(self, state: RunState, position: int, effect: e.Effect, may_begin: Callable[[], bool]) -> i.Input:
         """Performs one effect for a run in `state`, whose last event is at `position`, and says what came of it.
@@ -74,6 +75,7 @@ class Performer:
             text.end(is_whole=False)
 
     async def _call_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
+        await self._require_provider(state, effect)
         try:
             reply = await self._ask(state, effect, text)
             checked = await self._check(reply, self._package.routes[effect.route].adapter)
@@ -94,6 +96,26 @@ class Performer:
             output_tokens=max(0, reply.output_tokens),
             contents=checked.contents,
         )
+
+    async def _require_provider(self, state: RunState, effect: e.CallModel) -> None:
+        """Never returns while no provider of the route, or of one after it, is configured: the next start may have one.
+
+        A start is refused then; a run that is under way has done nothing wrong.
+        """
+        routes = self._package.routes[effect.route :]
+        if any(route.adapter in self._world.providers for route in routes):
+            return
+        self.missing_provider = routes[0].adapter
+        self._world.log.warning(
+            "run waits for a provider that is not configured",
+            run_id=state.key.run_id,
+            trace_id=state.trace_id,
+            adapter=self.missing_provider,
+        )
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.missing_provider = ""
 
     async def _check(self, reply: ModelReply, adapter: str) -> CheckedReply:
         # Canonical JSON is pure Python: a large reply must not hold up every other run.

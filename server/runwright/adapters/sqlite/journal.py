@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,23 +12,35 @@ from typing import NamedTuple
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite import anchor, inspection, queries, removing, schema, selecting, sessions
+from runwright.adapters.sqlite import anchor, held, inspection, queries, removing, schema, selecting, sessions
 from runwright.adapters.sqlite.audit import SqliteAudit
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
 from runwright.adapters.sqlite.reader import Reader
+from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
 from runwright.adapters.sqlite.ticker import Ticker
 from runwright.adapters.sqlite.writer import Writer
 from runwright.core.content import Content
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunKey
+from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
 from runwright.core.space import Space
 from runwright.core.state import RunState
 from runwright.ports.clock import Clock
-from runwright.ports.journal import Appending, EventPage, Listener, Removed, RunPage, SessionPage, StoredEvent
+from runwright.ports.journal import (
+    NOTHING,
+    Appending,
+    EventPage,
+    Listener,
+    Removed,
+    RunPage,
+    SessionPage,
+    StoredEvent,
+)
 from runwright.ports.log import OperatorLog
 from runwright.wire.state_row import encode_state
 
@@ -154,10 +166,23 @@ class SqliteJournal:
         self._see(page.reached)
         return page
 
-    async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
+    async def intact(self, run: RunKey) -> tuple[RunState, int] | None:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit)
+        return await self._reader.ask(held.intact, run)
+
+    async def list_runs(
+        self,
+        namespace: Namespace,
+        wanted: RunFilter,
+        *,
+        before: int | None,
+        limit: int,
+        stands: Mapping[str, RunStatus] = NOTHING,
+    ) -> RunPage:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit, stands)
 
     async def session(self, namespace: Namespace, session_id: str, agent_id: str, *, turns: int) -> SessionPage:
         """See the port."""
@@ -208,11 +233,27 @@ class SqliteJournal:
         self._refuse_when_closed()
 
         def act(db: apsw.Connection) -> Removed:
-            self._keeper.catch_up()
-            held = self._keeper.held | {self.head}
-            return removing.step(db, removing.Wanted(before, now, held), limit)
+            self._remove_more(db)
+            kept = self._keeper.held | {self.head}
+            return removing.step(db, removing.Wanted(before, now, kept), limit)
 
         return await self._writer.transact(act)
+
+    async def remove(self, run: RunKey, *, now: int) -> int:
+        """See the port. The newest event, and what the anchor stands at, are only hidden."""
+        self._refuse_when_closed()
+        horizon = await self._writer.transact(partial(held.begin_removal, run=run, now=now))
+        if not horizon:
+            raise AgentError(
+                ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id}
+            )
+        while await self._writer.transact(self._remove_more):
+            pass
+        return horizon
+
+    def _remove_more(self, db: apsw.Connection) -> bool:
+        self._keeper.catch_up()
+        return held.go_on(db, self._keeper.held | {self.head})
 
     async def horizon(self, scope: Scope) -> int:
         """See the port."""
@@ -227,6 +268,10 @@ class SqliteJournal:
         """How much room the journal takes and has; measured beside the writer."""
         self._refuse_when_closed()
         return await self._reader.ask(inspection.space, self._directory, self._max_bytes)
+
+    def recovery(self) -> SqliteRecoveryLog:
+        """The count of starts that did not end cleanly, in this file."""
+        return SqliteRecoveryLog(self._writer)
 
     def callbacks(self) -> SqliteCallbacks:
         """The registrations that are kept in this file."""

@@ -15,6 +15,7 @@ from runwright.adapters.sqlite.failures import corrupt
 from runwright.adapters.sqlite.tables import (
     AUDIT,
     CALLBACKS,
+    HOLDING,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
@@ -118,7 +119,7 @@ def _version(db: apsw.Connection) -> int:
 
 def _create(db: apsw.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
-    for statement in (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT):
+    for statement in (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT, *HOLDING):
         db.execute(statement)
     meta = {
         "schema_version": SCHEMA_VERSION,

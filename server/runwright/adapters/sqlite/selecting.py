@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import apsw
@@ -19,7 +20,7 @@ from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState, fold
 from runwright.core.transitions import IllegalTransition
-from runwright.ports.journal import EventPage, ListedRun, RunPage
+from runwright.ports.journal import NOTHING, EventPage, ListedRun, RunPage
 
 Condition: TypeAlias = tuple[str, list[str | int]]
 _COLUMNS = "e." + queries.EVENT_COLUMNS.replace(", ", ", e.")
@@ -123,7 +124,14 @@ def _wanted(chosen: EventFilter) -> Condition:
     return text, [values for _, values in set_ones]
 
 
-def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, before: int | None, limit: int) -> RunPage:
+def list_runs(
+    db: apsw.Connection,
+    namespace: Namespace,
+    wanted: RunFilter,
+    before: int | None,
+    limit: int,
+    stands: Mapping[str, RunStatus] = NOTHING,
+) -> RunPage:
     """One page of runs, newest first."""
     start = before if before is not None else 1 + fetch(db, "SELECT COALESCE(MAX(run_no), 0) FROM runs")[0][0]
     own = f"namespace = ? AND {KEPT} AND run_no < ?"
@@ -131,7 +139,7 @@ def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, befo
     ((rows, last),) = fetch(db, f"SELECT COUNT(*), MIN(run_no) FROM ({scanned})", namespace, start, SCANNED_RUNS)
     if not rows:
         return RunPage([], 1, False)
-    text, values = _wanted_runs(wanted)
+    text, values = _wanted_runs(wanted, stands)
     found = fetch(
         db,
         f"""SELECT run_no, run_id, last_position FROM runs INDEXED BY runs_of_namespace
@@ -151,11 +159,15 @@ def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, befo
     return RunPage(runs, last, rows == SCANNED_RUNS)
 
 
-def _wanted_runs(wanted: RunFilter) -> Condition:
+def _wanted_runs(wanted: RunFilter, stands: Mapping[str, RunStatus]) -> Condition:
     text, values = "", list[str | int]()
     if wanted.statuses:
         text += " AND status IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(sorted(status.value for status in wanted.statuses)))
+    if wanted.statuses and stands:  # what the columns say of these is not where they stand
+        among = "run_id IN (SELECT value FROM json_each(?))"
+        text = f" AND (({text.removeprefix(' AND ')} AND NOT {among}) OR {among})"
+        values += [json.dumps([*stands]), json.dumps([run for run, at in stands.items() if at in wanted.statuses])]
     for column, value in (("agent_id", wanted.agent_id), ("session_id", wanted.session_id)):
         if value:
             text += f" AND {column} = ?"

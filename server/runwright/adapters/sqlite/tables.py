@@ -8,7 +8,7 @@ import apsw
 
 from runwright.core.events import MESSAGE_BEARING, TERMINAL
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
 # Queries repeat these very words: only then does SQLite use the partial index.
@@ -79,6 +79,14 @@ AUDIT = (
         number INTEGER PRIMARY KEY, namespace TEXT NOT NULL, data BLOB NOT NULL,
         previous_hash BLOB NOT NULL, hash BLOB NOT NULL) STRICT""",
     "CREATE INDEX audit_of_namespace ON audit (namespace)",
+)
+# Of version 5: the open runs that the present start has in hand, and what speaks against them (core/quarantine.py);
+# and the runs that an operator removed whose events are not all deleted yet.
+HOLDING = (
+    """CREATE TABLE recovering (
+        run_no INTEGER PRIMARY KEY, stage INTEGER NOT NULL, tries INTEGER NOT NULL, trials INTEGER NOT NULL,
+        alone INTEGER NOT NULL, quarantined_at INTEGER NOT NULL) STRICT""",
+    "CREATE TABLE removals (run_no INTEGER PRIMARY KEY) STRICT",
 )
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")

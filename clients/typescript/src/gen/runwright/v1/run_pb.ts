@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/run.proto.
  */
 export const file_runwright_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChZydW53cmlnaHQvdjEvcnVuLnByb3RvEgxydW53cmlnaHQudjEi3QIKClJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIuCgdwYWNrYWdlGAUgASgLMh0ucnVud3JpZ2h0LnYxLlBhY2thZ2VTZWxlY3RvchImCgVpbnB1dBgGIAMoCzIXLnJ1bndyaWdodC52MS5JbnB1dFBhcnQSJAoGYnVkZ2V0GAcgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCCADKAsyJC5ydW53cmlnaHQudjEuUnVuUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgdvbl9idXN5GAkgASgOMhQucnVud3JpZ2h0LnYxLk9uQnVzeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkoKD1BhY2thZ2VTZWxlY3RvchIUCgpwYWNrYWdlX2lkGAEgASgJSAASFQoLZmluZ2VycHJpbnQYAiABKAlIAEIKCghzZWxlY3RvciL0BgoLUnVuU25hcHNob3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRInCgZzdGF0dXMYBSABKA4yFy5ydW53cmlnaHQudjEuUnVuU3RhdHVzEisKCndhaXRpbmdfb24YBiADKAsyFy5ydW53cmlnaHQudjEuV2FpdGluZ09uEhIKCnBhY2thZ2VfaWQYByABKAkSGwoTcGFja2FnZV9maW5nZXJwcmludBgIIAEoCRIQCghwcm92aWRlchgJIAEoCRINCgVtb2RlbBgKIAEoCRIeChZjYW5jZWxsYXRpb25fcmVxdWVzdGVkGAsgASgIEiIKBXVzYWdlGAwgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgNIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSEwoLbGFzdF9jdXJzb3IYDiABKAkSEAoIbGFzdF9zZXEYDyABKAQSLgoMb3Blbl9lZmZlY3RzGBAgAygLMhgucnVud3JpZ2h0LnYxLk9wZW5FZmZlY3QSKwoGcmVzdWx0GBEgASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSJwoFZXJyb3IYEiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchItCgtzdG9wX3JlYXNvbhgTIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEi4KCnN0YXJ0ZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1CgZsYWJlbHMYFyADKAsyJS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QuTGFiZWxzRW50cnkSLgoKcmVtb3ZlZF9hdBguIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgvIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpYBCglXYWl0aW5nT24SJAoEa2luZBgBIAEoDjIWLnJ1bndyaWdodC52MS5XYWl0S2luZBIRCgllZmZlY3RfaWQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMdW5ibG9ja2VkX2J5GAUgASgJIlgKBVVzYWdlEg4KBnJvdW5kcxgBIAEoDRISCgp0b29sX2NhbGxzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEIoEBCgpPcGVuRWZmZWN0EhEKCWVmZmVjdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SKAoFc3RhdGUYBCABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0U3RhdGUSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJKtsBCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxACEhYKElJVTl9TVEFUVVNfV0FJVElORxADEhkKFVJVTl9TVEFUVVNfQ0FOQ0VMTElORxAEEhwKGFJVTl9TVEFUVVNfUkVQQUlSX05FRURFRBAFEhgKFFJVTl9TVEFUVVNfQ09NUExFVEVEEAYSFQoRUlVOX1NUQVRVU19GQUlMRUQQBxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAIKpICCgpTdG9wUmVhc29uEhsKF1NUT1BfUkVBU09OX1VOU1BFQ0lGSUVEEAASGAoUU1RPUF9SRUFTT05fRU5EX1RVUk4QARIaChZTVE9QX1JFQVNPTl9NQVhfVE9LRU5TEAISHgoaU1RPUF9SRUFTT05fQ09OVEVOVF9GSUxURVIQAxIaChZTVE9QX1JFQVNPTl9NQVhfUk9VTkRTEAQSHgoaU1RPUF9SRUFTT05fTUFYX1RPT0xfQ0FMTFMQBRIgChxTVE9QX1JFQVNPTl9QUk9WSURFUl9GQUlMVVJFEAYSGQoVU1RPUF9SRUFTT05fQ0FOQ0VMTEVEEAcSGAoUU1RPUF9SRUFTT05fSU5URVJOQUwQCCpICgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhEKDU9OX0JVU1lfQUxMT1cQARISCg5PTl9CVVNZX1JFSkVDVBACKmsKCFdhaXRLaW5kEhkKFVdBSVRfS0lORF9VTlNQRUNJRklFRBAAEhYKEldBSVRfS0lORF9FWEVDVVRPUhABEhQKEFdBSVRfS0lORF9SRVBBSVIQAhIWChJXQUlUX0tJTkRfUFJPVklERVIQAyp4CgtFZmZlY3RTdGF0ZRIcChhFRkZFQ1RfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNFRkZFQ1RfU1RBVEVfUVVFVUVEEAESGAoURUZGRUNUX1NUQVRFX1JVTk5JTkcQAhIYChRFRkZFQ1RfU1RBVEVfVU5LTk9XThADQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package]);
+  fileDesc("ChZydW53cmlnaHQvdjEvcnVuLnByb3RvEgxydW53cmlnaHQudjEi3QIKClJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIuCgdwYWNrYWdlGAUgASgLMh0ucnVud3JpZ2h0LnYxLlBhY2thZ2VTZWxlY3RvchImCgVpbnB1dBgGIAMoCzIXLnJ1bndyaWdodC52MS5JbnB1dFBhcnQSJAoGYnVkZ2V0GAcgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCCADKAsyJC5ydW53cmlnaHQudjEuUnVuUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgdvbl9idXN5GAkgASgOMhQucnVud3JpZ2h0LnYxLk9uQnVzeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkoKD1BhY2thZ2VTZWxlY3RvchIUCgpwYWNrYWdlX2lkGAEgASgJSAASFQoLZmluZ2VycHJpbnQYAiABKAlIAEIKCghzZWxlY3RvciL0BgoLUnVuU25hcHNob3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRInCgZzdGF0dXMYBSABKA4yFy5ydW53cmlnaHQudjEuUnVuU3RhdHVzEisKCndhaXRpbmdfb24YBiADKAsyFy5ydW53cmlnaHQudjEuV2FpdGluZ09uEhIKCnBhY2thZ2VfaWQYByABKAkSGwoTcGFja2FnZV9maW5nZXJwcmludBgIIAEoCRIQCghwcm92aWRlchgJIAEoCRINCgVtb2RlbBgKIAEoCRIeChZjYW5jZWxsYXRpb25fcmVxdWVzdGVkGAsgASgIEiIKBXVzYWdlGAwgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgNIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSEwoLbGFzdF9jdXJzb3IYDiABKAkSEAoIbGFzdF9zZXEYDyABKAQSLgoMb3Blbl9lZmZlY3RzGBAgAygLMhgucnVud3JpZ2h0LnYxLk9wZW5FZmZlY3QSKwoGcmVzdWx0GBEgASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSJwoFZXJyb3IYEiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchItCgtzdG9wX3JlYXNvbhgTIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEi4KCnN0YXJ0ZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1CgZsYWJlbHMYFyADKAsyJS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QuTGFiZWxzRW50cnkSLgoKcmVtb3ZlZF9hdBguIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgvIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpYBCglXYWl0aW5nT24SJAoEa2luZBgBIAEoDjIWLnJ1bndyaWdodC52MS5XYWl0S2luZBIRCgllZmZlY3RfaWQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMdW5ibG9ja2VkX2J5GAUgASgJIlgKBVVzYWdlEg4KBnJvdW5kcxgBIAEoDRISCgp0b29sX2NhbGxzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEIoEBCgpPcGVuRWZmZWN0EhEKCWVmZmVjdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SKAoFc3RhdGUYBCABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0U3RhdGUSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJKvABCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxACEhYKElJVTl9TVEFUVVNfV0FJVElORxADEhkKFVJVTl9TVEFUVVNfQ0FOQ0VMTElORxAEEhwKGFJVTl9TVEFUVVNfUkVQQUlSX05FRURFRBAFEhgKFFJVTl9TVEFUVVNfQ09NUExFVEVEEAYSFQoRUlVOX1NUQVRVU19GQUlMRUQQBxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAIEhMKD1JVTl9TVEFUVVNfSEVMRBAJKpICCgpTdG9wUmVhc29uEhsKF1NUT1BfUkVBU09OX1VOU1BFQ0lGSUVEEAASGAoUU1RPUF9SRUFTT05fRU5EX1RVUk4QARIaChZTVE9QX1JFQVNPTl9NQVhfVE9LRU5TEAISHgoaU1RPUF9SRUFTT05fQ09OVEVOVF9GSUxURVIQAxIaChZTVE9QX1JFQVNPTl9NQVhfUk9VTkRTEAQSHgoaU1RPUF9SRUFTT05fTUFYX1RPT0xfQ0FMTFMQBRIgChxTVE9QX1JFQVNPTl9QUk9WSURFUl9GQUlMVVJFEAYSGQoVU1RPUF9SRUFTT05fQ0FOQ0VMTEVEEAcSGAoUU1RPUF9SRUFTT05fSU5URVJOQUwQCCpICgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhEKDU9OX0JVU1lfQUxMT1cQARISCg5PTl9CVVNZX1JFSkVDVBACKoIBCghXYWl0S2luZBIZChVXQUlUX0tJTkRfVU5TUEVDSUZJRUQQABIWChJXQUlUX0tJTkRfRVhFQ1VUT1IQARIUChBXQUlUX0tJTkRfUkVQQUlSEAISFgoSV0FJVF9LSU5EX1BST1ZJREVSEAMSFQoRV0FJVF9LSU5EX1JFTEVBU0UQBCp4CgtFZmZlY3RTdGF0ZRIcChhFRkZFQ1RfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNFRkZFQ1RfU1RBVEVfUVVFVUVEEAESGAoURUZGRUNUX1NUQVRFX1JVTk5JTkcQAhIYChRFRkZFQ1RfU1RBVEVfVU5LTk9XThADQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package]);
 
 /**
  * What somebody asks an agent to do.
@@ -268,7 +268,8 @@ export type RunSnapshot = Message<"runwright.v1.RunSnapshot"> & {
   result?: InlineContent | undefined;
 
   /**
-   * The failure, once the run is FAILED or CANCELLED.
+   * The failure, once the run is FAILED or CANCELLED; why it is held, while it is
+   * HELD.
    *
    * @generated from field: runwright.v1.AgentError error = 18;
    */
@@ -319,8 +320,8 @@ export type RunSnapshot = Message<"runwright.v1.RunSnapshot"> & {
   removedAt?: Timestamp | undefined;
 
   /**
-   * True when the run goes no further by itself: it has ended, or it needs
-   * repair. Wait returns then. Ask this rather than a list of statuses.
+   * True when the run goes no further by itself: it has ended, it needs repair,
+   * or it is held. Wait returns then. Ask this rather than a list of statuses.
    *
    * @generated from field: bool done = 47;
    */
@@ -348,14 +349,16 @@ export type WaitingOn = Message<"runwright.v1.WaitingOn"> & {
   kind: WaitKind;
 
   /**
-   * The id of the effect that waits: a call, or a model request.
+   * The id of the effect that waits: a call, or a model request; empty for a run
+   * that is held.
    *
    * @generated from field: string effect_id = 2;
    */
   effectId: string;
 
   /**
-   * What is awaited: an executor's name, or a provider adapter and its model.
+   * What is awaited: an executor's name, a provider adapter and its model, or
+   * the reason for which a run is held.
    *
    * @generated from field: string subject = 3;
    */
@@ -536,6 +539,15 @@ export enum RunStatus {
    * @generated from enum value: RUN_STATUS_CANCELLED = 8;
    */
   CANCELLED = 8,
+
+  /**
+   * The server does not drive the run: what is stored of it cannot be read, it
+   * seems to end the server, or it failed again and again. `error` says why; the
+   * run stands until an operator releases or removes it, or somebody cancels it.
+   *
+   * @generated from enum value: RUN_STATUS_HELD = 9;
+   */
+  HELD = 9,
 }
 
 /**
@@ -682,11 +694,19 @@ export enum WaitKind {
   REPAIR = 2,
 
   /**
-   * The time at which a model is asked again.
+   * The time at which a model is asked again, or a server that is configured to
+   * ask it.
    *
    * @generated from enum value: WAIT_KIND_PROVIDER = 3;
    */
   PROVIDER = 3,
+
+  /**
+   * An operator who releases or removes a run that is held.
+   *
+   * @generated from enum value: WAIT_KIND_RELEASE = 4;
+   */
+  RELEASE = 4,
 }
 
 /**
