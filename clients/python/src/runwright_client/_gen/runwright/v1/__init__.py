@@ -26,6 +26,7 @@ __all__ = (
     "EventFrame",
     "EventKind",
     "EventView",
+    "ExecutorIdentity",
     "ExportHeader",
     "ExportRunRequest",
     "ExportRunResponse",
@@ -237,7 +238,8 @@ class AuditKind(betterproto2.Enum):
 
     CREDENTIAL_REVOKED = 3
     """
-    A stream was ended because its credential was revoked or has expired.
+    A stream, a wait or a registration was ended because its credential was
+    revoked or has expired. Subject: the registration.
     """
 
     REGISTRATION_REFUSED = 4
@@ -665,7 +667,8 @@ class ErrorReason(betterproto2.Enum):
 
     CALLBACK_TAKEN = 37
     """
-    The registration belongs to another principal. Metadata: callback_id.
+    The registration, or its executor's name, belongs to another principal.
+    Metadata: callback_id. Of a name: executor, too.
     """
 
     CALLBACK_LIMIT = 38
@@ -705,6 +708,17 @@ class ErrorReason(betterproto2.Enum):
     RUN_REMOVED = 47
     """
     The run's events were removed, being older than the retention. Metadata: run_id.
+    """
+
+    TOOL_RESULT_TOO_LARGE = 55
+    """
+    The call was made, and its result is larger than a result may be. Metadata: tool.
+    """
+
+    TOOL_ANSWER_INVALID = 56
+    """
+    The executor answered the call with what cannot be read: it does not parse,
+    or sets none or several of the outcomes. Metadata: tool.
     """
 
     @classmethod
@@ -755,6 +769,8 @@ class ErrorReason(betterproto2.Enum):
             43: "ERROR_REASON_SESSION_BUSY",
             46: "ERROR_REASON_CURSOR_EXPIRED",
             47: "ERROR_REASON_RUN_REMOVED",
+            55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
+            56: "ERROR_REASON_TOOL_ANSWER_INVALID",
         }
 
     @classmethod
@@ -805,6 +821,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_SESSION_BUSY": 43,
             "ERROR_REASON_CURSOR_EXPIRED": 46,
             "ERROR_REASON_RUN_REMOVED": 47,
+            "ERROR_REASON_TOOL_RESULT_TOO_LARGE": 55,
+            "ERROR_REASON_TOOL_ANSWER_INVALID": 56,
         }
 
 
@@ -2156,6 +2174,33 @@ default_message_pool.register_message("runwright.v1", "EventFrame", EventFrame)
 
 
 @dataclass(eq=False, repr=False)
+class ExecutorIdentity(betterproto2.Message):
+    """
+    Which of the executors of a name an attempt was sent to.
+    """
+
+    callback_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The registration; empty for an address that the operator configured.
+    """
+
+    principal: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The principal that registered it, or that the operator named for the address.
+    """
+
+    address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Where it was, `host:port`.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ExecutorIdentity", ExecutorIdentity
+)
+
+
+@dataclass(eq=False, repr=False)
 class ExportedContent(betterproto2.Message):
     """
     Bytes an event refers to, in parts of at most 256 KiB.
@@ -2839,6 +2884,13 @@ class OpenEffect(betterproto2.Message):
     The key an executor uses to recognise a repeated call; empty for models.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt whose outcome is unknown; absent when nobody knows.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "OpenEffect", OpenEffect)
 
@@ -2975,8 +3027,8 @@ class RetryScheduled(betterproto2.Message):
     )
     """
     Why the attempt did not stand. Of a tool call: EXECUTOR_UNAVAILABLE (it was
-    not sent) or EXECUTOR_LOST (it may be repeated). Of a model request: the
-    reason of its failure.
+    not performed), or EXECUTOR_LOST, TOOL_TIMED_OUT or TOOL_ANSWER_INVALID (it
+    may be repeated). Of a model request: the reason of its failure.
     """
 
     not_before: "datetime.datetime | None" = betterproto2.field(
@@ -2997,6 +3049,13 @@ class RetryScheduled(betterproto2.Message):
     )
     """
     When waiting is given up and the call fails; absent for a model request.
+    """
+
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt; absent when nobody did.
     """
 
 
@@ -3487,6 +3546,12 @@ class RunStarted(betterproto2.Message):
     The caller's labels.
     """
 
+    journal_id: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    The journal that the run was started in, as its idempotency keys begin.
+    Empty in events of older servers, whose keys begin with the namespace.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "RunStarted", RunStarted)
 
@@ -3882,6 +3947,13 @@ class ToolCompleted(betterproto2.Message):
     What the tool answered.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who answered; absent in events of older servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "ToolCompleted", ToolCompleted)
 
@@ -3936,6 +4008,14 @@ class ToolFailed(betterproto2.Message):
     What the model is told.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the last attempt; absent when none was sent, and in events of older
+    servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "ToolFailed", ToolFailed)
 
@@ -3971,6 +4051,13 @@ class ToolRecoveryRequired(betterproto2.Message):
     )
     """
     Why the outcome is unknown.
+    """
+
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt; absent when the server ended before it knew.
     """
 
 
@@ -4036,7 +4123,9 @@ class ToolStarted(betterproto2.Message):
 
     idempotency_key: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    The same for every attempt of this call.
+    The same for every attempt of this call, and no other call's, whichever
+    server makes it: the journal's id, the namespace, the run and the call,
+    between slashes.
     """
 
     arguments_digest: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
