@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import Namespace, check_caller_id
+from runwright.core.ids import LOCAL_PRINCIPAL, Namespace, check_caller_id
 
 DEFAULT_LEASE_US = 60_000_000
 LEAST_LEASE_SECONDS = 5
@@ -45,6 +45,19 @@ class Tls(Struct, frozen=True):
 
     ca_pem: bytes = b""
     server_name: str = ""
+
+
+class ConfiguredExecutor(Struct, frozen=True):
+    """Where the operator says that an executor is, and whose it is."""
+
+    principal: str
+    address: str
+
+    @classmethod
+    def parse(cls, text: str) -> ConfiguredExecutor:
+        """Of `[PRINCIPAL@]HOST:PORT`; without one it is the operator's own, `local`."""
+        principal, _, address = text.rpartition("@")
+        return cls(principal or LOCAL_PRINCIPAL, address)
 
 
 class Callback(Struct, frozen=True, kw_only=True):

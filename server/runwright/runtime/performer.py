@@ -175,8 +175,7 @@ class Performer:
                 ok, content = True, Content.of(outcome.data, _media_type(outcome.media_type))
             case ToolOutcomeKind.RESULT | ToolOutcomeKind.TOO_LARGE:
                 # The effect has happened, so the model must not be told that it failed.
-                size, reason = outcome.size or len(outcome.data), ErrorReason.TOOL_RESULT_TOO_LARGE
-                content = Content.text(f"The call was made; its result of {size} bytes is above {MAX_RESULT_BYTES}.")
+                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, _too_large(outcome.size or len(outcome.data))
             case ToolOutcomeKind.ERROR:
                 told = outcome.data[:MAX_ERROR_BYTES].decode("utf-8", "replace")
                 content = Content.text(told or "The tool failed without saying why.")
@@ -213,6 +212,11 @@ async def _guarded(call: Coroutine[object, object, T]) -> T:
         if task is not None and task.cancelling():
             raise
         raise RuntimeError("the adapter cancelled itself") from None
+
+
+def _too_large(size: int) -> Content:
+    of = f" of {size} bytes" if size else ""  # nobody knows the size of what was compressed and not unpacked
+    return Content.text(f"The call was made; its result{of} is above {MAX_RESULT_BYTES}.")
 
 
 def _media_type(said: str) -> str:
