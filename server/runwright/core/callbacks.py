@@ -61,7 +61,10 @@ class ConfiguredExecutor(Struct, frozen=True):
 
 
 class Callback(Struct, frozen=True, kw_only=True):
-    """A registration. Its key is `namespace` and `callback_id`; times are microseconds."""
+    """A registration. Its key is `namespace` and `callback_id`; times are microseconds.
+
+    `owner_key` is `Principal.credential` of whoever made it: it ends with that key. Empty where there are no keys.
+    """
 
     namespace: Namespace
     callback_id: str
@@ -73,6 +76,7 @@ class Callback(Struct, frozen=True, kw_only=True):
     credential: str = ""
     lease: int = DEFAULT_LEASE_US
     expires_at: int = 0
+    owner_key: str = ""
 
     def __repr__(self) -> str:  # never the credential
         return f"Callback({self.namespace}/{self.callback_id} at {self.address})"
@@ -92,8 +96,9 @@ class Callback(Struct, frozen=True, kw_only=True):
         return not self.tools or tool in self.tools
 
     def is_renewed_by(self, other: Callback) -> bool:
-        """True when `other` says the same, whatever its lease."""
-        return replace(self, lease=0, expires_at=0) == replace(other, lease=0, expires_at=0)
+        """True when `other` says the same, whatever its lease, and with whichever key of its owner."""
+        same = {"lease": 0, "expires_at": 0, "owner_key": ""}
+        return replace(self, **same) == replace(other, **same)
 
     def check(self) -> None:
         """Raises INVALID_REQUEST naming the first field that breaks its rule."""

@@ -142,7 +142,8 @@ class RegisteredLine:
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
         """See `Line`. One that loses a call gets no other before it was found well again."""
         channel = self._channel
-        assert channel is not None, "only what is ready gets calls"
+        if channel is None:  # dropped since it was chosen
+            return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         self._calls[channel] = self._calls.get(channel, 0) + 1
         try:
             outcome = await perform(channel, call, seconds=seconds, metadata=self._metadata, log=self._doors.log)

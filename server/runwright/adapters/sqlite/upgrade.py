@@ -11,6 +11,7 @@ import apsw
 from runwright.adapters.journal_rules import digests_of
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_KEYS,
     CALLBACKS,
     GONE,
     REMOVING,
@@ -61,14 +62,25 @@ def upgrade(db: apsw.Connection, version: int) -> None:
             _count_uses(db)
             for statement in (*SESSIONS, *CALLBACKS, *AUDIT):
                 db.execute(statement)
-        for statement in GONE:
-            db.execute(statement)
+        if version < 4:
+            for statement in GONE:
+                db.execute(statement)
+        for step in _OF_VERSION_5:
+            step(db)
         db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def _name_callback_keys(db: apsw.Connection) -> None:
+    for statement in CALLBACK_KEYS:
+        db.execute(statement)
+
+
+_OF_VERSION_5 = (_name_callback_keys,)
 
 
 def _make_selectable(db: apsw.Connection) -> None:
