@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec import structs
 from runwright.adapters.sqlite import SqliteJournal, schema, upgrade
 from runwright.core.callbacks import Callback
 from runwright.core.events import EventKind
@@ -167,6 +168,7 @@ async def test_a_journal_of_version_3_loses_two_indexes_and_nothing_else(tmp_pat
         DROP TABLE recovering; DROP TABLE removals;
         CREATE INDEX events_of_run ON events (run_no);
         CREATE INDEX events_with_messages ON events (run_no) WHERE kind IN (2, 4, 6, 9, 10, 11, 21);
+        ALTER TABLE callbacks DROP COLUMN owner_key;
         UPDATE meta SET value = 3 WHERE key = 'schema_version';"""
     db = sqlite3.connect(tmp_path / "journal.db")
     db.executescript(back)
@@ -178,3 +180,25 @@ async def test_a_journal_of_version_3_loses_two_indexes_and_nothing_else(tmp_pat
     assert rows(tmp_path, "SELECT name, sql FROM sqlite_schema ORDER BY name") == new_shape
     assert (rows(tmp_path, KEPT), rows(tmp_path, RUNS)) == before
     assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
+
+
+async def test_registrations_of_version_4_come_along_without_a_key(tmp_path: Path) -> None:
+    place(tmp_path)
+    journal = SqliteJournal.open(tmp_path)
+    known = Callback(
+        namespace=THEIRS, callback_id="one", owner="o", executor="desk", address="127.0.0.1:1", owner_key="k:1:2"
+    )
+    await journal.callbacks().put(known)
+    await journal.close()
+    back = """
+        ALTER TABLE callbacks DROP COLUMN owner_key;
+        UPDATE meta SET value = 4 WHERE key = 'schema_version';"""
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript(back)
+    db.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    kept = await journal.callbacks().load()
+    await journal.close()
+
+    assert kept == [structs.replace(known, owner_key="")]

@@ -170,7 +170,8 @@ class RunDriver:
         for delivery, new in zip(arrived, produced, strict=True):
             if delivery.settles and not new and isinstance(delivery.given, i.ToolReturned):
                 given = delivery.given
-                ignored_answer(self._world.audit, self.state.key, given.call_id, self.state.phase.name)
+                by = given.executor_identity.principal if given.executor_identity else ""
+                ignored_answer(self._world.audit, self.state.key, given.call_id, self.state.phase.name, by)
             # Only now: an effect whose answer waited for this append must not look missing meanwhile.
             if delivery.settles:
                 self._tasks.pop(delivery.settles, None)

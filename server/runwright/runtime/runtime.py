@@ -13,7 +13,15 @@ from runwright.core.condition import is_done_in
 from runwright.core.content import JSON, Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
+from runwright.core.ids import (
+    DEFAULT_NAMESPACE,
+    LOCAL_PRINCIPAL,
+    Namespace,
+    RunId,
+    RunKey,
+    check_caller_id,
+    short_journal_id,
+)
 from runwright.core.outcomes import RunPhase
 from runwright.core.request import RunRequest
 from runwright.core.selection import ANY_RUN, RunFilter, Selection
@@ -380,6 +388,7 @@ class AgentRuntime:
             request=request,
             turn_id=request.turn_id or "t1",
             principal=principal,
+            journal_id=short_journal_id(self.world.journal.incarnation),
             request_ref=asked.ref,
             package_ref=found.content.ref,
             package_fingerprint=found.fingerprint,

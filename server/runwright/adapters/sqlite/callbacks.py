@@ -15,8 +15,11 @@ from runwright.adapters.sqlite.writer import Writer
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.ids import Namespace
 
-_COLUMNS = "namespace, callback_id, owner, executor, address, tools, ca_pem, server_name, credential, lease, expires_at"
-_PUT = f"INSERT OR REPLACE INTO callbacks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = (
+    "namespace, callback_id, owner, executor, address, tools, ca_pem, server_name, credential, lease, expires_at, "
+    "owner_key"
+)
+_PUT = f"INSERT OR REPLACE INTO callbacks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM callbacks WHERE namespace = ? AND callback_id = ?"
 _LOAD = f"SELECT {_COLUMNS} FROM callbacks ORDER BY namespace, callback_id"
 
@@ -67,6 +70,7 @@ def _row(callback: Callback) -> tuple[Any, ...]:
         callback.credential,
         callback.lease,
         callback.expires_at,
+        callback.owner_key,
     )
 
 
@@ -83,6 +87,7 @@ def _load(db: apsw.Connection) -> list[Callback]:
             credential=credential,
             lease=lease,
             expires_at=expires_at,
+            owner_key=owner_key,
         )
         for (
             namespace,
@@ -96,5 +101,6 @@ def _load(db: apsw.Connection) -> list[Callback]:
             credential,
             lease,
             expires_at,
+            owner_key,
         ) in fetch(db, _LOAD)
     ]

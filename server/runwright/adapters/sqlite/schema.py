@@ -14,6 +14,7 @@ from runwright.adapters.sqlite import appended
 from runwright.adapters.sqlite.failures import corrupt
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_KEYS,
     CALLBACKS,
     HOLDING,
     REMOVING,
@@ -119,7 +120,8 @@ def _version(db: apsw.Connection) -> int:
 
 def _create(db: apsw.Connection) -> None:
     db.execute("BEGIN IMMEDIATE")
-    for statement in (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT, *HOLDING):
+    made = (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT, *HOLDING, *CALLBACK_KEYS)
+    for statement in made:
         db.execute(statement)
     meta = {
         "schema_version": SCHEMA_VERSION,

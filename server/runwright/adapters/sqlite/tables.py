@@ -88,6 +88,8 @@ HOLDING = (
         alone INTEGER NOT NULL, quarantined_at INTEGER NOT NULL) STRICT""",
     "CREATE TABLE removals (run_no INTEGER PRIMARY KEY) STRICT",
 )
+# Of version 5: the key that each registration was made with; empty: none, or one that an older server did not keep.
+CALLBACK_KEYS = ("ALTER TABLE callbacks ADD COLUMN owner_key TEXT NOT NULL DEFAULT ''",)
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")
 

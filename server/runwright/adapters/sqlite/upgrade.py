@@ -11,6 +11,7 @@ import apsw
 from runwright.adapters.journal_rules import digests_of
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_KEYS,
     CALLBACKS,
     GONE,
     HOLDING,
@@ -80,7 +81,12 @@ def _make_holdable(db: apsw.Connection) -> None:
         db.execute(statement)
 
 
-_OF_VERSION_5 = (_make_holdable,)
+def _name_callback_keys(db: apsw.Connection) -> None:
+    for statement in CALLBACK_KEYS:
+        db.execute(statement)
+
+
+_OF_VERSION_5 = (_make_holdable, _name_callback_keys)
 
 
 def _make_selectable(db: apsw.Connection) -> None:
