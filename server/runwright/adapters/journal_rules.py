@@ -19,6 +19,7 @@ from runwright.core.state import RunState
 from runwright.ports.journal import CHAIN_TAG, StoredEvent
 from runwright.wire.records import encode_events
 from runwright.wire.references import event_refs
+from runwright.wire.state_row import RowColumns, SnapshotRow, encode_state
 
 # What one question may look at, so that none keeps the others waiting.
 SCANNED_EVENTS = 2048
@@ -41,6 +42,10 @@ class Encoded(Struct, frozen=True):
     labels: dict[str, str]
     events: tuple[tuple[EventKind, bytes], ...]
     uses: Mapping[str, int]
+
+    def row(self, snapshot: RunState) -> SnapshotRow:
+        """The run's row after the append."""
+        return SnapshotRow.of(encode_state(snapshot), RowColumns.of(snapshot, self.status))
 
 
 def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunState) -> Encoded:
