@@ -12,7 +12,7 @@ from runwright.core import inputs as i
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId
-from runwright.core.machine import abandon, advance, pending
+from runwright.core.machine import abandon, advance, intent, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
@@ -74,6 +74,9 @@ class RunDriver:
         # None only wakes the loop.
         self._inbox: Inbox[Delivery | None] = Inbox()
         self._tasks: dict[e.EffectKey, asyncio.Task[None]] = {}
+        # What this driver has made durable and has not settled. Whatever the state says, nothing else is ever sent:
+        # of what was under way before, only its record of recovery can tell whether it may be sent again.
+        self._intents: set[e.EffectKey] = set()
         self._draining = False
         self._cancelling = False  # decided, and perhaps not durable yet
 
@@ -165,6 +168,7 @@ class RunDriver:
             # Only now: an effect whose answer waited for this append must not look missing meanwhile.
             if delivery.settles:
                 self._tasks.pop(delivery.settles, None)
+                self._intents.discard(delivery.settles)
             if not delivery.answer.done():
                 delivery.answer.set_result(new)
 
@@ -235,6 +239,7 @@ class RunDriver:
                 self.blocked_by = None
                 self.state = state
                 self.last_position = stored[-1].position
+                self._intents.update(key for key in map(intent, records) if key)
                 self._conversation.extend(records, contents)
                 self._tail.publish(stored)
                 self.begun.ring()
@@ -258,9 +263,16 @@ class RunDriver:
         self._cancel([key for key in self._tasks if key not in wanted])
         for key, effect in wanted.items():
             if key not in self._tasks:
+                self._require_intent(key, effect)
                 self._tasks[key] = group.create_task(
                     self._perform(key, effect), name=f"{self.state.key.run_id} {key[0]}"
                 )
+
+    def _require_intent(self, key: e.EffectKey, effect: e.Effect) -> None:
+        """Raises when something would be sent whose intent this driver has not made durable, or which it has sent."""
+        if isinstance(effect, e.CallModel | e.CallTool) and key not in self._intents:
+            self.faulted = True
+            raise RuntimeError(f"{key} is wanted of {self.state.key.run_id} and has no intent of this driver")
 
     def _must_settle(self, key: e.EffectKey, effect: e.Effect) -> bool:
         """While draining: a call under way that must not be repeated, and the deadline of a cancel.

@@ -134,6 +134,8 @@ class Supervisor:
         try:
             if isinstance(state, BaseException):
                 raise state
+            if state.is_terminal:
+                return  # listed as open by what is damaged only
             if pending(state):
                 await self._revive(run)
             else:
@@ -211,7 +213,7 @@ class Supervisor:
         known = self._packages.get(state.package_fingerprint)
         if known is None:
             assert state.package is not None, "a started run has a package"
-            stored = await self._world.journal.content(run, [state.package.digest])
+            stored = await self._world.journal.content(run, [state.package.digest], required=True)
             known = RuntimePackage.model_validate_json(stored[state.package.digest])
             self._packages[state.package_fingerprint] = known
         return known

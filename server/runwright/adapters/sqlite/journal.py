@@ -212,10 +212,10 @@ class SqliteJournal:
         self._refuse_when_closed()
         return await self._reader.ask(open_runs)
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
+    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask_of(run, queries.content, run, digests)
+        return await self._reader.ask_of(run, queries.content, run, digests, required=required)
 
     async def set_max_bytes(self, max_bytes: int | None) -> None:
         """Bounds `journal.db`, or lifts the bound: an append that does not fit fails with JOURNAL_FULL.

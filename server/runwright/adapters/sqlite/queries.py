@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import apsw
 
-from runwright.adapters.journal_rules import digests_of
+from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite import checked_events
-from runwright.adapters.sqlite.failures import corrupt, is_damage
+from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.run_rows import load
 from runwright.adapters.sqlite.tables import KEPT, fetch
-from runwright.core.content import digest as digest_of
 from runwright.core.events import MESSAGE_BEARING
 from runwright.core.ids import RunKey
 from runwright.core.records import Record
@@ -83,36 +82,33 @@ def last_position(db: apsw.Connection, run: RunKey) -> int:
     return position
 
 
-def content(db: apsw.Connection, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
-    """The stored bytes by digest, each checked against it. One parameter for all, so that their number has no limit.
-
-    Raises JOURNAL_CORRUPT naming the run and its first event that refers to what is damaged.
-    """
+def content(db: apsw.Connection, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+    """The stored bytes by digest, each checked against it. One parameter for all, so that their number has no limit."""
     try:
         found: dict[str, bytes] = dict(fetch(db, _CONTENTS, run.namespace, json.dumps(list(digests))))
-        bad = next((digest for digest, data in found.items() if not _is_of(digest, data)), None)
+        bad = rules.damaged(found)
     except (apsw.Error, UnicodeDecodeError) as error:
         if not is_damage(error):
             raise
         found, bad = {}, next((digest for digest in digests if not _is_readable(db, run, digest)), "")
     if bad is not None:
-        raise damaged_content(db, run, bad)
+        raise rules.damaged_content(run, bad, _first_referring(db, run, bad))
+    missing = next((digest for digest in digests if digest not in found), None) if required else None
+    if missing is not None:
+        raise rules.missing_content(run, missing, _first_referring(db, run, missing))
     return found
 
 
-def damaged_content(db: apsw.Connection, run: RunKey, digest: str, what: str = "is not as it was written") -> Exception:
-    """A content of the run is damaged or missing. Names the first event that refers to it, if one can be found."""
-    referring = "SELECT seq, data FROM events WHERE run_no = ? ORDER BY seq"
+def _first_referring(db: apsw.Connection, run: RunKey, digest: str) -> int:
+    """The number of the run's first event that refers to a content; 0 when none can be found."""
     try:
         run_no, _, _ = place(db, run, 0)
-        first = next((str(seq) for seq, data in db.execute(referring, (run_no,)) if digest in digests_of(data)), "")
-    except (apsw.Error, UnicodeDecodeError, TypeError):
-        first = ""
-    return corrupt(f"Content {digest} of run {run.run_id} {what}.", run_id=run.run_id, first_bad=first)
-
-
-def _is_of(digest: str, data: object) -> bool:
-    return isinstance(data, bytes) and digest_of(data) == digest
+        for seq, data in db.execute("SELECT seq, data FROM events WHERE run_no = ? ORDER BY seq", (run_no,)):
+            if digest in rules.digests_of(data):
+                return int(seq)
+    except (apsw.Error, ValueError, TypeError):
+        pass
+    return 0
 
 
 def _is_readable(db: apsw.Connection, run: RunKey, digest: str) -> bool:
@@ -120,4 +116,4 @@ def _is_readable(db: apsw.Connection, run: RunKey, digest: str) -> bool:
         rows = fetch(db, _CONTENTS, run.namespace, json.dumps([digest]))
     except (apsw.Error, UnicodeDecodeError):
         return False
-    return all(_is_of(*row) for row in rows)
+    return rules.damaged(dict(rows)) is None
