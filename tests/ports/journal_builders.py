@@ -17,7 +17,6 @@ from runwright.core.policy import Decision, Verdict
 from runwright.core.request import Budget
 from runwright.core.state import RunState
 from runwright.ports.journal import Appending, Journal, StoredEvent
-from runwright.wire.state_row import encode_state
 
 REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
 FAILURE = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
@@ -185,7 +184,7 @@ def batch(run: RunKey, *, after: int, contents: tuple[Content, ...] = (), number
     """What SQLite's writer is given for an append of so many small records."""
     snapshot = state(run, after + number)
     encoded = rules.encode(run, [turn()] * number, after=after, snapshot=snapshot)
-    return Batch(run, encoded, after, contents, encode_state(snapshot), Appending())
+    return Batch(run, encoded, after, contents, encoded.row(snapshot), Appending())
 
 
 def large(number: int) -> Content:

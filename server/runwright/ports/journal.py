@@ -211,8 +211,13 @@ class Journal(Protocol):
     async def open_runs(self) -> list[RunKey]:
         """Every run without a terminal event, oldest first."""
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
-        """The stored bytes of these digests in the run's namespace; missing ones are left out."""
+    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+        """The stored bytes of these digests in the run's namespace, each checked against its digest.
+
+        Raises JOURNAL_CORRUPT for one that is damaged, naming the run and its first
+        event that refers to it. Missing ones are left out, unless they are
+        `required`: then they are JOURNAL_CORRUPT as well.
+        """
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """One step in removing runs that ended before a time: at most `limit` events, in one commit.

@@ -188,7 +188,7 @@ class Supervisor:
             if isinstance(state, BaseException):
                 raise state
             if state.is_terminal:
-                return
+                return  # listed as open by what is damaged only
             missing = await self.stored.missing_provider(run, state, self._world.providers)
             if missing:
                 self._missing[run] = missing

@@ -18,8 +18,10 @@ from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
+from runwright.adapters.sqlite.open_runs import open_runs
 from runwright.adapters.sqlite.reader import Reader
 from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
+from runwright.adapters.sqlite.run_rows import Rewrite
 from runwright.adapters.sqlite.ticker import Ticker
 from runwright.adapters.sqlite.writer import Writer
 from runwright.core.content import Content
@@ -42,7 +44,6 @@ from runwright.ports.journal import (
     StoredEvent,
 )
 from runwright.ports.log import OperatorLog
-from runwright.wire.state_row import encode_state
 
 BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
 
@@ -54,6 +55,7 @@ class Hands(NamedTuple):
     max_bytes: int | None
     writing: apsw.Connection
     reader: Reader
+    log: OperatorLog | None
 
 
 class SqliteJournal:
@@ -74,6 +76,7 @@ class SqliteJournal:
         self._lock = lock
         self._keeper = keeper
         self._reader = hands.reader
+        self._log = hands.log
         self._writer = Writer(hands.writing, identity, self._moved)
         self._ticker = Ticker(keeper.catch_up)
         self._seen = 0
@@ -116,7 +119,7 @@ class SqliteJournal:
             undo.pop_all()
         if had_none and log:
             log.info("journal.head was not there and is made")
-        return cls(lock, identity, keeper, Hands(directory, max_bytes, db, Reader(reading)))
+        return cls(lock, identity, keeper, Hands(directory, max_bytes, db, Reader(reading), log))
 
     @property
     def head(self) -> int:
@@ -139,23 +142,27 @@ class SqliteJournal:
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
         answer = Appending()
-        self._writer.submit(Batch(run, encoded, after, tuple(contents), encode_state(snapshot), answer))
+        self._writer.submit(Batch(run, encoded, after, tuple(contents), encoded.row(snapshot), answer))
         return answer
 
     async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.tail, run)
+        loaded = await self._reader.ask_of(run, queries.load, run)
+        if loaded is None:
+            return None, []
+        self._rewrite([loaded.rewrite] if loaded.rewrite else [])
+        return loaded.state, loaded.records
 
     async def messages(self, run: RunKey) -> list[Record]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.messages, run)
+        return await self._reader.ask_of(run, queries.messages, run)
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """See the port."""
         self._refuse_when_closed()
-        events = await self._reader.ask(queries.read, run, after, limit)
+        events = await self._reader.ask_of(run, queries.read, run, after, limit)
         self._see(events[-1].position if events else 0)
         return events
 
@@ -182,7 +189,9 @@ class SqliteJournal:
     ) -> RunPage:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit, stands)
+        page, rewrites = await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit, stands)
+        self._rewrite(rewrites)
+        return page
 
     async def session(self, namespace: Namespace, session_id: str, agent_id: str, *, turns: int) -> SessionPage:
         """See the port."""
@@ -201,9 +210,24 @@ class SqliteJournal:
     async def last_position(self, run: RunKey) -> int:
         """See the port."""
         self._refuse_when_closed()
-        position = await self._reader.ask(queries.last_position, run)
+        position = await self._reader.ask_of(run, queries.last_position, run)
         self._see(position)
         return position
+
+    def _rewrite(self, rewrites: Sequence[Rewrite]) -> None:
+        """Has rows made anew that were thrown away: else their events would be folded at every question."""
+        if not rewrites:
+            return
+        for rewrite in rewrites:
+            if rewrite.was_damaged and self._log:
+                told = "the row of a run was damaged and is made anew from its events"
+                self._log.warning(told, namespace=rewrite.run.namespace, run_id=rewrite.run.run_id)
+
+        def act(db: apsw.Connection) -> None:
+            for rewrite in rewrites:
+                rewrite.apply(db)
+
+        self._writer.post(act, lambda: None)  # one that fails is tried again by the next question
 
     def _see(self, position: int) -> None:
         self._seen = max(self._seen, position)
@@ -211,12 +235,12 @@ class SqliteJournal:
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.open_runs)
+        return await self._reader.ask(open_runs)
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
+    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.content, run.namespace, digests)
+        return await self._reader.ask_of(run, queries.content, run, digests, required=required)
 
     async def set_max_bytes(self, max_bytes: int | None) -> None:
         """Bounds `journal.db`, or lifts the bound: an append that does not fit fails with JOURNAL_FULL.

@@ -6,11 +6,10 @@ from typing import Any
 
 import apsw
 
-from runwright.core.events import MESSAGE_BEARING, TERMINAL
+from runwright.core.events import TERMINAL
 
 SCHEMA_VERSION = 5
 
-BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
 # Queries repeat these very words: only then does SQLite use the partial index.
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
 IN_SESSION = "session_id <> ''"
