@@ -115,7 +115,7 @@ class Subscriptions:
             return Place(0, horizon)
         place = self._cursors.read(selection.cursor_scope(), after_cursor, self._world.journal.head)
         if place.misses(horizon):
-            raise self._expired(selection, horizon)
+            raise self._expired(selection, place, horizon)
         return place
 
     async def stream(
@@ -184,7 +184,7 @@ class Subscriptions:
             return live
         page = await self._world.journal.select(selection, after=position, limit=limit)
         if place.misses(page.horizon):
-            raise self._expired(selection, page.horizon)
+            raise self._expired(selection, place, page.horizon)
         return page
 
     async def _page_of_run(self, run: RunKey, selection: Selection, position: int, limit: int) -> EventPage:
@@ -207,9 +207,11 @@ class Subscriptions:
         further = self.cursor(selection, page.reached, place.floor) if page.events or page.more else ""
         return StreamPage(self._items(selection, page.events, place, None), further)
 
-    def _expired(self, selection: Selection, horizon: int) -> AgentError:
+    def _expired(self, selection: Selection, place: Place, horizon: int) -> AgentError:
+        """`oldest` is the same place, knowing what was removed: below the horizon there may be events of open runs."""
         told = "Events after the cursor were removed: they were older than the retention."
-        return AgentError(ErrorReason.CURSOR_EXPIRED, told, metadata={"oldest": self.cursor(selection, horizon)})
+        oldest = self.cursor(selection, place.position, horizon)
+        return AgentError(ErrorReason.CURSOR_EXPIRED, told, metadata={"oldest": oldest})
 
     def _items(
         self, selection: Selection, events: Sequence[StoredEvent], place: Place, reader: DeltaReader | None

@@ -8,7 +8,7 @@ import apsw
 
 from runwright.core.events import MESSAGE_BEARING, TERMINAL
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
 # Queries repeat these very words: only then does SQLite use the partial index.
@@ -80,6 +80,8 @@ AUDIT = (
         previous_hash BLOB NOT NULL, hash BLOB NOT NULL) STRICT""",
     "CREATE INDEX audit_of_namespace ON audit (namespace)",
 )
+# Of version 5: which process gave the positions above `after`; see core/epochs.py.
+EPOCHS = ("CREATE TABLE epochs (after INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT",)
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")
 
