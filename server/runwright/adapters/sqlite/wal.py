@@ -10,10 +10,10 @@ from pathlib import Path
 import apsw
 
 from runwright.adapters.sqlite import usage
-from runwright.adapters.sqlite.failures import full, translate
+from runwright.adapters.sqlite.failures import full
 from runwright.adapters.sqlite.schema import limit_size
 from runwright.adapters.sqlite.transactions import Transactions
-from runwright.core.errors import AgentError
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.log import OperatorLog
 
 # Once that much has been written SQLite copies it into journal.db after each commit, and then begins at the front.
@@ -85,14 +85,13 @@ class Wal:
         try:
             db.set_busy_timeout(_PATIENCE_MS)
             db.pragma("journal_size_limit", 0)
-            try:
-                db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
-            except apsw.BusyError:
-                return False
-            except apsw.Error as error:
-                raise translate(error, db.system_errno) from error
+            self._transactions.single(lambda db: db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART))
             # Never empty while the journal is in use: an empty one is a lost one, see usage.py.
             self._transactions.run(usage.touch)
+        except AgentError as error:
+            if error.reason is ErrorReason.JOURNAL_BUSY:
+                return False
+            raise
         finally:
             db.set_busy_timeout(timeout)
             db.pragma("journal_size_limit", self._size_limit)
