@@ -37,6 +37,7 @@ from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
 
 DEFAULT_GRACE_US = 10_000_000
+START_ATTEMPTS = 3  # a run that is there for who starts it and not for who looks is a fault of the journal
 _A_YEAR_US = 365 * 24 * 3600 * 1_000_000
 
 
@@ -87,6 +88,7 @@ class AgentRuntime:
         request.check()
         self._supervisor.refuse_when_draining()
         run = RunKey(namespace, RunId(request.run_id or self.world.ids.run_id()))
+        conflicts = 0
         while True:
             existing = await self._supervisor.state(run) if request.run_id else None
             if existing is not None:
@@ -95,7 +97,8 @@ class AgentRuntime:
             try:
                 await self._start(run, request, principal, self._trace_parent(run, trace_parent))
             except AgentError as error:
-                if error.reason is ErrorReason.JOURNAL_CONFLICT:
+                conflicts += 1
+                if error.reason is ErrorReason.JOURNAL_CONFLICT and conflicts < START_ATTEMPTS:
                     continue  # somebody else started it a moment ago: answer as for any repeated call
                 raise
             return RunHandle(self, run), True

@@ -105,6 +105,7 @@ class Supervisor:
                 await asyncio.wait({self._tasks[run]})
         if ended := self._ended.get(run):
             return ended
+        asked_in = self._ended.generation  # the run may be removed while the journal is asked
         # Two questions make one answer only if the run did not move between them.
         position = await self._world.journal.last_position(run)
         while position:
@@ -112,7 +113,7 @@ class Supervisor:
             before, position = position, await self._world.journal.last_position(run)
             if position == before:
                 if state.is_terminal:
-                    self._ended.put(run, (state, position))
+                    self._ended.put(run, (state, position), asked_in)
                 return state, position
         return None
 
@@ -171,7 +172,8 @@ class Supervisor:
         self._drivers[run] = driver
         self.parked.discard(run)
         self.stuck.pop(run, None)
-        self._tasks[run] = asyncio.create_task(self._watch(run, driver), name=f"run {run.run_id}")
+        watching = self._watch(run, driver, self._ended.generation)
+        self._tasks[run] = asyncio.create_task(watching, name=f"run {run.run_id}")
         return answer
 
     async def _revive(self, run: RunKey) -> RunDriver:
@@ -216,12 +218,12 @@ class Supervisor:
             self._packages[state.package_fingerprint] = known
         return known
 
-    async def _watch(self, run: RunKey, driver: RunDriver) -> None:
+    async def _watch(self, run: RunKey, driver: RunDriver, begun_in: int) -> None:
         read_anew = False
         try:
             await driver.run()
             if driver.state.is_terminal:
-                self._ended.put(run, (driver.state, driver.last_position))
+                self._ended.put(run, (driver.state, driver.last_position), begun_in)
         except ExceptionGroup as group:
             # The run stays registered meanwhile: whoever wants something of it waits for this task.
             read_anew = await self._after_failure(run, driver, group)
