@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from runwright.core.content import Content
 from runwright.core.context import SessionRun
+from runwright.core.epochs import Epochs
 from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunStatus
@@ -129,6 +130,10 @@ class Journal(Protocol):
     @property
     def cursor_key(self) -> bytes:
         """32 secret bytes that live as long as the journal: the key of cursors."""
+
+    @property
+    def epochs(self) -> Epochs:
+        """Which process gave which positions, the present one included. They never change while it is open."""
 
     @property
     def head(self) -> int:

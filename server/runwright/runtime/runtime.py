@@ -68,13 +68,13 @@ class AgentRuntime:
         self._tails = tails
         texts = LiveTexts(world.clock)
         self._supervisor = Supervisor(world, tails, texts)
-        cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
+        cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key, world.journal.epochs)
         self._subscriptions = Subscriptions(world, self._supervisor, tails, texts, cursors)
         self._run_list = RunList(world.journal, cursors, self._supervisor)
         self._held_actions = HeldRunActions(world, self._supervisor, tails, texts)
         self._sessions = Sessions(world.journal)
         self._readers = Readers()
-        self._audit_list = AuditList(world.audit, cursors)
+        self._audit_list = AuditList(world.audit, world.journal, cursors)
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many.

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
 from runwright.core.context import SessionRun, SessionTurn
+from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, EventKind
 from runwright.core.ids import Namespace, RunKey
@@ -57,6 +58,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.incarnation = secrets.token_hex(16)
         self.cursor_key = secrets.token_bytes(32)
+        self.epochs = Epochs([Epoch(0, secrets.token_bytes(MARK_BYTES))])
         self.head = 0
         self.commits = 0
         self._runs: dict[RunKey, _Run] = {}

@@ -89,6 +89,8 @@ HOLDING = (
 )
 # Of version 5: the key that each registration was made with; empty: none, or one that an older server did not keep.
 CALLBACK_KEYS = ("ALTER TABLE callbacks ADD COLUMN owner_key TEXT NOT NULL DEFAULT ''",)
+# Of version 5: which process gave the positions above `after`; see core/epochs.py.
+EPOCHS = ("CREATE TABLE epochs (after INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT",)
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")
 
