@@ -24,6 +24,7 @@ from runwright.adapters.providers.models import ModelsProvider, missing_librarie
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
+from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
@@ -59,7 +60,7 @@ def build_runtime(
 
     Raises AgentError for what cannot be used. Call it on the loop that serves.
     """
-    schemas = JsonSchemaChecker()
+    schemas = JsonSchemaChecker(CheckLimits(settings.schema_check_ms, settings.schema_check_bytes))
     models = _models(settings)
     packages = [_load(path, schemas, models) for path in settings.packages]
     clock, log = SystemClock(), StandardLog()

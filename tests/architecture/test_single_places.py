@@ -89,8 +89,8 @@ def test_the_machine_is_asked_by_the_driver_alone() -> None:
     assert asking == {"runtime/driver.py", "core/machine/decide.py"}  # `decide` is `advance` without the state
 
 
-def test_processes_are_started_by_nobody() -> None:
-    assert places(uses("subprocess", "multiprocessing")) == set()
+def test_processes_are_started_by_the_schema_checker_alone() -> None:
+    assert places(uses("subprocess", "multiprocessing")) == {"adapters/schema_process.py"}
 
 
 def test_print_is_not_how_anybody_is_told() -> None:
