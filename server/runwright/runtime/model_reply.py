@@ -15,14 +15,17 @@ from runwright.core.fingerprint import canonical_json
 from runwright.core.inputs import RequestedCall
 from runwright.core.outcomes import FinishReason
 from runwright.core.package import RuntimePackage
-from runwright.ports.provider import ModelReply, ProviderCall
+from runwright.ports.provider import (
+    MAX_CALLS,
+    MAX_REPLY_ARGUMENT_BYTES,
+    MAX_TEXT_BYTES,
+    ModelReply,
+    ProviderCall,
+)
 from runwright.ports.schemas import Instance, SchemaChecker
 
-MAX_CALLS = 64
 MAX_TOKENS = 2**40  # a thousand rounds of it still fit into the record's 64 bits
-MAX_TEXT_BYTES = 4 * 1024 * 1024
 MAX_ARGUMENT_BYTES = 256 * 1024
-MAX_REPLY_ARGUMENT_BYTES = 1024 * 1024
 MAX_TOOL_NAME = 64
 MAX_DEPTH = 64
 MAX_PROVIDER_ID_BYTES = 512
