@@ -17,7 +17,7 @@ from runwright.ports.provider import ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
-from runwright.runtime.model_reply import CheckedReply, check_reply, size_of_arguments
+from runwright.runtime.model_reply import check_reply
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
 
@@ -26,7 +26,6 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
 PROBE_US = 1_000_000
-CHECK_INLINE_BYTES = 16 * 1024
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -83,7 +82,8 @@ class Performer:
         await self._require_provider(state, effect)
         try:
             reply = await self._ask(state, effect, text)
-            checked = await self._check(reply, self._package.routes[effect.route].adapter)
+            adapter = self._package.routes[effect.route].adapter
+            checked = await check_reply(self._package, self._world.schemas, reply, adapter)
             if not text.begins(reply.text or ""):
                 self._world.log.error("provider emitted other text than its answer", run_id=state.key.run_id)
         except AgentError as error:
@@ -121,12 +121,6 @@ class Performer:
             await asyncio.Event().wait()
         finally:
             self.missing_provider = ""
-
-    async def _check(self, reply: ModelReply, adapter: str) -> CheckedReply:
-        # Canonical JSON is pure Python: a large reply must not hold up every other run.
-        if size_of_arguments(reply) > CHECK_INLINE_BYTES:
-            return await asyncio.to_thread(check_reply, self._package, self._world.schemas, reply, adapter)
-        return check_reply(self._package, self._world.schemas, reply, adapter)
 
     async def _ask(self, state: RunState, effect: e.CallModel, text: LiveText) -> ModelReply:
         route = self._package.routes[effect.route]

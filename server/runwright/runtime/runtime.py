@@ -351,11 +351,12 @@ class AgentRuntime:
         return await self._supervisor.drain(grace_us)
 
     async def close(self) -> None:
-        """Releases providers, executors and journal; drain first."""
+        """Releases providers, executors, the schema checker and the journal; drain first."""
         self._subscriptions.close()
         await self._supervisor.close()
         await self.world.close_providers()
         await self.world.tools.close()
+        await self.world.schemas.close()
         await self.world.journal.close()
 
     def _key(self, run_id: str, namespace: Namespace) -> RunKey:
