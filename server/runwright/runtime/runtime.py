@@ -10,7 +10,7 @@ from runwright.core import inputs as i
 from runwright.core import trace
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.condition import is_done_in
-from runwright.core.content import JSON, Content
+from runwright.core.content import Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import (
@@ -20,7 +20,6 @@ from runwright.core.ids import (
     RunId,
     RunKey,
     check_caller_id,
-    short_journal_id,
 )
 from runwright.core.outcomes import RunPhase
 from runwright.core.request import RunRequest
@@ -34,11 +33,12 @@ from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.held_actions import HeldRunActions
 from runwright.runtime.live_text import LiveTexts
-from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
+from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.same_request import require_same
 from runwright.runtime.sessions import Sessions
 from runwright.runtime.snapshot import RunSnapshot, has_result
+from runwright.runtime.start_input import Asked, preflight, start_input
 from runwright.runtime.stored_runs import not_found, removed
 from runwright.runtime.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
 from runwright.runtime.supervisor import Supervisor
@@ -121,10 +121,10 @@ class AgentRuntime:
         raise AssertionError("the last attempt returns or raises")
 
     async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
-        found = self._preflight(request, run.namespace)
+        found = preflight(self.world, self.packages, request, run.namespace)
 
         async def start() -> None:
-            given = await self._start_input(request, found, run, principal, trace_parent)
+            given = await start_input(self.world, self._sessions, request, found, Asked(run, principal, trace_parent))
             await self._supervisor.start(run, found.package, given)
 
         await self._sessions.start(run, request, found.package, start)
@@ -372,43 +372,6 @@ class AgentRuntime:
             raise not_found(run)
         return found
 
-    def _preflight(self, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
-        found = self.packages.resolve(request)
-        package = found.package
-        for route in package.routes:
-            self.world.provider(route.adapter)
-        for tool in package.tools:
-            if not self.world.tools.knows(namespace, tool.executor):
-                raise AgentError(
-                    ErrorReason.EXECUTOR_MISSING,
-                    f"Tool {tool.name} needs executor {tool.executor}, which has no address and cannot be registered.",
-                    metadata={"executor": tool.executor},
-                )
-        return found
-
     def _trace_parent(self, run: RunKey, given: str) -> str:
         made = trace.root(self.world.journal.incarnation, run) if self.world.traces else ""
         return trace.accepted(given) or made
-
-    async def _start_input(
-        self, request: RunRequest, found: CataloguedPackage, run: RunKey, principal: str, trace_parent: str
-    ) -> i.StartRequested:
-        context, said = None, tuple[Content, ...]()
-        if request.session_id:
-            context, said = await self._sessions.context(run.namespace, request.session_id, found.package)
-        asked = Content.of(request.canonical(), JSON)
-        parts = request.contents()
-        return i.StartRequested(
-            at=self.world.clock.now(),
-            request=request,
-            turn_id=request.turn_id or "t1",
-            principal=principal,
-            journal_id=short_journal_id(self.world.journal.incarnation),
-            request_ref=asked.ref,
-            package_ref=found.content.ref,
-            package_fingerprint=found.fingerprint,
-            input=tuple(part.ref for part in parts),
-            context=context,
-            contents=(asked, found.content, *parts, *said),
-            trace_parent=trace_parent,
-        )

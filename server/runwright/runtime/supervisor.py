@@ -34,7 +34,6 @@ _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReaso
 _REFUSALS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY, ErrorReason.JOURNAL_CORRUPT)
 
 T = TypeVar("T")
-
 CANCEL_US = 5_000_000
 KEPT_ENDS = 1024
 READ_AT_ONCE = 64  # runs, while recovering
