@@ -128,7 +128,7 @@ async def test_calls_without_a_place_have_no_intent_when_a_server_stops_and_are_
     assert begun == ["c1.1"]
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, '"done" | "done" | "done"')
     keys = [entry.idempotency_key for entry in bench.function_tools.ledger]
-    assert sorted(keys) == [f"default/run-1/c1.{index}" for index in (1, 2, 3)]
+    assert sorted(keys) == [bench.key(f"c1.{index}") for index in (1, 2, 3)]
 
 
 async def test_nothing_new_is_begun_while_draining(bench: b.Bench) -> None:

@@ -41,6 +41,7 @@ def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Ca
         credential=request.credential,
         lease=lease,
         max_calls_in_flight=spec.max_calls_in_flight,
+        owner_key=principal.credential,
     )
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runwright.adapters.remote.doors import Doors, refused
 from runwright.adapters.remote.lines import ConfiguredLine, Line, RegisteredLine
 from runwright.adapters.waiting_calls import WaitingCalls
-from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, Callback, Health, HealthKind
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, Callback, ConfiguredExecutor, Health, HealthKind
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.clock import Clock
 from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -48,7 +48,7 @@ class ExecutorPlace:
 
 
 class DialledExecutors:
-    """ToolExecutors at the operator's addresses, `{name: "host:port"}`, and at those registered by hosts.
+    """ToolExecutors at the operator's addresses, `{name: "[principal@]host:port"}`, and at those registered by hosts.
 
     Each configured address gets `most_calls` at once, a registered one what its
     registration says. Without `doors` nothing can be registered. Also a
@@ -63,7 +63,7 @@ class DialledExecutors:
         *,
         most_calls: int = DEFAULT_CALLS_IN_FLIGHT,
     ) -> None:
-        self._addresses = dict(addresses)
+        self._addresses = {name: ConfiguredExecutor.parse(address) for name, address in addresses.items()}
         self._clock = clock
         self._doors = doors
         self._most_calls = most_calls
@@ -189,7 +189,8 @@ class DialledExecutors:
 
     def _configured_line(self, executor: str) -> ConfiguredLine:
         if executor not in self._configured:
-            self._configured[executor] = ConfiguredLine(self._addresses[executor], self._most_calls)
+            log = self._doors.log if self._doors is not None else None
+            self._configured[executor] = ConfiguredLine(self._addresses[executor], self._most_calls, log)
         return self._configured[executor]
 
     def _lines(self, wanted: PlaceRequest) -> list[Line]:

@@ -7,6 +7,7 @@ from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import idempotency_key
 from runwright.core.machine.step import Step
+from runwright.core.outcomes import ExecutorIdentity
 from runwright.core.package import ToolSpec
 from runwright.core.retry import backoff_us
 from runwright.core.state import CallState
@@ -32,14 +33,27 @@ def start(step: Step, call: CallState) -> None:
             executor=tool.executor,
             effect=tool.effect.value,
             idempotent=tool.idempotent,
-            idempotency_key=idempotency_key(step.state.key, call.call_id),
+            idempotency_key=idempotency_key(step.state.key, call.call_id, step.state.journal_id),
             arguments_digest=call.arguments.digest,
             deadline=step.at + tool.timeout_ms * 1000,
         )
     )
 
 
-def retry(step: Step, call: CallState, reason: ErrorReason, *, after_us: int | None = None) -> None:
+def may_repeat(step: Step, call: CallState) -> bool:
+    """True while an attempt that was not answered leaves the tool another one."""
+    tool = spec_of(step, call)
+    return call.idempotent and call.losses + 1 < tool.max_attempts
+
+
+def retry(
+    step: Step,
+    call: CallState,
+    reason: ErrorReason,
+    by: ExecutorIdentity | None = None,
+    *,
+    after_us: int | None = None,
+) -> None:
     """The attempt does not stand, or none could be made; the next one waits for time and executor.
 
     The time is `after_us`, else what attempts wait for one another.
@@ -52,6 +66,7 @@ def retry(step: Step, call: CallState, reason: ErrorReason, *, after_us: int | N
             reason=reason,
             not_before=next_attempt_at(step, call) if after_us is None else step.at + after_us,
             give_up_at=give_up_at(step, call, reason),
+            executor_identity=by,
         )
     )
 
@@ -68,11 +83,23 @@ def give_up_at(step: Step, call: CallState, reason: ErrorReason) -> int:
     return step.at + spec_of(step, call).unavailable_timeout_ms * 1000
 
 
-def fail(step: Step, call: CallState, reason: ErrorReason, message: ContentRef | None = None) -> None:
+def fail(
+    step: Step,
+    call: CallState,
+    reason: ErrorReason,
+    message: ContentRef | None = None,
+    by: ExecutorIdentity | None = None,
+) -> None:
     """The call failed for certain, or was never made."""
     step.add(
         r.ToolFailed(
-            at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool, reason=reason, message=message
+            at=step.at,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            tool=call.tool,
+            reason=reason,
+            message=message,
+            executor_identity=by,
         )
     )
 
@@ -82,7 +109,7 @@ def cancel(step: Step, call: CallState) -> None:
     step.add(r.ToolCancelled(at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool))
 
 
-def require_recovery(step: Step, call: CallState, reason: ErrorReason) -> None:
+def require_recovery(step: Step, call: CallState, reason: ErrorReason, by: ExecutorIdentity | None = None) -> None:
     """Nobody knows whether the call happened, and it must not be repeated."""
     step.add(
         r.ToolRecoveryRequired(
@@ -94,5 +121,6 @@ def require_recovery(step: Step, call: CallState, reason: ErrorReason) -> None:
             idempotency_key=call.idempotency_key,
             arguments_digest=call.arguments.digest if call.arguments else "",
             reason=reason,
+            executor_identity=by,
         )
     )

@@ -10,7 +10,7 @@ from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.machine import calls
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase
 from runwright.core.policy import Verdict, decide_tool_call
 from runwright.core.state import CallState, has_room_for_call
 
@@ -61,10 +61,17 @@ def returned(step: Step, given: i.ToolReturned) -> None:
     if call is None:
         return
     if not given.ok:
-        calls.fail(step, call, ErrorReason.TOOL_FAILED, given.result)
+        calls.fail(step, call, given.reason, given.result, given.executor_identity)
         return
     step.add(
-        r.ToolCompleted(at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool, result=given.result)
+        r.ToolCompleted(
+            at=step.at,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            tool=call.tool,
+            result=given.result,
+            executor_identity=given.executor_identity,
+        )
     )
 
 
@@ -79,22 +86,26 @@ def not_sent(step: Step, given: i.ToolNotSent) -> None:
     elif given.withdrawn or calls.next_attempt_at(step, call) < calls.give_up_at(step, call, reason):
         calls.retry(step, call, reason)
     else:
-        _give_up(step, call)
+        _give_up(step, call, given.executor_identity)
 
 
 def outcome_unknown(step: Step, given: i.ToolOutcomeUnknown) -> None:
-    """Repeats what may be repeated; everything else needs somebody who finds out."""
-    call = _running(step, given.call_id, given.attempt)
+    """Repeats what may be repeated; of everything else that was not answered somebody must find out.
+
+    An answer that cannot be read is one all the same: the executor is there, and asking it again changes nothing.
+    """
+    call, by = _running(step, given.call_id, given.attempt), given.executor_identity
     if call is None:
         return
-    if not call.idempotent:
-        calls.require_recovery(step, call, given.reason)
-    elif step.state.phase is RunPhase.CANCELLING:
+    is_answered = given.reason is ErrorReason.TOOL_ANSWER_INVALID
+    if not (call.idempotent or is_answered):
+        calls.require_recovery(step, call, given.reason, by)
+    elif step.state.phase is RunPhase.CANCELLING and not is_answered:
         calls.cancel(step, call)
-    elif given.reason is ErrorReason.EXECUTOR_LOST and call.losses + 1 < calls.spec_of(step, call).max_attempts:
-        calls.retry(step, call, given.reason)
+    elif step.state.phase is not RunPhase.CANCELLING and calls.may_repeat(step, call):
+        calls.retry(step, call, given.reason, by)
     else:
-        calls.fail(step, call, given.reason)
+        calls.fail(step, call, given.reason, by=by)
 
 
 def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
@@ -122,15 +133,15 @@ def recover(step: Step) -> None:
     for call in step.calls(CallPhase.RUNNING):
         if not call.idempotent:
             calls.require_recovery(step, call, ErrorReason.EXECUTOR_LOST)
-        elif call.losses + 1 < calls.spec_of(step, call).max_attempts:
+        elif calls.may_repeat(step, call):
             calls.retry(step, call, ErrorReason.EXECUTOR_LOST, after_us=0)
         else:
             calls.fail(step, call, ErrorReason.EXECUTOR_LOST)
 
 
-def _give_up(step: Step, call: CallState) -> None:
+def _give_up(step: Step, call: CallState, by: ExecutorIdentity | None = None) -> None:
     # "Not sent" would be untrue of a call that was lost before.
-    calls.fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE)
+    calls.fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE, by=by)
 
 
 def _allowed(step: Step, call: CallState) -> bool:
