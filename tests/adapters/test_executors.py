@@ -151,6 +151,26 @@ async def test_a_status_leaves_the_outcome_unknown(
     assert len(executor.asked) == 1, "a repeated call is the machine's decision"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Stream removed (GOAWAY received; Error code: 0; Debug Text: )",
+        "Stream removed (RST_STREAM (Received RST_STREAM with error code 7))",
+        "failed to connect to all addresses; last error: UNKNOWN: Connection refused",
+    ],
+)
+async def test_words_that_a_host_passes_on_from_behind_it_do_not_say_that_nothing_was_done(
+    executor: Executor, tools: DialledExecutors, words: str
+) -> None:
+    async def passes_on(request: pb.ExecuteToolRequest, context: Any) -> pb.ExecuteToolResponse:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, words)
+        raise AssertionError
+
+    executor.answer = passes_on
+
+    assert (await outcome(tools)).kind is Kind.LOST
+
+
 async def test_an_exception_of_the_executor_leaves_the_outcome_unknown(
     executor: Executor, tools: DialledExecutors
 ) -> None:
