@@ -7,7 +7,7 @@ from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.events import EventKind
 from runwright.core.outcomes import RunStatus, WaitKind
-from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, PlaceRequest, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
@@ -91,6 +91,31 @@ async def test_an_executor_that_refuses_at_once_is_asked_at_its_times_and_not_fo
     assert failed.reason is ErrorReason.EXECUTOR_UNAVAILABLE
     assert ended.text == "The tool could not be reached; the call was not made."
     assert len(asked_at) == 11, "0.2 s, doubling up to 10 s, within a minute"
+
+
+async def test_a_place_is_not_asked_for_before_its_time_however_short_the_executor_is_waited_for(
+    bench: b.Bench,
+) -> None:
+    asked: list[int] = []
+
+    class Tools(FunctionTools):
+        async def place(self, wanted: PlaceRequest) -> Place:
+            asked.append(bench.clock.now())
+            return await super().place(wanted)
+
+    async def lost(arguments: object) -> ToolOutcome:
+        return ToolOutcome(ToolOutcomeKind.LOST)
+
+    spec = b.tool("look", unavailable_timeout_ms=1)
+    bench.packages = (b.package(b.asks("look"), b.says("done"), tools=(spec,)),)
+    bench.tools = Tools({"look": lost})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await step_by_step(bench, runtime)
+
+    planned = await records_of(bench.journal, r.RetryScheduled)
+    assert asked == [plan.not_before for plan in planned]
+    assert len(planned) == 2
 
 
 async def test_a_server_that_starts_after_the_wait_was_over_does_not_ask_on(bench: b.Bench) -> None:
