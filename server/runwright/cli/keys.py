@@ -26,7 +26,7 @@ def add(
     role: Annotated[list[Role], typer.Option(help="What the key may do; repeat for more.")],
     namespace: Annotated[str, typer.Option(help="Whose runs the key sees.")] = "default",
     subject: Annotated[
-        str | None, typer.Option(help="Instead of a key: a client certificate's DNS or URI name, or common name.")
+        str | None, typer.Option(help="Instead of a key: a client certificate's DNS or URI name, else common name.")
     ] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires. [default: never]", min=1)] = None,
 ) -> None:
