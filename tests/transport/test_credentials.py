@@ -1,4 +1,4 @@
-"""What a call shows of itself: one key, or the names of one certificate, and nothing that two readers could see two ways."""
+"""What a call shows of itself: one key, or the names of one certificate; nothing that can be read in two ways."""
 
 from __future__ import annotations
 
