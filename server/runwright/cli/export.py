@@ -11,7 +11,9 @@ import typer
 from google.protobuf import json_format
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.cli import clean
 from runwright.cli.client import Client
+from runwright.cli.output import json_line
 from runwright.cli.verify import faults_of
 
 BROKEN = 1
@@ -29,10 +31,7 @@ def export(
     Example:
       runwright export first -o first.jsonl
     """
-    lines = (
-        json_format.MessageToJson(response, preserving_proto_field_name=True, indent=None) + "\n"
-        for response in Client.of(context).export(run_id)
-    )
+    lines = (json_line(response) + "\n" for response in Client.of(context).export(run_id))
     if output is None:
         sys.stdout.writelines(lines)
         return
@@ -52,10 +51,10 @@ def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -
     try:
         faults = list(faults_of(_elements(file)))
     except (OSError, UnicodeDecodeError, json_format.ParseError, StopIteration, ValueError):
-        typer.echo(f"error: {file} is not an export", err=True)
+        typer.echo(clean.line(f"error: {file} is not an export"), err=True)
         raise typer.Exit(UNUSABLE) from None
     for fault in faults:
-        typer.echo(f"BROKEN  {fault}")
+        typer.echo(f"BROKEN  {clean.line(fault)}")  # what it names is as the file says it
     if faults:
         raise typer.Exit(BROKEN)
     typer.echo("whole: the chain holds and every content matches its digest")
