@@ -152,7 +152,7 @@ async def serve(
     """
     settings.check()
     stop, hurry = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _stopping_signals():
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
 
     keys, tls = _credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
@@ -200,6 +200,15 @@ async def serve(
         watchdog.close()
     await telemetry.close()
     return settled
+
+
+def _stopping_signals() -> tuple[signal.Signals, ...]:
+    """What ends a server: not SIGINT where it is ignored, as it is for what a shell starts in the background.
+
+    Ctrl-C at that terminal is then meant for somebody else.
+    """
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return (signal.SIGTERM,) if is_ignored else (signal.SIGTERM, signal.SIGINT)
 
 
 def _credentials(

@@ -10,6 +10,7 @@ import typer
 from runwright.adapters.log import StandardLog, configure_logging
 from runwright.cli import clean
 from runwright.cli.settings_options import takes_settings
+from runwright.cli.standard_streams import outlive_readers
 from runwright.core.errors import AgentError
 from runwright.settings import Loaded
 
@@ -32,6 +33,7 @@ def serve(loaded: Loaded) -> None:
     """
     from runwright import bootstrap  # noqa: PLC0415 - the other commands need not load the server
 
+    outlive_readers()
     configure_logging()
     try:
         settings = loaded.settings()
@@ -44,6 +46,7 @@ def serve(loaded: Loaded) -> None:
     if not settled:
         StandardLog().warning("calls that must not be repeated were still open; their runs may need repair")
         raise typer.Exit(CUT_OFF)
+    sys.stdout.flush()
 
 
 def _announce(address: str) -> None:
