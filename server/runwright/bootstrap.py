@@ -17,6 +17,7 @@ from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.package_files import load_package
+from runwright.adapters.private_files import exposure
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_parameters import parameters_problem
 from runwright.adapters.providers.model_route import ModelRoute
@@ -215,6 +216,10 @@ def _credentials(
     settings: Settings, reload_failed: Callable[[AgentError], None]
 ) -> tuple[KeyFileAuthenticator | None, grpc.ServerCredentials | None]:
     keys = tls = None
+    for path in (settings.keys, settings.tls_key):
+        if path is not None and (what := exposure(path)):
+            remedy = f"chmod 600 {path}"
+            StandardLog().warning("a file with secrets is not for its owner alone", found=what, remedy=remedy)
     if settings.keys:
         keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog(), reload_failed)
     if settings.tls_cert is not None and settings.tls_key is not None:

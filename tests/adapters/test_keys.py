@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,24 @@ def test_of_two_entries_with_one_key_the_one_in_force_counts(tmp_path: Path) -> 
     principal = authenticator(file).authenticate(Credentials(key, ()))
 
     assert principal.credential.startswith("again:")
+
+
+def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, KeysFile())
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+
+    assert read_keys(file) == KeysFile()
+
+
+def test_a_keys_file_is_never_written_through_a_link_that_somebody_laid(tmp_path: Path) -> None:
+    """The name of the temporary file was the process's number, which anybody can see."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("untouched")
+    for number in (os.getpid(), os.getpid() + 1):
+        (tmp_path / f".keys.json.{number}").symlink_to(theirs)
+
+    write_keys(tmp_path / "keys.json", KeysFile())
+
+    assert theirs.read_text() == "untouched"
+    assert read_keys(tmp_path / "keys.json") == KeysFile()

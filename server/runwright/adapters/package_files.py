@@ -48,7 +48,7 @@ def _read(path: Path) -> object:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise _invalid(path, "", f"at most {MAX_FILE_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError):
         raise _invalid(path, "", "a readable UTF-8 file") from None
     try:

@@ -82,7 +82,7 @@ def options(
     host, colon, port = server.rpartition(":")
     if not (host and colon and port.isdigit()):
         raise typer.BadParameter(f"{server!r} is not of the form HOST:PORT", param_hint="--server")
-    key = key.strip()  # a variable that was read from a file ends with its newline
+    key = key.strip("\ufeff \t\r\n")  # a variable that was read from a file has what stands around it
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise typer.BadParameter("must be a key as `keys add` printed it", param_hint="--key or RUNWRIGHT_KEY")
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
