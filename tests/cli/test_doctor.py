@@ -190,6 +190,20 @@ async def test_an_executor_that_does_not_answer_is_named_with_its_address(progra
     assert f"FAIL executor        desk does not answer at {address} -> Start executor desk there" in out
 
 
+async def test_an_executor_is_dialled_as_the_server_would_without_a_proxy(
+    examine: Examine, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with running_executor() as executor:
+        config_file(data.parent, executor=executor.address)
+
+        code, bad = examine()
+
+    assert (code, bad.get("executor")) == (0, None)
+
+
 async def test_an_executor_that_answers_is_ok(examine: Examine, data: Path) -> None:
     async with running_executor() as executor:
         config_file(data.parent, executor=executor.address)

@@ -197,3 +197,24 @@ def test_an_entry_of_the_allow_list_that_is_none_is_refused(entry: str) -> None:
     [finding] = loaded.findings
     assert (finding.key, finding.place) == ("callback_allow", "--callback-allow")
     assert "HOST:PORT" in finding.expected
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = config(tmp_path, "")
+    file.write_bytes(b'\xef\xbb\xbfdata = "journal"\npackages = ["a.yaml"]\n')
+
+    assert load({}, file, {}).settings().data == tmp_path / "journal"
+
+
+@pytest.mark.parametrize("given", range(8))
+def test_every_combination_of_certificate_options_is_whole_or_one_sentence(given: int) -> None:
+    names = [name for number, name in enumerate(("tls_cert", "tls_key", "tls_client_ca")) if given & 1 << number]
+
+    loaded = load({**ENOUGH, **{name: [f"{name}.pem"] for name in names}}, None, {})
+
+    if names in ([], ["tls_cert", "tls_key"], ["tls_cert", "tls_key", "tls_client_ca"]):
+        assert loaded.findings == []
+    else:
+        told = " ".join(finding.message for finding in loaded.findings)
+        missing = {"--tls-cert", "--tls-key"} - {f"--{name.replace('_', '-')}" for name in names}
+        assert [flag for flag in missing if flag in told], told

@@ -6,6 +6,7 @@ as good as a slow hash: there is nothing to guess. The file never holds a secret
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import hashlib
 import json
@@ -18,6 +19,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from runwright.adapters.private_files import created
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
 from runwright.core.package import ID_PATTERN
@@ -75,7 +77,7 @@ class KeysFile(BaseModel):
 def read_keys(path: Path) -> KeysFile:
     """Reads the file. Raises INVALID_REQUEST naming it and the place; never shows a value."""
     try:
-        return KeysFile.model_validate_json(path.read_bytes())
+        return KeysFile.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise _unusable(path, f"readable: {error.strerror}") from None
     except ValidationError as error:
@@ -99,9 +101,8 @@ def changing_keys(path: Path) -> Iterator[None]:
 
 def write_keys(path: Path, keys: KeysFile) -> None:
     """Replaces the file, readable by its owner only; a reader sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    with created(temporary) as file:
         value = keys.model_dump(mode="json", exclude_none=True)
         for entry in value["keys"]:
             entry["roles"].sort()

@@ -9,9 +9,10 @@ from typing import Any
 
 from runwright.core import allow_list
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.loopback import is_loopback
 from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
 from runwright.settings import kinds
-from runwright.settings.kinds import Kind, is_loopback
+from runwright.settings.kinds import Kind
 from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, provider_routes
 
 DEFAULT_LISTEN = "127.0.0.1:7760"
