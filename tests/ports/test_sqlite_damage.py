@@ -9,12 +9,13 @@ from typing import Any
 import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState, fold
-from runwright.testing import FunctionTools
+from runwright.testing import FunctionTools, ManualClock
 
 from tests import builders as b
 from tests.ports.journal_builders import key
@@ -267,3 +268,22 @@ def flipped_in_rows(data: Path, old: bytes, new: bytes) -> int:
             pages[start : start + PAGE] = page.replace(old, new)
     path.write_bytes(pages)
     return changed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["data = CAST(data || x'00' AS BLOB)", "hash = zeroblob(32)", "previous_hash = zeroblob(32)", "number = 9"],
+)
+async def test_a_damaged_audit_entry_is_not_listed(data: Path, damage: str) -> None:
+    journal = SqliteJournal.open(data)
+    journal.audit(ManualClock()).note(AuditEntry(kind=AuditKind.RELOAD_FAILED, reason="keys"))
+    await journal.close()
+    edit(data, f"UPDATE audit SET {damage}")
+
+    journal = SqliteJournal.open(data)
+    with pytest.raises(AgentError) as refused:
+        await journal.audit(ManualClock()).page(["", "default"], before=None, limit=10)
+    await journal.close()
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert refused.value.metadata["first_bad"] == ("9" if "= 9" in damage else "1")
