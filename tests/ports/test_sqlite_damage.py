@@ -225,7 +225,7 @@ async def test_events_of_another_run_do_not_pass_for_those_of_a_run(data: Path) 
     await journal.close()
 
 
-TABLE_LEAF = 0x0D  # the type of a page with rows, in its first byte
+TABLE_LEAF, INDEX_LEAF = 0x0D, 0x0A  # the types of pages with rows and with entries of an index, in the first byte
 PAGE = 4096
 # The beginning of the row's header: types of the columns run_no, namespace, run_id, seq, hash, last_position, open.
 OPEN_ROW = bytes([0, 13 + 2 * 7, 13 + 2 * 4, 1, 12 + 2 * 32, 1])
@@ -256,14 +256,37 @@ async def test_an_open_run_is_found_under_its_name_whatever_its_row_says(data: P
     assert [run.state for run in listed.runs[:-1]] in ([whole], [])
 
 
-def flipped_in_rows(data: Path, old: bytes, new: bytes) -> int:
+@pytest.mark.parametrize(("name", "other"), [(b"defaultended", b"defaultendef"), (b"defaultopen", b"eefaultopen")])
+@pytest.mark.parametrize("page", ["rows", "index"])
+async def test_a_name_that_an_index_has_lost_is_found_again_at_the_start(
+    data: Path, page: str, name: bytes, other: bytes
+) -> None:
+    whole = {run: await folded(data, run) for run in (ENDED, OPEN)}
+    log = b.ListLog()
+    assert flipped_in_rows(data, name, other, TABLE_LEAF if page == "rows" else INDEX_LEAF) >= 1
+
+    journal = SqliteJournal.open(data, log=log)
+    found = await journal.open_runs()
+    await journal.close()
+
+    assert found == [OPEN]
+    assert [line.event for line in log.lines] == ["an index of the journal was damaged and is made anew"]
+    assert {run: await folded(data, run) for run in (ENDED, OPEN)} == whole
+    assert asked(data, "PRAGMA integrity_check") == [("ok",)]
+    assert asked(data, "SELECT namespace, run_id FROM runs ORDER BY run_no") == [
+        ("default", "ended"),
+        ("default", "open"),
+    ]
+
+
+def flipped_in_rows(data: Path, old: bytes, new: bytes, kind: int = TABLE_LEAF) -> int:
     """Changes bytes in pages that hold rows, and not in those of indexes; how often."""
     path = data / "journal.db"
     pages = bytearray(path.read_bytes())
     changed = 0
     for start in range(0, len(pages), PAGE):
         page = bytes(pages[start : start + PAGE])
-        if page[0] == TABLE_LEAF and old in page:
+        if page[0] == kind and old in page:
             changed += page.count(old)
             pages[start : start + PAGE] = page.replace(old, new)
     path.write_bytes(pages)

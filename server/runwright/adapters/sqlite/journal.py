@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -18,12 +19,13 @@ from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
-from runwright.adapters.sqlite.open_runs import open_runs
+from runwright.adapters.sqlite.open_runs import open_runs, put_in_order
 from runwright.adapters.sqlite.reader import Reader
 from runwright.adapters.sqlite.run_rows import Rewrite
 from runwright.adapters.sqlite.ticker import Ticker
 from runwright.adapters.sqlite.writer import Writer
 from runwright.core.content import Content
+from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
@@ -210,7 +212,13 @@ class SqliteJournal:
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(open_runs)
+        found = await self._reader.ask(open_runs)
+        if found.misplaced:
+            if self._log:
+                self._log.error("an index of the journal was damaged and is made anew", runs=len(found.misplaced))
+            with contextlib.suppress(AgentError):  # tried again at the next start
+                await self._writer.transact(partial(put_in_order, misplaced=found.misplaced))
+        return found.runs
 
     async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
         """See the port."""
