@@ -13,6 +13,7 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.commit import GroupCommit
 from runwright.adapters.sqlite.schema import open_writer
+from runwright.adapters.sqlite.transactions import Transactions
 from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.records import TurnStarted
@@ -112,7 +113,7 @@ class _Alone:
 
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path, busy_timeout_ms=1000)
-        self._group = GroupCommit(self._db, 0)
+        self._group = GroupCommit(Transactions(self._db), 0)
         self._run = RunKey(DEFAULT_NAMESPACE, RunId("alone"))
         self._seq = 0
 

@@ -108,7 +108,7 @@ async def _look(scene: Scene, runtime: AgentRuntime, findings: Findings) -> None
     listed = await _or_held(runtime.list_runs(limit=100), "", findings)
     for snapshot in listed.runs if listed else []:
         run_id = snapshot.state.key.run_id
-        if run_id in ENDED and run_id not in findings.held:
+        if run_id in ENDED and run_id not in findings.held and snapshot.status is not RunStatus.HELD:
             _require(findings, snapshot.state == scene.states[run_id], f"{run_id} is listed in another state")
 
 
@@ -131,12 +131,15 @@ async def _look_at_run(scene: Scene, runtime: AgentRuntime, run_id: str, finding
     snapshot = await _or_held(runtime.run_snapshot(run_id), run_id, findings)
     if snapshot is None:
         return
+    if snapshot.status is RunStatus.HELD:  # and what is intact of it is shown
+        findings.hold(run_id)
+        return
     if run_id in ENDED:
         _require(findings, snapshot.state == scene.states[run_id], f"{run_id} is in another state")
     unsure = run_id in CUT_OFF and PAY in run_id
     expected = (RunStatus.REPAIR_NEEDED, None) if unsure else (RunStatus.COMPLETED, answer_of(run_id))
     stands = (snapshot.status, snapshot.text)
-    _require(findings, stands == expected or run_id in findings.held or _is_stuck(runtime), f"{run_id} is {stands}")
+    _require(findings, stands == expected or run_id in findings.held, f"{run_id} is {stands}")
 
 
 async def _look_at_all(scene: Scene, runtime: AgentRuntime, findings: Findings) -> None:
@@ -167,10 +170,6 @@ async def _or_held(asked: Awaitable[T], run_id: str, findings: Findings) -> T | 
         _require(findings, not run_id or named == run_id, f"{run_id}: the error names {named!r}")
         findings.hold(run_id or named or "the namespace")
         return None
-
-
-def _is_stuck(runtime: AgentRuntime) -> bool:
-    return runtime.report().runs["stuck"] > 0
 
 
 def _check_sent(scene: Scene, desk: Desk, sent: Counter[tuple[str, int]], findings: Findings) -> None:

@@ -18,7 +18,7 @@ from runwright.core.state import RunState, fold
 from runwright.testing import FunctionTools, ManualClock
 
 from tests import builders as b
-from tests.ports.journal_builders import key
+from tests.ports.journal_builders import BACK_TO_VERSION_4, key
 from tests.runtime.parts import HeldTool
 
 ENDED, OPEN = key("ended"), key("open")
@@ -112,7 +112,10 @@ async def test_a_row_that_is_not_as_it_was_written_is_made_anew_from_its_events(
 async def test_rows_of_before_they_had_a_check_are_folded_once(data: Path) -> None:
     before = asked(data, ROWS)
     edit(
-        data, "UPDATE runs SET snapshot = substr(snapshot, 34)", "UPDATE meta SET value = 4 WHERE key='schema_version'"
+        data,
+        *(statement for statement in BACK_TO_VERSION_4.split(";") if statement.strip()),
+        "UPDATE runs SET snapshot = substr(snapshot, 34)",
+        "UPDATE meta SET value = 4 WHERE key='schema_version'",
     )
     log = b.ListLog()
 

@@ -101,6 +101,9 @@ _Result = r.ToolCompleted | r.ToolFailed | r.ToolDenied
 
 _TOLD: dict[ErrorReason, str] = {
     ErrorReason.TOOL_TIMED_OUT: "The tool did not answer in time.",
+    ErrorReason.TOOL_ANSWER_INVALID: (
+        "The executor answered, and its answer cannot be read; the call may have had its effect."
+    ),
     ErrorReason.EXECUTOR_UNAVAILABLE: "The tool could not be reached; the call was not made.",
     ErrorReason.EXECUTOR_LOST: "The tool was lost during the call, every time it was tried.",
     ErrorReason.BUDGET_EXHAUSTED: "The call was not made: the budget of tool calls is used up.",

@@ -47,6 +47,9 @@ class RunExports:
             items = await self._runtime.list_events(
                 run_id, after_cursor=cursor, limit=min(PAGE_EVENTS, last - seq), namespace=namespace
             )
+            if not items:
+                await self._runtime.run_head(run_id, namespace=namespace)  # it may have been removed meanwhile
+                raise _missing(run_id, "An event", str(seq + 1))
             for item in items:
                 event = item.event
                 assert event is not None, "a page holds no bookmarks"
@@ -77,3 +80,8 @@ class RunExports:
                 f"The reader of the export did not read for {self._stall_seconds:g} s.",
                 metadata={"last_cursor": ""},
             ) from None
+
+
+def _missing(run_id: str, what: str, first_bad: str) -> AgentError:
+    told = f"{what} of run {run_id} is missing from the journal."
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata={"run_id": run_id, "first_bad": first_bad})

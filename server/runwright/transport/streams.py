@@ -38,7 +38,7 @@ class EventStreams:
 
     def __init__(self, runtime: AgentRuntime, *, stall_seconds: float) -> None:
         self._runtime = runtime
-        self._encoded: Kept[tuple[str, bool, str], Sequence[Response]] = Kept(KEPT_BATCHES)
+        self._encoded: Kept[tuple[str, bool, str, int], Sequence[Response]] = Kept(KEPT_BATCHES)
         self.stall_seconds = stall_seconds
 
     async def subscribe(self, request: pb.SubscribeRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -91,7 +91,8 @@ class EventStreams:
 
     async def _responses(self, items: Sequence[StreamItem], *, full: bool) -> Sequence[Response]:
         """A batch as it goes out, made once for all who stream the same scope and view at about the same time."""
-        stretch = (items[0].cursor, full, items[-1].cursor)  # cursors know their scope
+        # Cursors know their scope. From between two events some may be removed, never added: so their number tells.
+        stretch = (items[0].cursor, full, items[-1].cursor, len(items))
         # Bookmarks and the text of models are one reader's own.
         shared = all(item.event is not None for item in items)
         known = self._encoded.get(stretch) if shared else None

@@ -95,11 +95,7 @@ def _begin(db: apsw.Connection, wanted: Wanted) -> tuple[RunKey, int] | None:
         state = _ended(db, run)
         if state is None:
             continue
-        left = tombstone.outline(state, wanted.now)
-        query = """UPDATE runs SET removed_at = ?, snapshot = ?, labels = '{}', open = 0, status = ?, session_id = ?,
-            agent_id = ? WHERE run_no = ?"""
-        columns = (status(left).value, left.session_id, left.agent_id)
-        db.execute(query, (wanted.now, _tombstone(db, left, run_no), *columns, run_no))
+        leave_outline(db, run_no, tombstone.outline(state, wanted.now))
         db.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (REMOVING, run_no))
         return run, last_position
     return None
@@ -117,11 +113,15 @@ def _ended(db: apsw.Connection, run: RunKey) -> RunState | None:
     return state if state is not None and state.is_terminal and not state.removed_at else None
 
 
-def _tombstone(db: apsw.Connection, left: RunState, run_no: int) -> bytes:
-    """The row's bytes of a run that is removed, with their check."""
+def leave_outline(db: apsw.Connection, run_no: int, left: RunState) -> None:
+    """Puts the outline in place of a run's row, with its check."""
     ((position, own_hash),) = fetch(db, "SELECT last_position, hash FROM runs WHERE run_no = ?", run_no)
     row = SnapshotRow.of(tombstone.encode(left), RowColumns.of(left, status(left)))
-    return row.checked(RowEnd(position, own_hash, is_open=False))
+    query = """UPDATE runs SET removed_at = ?, seq = ?, snapshot = ?, labels = '{}', open = 0, status = ?,
+        session_id = ?, agent_id = ? WHERE run_no = ?"""
+    checked = row.checked(RowEnd(position, own_hash, is_open=False))
+    columns = (status(left).value, left.session_id, left.agent_id)
+    db.execute(query, (left.removed_at, left.seq, checked, *columns, run_no))
 
 
 def _delete(db: apsw.Connection, run: _Run, limit: int, room: int) -> tuple[int, int, bool]:
@@ -132,13 +132,13 @@ def _delete(db: apsw.Connection, run: _Run, limit: int, room: int) -> tuple[int,
         if freed >= room:
             return deleted, freed, False
         if hashlib.sha256(previous_hash + data).digest() == own_hash:  # else nobody knows what it referred to
-            freed += _release(db, run.namespace, Counter(digests_of(data)))
+            freed += release_contents(db, run.namespace, Counter(digests_of(data)))
         db.execute("DELETE FROM events WHERE position = ?", (position,))
         deleted += 1
     return deleted, freed, deleted < limit
 
 
-def _release(db: apsw.Connection, namespace: str, uses: Counter[str]) -> int:
+def release_contents(db: apsw.Connection, namespace: str, uses: Counter[str]) -> int:
     """Takes the references back; contents without any are deleted. Returns their bytes."""
     freed = 0
     for digest, count in uses.items():

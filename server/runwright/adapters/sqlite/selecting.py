@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import apsw
@@ -22,7 +22,7 @@ from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EVERYTHING, EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
-from runwright.ports.journal import EventPage, ListedRun, RunPage, StoredEvent
+from runwright.ports.journal import NOTHING, EventPage, ListedRun, RunPage, StoredEvent
 
 Condition: TypeAlias = tuple[str, list[str | int]]
 Listed: TypeAlias = tuple[RunPage, list[Rewrite]]
@@ -170,7 +170,14 @@ def _wanted(chosen: EventFilter) -> Condition:
     return text, [values for _, values in set_ones]
 
 
-def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, before: int | None, limit: int) -> Listed:
+def list_runs(
+    db: apsw.Connection,
+    namespace: Namespace,
+    wanted: RunFilter,
+    before: int | None,
+    limit: int,
+    stands: Mapping[str, RunStatus] = NOTHING,
+) -> Listed:
     """One page of runs, newest first, and the rows to be made anew."""
     start = before if before is not None else 1 + fetch(db, "SELECT COALESCE(MAX(run_no), 0) FROM runs")[0][0]
     own = f"namespace = ? AND {KEPT} AND run_no < ?"
@@ -178,7 +185,7 @@ def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, befo
     ((rows, last),) = fetch(db, f"SELECT COUNT(*), MIN(run_no) FROM ({scanned})", namespace, start, SCANNED_RUNS)
     if not rows:
         return RunPage([], 1, False), []
-    text, values = _wanted_runs(wanted)
+    text, values = _wanted_runs(wanted, stands)
     found = fetch(
         db,
         f"""SELECT run_no, last_position FROM runs INDEXED BY runs_of_namespace
@@ -210,11 +217,15 @@ def _listed(db: apsw.Connection, number: int, position: int, rewrites: list[Rewr
     return ListedRun(number, _outline(db, number, run), position)
 
 
-def _wanted_runs(wanted: RunFilter) -> Condition:
+def _wanted_runs(wanted: RunFilter, stands: Mapping[str, RunStatus]) -> Condition:
     text, values = "", list[str | int]()
     if wanted.statuses:
         text += " AND status IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(sorted(status.value for status in wanted.statuses)))
+    if wanted.statuses and stands:  # what the columns say of these is not where they stand
+        among = "run_id IN (SELECT value FROM json_each(?))"
+        text = f" AND (({text.removeprefix(' AND ')} AND NOT {among}) OR {among})"
+        values += [json.dumps([*stands]), json.dumps([run for run, at in stands.items() if at in wanted.statuses])]
     for column, value in (("agent_id", wanted.agent_id), ("session_id", wanted.session_id)):
         if value:
             text += f" AND {column} = ?"

@@ -10,10 +10,14 @@ from typing import Any
 import apsw
 
 from runwright.adapters.journal_rules import digests_of
+from runwright.adapters.sqlite import scrubbing
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_KEYS,
     CALLBACKS,
+    EPOCHS,
     GONE,
+    HOLDING,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
@@ -54,26 +58,44 @@ _ENDED = {
 
 
 def upgrade(db: apsw.Connection, version: int) -> None:
-    """In one transaction: a process that dies half-way leaves the old version. No event changes by a byte."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if version < 2:
-            _make_selectable(db)
-        if version < 3:
-            _count_uses(db)
-            for statement in (*SESSIONS, *CALLBACKS, *AUDIT):
-                db.execute(statement)
-        if version < 4:
-            for statement in GONE:
-                db.execute(statement)
-        for step in _OF_VERSION_5:
+    """Inside one transaction: a process that dies half-way leaves the old version. No event changes by a byte."""
+    if version < 2:
+        _make_selectable(db)
+    if version < 3:
+        _count_uses(db)
+        for statement in (*SESSIONS, *CALLBACKS, *AUDIT):
+            db.execute(statement)
+    if version < 4:
+        for statement in GONE:
+            db.execute(statement)
+    if version < 5:
+        for step in _TO_VERSION_5:
             step(db)
-        db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+    db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
+
+
+def _add_epochs(db: apsw.Connection) -> None:
+    """Of version 5: the first one begins with the first start of a server that knows them."""
+    for statement in EPOCHS:
+        db.execute(statement)
+
+
+def _note_scrub(db: apsw.Connection) -> None:
+    """Of version 5: what was removed before may still stand in free room of the file; see scrubbing.py."""
+    scrubbing.want(db)
+
+
+def _make_holdable(db: apsw.Connection) -> None:
+    for statement in HOLDING:
+        db.execute(statement)
+
+
+def _name_callback_keys(db: apsw.Connection) -> None:
+    for statement in CALLBACK_KEYS:
+        db.execute(statement)
+
+
+_TO_VERSION_5 = (_make_holdable, _name_callback_keys, _add_epochs, _note_scrub)
 
 
 def _make_selectable(db: apsw.Connection) -> None:

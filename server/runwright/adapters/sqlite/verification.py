@@ -25,7 +25,8 @@ from runwright.wire.records import decode_event
 # Events of a removed run are allowed while they are being deleted.
 _STRAY = f"""
     SELECT DISTINCT run_no FROM events WHERE run_no NOT IN (SELECT run_no FROM runs WHERE {KEPT})
-    AND run_no NOT IN (SELECT value FROM meta WHERE key = '{REMOVING}')"""
+    AND run_no NOT IN (SELECT value FROM meta WHERE key = '{REMOVING}') """
+_STRAY_BUT_REMOVED = f"{_STRAY} AND run_no NOT IN (SELECT run_no FROM removals)"  # since version 5
 _EVENTS = """SELECT seq, kind, data, previous_hash, hash, namespace, session_id, agent_id
     FROM events WHERE run_no = ? ORDER BY seq"""
 _MISSING = """SELECT value FROM json_each(?) WHERE value NOT IN (SELECT digest FROM contents WHERE namespace = ?)"""
@@ -57,7 +58,7 @@ def verify(db: apsw.Connection) -> Verified:
         count, what = (0, judged(db, run)) if removed_at else _verify_run(db, run_no, run)
         kept, events = kept + (not removed_at), events + count
         faults += [Fault(f"run {run_id}", what)] if what else []
-    for (run_no,) in fetch(db, _STRAY):
+    for (run_no,) in fetch(db, _STRAY_BUT_REMOVED if db.table_exists("main", "removals") else _STRAY):
         faults.append(Fault(f"run number {run_no}", "it has events but no row among the runs"))
     contents = 0
     for digest, size, data in db.execute("SELECT digest, size, data FROM contents"):
