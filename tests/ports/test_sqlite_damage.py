@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.core import records as r
 from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
@@ -18,7 +21,7 @@ from runwright.core.state import RunState, fold
 from runwright.testing import FunctionTools, ManualClock
 
 from tests import builders as b
-from tests.ports.journal_builders import BACK_TO_VERSION_4, key
+from tests.ports.journal_builders import AT, BACK_TO_VERSION_4, end, key, put, turn
 from tests.runtime.parts import HeldTool
 
 ENDED, OPEN = key("ended"), key("open")
@@ -313,3 +316,46 @@ async def test_a_damaged_audit_entry_is_not_listed(data: Path, damage: str) -> N
 
     assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
     assert refused.value.metadata["first_bad"] == ("9" if "= 9" in damage else "1")
+
+
+async def test_a_row_whose_indexes_know_it_otherwise_is_made_anew_and_others_are_written(data: Path) -> None:
+    whole, _ = await folded(data, ENDED)
+    before = asked(data, ROWS)
+    assert flipped_in_rows(data, b"shelper\x06{", b"thelper\x06{") == 1  # session, agent and status of the row
+
+    journal = SqliteJournal.open(data)
+    state, records = await journal.tail(ENDED)
+    await put(journal, key("another"), turn(), after=0)
+    await journal.close()
+    again, believed = await folded(data, ENDED)
+
+    assert (state, fold(RunState(key=ENDED), records), again, believed) == (None, whole, whole, True)
+    assert asked(data, ROWS)[:2] == before
+    assert asked(data, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_a_page_that_is_damaged_fails_what_needs_it_and_nothing_else(data: Path) -> None:
+    ((page,),) = asked(data, "SELECT rootpage FROM sqlite_schema WHERE name = 'content_uses'")
+    path = data / "journal.db"
+    pages = bytearray(path.read_bytes())
+    pages[(page - 1) * PAGE : page * PAGE] = b"\xff" * PAGE
+    path.write_bytes(pages)
+    twice = Content.text("twice")
+    said = r.TurnStarted(at=AT, input=(twice.ref, twice.ref))
+
+    journal = SqliteJournal.open(data)
+    answers = await asyncio.gather(
+        put(journal, key("one"), end(), after=0),
+        put(journal, key("two"), said, after=0, contents=[twice]),
+        put(journal, key("three"), r.TurnCompleted(at=AT), after=0),
+        return_exceptions=True,
+    )
+    later = await put(journal, key("three"), r.TurnCompleted(at=AT), after=1)
+    await journal.close()
+
+    refused = [answer for answer in answers if isinstance(answer, AgentError)]
+    assert [(error.reason, error.metadata["run_id"]) for error in refused[-1:]] == [
+        (ErrorReason.JOURNAL_CORRUPT, "two")
+    ]
+    assert isinstance(answers[2], list)
+    assert len(later) == 1

@@ -35,7 +35,7 @@ from runwright.adapters.sqlite.open_runs import open_runs, put_in_order
 from runwright.adapters.sqlite.past import Past
 from runwright.adapters.sqlite.reader import Reader
 from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
-from runwright.adapters.sqlite.run_rows import Rewrite
+from runwright.adapters.sqlite.run_rows import Rewrite, rewrite
 from runwright.adapters.sqlite.ticker import Ticker
 from runwright.adapters.sqlite.transactions import Transactions
 from runwright.adapters.sqlite.wal import LARGE_BYTES, Wal
@@ -245,16 +245,13 @@ class SqliteJournal:
         """Has rows made anew that were thrown away: else their events would be folded at every question."""
         if not rewrites:
             return
-        for rewrite in rewrites:
-            if rewrite.was_damaged and self._log:
+        for row in rewrites:
+            if row.was_damaged and self._log:
                 told = "the row of a run was damaged and is made anew from its events"
-                self._log.warning(told, namespace=rewrite.run.namespace, run_id=rewrite.run.run_id)
-
-        def act(db: apsw.Connection) -> None:
-            for rewrite in rewrites:
-                rewrite.apply(db)
-
-        self._writer.post(act, lambda: None)  # one that fails is tried again by the next question
+                self._log.warning(told, namespace=row.run.namespace, run_id=row.run.run_id)
+        again = partial(rewrite, rows=rewrites, reindex=True)
+        # What fails twice is tried again by the next question.
+        self._writer.post(partial(rewrite, rows=rewrites), lambda: self._writer.post(again, lambda: None))
 
     def _see(self, position: int) -> None:
         self._seen = max(self._seen, position)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
@@ -53,6 +54,18 @@ class Rewrite(Struct, frozen=True):
     def apply(self, db: apsw.Connection) -> None:
         """Inside the open transaction."""
         db.execute(_REWRITE, self.values)
+
+
+def rewrite(db: apsw.Connection, rows: Sequence[Rewrite], *, reindex: bool = False) -> None:
+    """Makes rows anew, inside the open transaction.
+
+    `reindex` for a second try: the indexes may know a row as it was before it
+    was damaged, and then SQLite cannot take their entries of it away.
+    """
+    if reindex:
+        db.execute("REINDEX runs")
+    for row in rows:
+        row.apply(db)
 
 
 class Loaded(Struct, frozen=True):
