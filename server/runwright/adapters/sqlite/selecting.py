@@ -214,7 +214,7 @@ def _listed(db: apsw.Connection, number: int, position: int, rewrites: list[Rewr
             return ListedRun(number, state, loaded.last_position)
     except (AgentError, IllegalTransition):
         pass  # one damaged run must not hide the others
-    return ListedRun(number, _outline(db, number, run), position)
+    return ListedRun(number, outline(db, number, run), position)
 
 
 def _wanted_runs(wanted: RunFilter, stands: Mapping[str, RunStatus]) -> Condition:
@@ -236,7 +236,7 @@ def _wanted_runs(wanted: RunFilter, stands: Mapping[str, RunStatus]) -> Conditio
     return text, values
 
 
-def _outline(db: apsw.Connection, number: int, run: RunKey) -> RunState:
+def outline(db: apsw.Connection, number: int, run: RunKey) -> RunState:
     """What the columns alone say of a run, as far as they can be read."""
     try:
         query = "SELECT seq, session_id, agent_id, status, labels FROM runs WHERE run_no = ?"
