@@ -85,7 +85,7 @@ AUDIT = (
 HOLDING = (
     """CREATE TABLE recovering (
         run_no INTEGER PRIMARY KEY, stage INTEGER NOT NULL, tries INTEGER NOT NULL, trials INTEGER NOT NULL,
-        alone INTEGER NOT NULL, quarantined_at INTEGER NOT NULL) STRICT""",
+        told INTEGER NOT NULL, alone INTEGER NOT NULL, quarantined_at INTEGER NOT NULL) STRICT""",
     "CREATE TABLE removals (run_no INTEGER PRIMARY KEY) STRICT",
 )
 # Until version 3 events had two more indexes of their runs.
