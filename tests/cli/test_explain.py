@@ -135,3 +135,18 @@ def test_a_server_without_registrations_is_explained_all_the_same(program: Progr
 
     assert code == 0
     assert "cannot be listed" in out
+
+
+def test_a_held_run_says_why_and_what_can_be_done() -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_HELD, last_seq=3)
+    run.error.reason = error_pb2.ERROR_REASON_JOURNAL_CORRUPT
+    run.error.message, run.error.metadata["first_bad"] = "An event does not decode.", "4"
+    run.waiting_on.add(kind=run_pb2.WAIT_KIND_RELEASE, subject="UNREADABLE")
+
+    text = told(run)
+
+    assert "HELD: the server does not drive it" in text
+    assert "JOURNAL_CORRUPT: An event does not decode." in text
+    assert "first bad  event 4" in text
+    for word in ("release", "cancel", "remove"):
+        assert f"runwright held {word} {RUN}" in text

@@ -17,6 +17,7 @@ _STATUS = {
     run_pb2.RUN_STATUS_WAITING: "nothing is under way; it waits",
     run_pb2.RUN_STATUS_CANCELLING: "a cancel was accepted; calls that must not be repeated may still answer",
     run_pb2.RUN_STATUS_REPAIR_NEEDED: "nobody knows what became of a call, so nothing goes on",
+    run_pb2.RUN_STATUS_HELD: "the server does not drive it",
 }
 
 
@@ -54,6 +55,9 @@ def _open(found: Found, server: str) -> Iterator[tuple[str, str]]:
     yield "run", run.run_id
     yield "status", f"{names.status(run.status)}: {_STATUS.get(run.status, 'see the events')}"
     yield "last event", f"#{run.last_seq}, {quiet} ago"
+    if run.status == run_pb2.RUN_STATUS_HELD:
+        yield from _held(run, server)
+        return
     for wait in run.waiting_on:
         yield from _wait(found, wait)
     yield from _effects(run)
@@ -61,6 +65,17 @@ def _open(found: Found, server: str) -> Iterator[tuple[str, str]]:
     if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
         yield "to do", "find out by the idempotency key whether the call was performed, then end the run:"
         yield "", command(server, "cancel", run.run_id)
+
+
+def _held(run: run_pb2.RunSnapshot, server: str) -> Iterator[tuple[str, str]]:
+    for wait in run.waiting_on:
+        yield "held", f"{wait.subject} since {names.clock(wait.since)}"
+    yield "why", names.failure(run.error)
+    if first_bad := run.error.metadata.get("first_bad"):
+        yield "first bad", f"event {first_bad}; what is before it is intact: `runwright events {run.run_id}`"
+    yield "to do", "try it again, end it if its events are intact, or remove what is stored of it:"
+    for word in ("release", "cancel", "remove"):
+        yield "", command(server, "held", word, run.run_id)
 
 
 def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:
