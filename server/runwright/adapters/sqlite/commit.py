@@ -12,7 +12,7 @@ from runwright.adapters.sqlite.batch import Batch, Group, Outcome, as_rows
 from runwright.adapters.sqlite.failures import translate
 from runwright.adapters.sqlite.standings import Standings
 from runwright.adapters.sqlite.transactions import Transactions
-from runwright.core.errors import AgentError
+from runwright.core.errors import AgentError, ErrorReason
 
 T = TypeVar("T")
 # Errors of SQLite that say nothing about the transaction or the disk.
@@ -48,6 +48,9 @@ class GroupCommit:
             return self._commit(group)
         except AgentError as error:
             self._standings.forget()
+            if error.reason is ErrorReason.JOURNAL_FULL and error.__cause__ is None and len(group) > 1:
+                half = len(group) // 2  # the bound has no room for all of it: for some it may have
+                return self.commit(group[:half]) + self.commit(group[half:])
             return [_again(error) for _ in group]
 
     def alone(self, act: Callable[[apsw.Connection], T], *, needed: int = 0) -> T:
@@ -132,7 +135,7 @@ class GroupCommit:
 
 
 def _is_of_a_batch(error: BaseException | None) -> bool:
-    return not isinstance(error, apsw.Error) or isinstance(error, _OF_THE_BATCH)
+    return error is not None and (not isinstance(error, apsw.Error) or isinstance(error, _OF_THE_BATCH))
 
 
 def _because(error: AgentError, cause: Exception) -> AgentError:

@@ -56,6 +56,9 @@ class Transactions:
             raise self._doubt.error()
         try:
             return act(self.db)
+        except AgentError as error:
+            self._roll_back(error)
+            raise
         except Exception as error:
             raise self._roll_back(error) from error
 
