@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import grpc
@@ -14,6 +15,7 @@ from tests.e2e.client import error_info
 from tests.e2e.conftest import MakeServer
 from tests.e2e.packages import package, says
 from tests.e2e.server_process import Server
+from tests.e2e.test_keys_and_tls import ended
 
 ALL = pb.StreamScope(all=pb.AllRuns())
 ENDS = pb.EventFilter(terminal_only=True)
@@ -76,3 +78,40 @@ async def test_no_cursor_of_the_time_after_the_copy_is_accepted(make_server: Mak
     rest = await stub.ListEvents(pb.ListEventsRequest(scope=ALL, page_token=common, page_size=1000), timeout=10)
     seen = {frame.event.run_id for frame in rest.frames}
     assert seen == {"after-1", "after-2", "after-3"}
+
+
+@pytest.mark.parametrize("lost", ["frame", "wal", "both"])
+async def test_a_killed_server_s_last_acknowledged_commit_cannot_be_lost_unseen(
+    make_server: MakeServer, lost: str
+) -> None:
+    server = make_server(package("plain", [says("hello")]))
+    await server.start()
+    await ran(server, "first")
+    await server.call.start("last")
+    server.kill()
+    await server.ended()
+    wal = server.data / "journal.db-wal"
+    if lost == "frame":
+        with wal.open("r+b") as file:
+            file.truncate(wal.stat().st_size - 1)
+    else:
+        wal.unlink()
+    if lost == "both":
+        (server.data / "journal.head").unlink()
+
+    code, _, said = await ended(sys.executable, *server.arguments())
+
+    assert code == 2
+    assert "has lost events that were acknowledged" in said
+    assert "Traceback" not in said
+
+
+async def test_a_server_that_follows_a_killed_one_says_what_cannot_be_excluded(make_server: MakeServer) -> None:
+    server = make_server(package("plain", [says("hello")]))
+    await server.start()
+    await ran(server, "first")
+
+    await server.restart()
+
+    (line,) = [line for line in server.log.read_text().splitlines() if "was not closed by its last server" in line]
+    assert "loss of power" in line

@@ -79,7 +79,8 @@ class GroupCommit:
     def _together(self, group: Sequence[Batch]) -> list[Outcome]:
         planned = self._plan(group, self._standings)
         if planned.moved:
-            self._transactions.require(needed_by(planned.rows))
+            if self._transactions.require is not None:
+                self._transactions.require(needed_by(planned.rows))
             self._write(planned.rows)
             self._committed(planned.outcomes)
             self._standings.moved(planned.moved)

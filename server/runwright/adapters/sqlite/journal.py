@@ -115,7 +115,6 @@ class SqliteJournal:
                 wal = Wal(transactions, path, log)
                 wal.reset()
                 wal.bound(max_bytes)
-                transactions.require = wal.require
                 reading = schema.open_reader(path, busy_timeout_ms=busy_timeout_ms)
                 undo.callback(reading.close)
             except apsw.Error as error:
