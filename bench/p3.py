@@ -19,7 +19,6 @@ from runwright.core.outcomes import RunPhase
 from runwright.core.records import TurnStarted
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
-from runwright.wire.state_row import encode_state
 
 from bench.calls import PRODUCT, channel, start_and_wait, timed, unary
 from bench.children import running
@@ -124,7 +123,7 @@ class _Alone:
             state = _state(self._run, self._seq + 1)
             encoded = rules.encode(self._run, [TurnStarted(at=AT, input=())], after=self._seq, snapshot=state)
             answer: asyncio.Future[list[StoredEvent]] = asyncio.get_running_loop().create_future()
-            (outcome,) = self._group.commit([Batch(self._run, encoded, self._seq, (), encode_state(state), answer)])
+            (outcome,) = self._group.commit([Batch(self._run, encoded, self._seq, (), encoded.row(state), answer)])
             if not isinstance(outcome, list):
                 raise outcome
             self._seq += 1

@@ -16,7 +16,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.testing import ManualClock
 
-from tests.ports.journal_builders import check_chain, end, key, put, turn
+from tests.ports.journal_builders import check_chain, key, put, put_ended, turn
 from tests.ports.test_sqlite_upgrade import place
 
 RUN = key("run-1")
@@ -159,7 +159,7 @@ async def test_whatever_fails_to_be_committed_nothing_is_acknowledged_afterwards
     disk: Disk, tmp_path: Path, commit: Commit, fault: int
 ) -> None:
     journal = SqliteJournal.open(tmp_path)
-    await put(journal, RUN, turn(), end(), after=0)
+    await put_ended(journal, RUN)
     await put(journal, key("run-2"), turn(), after=0)
     await journal.callbacks().put(registration())
     disk.fault = fault

@@ -20,7 +20,8 @@ from runwright.runtime.journal_tail import JournalTail
 from runwright.runtime.kept import Kept
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.run_pages import RunPages
-from runwright.runtime.supervisor import Supervisor, not_found, removed
+from runwright.runtime.stored_runs import not_found, removed
+from runwright.runtime.supervisor import Supervisor
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
@@ -194,7 +195,7 @@ class Subscriptions:
         if recent is None and selection.filter != EVERYTHING:
             return await self._world.journal.select(selection, after=position, limit=limit)
         if recent is None:
-            events = await self._pages.read(run, after=position, limit=limit)
+            events = await self._intact(run, position, limit)
             more = len(events) == limit
         else:
             events, more = recent[:limit], len(recent) > limit
@@ -202,6 +203,16 @@ class Subscriptions:
         if selection.filter != EVERYTHING:
             events = [event for event in events if event.is_in(selection)]
         return EventPage(events, reached, more)
+
+    async def _intact(self, run: RunKey, position: int, limit: int) -> Sequence[StoredEvent]:
+        """A page of a run's events; what is intact before a damaged one is still delivered. JOURNAL_CORRUPT at it."""
+        while True:
+            try:
+                return await self._pages.read(run, after=position, limit=limit)
+            except AgentError as error:
+                if limit == 1 or error.reason is not ErrorReason.JOURNAL_CORRUPT:
+                    raise
+                limit //= 2
 
     async def listed(self, selection: Selection, place: Place, limit: int) -> StreamPage:
         """One page with a cursor for the next."""

@@ -63,11 +63,7 @@ class RunExports:
             await self._send_content(context, run_id, digest)
 
     async def _send_content(self, context: Context, run_id: str, digest: str) -> None:
-        stored = await self._runtime.contents(RunKey(principal().namespace, RunId(run_id)), [digest])
-        data = stored.get(digest)
-        if data is None:
-            await self._runtime.run_head(run_id, namespace=principal().namespace)  # it may have been removed meanwhile
-            raise _missing(run_id, "Content", digest)
+        data = await self._runtime.required_content(RunKey(principal().namespace, RunId(run_id)), digest)
         for offset in range(0, max(1, len(data)), PART_BYTES):
             part = data[offset : offset + PART_BYTES]
             last = offset + PART_BYTES >= len(data)

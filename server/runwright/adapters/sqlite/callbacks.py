@@ -16,8 +16,11 @@ from runwright.core.ids import Namespace
 
 T = TypeVar("T")
 NEEDED_BYTES = 32 * 1024  # a registration's row, with its certificate, and the pages it changes
-_COLUMNS = "namespace, callback_id, owner, executor, address, tools, ca_pem, server_name, credential, lease, expires_at"
-_PUT = f"INSERT OR REPLACE INTO callbacks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = (
+    "namespace, callback_id, owner, executor, address, tools, ca_pem, server_name, credential, lease, expires_at, "
+    "owner_key"
+)
+_PUT = f"INSERT OR REPLACE INTO callbacks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM callbacks WHERE namespace = ? AND callback_id = ?"
 _CREDENTIAL = "SELECT credential FROM callbacks WHERE namespace = ? AND callback_id = ?"
 _LOAD = f"SELECT {_COLUMNS} FROM callbacks ORDER BY namespace, callback_id"
@@ -75,6 +78,7 @@ def _row(callback: Callback) -> tuple[Any, ...]:
         callback.credential,
         callback.lease,
         callback.expires_at,
+        callback.owner_key,
     )
 
 
@@ -91,6 +95,7 @@ def _load(db: apsw.Connection) -> list[Callback]:
             credential=credential,
             lease=lease,
             expires_at=expires_at,
+            owner_key=owner_key,
         )
         for (
             namespace,
@@ -104,5 +109,6 @@ def _load(db: apsw.Connection) -> list[Callback]:
             credential,
             lease,
             expires_at,
+            owner_key,
         ) in fetch(db, _LOAD)
     ]

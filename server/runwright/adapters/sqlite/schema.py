@@ -15,8 +15,10 @@ from runwright.adapters.sqlite import appended, scrubbing
 from runwright.adapters.sqlite.failures import corrupt, unusable
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_KEYS,
     CALLBACKS,
     EPOCHS,
+    HOLDING,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
@@ -133,7 +135,8 @@ def _version(db: apsw.Connection) -> int:
 
 
 def _create(db: apsw.Connection) -> None:
-    for statement in (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT, *EPOCHS):
+    made = (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT, *HOLDING, *CALLBACK_KEYS, *EPOCHS)
+    for statement in made:
         db.execute(statement)
     meta = {
         "schema_version": SCHEMA_VERSION,

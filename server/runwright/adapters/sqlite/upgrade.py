@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import apsw
@@ -12,9 +13,11 @@ from runwright.adapters.journal_rules import digests_of
 from runwright.adapters.sqlite import scrubbing
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_KEYS,
     CALLBACKS,
     EPOCHS,
     GONE,
+    HOLDING,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
@@ -28,8 +31,9 @@ from runwright.core.machine import status
 from runwright.core.outcomes import RunStatus
 from runwright.core.state import RunState, fold
 from runwright.core.transitions import IllegalTransition
+from runwright.wire import tombstone
 from runwright.wire.records import decode_event, event_subjects
-from runwright.wire.state_row import decode_state
+from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow, decode_state
 
 _COLUMNS = (
     "ALTER TABLE runs ADD COLUMN session_id TEXT NOT NULL DEFAULT ''",
@@ -81,7 +85,17 @@ def _note_scrub(db: apsw.Connection) -> None:
     scrubbing.want(db)
 
 
-_TO_VERSION_5 = (_add_epochs, _note_scrub)
+def _make_holdable(db: apsw.Connection) -> None:
+    for statement in HOLDING:
+        db.execute(statement)
+
+
+def _name_callback_keys(db: apsw.Connection) -> None:
+    for statement in CALLBACK_KEYS:
+        db.execute(statement)
+
+
+_TO_VERSION_5 = (_make_holdable, _name_callback_keys, _add_epochs, _note_scrub)
 
 
 def _make_selectable(db: apsw.Connection) -> None:
@@ -107,6 +121,32 @@ def _count_uses(db: apsw.Connection) -> None:
             uses.update(digests_of(data))
         db.executemany(_ADD_USES, ((namespace, digest, count) for digest, count in uses.items()))
     db.execute("DELETE FROM content_uses WHERE uses < 2")
+
+
+def _check_tombstones(db: apsw.Connection) -> None:
+    """Of version 5: what is left of removed runs gets a check, for their events are gone.
+
+    The rows of all other runs keep their bytes. They have no check, so they are
+    not believed: the first who asks for such a run folds its events, and its row
+    is written anew. To fold every run that ever ended here would keep a large
+    journal from opening for hours, and a check made of an old row without that
+    would call whole what may be damaged already.
+    """
+    columns = "run_no, namespace, run_id, hash, last_position, status, snapshot"
+    for run_no, namespace, run_id, own_hash, position, number, left in fetch(
+        db, f"SELECT {columns} FROM runs WHERE removed_at > 0"
+    ):
+        try:
+            state = tombstone.decode(RunKey(Namespace(namespace), RunId(run_id)), left)
+            row = SnapshotRow.of(left, RowColumns.of(state, RunStatus(number)))
+        except (AgentError, ValueError):
+            continue  # it stays without a check, and so unreadable
+        checked = row.checked(RowEnd(position, own_hash, is_open=False))
+        db.execute("UPDATE runs SET snapshot = ? WHERE run_no = ?", (checked, run_no))
+
+
+# Each part of the server that needs something of version 5 has a step here; they know nothing of one another.
+_OF_VERSION_5: tuple[Callable[[apsw.Connection], None], ...] = (_check_tombstones,)
 
 
 def _fill_run(db: apsw.Connection, run_no: int) -> None:
