@@ -166,3 +166,22 @@ async def test_the_horizon_tells_each_stream_what_is_missing(journal: AnyJournal
         assert (page.horizon, await journal.horizon(scope)) == (3, 3)
         assert [event.position for event in page.events] == [1, 4, 5]
     assert [await journal.horizon(scope) for scope in others] == [0, 0]
+
+
+async def test_every_removal_raises_the_horizon_also_of_a_run_that_ended_before_one_that_is_gone(
+    journal: AnyJournal,
+) -> None:
+    """Whoever has heard of the later one must hear of the earlier one, too."""
+    earlier, later = await ran(journal, "earlier", "later")
+    await begin(journal, key("new"))
+    everything = Scope(earlier.namespace, ScopeKind.ALL)
+    head = journal.head
+
+    first = await journal.remove(later, now=LATER)
+    heard_of = await journal.horizon(everything)
+    steps = await removed(journal)
+
+    assert first == heard_of
+    assert [run for step in steps for run in step.runs] == [earlier]
+    assert await journal.horizon(everything) > heard_of
+    assert await journal.last_position(earlier) <= head == journal.head

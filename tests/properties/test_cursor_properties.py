@@ -33,15 +33,16 @@ SELECTIONS = (
 )
 SENT_AWAY = (ErrorReason.JOURNAL_RESTORED, ErrorReason.CURSOR_AHEAD)
 STEPS = 120
-SEEDS = range(8)
+SEEDS = range(10)
 
 
 class Reader(Struct):
-    """Somebody with a cursor, and the hashes of all that was shown on the way to it."""
+    """Somebody with a cursor, the hashes of all that was shown on the way to it, and what was removed before it was."""
 
     selection: Selection
     cursor: str = ""
     seen: set[bytes] = field(default_factory=set)
+    missed: set[bytes] = field(default_factory=set)
 
 
 class World:
@@ -81,16 +82,21 @@ class World:
             await finish(self.journal, run, after=self.runs.pop(run))
 
     async def remove(self) -> None:
-        """A few steps of the retention."""
-        before = await self._stored()
-        for _ in range(self.random.randint(1, 4)):
-            limit = self.random.choice((1, 2, 100))
+        """A few steps of the retention, or one run on an operator's word, which may be in the middle."""
+        before = {reader.selection: await self.stored(reader.selection) for reader in self.readers}
+        if self.runs and self.random.random() < 0.5:
+            run = self.random.choice(list(self.runs))
+            del self.runs[run]
+            self.runtime.forget([run], await self.journal.remove(run, now=LATER))
+        for _ in range(self.random.randint(0, 2)):
+            limit = self.random.choice((1, 3))
             step = await self.journal.remove_ended(before=LATER, now=LATER, limit=limit)
             self.runtime.forget(step.runs, step.horizon)
-        self.removed |= before - await self._stored()
-
-    async def _stored(self) -> set[bytes]:
-        return await self.stored(Selection(ALL)) | await self.stored(Selection(Scope(OTHERS, ScopeKind.ALL)))
+        for reader in self.readers:
+            gone = before[reader.selection] - await self.stored(reader.selection)
+            self.removed |= gone
+            if reader.cursor:
+                reader.missed |= gone - reader.seen
 
     async def restart(self) -> None:
         await self.journal.close()
@@ -125,6 +131,7 @@ class World:
                 page = await self.runtime.list_selected(reader.selection, after_cursor=reader.cursor, limit=limit)
             except AgentError as error:
                 self.said.append(error.reason)
+                reader.missed = set()
                 if error.reason is ErrorReason.CURSOR_EXPIRED:
                     reader.cursor = error.metadata["oldest"]
                     continue
@@ -162,6 +169,25 @@ async def test_no_stored_event_is_skipped_without_an_error(tmp_path: Path) -> No
 
     assert said[ErrorReason.JOURNAL_RESTORED] > len(SEEDS)
     assert said[ErrorReason.CURSOR_EXPIRED] > len(SEEDS)
+
+
+async def test_no_removed_event_is_passed_over_in_silence(tmp_path: Path) -> None:
+    for seed in SEEDS:
+        world = World(tmp_path / str(seed), seed)
+        for _ in range(STEPS):
+            choice = world.random.random()
+            if choice < 0.6:
+                await world.write()
+            elif choice < 0.75:
+                await world.remove()
+            elif choice < 0.77:
+                await world.restart()
+            else:
+                await world.read(world.random.choice(world.readers), to_the_end=False)
+        for reader in world.readers:
+            await world.read(reader, to_the_end=True)
+            assert not reader.missed
+        await world.journal.close()
 
 
 async def play(world: World, said: Counter[ErrorReason]) -> None:
