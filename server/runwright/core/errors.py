@@ -145,7 +145,7 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.JOURNAL_RESTORED: Meaning(
         _K.JOURNAL_FAILURE,
         _R.REPAIR_NEEDED,
-        "This is another journal than the cursor's; read the stream from its beginning.",
+        "The cursor is of another journal, or of what an older copy has replaced; read the stream from its beginning.",
         ("head",),
     ),
     ErrorReason.SUBSCRIBER_STALLED: Meaning(

@@ -64,7 +64,10 @@ class Settings:
     )
     stall_seconds: float = setting(kinds.seconds(0.1, 3600), "How long one write to a subscriber may take.", 30.0)
     journal_max_bytes: int | None = setting(
-        kinds.whole("bytes", 65_536), "Bound on the size of the journal's file.", None, absent="the disk"
+        kinds.whole("bytes", 65_536),
+        "Bound on the size of the journal's file and its `-wal` together.",
+        None,
+        absent="the disk",
     )
     retention_days: float | None = setting(
         kinds.amount("days", 0.000001, 36_500), "How long ended runs are kept.", None, absent="for ever"

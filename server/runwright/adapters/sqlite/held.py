@@ -43,7 +43,7 @@ def intact(db: apsw.Connection, run: RunKey) -> tuple[RunState, int] | None:
         position = event.position
     if state.seq:
         return state, position
-    return outline(db, run_no, run), 0
+    return replace(outline(db, run_no, run), seq=0), 0
 
 
 def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
@@ -51,19 +51,19 @@ def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
 
     0 for an unknown run. Its events go with `go_on`.
     """
-    query = "SELECT run_no, seq, open, status, last_position FROM runs WHERE namespace = ? AND run_id = ?"
+    query = "SELECT run_no, seq, open, status FROM runs WHERE namespace = ? AND run_id = ?"
     rows = fetch(db, query, run.namespace, run.run_id)
     known = intact(db, run)
     if not rows or known is None:
         return 0
-    run_no, seq, is_open, status, last_position = rows[0]
+    run_no, seq, is_open, status = rows[0]
     ended = RunStatus.CANCELLED if is_open else RunStatus(status)
     state = replace(known[0], seq=seq, phase=RunPhase(ended.value), ended_at=known[0].ended_at or now)
     if is_open:
         state = replace(state, stop=StopReason.CANCELLED)
-    leave_outline(db, run_no, tombstone.outline(state, now))
+    horizon = leave_outline(db, run_no, tombstone.outline(state, now))
     db.execute("INSERT OR IGNORE INTO removals (run_no) VALUES (?)", (run_no,))
-    return int(last_position)
+    return horizon
 
 
 def go_on(db: apsw.Connection, kept: Collection[int]) -> bool:

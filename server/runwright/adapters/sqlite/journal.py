@@ -133,7 +133,6 @@ class SqliteJournal:
                 wal = Wal(transactions, path, log)
                 wal.reset()
                 wal.bound(max_bytes)
-                transactions.require = wal.require
                 reading = schema.open_reader(path, busy_timeout_ms=busy_timeout_ms)
                 undo.callback(reading.close)
             except apsw.Error as error:
@@ -314,7 +313,8 @@ class SqliteJournal:
         return horizon
 
     def _remove_more(self, db: apsw.Connection) -> bool:
-        self._keeper.catch_up()
+        if self._keeper.catch_up():
+            return False  # it may stand at any event that was noted since it was on disk; the next removal goes on
         return held.go_on(db, self._keeper.held | {self.head})
 
     async def horizon(self, scope: Scope) -> int:

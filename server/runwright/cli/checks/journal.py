@@ -9,8 +9,9 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import anchor, audit, inspection, verification
+from runwright.adapters.sqlite import anchor, audit, inspection, scrubbing, usage, verification
 from runwright.adapters.sqlite.failures import unusable
+from runwright.adapters.sqlite.past import has_wal
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
 from runwright.core.space import LeastSpace, Space
@@ -77,6 +78,8 @@ def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Itera
             yield _entries(verification.unreadable(db))
             yield _audit(*audit.fault(db))
             yield _size(inspection.space(db, data, max_bytes), least)
+            if scrubbing.is_wanted(db):
+                yield warn("removed contents", "some may stand in free room of journal.db", scrubbing.REMEDY)
     except UnicodeDecodeError:
         yield fail("journal", "the file holds texts that are none", _RESTORE)
     except apsw.Error as error:
@@ -105,6 +108,10 @@ def _anchor(data: Path) -> tuple[anchor.Anchor | None, Check | None]:
 
 
 def _anchored(data: Path, known: anchor.Anchor | None, db: apsw.Connection) -> Check:
+    if known is None and usage.is_in_use(db) and not has_wal(data):
+        return fail(
+            "head anchor", "the journal was not closed, and its -wal file and journal.head are missing", _RESTORE
+        )
     if known is None:
         return warn("head anchor", "there is no journal.head", "The next start of a server makes it.")
     what = known.fault(db)

@@ -47,7 +47,8 @@ const (
 	ErrorReason_ERROR_REASON_CURSOR_SCOPE_MISMATCH ErrorReason = 8
 	// The cursor is past the end of the journal. Metadata: head.
 	ErrorReason_ERROR_REASON_CURSOR_AHEAD ErrorReason = 9
-	// The cursor was made by another journal. Metadata: head.
+	// The cursor was made by another journal, or for a place that an older copy of
+	// this one has replaced. Metadata: head.
 	ErrorReason_ERROR_REASON_JOURNAL_RESTORED ErrorReason = 10
 	// A subscriber did not read for too long. Metadata: last_cursor.
 	ErrorReason_ERROR_REASON_SUBSCRIBER_STALLED ErrorReason = 11
@@ -121,7 +122,8 @@ const (
 	// Metadata: session_id, run_id.
 	ErrorReason_ERROR_REASON_SESSION_BUSY ErrorReason = 43
 	// Events after the cursor were removed, being older than the retention; the
-	// stream can be gone on from the cursor `oldest`. Metadata: oldest.
+	// stream can be gone on from the cursor `oldest`, which skips no event that is
+	// left. Metadata: oldest.
 	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 46
 	// The run's events were removed, being older than the retention. Metadata: run_id.
 	ErrorReason_ERROR_REASON_RUN_REMOVED ErrorReason = 47

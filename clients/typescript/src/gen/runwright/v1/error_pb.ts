@@ -164,7 +164,8 @@ export enum ErrorReason {
   CURSOR_AHEAD = 9,
 
   /**
-   * The cursor was made by another journal. Metadata: head.
+   * The cursor was made by another journal, or for a place that an older copy of
+   * this one has replaced. Metadata: head.
    *
    * @generated from enum value: ERROR_REASON_JOURNAL_RESTORED = 10;
    */
@@ -403,7 +404,8 @@ export enum ErrorReason {
 
   /**
    * Events after the cursor were removed, being older than the retention; the
-   * stream can be gone on from the cursor `oldest`. Metadata: oldest.
+   * stream can be gone on from the cursor `oldest`, which skips no event that is
+   * left. Metadata: oldest.
    *
    * @generated from enum value: ERROR_REASON_CURSOR_EXPIRED = 46;
    */

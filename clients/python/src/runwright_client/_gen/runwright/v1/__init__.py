@@ -563,7 +563,8 @@ class ErrorReason(betterproto2.Enum):
 
     JOURNAL_RESTORED = 10
     """
-    The cursor was made by another journal. Metadata: head.
+    The cursor was made by another journal, or for a place that an older copy of
+    this one has replaced. Metadata: head.
     """
 
     SUBSCRIBER_STALLED = 11
@@ -736,7 +737,8 @@ class ErrorReason(betterproto2.Enum):
     CURSOR_EXPIRED = 46
     """
     Events after the cursor were removed, being older than the retention; the
-    stream can be gone on from the cursor `oldest`. Metadata: oldest.
+    stream can be gone on from the cursor `oldest`, which skips no event that is
+    left. Metadata: oldest.
     """
 
     RUN_REMOVED = 47
