@@ -89,8 +89,6 @@ class DialledExecutors:
             await configured.channel.close()
         for line in [*self._registered.values(), *self._leaving]:
             await line.close()
-        if self._doors is not None:
-            self._doors.close()
 
     async def examine(self, callback: Callback) -> None:
         """See CallbackDialler."""
