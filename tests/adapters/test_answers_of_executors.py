@@ -33,6 +33,8 @@ GARBLED = {
     "an error that is no UTF-8": b"\x12\x04\x0a\x02\xff\xfe",
     "a media type that is no UTF-8": b"\x0a\x04\x12\x02\xff\xfe",
     "a group that is never closed": b"\x0b",
+    "a group": RESULT + b"\x7b\x7c",
+    "millions of unknown fields": RESULT + b"\x78\x01" * 1_500_000,
 }
 
 
@@ -70,7 +72,9 @@ async def test_an_answer_that_cannot_be_read_is_a_certain_outcome(
     [(RESULT, Kind.RESULT), (b"\x0a\x00", Kind.RESULT), (ERROR, Kind.ERROR), (NOT_PERFORMED, Kind.NOT_SENT)],
 )
 def test_fields_of_newer_hosts_are_passed_over(answer: bytes, kind: Kind) -> None:
-    assert read_answer(answer + b"\x7a\x02ok").kind is kind
+    newer = b"\x7a\x02ok" + b"\x78\x96\x01" + b"\x79" + b"\x0a" * 8 + b"\x7d" + b"\x0a" * 4
+
+    assert read_answer(newer + answer).kind is read_answer(answer + newer).kind is kind
 
 
 @pytest.mark.parametrize("size", [MAX_RECEIVE_BYTES + 1, 5 * 1024 * 1024, 40 * 1024 * 1024])
