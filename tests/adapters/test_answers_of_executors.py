@@ -20,6 +20,7 @@ from tests.adapters.raw_executor import ERROR, NOT_PERFORMED, RESULT, RawExecuto
 
 Kind = ToolOutcomeKind
 GARBLED = {
+    "no message": None,
     "nothing": b"",
     "no message at all": b"\xff\xff\xff\xff",
     "cut off": RESULT[:-1],
@@ -57,7 +58,7 @@ async def tools(executor: RawExecutor) -> AsyncIterator[DialledExecutors]:
 
 @pytest.mark.parametrize("answer", GARBLED.values(), ids=GARBLED)
 async def test_an_answer_that_cannot_be_read_is_a_certain_outcome(
-    executor: RawExecutor, tools: DialledExecutors, answer: bytes
+    executor: RawExecutor, tools: DialledExecutors, answer: bytes | None
 ) -> None:
     executor.answer = executor.says(answer)
 

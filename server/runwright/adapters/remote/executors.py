@@ -16,7 +16,7 @@ from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
 MOST_MISHAPS = 4096
-_UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.NOT_SENT)
+_UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.UNREADABLE, ToolOutcomeKind.NOT_SENT)
 
 
 class DialledExecutors:

@@ -224,7 +224,7 @@ class RegisteredLine:
         )
         try:
             data = await check(b"", timeout=CHECK_SECONDS, metadata=self._metadata)
-            answer = health_pb2.HealthCheckResponse.FromString(data)
+            answer = health_pb2.HealthCheckResponse.FromString(data or b"")
         except DecodeError:
             return "The answer to its health check cannot be read."
         except grpc.aio.AioRpcError as error:
