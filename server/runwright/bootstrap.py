@@ -16,7 +16,7 @@ from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
-from runwright.adapters.package_files import load_package
+from runwright.adapters.package_files import examine_package
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_parameters import parameters_problem
 from runwright.adapters.providers.model_route import ModelRoute
@@ -24,6 +24,7 @@ from runwright.adapters.providers.models import ModelsProvider, missing_librarie
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
+from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
@@ -37,7 +38,6 @@ from runwright.ports.provider import Provider
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
-from runwright.runtime.builder import check_schemas
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.registration_rules import RegistrationRules
@@ -65,7 +65,7 @@ def build_runtime(
 
     Raises AgentError for what cannot be used. Call it on the loop that serves.
     """
-    schemas = JsonSchemaChecker()
+    schemas = JsonSchemaChecker(CheckLimits(settings.schema_check_ms, settings.schema_check_bytes))
     models = _models(settings)
     packages = [_load(path, schemas, models) for path in settings.packages]
     clock, log = SystemClock(), StandardLog()
@@ -76,6 +76,7 @@ def build_runtime(
     runtime = AgentRuntimeBuilder(
         journal=journal,
         audit=journal.audit(clock),
+        recovery=journal.recovery(),
         clock=clock,
         ids=RandomIds(),
         tools=tools,
@@ -134,9 +135,10 @@ def _check_parameters(package: RuntimePackage, models: Mapping[str, ModelsProvid
 
 def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvider]) -> RuntimePackage:
     """A package whose schemas and model parameters can be used, too; else the error names the file."""
-    package = load_package(path)
+    package, found = examine_package(path, schemas)
+    if package is None or found:
+        raise found[0]
     try:
-        check_schemas(package, schemas)
         _check_parameters(package, models)
     except AgentError as error:
         told = f"{path}, {error.metadata['path']}: {error.metadata['rule']}"

@@ -49,6 +49,8 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.SESSION_BUSY: (calls.session_busy, Code.ABORTED),
     R.CURSOR_EXPIRED: (calls.cursor_expired, Code.OUT_OF_RANGE),
     R.RUN_REMOVED: (calls.run_removed, Code.NOT_FOUND),
+    R.RUN_HELD: (calls.run_held, Code.FAILED_PRECONDITION),
+    R.RUN_NOT_HELD: (calls.run_not_held, Code.FAILED_PRECONDITION),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,

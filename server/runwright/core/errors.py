@@ -55,6 +55,8 @@ class ErrorReason(Enum):
     SESSION_BUSY = 43
     CURSOR_EXPIRED = 46
     RUN_REMOVED = 47
+    RUN_HELD = 60
+    RUN_NOT_HELD = 61
     TOOL_RESULT_TOO_LARGE = 55
     TOOL_ANSWER_INVALID = 56
 
@@ -291,6 +293,19 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _K.INVALID_STATE_TRANSITION,
         _R.NOT_RETRYABLE,
         "Ask for its snapshot, which says how it ended; export runs before the retention is over.",
+        ("run_id",),
+    ),
+    ErrorReason.RUN_HELD: Meaning(
+        _K.RECOVERY_REPAIR_NEEDED,
+        _R.REPAIR_NEEDED,
+        "See `runwright explain RUN`; an operator takes it up again with `runwright held release RUN` or removes it"
+        " with `runwright held remove RUN`.",
+        ("run_id", "cause"),
+    ),
+    ErrorReason.RUN_NOT_HELD: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "Cancel the run if it has not ended; what has ended goes when the retention is over.",
         ("run_id",),
     ),
 }

@@ -40,6 +40,7 @@ class RunStatus(Enum):
     COMPLETED = 6
     FAILED = 7
     CANCELLED = 8
+    HELD = 9
 
 
 class ExecutorIdentity(Struct, frozen=True):
@@ -98,6 +99,7 @@ class WaitKind(Enum):
     EXECUTOR = 1
     REPAIR = 2
     PROVIDER = 3
+    RELEASE = 4
 
 
 class Usage(Struct, frozen=True):

@@ -271,3 +271,13 @@ RunRecord: TypeAlias = (
     | RunCancelled
 )
 Record: TypeAlias = ModelRecord | CallRecord | RunRecord
+# What an effect came to: after one of these the same effect is not in hand again.
+OUTCOMES = (
+    ModelMessageCompleted,
+    ModelAttemptFailed,
+    ToolCompleted,
+    ToolFailed,
+    ToolDenied,
+    ToolCancelled,
+    ToolRecoveryRequired,
+)

@@ -265,6 +265,7 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
                 idempotent=record.idempotent,
                 idempotency_key=record.idempotency_key,
                 deadline=record.deadline,
+                losses=before.losses + (before.phase is CallPhase.RUNNING),  # a restart found it without an answer
                 since=record.at,
             )
         case r.RetryScheduled():

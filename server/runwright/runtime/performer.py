@@ -17,7 +17,7 @@ from runwright.ports.provider import ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
-from runwright.runtime.model_reply import CheckedReply, check_reply, size_of_arguments
+from runwright.runtime.model_reply import check_reply
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
 
@@ -26,7 +26,6 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
 PROBE_US = 1_000_000
-CHECK_INLINE_BYTES = 16 * 1024
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -43,6 +42,7 @@ class Performer:
         self._conversation = conversation
         self._texts = texts
         self._text: LiveText | None = None  # of the model that answers now
+        self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
     async def perform(self, state: RunState, position: int, effect: e.Effect, may_begin: Callable[[], bool]) -> i.Input:
         """Performs one effect for a run in `state`, whose last event is at `position`, and says what came of it.
@@ -79,9 +79,11 @@ class Performer:
             text.end(is_whole=False)
 
     async def _call_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
+        await self._require_provider(state, effect)
         try:
             reply = await self._ask(state, effect, text)
-            checked = await self._check(reply, self._package.routes[effect.route].adapter)
+            adapter = self._package.routes[effect.route].adapter
+            checked = await check_reply(self._package, self._world.schemas, reply, adapter)
             if not text.begins(reply.text or ""):
                 self._world.log.error("provider emitted other text than its answer", run_id=state.key.run_id)
         except AgentError as error:
@@ -100,11 +102,25 @@ class Performer:
             contents=checked.contents,
         )
 
-    async def _check(self, reply: ModelReply, adapter: str) -> CheckedReply:
-        # Canonical JSON is pure Python: a large reply must not hold up every other run.
-        if size_of_arguments(reply) > CHECK_INLINE_BYTES:
-            return await asyncio.to_thread(check_reply, self._package, self._world.schemas, reply, adapter)
-        return check_reply(self._package, self._world.schemas, reply, adapter)
+    async def _require_provider(self, state: RunState, effect: e.CallModel) -> None:
+        """Never returns while no provider of the route, or of one after it, is configured: the next start may have one.
+
+        A start is refused then; a run that is under way has done nothing wrong.
+        """
+        routes = self._package.routes[effect.route :]
+        if any(route.adapter in self._world.providers for route in routes):
+            return
+        self.missing_provider = routes[0].adapter
+        self._world.log.warning(
+            "run waits for a provider that is not configured",
+            run_id=state.key.run_id,
+            trace_id=state.trace_id,
+            adapter=self.missing_provider,
+        )
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.missing_provider = ""
 
     async def _ask(self, state: RunState, effect: e.CallModel, text: LiveText) -> ModelReply:
         route = self._package.routes[effect.route]

@@ -145,6 +145,16 @@ class Settings:
         "After how long an event loop that does not turn is logged with what keeps it; 0: never.",
         250,
     )
+    schema_check_ms: int = setting(
+        kinds.whole("milliseconds", 10, 60_000),
+        "How much processor time one check against a schema may take that has to be made in a process of its own.",
+        500,
+    )
+    schema_check_bytes: int = setting(
+        kinds.whole("bytes", 64 * 1024 * 1024),
+        "Bound on the memory (address space) of each of the two processes that make such checks.",
+        256 * 1024 * 1024,
+    )
     insecure_allow_remote: bool = setting(
         kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False
     )

@@ -112,12 +112,14 @@ def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
 
 
 def recover(step: Step) -> None:
-    """After a restart: a running call is sent again if it may be, else its outcome is unknown."""
+    """After a restart: a running call is sent again if it may be, as often as its tool allows; else it is unknown."""
     for call in step.calls(CallPhase.RUNNING):
-        if call.idempotent:
+        if not call.idempotent:
+            calls.require_recovery(step, call, ErrorReason.EXECUTOR_LOST)
+        elif call.losses + 1 < calls.spec_of(step, call).max_attempts:
             calls.start(step, call)
         else:
-            calls.require_recovery(step, call, ErrorReason.EXECUTOR_LOST)
+            calls.fail(step, call, ErrorReason.EXECUTOR_LOST)
 
 
 def _allowed(step: Step, call: CallState) -> bool:

@@ -43,6 +43,10 @@ const (
 	RunStatus_RUN_STATUS_FAILED RunStatus = 7
 	// Terminal: the run was cancelled.
 	RunStatus_RUN_STATUS_CANCELLED RunStatus = 8
+	// The server does not drive the run: what is stored of it cannot be read, it
+	// seems to end the server, or it failed again and again. `error` says why; the
+	// run stands until an operator releases or removes it, or somebody cancels it.
+	RunStatus_RUN_STATUS_HELD RunStatus = 9
 )
 
 // Enum value maps for RunStatus.
@@ -56,6 +60,7 @@ var (
 		6: "RUN_STATUS_COMPLETED",
 		7: "RUN_STATUS_FAILED",
 		8: "RUN_STATUS_CANCELLED",
+		9: "RUN_STATUS_HELD",
 	}
 	RunStatus_value = map[string]int32{
 		"RUN_STATUS_UNSPECIFIED":   0,
@@ -66,6 +71,7 @@ var (
 		"RUN_STATUS_COMPLETED":     6,
 		"RUN_STATUS_FAILED":        7,
 		"RUN_STATUS_CANCELLED":     8,
+		"RUN_STATUS_HELD":          9,
 	}
 )
 
@@ -236,8 +242,11 @@ const (
 	WaitKind_WAIT_KIND_EXECUTOR WaitKind = 1
 	// Somebody who finds out what happened to a call.
 	WaitKind_WAIT_KIND_REPAIR WaitKind = 2
-	// The time at which a model is asked again.
+	// The time at which a model is asked again, or a server that is configured to
+	// ask it.
 	WaitKind_WAIT_KIND_PROVIDER WaitKind = 3
+	// An operator who releases or removes a run that is held.
+	WaitKind_WAIT_KIND_RELEASE WaitKind = 4
 )
 
 // Enum value maps for WaitKind.
@@ -247,12 +256,14 @@ var (
 		1: "WAIT_KIND_EXECUTOR",
 		2: "WAIT_KIND_REPAIR",
 		3: "WAIT_KIND_PROVIDER",
+		4: "WAIT_KIND_RELEASE",
 	}
 	WaitKind_value = map[string]int32{
 		"WAIT_KIND_UNSPECIFIED": 0,
 		"WAIT_KIND_EXECUTOR":    1,
 		"WAIT_KIND_REPAIR":      2,
 		"WAIT_KIND_PROVIDER":    3,
+		"WAIT_KIND_RELEASE":     4,
 	}
 )
 
@@ -590,7 +601,8 @@ type RunSnapshot struct {
 	// The answer, once the run is COMPLETED, or the text so far when the model
 	// stopped early.
 	Result *InlineContent `protobuf:"bytes,17,opt,name=result,proto3" json:"result,omitempty"`
-	// The failure, once the run is FAILED or CANCELLED.
+	// The failure, once the run is FAILED or CANCELLED; why it is held, while it is
+	// HELD.
 	Error *AgentError `protobuf:"bytes,18,opt,name=error,proto3" json:"error,omitempty"`
 	// Why the run ended.
 	StopReason StopReason `protobuf:"varint,19,opt,name=stop_reason,json=stopReason,proto3,enum=runwright.v1.StopReason" json:"stop_reason,omitempty"`
@@ -606,8 +618,8 @@ type RunSnapshot struct {
 	// retention; absent otherwise. What is left then: ids, status, stop reason and
 	// times, without result, error, labels, usage and budget.
 	RemovedAt *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=removed_at,json=removedAt,proto3" json:"removed_at,omitempty"`
-	// True when the run goes no further by itself: it has ended, or it needs
-	// repair. Wait returns then. Ask this rather than a list of statuses.
+	// True when the run goes no further by itself: it has ended, it needs repair,
+	// or it is held. Wait returns then. Ask this rather than a list of statuses.
 	Done          bool `protobuf:"varint,47,opt,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -823,9 +835,11 @@ type WaitingOn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What kind of thing is missing.
 	Kind WaitKind `protobuf:"varint,1,opt,name=kind,proto3,enum=runwright.v1.WaitKind" json:"kind,omitempty"`
-	// The id of the effect that waits: a call, or a model request.
+	// The id of the effect that waits: a call, or a model request; empty for a run
+	// that is held.
 	EffectId string `protobuf:"bytes,2,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
-	// What is awaited: an executor's name, or a provider adapter and its model.
+	// What is awaited: an executor's name, a provider adapter and its model, or
+	// the reason for which a run is held.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Since when.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
@@ -1216,7 +1230,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\vcallback_id\x18\x01 \x01(\tR\n" +
 	"callbackId\x12\x1c\n" +
 	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x18\n" +
-	"\aaddress\x18\x03 \x01(\tR\aaddress*\xdb\x01\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress*\xf0\x01\n" +
 	"\tRunStatus\x12\x1a\n" +
 	"\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12RUN_STATUS_RUNNING\x10\x02\x12\x16\n" +
@@ -1225,7 +1239,8 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x18RUN_STATUS_REPAIR_NEEDED\x10\x05\x12\x18\n" +
 	"\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n" +
 	"\x11RUN_STATUS_FAILED\x10\a\x12\x18\n" +
-	"\x14RUN_STATUS_CANCELLED\x10\b*\x92\x02\n" +
+	"\x14RUN_STATUS_CANCELLED\x10\b\x12\x13\n" +
+	"\x0fRUN_STATUS_HELD\x10\t*\x92\x02\n" +
 	"\n" +
 	"StopReason\x12\x1b\n" +
 	"\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -1240,12 +1255,13 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +
-	"\x0eON_BUSY_REJECT\x10\x02*k\n" +
+	"\x0eON_BUSY_REJECT\x10\x02*\x82\x01\n" +
 	"\bWaitKind\x12\x19\n" +
 	"\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n" +
 	"\x10WAIT_KIND_REPAIR\x10\x02\x12\x16\n" +
-	"\x12WAIT_KIND_PROVIDER\x10\x03*x\n" +
+	"\x12WAIT_KIND_PROVIDER\x10\x03\x12\x15\n" +
+	"\x11WAIT_KIND_RELEASE\x10\x04*x\n" +
 	"\vEffectState\x12\x1c\n" +
 	"\x18EFFECT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EFFECT_STATE_QUEUED\x10\x01\x12\x18\n" +

@@ -131,6 +131,13 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_RUN_REMOVED: _ErrorReason.ValueType  # 47
     """The run's events were removed, being older than the retention. Metadata: run_id."""
+    ERROR_REASON_RUN_HELD: _ErrorReason.ValueType  # 60
+    """The run is held: the server does not drive it. `cause` is UNREADABLE,
+    QUARANTINED or FAILING; first_bad is there as well where it is known.
+    Metadata: run_id, cause.
+    """
+    ERROR_REASON_RUN_NOT_HELD: _ErrorReason.ValueType  # 61
+    """The run is not held, so no call removes it. Metadata: run_id."""
     ERROR_REASON_TOOL_RESULT_TOO_LARGE: _ErrorReason.ValueType  # 55
     """The call was made, and its result is larger than a result may be. Metadata: tool."""
     ERROR_REASON_TOOL_ANSWER_INVALID: _ErrorReason.ValueType  # 56
@@ -248,6 +255,13 @@ stream can be gone on from the cursor `oldest`. Metadata: oldest.
 """
 ERROR_REASON_RUN_REMOVED: ErrorReason.ValueType  # 47
 """The run's events were removed, being older than the retention. Metadata: run_id."""
+ERROR_REASON_RUN_HELD: ErrorReason.ValueType  # 60
+"""The run is held: the server does not drive it. `cause` is UNREADABLE,
+QUARANTINED or FAILING; first_bad is there as well where it is known.
+Metadata: run_id, cause.
+"""
+ERROR_REASON_RUN_NOT_HELD: ErrorReason.ValueType  # 61
+"""The run is not held, so no call removes it. Metadata: run_id."""
 ERROR_REASON_TOOL_RESULT_TOO_LARGE: ErrorReason.ValueType  # 55
 """The call was made, and its result is larger than a result may be. Metadata: tool."""
 ERROR_REASON_TOOL_ANSWER_INVALID: ErrorReason.ValueType  # 56
