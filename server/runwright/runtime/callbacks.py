@@ -72,8 +72,10 @@ class CallbackRegistry:
         """Takes up what is stored and may still stand, before runs are recovered. Returns how many."""
         stored = await self._store.load()
         # Should two have one name, the one that was renewed first.
+        now = self._clock.now()
         for callback in sorted(stored, key=lambda one: (one.expires_at - one.lease, one.callback_id)):
-            self._known[_key(callback)] = callback
+            # A clock that was set back makes no lease longer than it was asked for.
+            self._known[_key(callback)] = replace(callback, expires_at=min(callback.expires_at, now + callback.lease))
         await self._forget_expired()
         await self._forget_keyless()
         await self._forget_nameless()
@@ -229,11 +231,20 @@ class CallbackRegistry:
 
     async def _check_keys(self) -> None:
         while True:
-            await self._clock.sleep_until(self._clock.now() + CHECK_KEYS_US)
+            await self._key_check_due()
             try:
                 await self._forget_keyless()
             except Exception as error:  # noqa: BLE001 - whoever looks after keys must not stop for a fault
                 self._log.error("keys of callbacks cannot be checked", error)
+
+    async def _key_check_due(self) -> None:
+        pause = asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + CHECK_KEYS_US))
+        try:
+            # A wall clock that is set back must not put the end of somebody's authority off.
+            await asyncio.wait({pause}, timeout=CHECK_KEYS_US / 1_000_000)
+        finally:
+            pause.cancel()
+            await asyncio.gather(pause, return_exceptions=True)
 
     async def _forget_keyless(self) -> None:
         for known in [known for known in self._known.values() if not self._rules.has_key(known)]:
