@@ -389,6 +389,61 @@ async def test_a_registration_ends_within_a_second_of_its_key(office: Office) ->
     assert (entry.kind, entry.principal, entry.subjects) == (AuditKind.CREDENTIAL_REVOKED, "tools", ("one",))
 
 
+async def test_a_disk_that_stands_still_keeps_no_revoked_registration_connected(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys("key")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    for name in ("one", "two", "three"):
+        await office.registry.register(wanted(name, owner_key="key"))
+    await quiet()
+    moves, remove = asyncio.Event(), office.store.remove
+
+    async def slowly(namespace: Namespace, callback_id: str) -> None:
+        await moves.wait()
+        await remove(namespace, callback_id)
+
+    monkeypatch.setattr(office.store, "remove", slowly)
+    del keys.roles["key"]
+    office.clock.advance(SECOND)
+    await quiet()
+    held = office.ids(), list(office.dialler.opened), len(await office.store.load())
+    moves.set()
+    await quiet()
+
+    assert held == ([], [], 3)
+    assert list(await office.store.load()) == []
+
+
+async def test_what_is_registered_anew_while_its_end_is_written_stays(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys("old", "new")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    await office.registry.register(wanted(owner_key="old"))
+    await quiet()
+    moves, put = asyncio.Event(), office.store.put
+
+    async def slowly(callback: Callback) -> None:
+        await moves.wait()
+        await put(callback)
+
+    monkeypatch.setattr(office.store, "put", slowly)
+    renewing = asyncio.create_task(office.registry.register(wanted(owner_key="new")))
+    await quiet()
+    del keys.roles["old"]
+    office.clock.advance(SECOND)
+    await quiet()
+    meanwhile = office.ids()
+    moves.set()
+    await renewing
+    await quiet()
+
+    assert meanwhile == []
+    assert office.ids() == [name for _, name in office.dialler.opened] == ["one"]
+    assert [each.owner_key for each in await office.store.load()] == ["new"]
+
+
 async def test_a_wall_clock_that_is_set_back_does_not_put_off_the_end_of_a_key(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
