@@ -9,14 +9,16 @@ from typing import Any
 import grpc
 import pytest
 from runwright.adapters.clock import SystemClock
+from runwright.adapters.remote import tool_calls
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.remote.tool_answers import read_answer
 from runwright.adapters.remote.tool_calls import MAX_RECEIVE_BYTES
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 
-from tests.adapters.callback_hosts import NAME, executed, invocation
+from tests.adapters.callback_hosts import NAME, dialling, executed, invocation
 from tests.adapters.raw_executor import ERROR, NOT_PERFORMED, RESULT, RawExecutor
+from tests.builders import ListLog
 
 Kind = ToolOutcomeKind
 GARBLED = {
@@ -140,6 +142,32 @@ async def test_a_call_whose_channel_is_closed_under_it_is_lost(executor: RawExec
     await tools.close()
 
     assert (await calling).kind is Kind.LOST
+
+
+async def test_a_call_on_a_channel_that_has_been_closed_is_not_sent(
+    executor: RawExecutor, tools: DialledExecutors
+) -> None:
+    line = tools._configured_line(NAME)
+    await tools.close()
+
+    assert (await line.perform(invocation(), 5)).kind is Kind.NOT_SENT
+    assert executor.calls == 0
+
+
+async def test_what_nobody_foresaw_leaves_the_outcome_unknown_and_a_line_in_the_log(
+    executor: RawExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(data: bytes) -> ToolOutcome:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tool_calls, "read_answer", breaks)
+    log = ListLog()
+    async with dialling(log=log, configured={NAME: f"127.0.0.1:{executor.port}"}) as tools:
+        came = await executed(tools)
+
+    assert came.kind is Kind.LOST
+    [line] = log.lines
+    assert (line.event, type(line.error)) == ("tool call broke off", ZeroDivisionError)
 
 
 async def test_an_outcome_names_the_address_and_the_principal_that_the_operator_gave(
