@@ -9,6 +9,7 @@ from typing import Any
 
 from runwright.core import allow_list
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import LOCAL_PRINCIPAL
 from runwright.core.loopback import is_loopback
 from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
 from runwright.settings import kinds
@@ -187,6 +188,8 @@ class Settings:
             yield "tls_cert", "given together with --tls-key"
         if self.tls_client_ca is not None and self.tls_cert is None:
             yield "tls_client_ca", "given together with --tls-cert and --tls-key"
+        if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in self.executor_owners.values()):
+            yield "executor_owners", f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
         try:
             self.provider_routes()
         except AgentError as error:

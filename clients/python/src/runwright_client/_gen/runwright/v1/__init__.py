@@ -4064,7 +4064,8 @@ class Tool(betterproto2.Message):
 
     max_attempts: "int" = betterproto2.field(9, betterproto2.TYPE_UINT32)
     """
-    How many attempts an idempotent call gets when its executor is lost.
+    How many attempts an idempotent call gets when its executor is lost, does not
+    answer in time, or answers with what cannot be read.
     """
 
 
