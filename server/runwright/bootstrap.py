@@ -79,6 +79,7 @@ def build_runtime(
         packages=packages,
         default_package_id=settings.default_package,
         traces=telemetry.traces,
+        conversation_memory=settings.conversation_memory,
     ).build()
     return runtime, CallbackRegistry(store=journal.callbacks(), dialler=tools, clock=clock, log=log)
 

@@ -16,6 +16,7 @@ from runwright.ports.log import OperatorLog
 from runwright.ports.provider import Provider
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
+from runwright.runtime.conversation_memory import DEFAULT_MEMORY_BYTES, ConversationMemory
 from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.runtime import AgentRuntime
 from runwright.runtime.world import World
@@ -38,6 +39,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
     traces: bool = False
+    conversation_memory: int = DEFAULT_MEMORY_BYTES
 
     def build(self) -> AgentRuntime:
         """Makes the runtime.
@@ -72,6 +74,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             log=self.log,
             traces=self.traces,
             audit=self.audit or NoAudit(),
+            memory=ConversationMemory(self.conversation_memory),
         )
         return AgentRuntime(world, catalogue)
 

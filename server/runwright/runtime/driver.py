@@ -111,6 +111,7 @@ class RunDriver:
                 self._cancel(list(self._tasks))
         finally:
             self.closed = True
+            self._conversation.close()
             self.begun.ring()
             self._turn_away()
 

@@ -77,7 +77,8 @@ class Supervisor:
         if driver is not None:
             raise _taken(run)
         tail = self._tails.of(run)
-        driver = RunDriver(self._world, package, RunState(key=run), Conversation(), tail, texts=self._texts)
+        conversation = Conversation(self._world.journal, self._world.memory, run)
+        driver = RunDriver(self._world, package, RunState(key=run), conversation, tail, texts=self._texts)
         tail.covers_from(0)
         answer = self._launch(run, driver, given)
         await answer
@@ -194,7 +195,7 @@ class Supervisor:
         tail = self._tails.of(run)
         state = await self._folded(run)
         package = await self._pinned(run, state)
-        conversation = await Conversation.load(self._world.journal, run)
+        conversation = Conversation(self._world.journal, self._world.memory, run, is_stored=True)
         driver = RunDriver(self._world, package, state, conversation, tail, texts=self._texts)
         driver.last_position = await self._world.journal.last_position(run)
         tail.covers_from(driver.last_position)

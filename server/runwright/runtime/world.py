@@ -15,6 +15,7 @@ from runwright.ports.log import OperatorLog
 from runwright.ports.provider import ClosableProvider, Provider
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
+from runwright.runtime.conversation_memory import ConversationMemory
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -29,6 +30,7 @@ class World(Struct, frozen=True, kw_only=True):
     log: OperatorLog
     traces: bool = False  # somebody makes spans of what runs do
     audit: Audit = field(default_factory=NoAudit)
+    memory: ConversationMemory = field(default_factory=ConversationMemory)
 
     def provider(self, adapter: str) -> Provider:
         """The provider adapter of that name. Raises PROVIDER_MISSING naming those there are."""
