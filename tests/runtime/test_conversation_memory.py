@@ -175,14 +175,14 @@ ROOMY = {"rounds": 100, "tool_calls": 1000}
 async def test_a_long_run_holds_no_more_than_it_may_and_is_told_everything(any_journal: Journal) -> None:
     journal, recorder = Watched(any_journal), RecordingProvider()
     bench = b.Bench(journal=journal, tools=large(MIB - 100), providers={"scripted": recorder})
-    runtime = bench.runtime(b.package(*rounds(5, 4), tools=(b.tool(),), budget=ROOMY))
+    runtime = bench.runtime(b.package(*rounds(5, 2), tools=(b.tool(),), budget=ROOMY))
     journal.memory = runtime.world.memory
 
     ended = await runtime.run_text(b.request())
 
     assert ended.status is RunStatus.COMPLETED
     results = [message.content for message in recorder.requests[-1].messages if hasattr(message, "is_error")]
-    assert sorted(content[1:9] for content in results) == [f"{number:08}" for number in range(1, 21)]
+    assert sorted(content[1:9] for content in results) == [f"{number:08}" for number in range(1, 11)]
     assert 0 < journal.most_cached <= runtime.world.memory.run_limit
     assert journal.most_used <= runtime.world.memory.limit
     assert max(journal.reads) <= READ_BYTES

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -22,6 +23,7 @@ from runwright.runtime.conversation_memory import ConversationMemory
 
 RECORD_BYTES = 512  # a record with its references and texts, roughly
 READ_BYTES = 4 * 1024 * 1024  # of contents, at a time
+READ_INLINE_BYTES = 1024 * 1024  # turned into text on the loop
 
 
 class Said(Struct):
@@ -94,7 +96,10 @@ class Conversation:
         async with self._memory.request(sum(ref.size for ref in wanted)):
             if said is None:
                 said = await self._read(records, wanted)
-            yield messages_of(said.records, said.contents)
+            if said.size > READ_INLINE_BYTES:
+                yield await asyncio.to_thread(messages_of, said.records, said.contents)
+            else:
+                yield messages_of(said.records, said.contents)
 
     async def _read(self, records: list[r.Record], wanted: Sequence[ContentRef]) -> Said:
         said = Said([], await self._contents(wanted))

@@ -12,9 +12,10 @@ from runwright.core.errors import AgentError, ErrorReason
 
 DEFAULT_MEMORY_BYTES = 256 * 1024 * 1024
 # What one run keeps between its requests; of more it keeps nothing and reads the journal when a model is asked.
-RUN_BYTES = 8 * 1024 * 1024
-# What one request to a model may tell it. A million tokens are some 4 MiB of text; images are larger.
-REQUEST_BYTES = 32 * 1024 * 1024
+RUN_BYTES = 4 * 1024 * 1024
+# What one request to a model may tell it. A million tokens are some 4 MiB of text; images are larger. The vendors'
+# libraries write the request as JSON in one step, on the loop: of this in some 50 ms.
+REQUEST_BYTES = 12 * 1024 * 1024
 # A request in flight: its contents, the text made of them, and what the vendor's library makes of that.
 COPIES = 3
 RETRY_AFTER = "2s"

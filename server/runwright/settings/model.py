@@ -147,7 +147,7 @@ class Settings:
         256 * 1024 * 1024,
     )
     conversation_memory: int = setting(
-        kinds.whole("bytes", 128 * 1024 * 1024),
+        kinds.whole("bytes", 64 * 1024 * 1024),
         "How much of their conversations all runs together hold in memory; the journal has the rest.",
         256 * 1024 * 1024,
     )
