@@ -31,13 +31,16 @@ from runwright.adapters.watchdog import LoopWatchdog
 from runwright.core.allow_list import AllowList
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.executor_names import ExecutorNames
 from runwright.core.package import RuntimePackage
+from runwright.ports.access import Authenticator
 from runwright.ports.provider import Provider
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.registration_rules import RegistrationRules
 from runwright.runtime.retention import Retention
 from runwright.runtime.space_watch import SpaceWatch
 from runwright.settings import Settings
@@ -53,7 +56,10 @@ _SWITCH_SECONDS = 0.001
 
 
 def build_runtime(
-    settings: Settings, providers: Mapping[str, Provider] | None = None, telemetry: Telemetry | None = None
+    settings: Settings,
+    providers: Mapping[str, Provider] | None = None,
+    telemetry: Telemetry | None = None,
+    authenticator: Authenticator | None = None,
 ) -> tuple[AgentRuntime, CallbackRegistry]:
     """The runtime of a server and what registers with it, the journal opened and locked.
 
@@ -70,6 +76,7 @@ def build_runtime(
     runtime = AgentRuntimeBuilder(
         journal=journal,
         audit=journal.audit(clock),
+        recovery=journal.recovery(),
         clock=clock,
         ids=RandomIds(),
         tools=tools,
@@ -81,7 +88,15 @@ def build_runtime(
         traces=telemetry.traces,
         conversation_memory=settings.conversation_memory,
     ).build()
-    return runtime, CallbackRegistry(store=journal.callbacks(), dialler=tools, clock=clock, log=log)
+    registry = CallbackRegistry(
+        store=journal.callbacks(),
+        dialler=tools,
+        clock=clock,
+        log=log,
+        rules=RegistrationRules(ExecutorNames.of(settings.executor_owners, settings.executors), authenticator),
+        audit=runtime.world.audit,
+    )
+    return runtime, registry
 
 
 def _models(settings: Settings) -> dict[str, ModelsProvider]:
@@ -159,7 +174,7 @@ async def serve(
 
     keys, tls = _credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
     telemetry = Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint)
-    runtime, callbacks = build_runtime(settings, providers, telemetry)
+    runtime, callbacks = build_runtime(settings, providers, telemetry, keys)
     server = RuntimeServer(
         runtime,
         stall_seconds=settings.stall_seconds,

@@ -139,9 +139,9 @@ class Watched(JournalWrapper):
         self._note()
         return stored
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
+    async def content(self, run: RunKey, digests: Sequence[str], **options: bool) -> dict[str, bytes]:
         """See the class."""
-        found: dict[str, bytes] = await self.inner.content(run, digests)
+        found: dict[str, bytes] = await self.inner.content(run, digests, **options)
         self.reads.append(sum(map(len, found.values())))
         self._note()
         return found
@@ -242,18 +242,18 @@ async def test_a_run_that_waits_after_a_restart_reads_nothing_before_a_model_is_
     assert ended.status is RunStatus.COMPLETED
 
 
-async def test_content_that_is_missing_when_a_model_is_asked_holds_the_run_and_fails_nothing(bench: b.Bench) -> None:
-    class Losing(JournalWrapper):
-        async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
-            return {}
+async def test_content_that_is_damaged_when_a_model_is_asked_holds_the_run(bench: b.Bench) -> None:
+    class Damaged(JournalWrapper):
+        async def content(self, run: RunKey, digests: Sequence[str], **options: bool) -> dict[str, bytes]:
+            raise AgentError(ErrorReason.JOURNAL_CORRUPT, "Bad.", metadata={"run_id": run.run_id, "first_bad": "2"})
 
-    runtime = bench.runtime(journal=Losing(bench.journal))
+    runtime = bench.runtime(journal=Damaged(bench.journal))
     runtime.world.memory.run_limit = 0
 
     await runtime.start_run(b.request())
     await quiet()
 
-    assert runtime.write_blockage() is not None
+    assert (await runtime.run_snapshot("run-1")).status is RunStatus.HELD
     assert await records_of(bench.journal, r.ModelAttemptFailed) == []
 
 

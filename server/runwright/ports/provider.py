@@ -113,6 +113,14 @@ class Provider(Protocol):
 
 
 @runtime_checkable
+class PreparableProvider(Protocol):
+    """A provider that has to load something. It is prepared before its runtime recovers and serves."""
+
+    async def prepare(self) -> None:
+        """Loads libraries and the like, beside the loop. Asks nobody."""
+
+
+@runtime_checkable
 class ClosableProvider(Protocol):
     """A provider that holds something. It is closed with its runtime."""
 

@@ -12,11 +12,13 @@ from msgspec import Struct
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import SessionTurn
-from runwright.core.errors import MEANINGS, AgentError, ErrorReason
+from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
 from runwright.core.images import IMAGE_TYPES, Image
+from runwright.core.outcomes import CallPhase
 from runwright.core.references import refs
+from runwright.core.state import RunState
 from runwright.ports.journal import Journal
 from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, ToolResultMessage, UserMessage
 from runwright.runtime.conversation_memory import ConversationMemory
@@ -68,6 +70,17 @@ class Conversation:
         said.contents.update((each.ref.digest, each.data) for each in contents if each.ref.digest in wanted)
         self._hold(said)
 
+    async def check(self, state: RunState) -> None:
+        """Reads what the run needs as soon as it goes on. Raises JOURNAL_CORRUPT: damage is found before it does."""
+        if state.model_attempt:
+            records = await self._journal.messages(self._run)
+            wanted = [ref for record in records for ref in refs(record)]
+            if sum(ref.size for ref in wanted) <= self._memory.request_limit:
+                await self._read(records, wanted)
+        else:
+            running = (call.arguments for call in state.calls if call.phase is CallPhase.RUNNING)
+            await self._contents([ref for ref in running if ref])
+
     def let_go(self) -> None:
         """Holds nothing from now on: the journal has it."""
         self._said = None
@@ -79,7 +92,7 @@ class Conversation:
         self._said = None
 
     async def data(self, ref: ContentRef) -> bytes:
-        """Bytes of a content this conversation refers to. Raises JOURNAL_CORRUPT if it is missing."""
+        """Bytes of a content this conversation refers to. Raises JOURNAL_CORRUPT if it is damaged or missing."""
         held = self._said.contents.get(ref.digest) if self._said else None
         return held if held is not None else (await self._contents([ref]))[ref.digest]
 
@@ -88,7 +101,8 @@ class Conversation:
         """Everything said so far, for a request to a model that lasts as long as the context.
 
         The results of a round follow its calls, in the calls' order. Waits until there is room for it. Raises
-        CONVERSATION_TOO_LARGE when it is more than a request may hold, JOURNAL_CORRUPT when some of it is missing.
+        CONVERSATION_TOO_LARGE when it is more than a request may hold, JOURNAL_CORRUPT when some of it is damaged or
+        missing.
         """
         said = self._said
         records = said.records if said else await self._journal.messages(self._run)
@@ -113,14 +127,7 @@ class Conversation:
     async def _contents(self, wanted: Sequence[ContentRef]) -> dict[str, bytes]:
         contents: dict[str, bytes] = {}
         for batch in _batches(wanted):
-            contents.update(await self._journal.content(self._run, batch))
-        missing = {ref.digest for ref in wanted} - contents.keys()
-        if missing:
-            raise AgentError(
-                ErrorReason.JOURNAL_CORRUPT,
-                f"Content of run {self._run.run_id} is missing from the journal.",
-                metadata={"run_id": self._run.run_id, "first_bad": min(missing)},
-            )
+            contents.update(await self._journal.content(self._run, batch, required=True))
         return contents
 
     def _hold(self, said: Said) -> None:
@@ -210,6 +217,9 @@ _Result = r.ToolCompleted | r.ToolFailed | r.ToolDenied
 
 _TOLD: dict[ErrorReason, str] = {
     ErrorReason.TOOL_TIMED_OUT: "The tool did not answer in time.",
+    ErrorReason.TOOL_ANSWER_INVALID: (
+        "The executor answered, and its answer cannot be read; the call may have had its effect."
+    ),
     ErrorReason.EXECUTOR_UNAVAILABLE: "The tool could not be reached; the call was not made.",
     ErrorReason.EXECUTOR_LOST: "The tool was lost during the call, every time it was tried.",
     ErrorReason.BUDGET_EXHAUSTED: "The call was not made: the budget of tool calls is used up.",

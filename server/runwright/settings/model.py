@@ -43,7 +43,16 @@ class Settings:
     default_package: str | None = setting(
         kinds.TEXT, "Id of the package that answers requests without one.", None, absent="the first package"
     )
-    executors: Mapping[str, str] = setting(kinds.ADDRESSES, "Where each executor is.", {}, flag="--executor")
+    executors: Mapping[str, str] = setting(
+        kinds.ADDRESSES, "Where each executor is, and whose; without a principal `local`'s.", {}, flag="--executor"
+    )
+    executor_owners: Mapping[str, tuple[str, ...]] = setting(
+        kinds.OWNERS,
+        "Principals that may register an executor's name, in one namespace or in all; a name that is not here belongs "
+        "to the principal that holds a lease under it.",
+        {},
+        flag="--executor-owner",
+    )
     callback_allow: tuple[str, ...] = setting(
         kinds.ALLOWED,
         "Addresses that executors may register and the server may dial; `none`: nothing can be registered.",

@@ -104,7 +104,8 @@ const (
 	ErrorReason_ERROR_REASON_CALLBACK_NOT_FOUND ErrorReason = 35
 	// The address of a callback is not one this server may dial. Metadata: address, rule.
 	ErrorReason_ERROR_REASON_CALLBACK_ADDRESS_REFUSED ErrorReason = 36
-	// The registration belongs to another principal. Metadata: callback_id.
+	// The registration, or its executor's name, belongs to another principal.
+	// Metadata: callback_id. Of a name: executor, too.
 	ErrorReason_ERROR_REASON_CALLBACK_TAKEN ErrorReason = 37
 	// The namespace has as many registrations as it may. Metadata: limit.
 	ErrorReason_ERROR_REASON_CALLBACK_LIMIT ErrorReason = 38
@@ -130,6 +131,17 @@ const (
 	// What the model would have to be told is more than one request to a model
 	// may hold. Metadata: bytes, limit.
 	ErrorReason_ERROR_REASON_CONVERSATION_TOO_LARGE ErrorReason = 76
+	// The run is held: the server does not drive it. `cause` is UNREADABLE,
+	// QUARANTINED or FAILING; first_bad is there as well where it is known.
+	// Metadata: run_id, cause.
+	ErrorReason_ERROR_REASON_RUN_HELD ErrorReason = 60
+	// The run is not held, so no call removes it. Metadata: run_id.
+	ErrorReason_ERROR_REASON_RUN_NOT_HELD ErrorReason = 61
+	// The call was made, and its result is larger than a result may be. Metadata: tool.
+	ErrorReason_ERROR_REASON_TOOL_RESULT_TOO_LARGE ErrorReason = 55
+	// The executor answered the call with what cannot be read: it does not parse,
+	// or sets none or several of the outcomes. Metadata: tool.
+	ErrorReason_ERROR_REASON_TOOL_ANSWER_INVALID ErrorReason = 56
 )
 
 // Enum value maps for ErrorReason.
@@ -182,6 +194,10 @@ var (
 		47: "ERROR_REASON_RUN_REMOVED",
 		75: "ERROR_REASON_OVERLOADED",
 		76: "ERROR_REASON_CONVERSATION_TOO_LARGE",
+		60: "ERROR_REASON_RUN_HELD",
+		61: "ERROR_REASON_RUN_NOT_HELD",
+		55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
+		56: "ERROR_REASON_TOOL_ANSWER_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -231,6 +247,10 @@ var (
 		"ERROR_REASON_RUN_REMOVED":              47,
 		"ERROR_REASON_OVERLOADED":               75,
 		"ERROR_REASON_CONVERSATION_TOO_LARGE":   76,
+		"ERROR_REASON_RUN_HELD":                 60,
+		"ERROR_REASON_RUN_NOT_HELD":             61,
+		"ERROR_REASON_TOOL_RESULT_TOO_LARGE":    55,
+		"ERROR_REASON_TOOL_ANSWER_INVALID":      56,
 	}
 )
 
@@ -546,7 +566,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xd6\f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xde\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -595,7 +615,11 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10.\x12\x1c\n" +
 	"\x18ERROR_REASON_RUN_REMOVED\x10/\x12\x1b\n" +
 	"\x17ERROR_REASON_OVERLOADED\x10K\x12'\n" +
-	"#ERROR_REASON_CONVERSATION_TOO_LARGE\x10L*\xdf\x03\n" +
+	"#ERROR_REASON_CONVERSATION_TOO_LARGE\x10L\x12\x19\n" +
+	"\x15ERROR_REASON_RUN_HELD\x10<\x12\x1d\n" +
+	"\x19ERROR_REASON_RUN_NOT_HELD\x10=\x12&\n" +
+	"\"ERROR_REASON_TOOL_RESULT_TOO_LARGE\x107\x12$\n" +
+	" ERROR_REASON_TOOL_ANSWER_INVALID\x108*\xdf\x03\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +
