@@ -87,6 +87,7 @@ def build_runtime(
         packages=packages,
         default_package_id=settings.default_package,
         traces=telemetry.traces,
+        conversation_memory=settings.conversation_memory,
     ).build()
     registry = CallbackRegistry(
         store=journal.callbacks(),

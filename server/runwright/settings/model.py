@@ -160,6 +160,11 @@ class Settings:
         "Bound on the memory (address space) of each of the two processes that make such checks.",
         256 * 1024 * 1024,
     )
+    conversation_memory: int = setting(
+        kinds.whole("bytes", 64 * 1024 * 1024),
+        "How much of their conversations all runs together hold in memory; the journal has the rest.",
+        256 * 1024 * 1024,
+    )
     insecure_allow_remote: bool = setting(
         kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False
     )

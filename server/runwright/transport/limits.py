@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from runwright.core import ids, request
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import performer
+from runwright.runtime.conversation_memory import ConversationMemory
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, ConnectionLimits
 from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES, PAGE_BYTES, EventStreams
 from runwright.wire import selections
@@ -18,7 +19,9 @@ MAX_WAIT_SECONDS = 300
 MAX_REASON_BYTES = 512
 
 
-def server_limits(connections: ConnectionLimits, streams: EventStreams) -> Mapping[str, int]:
+def server_limits(
+    connections: ConnectionLimits, streams: EventStreams, memory: ConversationMemory
+) -> Mapping[str, int]:
     """Limits by name, as GetServerInfo tells them. Times are rounded up to whole seconds; 0 is no bound."""
     return {
         "input_parts": request.MAX_INPUT_PARTS,
@@ -31,6 +34,9 @@ def server_limits(connections: ConnectionLimits, streams: EventStreams) -> Mappi
         "metadata_bytes": MAX_METADATA_BYTES,
         "inline_content_bytes": INLINE_LIMIT_BYTES,
         "tool_result_bytes": performer.MAX_RESULT_BYTES,
+        "model_request_bytes": memory.request_limit,
+        "run_conversation_memory_bytes": memory.run_limit,
+        "conversation_memory_bytes": memory.limit,
         "batch_frames": BATCH_FRAMES,
         "batch_bytes": BATCH_BYTES,
         "page_size": MAX_PAGE_SIZE,

@@ -55,7 +55,9 @@ class RuntimeServer:
         self._server = grpc.aio.server(options=list(connections.options()))
         guarded = _Guarded(self._server, Guard(Access(authenticator, world.audit), world.ids, world.log, meter))
         streams = EventStreams(runtime, stall_seconds=stall_seconds)
-        _add_runtime_service(guarded, RuntimeService(runtime, streams, server_limits(connections, streams)))
+        _add_runtime_service(
+            guarded, RuntimeService(runtime, streams, server_limits(connections, streams, runtime.world.memory))
+        )
         self._services = [RUNTIME_SERVICE]
         if callbacks is not None:
             registry = CallbackRegistryService(callbacks, world.log, world.audit)

@@ -746,6 +746,18 @@ class ErrorReason(betterproto2.Enum):
     The run's events were removed, being older than the retention. Metadata: run_id.
     """
 
+    OVERLOADED = 75
+    """
+    The server holds as many bytes of its runs' conversations as it may and
+    takes no new run at the moment. Metadata: limit, retry_after.
+    """
+
+    CONVERSATION_TOO_LARGE = 76
+    """
+    What the model would have to be told is more than one request to a model
+    may hold. Metadata: bytes, limit.
+    """
+
     RUN_HELD = 60
     """
     The run is held: the server does not drive it. `cause` is UNREADABLE,
@@ -817,6 +829,8 @@ class ErrorReason(betterproto2.Enum):
             43: "ERROR_REASON_SESSION_BUSY",
             46: "ERROR_REASON_CURSOR_EXPIRED",
             47: "ERROR_REASON_RUN_REMOVED",
+            75: "ERROR_REASON_OVERLOADED",
+            76: "ERROR_REASON_CONVERSATION_TOO_LARGE",
             60: "ERROR_REASON_RUN_HELD",
             61: "ERROR_REASON_RUN_NOT_HELD",
             55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
@@ -871,6 +885,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_SESSION_BUSY": 43,
             "ERROR_REASON_CURSOR_EXPIRED": 46,
             "ERROR_REASON_RUN_REMOVED": 47,
+            "ERROR_REASON_OVERLOADED": 75,
+            "ERROR_REASON_CONVERSATION_TOO_LARGE": 76,
             "ERROR_REASON_RUN_HELD": 60,
             "ERROR_REASON_RUN_NOT_HELD": 61,
             "ERROR_REASON_TOOL_RESULT_TOO_LARGE": 55,
