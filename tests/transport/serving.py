@@ -21,6 +21,7 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks import CallbackRegistry
+from runwright.transport.calls import CallTimes
 from runwright.transport.server import RuntimeServer
 
 from tests.builders import Bench
@@ -85,14 +86,22 @@ class Served:
 
 
 async def serve(
-    bench: Bench, *, stall_seconds: float = 30.0, journal: Any = None, authenticator: Any = None, tls: Any = None
+    bench: Bench,
+    *,
+    stall_seconds: float = 30.0,
+    times: CallTimes | None = None,
+    journal: Any = None,
+    authenticator: Any = None,
+    tls: Any = None,
 ) -> Served:
     """Serves the bench's runtime on a free port."""
     runtime = bench.runtime(journal=journal)
     dialler = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
     registry = CallbackRegistry(store=store, dialler=dialler, clock=bench.clock, log=bench.log)
-    server = RuntimeServer(runtime, stall_seconds=stall_seconds, authenticator=authenticator, callbacks=registry)
+    server = RuntimeServer(
+        runtime, times=times or CallTimes(stall=stall_seconds), authenticator=authenticator, callbacks=registry
+    )
     port = server.bind("127.0.0.1:0", tls)
     await registry.load()
     await runtime.recover()

@@ -16,7 +16,6 @@ from runwright.adapters.memory.audit import MemoryAudit
 from runwright.core.errors import AgentError
 from runwright.core.principal import LOCAL
 from runwright.ports.audit import refused_registration
-from runwright.transport import access
 from runwright.transport.tls import TlsFiles
 
 from tests.builders import Bench, ListLog
@@ -103,7 +102,6 @@ async def test_pages_follow_their_tokens(served: Served, tmp_path: Path) -> None
 async def test_a_stream_whose_key_is_revoked_is_there(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "RECHECK_SECONDS", 0.01)
     keys = tmp_path / "keys.json"
     admin, reader = add_key(keys, "admin"), add_key(keys, "observer")
     call = served.stub.Subscribe(

@@ -49,6 +49,7 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.SESSION_BUSY: (calls.session_busy, Code.ABORTED),
     R.CURSOR_EXPIRED: (calls.cursor_expired, Code.OUT_OF_RANGE),
     R.RUN_REMOVED: (calls.run_removed, Code.NOT_FOUND),
+    R.TOO_MANY_CALLS: (calls.too_many_calls, Code.RESOURCE_EXHAUSTED),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,

@@ -93,6 +93,15 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
         "streams_per_connection",
         "connection_age_seconds",
         "min_ping_interval_seconds",
+        "request_seconds",
+        "idle_seconds",
+        "connections",
+        *(f"{scope}_calls" for scope in ("principal", "address", "server")),
+        *(f"{scope}_requests" for scope in ("connection", "principal", "address", "server")),
+        *(f"{scope}_answer_bytes" for scope in ("connection", "principal", "address", "server")),
+        "health_watches",
+        "health_watches_per_address",
+        "reflection_streams_per_principal",
     }
 
 

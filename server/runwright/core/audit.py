@@ -22,6 +22,7 @@ class AuditKind(Enum):
     RELOAD_FAILED = 7
     RUNS_REMOVED = 8
     ENTRIES_DROPPED = 9
+    START_REFUSED = 30
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):

@@ -55,6 +55,7 @@ class ErrorReason(Enum):
     SESSION_BUSY = 43
     CURSOR_EXPIRED = 46
     RUN_REMOVED = 47
+    TOO_MANY_CALLS = 70
 
 
 class AgentErrorKind(Enum):
@@ -280,6 +281,12 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _R.NOT_RETRYABLE,
         "Ask for its snapshot, which says how it ended; export runs before the retention is over.",
         ("run_id",),
+    ),
+    ErrorReason.TOO_MANY_CALLS: Meaning(
+        _K.HOST_CONFIGURATION_NEEDED,
+        _R.RETRYABLE,
+        "Read the answers of open calls, send requests as a whole, or make fewer calls at a time; then try again.",
+        ("limit", "retry_after"),
     ),
 }
 

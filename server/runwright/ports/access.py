@@ -25,3 +25,9 @@ class Authenticator(Protocol):
 
     def is_current(self, principal: Principal) -> bool:
         """False once the principal's credential was revoked, has expired or was changed."""
+
+    def principal_of(self, key_id: str) -> Principal | None:
+        """Who the key or certificate of that id (`Principal.key_id`) stands for; None once it is revoked or expired.
+
+        For what was done with it earlier and goes on, also over a restart.
+        """

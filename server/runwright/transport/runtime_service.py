@@ -15,8 +15,10 @@ from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
 from runwright.transport.access import principal, trace_parent
 from runwright.transport.exports import RunExports
+from runwright.transport.guard import Sender
 from runwright.transport.limits import MAX_GRACE_SECONDS, MAX_REASON_BYTES, MAX_WAIT_SECONDS
-from runwright.transport.streams import PAGE_BYTES, EventStreams
+from runwright.transport.streams import EventStreams
+from runwright.transport.usage import PAGE_BYTES
 from runwright.wire import packages, selections, snapshots
 from runwright.wire import requests as wire
 from runwright.wire.audit import audit_event
@@ -33,7 +35,7 @@ class RuntimeService(RuntimeServiceServicer):
         self._runtime = runtime
         self._streams = streams
         self._limits = limits
-        self._exports = RunExports(runtime, streams.stall_seconds)
+        self._exports = RunExports(runtime)
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
         """Starts a run; durable before the reply."""
@@ -71,13 +73,13 @@ class RuntimeService(RuntimeServiceServicer):
         _put(response.run, await self._runtime.run_snapshot(request.run_id, namespace=principal().namespace))
         return response
 
-    async def ExportRun(self, request: pb.ExportRunRequest, context: Context) -> None:  # type: ignore[override]
+    async def ExportRun(self, request: pb.ExportRunRequest, sender: Sender) -> None:  # type: ignore[override]
         """Streams what the journal holds of a run, as it is stored."""
-        await self._exports.export(request, context)
+        await self._exports.export(request, sender)
 
-    async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> None:  # type: ignore[override]
-        """Streams the events of one run or of many, as raw frames (see server.py)."""
-        await self._streams.subscribe(request, context)
+    async def Subscribe(self, request: pb.SubscribeRequest, sender: Sender) -> None:  # type: ignore[override]
+        """Streams the events of one run or of many, as raw frames."""
+        await self._streams.subscribe(request, sender)
 
     async def Wait(self, request: pb.WaitRequest, context: Context) -> pb.WaitResponse:
         """Waits for a run's end."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +14,6 @@ from runwright.wire.values import agent_error
 
 _R = ErrorReason
 _S = grpc.StatusCode
-# After a stalled write even an abort can hang.
-_ABORT_SECONDS = 5.0
 
 STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.INVALID_REQUEST: _S.INVALID_ARGUMENT,
@@ -64,6 +61,7 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.SESSION_BUSY: _S.ABORTED,
     _R.CURSOR_EXPIRED: _S.OUT_OF_RANGE,
     _R.RUN_REMOVED: _S.NOT_FOUND,
+    _R.TOO_MANY_CALLS: _S.RESOURCE_EXHAUSTED,
 }
 
 
@@ -104,16 +102,27 @@ def told(error: AgentError) -> str:
 
 async def abort_unimplemented(context: grpc.aio.ServicerContext[object, object]) -> None:
     """Ends a call of a method that a standard service declares and nobody implements. Always raises."""
-    await asyncio.wait_for(context.abort(_S.UNIMPLEMENTED, "The method is not implemented."), _ABORT_SECONDS)
+    await context.abort(_S.UNIMPLEMENTED, "The method is not implemented.")
+
+
+class ServiceUnknown(Exception):
+    """Health was asked for a service that is not there: the one NOT_FOUND of a standard service, without a reason."""
+
+
+async def abort_unknown_service(context: grpc.aio.ServicerContext[object, object]) -> None:
+    """Ends a health check of an unknown service. Always raises."""
+    await context.abort(_S.NOT_FOUND, "There is no service of this name.")
 
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: AgentError) -> None:
-    """Ends the call with the error. Always raises."""
-    await asyncio.wait_for(
-        context.abort(
-            STATUS[error.reason],
-            told(error),
-            trailing_metadata=(("grpc-status-details-bin", status_details(error)),),
-        ),
-        _ABORT_SECONDS,
-    )
+    """Ends the call with the error. Raises grpc.aio.AbortError, unless the client has left meanwhile.
+
+    A message before it that nobody reads holds it up until then.
+    """
+    details = (("grpc-status-details-bin", status_details(error)),)
+    try:
+        await context.abort(STATUS[error.reason], told(error), trailing_metadata=details)
+    except grpc.aio.AbortError:
+        raise
+    except Exception:  # noqa: BLE001 - gRPC's private error for a client that has left
+        return

@@ -124,6 +124,10 @@ const (
 	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 46
 	// The run's events were removed, being older than the retention. Metadata: run_id.
 	ErrorReason_ERROR_REASON_RUN_REMOVED ErrorReason = 47
+	// The connection, the principal or the server has as much open as it may:
+	// calls, requests that are not complete, or answers that nobody reads. Metadata:
+	// `limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 70
 )
 
 // Enum value maps for ErrorReason.
@@ -174,6 +178,7 @@ var (
 		43: "ERROR_REASON_SESSION_BUSY",
 		46: "ERROR_REASON_CURSOR_EXPIRED",
 		47: "ERROR_REASON_RUN_REMOVED",
+		70: "ERROR_REASON_TOO_MANY_CALLS",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -221,6 +226,7 @@ var (
 		"ERROR_REASON_SESSION_BUSY":             43,
 		"ERROR_REASON_CURSOR_EXPIRED":           46,
 		"ERROR_REASON_RUN_REMOVED":              47,
+		"ERROR_REASON_TOO_MANY_CALLS":           70,
 	}
 )
 
@@ -536,7 +542,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x90\f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xb1\f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -583,7 +589,8 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x1dERROR_REASON_PROVIDER_REFUSED\x10*\x12\x1d\n" +
 	"\x19ERROR_REASON_SESSION_BUSY\x10+\x12\x1f\n" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10.\x12\x1c\n" +
-	"\x18ERROR_REASON_RUN_REMOVED\x10/*\xdf\x03\n" +
+	"\x18ERROR_REASON_RUN_REMOVED\x10/\x12\x1f\n" +
+	"\x1bERROR_REASON_TOO_MANY_CALLS\x10F*\xdf\x03\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +

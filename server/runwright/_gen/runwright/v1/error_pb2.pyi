@@ -129,6 +129,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_RUN_REMOVED: _ErrorReason.ValueType  # 47
     """The run's events were removed, being older than the retention. Metadata: run_id."""
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 70
+    """The connection, the principal or the server has as much open as it may:
+    calls, requests that are not complete, or answers that nobody reads. Metadata:
+    `limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -238,6 +243,11 @@ stream can be gone on from the cursor `oldest`. Metadata: oldest.
 """
 ERROR_REASON_RUN_REMOVED: ErrorReason.ValueType  # 47
 """The run's events were removed, being older than the retention. Metadata: run_id."""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 70
+"""The connection, the principal or the server has as much open as it may:
+calls, requests that are not complete, or answers that nobody reads. Metadata:
+`limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+"""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -267,8 +267,14 @@ class AuditKind(betterproto2.Enum):
 
     ENTRIES_DROPPED = 9
     """
-    So many entries could not be kept: too many different ones in a minute, or a
-    disk that took none.
+    So many entries of the namespace could not be kept: too many different ones in
+    a minute, or a disk that took none.
+    """
+
+    START_REFUSED = 30
+    """
+    A start of a run was refused; `reason` says why. Subjects: the run's id and
+    the package, as far as the request names them.
     """
 
     @classmethod
@@ -284,6 +290,7 @@ class AuditKind(betterproto2.Enum):
             7: "AUDIT_KIND_RELOAD_FAILED",
             8: "AUDIT_KIND_RUNS_REMOVED",
             9: "AUDIT_KIND_ENTRIES_DROPPED",
+            30: "AUDIT_KIND_START_REFUSED",
         }
 
     @classmethod
@@ -299,6 +306,7 @@ class AuditKind(betterproto2.Enum):
             "AUDIT_KIND_RELOAD_FAILED": 7,
             "AUDIT_KIND_RUNS_REMOVED": 8,
             "AUDIT_KIND_ENTRIES_DROPPED": 9,
+            "AUDIT_KIND_START_REFUSED": 30,
         }
 
 
@@ -707,6 +715,13 @@ class ErrorReason(betterproto2.Enum):
     The run's events were removed, being older than the retention. Metadata: run_id.
     """
 
+    TOO_MANY_CALLS = 70
+    """
+    The connection, the principal or the server has as much open as it may:
+    calls, requests that are not complete, or answers that nobody reads. Metadata:
+    `limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -755,6 +770,7 @@ class ErrorReason(betterproto2.Enum):
             43: "ERROR_REASON_SESSION_BUSY",
             46: "ERROR_REASON_CURSOR_EXPIRED",
             47: "ERROR_REASON_RUN_REMOVED",
+            70: "ERROR_REASON_TOO_MANY_CALLS",
         }
 
     @classmethod
@@ -805,6 +821,7 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_SESSION_BUSY": 43,
             "ERROR_REASON_CURSOR_EXPIRED": 46,
             "ERROR_REASON_RUN_REMOVED": 47,
+            "ERROR_REASON_TOO_MANY_CALLS": 70,
         }
 
 
@@ -2354,7 +2371,15 @@ class GetServerInfoRequest(betterproto2.Message):
     Request of GetServerInfo.
     """
 
-    pass
+    page_size: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    """
+    At most this many packages, 1 to 1,000. Zero: 100.
+    """
+
+    page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The last response's `next_page_token`. Empty: from the first package.
+    """
 
 
 default_message_pool.register_message(
@@ -2382,7 +2407,8 @@ class GetServerInfoResponse(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    The packages this server can run.
+    The packages this server can run, one page of them: 1 MiB at most beyond the
+    first.
     """
 
     providers: "list[str]" = betterproto2.field(
@@ -2401,6 +2427,11 @@ class GetServerInfoResponse(betterproto2.Message):
     )
     """
     Limits by name, such as `input_bytes`.
+    """
+
+    next_page_token: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Continues with the packages after this page. Empty: these were the last.
     """
 
 
@@ -2863,7 +2894,14 @@ class PackageInfo(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    The package.
+    The package. Whose roles do not start runs gets it without the agent's
+    instructions.
+    """
+
+    instructions_hidden: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    True when the instructions were left out; what is left then has another
+    fingerprint than the package.
     """
 
 
@@ -4452,7 +4490,7 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
 
     async def get_server_info(
         self,
-        message: "GetServerInfoRequest | None" = None,
+        message: "GetServerInfoRequest",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
@@ -4461,9 +4499,6 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Describes this server: version, limits, packages.
         """
-
-        if message is None:
-            message = GetServerInfoRequest()
 
         return await self._unary_unary(
             "/runwright.v1.RuntimeService/GetServerInfo",
