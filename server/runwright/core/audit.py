@@ -25,6 +25,18 @@ class AuditKind(Enum):
     START_REFUSED = 30
 
 
+# What says that somebody may be where they should not: it always finds room beside what merely happens often.
+SECURITY = frozenset(
+    {
+        AuditKind.UNAUTHENTICATED,
+        AuditKind.ROLE_DENIED,
+        AuditKind.CREDENTIAL_REVOKED,
+        AuditKind.REGISTRATION_REFUSED,
+        AuditKind.RELOAD_FAILED,
+    }
+)
+
+
 class AuditEntry(Struct, frozen=True, kw_only=True):
     """One thing that happened, or `count` alike in one minute. Never a secret, never content.
 
