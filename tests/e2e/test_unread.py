@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
@@ -98,3 +101,31 @@ async def test_a_watcher_that_does_not_read_does_not_keep_the_others_from_their_
         assert first.status == health_pb2.HealthCheckResponse.SERVING
         assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
         await server.ended(END_SECONDS)
+
+
+async def test_floods_of_halves_and_unread_answers_take_a_bounded_part_of_memory(server: Server) -> None:
+    process = psutil.Process(server.pid)
+    before = process.memory_info().rss
+    most = 0
+    part = message(b"x" * 250_000, announced=260_000)
+    async with AsyncExitStack() as open_ones:
+        halves = []
+        for _ in range(4):
+            connection = await open_ones.enter_async_context(raw_connection(port_of(server)))
+            calls = [connection.call(SERVICE + "StartRun") for _ in range(200)]
+            halves += [asyncio.create_task(connection.send_all(call, part)) for call in calls]
+        unread = await open_ones.enter_async_context(raw_connection(port_of(server), window=0))
+        for begin in (begin_list, begin_subscribe, begin_export, begin_watch):
+            for _ in range(300):
+                begin(unread)
+        for number in range(20):
+            most = max(most, process.memory_info().rss)
+            await server.call.start(f"beside-{number}")
+            await server.call.snapshot(f"beside-{number}")
+        for sending in halves:
+            sending.cancel()
+        most = max(most, process.memory_info().rss)
+        server.terminate()
+        assert await server.ended(END_SECONDS) == 0
+
+    assert most - before < 200 * MIB

@@ -94,11 +94,12 @@ class RawConnection:
                 await self.until(lambda: min(stream.window, self._window) > 0 or stream.is_ended or self.is_closed)
 
     async def sent(self) -> None:
-        """Returns once the server has read what was sent so far: it answers a ping in its order."""
+        """Returns once the server has read what was sent so far: it answers a ping in its order. Not too often."""
         self._pongs += 1
         wanted = self._pongs
         self._writer.write(frame(PING, wanted.to_bytes(8, "big")))
         await self.until(lambda: self._ponged >= wanted or self.is_closed)
+        assert not self.is_closed
 
     async def ended(self, stream: Stream) -> int | None:
         """The grpc-status a call ends with; None when it is reset or the connection closed."""

@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-EVERY_SECONDS = 10.0
+EVERY_SECONDS = 5.0
 # A trim that gave back less than a twentieth is not tried again so soon: the memory is in use.
-FRUITLESS_SECONDS = 60.0
+FRUITLESS_SECONDS = 15.0
 _SHARE = 0.05
 # How far above the least that was seen the process may be before it is looked at.
 _GROWTH = 1.15

@@ -47,6 +47,7 @@ class CallTimes(Struct, frozen=True, kw_only=True):
 
 
 class _Phase(Enum):
+    QUEUED = "queued"
     RECEIVING = "receiving"
     IDLE = "idle"
     WAITING = "waiting"
@@ -78,12 +79,13 @@ class Call:
     async def receive(self, context: Context) -> bytes:
         """The request, as bytes. Raises INVALID_REQUEST when there is none, or it does not come to its end."""
         taken = 0
-        self._begin(_Phase.RECEIVING)
         try:
             for usage in self.usages:
                 if not usage.requests.try_acquire(1):
+                    self._begin(_Phase.QUEUED)
                     await usage.requests.acquire(1)
                 taken += 1
+            self._begin(_Phase.RECEIVING)
             raw = await context.read()
         finally:
             for usage in self.usages[:taken]:
@@ -194,6 +196,9 @@ class Call:
             full = next((usage for usage in self.usages if usage.answers.is_contended), self.usages[0])
             most = full.limits.answer_bytes
             return too_many(f"{full.limits.scope}_answer_bytes", most) if seconds >= times.stall else None
+        if self._phase is _Phase.QUEUED and seconds >= times.request:
+            full = next((usage for usage in self.usages if usage.requests.is_contended), self.usages[0])
+            return too_many(f"{full.limits.scope}_requests", full.limits.requests)
         most_seconds = times.idle if self._phase is _Phase.IDLE else times.request
         if self._phase is _Phase.RECEIVING and any(usage.requests.is_contended for usage in self.usages):
             most_seconds = min(most_seconds, CONTENDED_SECONDS)
@@ -251,6 +256,11 @@ class Calls:
                 raise too_many(f"{method.path.rpartition('/')[2]} calls", most)
         for each in usages:
             each.calls_by_method[method.path] += 1
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are in flight."""
+        return self._server.calls
 
     def sweep(self) -> None:
         """To be called every SWEEP_SECONDS."""

@@ -82,8 +82,8 @@ class Guard:
                     raise
             except AgentError as failed:
                 error = failed
-            except grpc.aio.AbortError:
-                raise
+            except grpc.aio.InternalError:
+                raise asyncio.CancelledError from None  # a write failed: the client has left, no status is to be sent
             except NotImplementedError:
                 await abort_unimplemented(context)
                 return None
@@ -98,8 +98,11 @@ class Guard:
             if call is not None:
                 call.is_served = False
                 call.settle()
-            # Behind a message that nobody reads this waits until the client leaves; the call is counted as long.
-            await abort(context, error)
+            try:
+                # Behind a message that nobody reads this waits until the client leaves; the call is counted as long.
+                await abort(context, error)
+            finally:
+                del error  # its traceback leads to this frame: a circle that would keep the call until a collection
             return None
 
         return guarded

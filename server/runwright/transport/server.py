@@ -44,7 +44,7 @@ class _Server:
 
     def __init__(self, connections: ConnectionLimits, times: CallTimes, access: Access) -> None:
         self._access = access
-        self._calls = Calls(times, access.is_revoked, access.ended)
+        self.calls = Calls(times, access.is_revoked, access.ended)
         self._server = grpc.aio.server(options=list(connections.options()))
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -56,7 +56,7 @@ class _Server:
         refused: Callable[[AgentError], None] = lambda _: None,
     ) -> None:
         """Serves the methods of the services, each through the guard."""
-        guard = Guard(self._access, self._calls, world.ids, world.log, refused)
+        guard = Guard(self._access, self.calls, world.ids, world.log, refused)
         handlers = {
             method.path: guard.handler(method, meter)
             for service, servicer in services.items()
@@ -77,7 +77,7 @@ class _Server:
     async def start(self) -> None:
         """Serves on what was bound."""
         await self._server.start()
-        self._sweeping = asyncio.create_task(self._calls.run())
+        self._sweeping = asyncio.create_task(self.calls.run())
 
     async def stop(self, grace_seconds: float) -> None:
         """Stops taking calls; those under way get the grace, and then end whatever their peers do."""
@@ -124,6 +124,11 @@ class RuntimeServer:
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
         return self._server.bind(address, credentials)
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are in flight, those among them whose answer nobody reads."""
+        return self._server.calls.open_calls
 
     async def start(self) -> None:
         """Serves on what was bound."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import grpc
@@ -101,8 +101,8 @@ def told(error: AgentError) -> str:
 
 
 async def abort_unimplemented(context: grpc.aio.ServicerContext[object, object]) -> None:
-    """Ends a call of a method that a standard service declares and nobody implements. Always raises."""
-    await context.abort(_S.UNIMPLEMENTED, "The method is not implemented.")
+    """Ends a call of a method that a standard service declares and nobody implements."""
+    await _aborted(context.abort(_S.UNIMPLEMENTED, "The method is not implemented."))
 
 
 class ServiceUnknown(Exception):
@@ -110,19 +110,25 @@ class ServiceUnknown(Exception):
 
 
 async def abort_unknown_service(context: grpc.aio.ServicerContext[object, object]) -> None:
-    """Ends a health check of an unknown service. Always raises."""
-    await context.abort(_S.NOT_FOUND, "There is no service of this name.")
+    """Ends a health check of an unknown service."""
+    await _aborted(context.abort(_S.NOT_FOUND, "There is no service of this name."))
+
+
+async def _aborted(aborting: Awaitable[None]) -> None:
+    try:
+        await aborting
+    except grpc.aio.AbortError as ended:
+        # gRPC keeps it with the call and raises it again. With the traceback it would keep the call, and what that
+        # holds, until the next collection.
+        ended.__traceback__ = None
+    except grpc.aio.InternalError:
+        return  # the client has left
 
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: AgentError) -> None:
-    """Ends the call with the error. Raises grpc.aio.AbortError, unless the client has left meanwhile.
+    """Ends the call with the error; on return the handler has nothing more to do.
 
-    A message before it that nobody reads holds it up until then.
+    A message before it that nobody reads holds it up until the client has left.
     """
     details = (("grpc-status-details-bin", status_details(error)),)
-    try:
-        await context.abort(STATUS[error.reason], told(error), trailing_metadata=details)
-    except grpc.aio.AbortError:
-        raise
-    except Exception:  # noqa: BLE001 - gRPC's private error for a client that has left
-        return
+    await _aborted(context.abort(STATUS[error.reason], told(error), trailing_metadata=details))
