@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from runwright.adapters import keys
 from runwright.adapters.keys import (
     LOOK_EVERY_US,
@@ -20,6 +21,7 @@ from runwright.adapters.keys import (
     write_keys,
 )
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.principal import Role
 from runwright.ports.access import Credentials
 from runwright.testing import ManualClock
 
@@ -193,13 +195,46 @@ def test_a_reload_does_not_wait_for_the_next_look(tmp_path: Path) -> None:
     assert not known.is_current(principal)
 
 
-def test_who_a_key_stands_for_can_be_asked_by_its_id(tmp_path: Path) -> None:
-    file, clock = tmp_path / "keys.json", ManualClock()
-    key = add_key(file, "executor", "team-a", expires_at=clock.now() + 100)
-    known = KeyFileAuthenticator(file, clock, ListLog(), look_every_us=0)
+def changed(file: Path, **fields: object) -> None:
+    """Changes the only entry of the file."""
+    [entry] = read_keys(file).keys
+    write_keys(file, KeysFile(keys=(entry.model_copy(update=fields),)))
+
+
+KEPT: dict[str, dict[str, object]] = {
+    "nothing": {},
+    "another expiry": {"expires_at": 4_102_444_800_000_000},
+    "one role more": {"roles": frozenset({Role.EXECUTOR, Role.OBSERVER})},
+    "every role": {"roles": frozenset({Role.ADMIN})},
+}
+LOST: dict[str, dict[str, object]] = {
+    "another role": {"roles": frozenset({Role.CALLER})},
+    "another secret": {"sha256": "0" * 64},
+    "a subject": {"sha256": None, "subject": "desk.internal"},
+    "another id": {"id": "another"},
+    "another name": {"name": "another"},
+    "another namespace": {"namespace": "team-b"},
+    "an expiry that has come": {"expires_at": 1},
+}
+
+
+@pytest.mark.parametrize(("change", "holds"), [*((one, True) for one in KEPT), *((one, False) for one in LOST)])
+def test_a_credential_gives_a_role_for_as_long_as_its_key_does(tmp_path: Path, change: str, holds: bool) -> None:
+    file = tmp_path / "keys.json"
+    key = add_key(file, "executor")
+    known = authenticator(file)
     principal = known.authenticate(Credentials(key, ()))
 
-    assert known.principal_of(principal.key_id) == principal
-    assert known.principal_of("nobody") is None
-    clock.advance(100)
-    assert known.principal_of(principal.key_id) is None
+    changed(file, **(KEPT | LOST)[change])
+
+    assert known.still_has(principal, Role.EXECUTOR) is holds
+
+
+@pytest.mark.parametrize("credential", ["", "nobody", "nobody:0:1"])
+def test_what_is_no_credential_gives_nothing(tmp_path: Path, credential: str) -> None:
+    file = tmp_path / "keys.json"
+    key = add_key(file, "executor")
+    known = authenticator(file)
+    principal = known.authenticate(Credentials(key, ()))
+
+    assert not known.still_has(structs.replace(principal, credential=credential), Role.EXECUTOR)

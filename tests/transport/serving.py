@@ -19,8 +19,10 @@ from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.allow_list import LOOPBACK, AllowList
+from runwright.core.executor_names import ExecutorNames
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks import CallbackRegistry
+from runwright.runtime.registration_rules import RegistrationRules
 from runwright.transport.calls import CallTimes
 from runwright.transport.server import RuntimeServer
 
@@ -93,12 +95,16 @@ async def serve(
     journal: Any = None,
     authenticator: Any = None,
     tls: Any = None,
+    names: ExecutorNames | None = None,
 ) -> Served:
     """Serves the bench's runtime on a free port."""
     runtime = bench.runtime(journal=journal)
     dialler = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
-    registry = CallbackRegistry(store=store, dialler=dialler, clock=bench.clock, log=bench.log)
+    rules = RegistrationRules(names or ExecutorNames(), authenticator)
+    registry = CallbackRegistry(
+        store=store, dialler=dialler, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.world.audit
+    )
     server = RuntimeServer(
         runtime, times=times or CallTimes(stall=stall_seconds), authenticator=authenticator, callbacks=registry
     )

@@ -21,6 +21,8 @@ EVERYBODY = "admin approver caller executor observer"
 MAY = {
     RUNTIME + "StartRun": "admin caller",
     RUNTIME + "Cancel": "admin caller",
+    RUNTIME + "ReleaseRun": "admin",
+    RUNTIME + "RemoveRun": "admin",
     RUNTIME + "Snapshot": "admin approver caller observer",
     RUNTIME + "ExportRun": "admin approver caller observer",
     RUNTIME + "Subscribe": "admin approver caller observer",

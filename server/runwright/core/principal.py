@@ -31,11 +31,6 @@ class Principal(Struct, frozen=True):
     roles: frozenset[Role]
     credential: str = ""
 
-    @property
-    def key_id(self) -> str:
-        """The id of the key or certificate, as `runwright keys ls` shows it; empty without keys."""
-        return self.credential.partition(":")[0]
-
     def has_any(self, roles: frozenset[Role]) -> bool:
         """True when one of the roles, or admin, is among this principal's."""
         return Role.ADMIN in self.roles or bool(self.roles & roles)

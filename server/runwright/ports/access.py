@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from runwright.core.principal import Principal
+from runwright.core.principal import Principal, Role
 
 
 class Credentials(Struct, frozen=True):
@@ -26,8 +26,8 @@ class Authenticator(Protocol):
     def is_current(self, principal: Principal) -> bool:
         """False once the principal's credential was revoked, has expired or was changed."""
 
-    def principal_of(self, key_id: str) -> Principal | None:
-        """Who the key or certificate of that id (`Principal.key_id`) stands for; None once it is revoked or expired.
+    def still_has(self, principal: Principal, role: Role) -> bool:
+        """True while the principal's credential holds and gives it the role, whatever roles `principal` lists.
 
-        For what was done with it earlier and goes on, also over a restart.
+        Other roles or another expiry are no other credential; another secret under the same id is one.
         """
