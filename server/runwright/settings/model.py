@@ -130,8 +130,18 @@ class Settings:
     )
     max_concurrent_streams: int = setting(
         kinds.whole("calls", 1, 1_000_000),
-        "How many calls and streams one connection may have open; more wait.",
-        10_000,
+        "How many calls and streams one connection may have open; more wait in their client.",
+        1_500,
+    )
+    max_connections: int = setting(
+        kinds.whole("connections", 1, 1_000_000), "How many connections there may be; more are closed at once.", 1_000
+    )
+    health_listen: str | None = setting(
+        kinds.ADDRESS,
+        "Address that serves health alone, without TLS and keys, for probes that have neither; port 0 lets the "
+        "system choose.",
+        None,
+        absent="health is served with everything else",
     )
     metrics: str | None = setting(
         kinds.ADDRESS,
@@ -189,6 +199,9 @@ class Settings:
         metrics_host = self.metrics.rpartition(":")[0] if self.metrics else "localhost"
         if not self.insecure_allow_remote and not is_loopback(metrics_host):
             yield "metrics", "a loopback address, unless --insecure-allow-remote is given: anybody may read it there"
+        health_host, _, health_port = (self.health_listen or DEFAULT_LISTEN).rpartition(":")
+        if not health_host or not health_port.isdigit():
+            yield "health_listen", "HOST:PORT"
         if (self.tls_cert is None) != (self.tls_key is None):
             yield "tls_cert", "given together with --tls-key"
         if self.tls_client_ca is not None and self.tls_cert is None:

@@ -142,6 +142,11 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """What the model would have to be told is more than one request to a model
     may hold. Metadata: bytes, limit.
     """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 70
+    """The connection, the principal or the server has as much open as it may:
+    calls, requests that are not complete, or answers that nobody reads. Metadata:
+    `limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+    """
     ERROR_REASON_RUN_HELD: _ErrorReason.ValueType  # 60
     """The run is held: the server does not drive it. `cause` is UNREADABLE,
     QUARANTINED or FAILING; first_bad is there as well where it is known.
@@ -276,6 +281,11 @@ takes no new run at the moment. Metadata: limit, retry_after.
 ERROR_REASON_CONVERSATION_TOO_LARGE: ErrorReason.ValueType  # 76
 """What the model would have to be told is more than one request to a model
 may hold. Metadata: bytes, limit.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 70
+"""The connection, the principal or the server has as much open as it may:
+calls, requests that are not complete, or answers that nobody reads. Metadata:
+`limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
 """
 ERROR_REASON_RUN_HELD: ErrorReason.ValueType  # 60
 """The run is held: the server does not drive it. `cause` is UNREADABLE,
