@@ -134,8 +134,8 @@ const (
 	// may hold. Metadata: bytes, limit.
 	ErrorReason_ERROR_REASON_CONVERSATION_TOO_LARGE ErrorReason = 76
 	// The connection, the principal or the server has as much open as it may:
-	// calls, requests that are not complete, or answers that nobody reads. Metadata:
-	// `limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+	// calls, requests that are not complete, or answers that nobody reads; `limit`
+	// is its name in GetServerInfo. Metadata: limit, retry_after.
 	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 70
 	// The run is held: the server does not drive it. `cause` is UNREADABLE,
 	// QUARANTINED or FAILING; first_bad is there as well where it is known.

@@ -144,8 +144,8 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 70
     """The connection, the principal or the server has as much open as it may:
-    calls, requests that are not complete, or answers that nobody reads. Metadata:
-    `limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+    calls, requests that are not complete, or answers that nobody reads; `limit`
+    is its name in GetServerInfo. Metadata: limit, retry_after.
     """
     ERROR_REASON_RUN_HELD: _ErrorReason.ValueType  # 60
     """The run is held: the server does not drive it. `cause` is UNREADABLE,
@@ -284,8 +284,8 @@ may hold. Metadata: bytes, limit.
 """
 ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 70
 """The connection, the principal or the server has as much open as it may:
-calls, requests that are not complete, or answers that nobody reads. Metadata:
-`limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+calls, requests that are not complete, or answers that nobody reads; `limit`
+is its name in GetServerInfo. Metadata: limit, retry_after.
 """
 ERROR_REASON_RUN_HELD: ErrorReason.ValueType  # 60
 """The run is held: the server does not drive it. `cause` is UNREADABLE,

@@ -436,8 +436,8 @@ export enum ErrorReason {
 
   /**
    * The connection, the principal or the server has as much open as it may:
-   * calls, requests that are not complete, or answers that nobody reads. Metadata:
-   * `limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+   * calls, requests that are not complete, or answers that nobody reads; `limit`
+   * is its name in GetServerInfo. Metadata: limit, retry_after.
    *
    * @generated from enum value: ERROR_REASON_TOO_MANY_CALLS = 70;
    */
