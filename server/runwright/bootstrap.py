@@ -279,6 +279,7 @@ def _beside(settings: Settings, runtime: AgentRuntime, server: RuntimeServer) ->
     """What goes on beside the calls until the server stops."""
     world = runtime.world
     yield _report_health(runtime, server)
+    yield runtime.watch_writes()
     if isinstance(world.journal, Storage):
         yield SpaceWatch(world.journal, settings.least_space, world.clock, world.log).run()
     if settings.retention_days is not None:

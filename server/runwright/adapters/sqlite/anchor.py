@@ -9,6 +9,7 @@ anchor has lost events that were acknowledged.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -17,7 +18,7 @@ from pathlib import Path
 import apsw
 from msgspec import Struct
 
-from runwright.adapters.sqlite.failures import corrupt
+from runwright.adapters.sqlite.failures import NO_SPACE, corrupt
 from runwright.adapters.sqlite.schema import NO_HASH
 from runwright.adapters.sqlite.tables import fetch
 from runwright.core.errors import AgentError
@@ -117,6 +118,14 @@ def _digest(body: str) -> str:
     return hashlib.sha256(body.encode("ascii")).hexdigest()
 
 
+def _left(directory: Path) -> tuple[int, bytes]:
+    with contextlib.suppress(TornAnchor, OSError):
+        left = read(directory)
+        if left is not None:
+            return left.position, left.hash
+    return 0, b""
+
+
 class AnchorKeeper:
     """Writes the anchor after the journal has moved on, not more often than it is asked to.
 
@@ -124,13 +133,21 @@ class AnchorKeeper:
     """
 
     def __init__(self, directory: Path, anchor: Anchor, log: OperatorLog | None) -> None:
-        """Writes `anchor` at once. Raises OSError."""
-        write(directory, anchor)
+        """Writes `anchor` at once, or, on a disk that is full, once it is not. Raises OSError."""
         self._directory = directory
         self._incarnation = anchor.incarnation
         self._written = self._writing = self._latest = (anchor.position, anchor.hash)
         self._log = log
         self._failed = False
+        try:
+            write(directory, anchor)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            self._failed = True
+            self._written = self._writing = _left(directory)  # what the next start would find
+            if log:
+                log.error("journal.head cannot be written; it lags until it can", error)
         self._lock, self._one_writes = threading.Lock(), threading.Lock()
 
     @property

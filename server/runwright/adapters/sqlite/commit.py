@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import apsw
 
 from runwright.adapters.sqlite.appended import MAX_ROWS, Row, put, put_all
 from runwright.adapters.sqlite.batch import Batch, Group, Outcome, as_rows
-from runwright.adapters.sqlite.failures import corrupt, translate
+from runwright.adapters.sqlite.failures import corrupt, translate, with_space
 from runwright.adapters.sqlite.standings import Standings
 from runwright.core.errors import AgentError, ErrorReason, Failure
 
@@ -140,7 +141,7 @@ class GroupCommit:
         self._db.execute("RELEASE batch")
 
     def _roll_back(self, error: Exception) -> Failure:
-        failure = Failure.of(translate(error, self._db.system_errno))
+        failure = Failure.of(with_space(translate(error, self._db.system_errno), Path(self._db.filename).parent))
         self._standings.forget()
         try:
             if self._db.in_transaction:  # SQLite has often rolled back by itself

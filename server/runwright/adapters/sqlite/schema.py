@@ -11,7 +11,7 @@ import apsw
 from msgspec import Struct
 
 from runwright.adapters.sqlite import appended
-from runwright.adapters.sqlite.failures import corrupt
+from runwright.adapters.sqlite.failures import corrupt, unusable
 from runwright.adapters.sqlite.tables import (
     AUDIT,
     CALLBACKS,
@@ -64,6 +64,10 @@ def open_writer(
         elif version < SCHEMA_VERSION:
             upgrade(db, version)
         appended.prepare(db)
+    except apsw.Error as error:
+        failure = unusable(error, db.system_errno)  # which closing would change
+        db.close()
+        raise failure from error
     except BaseException:
         db.close()
         raise
