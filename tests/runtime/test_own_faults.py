@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.core.package import RuntimePackage
+from runwright.ports.schemas import Instance
 from runwright.ports.tools import ToolOutcome
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.testing import FunctionTools
@@ -29,11 +30,11 @@ SECRET = "sk-hunter2"
 class FaultyChecker(JsonSchemaChecker):
     """Fails for the arguments that say so."""
 
-    def instance_problem(self, schema: Mapping[str, Any], instance: Any) -> str | None:
+    async def problems(self, instances: Sequence[Instance]) -> list[str | None]:
         """See the class."""
-        if "fault" in instance:
+        if any("fault" in instance.value for instance in instances):
             raise ZeroDivisionError(SECRET)
-        return super().instance_problem(schema, instance)
+        return await super().problems(instances)
 
 
 async def fault(arguments: object) -> ToolOutcome:

@@ -98,7 +98,9 @@ async def cursor_ahead(stage: Stage) -> Refusal:
     served = await stage.serve()
     await served.ended()
     journal = served.bench.journal
-    ahead = CursorMaker(journal.incarnation, journal.cursor_key).make(run_scope(key()), journal.head + 1)
+    ahead = CursorMaker(journal.incarnation, journal.cursor_key, journal.epochs).make(
+        run_scope(key()), journal.head + 1
+    )
     return await refused(listing(served, page_token=ahead))
 
 

@@ -70,6 +70,8 @@ FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {
     R.TOOL_ARGUMENTS_INVALID: runs.tool_arguments_invalid,
     R.TOOL_FAILED: runs.tool_failed,
     R.TOOL_TIMED_OUT: runs.tool_timed_out,
+    R.TOOL_RESULT_TOO_LARGE: runs.tool_result_too_large,
+    R.TOOL_ANSWER_INVALID: runs.tool_answer_invalid,
 }
 LIBRARY: dict[ErrorReason, Scenario] = {R.PACKAGE_INVALID: runs.package_invalid, R.PORT_MISSING: runs.port_missing}
 

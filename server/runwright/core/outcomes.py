@@ -43,6 +43,14 @@ class RunStatus(Enum):
     HELD = 9
 
 
+class ExecutorIdentity(Struct, frozen=True):
+    """Which of the executors of a name got an attempt. No `callback_id`: an address that the operator configured."""
+
+    callback_id: str
+    principal: str
+    address: str
+
+
 class CallPhase(Enum):
     """Where a tool call stands."""
 

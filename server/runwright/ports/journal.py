@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from runwright.core.content import Content
 from runwright.core.context import SessionRun
+from runwright.core.epochs import Epochs
 from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunStatus
@@ -131,6 +132,10 @@ class Journal(Protocol):
         """32 secret bytes that live as long as the journal: the key of cursors."""
 
     @property
+    def epochs(self) -> Epochs:
+        """Which process gave which positions, the present one included. They never change while it is open."""
+
+    @property
     def head(self) -> int:
         """Position of the last durable event of the whole journal; 0 when empty."""
 
@@ -211,8 +216,13 @@ class Journal(Protocol):
     async def open_runs(self) -> list[RunKey]:
         """Every run without a terminal event, oldest first."""
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
-        """The stored bytes of these digests in the run's namespace; missing ones are left out."""
+    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+        """The stored bytes of these digests in the run's namespace, each checked against its digest.
+
+        Raises JOURNAL_CORRUPT for one that is damaged, naming the run and its first
+        event that refers to it. Missing ones are left out, unless they are
+        `required`: then they are JOURNAL_CORRUPT as well.
+        """
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """One step in removing runs that ended before a time: at most `limit` events, in one commit.

@@ -12,7 +12,7 @@ from runwright.core import inputs as i
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId, RunKey
-from runwright.core.machine import advance, pending
+from runwright.core.machine import advance, intent, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.records import OUTCOMES, Record
@@ -76,9 +76,11 @@ class RunDriver:
         # None only wakes the loop.
         self._inbox: Inbox[Delivery | None] = Inbox()
         self._tasks: dict[e.EffectKey, asyncio.Task[None]] = {}
+        # What this driver has made durable and has not settled. Whatever the state says, nothing else is ever sent:
+        # of what was under way before, only its record of recovery can tell whether it may be sent again.
+        self._intents: set[e.EffectKey] = set()
         self._draining = False
         self._cancelling = False  # decided, and perhaps not durable yet
-        self._has_written = False
         self._settled = settled
 
     @property
@@ -170,10 +172,12 @@ class RunDriver:
         for delivery, new in zip(arrived, produced, strict=True):
             if delivery.settles and not new and isinstance(delivery.given, i.ToolReturned):
                 given = delivery.given
-                ignored_answer(self._world.audit, self.state.key, given.call_id, self.state.phase.name)
+                by = given.executor_identity.principal if given.executor_identity else ""
+                ignored_answer(self._world.audit, self.state.key, given.call_id, self.state.phase.name, by)
             # Only now: an effect whose answer waited for this append must not look missing meanwhile.
             if delivery.settles:
                 self._tasks.pop(delivery.settles, None)
+                self._intents.discard(delivery.settles)
             if not delivery.answer.done():
                 delivery.answer.set_result(new)
 
@@ -249,10 +253,10 @@ class RunDriver:
                 self.blocked_by = None
                 self.state = state
                 self.last_position = stored[-1].position
+                self._intents.update(key for key in map(intent, records) if key)
                 self._conversation.extend(records, contents)
                 self._tail.publish(stored)
                 self.begun.ring()
-                self._has_written = True
                 if self._settled is not None and any(isinstance(record, OUTCOMES) for record in records):
                     self._settled(state.key)
                     self._settled = None
@@ -276,11 +280,15 @@ class RunDriver:
         self._cancel([key for key in self._tasks if key not in wanted])
         for key, effect in wanted.items():
             if key not in self._tasks:
-                if not self._has_written and isinstance(effect, e.CallTool | e.CallModel):
-                    raise self._does_not_fit(key)
+                self._require_intent(key, effect)
                 self._tasks[key] = group.create_task(
                     self._perform(key, effect), name=f"{self.state.key.run_id} {key[0]}"
                 )
+
+    def _require_intent(self, key: e.EffectKey, effect: e.Effect) -> None:
+        """Raises when something would be sent whose intent this driver has not made durable, or which it has sent."""
+        if isinstance(effect, e.CallModel | e.CallTool) and key not in self._intents:
+            raise self._does_not_fit(key)
 
     def _must_settle(self, key: e.EffectKey, effect: e.Effect) -> bool:
         """While draining: a call under way that must not be repeated, and the deadline of a cancel.

@@ -10,10 +10,17 @@ from runwright.core import inputs as i
 from runwright.core import trace
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.condition import is_done_in
-from runwright.core.content import JSON, Content
+from runwright.core.content import Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
+from runwright.core.ids import (
+    DEFAULT_NAMESPACE,
+    LOCAL_PRINCIPAL,
+    Namespace,
+    RunId,
+    RunKey,
+    check_caller_id,
+)
 from runwright.core.outcomes import RunPhase
 from runwright.core.request import RunRequest
 from runwright.core.selection import ANY_RUN, RunFilter, Selection
@@ -26,11 +33,12 @@ from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.held_actions import HeldRunActions
 from runwright.runtime.live_text import LiveTexts
-from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
+from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.same_request import require_same
 from runwright.runtime.sessions import Sessions
 from runwright.runtime.snapshot import RunSnapshot, has_result
+from runwright.runtime.start_input import Asked, preflight, start_input
 from runwright.runtime.stored_runs import not_found, removed
 from runwright.runtime.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
 from runwright.runtime.supervisor import Supervisor
@@ -61,13 +69,13 @@ class AgentRuntime:
         self._tails = tails
         texts = LiveTexts(world.clock)
         self._supervisor = Supervisor(world, tails, texts)
-        cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
+        cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key, world.journal.epochs)
         self._subscriptions = Subscriptions(world, self._supervisor, tails, texts, cursors)
         self._run_list = RunList(world.journal, cursors, self._supervisor)
         self._held_actions = HeldRunActions(world, self._supervisor, tails, texts)
         self._sessions = Sessions(world.journal)
         self._readers = Readers()
-        self._audit_list = AuditList(world.audit, cursors)
+        self._audit_list = AuditList(world.audit, world.journal, cursors)
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many.
@@ -114,10 +122,10 @@ class AgentRuntime:
         raise AssertionError("the last attempt returns or raises")
 
     async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
-        found = self._preflight(request, run.namespace)
+        found = preflight(self.world, self.packages, request, run.namespace)
 
         async def start() -> None:
-            given = await self._start_input(request, found, run, principal, trace_parent)
+            given = await start_input(self.world, self._sessions, request, found, Asked(run, principal, trace_parent))
             await self._supervisor.start(run, found.package, given)
 
         await self._sessions.start(run, request, found.package, start)
@@ -196,6 +204,7 @@ class AgentRuntime:
             if state.result.digest not in stored:
                 state, position = await self._found(run)  # it may have been removed between the two questions
             if not state.removed_at and state.result is not None:
+                stored = stored or await self.world.journal.content(run, [state.result.digest], required=True)
                 result = Content(state.result, stored[state.result.digest])
         cursor = self._subscriptions.cursor(Selection.of_run(run), position)
         return RunSnapshot(state, cursor, result, self._supervisor.condition(run))
@@ -276,8 +285,21 @@ class AgentRuntime:
         return await self._audit_list.page(namespace, page_token, limit)
 
     async def contents(self, run: RunKey, digests: list[str]) -> dict[str, bytes]:
-        """Stored bytes that events of the run's namespace refer to; missing ones are left out."""
+        """Stored bytes that events of the run's namespace refer to. Raises JOURNAL_CORRUPT if one is damaged.
+
+        Missing ones are left out: they may be another run's that was removed meanwhile.
+        """
         return await self.world.journal.content(run, digests)
+
+    async def required_content(self, run: RunKey, digest: str) -> bytes:
+        """A content that an event of the run refers to. Raises JOURNAL_CORRUPT; RUN_REMOVED if it went with the run."""
+        stored = await self.world.journal.content(run, [digest])
+        if digest not in stored:
+            state, _ = await self._found(run)
+            if state.removed_at:
+                raise removed(run)
+            stored = await self.world.journal.content(run, [digest], required=True)
+        return stored[digest]
 
     async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:
         """The run's last event at this time. Raises RUN_NOT_FOUND, RUN_REMOVED."""
@@ -334,11 +356,12 @@ class AgentRuntime:
         return await self._supervisor.drain(grace_us)
 
     async def close(self) -> None:
-        """Releases providers, executors and journal; drain first."""
+        """Releases providers, executors, the schema checker and the journal; drain first."""
         self._subscriptions.close()
         await self._supervisor.close()
         await self.world.close_providers()
         await self.world.tools.close()
+        await self.world.schemas.close()
         await self.world.journal.close()
 
     def _key(self, run_id: str, namespace: Namespace) -> RunKey:
@@ -354,42 +377,6 @@ class AgentRuntime:
             raise not_found(run)
         return found
 
-    def _preflight(self, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
-        found = self.packages.resolve(request)
-        package = found.package
-        for route in package.routes:
-            self.world.provider(route.adapter)
-        for tool in package.tools:
-            if not self.world.tools.knows(namespace, tool.executor):
-                raise AgentError(
-                    ErrorReason.EXECUTOR_MISSING,
-                    f"Tool {tool.name} needs executor {tool.executor}, which has no address and cannot be registered.",
-                    metadata={"executor": tool.executor},
-                )
-        return found
-
     def _trace_parent(self, run: RunKey, given: str) -> str:
         made = trace.root(self.world.journal.incarnation, run) if self.world.traces else ""
         return trace.accepted(given) or made
-
-    async def _start_input(
-        self, request: RunRequest, found: CataloguedPackage, run: RunKey, principal: str, trace_parent: str
-    ) -> i.StartRequested:
-        context, said = None, tuple[Content, ...]()
-        if request.session_id:
-            context, said = await self._sessions.context(run.namespace, request.session_id, found.package)
-        asked = Content.of(request.canonical(), JSON)
-        parts = request.contents()
-        return i.StartRequested(
-            at=self.world.clock.now(),
-            request=request,
-            turn_id=request.turn_id or "t1",
-            principal=principal,
-            request_ref=asked.ref,
-            package_ref=found.content.ref,
-            package_fingerprint=found.fingerprint,
-            input=tuple(part.ref for part in parts),
-            context=context,
-            contents=(asked, found.content, *parts, *said),
-            trace_parent=trace_parent,
-        )

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
+from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState, apply
 from runwright.core.transitions import IllegalTransition
@@ -33,6 +34,8 @@ class StoredRuns:
         except IllegalTransition as error:
             told = f"Event {state.seq + 1} of run {run.run_id} does not follow from those before."
             raise _corrupt(run, told, str(state.seq + 1)) from error
+        if state.phase is RunPhase.NEW:
+            raise _corrupt(run, f"The stored state of run {run.run_id} has not begun, and there are events.", "1")
         return state
 
     async def placed(self, run: RunKey) -> tuple[RunState, int] | None:
@@ -51,7 +54,7 @@ class StoredRuns:
         known = self._packages.get(state.package_fingerprint)
         if known is None:
             pinned = state.package
-            stored = await self._journal.content(run, [pinned.digest]) if pinned else {}
+            stored = await self._journal.content(run, [pinned.digest], required=True) if pinned else {}
             if pinned is None or pinned.digest not in stored:
                 raise _corrupt(run, f"The package of run {run.run_id} is missing from the journal.", "1")
             try:

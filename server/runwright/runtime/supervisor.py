@@ -34,7 +34,6 @@ _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReaso
 _REFUSALS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY, ErrorReason.JOURNAL_CORRUPT)
 
 T = TypeVar("T")
-
 CANCEL_US = 5_000_000
 KEPT_ENDS = 1024
 READ_AT_ONCE = 64  # runs, while recovering
@@ -150,21 +149,22 @@ class Supervisor:
                 await asyncio.wait({self._tasks[run]})
         if ended := self._ended.get(run):
             return ended
+        asked_in = self._ended.generation  # the run may be removed while the journal is asked
         try:
-            return await self._as_stored(run)
+            return await self._as_stored(run, asked_in)
         except AgentError as error:
             if not is_of(error, run):
                 raise
             self.hold(run, HoldCause.UNREADABLE, error)
             return await self.held.intact(run)
 
-    async def _as_stored(self, run: RunKey) -> tuple[RunState, int] | None:
+    async def _as_stored(self, run: RunKey, asked_in: int) -> tuple[RunState, int] | None:
         hold = self.held.of(run)
         if hold is not None and hold.cause is HoldCause.UNREADABLE:
             return await self.held.intact(run)
         found = await self.stored.placed(run)
         if found is not None and found[0].is_terminal:
-            self._ended.put(run, found)
+            self._ended.put(run, found, asked_in)
         return found
 
     def forget(self, run: RunKey) -> None:
@@ -188,7 +188,7 @@ class Supervisor:
             if isinstance(state, BaseException):
                 raise state
             if state.is_terminal:
-                return
+                return  # listed as open by what is damaged only
             missing = await self.stored.missing_provider(run, state, self._world.providers)
             if missing:
                 self._missing[run] = missing
@@ -217,9 +217,9 @@ class Supervisor:
         self._failures.forget(run)
         self._tails.of(run).wake()
 
-    def ended(self, driver: RunDriver) -> None:
-        """Takes note of a run's end."""
-        self._ended.put(driver.state.key, (driver.state, driver.last_position))
+    def ended(self, driver: RunDriver, begun_in: int | None = None) -> None:
+        """Takes note of the end of a run whose driver began in that generation."""
+        self._ended.put(driver.state.key, (driver.state, driver.last_position), begun_in)
 
     def hold(
         self,
@@ -273,7 +273,8 @@ class Supervisor:
         self._drivers[run] = driver
         self.parked.discard(run)
         self._missing.pop(run, None)
-        self._tasks[run] = asyncio.create_task(self._watch(run, driver), name=f"run {run.run_id}")
+        watching = self._watch(run, driver, self._ended.generation)
+        self._tasks[run] = asyncio.create_task(watching, name=f"run {run.run_id}")
         return answer
 
     async def _revive(self, run: RunKey) -> RunDriver:
@@ -317,12 +318,12 @@ class Supervisor:
         tail.covers_from(driver.last_position)
         return driver
 
-    async def _watch(self, run: RunKey, driver: RunDriver) -> None:
+    async def _watch(self, run: RunKey, driver: RunDriver, begun_in: int) -> None:
         read_anew = False
         try:
             await driver.run()
             if driver.state.is_terminal:
-                self.ended(driver)
+                self.ended(driver, begun_in)
                 self._failures.forget(run)
         except ExceptionGroup as group:
             # The run stays registered meanwhile: whoever wants something of it waits for this task.

@@ -69,13 +69,14 @@ def _put_open_effects(message: run_pb2.RunSnapshot, state: RunState) -> None:
         asked.state = run_pb2.EFFECT_STATE_RUNNING if state.asked.is_open else run_pb2.EFFECT_STATE_QUEUED
     for call in state.calls:
         if call.phase in _EFFECT_STATES:
-            message.open_effects.add(
+            effect = message.open_effects.add(
                 effect_id=call.call_id,
                 tool=call.tool,
                 attempt=call.attempt,
                 state=_EFFECT_STATES[call.phase],
                 idempotency_key=call.idempotency_key,
             )
+            v.put_identity(effect.executor_identity, call.executor_identity)
 
 
 def inline_content(ref: ContentRef, data: bytes) -> content_pb2.InlineContent:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
 from runwright.core.context import SessionRun, SessionTurn
+from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, EventKind
 from runwright.core.ids import Namespace, RunKey
@@ -57,6 +58,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.incarnation = secrets.token_hex(16)
         self.cursor_key = secrets.token_bytes(32)
+        self.epochs = Epochs([Epoch(0, secrets.token_bytes(MARK_BYTES))])
         self.head = 0
         self.commits = 0
         self._runs: dict[RunKey, _Run] = {}
@@ -201,11 +203,21 @@ class MemoryJournal:
         self._refuse_when_closed()
         return [run for run, known in self._runs.items() if known.open]
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
+    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
         """See the port."""
         self._refuse_when_closed()
-        found = ((digest, self._contents.get((run.namespace, digest))) for digest in digests)
-        return {digest: data for digest, data in found if data is not None}
+        known = ((digest, self._contents.get((run.namespace, digest))) for digest in digests)
+        found = {digest: data for digest, data in known if data is not None}
+        bad = rules.damaged(found)
+        if bad is not None:
+            raise rules.damaged_content(run, bad, self._first_referring(run, bad))
+        missing = next((digest for digest in digests if digest not in found), None) if required else None
+        if missing is not None:
+            raise rules.missing_content(run, missing, self._first_referring(run, missing))
+        return found
+
+    def _first_referring(self, run: RunKey, digest: str) -> int:
+        return next((event.seq for event in self._events(run) if digest in rules.digests_of(event.data)), 0)
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """See the port."""

@@ -28,8 +28,9 @@ from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
+from runwright.adapters.providers.answer_bounds import AnswerCount, bound_body, broken_by
 from runwright.adapters.providers.model_errors import invalid_output, translate
-from runwright.adapters.providers.model_messages import BrokenAnswerError, to_history, to_reply, to_tool
+from runwright.adapters.providers.model_messages import to_history, to_reply, to_tool
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.core.errors import AgentError
@@ -58,6 +59,8 @@ class Vendor:
             follow_redirects=False,
             timeout=route.timeout_seconds,
             limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS),
+            headers={"accept-encoding": "identity"},
+            event_hooks={"response": [bound_body]},
         )
         self._make = _anthropic(route, self._http) if route.kind == "anthropic" else _openai(route, self._http)
 
@@ -79,10 +82,9 @@ class Vendor:
             return to_reply(self._route.kind, response)
         except AgentError:
             raise  # of `emit`
-        except BrokenAnswerError as error:
-            raise invalid_output(self._route, str(error)) from None
         except Exception as error:  # noqa: BLE001 - the library's own errors hold the vendor's body
-            raise translate(self._route, error) from None
+            broken = broken_by(error)
+            raise (invalid_output(self._route, str(broken)) if broken else translate(self._route, error)) from None
 
     async def _streamed(
         self, request: ModelRequest, history: list[ModelMessage], tools: ModelRequestParameters, emit: EmitText
@@ -94,8 +96,10 @@ class Vendor:
             model_request_parameters=tools,
             instrument=False,
         )
+        count = AnswerCount()
         async with stream as events:
             async for event in events:
+                count.add(event)
                 if text := _text_of(event):
                     emit(text)
         return events.get()

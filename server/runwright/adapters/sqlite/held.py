@@ -11,7 +11,7 @@ import apsw
 from msgspec.structs import replace
 
 from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of, first_link
-from runwright.adapters.sqlite.removing import _release
+from runwright.adapters.sqlite.removing import leave_outline, release_contents
 from runwright.adapters.sqlite.tables import fetch
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
@@ -63,11 +63,7 @@ def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
     state = replace(known[0], seq=seq, phase=RunPhase(ended.value), ended_at=known[0].ended_at or now)
     if is_open:
         state = replace(state, stop=StopReason.CANCELLED)
-    left = tombstone.encode(tombstone.outline(state, now))
-    db.execute(
-        "UPDATE runs SET removed_at = ?, open = 0, status = ?, snapshot = ?, labels = '{}' WHERE run_no = ?",
-        (now, ended.value, left, run_no),
-    )
+    leave_outline(db, run_no, tombstone.outline(state, now))
     db.execute("INSERT OR IGNORE INTO removals (run_no) VALUES (?)", (run_no,))
     return int(last_position)
 
@@ -86,7 +82,7 @@ def go_on(db: apsw.Connection, kept: Collection[int]) -> bool:
         if number and room <= 0:
             return True
         if hashlib.sha256(previous_hash + data).digest() == own_hash:  # else nobody knows what it referred to
-            room -= _release(db, namespace, Counter(digests_of(data)))
+            room -= release_contents(db, namespace, Counter(digests_of(data)))
         db.execute("DELETE FROM events WHERE position = ?", (position,))
     db.execute("DELETE FROM removals WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.run_no = removals.run_no)")
     return len(found) == _REMOVED_AT_ONCE

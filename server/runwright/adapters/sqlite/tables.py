@@ -6,11 +6,10 @@ from typing import Any
 
 import apsw
 
-from runwright.core.events import MESSAGE_BEARING, TERMINAL
+from runwright.core.events import TERMINAL
 
 SCHEMA_VERSION = 5
 
-BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
 # Queries repeat these very words: only then does SQLite use the partial index.
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
 IN_SESSION = "session_id <> ''"
@@ -88,6 +87,10 @@ HOLDING = (
         told INTEGER NOT NULL, alone INTEGER NOT NULL, quarantined_at INTEGER NOT NULL) STRICT""",
     "CREATE TABLE removals (run_no INTEGER PRIMARY KEY) STRICT",
 )
+# Of version 5: the key that each registration was made with; empty: none, or one that an older server did not keep.
+CALLBACK_KEYS = ("ALTER TABLE callbacks ADD COLUMN owner_key TEXT NOT NULL DEFAULT ''",)
+# Of version 5: which process gave the positions above `after`; see core/epochs.py.
+EPOCHS = ("CREATE TABLE epochs (after INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT",)
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")
 

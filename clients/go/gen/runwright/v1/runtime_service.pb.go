@@ -86,7 +86,8 @@ const (
 	AuditKind_AUDIT_KIND_UNAUTHENTICATED AuditKind = 1
 	// A call that the principal's roles do not allow.
 	AuditKind_AUDIT_KIND_ROLE_DENIED AuditKind = 2
-	// A stream was ended because its credential was revoked or has expired.
+	// A stream, a wait or a registration was ended because its credential was
+	// revoked or has expired. Subject: the registration.
 	AuditKind_AUDIT_KIND_CREDENTIAL_REVOKED AuditKind = 3
 	// An executor or other callback was refused its registration.
 	AuditKind_AUDIT_KIND_REGISTRATION_REFUSED AuditKind = 4

@@ -106,7 +106,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_CALLBACK_ADDRESS_REFUSED: _ErrorReason.ValueType  # 36
     """The address of a callback is not one this server may dial. Metadata: address, rule."""
     ERROR_REASON_CALLBACK_TAKEN: _ErrorReason.ValueType  # 37
-    """The registration belongs to another principal. Metadata: callback_id."""
+    """The registration, or its executor's name, belongs to another principal.
+    Metadata: callback_id. Of a name: executor, too.
+    """
     ERROR_REASON_CALLBACK_LIMIT: _ErrorReason.ValueType  # 38
     """The namespace has as many registrations as it may. Metadata: limit."""
     ERROR_REASON_PROVIDER_KEY_REFUSED: _ErrorReason.ValueType  # 40
@@ -136,6 +138,12 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_RUN_NOT_HELD: _ErrorReason.ValueType  # 61
     """The run is not held, so no call removes it. Metadata: run_id."""
+    ERROR_REASON_TOOL_RESULT_TOO_LARGE: _ErrorReason.ValueType  # 55
+    """The call was made, and its result is larger than a result may be. Metadata: tool."""
+    ERROR_REASON_TOOL_ANSWER_INVALID: _ErrorReason.ValueType  # 56
+    """The executor answered the call with what cannot be read: it does not parse,
+    or sets none or several of the outcomes. Metadata: tool.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -222,7 +230,9 @@ ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 35
 ERROR_REASON_CALLBACK_ADDRESS_REFUSED: ErrorReason.ValueType  # 36
 """The address of a callback is not one this server may dial. Metadata: address, rule."""
 ERROR_REASON_CALLBACK_TAKEN: ErrorReason.ValueType  # 37
-"""The registration belongs to another principal. Metadata: callback_id."""
+"""The registration, or its executor's name, belongs to another principal.
+Metadata: callback_id. Of a name: executor, too.
+"""
 ERROR_REASON_CALLBACK_LIMIT: ErrorReason.ValueType  # 38
 """The namespace has as many registrations as it may. Metadata: limit."""
 ERROR_REASON_PROVIDER_KEY_REFUSED: ErrorReason.ValueType  # 40
@@ -252,6 +262,12 @@ Metadata: run_id, cause.
 """
 ERROR_REASON_RUN_NOT_HELD: ErrorReason.ValueType  # 61
 """The run is not held, so no call removes it. Metadata: run_id."""
+ERROR_REASON_TOOL_RESULT_TOO_LARGE: ErrorReason.ValueType  # 55
+"""The call was made, and its result is larger than a result may be. Metadata: tool."""
+ERROR_REASON_TOOL_ANSWER_INVALID: ErrorReason.ValueType  # 56
+"""The executor answered the call with what cannot be read: it does not parse,
+or sets none or several of the outcomes. Metadata: tool.
+"""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -584,6 +584,7 @@ class OpenEffect(message.Message):
     ATTEMPT_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
     effect_id: builtins.str
     """The effect's id inside the run: `m{round}` or `c{round}.{index}`."""
     tool: builtins.str
@@ -594,6 +595,10 @@ class OpenEffect(message.Message):
     """Where it stands."""
     idempotency_key: builtins.str
     """The key an executor uses to recognise a repeated call; empty for models."""
+    @builtins.property
+    def executor_identity(self) -> ExecutorIdentity:
+        """Who got the attempt whose outcome is unknown; absent when nobody knows."""
+
     def __init__(
         self,
         *,
@@ -602,9 +607,38 @@ class OpenEffect(message.Message):
         attempt: builtins.int = ...,
         state: EffectState.ValueType = ...,
         idempotency_key: builtins.str = ...,
+        executor_identity: ExecutorIdentity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "effect_id", b"effect_id", "executor_identity", b"executor_identity", "idempotency_key", b"idempotency_key", "state", b"state", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExecutorIdentity(message.Message):
+    """Which of the executors of a name an attempt was sent to."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CALLBACK_ID_FIELD_NUMBER: builtins.int
+    PRINCIPAL_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    callback_id: builtins.str
+    """The registration; empty for an address that the operator configured."""
+    principal: builtins.str
+    """The principal that registered it, or that the operator named for the address."""
+    address: builtins.str
+    """Where it was, `host:port`."""
+    def __init__(
+        self,
+        *,
+        callback_id: builtins.str = ...,
+        principal: builtins.str = ...,
+        address: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "effect_id", b"effect_id", "idempotency_key", b"idempotency_key", "state", b"state", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["address", b"address", "callback_id", b"callback_id", "principal", b"principal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -60,7 +60,9 @@ class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.Va
     AUDIT_KIND_ROLE_DENIED: _AuditKind.ValueType  # 2
     """A call that the principal's roles do not allow."""
     AUDIT_KIND_CREDENTIAL_REVOKED: _AuditKind.ValueType  # 3
-    """A stream was ended because its credential was revoked or has expired."""
+    """A stream, a wait or a registration was ended because its credential was
+    revoked or has expired. Subject: the registration.
+    """
     AUDIT_KIND_REGISTRATION_REFUSED: _AuditKind.ValueType  # 4
     """An executor or other callback was refused its registration."""
     AUDIT_KIND_ANSWER_IGNORED: _AuditKind.ValueType  # 5
@@ -98,7 +100,9 @@ AUDIT_KIND_UNAUTHENTICATED: AuditKind.ValueType  # 1
 AUDIT_KIND_ROLE_DENIED: AuditKind.ValueType  # 2
 """A call that the principal's roles do not allow."""
 AUDIT_KIND_CREDENTIAL_REVOKED: AuditKind.ValueType  # 3
-"""A stream was ended because its credential was revoked or has expired."""
+"""A stream, a wait or a registration was ended because its credential was
+revoked or has expired. Subject: the registration.
+"""
 AUDIT_KIND_REGISTRATION_REFUSED: AuditKind.ValueType  # 4
 """An executor or other callback was refused its registration."""
 AUDIT_KIND_ANSWER_IGNORED: AuditKind.ValueType  # 5

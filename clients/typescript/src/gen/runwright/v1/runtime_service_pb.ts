@@ -1232,7 +1232,8 @@ export enum AuditKind {
   ROLE_DENIED = 2,
 
   /**
-   * A stream was ended because its credential was revoked or has expired.
+   * A stream, a wait or a registration was ended because its credential was
+   * revoked or has expired. Subject: the registration.
    *
    * @generated from enum value: AUDIT_KIND_CREDENTIAL_REVOKED = 3;
    */

@@ -26,6 +26,7 @@ __all__ = (
     "EventFrame",
     "EventKind",
     "EventView",
+    "ExecutorIdentity",
     "ExportHeader",
     "ExportRunRequest",
     "ExportRunResponse",
@@ -241,7 +242,8 @@ class AuditKind(betterproto2.Enum):
 
     CREDENTIAL_REVOKED = 3
     """
-    A stream was ended because its credential was revoked or has expired.
+    A stream, a wait or a registration was ended because its credential was
+    revoked or has expired. Subject: the registration.
     """
 
     REGISTRATION_REFUSED = 4
@@ -699,7 +701,8 @@ class ErrorReason(betterproto2.Enum):
 
     CALLBACK_TAKEN = 37
     """
-    The registration belongs to another principal. Metadata: callback_id.
+    The registration, or its executor's name, belongs to another principal.
+    Metadata: callback_id. Of a name: executor, too.
     """
 
     CALLBACK_LIMIT = 38
@@ -753,6 +756,17 @@ class ErrorReason(betterproto2.Enum):
     The run is not held, so no call removes it. Metadata: run_id.
     """
 
+    TOOL_RESULT_TOO_LARGE = 55
+    """
+    The call was made, and its result is larger than a result may be. Metadata: tool.
+    """
+
+    TOOL_ANSWER_INVALID = 56
+    """
+    The executor answered the call with what cannot be read: it does not parse,
+    or sets none or several of the outcomes. Metadata: tool.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -803,6 +817,8 @@ class ErrorReason(betterproto2.Enum):
             47: "ERROR_REASON_RUN_REMOVED",
             60: "ERROR_REASON_RUN_HELD",
             61: "ERROR_REASON_RUN_NOT_HELD",
+            55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
+            56: "ERROR_REASON_TOOL_ANSWER_INVALID",
         }
 
     @classmethod
@@ -855,6 +871,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_RUN_REMOVED": 47,
             "ERROR_REASON_RUN_HELD": 60,
             "ERROR_REASON_RUN_NOT_HELD": 61,
+            "ERROR_REASON_TOOL_RESULT_TOO_LARGE": 55,
+            "ERROR_REASON_TOOL_ANSWER_INVALID": 56,
         }
 
 
@@ -2223,6 +2241,33 @@ default_message_pool.register_message("runwright.v1", "EventFrame", EventFrame)
 
 
 @dataclass(eq=False, repr=False)
+class ExecutorIdentity(betterproto2.Message):
+    """
+    Which of the executors of a name an attempt was sent to.
+    """
+
+    callback_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The registration; empty for an address that the operator configured.
+    """
+
+    principal: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The principal that registered it, or that the operator named for the address.
+    """
+
+    address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Where it was, `host:port`.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ExecutorIdentity", ExecutorIdentity
+)
+
+
+@dataclass(eq=False, repr=False)
 class ExportedContent(betterproto2.Message):
     """
     Bytes an event refers to, in parts of at most 256 KiB.
@@ -2906,6 +2951,13 @@ class OpenEffect(betterproto2.Message):
     The key an executor uses to recognise a repeated call; empty for models.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt whose outcome is unknown; absent when nobody knows.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "OpenEffect", OpenEffect)
 
@@ -3129,8 +3181,8 @@ class RetryScheduled(betterproto2.Message):
     )
     """
     Why the attempt did not stand. Of a tool call: EXECUTOR_UNAVAILABLE (it was
-    not sent) or EXECUTOR_LOST (it may be repeated). Of a model request: the
-    reason of its failure.
+    not performed), or EXECUTOR_LOST, TOOL_TIMED_OUT or TOOL_ANSWER_INVALID (it
+    may be repeated). Of a model request: the reason of its failure.
     """
 
     not_before: "datetime.datetime | None" = betterproto2.field(
@@ -3151,6 +3203,13 @@ class RetryScheduled(betterproto2.Message):
     )
     """
     When waiting is given up and the call fails; absent for a model request.
+    """
+
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt; absent when nobody did.
     """
 
 
@@ -3642,6 +3701,12 @@ class RunStarted(betterproto2.Message):
     The caller's labels.
     """
 
+    journal_id: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    The journal that the run was started in, as its idempotency keys begin.
+    Empty in events of older servers, whose keys begin with the namespace.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "RunStarted", RunStarted)
 
@@ -4037,6 +4102,13 @@ class ToolCompleted(betterproto2.Message):
     What the tool answered.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who answered; absent in events of older servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "ToolCompleted", ToolCompleted)
 
@@ -4091,6 +4163,14 @@ class ToolFailed(betterproto2.Message):
     What the model is told.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the last attempt; absent when none was sent, and in events of older
+    servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "ToolFailed", ToolFailed)
 
@@ -4126,6 +4206,13 @@ class ToolRecoveryRequired(betterproto2.Message):
     )
     """
     Why the outcome is unknown.
+    """
+
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt; absent when the server ended before it knew.
     """
 
 
@@ -4191,7 +4278,9 @@ class ToolStarted(betterproto2.Message):
 
     idempotency_key: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    The same for every attempt of this call.
+    The same for every attempt of this call, and no other call's, whichever
+    server makes it: the journal's id, the namespace, the run and the call,
+    between slashes.
     """
 
     arguments_digest: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
