@@ -349,6 +349,7 @@ def _beside(
     """What goes on beside the calls until the server stops."""
     world = runtime.world
     yield _report_health(readiness, server.health)
+    yield runtime.watch_writes()
     yield MemoryTrimmer().run()
     if isinstance(world.journal, Storage):
         yield SpaceWatch(world.journal, settings.least_space, world.clock, world.log).run()
