@@ -73,6 +73,12 @@ def edit(data: Path, *statements: str) -> None:
     db.close()
 
 
+def cut_off(data: Path) -> Path:
+    """Leaves the journal as if its server had been killed and -wal had gone. Gives its anchor."""
+    edit(data, "INSERT INTO meta (key, value) VALUES ('in_use', 1)")
+    return data / "journal.head"
+
+
 def contents(directory: Path) -> dict[str, bytes]:
     """Every file with its bytes."""
     return {path.name: path.read_bytes() for path in directory.iterdir()}
@@ -289,6 +295,8 @@ def test_old_libraries_a_full_and_a_slow_disk_are_told() -> None:
     [
         (lambda data: (data / "journal.head").unlink(), "warn there is no journal.head"),
         (lambda data: (data / "journal.head").write_text("torn"), "warn journal.head cannot be read or is not whole"),
+        (lambda data: cut_off(data).unlink(), "FAIL the journal was not closed"),
+        (lambda data: cut_off(data).write_text("torn"), "FAIL the journal was not closed"),
         (lambda data: edit(data, "DELETE FROM events WHERE position = 5"), "FAIL the journal has lost events: it ends"),
     ],
 )
