@@ -128,7 +128,9 @@ def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
 def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[str | None, str]:
     """The `authorization` and the `traceparent` of a call, in one walk: asking for the metadata copies it."""
     authorization, traces = None, []
-    for key, value in incoming.get() or context.invocation_metadata() or ():
+    found = incoming.get()
+    incoming.set(None)  # else it is held for as long as the call
+    for key, value in found or context.invocation_metadata() or ():
         if key == "authorization" and isinstance(value, str):
             authorization = value
         elif key == "traceparent" and isinstance(value, str):
