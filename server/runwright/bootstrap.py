@@ -294,6 +294,7 @@ def _connections(settings: Settings) -> ConnectionLimits:
         min_ping_seconds=settings.min_ping_interval_seconds,
         max_streams=settings.max_concurrent_streams,
         max_connections=settings.max_connections,
+        principal_calls=settings.max_principal_calls,
     )
 
 
