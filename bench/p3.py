@@ -13,12 +13,12 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.commit import GroupCommit
 from runwright.adapters.sqlite.schema import open_writer
+from runwright.adapters.sqlite.transactions import Transactions
 from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.records import TurnStarted
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
-from runwright.wire.state_row import encode_state
 
 from bench.calls import PRODUCT, channel, start_and_wait, timed, unary
 from bench.children import running
@@ -113,7 +113,7 @@ class _Alone:
 
     def __init__(self, path: Path) -> None:
         self._db = open_writer(path, busy_timeout_ms=1000)
-        self._group = GroupCommit(self._db, 0)
+        self._group = GroupCommit(Transactions(self._db), 0)
         self._run = RunKey(DEFAULT_NAMESPACE, RunId("alone"))
         self._seq = 0
 
@@ -123,7 +123,7 @@ class _Alone:
             state = _state(self._run, self._seq + 1)
             encoded = rules.encode(self._run, [TurnStarted(at=AT, input=())], after=self._seq, snapshot=state)
             answer: asyncio.Future[list[StoredEvent]] = asyncio.get_running_loop().create_future()
-            (outcome,) = self._group.commit([Batch(self._run, encoded, self._seq, (), encode_state(state), answer)])
+            (outcome,) = self._group.commit([Batch(self._run, encoded, self._seq, (), encoded.row(state), answer)])
             if not isinstance(outcome, list):
                 raise outcome
             self._seq += 1

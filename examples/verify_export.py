@@ -1,48 +1,100 @@
 """Checks an export of a run with nothing but the standard library: `python verify_export.py FILE`.
 
-An export is JSON lines as `runwright export` writes them: a header, the events
-in order, the contents they refer to. This program shares no code with the server.
+An export is JSON lines: a header, the events in order, the contents they refer to. This program shares no code with
+the server. Exit code 0: whole; 1: not whole; 2: not an export.
 """
 
 import base64
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 
+# The fields of `runwright.v1.Event` that refer to contents, by number, and the fields inside; None is a reference.
+REFERENCES = {20: {2: None, 5: None}, 21: {1: None}, 23: {1: None}, 25: {3: None}, 28: {2: None}, 29: {3: None}}
+REFERENCES |= {36: {2: None}, 40: {1: {3: None, 4: None}}}
+WHOLE = "whole: every event and content is as written; position and incarnation are not proven"
+UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RuntimeError)
+FIELDS = {"header": {"format", "namespace", "run_id", "incarnation", "events", "head_hash"}}
+FIELDS |= {"event": {"data", "position", "previous_hash", "hash"}, "content": {"digest", "offset", "data", "last"}}
+
+
+def opened(line):
+    """A line's kind, its fields, and two ways to read them."""
+    [(kind, fields)] = json.loads(line.decode()).items()
+    if set(fields) - FIELDS[kind]:
+        raise KeyError(kind)
+    raw = lambda name: base64.urlsafe_b64decode(fields.get(name, "") + "==")  # noqa: E731
+    count = lambda name: int(re.fullmatch("[0-9]+", str(fields.get(name, 0)))[0])  # noqa: E731
+    return kind, fields, raw, count
+
+
+def varint(data, at):
+    """The number at a place of protobuf bytes, and where it ends."""
+    end = next(end for end in range(at, len(data)) if data[end] < 128) + 1
+    return sum((byte & 127) << 7 * index for index, byte in enumerate(data[at:end])), end
+
+
+def digests(data, known):
+    """The digest of every content that protobuf bytes refer to."""
+    at = 0
+    while at < len(data):
+        tag, at = varint(data, at)
+        size, at = ({1: 8, 5: 4}[tag & 7], at) if tag & 1 else varint(data, at)
+        inner, at = (data[at : at + size], at + size) if tag & 7 else (b"", at)
+        if known.get(tag >> 3, ()) is None:
+            yield re.match(rb"\n\x47(sha256:[0-9a-f]{64})", inner)[1].decode()  # field 1 of a reference
+        elif tag >> 3 in known:
+            yield from digests(inner, known[tag >> 3])
+
 
 def check(lines):
-    """Yields every fault it finds; nothing when the export is whole."""
-    header = next(lines)["header"]
-    if header["format"] != 1:
-        yield f"form {header['format']} is not known here"
-    start = b"runwright-chain-v1\0" + header["namespace"].encode() + b"\0" + header["run_id"].encode()
-    previous, events, contents, mentioned = hashlib.sha256(start).digest(), 0, {}, b""
-    for line in lines:
-        if event := line.get("event"):
-            events += 1
-            data = base64.b64decode(event["data"])
-            if base64.b64decode(event["previous_hash"]) != previous:
-                yield f"event {events} does not follow the one before"
-            previous = hashlib.sha256(previous + data).digest()
-            if base64.b64decode(event["hash"]) != previous:
-                yield f"event {events} was changed"
-            mentioned += data
-        elif content := line.get("content"):
-            contents.setdefault(content["digest"], hashlib.sha256()).update(base64.b64decode(content.get("data", "")))
-        else:
-            yield "a line is neither an event nor a content"
-    if events != int(header["events"]) or previous != base64.b64decode(header["head_hash"]):
-        yield f"the header promises {header['events']} events with another end"
-    for digest, found in contents.items():
-        if "sha256:" + found.hexdigest() != digest:
-            yield f"content {digest} was changed"
-        if digest.encode() not in mentioned:
-            yield f"content {digest} is not mentioned by any event"
+    """Yields every fault of the lines; nothing when the export is whole."""
+    kind, header, raw, count = opened(next(lines))
+    promised = count("events"), raw("head_hash")
+    if kind != "header" or count("format") != 1:
+        yield "this form of an export is not known here"
+    start = "\0".join(("runwright-chain-v1", header.get("namespace", ""), header.get("run_id", "")))
+    previous, events, position = hashlib.sha256(start.encode()).digest(), 0, 0
+    mentioned, found, complete = set(), {}, set()
+    for number, line in enumerate(lines, start=2):
+        try:
+            kind, fields, raw, count = opened(line)
+            if kind == "event":
+                events += 1
+                if found or raw("previous_hash") != previous or count("position") <= position:
+                    yield f"event {events} does not follow the one before"
+                position, previous = count("position"), hashlib.sha256(previous + raw("data")).digest()
+                if raw("hash") != previous:
+                    yield f"event {events} was changed"
+                mentioned.update(digests(raw("data"), REFERENCES))
+            else:
+                digest, parts = fields["digest"], found.setdefault(fields["digest"], bytearray())
+                if kind == "header" or digest in complete or count("offset") != len(parts):
+                    yield f"line {number} does not follow the one before"
+                parts += raw("data")
+                complete |= {digest} if fields.get("last") else set()
+        except UNREADABLE:
+            yield f"line {number} is not what an export holds there"
+    if (events, previous) != promised:
+        yield f"the header promises {promised[0]} events with another end"
+    for digest in sorted(mentioned | found.keys()):
+        own = "sha256:" + hashlib.sha256(found.get(digest, b"")).hexdigest()
+        if digest not in mentioned & complete or digest != own:
+            yield f"content {digest!r} is missing, was changed or is not mentioned by any event"
+
+
+def main(path):
+    try:
+        with Path(path).open("rb") as file:
+            faults = list(check(file))
+    except (OSError, *UNREADABLE):
+        print("not an export")
+        return 2
+    print("\n".join(faults) or WHOLE)
+    return int(bool(faults))
 
 
 if __name__ == "__main__":
-    with Path(sys.argv[1]).open(encoding="utf-8") as file:
-        faults = list(check(json.loads(line) for line in file))
-    print("\n".join(faults) or "whole: the chain holds and every content matches its digest")
-    sys.exit(1 if faults else 0)
+    sys.exit(main(sys.argv[1]))

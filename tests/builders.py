@@ -146,6 +146,10 @@ class Bench:
             packages=packages or self.packages,
         ).build()
 
+    def key(self, call_id: str, run_id: str = "run-1") -> str:
+        """The idempotency key of a call of a run that began in the bench's journal."""
+        return f"{self.journal.incarnation[:16]}/default/{run_id}/{call_id}"
+
     @property
     def manual_clock(self) -> ManualClock:
         """The clock, where it is turned by hand."""

@@ -16,7 +16,7 @@ from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
-from runwright.adapters.package_files import load_package
+from runwright.adapters.package_files import examine_package
 from runwright.adapters.private_files import exposure
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_parameters import parameters_problem
@@ -25,20 +25,23 @@ from runwright.adapters.providers.models import ModelsProvider, missing_librarie
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
+from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
 from runwright.core.allow_list import AllowList
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.executor_names import ExecutorNames
 from runwright.core.package import RuntimePackage
+from runwright.ports.access import Authenticator
 from runwright.ports.provider import Provider
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
-from runwright.runtime.builder import check_schemas
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.registration_rules import RegistrationRules
 from runwright.runtime.retention import Retention
 from runwright.runtime.space_watch import SpaceWatch
 from runwright.settings import Settings
@@ -54,13 +57,16 @@ _SWITCH_SECONDS = 0.001
 
 
 def build_runtime(
-    settings: Settings, providers: Mapping[str, Provider] | None = None, telemetry: Telemetry | None = None
+    settings: Settings,
+    providers: Mapping[str, Provider] | None = None,
+    telemetry: Telemetry | None = None,
+    authenticator: Authenticator | None = None,
 ) -> tuple[AgentRuntime, CallbackRegistry]:
     """The runtime of a server and what registers with it, the journal opened and locked.
 
     Raises AgentError for what cannot be used. Call it on the loop that serves.
     """
-    schemas = JsonSchemaChecker()
+    schemas = JsonSchemaChecker(CheckLimits(settings.schema_check_ms, settings.schema_check_bytes))
     models = _models(settings)
     packages = [_load(path, schemas, models) for path in settings.packages]
     clock, log = SystemClock(), StandardLog()
@@ -71,6 +77,7 @@ def build_runtime(
     runtime = AgentRuntimeBuilder(
         journal=journal,
         audit=journal.audit(clock),
+        recovery=journal.recovery(),
         clock=clock,
         ids=RandomIds(),
         tools=tools,
@@ -81,7 +88,15 @@ def build_runtime(
         default_package_id=settings.default_package,
         traces=telemetry.traces,
     ).build()
-    return runtime, CallbackRegistry(store=journal.callbacks(), dialler=tools, clock=clock, log=log)
+    registry = CallbackRegistry(
+        store=journal.callbacks(),
+        dialler=tools,
+        clock=clock,
+        log=log,
+        rules=RegistrationRules(ExecutorNames.of(settings.executor_owners, settings.executors), authenticator),
+        audit=runtime.world.audit,
+    )
+    return runtime, registry
 
 
 def _models(settings: Settings) -> dict[str, ModelsProvider]:
@@ -121,9 +136,10 @@ def _check_parameters(package: RuntimePackage, models: Mapping[str, ModelsProvid
 
 def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvider]) -> RuntimePackage:
     """A package whose schemas and model parameters can be used, too; else the error names the file."""
-    package = load_package(path)
+    package, found = examine_package(path, schemas)
+    if package is None or found:
+        raise found[0]
     try:
-        check_schemas(package, schemas)
         _check_parameters(package, models)
     except AgentError as error:
         told = f"{path}, {error.metadata['path']}: {error.metadata['rule']}"
@@ -158,7 +174,7 @@ async def serve(
 
     keys, tls = _credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
     telemetry = Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint)
-    runtime, callbacks = build_runtime(settings, providers, telemetry)
+    runtime, callbacks = build_runtime(settings, providers, telemetry, keys)
     server = RuntimeServer(
         runtime,
         stall_seconds=settings.stall_seconds,

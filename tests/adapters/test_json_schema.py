@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from typing import Any
 
 import pytest
 from runwright.adapters.json_schema import MAX_INSTANCE_BYTES, MAX_SCHEMA_BYTES, JsonSchemaChecker
 from runwright.adapters.schema_bounds import MAX_BRANCHES, MAX_DEPTH, MAX_LIST
+from runwright.ports.schemas import Instance
 
 CHECKER = JsonSchemaChecker()
 PERSON = {
@@ -33,11 +36,25 @@ def nested(levels: int) -> dict[str, Any]:
     return {"type": "object", "not": inner}
 
 
+def problem_of(schema: dict[str, Any], instance: dict[str, Any]) -> str | None:
+    """What is wrong with an instance."""
+    given = Instance(schema, instance, json.dumps(instance).encode())
+    [problem] = asyncio.run(CHECKER.problems([given]))
+    return problem
+
+
 SOUND: dict[str, dict[str, Any]] = {
     "an empty object": {"type": "object"},
     "the usual": PERSON,
     "a local reference": {"$defs": {"a": {"type": "string"}}, **schema(x={"$ref": "#/$defs/a"})},
     "a recursive one": schema(child={"$ref": "#"}),
+    "a reference that is escaped": {"$defs": {"a b/c": {}}, **schema(x={"$ref": "#/$defs/a%20b~1c"})},
+    "a reference into a list": schema(x={"anyOf": [{}]}, y={"$ref": "#/properties/x/anyOf/0"}),
+    "an anchor": {"$defs": {"a": {"$anchor": "here"}}, **schema(x={"$ref": "#here"})},
+    "a dynamic anchor": {"$defs": {"a": {"$dynamicAnchor": "here"}}, **schema(x={"$dynamicRef": "#here"})},
+    "a name of its own": {"$id": "urn:own", "$defs": {"a": {}}, **schema(x={"$ref": "urn:own#/$defs/a"})},
+    "data that looks like a reference": schema(x={"const": {"$ref": "#/nowhere"}}),
+    "properties named like keywords": schema(**{"$ref": {}, "$id": {}, "enum": {"$ref": "#"}, "pattern": {}}),
     "a nested repetition": schema(x={"type": "string", "pattern": "(a+)+$"}),
     "as deep as may be": nested(MAX_DEPTH),
     "as many branches as may be": schema(x={"anyOf": [{"const": number} for number in range(MAX_BRANCHES)]}),
@@ -52,6 +69,9 @@ UNSOUND: dict[str, dict[str, Any]] = {
     "a reference to a server": schema(x={"$ref": "http://127.0.0.1:1/x.json"}),
     "a reference to a file": schema(x={"$ref": "file:///etc/passwd"}),
     "a reference to nothing": schema(x={"$ref": "#/$defs/nothing"}),
+    "a reference to no anchor": schema(x={"$ref": "#here"}),
+    "a dynamic reference to no anchor": schema(x={"$dynamicRef": "#here"}),
+    "an id below the top": {"$defs": {"a": {"$id": "urn:a"}}, **schema(x={"$ref": "urn:a"})},
     "a base elsewhere": {"$id": "http://127.0.0.1:1/", **schema(x={"$ref": "other.json"})},
     "a back reference": schema(x={"pattern": r"(a)\1"}),
     "a look-ahead": schema(x={"pattern": "(?=a)b"}),
@@ -87,18 +107,18 @@ def test_an_unsound_schema_is_refused_in_a_sentence(name: str) -> None:
     ],
 )
 def test_a_bad_instance_is_told_where_and_not_what(instance: dict[str, Any], where: str) -> None:
-    problem = CHECKER.instance_problem(PERSON, instance)
+    problem = problem_of(PERSON, instance)
 
     assert problem is not None and problem.startswith(f"at {where}: the rule ")
     assert "4711" not in problem and "SECRET" not in problem
 
 
 def test_a_good_instance_has_no_problem() -> None:
-    assert CHECKER.instance_problem(PERSON, {"name": "ann", "tags": ["a"]}) is None
+    assert problem_of(PERSON, {"name": "ann", "tags": ["a"]}) is None
 
 
 def test_a_large_instance_is_refused_before_it_is_looked_at() -> None:
-    problem = CHECKER.instance_problem({"type": "object"}, {"x": "x" * MAX_INSTANCE_BYTES})
+    problem = problem_of({"type": "object"}, {"x": "x" * MAX_INSTANCE_BYTES})
 
     assert problem is not None and str(MAX_INSTANCE_BYTES) in problem
 
@@ -106,7 +126,7 @@ def test_a_large_instance_is_refused_before_it_is_looked_at() -> None:
 def test_a_pattern_that_would_take_for_ever_takes_no_time() -> None:
     hostile = schema(x={"type": "string", "pattern": "^(a+)+$"})
 
-    problem = CHECKER.instance_problem(hostile, {"x": "a" * 50_000 + "!"})
+    problem = problem_of(hostile, {"x": "a" * 50_000 + "!"})
 
     assert problem is not None
 
@@ -117,20 +137,32 @@ def test_no_depth_of_an_instance_is_too_much(levels: int) -> None:
     for _ in range(levels):
         instance = {"child": instance}
 
-    assert CHECKER.instance_problem(schema(child={"$ref": "#"}), instance) is None
+    assert problem_of(schema(child={"$ref": "#"}), instance) is None
 
 
 def test_formats_are_words_and_nothing_more() -> None:
-    assert CHECKER.instance_problem(schema(x={"format": "email"}), {"x": "no address"}) is None
+    assert problem_of(schema(x={"format": "email"}), {"x": "no address"}) is None
 
 
 def test_a_whole_float_is_an_integer() -> None:
-    assert CHECKER.instance_problem(schema(x={"type": "integer"}), {"x": 1.0}) is None
+    assert problem_of(schema(x={"type": "integer"}), {"x": 1.0}) is None
 
 
-def test_definitions_that_double_at_every_level_are_refused_at_once() -> None:
-    levels = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
-    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": {**levels, "d60": {}}}
+WAYS_TO_REFER = {
+    "a pointer": lambda n: {"$ref": f"#/$defs/d{n}"},
+    "a pointer with escapes": lambda n: {"$ref": f"#/%24defs/%64{n}"},
+    "an anchor": lambda n: {"$ref": f"#a{n}"},
+    "a dynamic reference": lambda n: {"$dynamicRef": f"#b{n}"},
+    "the document's own name": lambda n: {"$ref": f"urn:own#/$defs/d{n}"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS_TO_REFER)
+def test_definitions_that_double_at_every_level_are_refused_at_once(way: str) -> None:
+    refer = WAYS_TO_REFER[way]
+    levels = {f"d{n}": {"$anchor": f"a{n}", "$dynamicAnchor": f"b{n}", "allOf": [refer(n + 1)] * 2} for n in range(60)}
+    last = {"d60": {"$anchor": "a60", "$dynamicAnchor": "b60"}}
+    schema = {"$id": "urn:own", "type": "object", "properties": {"a": refer(0)}, "$defs": {**levels, **last}}
 
     problem = CHECKER.schema_problem(schema)
 
@@ -138,8 +170,18 @@ def test_definitions_that_double_at_every_level_are_refused_at_once() -> None:
     assert "expand" in problem
 
 
+def test_references_that_lead_on_and_on_are_refused() -> None:
+    chain = {f"d{n}": {"$ref": f"#/$defs/d{n + 1}"} for n in range(1000)}
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/d0"}}, "$defs": {**chain, "d1000": {}}}
+
+    problem = CHECKER.schema_problem(schema)
+
+    assert problem is not None
+    assert "nested deeper" in problem
+
+
 def test_a_schema_that_refers_to_itself_is_usable() -> None:
     schema = {"type": "object", "properties": {"child": {"$ref": "#"}, "next": {"$ref": "#/properties/child"}}}
 
     assert CHECKER.schema_problem(schema) is None
-    assert CHECKER.instance_problem(schema, {"child": {"child": {}}}) is None
+    assert problem_of(schema, {"child": {"child": {}}}) is None

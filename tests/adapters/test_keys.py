@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from runwright.adapters.keys import (
     LOOK_EVERY_US,
     KeyEntry,
@@ -16,6 +17,7 @@ from runwright.adapters.keys import (
     write_keys,
 )
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.principal import Role
 from runwright.ports.access import Credentials
 from runwright.testing import ManualClock
 
@@ -117,3 +119,48 @@ def test_a_keys_file_is_never_written_through_a_link_that_somebody_laid(tmp_path
 
     assert theirs.read_text() == "untouched"
     assert read_keys(tmp_path / "keys.json") == KeysFile()
+
+
+def changed(file: Path, **fields: object) -> None:
+    """Changes the only entry of the file."""
+    [entry] = read_keys(file).keys
+    write_keys(file, KeysFile(keys=(entry.model_copy(update=fields),)))
+
+
+KEPT: dict[str, dict[str, object]] = {
+    "nothing": {},
+    "another expiry": {"expires_at": 4_102_444_800_000_000},
+    "one role more": {"roles": frozenset({Role.EXECUTOR, Role.OBSERVER})},
+    "every role": {"roles": frozenset({Role.ADMIN})},
+}
+LOST: dict[str, dict[str, object]] = {
+    "another role": {"roles": frozenset({Role.CALLER})},
+    "another secret": {"sha256": "0" * 64},
+    "a subject": {"sha256": None, "subject": "desk.internal"},
+    "another id": {"id": "another"},
+    "another name": {"name": "another"},
+    "another namespace": {"namespace": "team-b"},
+    "an expiry that has come": {"expires_at": 1},
+}
+
+
+@pytest.mark.parametrize(("change", "holds"), [*((one, True) for one in KEPT), *((one, False) for one in LOST)])
+def test_a_credential_gives_a_role_for_as_long_as_its_key_does(tmp_path: Path, change: str, holds: bool) -> None:
+    file = tmp_path / "keys.json"
+    key = add_key(file, "executor")
+    known = authenticator(file)
+    principal = known.authenticate(Credentials(key, ()))
+
+    changed(file, **(KEPT | LOST)[change])
+
+    assert known.still_has(principal, Role.EXECUTOR) is holds
+
+
+@pytest.mark.parametrize("credential", ["", "nobody", "nobody:0:1"])
+def test_what_is_no_credential_gives_nothing(tmp_path: Path, credential: str) -> None:
+    file = tmp_path / "keys.json"
+    key = add_key(file, "executor")
+    known = authenticator(file)
+    principal = known.authenticate(Credentials(key, ()))
+
+    assert not known.still_has(structs.replace(principal, credential=credential), Role.EXECUTOR)

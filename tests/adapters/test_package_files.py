@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from runwright.adapters.package_files import MAX_FILE_BYTES, load_package
+from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.package_files import MAX_FILE_BYTES, MAX_FINDINGS, examine_package, load_package
+from runwright.adapters.yaml_documents import MAX_NODES
 from runwright.core.errors import AgentError, ErrorReason
 
 from tests import builders as b
@@ -66,7 +68,6 @@ def test_json_and_yaml_of_the_same_package_have_one_fingerprint(tmp_path: Path) 
         (YAML.replace("effect: read", "effect: fly"), "tools.0.effect", "'read'"),
         (YAML.replace("adapter: scripted", "adapter: 1 2"), "provider.adapter", "pattern"),
         (YAML.replace("package-v0", "package-v9"), "format", "v0"),
-        (YAML.replace(PARAMETERS, "{day: 2020-01-01}"), "provider.parameters.day", "JSON"),
         (YAML + "id: other\n", "line 13", "repeated keys"),
         (YAML.replace(PARAMETERS, "{a: 1, a: 2}"), "line 8", "repeated keys"),
         (YAML.replace(PARAMETERS, "!!python/object/apply:os.getcwd []"), "line 8", "YAML or JSON"),
@@ -121,6 +122,124 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
 
     for path in (binary, tmp_path, tmp_path / "missing.yaml"):
         assert "readable UTF-8 file" in refusal(path).metadata["rule"]
+
+
+@pytest.mark.parametrize(
+    ("written_as", "value"),
+    [
+        ("yes", "yes"),
+        ("No", "No"),
+        ("on", "on"),
+        ("y", "y"),
+        ("true", True),
+        ("FALSE", False),
+        ("~", None),
+        ("null", None),
+        ("", None),
+        ("1:30", "1:30"),
+        ("1:30:59", "1:30:59"),
+        ("190:20:30.15", "190:20:30.15"),
+        ("-1:0.5", "-1:0.5"),
+        ("2020-01-01", "2020-01-01"),
+        ("2020-01-01T00:00:00Z", "2020-01-01T00:00:00Z"),
+        ("010", 10),
+        ("0o10", 8),
+        ("0x1f", 31),
+        ("0b1", "0b1"),
+        ("1_000", "1_000"),
+        ("1_000.5", "1_000.5"),
+        ("+12", 12),
+        ("1e3", 1000),
+        ("1.", 1),
+        (".5", 0.5),
+        ("-1.5e-3", -0.0015),
+        ("=", "="),
+        ("<<", "<<"),
+        ("'1'", "1"),
+        ("0.1.2", "0.1.2"),
+        ("1e", "1e"),
+        (".", "."),
+        ("._1", "._1"),
+    ],
+)
+def test_scalars_are_those_of_yaml_1_2(tmp_path: Path, written_as: str, value: object) -> None:
+    package = load_package(written(tmp_path, YAML.replace(PARAMETERS, f"{{a: {written_as}}}")))
+
+    assert package.provider.parameters == {"a": value}
+    assert type(package.provider.parameters["a"]) is type(value) or isinstance(value, int)
+
+
+@pytest.mark.parametrize("number", ["1" + ":59" * 200_000, "1" + ":59" * 200_000 + ".5"])
+def test_a_number_of_base_60_is_a_text_however_long(tmp_path: Path, number: str) -> None:
+    package = load_package(written(tmp_path, YAML.replace(PARAMETERS, f"{{a: {number}}}")))
+
+    assert package.provider.parameters == {"a": number}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "column", "rule"),
+    [
+        ("{a: 1, a: 2}", 22, "repeated keys"),
+        ("{on: 1, on: 2}", 23, "repeated keys"),
+        ("{a: &x 1, b: *x}", 28, "aliases"),
+        ("{1: a}", 16, "keys are texts"),
+        ("{true: a}", 16, "keys are texts"),
+        ("{? [a] : b}", 18, "keys are texts"),
+        ("{a: !!int '1:30'}", 19, "tags"),
+        ("{a: !!float x}", 19, "tags"),
+        ("{a: !!bool maybe}", 19, "tags"),
+        ("{a: !!binary aGk=}", 19, "tags"),
+        ("{a: !!set {b}}", 19, "tags"),
+        ("{a: !own b}", 19, "tags"),
+        ("{!!merge a: {b: c}}", 16, "tags"),
+        ("{a: " + "9" * 401 + "}", 19, "400 digits"),
+        ("{a: 0x" + "f" * 100_000 + "}", 19, "400 digits"),
+        ("[" * 2000 + "]" * 2000, 113, "100 deep"),
+    ],
+)
+def test_what_json_cannot_say_is_refused_with_line_and_column(
+    tmp_path: Path, parameters: str, column: int, rule: str
+) -> None:
+    error = refusal(written(tmp_path, YAML.replace(PARAMETERS, parameters)))
+
+    assert rule in error.metadata["rule"]
+    assert error.metadata["path"] == f"line 8, column {column}"
+
+
+def test_a_merge_key_is_a_key_nobody_knows(tmp_path: Path) -> None:
+    error = refusal(written(tmp_path, YAML.replace("agent: {id: demo,", "agent: {id: demo, <<: {name: x},")))
+
+    assert error.metadata["path"] == "agent.<<"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (YAML.replace("effect: read", "effect: fly"), "line 12, column 13"),
+        (YAML.replace("    effect: read\n", ""), "line 10, column 5"),
+        (YAML + "colour: red\n", "line 13, column 9"),
+    ],
+)
+def test_a_finding_names_line_and_column(tmp_path: Path, text: str, place: str) -> None:
+    assert f", {place}: " in refusal(written(tmp_path, text)).message
+
+
+def test_values_without_an_end_are_refused_before_they_are_made(tmp_path: Path) -> None:
+    error = refusal(written(tmp_path, "[" + ",".join("0" * (MAX_NODES + 1)) + "]"))
+
+    assert "values" in error.metadata["rule"]
+
+
+def test_of_findings_without_an_end_the_first_are_told(tmp_path: Path) -> None:
+    tools = "".join(f"  - {{name: t{number}, colour: red}}\n" for number in range(200))
+    package, found = examine_package(written(tmp_path, YAML.partition("  - name")[0] + tools), JsonSchemaChecker())
+
+    assert package is None
+    assert len(found) == MAX_FINDINGS
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    assert load_package(written(tmp_path, "\ufeff" + YAML)).id == "demo"
 
 
 def test_the_values_of_a_file_are_not_repeated_in_the_error(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ def test_the_vendors_libraries_are_known_to_their_adapter_alone() -> None:
     vendors = ("pydantic_ai", "openai", "anthropic", "httpx2")
     found = places(lambda source: any(name.split(".")[0] in vendors for name in imports(source)))
 
-    assert found == {f"adapters/providers/{name}.py" for name in ("model_errors", "model_messages", "model_vendor")}
+    assert found == {
+        f"adapters/providers/{name}.py" for name in ("answer_bounds", "model_errors", "model_messages", "model_vendor")
+    }
 
 
 def test_the_libraries_of_telemetry_are_known_to_their_adapters_alone() -> None:
@@ -89,8 +91,8 @@ def test_the_machine_is_asked_by_the_driver_alone() -> None:
     assert asking == {"runtime/driver.py", "core/machine/decide.py"}  # `decide` is `advance` without the state
 
 
-def test_processes_are_started_by_nobody() -> None:
-    assert places(uses("subprocess", "multiprocessing")) == set()
+def test_processes_are_started_by_the_schema_checker_alone() -> None:
+    assert places(uses("subprocess", "multiprocessing")) == {"adapters/schema_process.py"}
 
 
 def test_print_is_not_how_anybody_is_told() -> None:

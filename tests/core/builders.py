@@ -13,7 +13,7 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import EventKind, kind_of
 from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
 from runwright.core.machine import decide
-from runwright.core.outcomes import CallPhase, FinishReason, StopReason, Usage
+from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, StopReason, Usage
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision, Verdict
 from runwright.core.request import Budget, RunRequest
@@ -220,6 +220,7 @@ def _run_examples() -> list[r.Record]:
             budget=Budget(1, 2, 3),
             labels={"team": "blue", "zone": "é"},
             trace_parent=TRACE_PARENT,
+            journal_id="0123456789abcdef",
         ),
         r.ContextAssembled(
             at=now,
@@ -264,18 +265,19 @@ def _call_examples() -> list[r.Record]:
     name, first, where = {"tool": "lookup"}, {"attempt": 1}, {"executor": "tools", "idempotency_key": "default/r/c1.1"}
     lost_reason, unreachable = ErrorReason.EXECUTOR_LOST, ErrorReason.EXECUTOR_UNAVAILABLE
     allow, sent = Decision(Verdict.ALLOW, "tool.declared"), {"arguments_digest": arguments.digest}
+    by = {"executor_identity": ExecutorIdentity("tools-1", "host", "127.0.0.1:7761")}
     return [
         r.ToolRequested(at=now, call_id=call, provider_call_id="p-1", arguments=arguments, **name),
         r.PolicyDecided(at=now, call_id=call, policy_ref="builtin:allow-declared", decision=allow),
         r.ToolStarted(
             at=now, call_id=call, effect="write", idempotent=True, deadline=at(31), **first, **name, **where, **sent
         ),
-        r.ToolCompleted(at=now, call_id=call, result=text("12 degrees"), **first, **name),
+        r.ToolCompleted(at=now, call_id=call, result=text("12 degrees"), **first, **name, **by),
         r.ToolFailed(
-            at=now, call_id=call, reason=ErrorReason.TOOL_FAILED, message=text("no such city"), **first, **name
+            at=now, call_id=call, reason=ErrorReason.TOOL_FAILED, message=text("no such city"), **first, **name, **by
         ),
         r.ToolDenied(at=now, call_id=call, policy_ref="builtin:read-only", code="effect.above_read", **name),
         r.ToolCancelled(at=now, call_id=call, **first, **name),
-        r.ToolRecoveryRequired(at=now, call_id=call, reason=lost_reason, **first, **name, **where, **sent),
-        r.RetryScheduled(at=now, call_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first),
+        r.ToolRecoveryRequired(at=now, call_id=call, reason=lost_reason, **first, **name, **where, **sent, **by),
+        r.RetryScheduled(at=now, call_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
     ]

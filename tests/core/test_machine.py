@@ -134,6 +134,14 @@ def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
     assert {start.idempotency_key for start in starts} == {"default/run-1/c1.1"}
 
 
+def test_runs_of_two_journals_never_share_an_idempotency_key() -> None:
+    starts = [structs.replace(b.started(PACKAGE), journal_id=journal) for journal in ("3f2a", "77c0")]
+
+    keys = [b.play(PACKAGE, start, b.asks(b.asked("send")))[0].calls[0].idempotency_key for start in starts]
+
+    assert keys == ["3f2a/default/run-1/c1.1", "77c0/default/run-1/c1.1"]
+
+
 def test_a_denied_tool_is_never_called() -> None:
     pinned = b.package(b.tool("send", effect="write"), policy="builtin:read-only")
 

@@ -38,6 +38,7 @@ _TIMES = {"deadline", "not_before", "give_up_at", "due", "since"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",
+    "journal_id",
     "call_id",
     "attempt",
     "round",
@@ -271,7 +272,7 @@ def _tool_is(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
     call_id, attempt = _call_of(scenario, found)
     if found["how"] == "is not sent":
         return i.ToolNotSent(at=at, call_id=call_id, attempt=attempt)
-    reason = ErrorReason.EXECUTOR_LOST if found["how"] == "is lost" else ErrorReason.TOOL_TIMED_OUT
+    reason = _UNKNOWN[found["how"]]
     return i.ToolOutcomeUnknown(at=at, call_id=call_id, attempt=attempt, reason=reason)
 
 
@@ -291,6 +292,11 @@ def _cancel(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
     return i.CancelRequested(at=at, reason=found["reason"], requested_by="local", grace_us=grace)
 
 
+_UNKNOWN = {
+    "is lost": ErrorReason.EXECUTOR_LOST,
+    "times out": ErrorReason.TOOL_TIMED_OUT,
+    "is answered unreadably": ErrorReason.TOOL_ANSWER_INVALID,
+}
 _MODEL = r"model(?: m(?P<round>\d+) attempt (?P<attempt>\d+))?"
 _CALL = r"(?P<call>c\d+\.\d+)(?: attempt (?P<attempt>\d+))?"
 _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
@@ -301,7 +307,7 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     _MODEL + r" fails(?: with (?P<reason>[A-Z_]+))?(?: asking for (?P<seconds>\d+) s)?": _model_fails,
     r"retry(?: of attempt (?P<attempt>\d+))? is due": _retry_due,
     _CALL + r' (?P<how>returns|fails with) "(?P<words>.*)"': _tool_returns,
-    _CALL + r" (?P<how>is not sent|is lost|times out)": _tool_is,
+    _CALL + r" (?P<how>is not sent|is lost|times out|is answered unreadably)": _tool_is,
     r"executor of " + _CALL + r" is (?P<how>reachable|given up)": _executor_is,
     r'cancel "(?P<reason>.*)" with (?P<grace>\d+) s of grace': _cancel,
     r"grace of the cancel is over": lambda _, at, __: i.CancelDeadlinePassed(at=at),

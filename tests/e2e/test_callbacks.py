@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from pathlib import Path
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
 from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
-from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as runtime_pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
+from runwright.adapters.keys import KeysFile, read_keys, write_keys
+from runwright.core.principal import Role
 
 from tests.e2e.client import SECONDS, answer, error_info
 from tests.e2e.conftest import MakeServer
@@ -18,6 +23,7 @@ from tests.e2e.executor import EXECUTOR, Asked, Executor, Gate, running_executor
 from tests.e2e.packages import BOOK, LOOK, one_call
 from tests.e2e.reader import Reader
 from tests.e2e.server_process import ROOT, Server
+from tests.transport.known import add_key, bearer
 
 
 async def register(server: Server, executor: Executor, callback_id: str = "desk-1", **fields: object) -> pb.Callback:
@@ -95,6 +101,38 @@ async def test_a_killed_server_still_knows_who_registered(make_server: MakeServe
     assert "look" in answer(ended)
     assert len({asked.key for asked in executor.asked}) == 2
     assert [asked.attempt for asked in executor.calls_of("run-1")][:2] == [1, 2]
+
+
+async def test_what_a_revoked_key_registered_gets_no_call_after_a_kill_either(
+    make_server: MakeServer, executor: Executor, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.json"
+    host, caller = add_key(keys, "executor"), bearer(add_key(keys, "caller"))
+    server = make_server(one_call("one", LOOK), executors={}, options=("--keys", str(keys)))
+    await server.start()
+    spec = pb.CallbackSpec(callback_id="desk-1", executor=EXECUTOR, address=executor.address)
+    request = pb.RegisterCallbackRequest(spec=spec, lease=Duration(seconds=600))
+    stub = CallbackRegistryServiceStub(server.call.channel)
+    await stub.RegisterCallback(request, timeout=SECONDS, metadata=bearer(host))
+
+    server.kill()
+    await server.ended()
+    write_keys(keys, KeysFile(keys=tuple(entry for entry in read_keys(keys).keys if Role.EXECUTOR not in entry.roles)))
+    await server.start()
+    runtime = RuntimeServiceStub(server.call.channel)
+    run = run_pb2.RunRequest(run_id="run-1", input=[content_pb2.InputPart(text="hello")])
+    await runtime.StartRun(runtime_pb.StartRunRequest(run=run), timeout=SECONDS, metadata=caller)
+    scope = runtime_pb.StreamScope(run_id="run-1")
+    reading = runtime.Subscribe(runtime_pb.SubscribeRequest(scope=scope), timeout=SECONDS, metadata=caller)
+    async for response in reading:
+        if any(frame.event.HasField("retry_scheduled") for frame in response.frames):
+            break
+    reading.cancel()
+    stub = CallbackRegistryServiceStub(server.call.channel)
+    known = await stub.ListCallbacks(pb.ListCallbacksRequest(), timeout=SECONDS, metadata=caller)
+
+    assert list(known.callbacks) == executor.asked == []
+    assert "its key is not valid any more" in server.log.read_text()
 
 
 @pytest.mark.parametrize("address", ["169.254.169.254:80", "10.1.2.3:80"])

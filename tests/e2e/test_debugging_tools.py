@@ -26,6 +26,8 @@ CALLBACKS = "runwright.callback.v1.CallbackRegistryService"
 METHODS = {
     "StartRun",
     "Cancel",
+    "ReleaseRun",
+    "RemoveRun",
     "Snapshot",
     "Subscribe",
     "Wait",

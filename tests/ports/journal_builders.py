@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 
+from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.batch import Batch
 from runwright.core import records as r
@@ -17,7 +18,6 @@ from runwright.core.policy import Decision, Verdict
 from runwright.core.request import Budget
 from runwright.core.state import RunState
 from runwright.ports.journal import Appending, Journal, StoredEvent
-from runwright.wire.state_row import encode_state
 
 REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
 FAILURE = Failure(ErrorReason.PROVIDER_FAILED, "The provider failed.", (("adapter", "scripted"),))
@@ -32,6 +32,10 @@ def key(run_id: str = "run-1", namespace: str = "default") -> RunKey:
     return RunKey(Namespace(namespace), RunId(run_id))
 
 
+# What makes a journal of the present schema one of version 4, but for its number.
+BACK_TO_VERSION_4 = """
+    DROP TABLE recovering; DROP TABLE removals; DROP TABLE epochs;
+    ALTER TABLE callbacks DROP COLUMN owner_key;"""
 TRACE_PARENT = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
 
 
@@ -63,6 +67,12 @@ def turn(at: int = AT) -> r.TurnStarted:
 def end(at: int = AT) -> r.RunCompleted:
     """A terminal record."""
     return r.RunCompleted(at=at, stop=StopReason.END_TURN, result=REF, usage=USAGE)
+
+
+async def put_ended(journal: Journal, run: RunKey) -> list[StoredEvent]:
+    """A run from its first event to its last, with the snapshot that fits them."""
+    snapshot = replace(state(run, 2), phase=RunPhase.COMPLETED, stop=StopReason.END_TURN)
+    return await journal.append(run, [turn(), end()], after=0, contents=(), snapshot=snapshot)
 
 
 async def put(
@@ -185,7 +195,7 @@ def batch(run: RunKey, *, after: int, contents: tuple[Content, ...] = (), number
     """What SQLite's writer is given for an append of so many small records."""
     snapshot = state(run, after + number)
     encoded = rules.encode(run, [turn()] * number, after=after, snapshot=snapshot)
-    return Batch(run, encoded, after, contents, encode_state(snapshot), Appending())
+    return Batch(run, encoded, after, contents, encoded.row(snapshot), Appending())
 
 
 def large(number: int) -> Content:

@@ -26,6 +26,7 @@ FULL = Callback(
     credential="tok-1",
     lease=5_000_000,
     expires_at=1_700_000_000_000_000,
+    owner_key="k1:0123:4567",
 )
 BARE = Callback(namespace=Namespace("a"), callback_id="two", owner="x", executor="e", address="h:1")
 

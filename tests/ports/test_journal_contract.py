@@ -9,7 +9,8 @@ from typing import TypeAlias
 import pytest
 from runwright.adapters.memory import MemoryJournal
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.core.content import Content
+from runwright.core import records as r
+from runwright.core.content import Content, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import KINDS, MESSAGE_BEARING, kind_of
 from runwright.core.records import Record
@@ -204,3 +205,28 @@ async def test_a_closed_journal_refuses_everything_and_closes_again(journal: Any
             await asked
         assert refused.value.reason is ErrorReason.DRAINING
     await journal.close()
+
+
+async def test_a_content_that_is_not_of_its_digest_is_refused_naming_run_and_event(journal: AnyJournal) -> None:
+    damaged = Content(ContentRef(HELLO.ref.digest, 5, HELLO.ref.media_type), b"hellp")
+    refers = r.TurnStarted(at=AT, input=(damaged.ref,))
+    await put(journal, RUN, turn(), refers, after=0, contents=[damaged, WORLD])
+
+    assert await journal.content(RUN, [WORLD.ref.digest]) == {WORLD.ref.digest: b"world"}
+    with pytest.raises(AgentError) as refused:
+        await journal.content(RUN, [WORLD.ref.digest, HELLO.ref.digest])
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert refused.value.metadata == {"run_id": "run-1", "first_bad": "2"}
+
+
+async def test_a_content_that_must_be_there_and_is_not_is_refused_naming_run_and_event(journal: AnyJournal) -> None:
+    refers = r.TurnStarted(at=AT, input=(HELLO.ref,))
+    await put(journal, RUN, turn(), turn(), refers, after=0, contents=[WORLD])
+
+    assert await journal.content(RUN, [WORLD.ref.digest, HELLO.ref.digest]) == {WORLD.ref.digest: b"world"}
+    with pytest.raises(AgentError) as refused:
+        await journal.content(RUN, [WORLD.ref.digest, HELLO.ref.digest], required=True)
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert refused.value.metadata == {"run_id": "run-1", "first_bad": "3"}

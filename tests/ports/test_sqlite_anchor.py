@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, anchor
+from runwright.adapters.sqlite import SqliteJournal, anchor, anchor_keeper
 from runwright.adapters.sqlite.backup import back_up, restore
 from runwright.core.errors import AgentError, ErrorReason
 
@@ -154,6 +154,7 @@ async def test_a_disk_that_does_not_take_the_anchor_fails_no_append(
     journal = SqliteJournal.open(tmp_path, log=log)
     with monkeypatch.context() as full:
         full.setattr(anchor, "write", no_room)
+        full.setattr(anchor_keeper, "_overwrite", lambda *_: False)
         await put(journal, RUN, turn(), after=0)
         await journal.close()
 
@@ -170,8 +171,135 @@ async def test_what_the_anchor_stands_at_is_not_removed(tmp_path: Path) -> None:
     keeper.note(0, bytes(32))
     assert keeper.held == {0}
     await put(journal, RUN, turn(), after=0)
-    await journal._writer.perform(lambda _: None)  # the keeper hears of a commit after its callers do
     assert keeper.held <= {0, 1}
     assert keeper.catch_up() is False
     assert keeper.held == {1}
+    await journal.close()
+
+
+@pytest.fixture
+async def killed(tmp_path: Path) -> Path:
+    """A directory as a server leaves it that is killed behind its third acknowledged append."""
+    journal = SqliteJournal.open(tmp_path / "data")
+    for after in range(3):
+        await put(journal, RUN, turn(), after=after)
+    shutil.copytree(tmp_path / "data", tmp_path / "killed", ignore=shutil.ignore_patterns("*-shm"))
+    await journal.close()
+    return tmp_path / "killed"
+
+
+async def test_an_append_is_in_the_anchor_before_it_is_acknowledged(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    for after in range(20):
+        await put(journal, RUN, turn(), after=after)
+        found = anchor.read(tmp_path)
+        assert found is not None
+        assert found.position == after + 1
+    await journal.close()
+
+
+async def test_a_killed_server_s_journal_opens_and_says_what_cannot_be_excluded(killed: Path) -> None:
+    log = ListLog()
+    journal = SqliteJournal.open(killed, log=log)
+
+    assert journal.head == 3
+    assert [line.event for line in log.lines] == ["the journal was not closed by its last server"]
+    assert "loss of power" in str(log.lines[0].fields["cannot_be_excluded"])
+    await journal.close()
+
+
+@pytest.mark.parametrize("lost", [1, 24 + 4096, 10**9])
+async def test_the_last_frame_of_the_wal_cannot_be_lost_unseen_once_it_was_acknowledged(
+    killed: Path, lost: int
+) -> None:
+    wal = killed / "journal.db-wal"
+    with wal.open("r+b") as file:
+        file.truncate(max(0, wal.stat().st_size - lost))
+
+    assert "and 3 had been reached" in refused(killed)
+
+
+async def test_a_flipped_bit_in_the_wal_loses_no_event_unseen(killed: Path, tmp_path: Path) -> None:
+    whole = (killed / "journal.db-wal").read_bytes()
+    outcomes = set[bool]()
+    for place in range(0, len(whole), 997):
+        again = tmp_path / f"flip-{place}"
+        shutil.copytree(killed, again)
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        (again / "journal.db-wal").write_bytes(changed)
+        try:
+            journal = SqliteJournal.open(again)
+        except AgentError as error:
+            assert error.reason is ErrorReason.JOURNAL_CORRUPT
+            outcomes.add(False)
+        else:
+            assert journal.head == 3
+            outcomes.add(True)
+            await journal.close()
+    assert False in outcomes
+
+
+@pytest.mark.parametrize("cut", [True, False])
+async def test_wal_and_anchor_that_are_lost_together_are_missed(killed: Path, cut: bool) -> None:
+    (killed / anchor.FILE).unlink()
+    (killed / "journal.db-wal").write_bytes(b"") if cut else (killed / "journal.db-wal").unlink()
+
+    assert "neither its -wal file nor a whole journal.head is there" in refused(killed)
+    assert "neither its -wal file nor a whole journal.head is there" in refused(killed)
+
+    restore(killed / "journal.db", killed / "new")
+    journal = SqliteJournal.open(killed / "new")
+    await journal.close()
+
+
+async def test_without_an_anchor_a_journal_that_was_not_closed_opens_with_a_warning(killed: Path) -> None:
+    (killed / anchor.FILE).unlink()
+    log = ListLog()
+
+    journal = SqliteJournal.open(killed, log=log)
+    await journal.close()
+
+    assert [line.event for line in log.lines][-1] == "the journal was not closed by its last server"
+    assert "acknowledged events" in str(log.lines[-1].fields["cannot_be_excluded"])
+
+
+async def test_a_journal_that_somebody_looked_into_after_a_crash_still_opens(killed: Path) -> None:
+    edit(killed, "UPDATE meta SET value = value WHERE 0")  # on closing SQLite copies -wal and removes it
+    assert not (killed / "journal.db-wal").exists()
+
+    journal = SqliteJournal.open(killed)
+
+    assert journal.head == 3
+    await journal.close()
+
+
+async def test_a_start_that_fails_late_leaves_a_journal_that_was_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await write(tmp_path)
+    with monkeypatch.context() as fails:
+        fails.setattr(anchor, "write", lambda *_: (_ for _ in ()).throw(OSError(errno.EIO, "Input/output error")))
+        with pytest.raises(OSError, match="Input/output"):
+            SqliteJournal.open(tmp_path)
+    (tmp_path / anchor.FILE).unlink()
+
+    await write(tmp_path, after=2)
+
+
+async def test_an_anchor_that_somebody_removed_is_made_again_beside_the_server(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await put(journal, RUN, turn(), after=0)
+    (tmp_path / anchor.FILE).unlink()
+    await put(journal, RUN, turn(), after=1)
+
+    assert journal._keeper.catch_up() is False
+
+    found = anchor.read(tmp_path)
+    assert found is not None
+    assert found.position == 2
+    await put(journal, RUN, turn(), after=2)
+    found = anchor.read(tmp_path)
+    assert found is not None
+    assert found.position == 3
     await journal.close()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite import SqliteJournal, schema
+from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.callbacks import Callback
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import DEFAULT_NAMESPACE
+from runwright.testing import ManualClock
 
-from tests.ports.journal_builders import check_chain, key, put, turn
+from tests.ports.journal_builders import check_chain, key, put, put_ended, turn
+from tests.ports.test_sqlite_upgrade import place
 
 RUN = key("run-1")
 
@@ -87,3 +94,115 @@ async def test_a_disk_that_fills_up_in_mid_commit_is_full_until_there_is_room(di
     assert (await put(journal, RUN, turn(), after=1))[0].position == 2
     check_chain(RUN, await journal.read(RUN, after=0, limit=10))
     await journal.close()
+
+
+BAD_RUNS = """
+    CREATE TEMP TRIGGER IF NOT EXISTS bad BEFORE INSERT ON main.runs WHEN NEW.run_id = 'bad'
+    BEGIN SELECT RAISE(ABORT, 'a defect'); END"""
+Commit = Callable[[SqliteJournal], Awaitable[Any]]
+
+
+def registration(address: str = "127.0.0.1:1") -> Callback:
+    """A small one."""
+    return Callback(namespace=DEFAULT_NAMESPACE, callback_id="one", owner="o", executor="desk", address=address)
+
+
+async def an_append(journal: SqliteJournal) -> None:
+    await put(journal, key("run-3"), turn(), after=0)
+
+
+async def a_group_with_a_defect(journal: SqliteJournal) -> None:
+    """Two appends together, of which the first fails: each is written in a savepoint of its own."""
+    await journal._writer.perform(lambda db: db.execute(BAD_RUNS))
+    both = (put(journal, key("bad"), turn(), after=0), put(journal, key("good"), turn(), after=0))
+    for outcome in await asyncio.gather(*both, return_exceptions=True):
+        if isinstance(outcome, AgentError) and outcome.reason is ErrorReason.JOURNAL_CORRUPT:
+            raise outcome
+
+
+async def a_registration(journal: SqliteJournal) -> None:
+    await journal.callbacks().put(registration("127.0.0.1:2"))
+
+
+async def the_end_of_a_registration(journal: SqliteJournal) -> None:
+    await journal.callbacks().remove(DEFAULT_NAMESPACE, "one")
+
+
+async def a_removal(journal: SqliteJournal) -> None:
+    assert (await journal.remove_ended(before=2**60, now=2**60, limit=9)).events
+
+
+async def an_audit_entry(journal: SqliteJournal) -> None:
+    """Nobody waits for it and nobody is told: what follows shows what it did."""
+    audit = journal.audit(ManualClock())
+    audit.note(AuditEntry(kind=AuditKind.ROLE_DENIED, namespace="default"))
+    audit._flush(True)
+    await journal.callbacks().load()
+    await journal._writer.perform(lambda _: None)
+    if journal._writer.group.is_in_doubt:
+        raise AgentError(ErrorReason.JOURNAL_CORRUPT, "The journal is in doubt.")
+
+
+async def a_checkpoint_that_shrinks_the_wal(journal: SqliteJournal) -> None:
+    await journal._writer.perform(lambda _: journal._wal.reset())
+
+
+COMMITS = (
+    *(an_append, a_group_with_a_defect, a_registration, the_end_of_a_registration),
+    *(a_removal, an_audit_entry, a_checkpoint_that_shrinks_the_wal),
+)
+
+
+@pytest.mark.parametrize("fault", [apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_WRITE])
+@pytest.mark.parametrize("commit", COMMITS)
+async def test_whatever_fails_to_be_committed_nothing_is_acknowledged_afterwards(
+    disk: Disk, tmp_path: Path, commit: Commit, fault: int
+) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await put_ended(journal, RUN)
+    await put(journal, key("run-2"), turn(), after=0)
+    await journal.callbacks().put(registration())
+    disk.fault = fault
+    with pytest.raises(AgentError) as failed:
+        await commit(journal)
+    disk.fault = None
+
+    refusals = []
+    for later in COMMITS:
+        with pytest.raises(AgentError) as refused:
+            await later(journal)
+        refusals.append(refused.value.reason)
+
+    assert failed.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert set(refusals) == {ErrorReason.JOURNAL_CORRUPT}
+    await journal.close()
+    reopened = SqliteJournal.open(tmp_path)
+    assert (await put(reopened, key("afterwards"), turn(), after=0))[0].position == reopened.head
+    await reopened.close()
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_start_whose_first_commit_fails_does_not_serve(disk: Disk, tmp_path: Path, old: bool) -> None:
+    if old:
+        place(tmp_path)
+    else:
+        schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0).close()
+    disk.fault = apsw.SQLITE_IOERR_FSYNC
+    with pytest.raises(AgentError) as failed:
+        SqliteJournal.open(tmp_path)
+    disk.fault = None
+
+    assert failed.value.reason is ErrorReason.JOURNAL_CORRUPT
+
+
+async def test_a_close_that_cannot_be_noted_leaves_a_journal_that_opens(disk: Disk, tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    stored = await put(journal, RUN, turn(), after=0)
+    disk.fault = apsw.SQLITE_FULL
+    await journal.close()
+    disk.fault = None
+
+    assert (tmp_path / "journal.db-wal").stat().st_size > 0
+    reopened = SqliteJournal.open(tmp_path)
+    assert await reopened.read(RUN, after=0, limit=9) == stored
+    await reopened.close()

@@ -12,6 +12,7 @@ from runwright.adapters.sqlite.appended import MAX_ROWS
 from runwright.adapters.sqlite.commit import GroupCommit
 from runwright.adapters.sqlite.schema import limit_size, open_writer
 from runwright.adapters.sqlite.standings import Standing, Standings
+from runwright.adapters.sqlite.transactions import Transactions
 from runwright.core.errors import ErrorReason
 
 from tests.ports.journal_builders import batch, check_chain, key, large, reason
@@ -30,7 +31,7 @@ def db(tmp_path: Path) -> Iterator[apsw.Connection]:
 
 
 async def test_a_conflict_or_a_defect_fails_its_own_batch_only(db: apsw.Connection) -> None:
-    group = GroupCommit(db, 0)
+    group = GroupCommit(Transactions(db), 0)
     group.commit([batch(RUN, after=0)])
     # The writer has lost count of this run: its next event breaks a constraint after the run's row is written.
     db.execute(FOREIGN_EVENT)
@@ -47,7 +48,7 @@ async def test_a_conflict_or_a_defect_fails_its_own_batch_only(db: apsw.Connecti
 
 
 async def test_a_group_of_conflicts_commits_nothing(db: apsw.Connection) -> None:
-    group = GroupCommit(db, 0)
+    group = GroupCommit(Transactions(db), 0)
 
     outcomes = group.commit([batch(RUN, after=1), batch(OTHER, after=2)])
 
@@ -56,7 +57,7 @@ async def test_a_group_of_conflicts_commits_nothing(db: apsw.Connection) -> None
 
 
 async def test_a_full_disk_fails_the_whole_group_and_nothing_of_it_is_written(db: apsw.Connection) -> None:
-    group = GroupCommit(db, 0)
+    group = GroupCommit(Transactions(db), 0)
     group.commit([batch(RUN, after=0)])
     limit_size(db, 1)
     batches = [batch(RUN, after=1), batch(OTHER, after=0, contents=(large(1),)), batch(THIRD, after=0)]
@@ -73,7 +74,7 @@ async def test_a_full_disk_fails_the_whole_group_and_nothing_of_it_is_written(db
 
 
 async def test_a_group_of_known_runs_is_one_statement(db: apsw.Connection) -> None:
-    group, runs = GroupCommit(db, 0), [key(f"run-{number}") for number in range(20)]
+    group, runs = GroupCommit(Transactions(db), 0), [key(f"run-{number}") for number in range(20)]
     group.commit([batch(run, after=0) for run in runs])
     made: list[str] = []
     db.exec_trace = lambda _, statement, __: made.append(statement) or True
@@ -87,7 +88,7 @@ async def test_a_group_of_known_runs_is_one_statement(db: apsw.Connection) -> No
 
 
 async def test_a_group_beyond_one_statement_is_one_commit(db: apsw.Connection) -> None:
-    group, runs = GroupCommit(db, 0), [key(f"run-{number}") for number in range(MAX_ROWS // 2)]
+    group, runs = GroupCommit(Transactions(db), 0), [key(f"run-{number}") for number in range(MAX_ROWS // 2)]
 
     outcomes = group.commit([batch(run, after=0, number=2) for run in runs])
 
@@ -99,7 +100,7 @@ async def test_a_group_beyond_one_statement_is_one_commit(db: apsw.Connection) -
 
 
 async def test_in_a_large_group_too_a_defect_fails_its_own_batch_only(db: apsw.Connection) -> None:
-    group = GroupCommit(db, 0)
+    group = GroupCommit(Transactions(db), 0)
     group.commit([batch(RUN, after=0)])
     db.execute(FOREIGN_EVENT)
     others = [key(f"other-{number}") for number in range(MAX_ROWS // 2)]
@@ -111,7 +112,7 @@ async def test_in_a_large_group_too_a_defect_fails_its_own_batch_only(db: apsw.C
 
 
 async def test_a_run_that_was_moved_behind_the_writer_is_a_conflict(db: apsw.Connection) -> None:
-    group = GroupCommit(db, 0)
+    group = GroupCommit(Transactions(db), 0)
     group.commit([batch(RUN, after=0)])
     db.execute("UPDATE runs SET seq = 7")
 
@@ -122,7 +123,7 @@ async def test_a_run_that_was_moved_behind_the_writer_is_a_conflict(db: apsw.Con
 
 
 async def test_content_is_stored_once_and_its_uses_are_counted(db: apsw.Connection) -> None:
-    group, same = GroupCommit(db, 0), large(1)
+    group, same = GroupCommit(Transactions(db), 0), large(1)
     group.commit([batch(RUN, after=0, contents=(same,)), batch(OTHER, after=0, contents=(same, large(2)))])
 
     group.commit([batch(THIRD, after=0, contents=(same,))])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
@@ -14,7 +15,6 @@ from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
-from runwright.wire.state_row import encode_state
 
 from tests.ports.journal_builders import check_chain, key, put, state, turn
 
@@ -26,6 +26,14 @@ def edit(directory: Path, statement: str) -> None:
     db = apsw.Connection(str(directory / "journal.db"))
     db.execute(statement)
     db.close()
+
+
+def rows(directory: Path, query: str) -> list[Any]:
+    """What the file says."""
+    db = schema.open_reader(directory / "journal.db", busy_timeout_ms=0)
+    found = db.execute(query).fetchall()
+    db.close()
+    return found
 
 
 async def written(directory: Path) -> None:
@@ -62,15 +70,19 @@ async def test_a_snapshot_of_another_version_is_replaced_by_all_records(tmp_path
     await journal.close()
 
 
-async def test_records_newer_than_the_snapshot_follow_it(tmp_path: Path) -> None:
-    await written(tmp_path)
+async def test_a_snapshot_of_an_earlier_moment_is_replaced_by_all_records(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await put(journal, RUN, turn(), after=0)
+    ((earlier,),) = rows(tmp_path, "SELECT snapshot FROM runs")
+    await put(journal, RUN, turn(), after=1)
+    await journal.close()
     older = schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
-    older.execute("UPDATE runs SET snapshot = ?", (encode_state(state(RUN, 1)),))
+    older.execute("UPDATE runs SET snapshot = ?", (earlier,))
     older.close()
 
     journal = SqliteJournal.open(tmp_path)
 
-    assert await journal.tail(RUN) == (state(RUN, 1), [turn()])
+    assert await journal.tail(RUN) == (None, [turn(), turn()])
     await journal.close()
 
 
@@ -206,20 +218,18 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
 
     asked, plans = plan(
         tmp_path,
-        lambda db: queries.tail(db, RUN),
+        lambda db: queries.load(db, RUN),
         lambda db: queries.messages(db, RUN),
         lambda db: queries.read(db, RUN, 0, 10),
         lambda db: queries.last_position(db, RUN),
-        queries.open_runs,
-        lambda db: queries.content(db, RUN.namespace, ["sha256:00"]),
+        lambda db: queries.content(db, RUN, ["sha256:00"]),
     )
 
-    assert asked == 8
+    assert asked == 9
     used = "\n".join(plans)
-    assert used.count(f"{EVENTS_OF_RUN} (run_no=?)") == 1  # the conversation
-    assert used.count(f"{EVENTS_OF_RUN} (run_no=? AND seq>?)") == 2
-    assert "SCAN runs USING INDEX runs_open" in used
-    assert [step for step in plans if "SCAN" in step and "runs_open" not in step and "json_each" not in step] == []
+    assert used.count(f"{EVENTS_OF_RUN} (run_no=? AND seq>?)") == 2  # the conversation, and a page
+    assert used.count(f"{EVENTS_OF_RUN} (run_no=? AND seq=?)") == 1  # the last event beside its row
+    assert [step for step in plans if "SCAN" in step and "json_each" not in step] == []
 
 
 @pytest.mark.parametrize(
@@ -241,7 +251,8 @@ async def test_a_stream_is_read_by_the_index_of_its_scope(
 
     _, plans = plan(tmp_path, lambda db: selecting.select(db, selection, 0, 10))
 
-    assert [step for step in plans if " e " in step and index not in step] == []
+    of_its_end = f"COVERING INDEX {EVENTS_OF_RUN} (run_no=?)"  # the run's newest number, asked of the index alone
+    assert [step for step in plans if " e " in step and index not in step and of_its_end not in step] == []
     assert [step for step in plans if "TEMP B-TREE" in step] == []
 
 

@@ -113,7 +113,8 @@ async def test_a_run_whose_end_cannot_be_read_stays_and_holds_nobody_up(tmp_path
     step = await journal.remove_ended(before=LATER, now=LATER, limit=100)
 
     assert [run.run_id for run in step.runs] == ["old"]
-    assert len(await journal.read(key("damaged"), after=0, limit=9)) == 2
+    assert await journal.last_position(key("damaged")) == 2
+    assert len(await journal.read(key("damaged"), after=0, limit=9)) == 1, "the event before the damaged one"
     await journal.close()
 
 

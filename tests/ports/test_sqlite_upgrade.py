@@ -7,6 +7,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec import structs
 from runwright.adapters.sqlite import SqliteJournal, schema, upgrade
 from runwright.core.callbacks import Callback
 from runwright.core.events import EventKind
@@ -14,7 +15,7 @@ from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 
-from tests.ports.journal_builders import check_chain, key
+from tests.ports.journal_builders import BACK_TO_VERSION_4, check_chain, key
 
 DUMP = Path(__file__).with_name("journal_v1.sql")  # made by version 1: three runs, one of them open
 THEIRS = Namespace("theirs")
@@ -120,7 +121,8 @@ def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
 def shape(db: apsw.Connection) -> object:
     """Columns and indexes, without the white space of their statements."""
     tables = {
-        name: db.execute(f"PRAGMA table_info({name})").fetchall() for name in ("meta", "runs", "events", "callbacks")
+        name: db.execute(f"PRAGMA table_info({name})").fetchall()
+        for name in ("meta", "runs", "events", "callbacks", "epochs")
     }
     indexes = db.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'index'").fetchall()
     return tables, sorted(indexes, key=str)
@@ -134,10 +136,10 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
         DROP INDEX runs_of_session; DROP INDEX runs_open_in_session;
         CREATE INDEX events_of_run ON events (run_no);
         CREATE INDEX events_with_messages ON events (run_no) WHERE {old_kinds};
-        DROP TABLE callbacks; DROP TABLE audit; DROP TABLE content_uses;
+        DROP TABLE recovering; DROP TABLE removals; DROP TABLE callbacks; DROP TABLE audit; DROP TABLE content_uses;
         DROP INDEX runs_of_namespace; CREATE INDEX runs_of_namespace ON runs (namespace);
         DROP INDEX runs_ended; DROP INDEX removed_of_namespace; DROP INDEX removed_of_session;
-        DROP INDEX removed_of_agent; ALTER TABLE runs DROP COLUMN removed_at;
+        DROP INDEX removed_of_agent; ALTER TABLE runs DROP COLUMN removed_at; DROP TABLE epochs;
         UPDATE meta SET value = 2 WHERE key = 'schema_version';"""
     db = sqlite3.connect(tmp_path / "journal.db")
     db.executescript(back)
@@ -163,7 +165,7 @@ async def test_a_journal_of_version_3_loses_two_indexes_and_nothing_else(tmp_pat
     place(tmp_path)
     await SqliteJournal.open(tmp_path).close()
     new_shape = rows(tmp_path, "SELECT name, sql FROM sqlite_schema ORDER BY name")
-    back = """
+    back = f"""{BACK_TO_VERSION_4}
         CREATE INDEX events_of_run ON events (run_no);
         CREATE INDEX events_with_messages ON events (run_no) WHERE kind IN (2, 4, 6, 9, 10, 11, 21);
         UPDATE meta SET value = 3 WHERE key = 'schema_version';"""
@@ -177,3 +179,24 @@ async def test_a_journal_of_version_3_loses_two_indexes_and_nothing_else(tmp_pat
     assert rows(tmp_path, "SELECT name, sql FROM sqlite_schema ORDER BY name") == new_shape
     assert (rows(tmp_path, KEPT), rows(tmp_path, RUNS)) == before
     assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
+
+
+async def test_registrations_of_version_4_come_along_without_a_key(tmp_path: Path) -> None:
+    place(tmp_path)
+    journal = SqliteJournal.open(tmp_path)
+    known = Callback(
+        namespace=THEIRS, callback_id="one", owner="o", executor="desk", address="127.0.0.1:1", owner_key="k:1:2"
+    )
+    await journal.callbacks().put(known)
+    await journal.close()
+    back = f"""{BACK_TO_VERSION_4}
+        UPDATE meta SET value = 4 WHERE key = 'schema_version';"""
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript(back)
+    db.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    kept = await journal.callbacks().load()
+    await journal.close()
+
+    assert kept == [structs.replace(known, owner_key="")]

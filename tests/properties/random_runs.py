@@ -24,7 +24,7 @@ _WORLDS = 64
 _TEXT = b.text("words")
 _FOREIGN = [EffectId("c1.9"), EffectId("c9.1"), EffectId("m1"), EffectId("")]
 _PROBLEMS = [ErrorReason.TOOL_UNKNOWN, ErrorReason.TOOL_ARGUMENTS_INVALID]
-_UNKNOWN = [ErrorReason.EXECUTOR_LOST, ErrorReason.TOOL_TIMED_OUT]
+_UNKNOWN = [ErrorReason.EXECUTOR_LOST, ErrorReason.TOOL_TIMED_OUT, ErrorReason.TOOL_ANSWER_INVALID]
 _FAILED = [
     Failure(reason, "The provider failed.", (("adapter", "scripted"), *asks))
     for reason, asks in [

@@ -19,7 +19,8 @@ from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.machine.rounds import MAX_LOSSES
 from runwright.core.outcomes import CallPhase, RunPhase
-from runwright.core.state import RunState, fold
+from runwright.core.package import RuntimePackage
+from runwright.core.state import CallState, RunState, fold
 
 from tests.core import builders as b
 from tests.properties.random_runs import RandomRun
@@ -127,7 +128,7 @@ def _step(run: RandomRun, ledger: Ledger, given: i.Input) -> None:
         ledger.check(record)
     if new:
         _check_standing(run.state, ledger)
-        _check_repetition(run, given)
+        _check_repetition(run, given, new)
 
 
 def _is_awaited(given: i.Input, state: RunState) -> bool:
@@ -164,13 +165,15 @@ def _check_standing(state: RunState, ledger: Ledger) -> None:
     assert status(state).name in (state.phase.name, "WAITING")
 
 
-def _check_repetition(run: RandomRun, given: i.Input) -> None:
+def _check_repetition(run: RandomRun, given: i.Input, new: list[r.Record]) -> None:
     again = decide(run.package, run.state, given)
     if not isinstance(given, i.Recovered):
         assert again == [], "the same news twice change nothing"
         return
-    if run.state.asked.losses == MAX_LOSSES - 1:
+    if run.state.asked.losses == MAX_LOSSES - 1 or any(_is_spent(run.package, call) for call in run.state.calls):
         return  # one restart too many
+    if any(isinstance(record, r.ToolFailed) for record in new):
+        return  # that one was: what waited for the call's place has begun
     after = fold(run.state, again)
     assert _without_attempts(after) == _without_attempts(run.state), "a second restart only raises attempts"
     for record in again:
@@ -178,8 +181,13 @@ def _check_repetition(run: RandomRun, given: i.Input) -> None:
         assert record.attempt > 1
 
 
+def _is_spent(package: RuntimePackage, call: CallState) -> bool:
+    tool = package.tool(call.tool)
+    return call.phase is CallPhase.RUNNING and tool is not None and call.losses + 1 >= tool.max_attempts
+
+
 def _without_attempts(state: RunState) -> RunState:
-    calls = tuple(structs.replace(call, attempt=0, deadline=0, since=0) for call in state.calls)
+    calls = tuple(structs.replace(call, attempt=0, deadline=0, since=0, losses=0) for call in state.calls)
     asked = structs.replace(state.asked, attempt=min(state.asked.attempt, 1), losses=0)
     return structs.replace(state, calls=calls, asked=asked, seq=0, updated_at=0)
 

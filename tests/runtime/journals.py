@@ -140,6 +140,11 @@ def journal_full() -> AgentError:
     return AgentError(ErrorReason.JOURNAL_FULL, "The disk is full.", metadata={"retry_after": "30s"})
 
 
+def journal_broken() -> AgentError:
+    """What a journal says that takes nothing any more."""
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, "The disk is bad.", metadata={"run_id": "", "first_bad": ""})
+
+
 def journal_busy() -> AgentError:
     """What a journal says when somebody else holds its file."""
     return AgentError(ErrorReason.JOURNAL_BUSY, "The file is held.", metadata={"retry_after": "2s"})

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health, HealthKind
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.principal import Principal, Role
+from runwright.ports.access import Credentials
+from runwright.ports.audit import NoAudit
 from runwright.ports.callbacks import CallbackStore
-from runwright.runtime.callbacks import CallbackRegistry
+from runwright.runtime.callbacks import FORGET_AGAIN_US, CallbackRegistry
+from runwright.runtime.registration_rules import RegistrationRules
 from runwright.testing import ManualClock
 
 from tests.builders import SECOND, ListLog
@@ -50,19 +56,63 @@ class Dialler:
         return Health(HealthKind.UNKNOWN, 0)
 
 
+class Keys:
+    """An Authenticator of credentials that are there until they are taken out of `roles`."""
+
+    def __init__(self, *credentials: str) -> None:
+        self.roles = dict.fromkeys(credentials, Role.EXECUTOR)
+
+    def authenticate(self, credentials: Credentials) -> Principal:
+        """Never asked for here."""
+        raise AssertionError
+
+    def is_current(self, principal: Principal) -> bool:
+        """Never asked for here."""
+        raise AssertionError
+
+    def still_has(self, principal: Principal, role: Role) -> bool:
+        """See the port."""
+        return self.roles.get(principal.credential) is role
+
+
+class ListAudit(NoAudit):
+    """An audit that keeps its entries."""
+
+    def __init__(self) -> None:
+        self.entries: list[AuditEntry] = []
+
+    def note(self, what: AuditEntry) -> None:
+        """See the port."""
+        self.entries.append(what)
+
+
 class Office:
     """A registry and its parts; `again` is the next process on the same store."""
 
-    def __init__(self, store: CallbackStore | None = None, clock: ManualClock | None = None) -> None:
+    def __init__(
+        self,
+        store: CallbackStore | None = None,
+        clock: ManualClock | None = None,
+        rules: RegistrationRules | None = None,
+    ) -> None:
         self.store = store or MemoryCallbacks()
         self.clock = clock or ManualClock()
         self.dialler = Dialler()
         self.log = ListLog()
-        self.registry = CallbackRegistry(store=self.store, dialler=self.dialler, clock=self.clock, log=self.log)
+        self.audit = ListAudit()
+        self.rules = rules or RegistrationRules()
+        self.registry = CallbackRegistry(
+            store=self.store,
+            dialler=self.dialler,
+            clock=self.clock,
+            log=self.log,
+            rules=self.rules,
+            audit=self.audit,
+        )
 
-    async def again(self) -> Office:
+    async def again(self, rules: RegistrationRules | None = None) -> Office:
         """What comes after a kill."""
-        following = Office(self.store, self.clock)
+        following = Office(self.store, self.clock, rules or self.rules)
         await following.registry.load()
         return following
 
@@ -242,6 +292,183 @@ async def test_a_namespace_holds_so_many_and_renews_them_all_the_same(office: Of
     await office.registry.register(wanted("one-more", owner=replace(TOOLS, namespace=Namespace("team-b"))))
 
     assert (error.reason, error.metadata) == (ErrorReason.CALLBACK_LIMIT, {"limit": str(MAX_PER_NAMESPACE)})
+
+
+async def test_a_name_belongs_to_the_first_that_holds_a_lease_under_it(office: Office) -> None:
+    await office.registry.register(wanted("one"))
+    await office.registry.register(wanted("two"))
+
+    error = await refusal(office.registry.register(wanted("three", owner=OTHERS)))
+    await office.registry.register(wanted("three", owner=OTHERS, executor="shelf"))
+    moved = await refusal(office.registry.register(wanted("three", owner=OTHERS)))
+    await office.registry.register(wanted("three", owner=replace(OTHERS, namespace=Namespace("team-b"))))
+    office.clock.advance(10 * SECOND)
+    await office.registry.register(wanted("three", owner=OTHERS))
+    late = await refusal(office.registry.register(wanted("one")))
+
+    taken = (ErrorReason.CALLBACK_TAKEN, {"callback_id": "three", "executor": "desk"})
+    assert [(each.reason, each.metadata) for each in (error, moved)] == [taken, taken]
+    assert late.metadata == {"callback_id": "one", "executor": "desk"}
+
+
+async def test_a_name_is_free_once_its_last_registration_is_ended(office: Office) -> None:
+    await office.registry.register(wanted("one"))
+    await office.registry.unregister(TOOLS, "one")
+
+    assert (await office.registry.register(wanted("two", owner=OTHERS))).callback.owner == "others"
+
+
+@pytest.mark.parametrize(
+    ("names", "who"),
+    [
+        (ExecutorNames({"desk": ("others",)}), {"others"}),
+        (ExecutorNames({"desk": ("tools", "others")}), {"tools", "others"}),
+        (ExecutorNames({"desk": ("tools",), "default/desk": ("others",)}), {"others"}),
+        (ExecutorNames({"team-b/desk": ("others",)}), {"tools"}),
+        (ExecutorNames.of({}, {"desk": "127.0.0.1:1"}), set()),
+        (ExecutorNames.of({}, {"desk": "others@127.0.0.1:1"}), {"others"}),
+        (ExecutorNames.of({"desk": ("tools",)}, {"desk": "others@127.0.0.1:1"}), {"tools"}),
+    ],
+)
+async def test_a_name_belongs_to_whom_the_operator_names(names: ExecutorNames, who: set[str]) -> None:
+    office = Office(rules=RegistrationRules(names))
+
+    for owner in (TOOLS, OTHERS):
+        with suppress(AgentError):
+            await office.registry.register(wanted(owner.name, owner))
+
+    assert set(office.ids()) == who
+
+
+async def test_who_may_not_have_a_name_is_refused_before_his_address_is_looked_up(office: Office) -> None:
+    await office.registry.register(wanted("one"))
+    office.dialler.examining.clear()
+
+    error = await refusal(office.registry.register(wanted("two", owner=OTHERS)))
+
+    assert error.reason is ErrorReason.CALLBACK_TAKEN
+
+
+async def test_a_start_with_other_owners_ends_what_they_do_not_cover(office: Office) -> None:
+    await office.registry.register(wanted("one"))
+    await office.registry.register(wanted("two", executor="shelf"))
+
+    following = await office.again(RegistrationRules(ExecutorNames({"desk": ("others",)})))
+
+    assert following.ids() == [name for _, name in following.dialler.opened] == ["two"]
+    assert [each.callback_id for each in await office.store.load()] == ["two"]
+    [entry] = following.audit.entries
+    assert (entry.reason, entry.principal, entry.subjects) == ("CALLBACK_TAKEN", "tools", ("one",))
+
+
+async def test_of_two_that_an_older_server_let_in_one_stays(office: Office) -> None:
+    now = office.clock.now()
+    for name, owner, left in (("one", OTHERS, 9), ("two", TOOLS, 8)):
+        await office.store.put(replace(wanted(name, owner), expires_at=now + left * SECOND))
+
+    following = await office.again()
+
+    assert following.ids() == ["two"]
+
+
+async def test_a_registration_ends_within_a_second_of_its_key(office: Office) -> None:
+    keys = Keys("old", "new")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    await office.registry.register(wanted("one", owner_key="old"))
+    await office.registry.register(wanted("two", owner_key="new"))
+    await quiet()
+
+    del keys.roles["old"]
+    office.clock.advance(SECOND)
+    await quiet()
+
+    assert office.ids() == [name for _, name in office.dialler.opened] == ["two"]
+    assert [each.callback_id for each in await office.store.load()] == ["two"]
+    [entry] = office.audit.entries
+    assert (entry.kind, entry.principal, entry.subjects) == (AuditKind.CREDENTIAL_REVOKED, "tools", ("one",))
+
+
+async def test_a_key_that_loses_its_role_ends_what_it_registered(office: Office) -> None:
+    keys = Keys("key")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    await office.registry.register(wanted(owner_key="key"))
+    await quiet()
+
+    keys.roles["key"] = Role.CALLER
+    office.clock.advance(SECOND)
+    await quiet()
+
+    assert office.ids() == []
+
+
+@pytest.mark.parametrize("key", ["gone", ""])
+async def test_what_was_made_with_a_key_that_is_gone_is_not_opened_by_the_next_start(key: str, office: Office) -> None:
+    await office.store.put(replace(wanted(owner_key=key), expires_at=office.clock.now() + SECOND))
+
+    following = await office.again(RegistrationRules(authenticator=Keys("another")))
+
+    assert following.ids() == list(following.dialler.opened) == list(await office.store.load()) == []
+
+
+async def test_a_server_without_keys_does_not_take_up_what_was_made_with_one(office: Office) -> None:
+    await office.store.put(replace(wanted(owner_key="key"), expires_at=office.clock.now() + SECOND))
+
+    assert (await office.again()).ids() == []
+
+
+async def test_a_renewal_with_another_key_of_the_owner_goes_on_by_that_key(office: Office) -> None:
+    keys = Keys("old", "new")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    first = await office.registry.register(wanted(owner_key="old"))
+    second = await office.registry.register(wanted(owner_key="new"))
+    await quiet()
+
+    del keys.roles["old"]
+    office.clock.advance(SECOND)
+    await quiet()
+
+    assert first.callback.is_renewed_by(second.callback), "it stays connected"
+    assert office.ids() == ["one"]
+
+
+async def test_a_key_that_is_revoked_while_the_address_is_looked_up_registers_nothing(office: Office) -> None:
+    keys = Keys("key")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    office.dialler.examining.clear()
+    asked = asyncio.create_task(office.registry.register(wanted(owner_key="key")))
+    await quiet()
+
+    del keys.roles["key"]
+    office.dialler.examining.set()
+
+    assert (await refusal(asked)).reason is ErrorReason.UNAUTHENTICATED
+    assert office.ids() == list(await office.store.load()) == []
+
+
+async def test_a_full_disk_does_not_keep_a_revoked_registration(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys("key")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    await office.registry.register(wanted(owner_key="key", lease=3600 * SECOND))
+    await quiet()
+    remove, disk = office.store.remove, [AgentError(ErrorReason.JOURNAL_FULL, "Full.", metadata={"retry_after": "1s"})]
+
+    async def removed(namespace: Namespace, callback_id: str) -> None:
+        if disk:
+            raise disk.pop()
+        await remove(namespace, callback_id)
+
+    monkeypatch.setattr(office.store, "remove", removed)
+    del keys.roles["key"]
+    office.clock.advance(SECOND)
+    await quiet()
+    ended, stored = list(office.dialler.opened), len(await office.store.load())
+    office.clock.advance(FORGET_AGAIN_US)
+    await quiet()
+
+    assert (ended, stored) == ([], 1)
+    assert list(await office.store.load()) == []
 
 
 async def test_pages_go_by_id_and_by_executor(office: Office) -> None:

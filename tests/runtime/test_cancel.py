@@ -138,7 +138,7 @@ async def test_a_call_that_does_not_answer_by_the_deadline_is_named_as_unknown(b
     await check_cancelled(bench.journal, cancelled)
     [unknown] = await records_of(bench.journal, r.ToolRecoveryRequired)
     [terminal] = await records_of(bench.journal, r.RunCancelled)
-    assert (unknown.call_id, unknown.idempotency_key) == ("c1.1", "default/run-1/c1.1")
+    assert (unknown.call_id, unknown.idempotency_key) == ("c1.1", bench.key("c1.1"))
     assert terminal.unknown_effects == ("c1.1",)
     await quiet()
     assert tool.given_up == 1
@@ -186,7 +186,7 @@ async def test_a_cancel_survives_a_restart(bench: b.Bench) -> None:
 
     await check_cancelled(bench.journal, cancelled)
     assert ended.status is RunStatus.CANCELLED
-    assert [call.idempotency_key for call in bench.function_tools.ledger] == ["default/run-1/c1.1"]
+    assert [call.idempotency_key for call in bench.function_tools.ledger] == [bench.key("c1.1")]
 
 
 async def test_only_the_run_that_is_named_is_cancelled(bench: b.Bench) -> None:

@@ -111,8 +111,8 @@ async def test_the_same_provider_id_in_two_rounds_stands_for_two_calls(bench: b.
     results = [message for message in messages if isinstance(message, ToolResultMessage)]
     assert [(result.call_id, result.provider_call_id) for result in results] == [("c1.1", "call-1"), ("c2.1", "call-1")]
     assert [entry.idempotency_key for entry in bench.function_tools.ledger] == [
-        "default/run-1/c1.1",
-        "default/run-1/c2.1",
+        bench.key("c1.1"),
+        bench.key("c2.1"),
     ]
 
 
@@ -158,7 +158,7 @@ async def test_a_tool_that_does_not_answer_in_time_is_told(bench: b.Bench) -> No
 
     bench.tools = FunctionTools({"look": late})
 
-    assert await told_of_call(bench, "look", b.tool()) == ("The tool did not answer in time.", True)
+    assert await told_of_call(bench, "look", b.tool(max_attempts=1)) == ("The tool did not answer in time.", True)
 
 
 async def test_a_result_too_large_is_told_as_made(bench: b.Bench) -> None:
@@ -171,6 +171,30 @@ async def test_a_result_too_large_is_told_as_made(bench: b.Bench) -> None:
 
     assert is_error
     assert "The call was made" in text and len(text) < 200
+
+
+async def test_a_result_too_large_to_be_received_is_told_as_made_with_its_size(bench: b.Bench) -> None:
+    async def larger(arguments: object) -> ToolOutcome:
+        return ToolOutcome(ToolOutcomeKind.TOO_LARGE, size=5_000_017)
+
+    bench.tools = FunctionTools({"look": larger})
+
+    told = await told_of_call(bench, "look", b.tool())
+
+    assert told == ("The call was made; its result of 5000017 bytes is above 1048576.", True)
+    assert len(bench.function_tools.ledger) == 1
+
+
+async def test_an_answer_that_cannot_be_read_is_told_once_the_attempts_are_used_up(bench: b.Bench) -> None:
+    async def garbled(arguments: object) -> ToolOutcome:
+        return ToolOutcome(ToolOutcomeKind.UNREADABLE)
+
+    bench.tools = FunctionTools({"look": garbled})
+
+    text, is_error = await told_of_call(bench, "look", b.tool(max_attempts=1))
+
+    assert is_error
+    assert text == "The executor answered, and its answer cannot be read; the call may have had its effect."
 
 
 async def test_a_result_that_is_no_text_does_not_break_the_next_request(bench: b.Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from runwright.adapters.memory import MemoryJournal
 from runwright.core.outcomes import RunStatus
 from runwright.testing import FunctionTools
 
@@ -70,9 +71,27 @@ async def test_a_call_that_may_be_repeated_is_sent_again_under_a_higher_attempt(
 
     assert ended.text == '"seen"'
     assert [(entry.idempotency_key, entry.attempt) for entry in bench.function_tools.ledger] == [
-        ("default/run-1/c1.1", 1),
-        ("default/run-1/c1.1", 2),
+        (bench.key("c1.1"), 1),
+        (bench.key("c1.1"), 2),
     ]
+
+
+async def test_a_run_keeps_its_keys_when_its_journal_is_restored_as_another(bench: b.Bench) -> None:
+    tool = HeldTool("seen")
+    bench.tools = FunctionTools({"look": tool})
+    bench.packages = (REPEATABLE,)
+    before = bench.key("c1.1")
+    await died_in_the_call(bench, tool)
+    tool.let_go.set()
+    assert isinstance(bench.journal, MemoryJournal)
+    bench.journal.incarnation = "f" * 32
+
+    second = bench.runtime()
+    await second.recover()
+    await stood_still(second)
+
+    assert {entry.idempotency_key for entry in bench.function_tools.ledger} == {before}
+    assert bench.key("c1.1") != before
 
 
 async def test_the_package_of_the_start_is_the_one_the_run_ends_with(bench: b.Bench) -> None:

@@ -88,7 +88,7 @@ async def test_another_journals_cursor_is_refused_with_the_head_of_this_one(
 
 
 async def test_a_cursor_past_the_end_is_refused_with_the_head(bench: b.Bench, runtime: AgentRuntime) -> None:
-    maker = CursorMaker(bench.journal.incarnation, bench.journal.cursor_key)
+    maker = CursorMaker(bench.journal.incarnation, bench.journal.cursor_key, bench.journal.epochs)
     ahead = maker.make(run_scope(key()), bench.journal.head + 1)
 
     error = await refusal(runtime, ahead)

@@ -128,7 +128,7 @@ async def test_calls_that_wait_in_line_are_handed_back_and_made_once(bench: b.Be
     assert handed_back[0] == ("c1.2", ErrorReason.EXECUTOR_UNAVAILABLE)
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, '"done" | "done" | "done"')
     keys = [entry.idempotency_key for entry in bench.function_tools.ledger]
-    assert sorted(keys) == [f"default/run-1/c1.{index}" for index in (1, 2, 3)]
+    assert sorted(keys) == [bench.key(f"c1.{index}") for index in (1, 2, 3)]
 
 
 async def test_nothing_new_is_begun_while_draining(bench: b.Bench) -> None:

@@ -193,3 +193,27 @@ async def test_a_provider_whose_own_task_was_cancelled_fails_its_run() -> None:
     ended = await play(bench)
 
     assert ended.status is RunStatus.FAILED
+
+
+LIST = {"type": "array", "items": {"$ref": "#/$defs/f"}}
+FILTERS = {"anyOf": [{"properties": {"and": LIST}}, {"properties": {"and": LIST, "or": LIST}}]}
+FILTERED = {"type": "object", "properties": {"f": {"$ref": "#/$defs/f"}}, "$defs": {"f": FILTERS}}
+
+
+def filtered(levels: int) -> str:
+    return '{"f":' + '{"and":[' * levels + '{"and":3}' + "]}" * levels + "}"
+
+
+@pytest.mark.parametrize("levels", [14, 16, 30])
+async def test_a_filter_of_many_levels_is_told_to_the_model_and_nobody_else_notices(levels: int) -> None:
+    bench, provider = bench_of(asking(call(arguments=filtered(levels))), asking(call()), DONE)
+    hostile = HOSTILE.model_copy(update={"tools": (HOSTILE.tools[0].model_copy(update={"parameters": FILTERED}),)})
+    bench.packages = (hostile, b.one_call_package())
+
+    ended = await play(bench)
+
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, "done")
+    told = provider.requests[1].messages[-1]
+    assert isinstance(told, ToolResultMessage)
+    assert told.is_error and "simpler" in told.content
+    await bench.schemas.close()

@@ -130,25 +130,25 @@ async def test_a_run_another_writer_has_moved_is_read_anew(bench: b.Bench) -> No
     assert len(await records_of(bench.journal, r.ToolRecoveryRequired)) == 1
 
 
-async def test_a_run_the_journal_refused_for_good_is_listed_until_it_has_ended(bench: b.Bench) -> None:
+async def test_a_run_the_journal_refused_for_good_is_held_until_it_has_ended(bench: b.Bench) -> None:
     tool = HeldTool()
     journal = FailingJournal(bench.journal)
     runtime = await in_a_call(bench, journal, tool)
     journal.error = AgentError(ErrorReason.JOURNAL_CORRUPT, "Bad disk.", metadata={"run_id": "", "first_bad": ""})
     tool.let_go.set()
     await eventually(lambda: runtime.write_blockage() is not None)
-    stuck = runtime.registered_run_count(), runtime.write_blockage()
+    held = runtime.registered_run_count(), runtime.write_blockage()
 
     journal.error = None
     await runtime.cancel_run("run-1")
     ended = await stood_still(runtime)
 
-    assert stuck == (1, "1 runs are stuck")
+    assert held == (1, "JOURNAL_CORRUPT")
     assert ended.status is RunStatus.CANCELLED
     assert (runtime.registered_run_count(), runtime.write_blockage()) == (0, None)
 
 
-async def test_a_restart_takes_up_what_was_stuck(bench: b.Bench, tmp_path: Path) -> None:
+async def test_a_restart_takes_up_what_was_held(bench: b.Bench, tmp_path: Path) -> None:
     tool = HeldTool()
     journal = FailingJournal(bench.journal)
     bench.tools = FunctionTools({"look": tool})

@@ -22,7 +22,7 @@ async def test_runs_are_counted_by_how_they_stand() -> None:
     await runtime.start_run(b.request("run-1"))
     await tool.begun.wait()
 
-    assert runtime.report().runs == {"running": 1, "waiting": 0, "cancelling": 0, "repair_needed": 0, "stuck": 0}
+    assert runtime.report().runs == {"running": 1, "waiting": 0, "cancelling": 0, "repair_needed": 0, "held": 0}
     tool.let_go.set()
     await stood_still(runtime)
 

@@ -234,7 +234,7 @@ async def test_what_a_filter_hides_is_not_passed_twice(any_journal: Journal, mon
     batches = await runtime.subscribe(hidden)
     [opening], [bookmark] = await anext(batches), await anext(batches)
 
-    maker = CursorMaker(any_journal.incarnation, any_journal.cursor_key)
+    maker = CursorMaker(any_journal.incarnation, any_journal.cursor_key, any_journal.epochs)
     reached = maker.read(hidden.cursor_scope(), bookmark.cursor, any_journal.head).position
     assert (opening.event, bookmark.event) == (None, None)
     assert reached >= 100
@@ -256,7 +256,7 @@ async def test_bookmarks_come_also_while_others_are_busy(bench: b.Bench) -> None
     [bookmark] = await asyncio.wait_for(waiting, CAP_SECONDS)
 
     assert not too_early
-    maker = CursorMaker(bench.journal.incarnation, bench.journal.cursor_key)
+    maker = CursorMaker(bench.journal.incarnation, bench.journal.cursor_key, bench.journal.epochs)
     assert maker.read(hidden.cursor_scope(), bookmark.cursor, bench.journal.head).position == bench.journal.head
 
 

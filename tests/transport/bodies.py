@@ -32,6 +32,8 @@ GOOD: Mapping[str, Message] = {
         )
     ),
     SERVICE + "Cancel": pb.CancelRequest(run_id="run-1", reason="enough", grace=Duration(seconds=1)),
+    SERVICE + "ReleaseRun": pb.ReleaseRunRequest(run_id="run-1", reason="the disk was exchanged"),
+    SERVICE + "RemoveRun": pb.RemoveRunRequest(run_id="run-1", reason="nobody needs it"),
     SERVICE + "Snapshot": pb.SnapshotRequest(run_id="run-1"),
     SERVICE + "Wait": pb.WaitRequest(run_id="run-1", timeout=Duration(nanos=1000)),
     SERVICE + "Subscribe": subscription(view=pb.EVENT_VIEW_FULL),

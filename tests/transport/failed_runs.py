@@ -142,6 +142,14 @@ async def tool_timed_out(stage: Stage) -> Ending:
     return await failed_call(stage, "look", tools=plays(ToolOutcomeKind.TIMED_OUT))
 
 
+async def tool_result_too_large(stage: Stage) -> Ending:
+    return await failed_call(stage, "look", tools=plays(ToolOutcomeKind.TOO_LARGE))
+
+
+async def tool_answer_invalid(stage: Stage) -> Ending:
+    return await failed_call(stage, "look", tools=plays(ToolOutcomeKind.UNREADABLE))
+
+
 async def package_invalid(stage: Stage) -> AgentError:
     return unbuildable(b.Bench(packages=(b.one_call_package(), b.one_call_package())))
 

@@ -18,7 +18,7 @@ from runwright.runtime.retention import Retention
 from runwright.testing import FunctionTools
 
 from tests import builders as b
-from tests.runtime.journals import UnreadableJournal
+from tests.runtime.journals import FailingJournal, UnreadableJournal, journal_broken
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import key, stood_still
 from tests.transport.known import add_key, authenticator, bearer, keys_for
@@ -98,7 +98,9 @@ async def cursor_ahead(stage: Stage) -> Refusal:
     served = await stage.serve()
     await served.ended()
     journal = served.bench.journal
-    ahead = CursorMaker(journal.incarnation, journal.cursor_key).make(run_scope(key()), journal.head + 1)
+    ahead = CursorMaker(journal.incarnation, journal.cursor_key, journal.epochs).make(
+        run_scope(key()), journal.head + 1
+    )
     return await refused(listing(served, page_token=ahead))
 
 
@@ -138,6 +140,12 @@ async def journal_conflict(stage: Stage) -> Refusal:
 
 
 async def journal_corrupt(stage: Stage) -> Refusal:
+    served = await stage.serve(b.Bench(journal=FailingJournal(b.Bench().journal, journal_broken())))
+    return await refused(starting(served))
+
+
+async def damaged(stage: Stage) -> Served:
+    """A server with a run of whose ten events the third cannot be read."""
     served, _ = await stage.sqlite()
     await served.ended()
     intruder = apsw.Connection(str(stage.directory / "journal.db"))
@@ -145,7 +153,18 @@ async def journal_corrupt(stage: Stage) -> Refusal:
     intruder.execute("UPDATE runs SET run_id = 'run-2', snapshot = x'00'")
     intruder.execute("UPDATE events SET data = x'ff' WHERE seq = 3")
     intruder.close()
-    return await refused(served.stub.Snapshot(pb.SnapshotRequest(run_id="run-2"), timeout=CALL_SECONDS))
+    return served
+
+
+async def run_held(stage: Stage) -> Refusal:
+    served = await damaged(stage)
+    return await refused(served.stub.Cancel(pb.CancelRequest(run_id="run-2"), timeout=CALL_SECONDS))
+
+
+async def run_not_held(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await served.ended()
+    return await refused(served.stub.RemoveRun(pb.RemoveRunRequest(run_id="run-1"), timeout=CALL_SECONDS))
 
 
 async def draining(stage: Stage) -> Refusal:

@@ -19,8 +19,10 @@ from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.allow_list import LOOPBACK, AllowList
+from runwright.core.executor_names import ExecutorNames
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks import CallbackRegistry
+from runwright.runtime.registration_rules import RegistrationRules
 from runwright.transport.server import RuntimeServer
 
 from tests.builders import Bench
@@ -85,13 +87,22 @@ class Served:
 
 
 async def serve(
-    bench: Bench, *, stall_seconds: float = 30.0, journal: Any = None, authenticator: Any = None, tls: Any = None
+    bench: Bench,
+    *,
+    stall_seconds: float = 30.0,
+    journal: Any = None,
+    authenticator: Any = None,
+    tls: Any = None,
+    names: ExecutorNames | None = None,
 ) -> Served:
     """Serves the bench's runtime on a free port."""
     runtime = bench.runtime(journal=journal)
     dialler = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
-    registry = CallbackRegistry(store=store, dialler=dialler, clock=bench.clock, log=bench.log)
+    rules = RegistrationRules(names or ExecutorNames(), authenticator)
+    registry = CallbackRegistry(
+        store=store, dialler=dialler, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.world.audit
+    )
     server = RuntimeServer(runtime, stall_seconds=stall_seconds, authenticator=authenticator, callbacks=registry)
     port = server.bind("127.0.0.1:0", tls)
     await registry.load()

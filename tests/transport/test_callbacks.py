@@ -14,9 +14,12 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as runtime_pb
 from runwright.adapters.clock import SystemClock
+from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.adapters.log import JsonFormatter
+from runwright.adapters.memory.audit import MemoryAudit
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.events import EventKind
+from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import Namespace
 from runwright.core.principal import Role
 
@@ -198,6 +201,86 @@ async def test_a_run_is_served_by_its_own_namespace_alone(serve: Serve, tmp_path
     assert (len(ours.asked), len(theirs.asked)) == (1, 0)
     for host in (ours, theirs):
         await host.stop()
+
+
+async def test_a_name_that_another_principal_holds_is_taken(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    ours, theirs = (add_key(file, "executor", name=name) for name in ("desk-host", "stranger"))
+    served = await serve(authenticator=authenticator(file))
+    await register(served, registration("one"), ours)
+
+    refusal = await refused(register(served, registration("two", address="127.0.0.1:2"), theirs))
+
+    assert (refusal.code, refusal.info.reason) == (grpc.StatusCode.PERMISSION_DENIED, "CALLBACK_TAKEN")
+    assert refusal.info.metadata["executor"] == "tools"
+    assert [each.owner for each in (await listed(served, ours)).callbacks] == ["desk-host"]
+
+
+async def test_only_the_principals_that_the_operator_names_register_a_name(serve: Serve, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    ours, theirs = (add_key(file, "executor", name=name) for name in ("desk-host", "stranger"))
+    names = ExecutorNames({"tools": ("desk-host",)})
+    served = await serve(authenticator=authenticator(file), names=names)
+
+    refusal = await refused(register(served, registration("first"), theirs))
+    answer = await register(served, registration("second"), ours)
+
+    assert refusal.info.reason == "CALLBACK_TAKEN"
+    assert answer.callback.owner == "desk-host"
+
+
+def revoke(file: Path, role: str) -> None:
+    """Takes the keys of a role out of a keys file."""
+    known = read_keys(file).keys
+    write_keys(file, KeysFile(keys=tuple(entry for entry in known if Role(role) not in entry.roles)))
+
+
+async def test_a_revoked_key_ends_its_registrations_and_nothing_more_is_sent_there(
+    serve: Serve, tmp_path: Path
+) -> None:
+    host, file = Host(), tmp_path / "keys.json"
+    await host.start()
+    keys = {role: add_key(file, role) for role in ("executor", "caller", "admin")}
+    bench = b.Bench(clock=SystemClock())
+    bench.tools, bench.audit = dialling(bench), MemoryAudit(bench.clock)
+    served = await serve(bench, authenticator=authenticator(file))
+    await register(served, registration(address=f"127.0.0.1:{host.port}"), keys["executor"])
+    [registered] = [one.callback for one in served.registry.page(Namespace("default"), limit=9)[0]]
+    await eventually(lambda: served.dialler.health(registered).kind.name == "HEALTHY")
+
+    revoke(file, "executor")
+    await eventually(lambda: not served.registry.page(Namespace("default"), limit=9)[0])
+    caller = bearer(keys["caller"])
+    await served.stub.StartRun(runtime_pb.StartRunRequest(run=run_request()), timeout=CALL_SECONDS, metadata=caller)
+    waiting = await until(served, EventKind.RETRY_SCHEDULED, caller)
+    seen = await served.stub.ListAuditEvents(
+        runtime_pb.ListAuditEventsRequest(), timeout=CALL_SECONDS, metadata=bearer(keys["admin"])
+    )
+
+    assert (waiting.status, host.asked) == (run_pb2.RUN_STATUS_WAITING, [])
+    assert (await listed(served, keys["caller"])).callbacks == []
+    [entry] = [each for each in seen.events if each.kind == runtime_pb.AUDIT_KIND_CREDENTIAL_REVOKED]
+    assert (entry.principal, list(entry.subjects)) == ("executor-default", ["one"])
+    await host.stop()
+
+
+async def test_a_start_does_not_open_what_a_revoked_key_registered(serve: Serve, tmp_path: Path) -> None:
+    host, file = Host(), tmp_path / "keys.json"
+    await host.start()
+    executor, caller = add_key(file, "executor"), add_key(file, "caller")
+    journal = SqliteJournal.open(tmp_path / "data")
+    first = await serve(b.Bench(journal=journal), authenticator=authenticator(file))
+    await register(first, registration(address=f"127.0.0.1:{host.port}", credential=SECRET, lease=600), executor)
+    before = [each.credential for each in await journal.callbacks().load()]
+    revoke(file, "executor")
+
+    second = await serve(b.Bench(journal=journal), authenticator=authenticator(file))
+
+    assert before == [SECRET]
+    assert (await listed(second, caller)).callbacks == []
+    assert second.dialler.counts()["registered"] == 0
+    assert list(await journal.callbacks().load()) == []
+    await host.stop()
 
 
 async def until(served: Served, kind: EventKind, caller: Any) -> run_pb2.RunSnapshot:

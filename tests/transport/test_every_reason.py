@@ -49,6 +49,8 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.SESSION_BUSY: (calls.session_busy, Code.ABORTED),
     R.CURSOR_EXPIRED: (calls.cursor_expired, Code.OUT_OF_RANGE),
     R.RUN_REMOVED: (calls.run_removed, Code.NOT_FOUND),
+    R.RUN_HELD: (calls.run_held, Code.FAILED_PRECONDITION),
+    R.RUN_NOT_HELD: (calls.run_not_held, Code.FAILED_PRECONDITION),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,
@@ -68,6 +70,8 @@ FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {
     R.TOOL_ARGUMENTS_INVALID: runs.tool_arguments_invalid,
     R.TOOL_FAILED: runs.tool_failed,
     R.TOOL_TIMED_OUT: runs.tool_timed_out,
+    R.TOOL_RESULT_TOO_LARGE: runs.tool_result_too_large,
+    R.TOOL_ANSWER_INVALID: runs.tool_answer_invalid,
 }
 LIBRARY: dict[ErrorReason, Scenario] = {R.PACKAGE_INVALID: runs.package_invalid, R.PORT_MISSING: runs.port_missing}
 

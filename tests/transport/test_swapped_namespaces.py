@@ -32,12 +32,15 @@ ANSWERS = {
     grpc.StatusCode.INVALID_ARGUMENT,
     grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.DEADLINE_EXCEEDED,  # a stream of runs that are not there yet
+    grpc.StatusCode.FAILED_PRECONDITION,  # a run of its own that is not held
     grpc.StatusCode.PERMISSION_DENIED,  # a word that is no address this server may dial
 }
 STREAM_SECONDS = 0.5
 OWN: Mapping[str, Message] = {
     "StartRun": pb.StartRunRequest(run=run_request("")),
     "Cancel": pb.CancelRequest(run_id="run-b", reason="enough"),
+    "ReleaseRun": pb.ReleaseRunRequest(run_id="run-b", reason="enough"),
+    "RemoveRun": pb.RemoveRunRequest(run_id="run-b", reason="enough"),
     "Snapshot": pb.SnapshotRequest(run_id="run-b"),
     "Wait": pb.WaitRequest(run_id="run-b", timeout=Duration(nanos=1000)),
     "Subscribe": subscription("run-b", view=pb.EVENT_VIEW_FULL),

@@ -52,12 +52,13 @@ def test_an_enum_has_the_names_and_numbers_of_the_schema(
     assert core == public
 
 
-def test_phases_are_statuses_but_for_the_derived_one() -> None:
+def test_phases_are_statuses_but_for_those_that_no_record_says() -> None:
     phases = {phase.name: phase.value for phase in RunPhase if phase is not RunPhase.NEW}
 
     statuses = {status.name: status.value for status in RunStatus}
 
     assert statuses.pop("WAITING") == 3
+    assert statuses.pop("HELD") == 9
     assert phases == statuses
 
 

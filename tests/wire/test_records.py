@@ -37,6 +37,7 @@ BARE_START = structs.replace(
     package_fingerprint="",
     model="",
     trace_parent="",
+    journal_id="",
 )
 BARE: list[r.Record] = [
     BARE_START,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from google.protobuf.message import DecodeError
 from msgspec import Struct
 
+from runwright.core.content import digest as digest_of
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import EventKind, kind_of
 from runwright.core.ids import RunKey
@@ -19,6 +20,7 @@ from runwright.core.state import RunState
 from runwright.ports.journal import CHAIN_TAG, StoredEvent
 from runwright.wire.records import encode_events
 from runwright.wire.references import event_refs
+from runwright.wire.state_row import RowColumns, SnapshotRow, encode_state
 
 # What one question may look at, so that none keeps the others waiting.
 SCANNED_EVENTS = 2048
@@ -41,6 +43,10 @@ class Encoded(Struct, frozen=True):
     labels: dict[str, str]
     events: tuple[tuple[EventKind, bytes], ...]
     uses: Mapping[str, int]
+
+    def row(self, snapshot: RunState) -> SnapshotRow:
+        """The run's row after the append."""
+        return SnapshotRow.of(encode_state(snapshot), RowColumns.of(snapshot, self.status))
 
 
 def encode(run: RunKey, records: Sequence[Record], *, after: int, snapshot: RunState) -> Encoded:
@@ -66,6 +72,30 @@ def digests_of(data: bytes) -> list[str]:
         return [ref.digest for ref in event_refs(data)]
     except DecodeError:
         return []
+
+
+def damaged(contents: Mapping[str, object]) -> str | None:
+    """The first digest that is not that of its bytes. Every journal asks this of whatever contents it hands out."""
+    return next((digest for digest, data in contents.items() if not _is_of(digest, data)), None)
+
+
+def _is_of(digest: str, data: object) -> bool:
+    return isinstance(data, bytes) and digest_of(data) == digest
+
+
+def damaged_content(run: RunKey, digest: str, first: int) -> AgentError:
+    """A content is not as it was written; `first` is the run's first event that refers to it, 0 if none is known."""
+    return _corrupt(run, f"Content {digest} of run {run.run_id} is not as it was written.", first)
+
+
+def missing_content(run: RunKey, digest: str, first: int) -> AgentError:
+    """A content that must be there is not; `first` as above."""
+    return _corrupt(run, f"Content {digest} of run {run.run_id} is missing from the journal.", first)
+
+
+def _corrupt(run: RunKey, told: str, first: int) -> AgentError:
+    metadata = {"run_id": run.run_id, "first_bad": str(first or "")}
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata=metadata)
 
 
 def first_link(run: RunKey) -> bytes:

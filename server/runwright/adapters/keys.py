@@ -56,8 +56,14 @@ class KeyEntry(BaseModel):
 
     def principal(self) -> Principal:
         """Who this entry stands for. The credential changes whenever the entry does."""
-        credential = hashlib.sha256(self.model_dump_json().encode()).hexdigest()
-        return Principal(self.name, Namespace(self.namespace), self.roles, f"{self.id}:{credential[:16]}")
+        entry = hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return Principal(self.name, Namespace(self.namespace), self.roles, f"{self.secret_id}:{entry}")
+
+    @property
+    def secret_id(self) -> str:
+        """What stays while the entry has this id and this key or subject, whatever else is changed in it."""
+        shown = hashlib.sha256((self.sha256 or self.subject or "").encode()).hexdigest()[:16]
+        return f"{self.id}:{shown}"
 
 
 class KeysFile(BaseModel):
@@ -158,6 +164,17 @@ class KeyFileAuthenticator:
         entry = self._known.by_principal.get(principal)
         return entry is not None and self._is_valid(entry)
 
+    def still_has(self, principal: Principal, role: Role) -> bool:
+        """See the port."""
+        self._refresh()
+        known = self._known.by_secret_id.get(principal.credential.rpartition(":")[0], ())
+        return any(
+            (now.name, now.namespace) == (principal.name, principal.namespace)
+            and now.has_any(frozenset({role}))
+            and self._is_valid(entry)
+            for now, entry in known
+        )
+
     def _is_valid(self, entry: KeyEntry) -> bool:
         return entry.expires_at is None or self._clock.now() < entry.expires_at
 
@@ -194,9 +211,11 @@ class _Known:
 
     def __init__(self, file: KeysFile) -> None:
         self.by_principal = {entry.principal(): entry for entry in file.keys}
+        self.by_secret_id: dict[str, list[tuple[Principal, KeyEntry]]] = {}
         self._by_hash: dict[str, list[tuple[Principal, KeyEntry]]] = {}
         self._by_subject: dict[str, list[tuple[Principal, KeyEntry]]] = {}
         for principal, entry in self.by_principal.items():
+            self.by_secret_id.setdefault(entry.secret_id, []).append((principal, entry))
             if entry.sha256 is not None:
                 self._by_hash.setdefault(entry.sha256, []).append((principal, entry))
             if entry.subject is not None:

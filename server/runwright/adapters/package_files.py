@@ -2,92 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
 from pydantic import ValidationError
 
+from runwright.adapters.yaml_documents import Document, DocumentError, read_document
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.schemas import SchemaChecker
 
 MAX_FILE_BYTES = 1024 * 1024
+MAX_FINDINGS = 100
 _EXACT = "numbers that JSON can hold exactly"
 
 
 def load_package(path: Path) -> RuntimePackage:
-    """Reads one package. Raises PACKAGE_INVALID naming the file, the path inside and the rule."""
-    value = _read(path)
-    try:
-        return RuntimePackage.model_validate(value)
-    except ValidationError as error:
-        raise _findings(path, error)[0] from None
-    except ValueError:
-        raise _invalid(path, "", _EXACT) from None
+    """Reads one package. Raises PACKAGE_INVALID naming the file, the path inside, its line and the rule."""
+    package, found, _ = _validated(path)
+    if package is None:
+        raise found[0]
+    return package
 
 
 def examine_package(path: Path, schemas: SchemaChecker) -> tuple[RuntimePackage | None, list[AgentError]]:
-    """The package of a file and everything that is wrong with it: a PACKAGE_INVALID for each finding."""
-    try:
-        package = RuntimePackage.model_validate(_read(path))
-    except AgentError as error:
-        return None, [error]
-    except ValidationError as error:
-        return None, _findings(path, error)
-    except ValueError:
-        return None, [_invalid(path, "", _EXACT)]
+    """The package of a file and what is wrong with it: a PACKAGE_INVALID for each of the first hundred findings."""
+    package, found, document = _validated(path)
+    if package is None or document is None:
+        return None, found
     problems = [(index, schemas.schema_problem(tool.parameters)) for index, tool in enumerate(package.tools)]
+    names = [tool.name for tool in package.tools]
     return package, [
-        _invalid(path, f"tools.{index}.parameters ({package.tools[index].name})", problem.rstrip("."))
+        _finding(path, document, ("tools", index, "parameters"), problem.rstrip("."), named=names[index])
         for index, problem in problems
         if problem
     ]
 
 
-def _read(path: Path) -> object:
+def _validated(path: Path) -> tuple[RuntimePackage | None, list[AgentError], Document | None]:
+    try:
+        document = _read(path)
+    except AgentError as error:
+        return None, [error], None
+    try:
+        return RuntimePackage.model_validate(document.value), [], document
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[:MAX_FINDINGS]
+        return None, [_finding(path, document, one["loc"], one["msg"]) for one in found], document
+    except (ValueError, RecursionError):
+        return None, [_invalid(path, "", _EXACT)], document
+
+
+def _read(path: Path) -> Document:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise _invalid(path, "", f"at most {MAX_FILE_BYTES} bytes")
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError):
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE_BYTES + 1)  # it may grow, or be no file at all
+    except OSError:
         raise _invalid(path, "", "a readable UTF-8 file") from None
+    if len(data) > MAX_FILE_BYTES:
+        raise _invalid(path, "", f"at most {MAX_FILE_BYTES} bytes")
     try:
-        value: object = yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:  # ValueError: a number of thousands of digits
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else ""
-        raise _invalid(path, where, "YAML or JSON, without repeated keys and without aliases") from None
-    return value
+        return read_document(data.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise _invalid(path, "", "a readable UTF-8 file") from None
+    except DocumentError as error:
+        where = f"line {error.line}, column {error.column}" if error.line else ""
+        raise _invalid(path, where, error.rule) from None
 
 
-def _findings(path: Path, error: ValidationError) -> list[AgentError]:
-    found = error.errors(include_url=False, include_input=False)
-    return [_invalid(path, ".".join(str(step) for step in one["loc"]), one["msg"]) for one in found]
+def _finding(path: Path, document: Document, where: Sequence[str | int], rule: str, *, named: str = "") -> AgentError:
+    line, column = document.place(where)
+    inside = ".".join(str(step) for step in where) + (f" ({named})" if named else "")
+    return _invalid(path, inside, rule, f"line {line}, column {column}")
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Refuses repeated keys, of which YAML lets the last one win unnoticed, and aliases, which grow when expanded."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.composer.ComposerError(None, None, "alias", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.constructor.ConstructorError(None, None, "repeated key", key_node.start_mark)
-            seen.add(key if isinstance(key, str) else id(key_node))
-        return super().construct_mapping(node, deep=deep)
-
-
-def _invalid(path: Path, inside: str, rule: str) -> AgentError:
-    place = f"{path}, {inside}" if inside else str(path)
+def _invalid(path: Path, inside: str, rule: str, place: str = "") -> AgentError:
+    where = ", ".join(part for part in (str(path), inside, place) if part)
     return AgentError(
         ErrorReason.PACKAGE_INVALID,
-        f"{place}: {rule}.",
+        f"{where}: {rule}.",
         metadata={"package": str(path), "path": inside, "rule": rule},
     )

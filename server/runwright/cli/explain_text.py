@@ -102,6 +102,8 @@ def _effects(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
         key = f", idempotency key {effect.idempotency_key}" if effect.idempotency_key else ""
         what = effect.tool or "model request"
         yield "unknown" if is_unknown else "open", f"{effect.effect_id} {what}, attempt {effect.attempt}{state}{key}"
+        if effect.HasField("executor_identity"):
+            yield "  executor", names.executor_identity(effect.executor_identity)
 
 
 def _last(found: Found) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from runwright.adapters.private_files import created
 from runwright.cli import clean
 from runwright.cli.client import Client
 from runwright.cli.output import json_line
-from runwright.cli.verify import faults_of
+from runwright.cli.verify import UNPROVEN, faults_of
 
 BROKEN = 1
 UNUSABLE = 2
@@ -35,16 +34,18 @@ def export(
     Example:
       runwright export first -o first.jsonl
     """
-    if output is not None and os.path.lexists(output):
-        raise typer.BadParameter(f"{output} is there already: name another file, or remove it", param_hint="--output")
     lines = (json_line(response) + "\n" for response in Client.of(context).export(run_id))
     if output is None:
         sys.stdout.writelines(lines)
         return
     first = next(lines, "")  # a refused call leaves no file behind
-    with created(output) as file:
-        file.write(first)
-        file.writelines(lines)
+    try:
+        with created(output) as file:
+            file.write(first)
+            file.writelines(lines)
+    except FileExistsError:
+        told = f"{output} is there already: name another file, or remove it"
+        raise typer.BadParameter(told, param_hint="--output") from None
 
 
 def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -> None:
@@ -56,7 +57,7 @@ def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -
     """
     try:
         faults = list(faults_of(_elements(file)))
-    except (OSError, UnicodeDecodeError, json_format.ParseError, StopIteration, ValueError):
+    except (OSError, ValueError):
         typer.echo(clean.line(f"error: {file} is not an export"), err=True)
         raise typer.Exit(UNUSABLE) from None
     for fault in faults:
@@ -64,9 +65,14 @@ def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -
     if faults:
         raise typer.Exit(BROKEN)
     typer.echo("whole: the chain holds and every content matches its digest")
+    typer.echo(f"not proven by it: {UNPROVEN}")
 
 
-def _elements(file: Path) -> Iterator[pb.ExportRunResponse]:
-    with file.open(encoding="utf-8") as lines:
+def _elements(file: Path) -> Iterator[pb.ExportRunResponse | None]:
+    """What the lines hold; None for one that cannot be read."""
+    with file.open("rb") as lines:
         for line in lines:
-            yield json_format.Parse(line, pb.ExportRunResponse())
+            try:
+                yield json_format.Parse(line, pb.ExportRunResponse())
+            except (json_format.ParseError, UnicodeDecodeError, RecursionError):
+                yield None

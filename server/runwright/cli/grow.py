@@ -90,6 +90,7 @@ def _unknown(tree: RunTree, effect_id: str) -> run_pb2.OpenEffect:
         attempt=call.attempt,
         state=run_pb2.EFFECT_STATE_UNKNOWN,
         idempotency_key=call.idempotency_key,
+        executor_identity=call.identity,
     )
 
 
@@ -126,9 +127,11 @@ def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> Non
             call.state, call.note = State.WAITING, names.reason(event.retry_scheduled.reason)
         case "tool_completed":
             call.tool = event.tool_completed.tool
+            call.identity = event.tool_completed.executor_identity
             call.end(event, State.DONE, f"{event.tool_completed.result.size} bytes")
         case "tool_failed":
             call.tool = call.tool or clean.line(event.tool_failed.tool)
+            call.identity = event.tool_failed.executor_identity
             call.end(event, State.FAILED, names.reason(event.tool_failed.reason))
         case "tool_denied":
             call.tool = event.tool_denied.tool
@@ -139,4 +142,5 @@ def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> Non
         case "tool_recovery_required":
             lost = event.tool_recovery_required
             call.tool, call.executor, call.idempotency_key = lost.tool, lost.executor, lost.idempotency_key
+            call.identity = lost.executor_identity
             call.end(event, State.UNKNOWN, names.reason(lost.reason))

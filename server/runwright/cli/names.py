@@ -32,6 +32,14 @@ def stop_reason(value: int) -> str:
     return _name(run_pb2.StopReason.DESCRIPTOR, "STOP_REASON_", value)
 
 
+def executor_identity(who: run_pb2.ExecutorIdentity) -> str:
+    """Which executor got an attempt, for a person; nothing when that is not on record."""
+    if not who.address:
+        return ""
+    what = f"{who.callback_id} of {who.principal}" if who.callback_id else f"the configured executor of {who.principal}"
+    return f"{what} at {who.address}"
+
+
 def effect_state(value: int) -> str:
     """Name of an EffectState."""
     return _name(run_pb2.EffectState.DESCRIPTOR, "EFFECT_STATE_", value)

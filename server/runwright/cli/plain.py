@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runwright._gen.runwright.v1 import event_pb2
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli import clean, names
 from runwright.cli.grow import Contents, contents_of, excerpt
 from runwright.cli.tree import RunTree, Step
@@ -82,18 +82,22 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
         case "tool_started":
             return f"started, attempt {event.attempt}, executor {event.tool_started.executor}"
         case "retry_scheduled":
-            return f"waits: {names.reason(event.retry_scheduled.reason)}"
+            planned = event.retry_scheduled
+            return f"waits: {names.reason(planned.reason)}{_by(planned.executor_identity)}"
         case "tool_completed":
             return f"done{_in(step, event)}{_because(excerpt(event.tool_completed.result, contents))}"
         case "tool_failed":
-            text = excerpt(event.tool_failed.message, contents) if event.tool_failed.HasField("message") else ""
-            return f"failed{_in(step, event)}: {names.reason(event.tool_failed.reason)}{_because(text)}"
+            failed = event.tool_failed
+            text = excerpt(failed.message, contents) if failed.HasField("message") else ""
+            by = _by(failed.executor_identity)
+            return f"failed{_in(step, event)}: {names.reason(failed.reason)}{_because(text)}{by}"
         case "tool_denied":
             return f"denied; the model is told ({event.tool_denied.code})"
         case "tool_cancelled":
             return "cancelled"
         case "tool_recovery_required":
-            return f"UNKNOWN outcome, not repeated: {names.reason(event.tool_recovery_required.reason)}"
+            lost = event.tool_recovery_required
+            return f"UNKNOWN outcome, not repeated: {names.reason(lost.reason)}{_by(lost.executor_identity)}"
         case _:
             return _unknown(event)
 
@@ -105,6 +109,11 @@ def _unknown(event: event_pb2.Event) -> str:
 def _in(step: Step, event: event_pb2.Event) -> str:
     took = step.elapsed(names.seconds(event.time))
     return f" in {names.elapsed(took)}" if took is not None else ""
+
+
+def _by(who: run_pb2.ExecutorIdentity) -> str:
+    named = names.executor_identity(who)
+    return f" ({named})" if named else ""
 
 
 def _because(text: str) -> str:

@@ -48,6 +48,8 @@ def _facts(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
         what = effect.tool or "model request"
         yield "open", f"{effect.effect_id} {what}, attempt {effect.attempt}, {names.effect_state(effect.state)}"
         yield "  key", effect.idempotency_key
+        if effect.HasField("executor_identity"):
+            yield "  executor", names.executor_identity(effect.executor_identity)
     if run.HasField("error"):
         yield "error", names.failure(run.error)
     yield "cursor", f"{run.last_cursor} (event #{run.last_seq})"

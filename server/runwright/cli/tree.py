@@ -58,6 +58,7 @@ class Call(Step):
     arguments: str = ""
     executor: str = ""
     idempotency_key: str = ""
+    identity: run_pb2.ExecutorIdentity | None = None  # who got the last attempt
 
 
 class Round(Step):

@@ -22,6 +22,10 @@ class AuditKind(Enum):
     RELOAD_FAILED = 7
     RUNS_REMOVED = 8
     ENTRIES_DROPPED = 9
+    RUN_HELD = 20
+    HELD_RUN_RELEASED = 21
+    HELD_RUN_CANCELLED = 22
+    HELD_RUN_REMOVED = 23
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import Namespace, check_caller_id
+from runwright.core.ids import LOCAL_PRINCIPAL, Namespace, check_caller_id
 
 DEFAULT_LEASE_US = 60_000_000
 LEAST_LEASE_SECONDS = 5
@@ -47,8 +47,24 @@ class Tls(Struct, frozen=True):
     server_name: str = ""
 
 
+class ConfiguredExecutor(Struct, frozen=True):
+    """Where the operator says that an executor is, and whose it is."""
+
+    principal: str
+    address: str
+
+    @classmethod
+    def parse(cls, text: str) -> ConfiguredExecutor:
+        """Of `[PRINCIPAL@]HOST:PORT`; without one it is the operator's own, `local`."""
+        principal, _, address = text.rpartition("@")
+        return cls(principal or LOCAL_PRINCIPAL, address)
+
+
 class Callback(Struct, frozen=True, kw_only=True):
-    """A registration. Its key is `namespace` and `callback_id`; times are microseconds."""
+    """A registration. Its key is `namespace` and `callback_id`; times are microseconds.
+
+    `owner_key` is `Principal.credential` of whoever made it: it ends with that key. Empty where there are no keys.
+    """
 
     namespace: Namespace
     callback_id: str
@@ -60,6 +76,7 @@ class Callback(Struct, frozen=True, kw_only=True):
     credential: str = ""
     lease: int = DEFAULT_LEASE_US
     expires_at: int = 0
+    owner_key: str = ""
 
     def __repr__(self) -> str:  # never the credential
         return f"Callback({self.namespace}/{self.callback_id} at {self.address})"
@@ -79,8 +96,9 @@ class Callback(Struct, frozen=True, kw_only=True):
         return not self.tools or tool in self.tools
 
     def is_renewed_by(self, other: Callback) -> bool:
-        """True when `other` says the same, whatever its lease."""
-        return replace(self, lease=0, expires_at=0) == replace(other, lease=0, expires_at=0)
+        """True when `other` says the same, whatever its lease, and with whichever key of its owner."""
+        same = {"lease": 0, "expires_at": 0, "owner_key": ""}
+        return replace(self, **same) == replace(other, **same)
 
     def check(self) -> None:
         """Raises INVALID_REQUEST naming the first field that breaks its rule."""

@@ -55,6 +55,10 @@ class ErrorReason(Enum):
     SESSION_BUSY = 43
     CURSOR_EXPIRED = 46
     RUN_REMOVED = 47
+    RUN_HELD = 60
+    RUN_NOT_HELD = 61
+    TOOL_RESULT_TOO_LARGE = 55
+    TOOL_ANSWER_INVALID = 56
 
 
 class AgentErrorKind(Enum):
@@ -223,6 +227,15 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _K.TOOL_FAILURE, _R.NOT_RETRYABLE, "Describe the arguments better in the tool's schema.", ("tool",)
     ),
     ErrorReason.TOOL_FAILED: Meaning(_K.TOOL_FAILURE, _R.NOT_RETRYABLE, "See the executor's log.", ("tool",)),
+    ErrorReason.TOOL_RESULT_TOO_LARGE: Meaning(
+        _K.TOOL_FAILURE, _R.NOT_RETRYABLE, "Have the tool answer with less, such as one page at a time.", ("tool",)
+    ),
+    ErrorReason.TOOL_ANSWER_INVALID: Meaning(
+        _K.TOOL_FAILURE,
+        _R.NOT_RETRYABLE,
+        "Correct the executor: it must answer with one ExecuteToolResponse that sets exactly one outcome.",
+        ("tool",),
+    ),
     ErrorReason.TOOL_TIMED_OUT: Meaning(
         _K.TIMEOUT, _R.RETRYABLE, "Raise the tool's timeout_ms or make the tool faster.", ("tool",)
     ),
@@ -257,7 +270,8 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.CALLBACK_TAKEN: Meaning(
         _K.POLICY_DENIAL,
         _R.USER_ACTION_NEEDED,
-        "Use another callback_id, or have its owner unregister it.",
+        "Use another callback_id or executor name, have its owner unregister it, or have the operator name the "
+        "principals of the executor in executor_owners.",
         ("callback_id",),
     ),
     ErrorReason.CALLBACK_LIMIT: Meaning(
@@ -279,6 +293,19 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _K.INVALID_STATE_TRANSITION,
         _R.NOT_RETRYABLE,
         "Ask for its snapshot, which says how it ended; export runs before the retention is over.",
+        ("run_id",),
+    ),
+    ErrorReason.RUN_HELD: Meaning(
+        _K.RECOVERY_REPAIR_NEEDED,
+        _R.REPAIR_NEEDED,
+        "See `runwright explain RUN`; an operator takes it up again with `runwright held release RUN` or removes it"
+        " with `runwright held remove RUN`.",
+        ("run_id", "cause"),
+    ),
+    ErrorReason.RUN_NOT_HELD: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "Cancel the run if it has not ended; what has ended goes when the retention is over.",
         ("run_id",),
     ),
 }

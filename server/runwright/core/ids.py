@@ -63,6 +63,15 @@ def event_id(run_id: RunId, seq: int) -> str:
     return f"{run_id}/{seq}"
 
 
-def idempotency_key(run: RunKey, effect_id: EffectId) -> str:
-    """The key an executor recognises a repeated call by; unique over all runs of a journal."""
-    return f"{run.namespace}/{run.run_id}/{effect_id}"
+def short_journal_id(incarnation: str) -> str:
+    """What idempotency keys say of a journal: 64 bits of its incarnation are enough to tell servers apart."""
+    return incarnation[:16]
+
+
+def idempotency_key(run: RunKey, effect_id: EffectId, journal_id: str = "") -> str:
+    """The key an executor recognises a repeated call by; with the id of the run's journal unique over all servers.
+
+    Runs that older servers began have none, and keep their keys.
+    """
+    key = f"{run.namespace}/{run.run_id}/{effect_id}"
+    return f"{journal_id}/{key}" if journal_id else key

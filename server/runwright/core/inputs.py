@@ -14,7 +14,7 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
-from runwright.core.outcomes import FinishReason
+from runwright.core.outcomes import ExecutorIdentity, FinishReason
 from runwright.core.request import RunRequest
 
 
@@ -32,6 +32,7 @@ class StartRequested(Struct, frozen=True, kw_only=True):
     context: Context | None = None
     contents: tuple[Content, ...] = ()
     trace_parent: str = ""
+    journal_id: str = ""
 
 
 class RequestedCall(Struct, frozen=True):
@@ -78,32 +79,39 @@ class RetryDue(Struct, frozen=True, kw_only=True):
 
 
 class ToolReturned(Struct, frozen=True, kw_only=True):
-    """The executor answered for certain: with a result, or with a failure of the tool."""
+    """The executor answered for certain: with a result, or with what is a failure of the tool for this reason."""
 
     at: int
     call_id: EffectId
     attempt: int
     ok: bool
     result: ContentRef
+    reason: ErrorReason = ErrorReason.TOOL_FAILED
+    executor_identity: ExecutorIdentity | None = None
     contents: tuple[Content, ...] = ()
 
 
 class ToolNotSent(Struct, frozen=True, kw_only=True):
-    """The attempt certainly never reached the executor."""
+    """The attempt certainly never reached the executor, or the executor says that it has not begun it."""
 
     at: int
     call_id: EffectId
     attempt: int
+    executor_identity: ExecutorIdentity | None = None
     contents: tuple[Content, ...] = ()
 
 
 class ToolOutcomeUnknown(Struct, frozen=True, kw_only=True):
-    """The attempt began and no answer came: EXECUTOR_LOST or TOOL_TIMED_OUT."""
+    """The attempt began and nothing came that says how it ended.
+
+    EXECUTOR_LOST or TOOL_TIMED_OUT: no answer. TOOL_ANSWER_INVALID: one that cannot be read.
+    """
 
     at: int
     call_id: EffectId
     attempt: int
     reason: ErrorReason
+    executor_identity: ExecutorIdentity | None = None
     contents: tuple[Content, ...] = ()
 
 

@@ -40,6 +40,15 @@ class RunStatus(Enum):
     COMPLETED = 6
     FAILED = 7
     CANCELLED = 8
+    HELD = 9
+
+
+class ExecutorIdentity(Struct, frozen=True):
+    """Which of the executors of a name got an attempt. No `callback_id`: an address that the operator configured."""
+
+    callback_id: str
+    principal: str
+    address: str
 
 
 class CallPhase(Enum):
@@ -90,6 +99,7 @@ class WaitKind(Enum):
     EXECUTOR = 1
     REPAIR = 2
     PROVIDER = 3
+    RELEASE = 4
 
 
 class Usage(Struct, frozen=True):

@@ -120,10 +120,11 @@ class RuntimePackage(_Frozen):
     @field_validator("tools")
     @classmethod
     def _sorted_and_unique(cls, tools: tuple[ToolSpec, ...]) -> tuple[ToolSpec, ...]:
-        names = [tool.name for tool in tools]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"tool name {name!r} appears twice")
+        seen: set[str] = set()
+        for tool in tools:
+            if tool.name in seen:
+                raise ValueError(f"tool name {tool.name!r} appears twice")
+            seen.add(tool.name)
         return tuple(sorted(tools, key=lambda tool: tool.name))
 
     @model_validator(mode="after")

@@ -13,7 +13,7 @@ from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
-from runwright.core.outcomes import FinishReason, StopReason, Usage
+from runwright.core.outcomes import ExecutorIdentity, FinishReason, StopReason, Usage
 from runwright.core.policy import Decision
 from runwright.core.request import Budget
 
@@ -36,6 +36,7 @@ class RunStarted(Struct, frozen=True, kw_only=True):
     budget: Budget
     labels: dict[str, str] = field(default_factory=dict)
     trace_parent: str = ""
+    journal_id: str = ""  # what its idempotency keys begin with; empty in runs that older servers began
 
 
 class ContextAssembled(Struct, frozen=True, kw_only=True):
@@ -137,6 +138,7 @@ class ToolCompleted(Struct, frozen=True, kw_only=True):
     attempt: int
     tool: str
     result: ContentRef
+    executor_identity: ExecutorIdentity | None = None
 
 
 class ToolFailed(Struct, frozen=True, kw_only=True):
@@ -148,6 +150,7 @@ class ToolFailed(Struct, frozen=True, kw_only=True):
     tool: str
     reason: ErrorReason
     message: ContentRef | None = None
+    executor_identity: ExecutorIdentity | None = None
 
 
 class ToolDenied(Struct, frozen=True, kw_only=True):
@@ -180,6 +183,7 @@ class ToolRecoveryRequired(Struct, frozen=True, kw_only=True):
     idempotency_key: str
     arguments_digest: str
     reason: ErrorReason
+    executor_identity: ExecutorIdentity | None = None
 
 
 class RetryScheduled(Struct, frozen=True, kw_only=True):
@@ -191,6 +195,7 @@ class RetryScheduled(Struct, frozen=True, kw_only=True):
     reason: ErrorReason
     not_before: int
     give_up_at: int
+    executor_identity: ExecutorIdentity | None = None
 
 
 class RunCancelRequested(Struct, frozen=True, kw_only=True):
@@ -266,3 +271,13 @@ RunRecord: TypeAlias = (
     | RunCancelled
 )
 Record: TypeAlias = ModelRecord | CallRecord | RunRecord
+# What an effect came to: after one of these the same effect is not in hand again.
+OUTCOMES = (
+    ModelMessageCompleted,
+    ModelAttemptFailed,
+    ToolCompleted,
+    ToolFailed,
+    ToolDenied,
+    ToolCancelled,
+    ToolRecoveryRequired,
+)

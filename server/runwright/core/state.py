@@ -13,7 +13,7 @@ from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId, RunKey
-from runwright.core.outcomes import CallPhase, RunPhase, StopReason, Usage
+from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase, StopReason, Usage
 from runwright.core.request import Budget
 from runwright.core.trace import trace_id
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
@@ -36,8 +36,9 @@ class CallState(Struct, frozen=True):
     deadline: int = 0
     not_before: int = 0
     give_up_at: int = 0
-    losses: int = 0  # attempts that reached the executor and were never answered
+    losses: int = 0  # attempts that reached the executor and were not answered, or not so that it can be read
     since: int = 0
+    executor_identity: ExecutorIdentity | None = None  # who got the attempt whose outcome is unknown
 
 
 class ModelState(Struct, frozen=True):
@@ -71,6 +72,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     budget: Budget = Budget()
     labels: dict[str, str] = field(default_factory=dict)
     trace_parent: str = ""  # W3C, as it came with the request; empty without a trace
+    journal_id: str = ""  # what its idempotency keys begin with; empty in runs that older servers began
     round: int = 0
     route: int = 0  # which of the package's routes answers; 0 is its `provider`
     asked: ModelState = ModelState()
@@ -168,6 +170,7 @@ def _of_run(state: RunState, record: r.RunRecord) -> Changes:
                 budget=record.budget,
                 labels=dict(record.labels),
                 trace_parent=record.trace_parent,
+                journal_id=record.journal_id,
                 started_at=record.at,
             )
         case r.ContextAssembled():
@@ -262,6 +265,7 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
                 idempotent=record.idempotent,
                 idempotency_key=record.idempotency_key,
                 deadline=record.deadline,
+                losses=before.losses + (before.phase is CallPhase.RUNNING),  # a restart found it without an answer
                 since=record.at,
             )
         case r.RetryScheduled():
@@ -270,11 +274,11 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
                 phase=phase,
                 not_before=record.not_before,
                 give_up_at=record.give_up_at,
-                losses=before.losses + (record.reason is ErrorReason.EXECUTOR_LOST),
+                losses=before.losses + (record.reason is not ErrorReason.EXECUTOR_UNAVAILABLE),
                 since=record.at,
             )
         case r.ToolRecoveryRequired():
-            after = replace(before, phase=phase, since=record.at)
+            after = replace(before, phase=phase, since=record.at, executor_identity=record.executor_identity)
         case r.ToolCompleted() | r.ToolFailed() | r.ToolDenied() | r.ToolCancelled():
             after = CallState(before.call_id, before.tool, phase)
         case _:

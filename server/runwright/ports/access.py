@@ -7,7 +7,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from runwright.core.principal import Principal
+from runwright.core.principal import Principal, Role
 
 
 class Credentials(Struct, frozen=True):
@@ -25,3 +25,9 @@ class Authenticator(Protocol):
 
     def is_current(self, principal: Principal) -> bool:
         """False once the principal's credential was revoked, has expired or was changed."""
+
+    def still_has(self, principal: Principal, role: Role) -> bool:
+        """True while the principal's credential holds and gives it the role, whatever roles `principal` lists.
+
+        Other roles or another expiry are no other credential; another secret under the same id is one.
+        """

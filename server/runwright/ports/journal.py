@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
 from runwright.core.content import Content
 from runwright.core.context import SessionRun
+from runwright.core.epochs import Epochs
 from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
 from runwright.core.state import RunState
 
 CHAIN_TAG = b"runwright-chain-v1"
+NOTHING: Mapping[str, RunStatus] = MappingProxyType({})
 
 
 class StoredEvent(Struct, frozen=True):
@@ -128,6 +132,10 @@ class Journal(Protocol):
         """32 secret bytes that live as long as the journal: the key of cursors."""
 
     @property
+    def epochs(self) -> Epochs:
+        """Which process gave which positions, the present one included. They never change while it is open."""
+
+    @property
     def head(self) -> int:
         """Position of the last durable event of the whole journal; 0 when empty."""
 
@@ -163,9 +171,25 @@ class Journal(Protocol):
         little may be empty and yet have reached a higher position.
         """
 
-    async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
+    async def intact(self, run: RunKey) -> tuple[RunState, int] | None:
+        """What a run's events say up to the first that cannot be read, and the position of the last of these.
+
+        Where not even the first can be read, what else the store knows of the run,
+        with 0 as position. None for an unknown run.
+        """
+
+    async def list_runs(
+        self,
+        namespace: Namespace,
+        wanted: RunFilter,
+        *,
+        before: int | None,
+        limit: int,
+        stands: Mapping[str, RunStatus] = NOTHING,
+    ) -> RunPage:
         """At most `limit` wanted runs with a number below `before`, newest first.
 
+        `stands` are runs, by id, whose status is another one than their events say.
         Looks at a bounded number of runs, as `select` does at events.
         """
 
@@ -192,8 +216,13 @@ class Journal(Protocol):
     async def open_runs(self) -> list[RunKey]:
         """Every run without a terminal event, oldest first."""
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
-        """The stored bytes of these digests in the run's namespace; missing ones are left out."""
+    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+        """The stored bytes of these digests in the run's namespace, each checked against its digest.
+
+        Raises JOURNAL_CORRUPT for one that is damaged, naming the run and its first
+        event that refers to it. Missing ones are left out, unless they are
+        `required`: then they are JOURNAL_CORRUPT as well.
+        """
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """One step in removing runs that ended before a time: at most `limit` events, in one commit.
@@ -204,6 +233,14 @@ class Journal(Protocol):
         ended is never removed, nor is the one with the journal's newest event;
         one whose end cannot be read stays as well. Call again while there is
         more; a step that was never finished is taken up by the next call.
+        """
+
+    async def remove(self, run: RunKey, *, now: int) -> int:
+        """Removes one run, ended or not, whatever of it can be read: its position in the journal's horizon.
+
+        As `remove_ended` leaves it: an outline, which has ended as cancelled if the run
+        had not ended. An event that the store needs to find its own end again is
+        hidden and goes with a later removal. Raises RUN_NOT_FOUND.
         """
 
     async def horizon(self, scope: Scope) -> int:

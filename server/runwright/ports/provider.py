@@ -11,6 +11,11 @@ from pydantic import JsonValue
 from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
 
+# What no reply may exceed. An adapter whose model answers in pieces need not read on when it does.
+MAX_CALLS = 64
+MAX_TEXT_BYTES = 4 * 1024 * 1024
+MAX_REPLY_ARGUMENT_BYTES = 1024 * 1024
+
 
 class UserMessage(Struct, frozen=True):
     """What the user said, part by part. A provider that cannot see an image refuses it, or says that it looks away."""
@@ -105,6 +110,14 @@ class Provider(Protocol):
         beginning. None is asked for: what counts is the reply. `emit` raises
         MODEL_OUTPUT_INVALID for text that no reply may hold; let it through.
         """
+
+
+@runtime_checkable
+class PreparableProvider(Protocol):
+    """A provider that has to load something. It is prepared before its runtime recovers and serves."""
+
+    async def prepare(self) -> None:
+        """Loads libraries and the like, beside the loop. Asks nobody."""
 
 
 @runtime_checkable

@@ -9,6 +9,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from runwright.core.ids import Namespace
+from runwright.core.outcomes import ExecutorIdentity
 
 
 def _always() -> bool:
@@ -46,14 +47,21 @@ class ToolOutcomeKind(Enum):
     NOT_SENT = "not sent"  # the executor certainly never got it, or has not begun it
     LOST = "lost"  # it began, and no answer came
     TIMED_OUT = "timed out"  # it began, and the deadline passed
+    TOO_LARGE = "too large"  # it was performed, for certain, with a result that is larger than one may be
+    UNREADABLE = "unreadable"  # the executor answered, and nobody can say what
 
 
 class ToolOutcome(Struct, frozen=True):
-    """What came of an attempt; `data` is a result, or the text of a failure."""
+    """What came of an attempt; `data` is a result, or the text of a failure, `size` the bytes of what is too large.
+
+    `executor_identity` says who got the attempt; nobody did where it is absent.
+    """
 
     kind: ToolOutcomeKind
     data: bytes = b""
     media_type: str = ""
+    size: int = 0
+    executor_identity: ExecutorIdentity | None = None
 
 
 class ToolExecutors(Protocol):

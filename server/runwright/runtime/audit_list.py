@@ -10,8 +10,7 @@ from runwright.core.audit import AuditEntry, audit_scope, visible_to
 from runwright.core.cursor import CursorMaker
 from runwright.core.ids import Namespace
 from runwright.ports.audit import Audit
-
-_ANY_NUMBER = 2**62  # tokens are made by this server alone; there is no end to compare them with
+from runwright.ports.journal import Journal
 
 
 class ListedAudit(Struct, frozen=True):
@@ -24,13 +23,15 @@ class ListedAudit(Struct, frozen=True):
 class AuditList:
     """Pages through what an admin of a namespace may see."""
 
-    def __init__(self, audit: Audit, cursors: CursorMaker) -> None:
+    def __init__(self, audit: Audit, journal: Journal, cursors: CursorMaker) -> None:
         self._audit = audit
+        self._journal = journal
         self._cursors = cursors
 
     async def page(self, namespace: Namespace, token: str, limit: int) -> ListedAudit:
         """One page. Raises the errors of cursors for a token of another list."""
         scope = audit_scope(namespace)
-        before = self._cursors.read(scope, token, _ANY_NUMBER).position if token else None
+        before = self._cursors.read_token(scope, token, self._journal.head) if token else None
         page = await self._audit.page(visible_to(namespace), before=before, limit=limit)
-        return ListedAudit(page.entries, self._cursors.make(scope, page.reached) if page.more else "")
+        further = self._cursors.token(scope, page.reached, self._journal.head) if page.more else ""
+        return ListedAudit(page.entries, further)

@@ -14,6 +14,7 @@ from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
 from runwright.ports.log import OperatorLog
 from runwright.ports.provider import Provider
+from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime.packages import PackageCatalogue
@@ -24,7 +25,8 @@ from runwright.runtime.world import World
 class AgentRuntimeBuilder(Struct, kw_only=True):
     """What a runtime is made of. A port that is left out is named by `build`.
 
-    Only `audit` may be left out: what belongs to no run is then not written down.
+    Only `audit` and `recovery` may be left out: what belongs to no run is then not
+    written down, and starts that a run has ended are not counted.
     """
 
     journal: Journal | None = None
@@ -34,6 +36,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     schemas: SchemaChecker | None = None
     log: OperatorLog | None = None
     audit: Audit | None = None
+    recovery: RecoveryLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
@@ -72,6 +75,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             log=self.log,
             traces=self.traces,
             audit=self.audit or NoAudit(),
+            recovery=self.recovery,
         )
         return AgentRuntime(world, catalogue)
 

@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, check_caller_id
 from runwright.core.principal import Principal, Role
+from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.callbacks import CallbackDialler, CallbackStore
 from runwright.ports.clock import Clock
 from runwright.ports.log import OperatorLog
+from runwright.runtime.registration_rules import RegistrationRules
 from runwright.runtime.waiting import comes_before
 
 _A_YEAR_US = 365 * 24 * 3600 * 1_000_000
+# How often keys are looked at, and how often what could not be removed from the store is tried again.
+CHECK_KEYS_US = 500_000
+FORGET_AGAIN_US = 10_000_000
+_REGISTER = "/runwright.callback.v1.CallbackRegistryService/RegisterCallback"
+
+
+Key: TypeAlias = tuple[Namespace, str]
 
 
 class Registered(Struct, frozen=True):
@@ -28,36 +39,59 @@ class Registered(Struct, frozen=True):
 
 
 class CallbackRegistry:
-    """Keeps registrations and tells the dialler of them. A registration belongs to the principal that made it."""
+    """Keeps registrations and tells the dialler of them.
 
-    def __init__(self, *, store: CallbackStore, dialler: CallbackDialler, clock: Clock, log: OperatorLog) -> None:
+    A registration belongs to the principal that made it. It ends with its
+    lease, or within a second of the key it was made with.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: CallbackStore,
+        dialler: CallbackDialler,
+        clock: Clock,
+        log: OperatorLog,
+        rules: RegistrationRules | None = None,
+        audit: Audit | None = None,
+    ) -> None:
         self._store = store
         self._dialler = dialler
         self._clock = clock
         self._log = log
-        self._known: dict[tuple[Namespace, str], Callback] = {}
+        self._rules = rules or RegistrationRules()
+        self._audit = audit or NoAudit()
+        self._known: dict[Key, Callback] = {}
+        self._stale: set[Key] = set()  # ended, and still in the store
         self._lock = asyncio.Lock()  # one change at a time: store, dialler and memory say the same
         self._sooner = asyncio.Event()
         self._due = 0
-        self._expiring: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def load(self) -> int:
-        """Takes up what is stored and still leased, before runs are recovered. Returns how many."""
-        for callback in await self._store.load():
-            self._known[(callback.namespace, callback.callback_id)] = callback
+        """Takes up what is stored and may still stand, before runs are recovered. Returns how many."""
+        stored = await self._store.load()
+        # Should two have one name, the one that was renewed first.
+        for callback in sorted(stored, key=lambda one: (one.expires_at - one.lease, one.callback_id)):
+            self._known[_key(callback)] = callback
         await self._forget_expired()
+        await self._forget_keyless()
+        await self._forget_nameless()
         for callback in self._known.values():
             self._dialler.open(callback)
-        self._expiring = asyncio.create_task(self._expire(), name="callback leases")
+        self._tasks.append(asyncio.create_task(self._expire(), name="callback leases"))
+        if self._rules.authenticator is not None:
+            self._tasks.append(asyncio.create_task(self._check_keys(), name="callback keys"))
         return len(self._known)
 
     async def register(self, wanted: Callback) -> Registered:
         """Registers a callback, renews it or replaces it; durable on return.
 
         Raises INVALID_REQUEST, CALLBACK_ADDRESS_REFUSED, CALLBACK_TAKEN,
-        CALLBACK_LIMIT and the journal's errors.
+        CALLBACK_LIMIT, UNAUTHENTICATED and the journal's errors.
         """
         wanted.check()
+        self._require_allowed(wanted)  # before a name is looked up for somebody who may not have it
         await self._dialler.examine(wanted)
         # A caller that leaves meanwhile must not leave store and memory saying different things.
         kept = await asyncio.shield(asyncio.ensure_future(self._keep(wanted)))
@@ -88,27 +122,28 @@ class CallbackRegistry:
         return [Registered(one, self._dialler.health(one)) for one in live[:limit]], len(live) > limit
 
     async def close(self) -> None:
-        """Ends the watch over leases, after what is under way; what is registered stays stored."""
-        if self._expiring is not None:
-            self._expiring.cancel()
-            await asyncio.gather(self._expiring, return_exceptions=True)
+        """Ends the watch over leases and keys, after what is under way; what is registered stays stored."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         async with self._lock:
             pass  # a change that began is written before the store closes
 
-    def _live(self, key: tuple[Namespace, str]) -> Callback | None:
+    def _live(self, key: Key) -> Callback | None:
         known = self._known.get(key)
         return known if known and known.expires_at > self._clock.now() else None
 
+    def _all_live(self) -> list[Callback]:
+        now = self._clock.now()
+        return [known for known in self._known.values() if known.expires_at > now]
+
     async def _keep(self, wanted: Callback) -> Callback:
-        key = (wanted.namespace, wanted.callback_id)
+        key = _key(wanted)
         async with self._lock:
-            known = self._live(key)
-            if known is not None and known.owner != wanted.owner:
-                raise _taken(wanted.callback_id)
-            if known is None:
-                self._require_room(wanted.namespace)
+            known = self._require_allowed(wanted)
             kept = replace(wanted, expires_at=self._clock.now() + wanted.lease)
             await self._store.put(kept)
+            self._stale.discard(key)
             self._known[key] = kept
             self._dialler.open(kept)
         if known is None or not known.is_renewed_by(kept):
@@ -118,13 +153,23 @@ class CallbackRegistry:
             self._sooner.set()
         return kept
 
+    def _require_allowed(self, wanted: Callback) -> Callback | None:
+        """Raises what forbids it now; returns the registration in whose place it comes, if there is one."""
+        known = self._live(_key(wanted))
+        if known is not None and known.owner != wanted.owner:
+            raise _taken(wanted.callback_id)
+        self._rules.require(wanted, self._all_live())
+        if known is None:
+            self._require_room(wanted.namespace)
+        return known
+
     def _require_room(self, namespace: Namespace) -> None:
         held = sum(1 for key in self._known if key[0] == namespace and self._live(key))
         if held >= MAX_PER_NAMESPACE:
             told = f"The namespace has {held} callbacks, and may have {MAX_PER_NAMESPACE}."
             raise AgentError(ErrorReason.CALLBACK_LIMIT, told, metadata={"limit": str(MAX_PER_NAMESPACE)})
 
-    async def _remove(self, key: tuple[Namespace, str], event: str, still: Callable[[Callback], bool]) -> None:
+    async def _remove(self, key: Key, event: str, still: Callable[[Callback], bool]) -> None:
         """Removes it, unless what was meant is no longer `still` what is held."""
         async with self._lock:
             gone = self._known.get(key)
@@ -135,24 +180,90 @@ class CallbackRegistry:
             self._dialler.drop(*key)
         self._log.info(event, namespace=gone.namespace, callback_id=gone.callback_id, principal=gone.owner)
 
+    async def _end(self, ending: Callback, event: str, audit: AuditEntry | None = None) -> None:
+        """Ends what may not stand any more. Whatever the disk says: nothing is sent there from now on."""
+        key = _key(ending)
+        if self._known.get(key) is not ending:
+            return  # registered anew meanwhile
+        self._dialler.drop(*key)  # before the lock, which a slow disk may hold
+        async with self._lock:
+            if self._known.get(key) is not ending:
+                return
+            del self._known[key]
+            self._dialler.drop(*key)
+            self._stale.add(key)
+        told = {"namespace": ending.namespace, "callback_id": ending.callback_id, "principal": ending.owner}
+        self._log.info(event, **told)
+        if audit is not None:
+            self._audit.note(audit)
+        await self._forget(key)
+
+    async def _forget(self, key: Key) -> None:
+        """Removes from the store what has ended, its credential with it."""
+        try:
+            async with self._lock:
+                if key in self._stale:
+                    await self._store.remove(*key)
+                    self._stale.discard(key)
+        except AgentError as error:
+            # Tried again, by the next start too.
+            self._log.error("callback cannot be forgotten", error, callback_id=key[1])
+            self._sooner.set()
+
     async def _expire(self) -> None:
         while True:
             now = self._clock.now()
-            self._due = min((known.expires_at for known in self._known.values()), default=now + _A_YEAR_US)
+            times = [known.expires_at for known in self._known.values()]
+            times += [now + FORGET_AGAIN_US] if self._stale else []
+            self._due = min(times, default=now + _A_YEAR_US)
             self._sooner.clear()
             if not await comes_before(self._sooner.wait(), self._clock, max(self._due, now + 1)):
+                for key in list(self._stale):
+                    await self._forget(key)
                 await self._forget_expired()
 
     async def _forget_expired(self) -> None:
         now = self._clock.now()
-        for key in [key for key, known in self._known.items() if known.expires_at <= now]:
+        for known in [known for known in self._known.values() if known.expires_at <= now]:
+            await self._end(known, "callback lease over")
+
+    async def _check_keys(self) -> None:
+        while True:
+            await self._clock.sleep_until(self._clock.now() + CHECK_KEYS_US)
             try:
-                await self._remove(key, "callback lease over", lambda held: held.expires_at <= now)
-            except AgentError as error:
-                # Its lease is over all the same: nothing is sent there, and the next start forgets it.
-                self._log.error("callback cannot be forgotten", error, callback_id=key[1])
-                self._known.pop(key, None)
-                self._dialler.drop(*key)
+                await self._forget_keyless()
+            except Exception as error:  # noqa: BLE001 - whoever looks after keys must not stop for a fault
+                self._log.error("keys of callbacks cannot be checked", error)
+
+    async def _forget_keyless(self) -> None:
+        for known in [known for known in self._known.values() if not self._rules.has_key(known)]:
+            ended = _entry(AuditKind.CREDENTIAL_REVOKED, known, ErrorReason.UNAUTHENTICATED)
+            await self._end(known, "callback ended: its key is not valid any more", ended)
+
+    async def _forget_nameless(self) -> None:
+        """Of what older servers or other settings let in: a name that is somebody else's. The first one stays."""
+        standing: list[Callback] = []
+        for known in list(self._known.values()):
+            if self._rules.owns_name(known, standing):
+                standing.append(known)
+            else:
+                ended = _entry(AuditKind.REGISTRATION_REFUSED, known, ErrorReason.CALLBACK_TAKEN)
+                await self._end(known, "callback ended: its executor's name is another's", ended)
+
+
+def _entry(kind: AuditKind, callback: Callback, reason: ErrorReason) -> AuditEntry:
+    return AuditEntry(
+        kind=kind,
+        principal=callback.owner,
+        namespace=callback.namespace,
+        method=_REGISTER,
+        reason=reason.name,
+        subjects=(callback.callback_id,),
+    )
+
+
+def _key(callback: Callback) -> Key:
+    return (callback.namespace, callback.callback_id)
 
 
 def _taken(callback_id: str) -> AgentError:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from runwright.runtime.subscriptions import StreamItem
 
 OPEN = (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLING, RunStatus.REPAIR_NEEDED)
-STUCK = "stuck"
+HELD = RunStatus.HELD.name.lower()
 
 Standing = tuple[RunStatus, int]  # a run's status and how many of its calls are unknown
 
@@ -50,12 +50,16 @@ class ParkedRuns:
         return list(self._runs.values())
 
 
-def count(live: Iterable[RunState], parked: Iterable[Standing], stuck: int) -> tuple[dict[str, int], int]:
-    """Open runs by status, every status named, and how many calls are unknown."""
+def count(live: Iterable[RunState], parked: Iterable[Standing], held: int, later: int) -> tuple[dict[str, int], int]:
+    """Open runs by status, every status named, and how many calls are unknown.
+
+    `later` wait to be taken up, `held` are not driven: nothing is known of their calls.
+    """
     standings = [*(standing(state) for state in live if state.seq and not state.is_terminal), *parked]
     found = Counter(stands for stands, _ in standings)
     runs = {each.name.lower(): found[each] for each in OPEN}
-    return runs | {STUCK: stuck}, sum(unknown for _, unknown in standings)
+    runs["waiting"] += later
+    return runs | {HELD: held}, sum(unknown for _, unknown in standings)
 
 
 class Reader:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import SessionTurn
-from runwright.core.errors import MEANINGS, AgentError, ErrorReason
+from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
 from runwright.core.images import IMAGE_TYPES, Image
@@ -28,18 +28,11 @@ class Conversation:
 
     @classmethod
     async def load(cls, journal: Journal, run: RunKey) -> Conversation:
-        """The conversation as the journal has it. Raises JOURNAL_CORRUPT if content is missing."""
+        """The conversation as the journal has it. Raises JOURNAL_CORRUPT if content is damaged or missing."""
         conversation = cls()
         conversation._records = await journal.messages(run)
         digests = [ref.digest for record in conversation._records for ref in refs(record)]
-        conversation._contents = await journal.content(run, digests)
-        missing = set(digests) - conversation._contents.keys()
-        if missing:
-            raise AgentError(
-                ErrorReason.JOURNAL_CORRUPT,
-                f"Content of run {run.run_id} is missing from the journal.",
-                metadata={"run_id": run.run_id, "first_bad": min(missing)},
-            )
+        conversation._contents = await journal.content(run, digests, required=True)
         return conversation
 
     def extend(self, records: Iterable[r.Record], contents: Iterable[Content]) -> None:
@@ -108,6 +101,9 @@ _Result = r.ToolCompleted | r.ToolFailed | r.ToolDenied
 
 _TOLD: dict[ErrorReason, str] = {
     ErrorReason.TOOL_TIMED_OUT: "The tool did not answer in time.",
+    ErrorReason.TOOL_ANSWER_INVALID: (
+        "The executor answered, and its answer cannot be read; the call may have had its effect."
+    ),
     ErrorReason.EXECUTOR_UNAVAILABLE: "The tool could not be reached; the call was not made.",
     ErrorReason.EXECUTOR_LOST: "The tool was lost during the call, every time it was tried.",
     ErrorReason.BUDGET_EXHAUSTED: "The call was not made: the budget of tool calls is used up.",

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.content import Content
-from runwright.core.errors import AgentError, ErrorReason, Failure
-from runwright.core.ids import EffectId
-from runwright.core.machine import abandon, advance, pending
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import EffectId, RunKey
+from runwright.core.machine import advance, intent, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.records import Record
-from runwright.core.state import RunState, fold
+from runwright.core.records import OUTCOMES, Record
+from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.inbox import Inbox
@@ -56,7 +56,9 @@ class RunDriver:
         tail: RunTail,
         *,
         texts: LiveTexts,
+        settled: Callable[[RunKey], None] | None = None,
     ) -> None:
+        """`settled` is told, once, when an effect has an outcome on record."""
         self.state = state
         self.last_position = 0
         self.closed = False
@@ -74,8 +76,17 @@ class RunDriver:
         # None only wakes the loop.
         self._inbox: Inbox[Delivery | None] = Inbox()
         self._tasks: dict[e.EffectKey, asyncio.Task[None]] = {}
+        # What this driver has made durable and has not settled. Whatever the state says, nothing else is ever sent:
+        # of what was under way before, only its record of recovery can tell whether it may be sent again.
+        self._intents: set[e.EffectKey] = set()
         self._draining = False
         self._cancelling = False  # decided, and perhaps not durable yet
+        self._settled = settled
+
+    @property
+    def missing_provider(self) -> str:
+        """The adapter that the run has to ask and this server does not have; empty while there is none."""
+        return self._performer.missing_provider
 
     def submit(self, given: i.Input, settles: e.EffectKey | None = None) -> asyncio.Future[list[Record]]:
         """Hands in an input. The future is done once its records are durable; [] means nothing changed."""
@@ -161,10 +172,12 @@ class RunDriver:
         for delivery, new in zip(arrived, produced, strict=True):
             if delivery.settles and not new and isinstance(delivery.given, i.ToolReturned):
                 given = delivery.given
-                ignored_answer(self._world.audit, self.state.key, given.call_id, self.state.phase.name)
+                by = given.executor_identity.principal if given.executor_identity else ""
+                ignored_answer(self._world.audit, self.state.key, given.call_id, self.state.phase.name, by)
             # Only now: an effect whose answer waited for this append must not look missing meanwhile.
             if delivery.settles:
                 self._tasks.pop(delivery.settles, None)
+                self._intents.discard(delivery.settles)
             if not delivery.answer.done():
                 delivery.answer.set_result(new)
 
@@ -180,11 +193,16 @@ class RunDriver:
                 delivery.answer.set_exception(told)
                 delivery.answer.exception()  # marks it as seen: nobody may be waiting
 
-    async def abandon(self, failure: Failure) -> None:
-        """Ends the run as failed by a fault of ours; for a driver that does not run."""
+    async def cancel_at_once(self, asked: i.CancelRequested) -> None:
+        """Ends a run that nobody drives: what must not be repeated is closed as after a crash, nothing is begun."""
+        records, state = advance(self._package, self.state, asked)
+        rest, state = advance(self._package, state, i.Recovered(at=asked.at))
+        await self.close([*records, *rest], state)
+
+    async def close(self, records: Sequence[Record], state: RunState) -> None:
+        """Writes down how the run ends, in `state`; for a driver that does not run."""
         self.closed = True
-        records = abandon(self._package, self.state, self._world.clock.now(), failure)
-        await self._append(records, (), fold(self.state, records))
+        await self._append(records, (), state)
 
     async def _append(
         self,
@@ -235,9 +253,13 @@ class RunDriver:
                 self.blocked_by = None
                 self.state = state
                 self.last_position = stored[-1].position
+                self._intents.update(key for key in map(intent, records) if key)
                 self._conversation.extend(records, contents)
                 self._tail.publish(stored)
                 self.begun.ring()
+                if self._settled is not None and any(isinstance(record, OUTCOMES) for record in records):
+                    self._settled(state.key)
+                    self._settled = None
 
     def _is_done(self) -> bool:
         if self._inbox:
@@ -258,9 +280,15 @@ class RunDriver:
         self._cancel([key for key in self._tasks if key not in wanted])
         for key, effect in wanted.items():
             if key not in self._tasks:
+                self._require_intent(key, effect)
                 self._tasks[key] = group.create_task(
                     self._perform(key, effect), name=f"{self.state.key.run_id} {key[0]}"
                 )
+
+    def _require_intent(self, key: e.EffectKey, effect: e.Effect) -> None:
+        """Raises when something would be sent whose intent this driver has not made durable, or which it has sent."""
+        if isinstance(effect, e.CallModel | e.CallTool) and key not in self._intents:
+            raise self._does_not_fit(key)
 
     def _must_settle(self, key: e.EffectKey, effect: e.Effect) -> bool:
         """While draining: a call under way that must not be repeated, and the deadline of a cancel.
@@ -289,6 +317,15 @@ class RunDriver:
     def _cancel(self, keys: Sequence[e.EffectKey]) -> None:
         for key in keys:
             self._tasks.pop(key).cancel()
+
+    def _does_not_fit(self, key: e.EffectKey) -> AgentError:
+        """What a restart finds under way is settled, durably, before anything is sent: else the state is not the run's.
+
+        A damaged state would send again what was sent before, as often as it is read.
+        """
+        told = f"The stored state of run {self.state.key.run_id} wants {key[0]} without an intent on record."
+        metadata = {"run_id": self.state.key.run_id, "first_bad": ""}
+        return AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata=metadata)
 
     def _fault(self) -> AgentError:
         self.incident = self.incident or self._world.ids.incident_id()

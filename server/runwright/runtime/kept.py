@@ -11,9 +11,15 @@ V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):
-    """At most `limit` values; the one that was not asked for longest goes first."""
+    """At most `limit` values; the one that was not asked for longest goes first.
+
+    `generation` counts how often values were dropped because they were no
+    longer true. Who asks for a value and waits for it notes the generation
+    before: what was dropped meanwhile must not come back.
+    """
 
     def __init__(self, limit: int) -> None:
+        self.generation = 0
         self._limit = limit
         self._values: OrderedDict[K, V] = OrderedDict()
 
@@ -24,8 +30,10 @@ class Kept(Generic[K, V]):
             self._values.move_to_end(key)
         return value
 
-    def put(self, key: K, value: V) -> None:
-        """Keeps a value."""
+    def put(self, key: K, value: V, asked_in: int | None = None) -> None:
+        """Keeps a value, unless it was asked for in an earlier generation; None: it was not waited for."""
+        if asked_in not in (None, self.generation):
+            return
         self._values[key] = value
         self._values.move_to_end(key)
         if len(self._values) > self._limit:
@@ -33,8 +41,10 @@ class Kept(Generic[K, V]):
 
     def drop(self, key: K) -> None:
         """Lets go of a value, if it is there."""
+        self.generation += 1
         self._values.pop(key, None)
 
     def clear(self) -> None:
         """Lets go of everything."""
+        self.generation += 1
         self._values.clear()

@@ -12,7 +12,8 @@ from runwright.core.effects import CallModel
 from runwright.core.ids import RunKey
 from runwright.core.state import RunState
 from runwright.ports.clock import Clock
-from runwright.runtime.model_reply import MAX_TEXT_BYTES, invalid_reply
+from runwright.ports.provider import MAX_TEXT_BYTES
+from runwright.runtime.model_reply import invalid_reply
 
 # Readers are told of a text when so much has come since they last were, or after so long.
 SHOWN_EVERY_US = 20_000

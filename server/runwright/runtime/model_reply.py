@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Sequence
 
 from msgspec import Struct
 from pydantic import JsonValue
@@ -13,17 +15,21 @@ from runwright.core.fingerprint import canonical_json
 from runwright.core.inputs import RequestedCall
 from runwright.core.outcomes import FinishReason
 from runwright.core.package import RuntimePackage
-from runwright.ports.provider import ModelReply, ProviderCall
-from runwright.ports.schemas import SchemaChecker
+from runwright.ports.provider import (
+    MAX_CALLS,
+    MAX_REPLY_ARGUMENT_BYTES,
+    MAX_TEXT_BYTES,
+    ModelReply,
+    ProviderCall,
+)
+from runwright.ports.schemas import Instance, SchemaChecker
 
-MAX_CALLS = 64
 MAX_TOKENS = 2**40  # a thousand rounds of it still fit into the record's 64 bits
-MAX_TEXT_BYTES = 4 * 1024 * 1024
 MAX_ARGUMENT_BYTES = 256 * 1024
-MAX_REPLY_ARGUMENT_BYTES = 1024 * 1024
 MAX_TOOL_NAME = 64
 MAX_DEPTH = 64
 MAX_PROVIDER_ID_BYTES = 512
+READ_INLINE_BYTES = 16 * 1024
 
 
 class CheckedReply(Struct, frozen=True):
@@ -34,31 +40,46 @@ class CheckedReply(Struct, frozen=True):
     contents: tuple[Content, ...]
 
 
-def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelReply, adapter: str) -> CheckedReply:
+async def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelReply, adapter: str) -> CheckedReply:
     """Checks a reply of that adapter.
 
-    Raises MODEL_OUTPUT_INVALID when the reply as a whole breaks the protocol. A
-    call that is merely wrong (unknown tool, bad arguments) keeps its place with
-    a `problem`: the model is told and may do better.
+    Raises MODEL_OUTPUT_INVALID when the reply as a whole breaks the protocol,
+    before anything is made of it. A call that is merely wrong (unknown tool, bad
+    arguments) keeps its place with a `problem`: the model is told and may do better.
     """
     stopped_early = reply.finish in (FinishReason.LENGTH, FinishReason.CONTENT_FILTER)
+    _require_form(reply, adapter, stopped_early=stopped_early)
+    text = _content(reply.text, adapter) if reply.text else None
+    calls = () if stopped_early else reply.calls
+    if size_of_arguments(reply) > READ_INLINE_BYTES:
+        # Canonical JSON of numbers is pure Python: a large reply must not hold up every other run.
+        arguments = await asyncio.to_thread(lambda: [_read_arguments(call) for call in calls])
+    else:
+        arguments = [_read_arguments(call) for call in calls]
+    problems = await _schema_problems(package, schemas, calls, arguments)
+    checked = [_checked(package, *each) for each in zip(calls, arguments, problems, strict=True)]
+    contents = [text] if text else []
+    contents += [content for _, made in checked for content in made]
+    return CheckedReply(text, tuple(call for call, _ in checked), tuple(contents))
+
+
+def _require_form(reply: ModelReply, adapter: str, *, stopped_early: bool) -> None:
+    """The number of calls comes first: what follows looks at each of them."""
+    _require(len(reply.calls) <= MAX_CALLS, adapter, f"more than {MAX_CALLS} calls at once")
     _require(bool(reply.calls) or reply.finish is not FinishReason.TOOL_CALLS, adapter, "tool_calls without a call")
     _require(bool(reply.text or reply.calls) or stopped_early, adapter, "an answer with neither text nor calls")
-    _require(len(reply.calls) <= MAX_CALLS, adapter, f"more than {MAX_CALLS} calls at once")
     size = size_of_arguments(reply)
     _require(size <= MAX_REPLY_ARGUMENT_BYTES, adapter, f"more than {MAX_REPLY_ARGUMENT_BYTES} characters of arguments")
     counted = max(reply.input_tokens, reply.output_tokens)
     _require(counted <= MAX_TOKENS, adapter, f"more than {MAX_TOKENS} tokens")
     ids = [call.provider_call_id for call in reply.calls if call.provider_call_id]
     _require(len(ids) == len(set(ids)), adapter, "two calls with one id")
-    text = _content(reply.text, adapter) if reply.text else None
-    contents = [text] if text else []
-    calls = []
-    for call in reply.calls if not stopped_early else ():
-        checked, made = _check_call(package, schemas, call, adapter)
-        calls.append(checked)
-        contents += made
-    return CheckedReply(text, tuple(calls), tuple(contents))
+    for call in () if stopped_early else reply.calls:
+        # A name no tool can have is still only an unknown tool, as long as it can be shown.
+        _require(0 < len(call.tool) <= MAX_TOOL_NAME and call.tool.isprintable(), adapter, "a tool name that is none")
+        identifier = call.provider_call_id
+        fits = identifier.isprintable() and len(identifier.encode("utf-8", "replace")) <= MAX_PROVIDER_ID_BYTES
+        _require(fits, adapter, f"a call id above {MAX_PROVIDER_ID_BYTES} bytes or with control characters")
 
 
 def size_of_arguments(reply: ModelReply) -> int:
@@ -66,46 +87,65 @@ def size_of_arguments(reply: ModelReply) -> int:
     return sum(len(call.arguments_json) for call in reply.calls)
 
 
-def _check_call(
-    package: RuntimePackage, schemas: SchemaChecker, call: ProviderCall, adapter: str
+class _Arguments(Struct, frozen=True):
+    """Arguments of one call: what is stored, what they say, and why they cannot be used, if so."""
+
+    content: Content
+    value: JsonValue = None
+    problem: str | None = None
+
+
+def _read_arguments(call: ProviderCall) -> _Arguments:
+    raw = call.arguments_json.encode("utf-8", "replace")
+    as_sent = Content.of(raw[:MAX_ARGUMENT_BYTES], TEXT)
+    if len(raw) > MAX_ARGUMENT_BYTES:
+        return _Arguments(as_sent, problem=f"they are larger than {MAX_ARGUMENT_BYTES} bytes.")
+    try:
+        value = json.loads(call.arguments_json or "{}")
+    except (ValueError, RecursionError):
+        return _Arguments(as_sent, problem="they are not JSON.")
+    if not isinstance(value, dict):
+        return _Arguments(as_sent, problem="they are not a JSON object.")
+    if not _is_shallow(value):
+        return _Arguments(as_sent, problem=f"they are nested deeper than {MAX_DEPTH}.")
+    try:
+        return _Arguments(Content.of(canonical_json(value), JSON), value)
+    except (ValueError, RecursionError):
+        told = "they hold a number beyond 2^53, NaN, or text that is not Unicode; send it as a string."
+        return _Arguments(as_sent, problem=told)
+
+
+async def _schema_problems(
+    package: RuntimePackage, schemas: SchemaChecker, calls: Sequence[ProviderCall], arguments: Sequence[_Arguments]
+) -> list[str | None]:
+    """What is wrong with the arguments of each call."""
+    problems = [read.problem for read in arguments]
+    asked: list[tuple[int, Instance]] = []
+    for index, (call, read) in enumerate(zip(calls, arguments, strict=True)):
+        tool = package.tool(call.tool)
+        if tool is not None and read.problem is None:
+            asked.append((index, Instance(tool.parameters, read.value, read.content.data)))
+    if asked:
+        found = await schemas.problems([instance for _, instance in asked])
+        for (index, _), problem in zip(asked, found, strict=True):
+            problems[index] = problem
+    return problems
+
+
+def _checked(
+    package: RuntimePackage, call: ProviderCall, read: _Arguments, problem: str | None
 ) -> tuple[RequestedCall, list[Content]]:
-    # A name no tool can have is still only an unknown tool, as long as it can be shown.
-    _require(0 < len(call.tool) <= MAX_TOOL_NAME and call.tool.isprintable(), adapter, "a tool name that is none")
-    identifier = call.provider_call_id
-    fits = identifier.isprintable() and len(identifier.encode("utf-8", "replace")) <= MAX_PROVIDER_ID_BYTES
-    _require(fits, adapter, f"a call id above {MAX_PROVIDER_ID_BYTES} bytes or with control characters")
-    arguments, problem = _check_arguments(package, schemas, call)
+    arguments = read.content
     if package.tool(call.tool) is None:
         known = ", ".join(tool.name for tool in package.tools) or "none"
         told = Content.text(f"There is no tool called {call.tool}. The tools are: {known}.")
-        reason: ErrorReason | None = ErrorReason.TOOL_UNKNOWN
+        reason = ErrorReason.TOOL_UNKNOWN
     elif problem:
         told = Content.text(f"The arguments were not accepted: {problem}")
         reason = ErrorReason.TOOL_ARGUMENTS_INVALID
     else:
-        return RequestedCall(call.tool, identifier, arguments.ref), [arguments]
-    return RequestedCall(call.tool, identifier, arguments.ref, reason, told.ref), [arguments, told]
-
-
-def _check_arguments(package: RuntimePackage, schemas: SchemaChecker, call: ProviderCall) -> tuple[Content, str | None]:
-    raw = call.arguments_json.encode("utf-8", "replace")
-    as_sent = Content.of(raw[:MAX_ARGUMENT_BYTES], TEXT)
-    if len(raw) > MAX_ARGUMENT_BYTES:
-        return as_sent, f"they are larger than {MAX_ARGUMENT_BYTES} bytes."
-    try:
-        value = json.loads(call.arguments_json or "{}")
-    except (ValueError, RecursionError):
-        return as_sent, "they are not JSON."
-    if not isinstance(value, dict):
-        return as_sent, "they are not a JSON object."
-    if not _is_shallow(value):
-        return as_sent, f"they are nested deeper than {MAX_DEPTH}."
-    try:
-        arguments = Content.of(canonical_json(value), JSON)
-    except (ValueError, RecursionError):
-        return as_sent, "they hold a number beyond 2^53, NaN, or text that is not Unicode; send it as a string."
-    tool = package.tool(call.tool)
-    return arguments, schemas.instance_problem(tool.parameters, value) if tool else None
+        return RequestedCall(call.tool, call.provider_call_id, arguments.ref), [arguments]
+    return RequestedCall(call.tool, call.provider_call_id, arguments.ref, reason, told.ref), [arguments, told]
 
 
 def _is_shallow(value: JsonValue) -> bool:

@@ -17,7 +17,7 @@ from runwright.ports.provider import ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
-from runwright.runtime.model_reply import CheckedReply, check_reply, size_of_arguments
+from runwright.runtime.model_reply import check_reply
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
 
@@ -26,7 +26,11 @@ MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
 PROBE_US = 1_000_000
-CHECK_INLINE_BYTES = 16 * 1024
+_UNKNOWN = {
+    ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
+    ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
+    ToolOutcomeKind.UNREADABLE: ErrorReason.TOOL_ANSWER_INVALID,
+}
 
 
 class Performer:
@@ -38,6 +42,7 @@ class Performer:
         self._conversation = conversation
         self._texts = texts
         self._text: LiveText | None = None  # of the model that answers now
+        self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
     async def perform(self, state: RunState, position: int, effect: e.Effect, may_begin: Callable[[], bool]) -> i.Input:
         """Performs one effect for a run in `state`, whose last event is at `position`, and says what came of it.
@@ -74,9 +79,11 @@ class Performer:
             text.end(is_whole=False)
 
     async def _call_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
+        await self._require_provider(state, effect)
         try:
             reply = await self._ask(state, effect, text)
-            checked = await self._check(reply, self._package.routes[effect.route].adapter)
+            adapter = self._package.routes[effect.route].adapter
+            checked = await check_reply(self._package, self._world.schemas, reply, adapter)
             if not text.begins(reply.text or ""):
                 self._world.log.error("provider emitted other text than its answer", run_id=state.key.run_id)
         except AgentError as error:
@@ -95,11 +102,25 @@ class Performer:
             contents=checked.contents,
         )
 
-    async def _check(self, reply: ModelReply, adapter: str) -> CheckedReply:
-        # Canonical JSON is pure Python: a large reply must not hold up every other run.
-        if size_of_arguments(reply) > CHECK_INLINE_BYTES:
-            return await asyncio.to_thread(check_reply, self._package, self._world.schemas, reply, adapter)
-        return check_reply(self._package, self._world.schemas, reply, adapter)
+    async def _require_provider(self, state: RunState, effect: e.CallModel) -> None:
+        """Never returns while no provider of the route, or of one after it, is configured: the next start may have one.
+
+        A start is refused then; a run that is under way has done nothing wrong.
+        """
+        routes = self._package.routes[effect.route :]
+        if any(route.adapter in self._world.providers for route in routes):
+            return
+        self.missing_provider = routes[0].adapter
+        self._world.log.warning(
+            "run waits for a provider that is not configured",
+            run_id=state.key.run_id,
+            trace_id=state.trace_id,
+            adapter=self.missing_provider,
+        )
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.missing_provider = ""
 
     async def _ask(self, state: RunState, effect: e.CallModel, text: LiveText) -> ModelReply:
         route = self._package.routes[effect.route]
@@ -157,26 +178,35 @@ class Performer:
         return trace.child(state.trace_parent, trace.attempt_span(state.key, effect.call_id, effect.attempt))
 
     def _settled(self, effect: e.CallTool, outcome: ToolOutcome) -> i.Input:
-        at, call_id, attempt = self._world.clock.now(), effect.call_id, effect.attempt
+        at, call_id, attempt, by = self._world.clock.now(), effect.call_id, effect.attempt, outcome.executor_identity
+        ok, reason = False, ErrorReason.TOOL_FAILED
         match outcome.kind:
             case ToolOutcomeKind.NOT_SENT:
-                return i.ToolNotSent(at=at, call_id=call_id, attempt=attempt)
-            case ToolOutcomeKind.LOST:
-                return i.ToolOutcomeUnknown(at=at, call_id=call_id, attempt=attempt, reason=ErrorReason.EXECUTOR_LOST)
-            case ToolOutcomeKind.TIMED_OUT:
-                return i.ToolOutcomeUnknown(at=at, call_id=call_id, attempt=attempt, reason=ErrorReason.TOOL_TIMED_OUT)
-            case ToolOutcomeKind.RESULT if len(outcome.data) > MAX_RESULT_BYTES:
-                # The effect has happened, so the model must not be told that it failed.
-                told = f"The call was made; its result of {len(outcome.data)} bytes is above {MAX_RESULT_BYTES}."
-                ok, content = False, Content.text(told)
-            case ToolOutcomeKind.RESULT:
+                return i.ToolNotSent(at=at, call_id=call_id, attempt=attempt, executor_identity=by)
+            case ToolOutcomeKind.LOST | ToolOutcomeKind.TIMED_OUT | ToolOutcomeKind.UNREADABLE:
+                return i.ToolOutcomeUnknown(
+                    at=at, call_id=call_id, attempt=attempt, reason=_UNKNOWN[outcome.kind], executor_identity=by
+                )
+            case ToolOutcomeKind.RESULT if len(outcome.data) <= MAX_RESULT_BYTES:
                 ok, content = True, Content.of(outcome.data, _media_type(outcome.media_type))
+            case ToolOutcomeKind.RESULT | ToolOutcomeKind.TOO_LARGE:
+                # The effect has happened, so the model must not be told that it failed.
+                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, _too_large(outcome.size or len(outcome.data))
             case ToolOutcomeKind.ERROR:
                 told = outcome.data[:MAX_ERROR_BYTES].decode("utf-8", "replace")
-                ok, content = False, Content.text(told or "The tool failed without saying why.")
+                content = Content.text(told or "The tool failed without saying why.")
             case _:
                 assert_never(outcome.kind)
-        return i.ToolReturned(at=at, call_id=call_id, attempt=attempt, ok=ok, result=content.ref, contents=(content,))
+        return i.ToolReturned(
+            at=at,
+            call_id=call_id,
+            attempt=attempt,
+            ok=ok,
+            result=content.ref,
+            reason=reason,
+            executor_identity=by,
+            contents=(content,),
+        )
 
     async def _await_executor(self, state: RunState, effect: e.AwaitExecutor) -> i.Input:
         clock, call = self._world.clock, state.call(effect.call_id)
@@ -198,6 +228,11 @@ async def _guarded(call: Coroutine[object, object, T]) -> T:
         if task is not None and task.cancelling():
             raise
         raise RuntimeError("the adapter cancelled itself") from None
+
+
+def _too_large(size: int) -> Content:
+    of = f" of {size} bytes" if size else ""  # nobody knows the size of what was compressed and not unpacked
+    return Content.text(f"The call was made; its result{of} is above {MAX_RESULT_BYTES}.")
 
 
 def _media_type(said: str) -> str:

@@ -9,6 +9,7 @@ from runwright.core.ids import Namespace
 from runwright.core.selection import RunFilter
 from runwright.ports.journal import Journal, ListedRun
 from runwright.runtime.snapshot import RunSnapshot
+from runwright.runtime.supervisor import Supervisor
 
 
 class ListedRuns(Struct, frozen=True):
@@ -22,19 +23,22 @@ class ListedRuns(Struct, frozen=True):
 class RunList:
     """Pages through a journal's runs. A token holds the number of a run, so what begins later shifts nothing."""
 
-    def __init__(self, journal: Journal, cursors: CursorMaker) -> None:
+    def __init__(self, journal: Journal, cursors: CursorMaker, supervisor: Supervisor) -> None:
         self._journal = journal
+        self._supervisor = supervisor
         self._cursors = cursors
 
     async def page(self, namespace: Namespace, wanted: RunFilter, token: str, limit: int) -> ListedRuns:
         """One page, without the runs' results. Raises the errors of cursors for a token of another list."""
         scope = wanted.page_scope(namespace)
-        before = self._cursors.read(scope, token, self._journal.head).position if token else None
-        page = await self._journal.list_runs(namespace, wanted, before=before, limit=limit)
+        before = self._cursors.read_token(scope, token, self._journal.head) if token else None
+        stands = self._supervisor.statuses(namespace)
+        page = await self._journal.list_runs(namespace, wanted, before=before, limit=limit, stands=stands)
         runs = [self._as_it_stands(each) for each in page.runs]
-        tokens = [self._cursors.make(scope, each.number) for each in page.runs]
-        return ListedRuns(runs, tokens, self._cursors.make(scope, page.reached) if page.more else "")
+        head = self._journal.head
+        tokens = [self._cursors.token(scope, each.number, head) for each in page.runs]
+        return ListedRuns(runs, tokens, self._cursors.token(scope, page.reached, head) if page.more else "")
 
     def _as_it_stands(self, listed: ListedRun) -> RunSnapshot:
         cursor = self._cursors.make(run_scope(listed.state.key), listed.last_position)
-        return RunSnapshot(listed.state, cursor, None)
+        return RunSnapshot(listed.state, cursor, None, self._supervisor.condition(listed.state.key))

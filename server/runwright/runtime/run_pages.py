@@ -35,14 +35,17 @@ class RunPages:
             return await self._journal.read(run, after=after, limit=limit)
         reading = asyncio.create_task(self._journal.read(run, after=after, limit=limit))
         self._reading[place] = reading
-        reading.add_done_callback(lambda done: self._finished(place, done))
+        asked_in = self._kept.generation
+        reading.add_done_callback(lambda done: self._finished(place, done, asked_in))
         return await asyncio.shield(reading)
 
     def forget(self) -> None:
-        """Lets go of everything: some of it was removed from the journal."""
+        """Lets go of everything, also of what is being read: some of it was removed from the journal."""
         self._kept.clear()
+        self._reading.clear()
 
-    def _finished(self, place: Place, reading: asyncio.Task[list[StoredEvent]]) -> None:
-        del self._reading[place]
+    def _finished(self, place: Place, reading: asyncio.Task[list[StoredEvent]], asked_in: int) -> None:
+        if self._reading.get(place) is reading:
+            del self._reading[place]
         if not reading.cancelled() and reading.exception() is None and len(reading.result()) == place[2]:
-            self._kept.put(place, reading.result())
+            self._kept.put(place, reading.result(), asked_in)

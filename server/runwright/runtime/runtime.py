@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 
 from msgspec import Struct
@@ -10,13 +9,20 @@ from msgspec import Struct
 from runwright.core import inputs as i
 from runwright.core import trace
 from runwright.core.audit import AuditEntry, AuditKind
-from runwright.core.content import JSON, Content
+from runwright.core.condition import is_done_in
+from runwright.core.content import Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
-from runwright.core.machine import is_done
+from runwright.core.ids import (
+    DEFAULT_NAMESPACE,
+    LOCAL_PRINCIPAL,
+    Namespace,
+    RunId,
+    RunKey,
+    check_caller_id,
+)
 from runwright.core.outcomes import RunPhase
-from runwright.core.request import RunRequest, differing_fields
+from runwright.core.request import RunRequest
 from runwright.core.selection import ANY_RUN, RunFilter, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
@@ -25,18 +31,23 @@ from runwright.runtime.audit_list import AuditList, ListedAudit
 from runwright.runtime.census import Readers
 from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
+from runwright.runtime.held_actions import HeldRunActions
 from runwright.runtime.live_text import LiveTexts
-from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
+from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.run_list import ListedRuns, RunList
+from runwright.runtime.same_request import require_same
 from runwright.runtime.sessions import Sessions
 from runwright.runtime.snapshot import RunSnapshot, has_result
+from runwright.runtime.start_input import Asked, preflight, start_input
+from runwright.runtime.stored_runs import not_found, removed
 from runwright.runtime.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
-from runwright.runtime.supervisor import Supervisor, not_found, removed
+from runwright.runtime.supervisor import Supervisor
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
 
 DEFAULT_GRACE_US = 10_000_000
+START_ATTEMPTS = 3  # of one start that meets another one; a journal that says both yes and no is not asked for ever
 _A_YEAR_US = 365 * 24 * 3600 * 1_000_000
 
 
@@ -57,15 +68,21 @@ class AgentRuntime:
         self._tails = tails
         texts = LiveTexts(world.clock)
         self._supervisor = Supervisor(world, tails, texts)
-        cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key)
+        cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key, world.journal.epochs)
         self._subscriptions = Subscriptions(world, self._supervisor, tails, texts, cursors)
-        self._run_list = RunList(world.journal, cursors)
+        self._run_list = RunList(world.journal, cursors, self._supervisor)
+        self._held_actions = HeldRunActions(world, self._supervisor, tails, texts)
         self._sessions = Sessions(world.journal)
         self._readers = Readers()
-        self._audit_list = AuditList(world.audit, cursors)
+        self._audit_list = AuditList(world.audit, world.journal, cursors)
 
     async def recover(self) -> int:
-        """Takes up every open run of the journal; call it once, before anything else. Returns how many."""
+        """Takes up every open run of the journal; call it once, before anything else. Returns how many.
+
+        What providers need is loaded first. Runs that may have ended the server before are
+        taken up one after the other, beside what is asked of the runtime meanwhile.
+        """
+        await self.world.prepare_providers()
         return await self._supervisor.recover()
 
     async def start_run(
@@ -87,24 +104,27 @@ class AgentRuntime:
         request.check()
         self._supervisor.refuse_when_draining()
         run = RunKey(namespace, RunId(request.run_id or self.world.ids.run_id()))
-        while True:
-            existing = await self._supervisor.state(run) if request.run_id else None
+        for attempt in range(START_ATTEMPTS):
+            existing = await self._supervisor.state(run) if request.run_id or attempt else None
             if existing is not None:
-                await self._require_same(run, existing[0], request)
+                hold = self._supervisor.condition(run).hold
+                await require_same(self.world.journal, run, existing[0], request, hold)
                 return RunHandle(self, run), False
             try:
                 await self._start(run, request, principal, self._trace_parent(run, trace_parent))
             except AgentError as error:
-                if error.reason is ErrorReason.JOURNAL_CONFLICT:
-                    continue  # somebody else started it a moment ago: answer as for any repeated call
+                # Somebody else started it a moment ago: answer as for any repeated call.
+                if error.reason is ErrorReason.JOURNAL_CONFLICT and attempt + 1 < START_ATTEMPTS:
+                    continue
                 raise
             return RunHandle(self, run), True
+        raise AssertionError("the last attempt returns or raises")
 
     async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
-        found = self._preflight(request, run.namespace)
+        found = preflight(self.world, self.packages, request, run.namespace)
 
         async def start() -> None:
-            given = await self._start_input(request, found, run, principal, trace_parent)
+            given = await start_input(self.world, self._sessions, request, found, Asked(run, principal, trace_parent))
             await self._supervisor.start(run, found.package, given)
 
         await self._sessions.start(run, request, found.package, start)
@@ -123,38 +143,70 @@ class AgentRuntime:
         namespace: Namespace = DEFAULT_NAMESPACE,
         principal: str = LOCAL_PRINCIPAL,
     ) -> Cancelled:
-        """Asks a run to end; on return the barrier is durable. Repeating it changes nothing. RUN_NOT_FOUND."""
+        """Asks a run to end; on return the barrier is durable. Repeating it changes nothing.
+
+        A held run ends at once, without any further effect. Raises RUN_NOT_FOUND,
+        and RUN_HELD for a held run whose events cannot be read.
+        """
         run = self._key(run_id, namespace)
         state, _ = await self._found(run)
+        asked = i.CancelRequested(at=self.world.clock.now(), reason=reason, requested_by=principal, grace_us=grace_us)
+        if self._supervisor.condition(run).hold and (held := await self._held_actions.cancel(run, asked)):
+            return Cancelled(await self.run_snapshot(run_id, namespace=namespace), held.cancel_barrier)
         if state.is_terminal:
+            kind, ended = AuditKind.CANCEL_IGNORED, state.phase.name
             self.world.audit.note(
-                AuditEntry(
-                    kind=AuditKind.CANCEL_IGNORED,
-                    principal=principal,
-                    namespace=namespace,
-                    reason=state.phase.name,
-                    subjects=(run_id,),
-                )
+                AuditEntry(kind=kind, principal=principal, namespace=namespace, reason=ended, subjects=(run_id,))
             )
         elif state.phase is not RunPhase.CANCELLING:
-            asked = i.CancelRequested(
-                at=self.world.clock.now(), reason=reason, requested_by=principal, grace_us=grace_us
-            )
             _, state = await self._supervisor.submit(run, asked)
         return Cancelled(await self.run_snapshot(run_id, namespace=namespace), state.cancel_barrier)
+
+    async def release_run(
+        self,
+        run_id: str,
+        *,
+        reason: str = "",
+        namespace: Namespace = DEFAULT_NAMESPACE,
+        principal: str = LOCAL_PRINCIPAL,
+    ) -> tuple[RunSnapshot, bool]:
+        """Takes a held run up again; it may be held again. False when it is not held. RUN_NOT_FOUND."""
+        run = self._key(run_id, namespace)
+        await self._found(run)
+        self._supervisor.refuse_when_draining()
+        released = await self._held_actions.release(run, principal, reason)
+        return await self.run_snapshot(run_id, namespace=namespace), released
+
+    async def remove_run(
+        self,
+        run_id: str,
+        *,
+        reason: str = "",
+        namespace: Namespace = DEFAULT_NAMESPACE,
+        principal: str = LOCAL_PRINCIPAL,
+    ) -> RunSnapshot:
+        """Removes a held run; what comes back is its outline. Raises RUN_NOT_FOUND, RUN_NOT_HELD."""
+        run = self._key(run_id, namespace)
+        await self._found(run)
+        self._supervisor.refuse_when_draining()
+        self.forget([run], await self._held_actions.remove(run, principal, reason))
+        return await self.run_snapshot(run_id, namespace=namespace)
 
     async def run_snapshot(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> RunSnapshot:
         """A run as it stands; of a removed one its outline. Raises RUN_NOT_FOUND."""
         run = self._key(run_id, namespace)
         state, position = await self._found(run)
         result = None
-        if state.result is not None and has_result(state):
+        held = self._supervisor.condition(run).hold
+        if held is None and state.result is not None and has_result(state):
             stored = await self.world.journal.content(run, [state.result.digest])
             if state.result.digest not in stored:
                 state, position = await self._found(run)  # it may have been removed between the two questions
             if not state.removed_at and state.result is not None:
+                stored = stored or await self.world.journal.content(run, [state.result.digest], required=True)
                 result = Content(state.result, stored[state.result.digest])
-        return RunSnapshot(state, self._subscriptions.cursor(Selection.of_run(run), position), result)
+        cursor = self._subscriptions.cursor(Selection.of_run(run), position)
+        return RunSnapshot(state, cursor, result, self._supervisor.condition(run))
 
     async def wait_run(
         self, run_id: str, *, timeout_us: int | None = None, namespace: Namespace = DEFAULT_NAMESPACE
@@ -169,7 +221,7 @@ class AgentRuntime:
             while True:
                 more = tail.signal()
                 state, _ = await self._found(run)
-                done = is_done(state)
+                done = is_done_in(state, self._supervisor.condition(run))
                 if not done and stopping.is_set():
                     raise draining()
                 if done or not await patience.lasts(due, more):
@@ -232,8 +284,21 @@ class AgentRuntime:
         return await self._audit_list.page(namespace, page_token, limit)
 
     async def contents(self, run: RunKey, digests: list[str]) -> dict[str, bytes]:
-        """Stored bytes that events of the run's namespace refer to; missing ones are left out."""
+        """Stored bytes that events of the run's namespace refer to. Raises JOURNAL_CORRUPT if one is damaged.
+
+        Missing ones are left out: they may be another run's that was removed meanwhile.
+        """
         return await self.world.journal.content(run, digests)
+
+    async def required_content(self, run: RunKey, digest: str) -> bytes:
+        """A content that an event of the run refers to. Raises JOURNAL_CORRUPT; RUN_REMOVED if it went with the run."""
+        stored = await self.world.journal.content(run, [digest])
+        if digest not in stored:
+            state, _ = await self._found(run)
+            if state.removed_at:
+                raise removed(run)
+            stored = await self.world.journal.content(run, [digest], required=True)
+        return stored[digest]
 
     async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:
         """The run's last event at this time. Raises RUN_NOT_FOUND, RUN_REMOVED."""
@@ -273,9 +338,7 @@ class AgentRuntime:
         )
 
     def write_blockage(self) -> str | None:
-        """Why runs cannot be written at the moment, for health; None when all is well."""
-        if self._supervisor.stuck:
-            return f"{len(self._supervisor.stuck)} runs are stuck"
+        """Why the journal takes no writes at the moment, for health; None when it does. A held run is no reason."""
         return self._supervisor.blocked_by.name if self._supervisor.blocked_by else None
 
     def stop_streams(self) -> None:
@@ -288,10 +351,12 @@ class AgentRuntime:
         return await self._supervisor.drain(grace_us)
 
     async def close(self) -> None:
-        """Releases providers, executors and journal; drain first."""
+        """Releases providers, executors, the schema checker and the journal; drain first."""
         self._subscriptions.close()
+        await self._supervisor.close()
         await self.world.close_providers()
         await self.world.tools.close()
+        await self.world.schemas.close()
         await self.world.journal.close()
 
     def _key(self, run_id: str, namespace: Namespace) -> RunKey:
@@ -307,58 +372,6 @@ class AgentRuntime:
             raise not_found(run)
         return found
 
-    def _preflight(self, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
-        found = self.packages.resolve(request)
-        package = found.package
-        for route in package.routes:
-            self.world.provider(route.adapter)
-        for tool in package.tools:
-            if not self.world.tools.knows(namespace, tool.executor):
-                raise AgentError(
-                    ErrorReason.EXECUTOR_MISSING,
-                    f"Tool {tool.name} needs executor {tool.executor}, which has no address and cannot be registered.",
-                    metadata={"executor": tool.executor},
-                )
-        return found
-
     def _trace_parent(self, run: RunKey, given: str) -> str:
         made = trace.root(self.world.journal.incarnation, run) if self.world.traces else ""
         return trace.accepted(given) or made
-
-    async def _start_input(
-        self, request: RunRequest, found: CataloguedPackage, run: RunKey, principal: str, trace_parent: str
-    ) -> i.StartRequested:
-        context, said = None, tuple[Content, ...]()
-        if request.session_id:
-            context, said = await self._sessions.context(run.namespace, request.session_id, found.package)
-        asked = Content.of(request.canonical(), JSON)
-        parts = request.contents()
-        return i.StartRequested(
-            at=self.world.clock.now(),
-            request=request,
-            turn_id=request.turn_id or "t1",
-            principal=principal,
-            request_ref=asked.ref,
-            package_ref=found.content.ref,
-            package_fingerprint=found.fingerprint,
-            input=tuple(part.ref for part in parts),
-            context=context,
-            contents=(asked, found.content, *parts, *said),
-            trace_parent=trace_parent,
-        )
-
-    async def _require_same(self, run: RunKey, state: RunState, request: RunRequest) -> None:
-        if state.request_digest == request.digest():
-            return
-        asked = state.request.digest if state.request else ""
-        first = (await self.world.journal.content(run, [asked])).get(asked)
-        if first is None:  # removed with the run, but for its digest
-            told, fields = "which was removed, so that nobody knows what differs", ""
-        else:
-            fields = ", ".join(differing_fields(json.loads(first), request.normal_form()))
-            told = f"these fields differ: {fields}"
-        raise AgentError(
-            ErrorReason.RUN_ID_CONFLICT,
-            f"Run {run.run_id} was started by another request; {told}.",
-            metadata={"run_id": run.run_id, "fields": fields},
-        )

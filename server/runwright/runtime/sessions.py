@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from runwright.core.content import Content
-from runwright.core.context import Context, choose
+from runwright.core.context import Context, SessionTurn, choose
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.package import RuntimePackage
@@ -80,8 +80,26 @@ class Sessions:
         while True:
             chosen = choose(policy, agent_id, found.runs, has_older=found.has_older, unreadable=gone)
             refs = {ref.digest: ref for turn in chosen.included for ref in turn.refs}
-            stored = await self._journal.content(RunKey(namespace, RunId("")), list(refs)) if refs else {}
+            stored = await self._whole(namespace, chosen.included)
             missing = {turn.run_id for turn in chosen.included if any(ref.digest not in stored for ref in turn.refs)}
             if not missing:
                 return chosen, tuple(Content(ref, stored[digest]) for digest, ref in refs.items())
             gone |= missing
+
+    async def _whole(self, namespace: Namespace, turns: Sequence[SessionTurn]) -> dict[str, bytes]:
+        """The contents of the turns, without those that are damaged: the run goes on without such a turn, on record."""
+        asked = [(RunKey(namespace, turn.run_id), [ref.digest for ref in turn.refs]) for turn in turns]
+        try:
+            together = [digest for _, digests in asked for digest in digests]
+            return await self._journal.content(asked[0][0], together) if asked else {}
+        except AgentError as error:
+            if error.reason is not ErrorReason.JOURNAL_CORRUPT:
+                raise
+        stored: dict[str, bytes] = {}
+        for run, digests in asked:
+            try:
+                stored |= await self._journal.content(run, digests)
+            except AgentError as error:  # told to whoever asks for that run
+                if error.reason is not ErrorReason.JOURNAL_CORRUPT:
+                    raise
+        return stored

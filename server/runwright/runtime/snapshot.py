@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from runwright.core.condition import DRIVEN, Condition, is_done_in, status_in, waiting_on_in
 from runwright.core.content import Content
-from runwright.core.machine import status, waiting_on
 from runwright.core.machine.pending import WaitingOn
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.state import RunState
 
 
 class RunSnapshot(Struct, frozen=True):
-    """A run at one position of the journal. `result` is the answer, with its bytes."""
+    """A run at one position of the journal. `result` is the answer, with its bytes.
+
+    `condition` is what keeps this server from driving the run.
+    """
 
     state: RunState
     last_cursor: str
     result: Content | None
+    condition: Condition = DRIVEN
 
     @property
     def status(self) -> RunStatus:
         """Where the run stands."""
-        return status(self.state)
+        return status_in(self.state, self.condition)
+
+    @property
+    def is_done(self) -> bool:
+        """True when the run goes no further by itself."""
+        return is_done_in(self.state, self.condition)
 
     @property
     def waiting_on(self) -> list[WaitingOn]:
         """What the run waits for."""
-        return waiting_on(self.state)
+        return waiting_on_in(self.state, self.condition)
 
     @property
     def text(self) -> str | None:

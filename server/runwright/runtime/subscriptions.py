@@ -20,7 +20,8 @@ from runwright.runtime.journal_tail import JournalTail
 from runwright.runtime.kept import Kept
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.run_pages import RunPages
-from runwright.runtime.supervisor import Supervisor, not_found, removed
+from runwright.runtime.stored_runs import not_found, removed
+from runwright.runtime.supervisor import Supervisor
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
@@ -30,6 +31,7 @@ IDLE_BOOKMARK_US = 15_000_000
 # After so many positions that a filter hid, a bookmark saves a reader that is cut from passing them again.
 HIDDEN_BOOKMARK = 4096
 KEPT_BATCHES = 64
+LOOKS = 3  # for more of a run that has more, in vain
 
 
 class StreamItem(Struct, frozen=True):
@@ -66,7 +68,7 @@ class Subscriptions:
         self._texts = texts
         self._cursors = cursors
         self._pages = RunPages(world.journal)
-        self._made: Kept[tuple[str, int, int, int], list[StreamItem]] = Kept(KEPT_BATCHES)
+        self._made: Kept[tuple[str, int, int, int, int], list[StreamItem]] = Kept(KEPT_BATCHES)
         self._everyone = JournalTail()
         world.journal.listen(self._everyone.publish)
         self.stopping = asyncio.Event()  # the server stops: whoever waits is sent away
@@ -115,7 +117,7 @@ class Subscriptions:
             return Place(0, horizon)
         place = self._cursors.read(selection.cursor_scope(), after_cursor, self._world.journal.head)
         if place.misses(horizon):
-            raise self._expired(selection, horizon)
+            raise self._expired(selection, place, horizon)
         return place
 
     async def stream(
@@ -143,7 +145,7 @@ class Subscriptions:
         run = selection.run
         tail = self._everyone if run is None else self._tails.of(run)
         yield [replace(await self._bookmark(selection, place), opening=True)]
-        told, due = position, self._bookmark_due()
+        told, due, idle = position, self._bookmark_due(), 0
         while True:
             if self.stopping.is_set():
                 raise draining()
@@ -162,9 +164,10 @@ class Subscriptions:
                 yield self._ephemeral(selection, Place(position, floor), found, reader)
                 told, due = position, self._bookmark_due()
                 continue
-            last = await self._last_position(run, position)
-            if last is not None:
-                if position < last:
+            if run is not None and (last := await self._last_position(run, position)) is not None:
+                if position < last:  # it ended after the page was read
+                    idle = 0 if moved else idle + 1
+                    self._require_progress(run, idle, position, last)
                     continue
                 if position > told:
                     yield [await self._bookmark(selection, Place(position))]
@@ -184,7 +187,7 @@ class Subscriptions:
             return live
         page = await self._world.journal.select(selection, after=position, limit=limit)
         if place.misses(page.horizon):
-            raise self._expired(selection, page.horizon)
+            raise self._expired(selection, place, page.horizon)
         return page
 
     async def _page_of_run(self, run: RunKey, selection: Selection, position: int, limit: int) -> EventPage:
@@ -192,7 +195,7 @@ class Subscriptions:
         if recent is None and selection.filter != EVERYTHING:
             return await self._world.journal.select(selection, after=position, limit=limit)
         if recent is None:
-            events = await self._pages.read(run, after=position, limit=limit)
+            events = await self._intact(run, position, limit)
             more = len(events) == limit
         else:
             events, more = recent[:limit], len(recent) > limit
@@ -201,15 +204,27 @@ class Subscriptions:
             events = [event for event in events if event.is_in(selection)]
         return EventPage(events, reached, more)
 
+    async def _intact(self, run: RunKey, position: int, limit: int) -> Sequence[StoredEvent]:
+        """A page of a run's events; what is intact before a damaged one is still delivered. JOURNAL_CORRUPT at it."""
+        while True:
+            try:
+                return await self._pages.read(run, after=position, limit=limit)
+            except AgentError as error:
+                if limit == 1 or error.reason is not ErrorReason.JOURNAL_CORRUPT:
+                    raise
+                limit //= 2
+
     async def listed(self, selection: Selection, place: Place, limit: int) -> StreamPage:
         """One page with a cursor for the next."""
         page = await self.page(selection, place, limit)
         further = self.cursor(selection, page.reached, place.floor) if page.events or page.more else ""
         return StreamPage(self._items(selection, page.events, place, None), further)
 
-    def _expired(self, selection: Selection, horizon: int) -> AgentError:
+    def _expired(self, selection: Selection, place: Place, horizon: int) -> AgentError:
+        """`oldest` is the same place, knowing what was removed: below the horizon there may be events of open runs."""
         told = "Events after the cursor were removed: they were older than the retention."
-        return AgentError(ErrorReason.CURSOR_EXPIRED, told, metadata={"oldest": self.cursor(selection, horizon)})
+        oldest = self.cursor(selection, place.position, horizon)
+        return AgentError(ErrorReason.CURSOR_EXPIRED, told, metadata={"oldest": oldest})
 
     def _items(
         self, selection: Selection, events: Sequence[StoredEvent], place: Place, reader: DeltaReader | None
@@ -231,7 +246,8 @@ class Subscriptions:
         if not events:
             return []
         scope = selection.cursor_scope()
-        stretch = (scope, floor, events[0].position, events[-1].position)
+        # From between two events some may be removed, never added: so their number tells.
+        stretch = (scope, floor, events[0].position, events[-1].position, len(events))
         items = self._made.get(stretch)
         if items is None:
             items = [StreamItem(self._cursors.make(scope, e.position, floor), e.position, e) for e in events]
@@ -259,10 +275,25 @@ class Subscriptions:
             raise removed(selection.run)
         return found[1]
 
-    async def _last_position(self, run: RunKey | None, reached: int) -> int | None:
-        """Where a run that has ended did so; None for one that goes on, and for streams of many runs. RUN_REMOVED."""
-        found = await self._supervisor.state(run) if run is not None else None
-        if run is None or found is None or not found[0].is_terminal:
+    def _require_progress(self, run: RunKey, idle: int, position: int, last: int) -> None:
+        """A reader that finds nothing although there must be more looks anew, and does not look for ever.
+
+        Raises JOURNAL_CORRUPT once the journal itself, and nothing that was kept of it, has no more.
+        """
+        if idle == LOOKS - 1:
+            self.forget([run], 0)
+        if idle >= LOOKS:
+            told = f"Events of run {run.run_id} are missing from the journal."
+            error = AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata={"run_id": run.run_id, "first_bad": ""})
+            self._world.log.error(
+                "a reader makes no progress", error, run_id=run.run_id, reached=position, ends_at=last
+            )
+            raise error
+
+    async def _last_position(self, run: RunKey, reached: int) -> int | None:
+        """Where a run that has ended did so; None for one that goes on. RUN_REMOVED."""
+        found = await self._supervisor.state(run)
+        if found is None or not found[0].is_terminal:
             return None
         if found[0].removed_at and reached < found[1]:
             raise removed(run)

@@ -12,7 +12,8 @@ from runwright.ports.clock import Clock
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
 from runwright.ports.log import OperatorLog
-from runwright.ports.provider import ClosableProvider, Provider
+from runwright.ports.provider import ClosableProvider, PreparableProvider, Provider
+from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 
@@ -29,6 +30,7 @@ class World(Struct, frozen=True, kw_only=True):
     log: OperatorLog
     traces: bool = False  # somebody makes spans of what runs do
     audit: Audit = field(default_factory=NoAudit)
+    recovery: RecoveryLog | None = None  # without one, starts are not counted
 
     def provider(self, adapter: str) -> Provider:
         """The provider adapter of that name. Raises PROVIDER_MISSING naming those there are."""
@@ -41,6 +43,18 @@ class World(Struct, frozen=True, kw_only=True):
                 metadata={"adapter": adapter, "known": known},
             )
         return found
+
+    async def prepare_providers(self) -> None:
+        """Has every provider load what it needs, so that no request is begun that only waits for a library.
+
+        One that fails is logged: its requests will say what is wrong.
+        """
+        for adapter, provider in self.providers.items():
+            if isinstance(provider, PreparableProvider):
+                try:
+                    await provider.prepare()
+                except Exception as error:  # noqa: BLE001 - an adapter's own failure must not keep the server down
+                    self.log.error("provider is not ready", error, adapter=adapter)
 
     async def close_providers(self) -> None:
         """Closes every provider that can be. One that fails is logged: the others and the journal are closed all the

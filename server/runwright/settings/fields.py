@@ -80,7 +80,8 @@ def shown(value: object) -> str:
         case list() as items:
             return ", ".join(str(item) for item in items)
         case dict() as pairs:
-            return ", ".join(f"{key}={item}" for key, item in pairs.items())
+            several = ((key, item if isinstance(item, list) else [item]) for key, item in pairs.items())
+            return ", ".join(f"{key}={item}" for key, items in several for item in items)
         case str() as text:
             return text
         case number:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from runwright.core import allow_list
 from runwright.core.allow_list import AllowList
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import check_caller_id
 
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _MOST = 2**63  # no setting is larger; TOML holds numbers of any size
@@ -106,10 +107,22 @@ def _collector(value: object) -> str:
     return f"{scheme}://{_address(address)}"
 
 
+def _executor(value: object) -> str:
+    principal, at, address = _word(value).rpartition("@")
+    return f"{_name(principal)}{at}{_address(address)}" if at else _address(address)
+
+
+def _name(value: object) -> str:
+    try:
+        return check_caller_id("name", _word(value))
+    except AgentError:
+        raise ValueError from None
+
+
 def _addresses(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError
-    return {_word(name): _address(address) for name, address in value.items()}
+    return {_word(name): _executor(address) for name, address in value.items()}
 
 
 def _addresses_of_words(words: list[str]) -> Mapping[str, str]:
@@ -117,6 +130,27 @@ def _addresses_of_words(words: list[str]) -> Mapping[str, str]:
     if len({name for name, _, _ in pairs}) < len(pairs):
         raise ValueError
     return _addresses({name: address for name, _, address in pairs})
+
+
+def _owners(value: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise ValueError
+    owners = {}
+    for name, given in value.items():
+        namespace, slash, executor = _word(name).rpartition("/")
+        principals = tuple(given) if isinstance(given, list) else (given,)
+        if not all(map(_name, (executor, *principals, *((namespace,) if slash else ())))) or not principals:
+            raise ValueError
+        owners[str(name)] = principals
+    return owners
+
+
+def _owners_of_words(words: list[str]) -> dict[str, tuple[str, ...]]:
+    owners: dict[str, list[str]] = {}
+    for word in words:
+        name, _, principal = word.partition("=")
+        owners.setdefault(name, []).append(principal)
+    return _owners(owners)
 
 
 def _routes(value: object) -> dict[str, str]:
@@ -177,10 +211,18 @@ PATH = Kind("path", "a path", lambda words: Path(_text(words[-1])), lambda v: Pa
 PATHS = Kind("paths", "a list of paths", _paths, _paths, lambda t: t.split(os.pathsep), _placed_paths, many=True)
 ADDRESS = Kind("host:port", "HOST:PORT", lambda words: _address(words[-1]), _address)
 ADDRESSES = Kind(
-    "name=host:port",
-    "NAME=HOST:PORT, each name once",
+    "name=[principal@]host:port",
+    "NAME=[PRINCIPAL@]HOST:PORT, each name once",
     _addresses_of_words,
     _addresses,
+    _listed,
+    many=True,
+)
+OWNERS = Kind(
+    "[namespace/]name=principal",
+    "[NAMESPACE/]NAME=PRINCIPAL, as often as there are principals",
+    _owners_of_words,
+    _owners,
     _listed,
     many=True,
 )

@@ -44,7 +44,16 @@ class Settings:
     default_package: str | None = setting(
         kinds.TEXT, "Id of the package that answers requests without one.", None, absent="the first package"
     )
-    executors: Mapping[str, str] = setting(kinds.ADDRESSES, "Where each executor is.", {}, flag="--executor")
+    executors: Mapping[str, str] = setting(
+        kinds.ADDRESSES, "Where each executor is, and whose; without a principal `local`'s.", {}, flag="--executor"
+    )
+    executor_owners: Mapping[str, tuple[str, ...]] = setting(
+        kinds.OWNERS,
+        "Principals that may register an executor's name, in one namespace or in all; a name that is not here belongs "
+        "to the principal that holds a lease under it.",
+        {},
+        flag="--executor-owner",
+    )
     callback_allow: tuple[str, ...] = setting(
         kinds.ALLOWED,
         "Addresses that executors may register and the server may dial; `none`: nothing can be registered.",
@@ -136,6 +145,16 @@ class Settings:
         kinds.whole("milliseconds", 0, 60_000),
         "After how long an event loop that does not turn is logged with what keeps it; 0: never.",
         250,
+    )
+    schema_check_ms: int = setting(
+        kinds.whole("milliseconds", 10, 60_000),
+        "How much processor time one check against a schema may take that has to be made in a process of its own.",
+        500,
+    )
+    schema_check_bytes: int = setting(
+        kinds.whole("bytes", 64 * 1024 * 1024),
+        "Bound on the memory (address space) of each of the two processes that make such checks.",
+        256 * 1024 * 1024,
     )
     insecure_allow_remote: bool = setting(
         kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False

@@ -32,6 +32,8 @@ _READS = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER})
 ROLES: Mapping[str, frozenset[Role] | None] = {
     _R + "StartRun": _CALLS,
     _R + "Cancel": _CALLS,
+    _R + "ReleaseRun": frozenset({Role.ADMIN}),
+    _R + "RemoveRun": frozenset({Role.ADMIN}),
     _R + "Snapshot": _READS,
     _R + "ExportRun": _READS,
     _R + "Subscribe": _READS,

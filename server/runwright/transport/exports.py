@@ -47,6 +47,9 @@ class RunExports:
             items = await self._runtime.list_events(
                 run_id, after_cursor=cursor, limit=min(PAGE_EVENTS, last - seq), namespace=namespace
             )
+            if not items:
+                await self._runtime.run_head(run_id, namespace=namespace)  # it may have been removed meanwhile
+                raise _missing(run_id, "An event", str(seq + 1))
             for item in items:
                 event = item.event
                 assert event is not None, "a page holds no bookmarks"
@@ -60,15 +63,7 @@ class RunExports:
             await self._send_content(context, run_id, digest)
 
     async def _send_content(self, context: Context, run_id: str, digest: str) -> None:
-        stored = await self._runtime.contents(RunKey(principal().namespace, RunId(run_id)), [digest])
-        data = stored.get(digest)
-        if data is None:
-            await self._runtime.run_head(run_id, namespace=principal().namespace)  # it may have been removed meanwhile
-            raise AgentError(
-                ErrorReason.JOURNAL_CORRUPT,
-                f"Content of run {run_id} is missing from the journal.",
-                metadata={"run_id": run_id, "first_bad": digest},
-            )
+        data = await self._runtime.required_content(RunKey(principal().namespace, RunId(run_id)), digest)
         for offset in range(0, max(1, len(data)), PART_BYTES):
             part = data[offset : offset + PART_BYTES]
             last = offset + PART_BYTES >= len(data)
@@ -85,3 +80,8 @@ class RunExports:
                 f"The reader of the export did not read for {self._stall_seconds:g} s.",
                 metadata={"last_cursor": ""},
             ) from None
+
+
+def _missing(run_id: str, what: str, first_bad: str) -> AgentError:
+    told = f"{what} of run {run_id} is missing from the journal."
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata={"run_id": run_id, "first_bad": first_bad})

@@ -49,8 +49,7 @@ class RuntimeService(RuntimeServiceServicer):
 
     async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
         """Asks a run to end."""
-        if len(request.reason.encode()) > MAX_REASON_BYTES:
-            raise invalid("reason", f"at most {MAX_REASON_BYTES} bytes")
+        _check_reason(request.reason)
         grace = DEFAULT_GRACE_US
         if request.HasField("grace"):
             grace = wire.duration_us("grace", request.grace, most_seconds=MAX_GRACE_SECONDS)
@@ -63,6 +62,26 @@ class RuntimeService(RuntimeServiceServicer):
         )
         response = pb.CancelResponse(barrier_seq=cancelled.barrier_seq)
         _put(response.run, cancelled.snapshot)
+        return response
+
+    async def ReleaseRun(self, request: pb.ReleaseRunRequest, context: Context) -> pb.ReleaseRunResponse:
+        """Takes a held run up again."""
+        _check_reason(request.reason)
+        run, released = await self._runtime.release_run(
+            request.run_id, reason=request.reason, namespace=principal().namespace, principal=principal().name
+        )
+        response = pb.ReleaseRunResponse(released=released)
+        _put(response.run, run)
+        return response
+
+    async def RemoveRun(self, request: pb.RemoveRunRequest, context: Context) -> pb.RemoveRunResponse:
+        """Removes a held run."""
+        _check_reason(request.reason)
+        response = pb.RemoveRunResponse()
+        left = await self._runtime.remove_run(
+            request.run_id, reason=request.reason, namespace=principal().namespace, principal=principal().name
+        )
+        _put(response.run, left)
         return response
 
     async def Snapshot(self, request: pb.SnapshotRequest, context: Context) -> pb.SnapshotResponse:
@@ -138,5 +157,10 @@ class RuntimeService(RuntimeServiceServicer):
         )
 
 
+def _check_reason(reason: str) -> None:
+    if len(reason.encode()) > MAX_REASON_BYTES:
+        raise invalid("reason", f"at most {MAX_REASON_BYTES} bytes")
+
+
 def _put(message: run_pb2.RunSnapshot, snapshot: RunSnapshot) -> None:
-    snapshots.put_snapshot(message, snapshot.state, snapshot.last_cursor, snapshot.result)
+    snapshots.put_snapshot(message, snapshot.state, snapshot.last_cursor, snapshot.result, snapshot.condition)

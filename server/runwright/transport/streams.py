@@ -13,6 +13,7 @@ from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.content import INLINE_LIMIT_BYTES, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
 from runwright.runtime import AgentRuntime, Ephemeral, StreamItem, TextDelta, TextGap
 from runwright.runtime.kept import Kept
 from runwright.transport.access import principal
@@ -37,7 +38,7 @@ class EventStreams:
 
     def __init__(self, runtime: AgentRuntime, *, stall_seconds: float) -> None:
         self._runtime = runtime
-        self._encoded: Kept[tuple[str, bool, str], Sequence[Response]] = Kept(KEPT_BATCHES)
+        self._encoded: Kept[tuple[str, bool, str, int], Sequence[Response]] = Kept(KEPT_BATCHES)
         self.stall_seconds = stall_seconds
 
     async def subscribe(self, request: pb.SubscribeRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -90,7 +91,8 @@ class EventStreams:
 
     async def _responses(self, items: Sequence[StreamItem], *, full: bool) -> Sequence[Response]:
         """A batch as it goes out, made once for all who stream the same scope and view at about the same time."""
-        stretch = (items[0].cursor, full, items[-1].cursor)  # cursors know their scope
+        # Cursors know their scope. From between two events some may be removed, never added: so their number tells.
+        stretch = (items[0].cursor, full, items[-1].cursor, len(items))
         # Bookmarks and the text of models are one reader's own.
         shared = all(item.event is not None for item in items)
         known = self._encoded.get(stretch) if shared else None
@@ -102,10 +104,7 @@ class EventStreams:
         return made
 
     async def _encode(self, group: Sequence[Sized]) -> bytes:
-        wanted = sorted({ref.digest for sized in group for ref in sized.refs if ref.size <= INLINE_LIMIT_BYTES})
-        # Contents are kept by namespace, and every event of a stream is of one.
-        of = next((sized.item.event.run for sized in group if sized.item.event), None)
-        stored = await self._runtime.contents(of, wanted) if of and wanted else {}
+        stored = await self._contents(group)
         batch = FrameBatch()
         for item, refs, _ in group:
             if item.ephemeral is not None:
@@ -122,6 +121,34 @@ class EventStreams:
             ]
             batch.add_event(item.cursor, item.position, raw, contents, ends_run=item.event.is_terminal)
         return batch.encode()
+
+    async def _contents(self, group: Sequence[Sized]) -> dict[str, bytes]:
+        """The contents to be inlined, by digest. Raises JOURNAL_CORRUPT for one that is damaged or missing.
+
+        They are kept by namespace, and every event of a stream is of one: so
+        they are asked for together, and one by one only to find whose is at fault.
+        """
+        wanted: dict[str, RunKey] = {}
+        for item, refs, _ in group:
+            if item.event is not None:
+                for ref in refs:
+                    if ref.size <= INLINE_LIMIT_BYTES:
+                        wanted.setdefault(ref.digest, item.event.run)
+        if not wanted:
+            return {}
+        try:
+            stored = await self._runtime.contents(next(iter(wanted.values())), sorted(wanted))
+        except AgentError as error:
+            if error.reason is not ErrorReason.JOURNAL_CORRUPT:
+                raise
+            stored = {}
+        for digest, run in wanted.items() if len(stored) < len(wanted) else ():
+            try:
+                stored[digest] = await self._runtime.required_content(run, digest)
+            except AgentError as error:
+                if error.reason is not ErrorReason.RUN_REMOVED:
+                    raise
+        return stored
 
 
 def _add_ephemeral(batch: FrameBatch, cursor: str, number: int, found: Ephemeral) -> None:

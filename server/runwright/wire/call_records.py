@@ -49,11 +49,13 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
         case r.ToolCompleted():
             event.tool_completed.tool = record.tool
             v.put_ref(event.tool_completed.result, record.result)
+            v.put_identity(event.tool_completed.executor_identity, record.executor_identity)
         case r.ToolFailed():
             failed = event.tool_failed
             failed.tool, failed.reason = record.tool, _reason(record.reason)
             if record.message:
                 v.put_ref(failed.message, record.message)
+            v.put_identity(failed.executor_identity, record.executor_identity)
         case r.ToolDenied():
             denied = event.tool_denied
             denied.tool, denied.policy_ref, denied.code = record.tool, record.policy_ref, record.code
@@ -63,11 +65,13 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
             lost = event.tool_recovery_required
             lost.tool, lost.executor, lost.reason = record.tool, record.executor, _reason(record.reason)
             lost.idempotency_key, lost.arguments_digest = record.idempotency_key, record.arguments_digest
+            v.put_identity(lost.executor_identity, record.executor_identity)
         case r.RetryScheduled():
             planned = event.retry_scheduled
             planned.reason = _reason(record.reason)
             v.put_timestamp(planned.not_before, record.not_before)
             v.put_timestamp(planned.give_up_at, record.give_up_at)
+            v.put_identity(planned.executor_identity, record.executor_identity)
         case _:
             assert_never(record)
 
@@ -101,7 +105,12 @@ def read_call(event: pb.Event, body: str) -> r.CallRecord:
         case "tool_completed":
             done = event.tool_completed
             return r.ToolCompleted(
-                at=at, call_id=call_id, attempt=attempt, tool=done.tool, result=v.to_content_ref(done.result)
+                at=at,
+                call_id=call_id,
+                attempt=attempt,
+                tool=done.tool,
+                result=v.to_content_ref(done.result),
+                executor_identity=v.to_identity(done.executor_identity),
             )
         case "tool_failed":
             failed = event.tool_failed
@@ -112,6 +121,7 @@ def read_call(event: pb.Event, body: str) -> r.CallRecord:
                 tool=failed.tool,
                 reason=ErrorReason(failed.reason),
                 message=v.to_content_ref(failed.message) if failed.HasField("message") else None,
+                executor_identity=v.to_identity(failed.executor_identity),
             )
         case _:
             return _read_other(event, at, call_id, body)
@@ -154,6 +164,7 @@ def _read_other(event: pb.Event, at: int, call_id: EffectId, body: str) -> r.Cal
                 idempotency_key=lost.idempotency_key,
                 arguments_digest=lost.arguments_digest,
                 reason=ErrorReason(lost.reason),
+                executor_identity=v.to_identity(lost.executor_identity),
             )
         case "retry_scheduled":
             planned = event.retry_scheduled
@@ -164,6 +175,7 @@ def _read_other(event: pb.Event, at: int, call_id: EffectId, body: str) -> r.Cal
                 reason=ErrorReason(planned.reason),
                 not_before=v.micros(planned.not_before),
                 give_up_at=v.micros(planned.give_up_at),
+                executor_identity=v.to_identity(planned.executor_identity),
             )
         case _:
             raise KeyError(body)

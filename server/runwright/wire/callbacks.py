@@ -40,6 +40,7 @@ def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Ca
         tls=Tls(spec.tls.ca_pem, spec.tls.server_name) if spec.HasField("tls") else None,
         credential=request.credential,
         lease=lease,
+        owner_key=principal.credential,
     )
 
 

@@ -80,6 +80,14 @@ def decode_event(data: bytes) -> r.Record:
         raise _undecodable() from error
 
 
+def event_run_id(data: bytes) -> str:
+    """The run of stored bytes. Raises JOURNAL_CORRUPT when they do not decode."""
+    try:
+        return pb.Event.FromString(data).run_id
+    except DecodeError as error:
+        raise _undecodable() from error
+
+
 def event_subjects(data: bytes) -> tuple[str, str]:
     """Session and agent of stored bytes. Raises JOURNAL_CORRUPT when they do not decode."""
     try:

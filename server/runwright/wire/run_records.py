@@ -84,6 +84,7 @@ def _write_started(started: pb.RunStarted, record: r.RunStarted, namespace: str)
     started.provider, started.model = record.provider, record.model
     v.put_budget(started.budget, record.budget)
     started.labels.update(record.labels)
+    started.journal_id = record.journal_id
 
 
 def read_run_or_model(event: pb.Event, body: str) -> r.Record:
@@ -161,6 +162,7 @@ def _read_started(event: pb.Event, at: int) -> r.RunStarted:
         budget=v.to_budget(started.budget),
         labels=dict(started.labels),
         trace_parent=event.trace_parent,
+        journal_id=started.journal_id,
     )
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright.core.condition import DRIVEN, Condition, is_done_in, status_in, waiting_on_in
 from runwright.core.content import INLINE_LIMIT_BYTES, Content, ContentRef
 from runwright.core.ids import model_effect_id
-from runwright.core.machine import is_done, status, waiting_on
 from runwright.core.outcomes import CallPhase
 from runwright.core.state import RunState
 from runwright.wire import values as v
@@ -17,11 +17,17 @@ _EFFECT_STATES = {
 }
 
 
-def put_snapshot(message: run_pb2.RunSnapshot, state: RunState, last_cursor: str, result: Content | None) -> None:
+def put_snapshot(
+    message: run_pb2.RunSnapshot,
+    state: RunState,
+    last_cursor: str,
+    result: Content | None,
+    condition: Condition = DRIVEN,
+) -> None:
     """A started run as it stands, into a message's own snapshot: assigned, it would be copied."""
     message.run_id = state.key.run_id
     message.session_id, message.turn_id, message.agent_id = state.session_id, state.turn_id, state.agent_id
-    message.status = run_pb2.RunStatus.ValueType(status(state).value)
+    message.status = run_pb2.RunStatus.ValueType(status_in(state, condition).value)
     message.package_id, message.package_fingerprint = state.package_id, state.package_fingerprint
     message.provider, message.model = state.provider, state.model
     message.cancellation_requested = state.cancel_barrier > 0
@@ -32,8 +38,8 @@ def put_snapshot(message: run_pb2.RunSnapshot, state: RunState, last_cursor: str
     v.put_timestamp(message.started_at, state.started_at)
     v.put_timestamp(message.updated_at, state.updated_at)
     message.labels.update(state.labels)
-    message.done = is_done(state)
-    for wait in waiting_on(state):
+    message.done = is_done_in(state, condition)
+    for wait in waiting_on_in(state, condition):
         message.waiting_on.add(
             kind=run_pb2.WaitKind.ValueType(wait.kind.value),
             effect_id=wait.effect_id,
@@ -45,7 +51,9 @@ def put_snapshot(message: run_pb2.RunSnapshot, state: RunState, last_cursor: str
         message.result.CopyFrom(inline_content(result.ref, result.data))
     if state.removed_at:
         v.put_timestamp(message.removed_at, state.removed_at)
-    if state.is_terminal:
+    if condition.hold is not None:
+        message.error.CopyFrom(v.failure(condition.hold.failure))
+    elif state.is_terminal:
         v.put_timestamp(message.ended_at, state.ended_at)
         if state.stop is not None:
             message.stop_reason = run_pb2.StopReason.ValueType(state.stop.value)
@@ -61,13 +69,14 @@ def _put_open_effects(message: run_pb2.RunSnapshot, state: RunState) -> None:
         asked.state = run_pb2.EFFECT_STATE_RUNNING if state.asked.is_open else run_pb2.EFFECT_STATE_QUEUED
     for call in state.calls:
         if call.phase in _EFFECT_STATES:
-            message.open_effects.add(
+            effect = message.open_effects.add(
                 effect_id=call.call_id,
                 tool=call.tool,
                 attempt=call.attempt,
                 state=_EFFECT_STATES[call.phase],
                 idempotency_key=call.idempotency_key,
             )
+            v.put_identity(effect.executor_identity, call.executor_identity)
 
 
 def inline_content(ref: ContentRef, data: bytes) -> content_pb2.InlineContent:

@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runwright._gen.runwright.v1 import content_pb2, error_pb2, package_pb2, run_pb2
 from runwright.core.content import ContentRef
 from runwright.core.errors import AgentError, ErrorReason, Failure
-from runwright.core.outcomes import Usage
+from runwright.core.outcomes import ExecutorIdentity, Usage
 from runwright.core.request import Budget
 from runwright.core.retry import retry_after_us
 
@@ -64,6 +64,17 @@ def put_usage(into: run_pb2.Usage, value: Usage) -> None:
 def to_usage(value: run_pb2.Usage) -> Usage:
     """proto → core."""
     return Usage(value.rounds, value.tool_calls, value.input_tokens, value.output_tokens)
+
+
+def put_identity(into: run_pb2.ExecutorIdentity, value: ExecutorIdentity | None) -> None:
+    """core → a message's own identity of an executor, which stays absent when there is none."""
+    if value is not None:
+        into.callback_id, into.principal, into.address = value.callback_id, value.principal, value.address
+
+
+def to_identity(value: run_pb2.ExecutorIdentity) -> ExecutorIdentity | None:
+    """proto → core; an absent one reads as one without an address."""
+    return ExecutorIdentity(value.callback_id, value.principal, value.address) if value.address else None
 
 
 def agent_error(error: AgentError) -> error_pb2.AgentError:

@@ -5,21 +5,25 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
 from runwright.core.context import SessionRun, SessionTurn
+from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, EventKind
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.machine import status
-from runwright.core.outcomes import RunStatus
+from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.records import Record, TurnStarted
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import (
+    NOTHING,
     Appending,
     EventPage,
     ListedRun,
@@ -54,6 +58,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.incarnation = secrets.token_hex(16)
         self.cursor_key = secrets.token_bytes(32)
+        self.epochs = Epochs([Epoch(0, secrets.token_bytes(MARK_BYTES))])
         self.head = 0
         self.commits = 0
         self._runs: dict[RunKey, _Run] = {}
@@ -129,7 +134,21 @@ class MemoryJournal:
             return EventPage(found, looked_at[-1].position, True, horizon)
         return EventPage(found, max(after, self.head), False, horizon)
 
-    async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
+    async def intact(self, run: RunKey) -> tuple[RunState, int] | None:
+        """See the port. Nothing is ever damaged here."""
+        self._refuse_when_closed()
+        known = self._runs.get(run)
+        return (known.snapshot, known.last_position) if known else None
+
+    async def list_runs(
+        self,
+        namespace: Namespace,
+        wanted: RunFilter,
+        *,
+        before: int | None,
+        limit: int,
+        stands: Mapping[str, RunStatus] = NOTHING,
+    ) -> RunPage:
         """See the port."""
         self._refuse_when_closed()
         number = len(self._numbered) + 1 if before is None else before
@@ -141,7 +160,8 @@ class MemoryJournal:
             state = known.snapshot
             looked_at += 1
             own = state.key.namespace == namespace and not known.removed
-            if own and wanted.passes(status(state), state.agent_id, state.session_id, state.labels):
+            stood = stands.get(state.key.run_id) or status(state)
+            if own and wanted.passes(stood, state.agent_id, state.session_id, state.labels):
                 found.append(ListedRun(number, state, known.last_position))
         return RunPage(found, number, number > 1)
 
@@ -183,11 +203,21 @@ class MemoryJournal:
         self._refuse_when_closed()
         return [run for run, known in self._runs.items() if known.open]
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
+    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
         """See the port."""
         self._refuse_when_closed()
-        found = ((digest, self._contents.get((run.namespace, digest))) for digest in digests)
-        return {digest: data for digest, data in found if data is not None}
+        known = ((digest, self._contents.get((run.namespace, digest))) for digest in digests)
+        found = {digest: data for digest, data in known if data is not None}
+        bad = rules.damaged(found)
+        if bad is not None:
+            raise rules.damaged_content(run, bad, self._first_referring(run, bad))
+        missing = next((digest for digest in digests if digest not in found), None) if required else None
+        if missing is not None:
+            raise rules.missing_content(run, missing, self._first_referring(run, missing))
+        return found
+
+    def _first_referring(self, run: RunKey, digest: str) -> int:
+        return next((event.seq for event in self._events(run) if digest in rules.digests_of(event.data)), 0)
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """See the port."""
@@ -210,16 +240,38 @@ class MemoryJournal:
                 self._removing = None
         return Removed(begun, events, True, horizon)
 
+    async def remove(self, run: RunKey, *, now: int) -> int:
+        """See the port."""
+        self._refuse_when_closed()
+        known = self._runs.get(run)
+        if known is None:
+            raise AgentError(
+                ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id}
+            )
+        if known.open:
+            ended = replace(known.snapshot, phase=RunPhase.CANCELLED, stop=StopReason.CANCELLED, ended_at=now)
+            known.snapshot, known.open = ended, False
+        self._outline(known, now)
+        while known.events:
+            event = known.events.pop(0)
+            for scope in known.scopes:
+                self._scopes[scope].remove(event)
+            self._release(event)
+        return known.last_position
+
     def _begin(self, before: int, now: int) -> _Run | None:
         ended = (run for run in self._runs.values() if not run.open and not run.removed)
         first = min(ended, key=lambda run: run.last_position, default=None)
         if first is None or first.last_position == self.head or event_time(first.events[-1].data) >= before:
             return None
-        first.removed, first.snapshot = True, tombstone.outline(first.snapshot, now)
-        for scope in first.scopes:
-            if scope.kind is not ScopeKind.RUN:
-                self._horizons[scope] = first.last_position
+        self._outline(first, now)
         return first
+
+    def _outline(self, run: _Run, now: int) -> None:
+        run.removed, run.snapshot = True, tombstone.outline(run.snapshot, now)
+        for scope in run.scopes:
+            if scope.kind is not ScopeKind.RUN:
+                self._horizons[scope] = max(self._horizons.get(scope, 0), run.last_position)
 
     def _release(self, event: StoredEvent) -> int:
         """Takes the references of an event back. Returns the bytes of the contents that went with it."""

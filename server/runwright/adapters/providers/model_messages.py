@@ -22,6 +22,7 @@ from pydantic_ai.messages import ModelRequest as VendorRequest
 from pydantic_ai.messages import ToolCallPart as VendorCall
 from pydantic_ai.tools import ToolDefinition
 
+from runwright.adapters.providers.answer_bounds import BrokenAnswerError, check_calls
 from runwright.core.images import Image
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import (
@@ -56,10 +57,6 @@ _FINISH: Mapping[str, Mapping[str, FinishReason]] = {
 }
 
 
-class BrokenAnswerError(Exception):
-    """An answer that breaks the rule in its text, which is ours."""
-
-
 def to_history(messages: Sequence[Message], instructions: str) -> list[ModelMessage]:
     """The conversation for the vendor. What comes between two answers is one request, as Anthropic wants it."""
     history: list[ModelMessage] = []
@@ -91,6 +88,7 @@ def to_tool(tool: ToolSpecification) -> ToolDefinition:
 
 def to_reply(kind: str, response: ModelResponse) -> ModelReply:
     """The vendor's answer. Raises BrokenAnswerError if it does not say why it ended, or holds what nobody asked for."""
+    check_calls(response)
     calls = []
     for part in response.parts:
         if isinstance(part, VendorCall):

@@ -29,8 +29,9 @@ from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
+from runwright.adapters.providers.answer_bounds import AnswerCount, bound_body, broken_by
 from runwright.adapters.providers.model_errors import invalid_output, translate
-from runwright.adapters.providers.model_messages import BrokenAnswerError, to_history, to_reply, to_tool
+from runwright.adapters.providers.model_messages import to_history, to_reply, to_tool
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.core.errors import AgentError, ErrorReason
@@ -76,10 +77,9 @@ class Vendor:
             return to_reply(self._route.kind, response)
         except AgentError:
             raise  # of `emit`
-        except BrokenAnswerError as error:
-            raise invalid_output(self._route, str(error)) from None
         except Exception as error:  # noqa: BLE001 - the library's own errors hold the vendor's body
-            raise translate(self._route, error) from None
+            broken = broken_by(error)
+            raise (invalid_output(self._route, str(broken)) if broken else translate(self._route, error)) from None
 
     async def _streamed(
         self, request: ModelRequest, history: list[ModelMessage], tools: ModelRequestParameters, emit: EmitText
@@ -91,8 +91,10 @@ class Vendor:
             model_request_parameters=tools,
             instrument=False,
         )
+        count = AnswerCount()
         async with stream as events:
             async for event in events:
+                count.add(event)
                 if text := _text_of(event):
                     emit(text)
         return events.get()
@@ -129,7 +131,14 @@ def _http(route: ModelRoute) -> httpx2.AsyncClient:
     direct = httpx2.AsyncHTTPTransport(limits=limits) if is_loopback(host) else None
     seconds = route.timeout_seconds
     try:
-        return httpx2.AsyncClient(follow_redirects=False, timeout=seconds, limits=limits, transport=direct)
+        return httpx2.AsyncClient(
+            follow_redirects=False,
+            timeout=seconds,
+            limits=limits,
+            headers={"accept-encoding": "identity"},
+            event_hooks={"response": [bound_body]},
+            transport=direct,
+        )
     except (ImportError, ValueError):  # SOCKS without its library, or no URL of a proxy
         told = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."
         metadata = {"adapter": route.adapter, "class": "proxy"}

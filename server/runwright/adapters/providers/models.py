@@ -37,6 +37,11 @@ class ModelsProvider:
         vendor = self._vendor or await self._load()
         return await vendor.ask(request, emit)
 
+    async def prepare(self) -> None:
+        """Loads the vendor's library, which takes about a second."""
+        if self._vendor is None:
+            await self._load()
+
     async def close(self) -> None:
         """Lets go of the connections. The provider can be used again."""
         vendor, self._vendor = self._vendor, None

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import grpc
 
+from runwright.adapters.remote.tool_calls import MAX_RECEIVE_BYTES
 from runwright.core.allow_list import AllowList, plain
 from runwright.core.callbacks import Callback
 from runwright.core.errors import AgentError, ErrorReason
@@ -28,7 +29,7 @@ DIAL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
     ("grpc.enable_http_proxy", 0),  # a proxy would resolve the name again, and is no way to loopback
     ("grpc.enable_retries", 0),  # a repeated call is the run machine's decision
 )

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from runwright.adapters.remote.doors import Doors, refused
 from runwright.adapters.remote.lines import ConfiguredLine, Line, RegisteredLine
-from runwright.core.callbacks import Callback, Health, HealthKind
+from runwright.core.callbacks import Callback, ConfiguredExecutor, Health, HealthKind
 from runwright.core.ids import Namespace
 from runwright.ports.clock import Clock
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -20,13 +20,13 @@ _UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.
 
 
 class DialledExecutors:
-    """ToolExecutors at the operator's addresses, `{name: "host:port"}`, and at those registered by hosts.
+    """ToolExecutors at the operator's addresses, `{name: "[principal@]host:port"}`, and at those registered by hosts.
 
     Without `doors` nothing can be registered. Also a CallbackDialler.
     """
 
     def __init__(self, addresses: Mapping[str, str], clock: Clock, doors: Doors | None = None) -> None:
-        self._addresses = dict(addresses)
+        self._addresses = {name: ConfiguredExecutor.parse(address) for name, address in addresses.items()}
         self._clock = clock
         self._doors = doors
         self._configured: dict[str, ConfiguredLine] = {}
@@ -130,7 +130,8 @@ class DialledExecutors:
 
     def _configured_line(self, executor: str) -> ConfiguredLine:
         if executor not in self._configured:
-            self._configured[executor] = ConfiguredLine(self._addresses[executor])
+            log = self._doors.log if self._doors is not None else None
+            self._configured[executor] = ConfiguredLine(self._addresses[executor], log)
         return self._configured[executor]
 
     def _lines(self, namespace: Namespace, executor: str, tool: str) -> list[Line]:

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
+from msgspec.structs import replace
 
 from runwright.adapters.remote.doors import DIAL_OPTIONS, Doors
 from runwright.adapters.remote.tool_calls import Metadata, perform
-from runwright.core.callbacks import Callback, Health, HealthKind
+from runwright.core.callbacks import Callback, ConfiguredExecutor, Health, HealthKind
 from runwright.core.errors import AgentError
+from runwright.core.outcomes import ExecutorIdentity
 from runwright.ports.clock import Clock
+from runwright.ports.log import OperatorLog
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 CONNECT_SECONDS = 2.0
@@ -35,6 +39,10 @@ class Line(Protocol):
     name: str
     used: int
 
+    @property
+    def identity(self) -> ExecutorIdentity:
+        """Who answers here, for the record."""
+
     def serves(self, tool: str) -> bool:
         """True when calls of the tool may be sent here at all."""
 
@@ -46,16 +54,18 @@ class Line(Protocol):
         """Returns once `is_ready` may have become true."""
 
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
-        """Sends an attempt."""
+        """Sends an attempt. The outcome says who got it."""
 
 
 class ConfiguredLine:
     """An executor the operator named, in whatever state its channel is."""
 
-    def __init__(self, address: str) -> None:
-        self.name = address
+    def __init__(self, configured: ConfiguredExecutor, log: OperatorLog | None = None) -> None:
+        self.name = configured.address
         self.used = 0
-        self.channel = grpc.aio.insecure_channel(address, options=DIAL_OPTIONS)
+        self.identity = ExecutorIdentity("", configured.principal, configured.address)
+        self.channel = grpc.aio.insecure_channel(configured.address, options=DIAL_OPTIONS)
+        self._log = log
 
     def serves(self, tool: str) -> bool:
         """Always: what it serves is not known."""
@@ -72,7 +82,8 @@ class ConfiguredLine:
 
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
         """See `Line`."""
-        return await perform(self.channel, call, seconds=seconds)
+        outcome = await perform(self.channel, call, seconds=seconds, log=self._log)
+        return replace(outcome, executor_identity=self.identity)
 
 
 class RegisteredLine:
@@ -95,6 +106,11 @@ class RegisteredLine:
         self._calls: dict[grpc.aio.Channel, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._watching = asyncio.create_task(self._watch(), name=f"callback {callback.callback_id}")
+
+    @property
+    def identity(self) -> ExecutorIdentity:
+        """See `Line`."""
+        return ExecutorIdentity(self.callback.callback_id, self.callback.owner, self.callback.address)
 
     def serves(self, tool: str) -> bool:
         """True for the tools of the registration."""
@@ -126,10 +142,11 @@ class RegisteredLine:
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
         """See `Line`. One that loses a call gets no other before it was found well again."""
         channel = self._channel
-        assert channel is not None, "only what is ready gets calls"
+        if channel is None:  # dropped since it was chosen
+            return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         self._calls[channel] = self._calls.get(channel, 0) + 1
         try:
-            outcome = await perform(channel, call, seconds=seconds, metadata=self._metadata)
+            outcome = await perform(channel, call, seconds=seconds, metadata=self._metadata, log=self._doors.log)
         finally:
             self._calls[channel] -= 1
             if channel is not self._channel:
@@ -137,7 +154,7 @@ class RegisteredLine:
         if outcome.kind is ToolOutcomeKind.LOST:
             self._note("A call to it was lost.")
             self._kick.set()
-        return outcome
+        return replace(outcome, executor_identity=self.identity)
 
     def drop(self) -> None:
         """Ends the examinations; the channel closes with its last call."""
@@ -202,13 +219,14 @@ class RegisteredLine:
 
     async def _asked(self) -> str:
         assert self._channel is not None
-        check = self._channel.unary_unary(
-            "/grpc.health.v1.Health/Check",
-            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
-            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
+            "/grpc.health.v1.Health/Check"
         )
         try:
-            answer = await check(health_pb2.HealthCheckRequest(), timeout=CHECK_SECONDS, metadata=self._metadata)
+            data = await check(b"", timeout=CHECK_SECONDS, metadata=self._metadata)
+            answer = health_pb2.HealthCheckResponse.FromString(data)
+        except DecodeError:
+            return "The answer to its health check cannot be read."
         except grpc.aio.AioRpcError as error:
             if error.code() in _SILENT:
                 return ""

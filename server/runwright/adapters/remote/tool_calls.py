@@ -2,33 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+
 import grpc
 
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
-from runwright._gen.runwright.callback.v1.tool_executor_service_pb2_grpc import ToolExecutorServiceStub
+from runwright.adapters.remote.tool_answers import read_answer
+from runwright.ports.log import OperatorLog
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.wire.values import timestamp
 
 Metadata = tuple[tuple[str, str], ...]
 
+_METHOD = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
+# Not a round number: that the transport on this side refused a message, and not one somewhere behind the executor
+# whose status it passes on, is told by this bound in the refusal.
+MAX_RECEIVE_BYTES = 4 * 1024 * 1024 + 4093
+_TOO_LARGE = re.compile(rf"CLIENT: Received message larger than max \((\d+) vs\. {MAX_RECEIVE_BYTES}\)")
+# Of a compressed message. A server says this of compressed requests only, and requests are sent as they are.
+_TOO_LARGE_INSIDE = re.compile(r"(Stream removed \()?Decompressed message larger than max\)?\Z")
+
 
 async def perform(
-    channel: grpc.aio.Channel, call: ToolInvocation, *, seconds: float, metadata: Metadata = ()
+    channel: grpc.aio.Channel,
+    call: ToolInvocation,
+    *,
+    seconds: float,
+    metadata: Metadata = (),
+    log: OperatorLog | None = None,
 ) -> ToolOutcome:
-    """Sends the attempt. Any error leaves the outcome unknown: UNAVAILABLE alone does not tell lost from not sent."""
+    """Sends the attempt. Any error leaves the outcome unknown: UNAVAILABLE alone does not tell lost from not sent.
+
+    Raises nothing but the cancellation of whoever awaits it.
+    """
     if call.trace_parent:
         metadata = (*metadata, ("traceparent", call.trace_parent))
-    rpc = ToolExecutorServiceStub(channel).ExecuteTool(_request(call), timeout=seconds, metadata=metadata)
     try:
-        return _outcome(await rpc)
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_METHOD)
+        rpc = method(_request(call), timeout=seconds, metadata=metadata)
+    except grpc.aio.UsageError:
+        return ToolOutcome(ToolOutcomeKind.NOT_SENT)  # the channel has been closed
+    try:
+        return read_answer(await rpc)
     except grpc.aio.AioRpcError as error:
-        return _unknown(error, is_late=rpc.time_remaining() == 0)
+        return _failed(error, is_late=rpc.time_remaining() == 0)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        return ToolOutcome(ToolOutcomeKind.LOST)  # the channel was closed under it
+    except Exception as error:  # noqa: BLE001 - the call has begun, so the run must hear that its outcome is unknown
+        if log is not None:
+            log.error("tool call broke off", error, run_id=call.run_id, call_id=call.call_id)
+        return ToolOutcome(ToolOutcomeKind.LOST)
     finally:
         # Cancelled while it waited: this is what tells the executor.
         rpc.cancel()
 
 
-def _request(call: ToolInvocation) -> pb.ExecuteToolRequest:
+def _request(call: ToolInvocation) -> bytes:
     return pb.ExecuteToolRequest(
         run_id=call.run_id,
         turn_id=call.turn_id,
@@ -41,22 +74,10 @@ def _request(call: ToolInvocation) -> pb.ExecuteToolRequest:
         arguments_digest=call.arguments_digest,
         deadline=timestamp(call.deadline),
         package_fingerprint=call.package_fingerprint,
-    )
+    ).SerializeToString()
 
 
-def _outcome(response: pb.ExecuteToolResponse) -> ToolOutcome:
-    match response.WhichOneof("outcome"):
-        case "result":
-            return ToolOutcome(ToolOutcomeKind.RESULT, response.result.data, response.result.media_type)
-        case "error":
-            return ToolOutcome(ToolOutcomeKind.ERROR, response.error.message.encode())
-        case "not_performed":
-            return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        case _:
-            return ToolOutcome(ToolOutcomeKind.ERROR, b"The executor answered with neither a result nor an error.")
-
-
-def _unknown(error: grpc.aio.AioRpcError, *, is_late: bool) -> ToolOutcome:
+def _failed(error: grpc.aio.AioRpcError, *, is_late: bool) -> ToolOutcome:
     match error.code():
         # The host has the same deadline, and may be the first to end the call for it, with a status of its own.
         case grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -65,5 +86,17 @@ def _unknown(error: grpc.aio.AioRpcError, *, is_late: bool) -> ToolOutcome:
             return ToolOutcome(ToolOutcomeKind.TIMED_OUT)
         case grpc.StatusCode.UNIMPLEMENTED:
             return ToolOutcome(ToolOutcomeKind.ERROR, b"The executor's host does not have this tool.")
+        case grpc.StatusCode.RESOURCE_EXHAUSTED:
+            return _too_large(error.details() or "")
         case _:
             return ToolOutcome(ToolOutcomeKind.LOST)
+
+
+def _too_large(details: str) -> ToolOutcome:
+    """An answer that was refused here for its size is one all the same; any other lack of resources is the host's."""
+    found = _TOO_LARGE.search(details)
+    if found:
+        return ToolOutcome(ToolOutcomeKind.TOO_LARGE, size=int(found[1]))
+    if _TOO_LARGE_INSIDE.match(details):
+        return ToolOutcome(ToolOutcomeKind.TOO_LARGE)
+    return ToolOutcome(ToolOutcomeKind.LOST)

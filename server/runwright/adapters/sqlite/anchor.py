@@ -1,17 +1,21 @@
 """The head anchor: a small file beside the journal that knows how far the journal had come.
 
-`journal.head` is one line: `runwright-head-v1`, the journal's incarnation, the
-position of its last event, that event's hash, and SHA-256 of the line up to
-there. It is replaced as a whole, and written only after the commit it tells of:
-it may lag behind the journal and never leads. A journal that ends before its
-anchor has lost events that were acknowledged.
+`journal.head` is one line of 256 bytes: `runwright-head-v1`, the journal's
+incarnation, the position of its last event, that event's hash, SHA-256 of the
+line up to there, and blanks. It is written after the commit that it tells of,
+and before anybody hears of that commit: it may lag behind the journal and never
+leads. A journal that ends before its anchor has lost events that were
+acknowledged.
+
+The line is overwritten in place, so that it costs no commit anything, and a
+disk takes it as a whole, as it is half a sector. It survives the end of the
+process at once and a loss of power once it is synced, a second later.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from pathlib import Path
 
 import apsw
@@ -26,6 +30,8 @@ from runwright.ports.log import OperatorLog
 FILE = "journal.head"
 JOURNAL = "journal.db"
 _TAG = "runwright-head-v1"
+LINE_BYTES = 256
+_ATTEMPTS = 3  # to read it whole beside a server that overwrites it
 
 
 class TornAnchor(ValueError):
@@ -83,29 +89,42 @@ def lost(directory: Path, what: str) -> AgentError:
 
 def read(directory: Path) -> Anchor | None:
     """The anchor of a data directory; None when there is none. Raises TornAnchor, and OSError."""
-    try:
-        line = (directory / FILE).read_bytes()
-    except FileNotFoundError:
-        return None
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return _parsed((directory / FILE).read_bytes())
+        except FileNotFoundError:
+            return None
+        except TornAnchor:
+            if attempt == _ATTEMPTS:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _parsed(line: bytes) -> Anchor:
     try:
         tag, incarnation, position, head_hash, own = line.decode("ascii").split()
         if tag != _TAG or own != _digest(f"{tag} {incarnation} {position} {head_hash}"):
             raise ValueError(tag)
         return Anchor(incarnation, int(position), bytes.fromhex(head_hash))
     except ValueError:
-        raise TornAnchor(f"{directory / FILE} is not whole") from None
+        raise TornAnchor(f"{FILE} is not whole") from None
 
 
 def write(directory: Path, anchor: Anchor) -> None:
-    """Replaces the anchor; a reader, or a crash, finds the old one or the new one. Raises OSError."""
-    body = f"{_TAG} {anchor.incarnation} {anchor.position} {anchor.hash.hex()}"
+    """Replaces the file; a reader, or a crash, finds the old one or the new one. Raises OSError."""
     temporary = directory / f".{FILE}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary.unlink(missing_ok=True)  # of a process that died here; only the holder of the directory's lock writes
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        file.write(f"{body} {_digest(body)}\n".encode("ascii"))
+        file.write(line_of(anchor))
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(directory / FILE)
+    sync_directory(directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes names that were given or taken away there last. Raises OSError."""
     own = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(own)
@@ -113,55 +132,11 @@ def write(directory: Path, anchor: Anchor) -> None:
         os.close(own)
 
 
+def line_of(anchor: Anchor) -> bytes:
+    """What the file holds: LINE_BYTES bytes."""
+    body = f"{_TAG} {anchor.incarnation} {anchor.position} {anchor.hash.hex()}"
+    return f"{body} {_digest(body)}".ljust(LINE_BYTES - 1).encode("ascii") + b"\n"
+
+
 def _digest(body: str) -> str:
     return hashlib.sha256(body.encode("ascii")).hexdigest()
-
-
-class AnchorKeeper:
-    """Writes the anchor after the journal has moved on, not more often than it is asked to.
-
-    `note` is called by the thread that commits, `catch_up` mostly by another one.
-    """
-
-    def __init__(self, directory: Path, anchor: Anchor, log: OperatorLog | None) -> None:
-        """Writes `anchor` at once. Raises OSError."""
-        write(directory, anchor)
-        self._directory = directory
-        self._incarnation = anchor.incarnation
-        self._written = self._writing = self._latest = (anchor.position, anchor.hash)
-        self._log = log
-        self._failed = False
-        self._lock, self._one_writes = threading.Lock(), threading.Lock()
-
-    @property
-    def held(self) -> frozenset[int]:
-        """Positions the anchor may stand at: their events must stay where they are."""
-        with self._lock:
-            return frozenset(position for position, _ in (self._written, self._writing, self._latest))
-
-    def note(self, position: int, own_hash: bytes) -> None:
-        """Says how far the journal has come. Costs nothing."""
-        with self._lock:
-            self._latest = (position, own_hash)
-
-    def catch_up(self, last: bool = False) -> bool:
-        """Writes the anchor if the journal has moved on. True when the disk did not take it: try again."""
-        with self._one_writes:
-            return self._catch_up()
-
-    def _catch_up(self) -> bool:
-        with self._lock:
-            if self._latest == self._written:
-                return False
-            self._writing = self._latest
-        try:
-            write(self._directory, Anchor(self._incarnation, *self._writing))
-        except OSError as error:
-            if self._log and not self._failed:
-                self._log.error("journal.head cannot be written; it lags until it can", error)
-            self._failed = True
-            return True
-        self._failed = False
-        with self._lock:
-            self._written = self._writing
-        return False

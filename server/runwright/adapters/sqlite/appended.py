@@ -40,6 +40,8 @@ _COLUMNS = "abcdefghijkl"
 _NOTHING: Row = (What.NOTHING, *(None,) * len(_COLUMNS))
 # More rows than that, and SQLite's binding would compile the statement each time.
 MAX_ROWS = 512
+# Measured, beside what is in the rows: a commit of a few changes up to 18 pages, one of many half a page for each.
+_PAGE_BYTES, _PAGES = 4096, 18
 # Few lengths, so that the statements are found compiled; what is missing is filled with rows for nobody.
 _LENGTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, MAX_ROWS)
 
@@ -91,6 +93,12 @@ def put_all(db: apsw.Connection, rows: Sequence[Row]) -> None:
     """Writes any number of rows, inside the open transaction."""
     for first in range(0, len(rows), MAX_ROWS):
         put(db, rows[first : first + MAX_ROWS])
+
+
+def needed_by(rows: Sequence[Row]) -> int:
+    """About how many bytes of pages the rows change, rather more than less: what is in them, and in which indexes."""
+    inside = sum(len(value) for row in rows for value in row if isinstance(value, (bytes, str)))
+    return inside + (inside >> 3) + _PAGE_BYTES * (_PAGES + len(rows))
 
 
 @cache

@@ -20,6 +20,7 @@ from runwright.ports.clock import Clock
 from runwright.wire.audit import decode_entry, encode_entry
 
 FIRST_LINK = hashlib.sha256(b"runwright-audit-v1").digest()
+NEEDED_BYTES = 128 * 1024  # of a minute's entries and the pages they change
 _TRIMMED = 1_000  # entries beyond the bound that one commit may take away
 
 
@@ -45,7 +46,8 @@ class SqliteAudit:
     def _flush(self, last: bool) -> bool:
         entries = self._coalescer.take(everything=last)
         if entries:
-            self._writer.post(partial(write, entries=entries), partial(self._coalescer.lost, entries))
+            lost = partial(self._coalescer.lost, entries)
+            self._writer.post(partial(write, entries=entries), lost, needed=NEEDED_BYTES)
         return self._coalescer.has_more
 
 

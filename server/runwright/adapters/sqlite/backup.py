@@ -9,11 +9,12 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import anchor
+from runwright.adapters.sqlite import anchor, scrubbing, usage
 from runwright.adapters.sqlite.failures import corrupt, unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
 from runwright.adapters.sqlite.schema import identity
 from runwright.adapters.sqlite.tables import fetch
+from runwright.adapters.sqlite.transactions import Transactions
 
 
 def back_up(directory: Path, target: Path) -> int:
@@ -29,7 +30,7 @@ def back_up(directory: Path, target: Path) -> int:
     try:
         _copy(directory / anchor.JOURNAL, partial)
         head = _head(partial, renew=False)
-        partial.replace(target)
+        _rename(partial, target)
     finally:
         partial.unlink(missing_ok=True)
     return head
@@ -57,7 +58,7 @@ def restore(backup: Path, directory: Path) -> int:
             _copy(backup, partial)
             head = _head(partial, renew=True)
             anchor.write(directory, _anchor(partial))
-            partial.replace(target)
+            _rename(partial, target)
         finally:
             partial.unlink(missing_ok=True)
         return head
@@ -73,6 +74,17 @@ def _anchor(path: Path) -> anchor.Anchor:
     finally:
         db.close()
     return anchor.Anchor(found.incarnation, found.head, found.head_hash)
+
+
+def _rename(partial: Path, target: Path) -> None:
+    """Gives a finished copy its name, for good, if nothing has it by now. Raises OSError."""
+    try:
+        os.link(partial, target)  # a rename would replace what has come there meanwhile
+    except FileExistsError:
+        raise
+    except OSError:  # this file system knows no links
+        partial.rename(target)
+    anchor.sync_directory(target.parent)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -94,14 +106,23 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _head(path: Path, *, renew: bool) -> int:
-    """Position of the last event of a copy, which gets a new identity if it is to `renew`."""
-    db = apsw.Connection(str(path))
-    try:
-        head = identity(db).head
-        if renew:
-            fetch(db, "UPDATE meta SET value = ? WHERE key = 'incarnation'", secrets.token_hex(16))
-        return head
-    except apsw.Error as error:
-        raise unusable(error) from None
-    finally:
-        db.close()
+    """Position of the last event of a copy, which nobody has open, and which gets a new identity if it is to `renew`.
+
+    What had been removed from the journal before this version could overwrite it is taken out of the copy.
+    """
+    with closing(apsw.Connection(str(path))) as db:
+        transactions = Transactions(db)
+
+        def act(db: apsw.Connection) -> None:
+            usage.forget(db)
+            if renew:
+                db.execute("UPDATE meta SET value = ? WHERE key = 'incarnation'", (secrets.token_hex(16),))
+
+        try:
+            head = identity(db).head
+            fetch(db, "PRAGMA secure_delete = 1")
+            scrubbing.scrub(transactions)
+            transactions.run(act)
+        except apsw.Error as error:
+            raise unusable(error) from None
+    return head

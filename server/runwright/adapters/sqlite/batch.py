@@ -16,6 +16,7 @@ from runwright.core.content import Content
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.ports.journal import StoredEvent
+from runwright.wire.state_row import RowEnd, SnapshotRow
 
 Outcome: TypeAlias = list[StoredEvent] | AgentError
 Digest: TypeAlias = tuple[str, str]  # of a content, behind its namespace
@@ -28,7 +29,7 @@ class Batch(Struct, frozen=True, eq=False):
     events: rules.Encoded
     after: int
     contents: tuple[Content, ...]
-    snapshot: bytes
+    snapshot: SnapshotRow
     answer: asyncio.Future[list[StoredEvent]]
 
 
@@ -84,10 +85,11 @@ def as_rows(group: Sequence[Batch], position: int, last_run: int, standings: Map
 def _run_rows(key: RunKey, run: _Moved) -> list[Row]:
     """However often it moved. What a run is found by stands from its first row on."""
     own, after = run.latest.events, run.after
-    stands = (after.run_no, after.seq, after.hash, run.position, run.latest.snapshot, own.status.value)
+    snapshot = run.latest.snapshot.checked(RowEnd(run.position, after.hash, not run.ends))
+    stands = (after.run_no, after.seq, after.hash, run.position, snapshot, own.status.value)
     if not run.before.run_no:
-        found_by = (key.namespace, key.run_id, own.session_id, own.agent_id, encode_labels(own.labels).decode())
-        return [(What.NEW_RUN, *stands, not run.ends, *found_by)]
+        labels = encode_labels(own.labels, order="sorted").decode()
+        return [(What.NEW_RUN, *stands, not run.ends, key.namespace, key.run_id, own.session_id, own.agent_id, labels)]
     moved: Row = (What.MOVED_RUN, *stands, run.before.seq)
     return [moved, (What.ENDED_RUN, after.run_no)] if run.ends else [moved]
 

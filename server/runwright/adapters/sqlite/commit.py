@@ -7,11 +7,12 @@ from typing import TypeVar
 
 import apsw
 
-from runwright.adapters.sqlite.appended import MAX_ROWS, Row, put, put_all
+from runwright.adapters.sqlite.appended import MAX_ROWS, Row, needed_by, put, put_all
 from runwright.adapters.sqlite.batch import Batch, Group, Outcome, as_rows
-from runwright.adapters.sqlite.failures import corrupt, translate
+from runwright.adapters.sqlite.failures import translate
 from runwright.adapters.sqlite.standings import Standings
-from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.adapters.sqlite.transactions import Transactions
+from runwright.core.errors import AgentError
 
 T = TypeVar("T")
 # Errors of SQLite that say nothing about the transaction or the disk.
@@ -21,23 +22,21 @@ _OF_THE_BATCH = (apsw.ConstraintError, apsw.TooBigError)
 class GroupCommit:
     """Turns groups of batches into transactions on one connection.
 
-    `head`, its hash and `commits` are those of finished commits. After a failure that
-    leaves the store in doubt every later group is refused with JOURNAL_CORRUPT:
-    only reading the file afresh can tell what it holds.
+    `head`, its hash and `commits` are those of finished commits.
     """
 
-    def __init__(self, db: apsw.Connection, head: int, head_hash: bytes = bytes(32)) -> None:
+    def __init__(self, transactions: Transactions, head: int, head_hash: bytes = bytes(32)) -> None:
         self.head = head
         self.head_hash = head_hash
         self.commits = 0
-        self._db = db
+        self._db = transactions.db
+        self._transactions = transactions
         self._standings = Standings()
-        self._doubt: Failure | None = None
 
     @property
     def is_in_doubt(self) -> bool:
-        """True when nothing may be written any more."""
-        return self._doubt is not None
+        """True when nothing may be written any more; see Transactions."""
+        return self._transactions.in_doubt
 
     def commit(self, group: Sequence[Batch]) -> list[Outcome]:
         """The outcome of each batch, in order; those without an error are durable. Never raises.
@@ -45,41 +44,42 @@ class GroupCommit:
         A conflict or a defect is the failure of its batch alone; what the
         disk or another program does to the transaction fails the whole group.
         """
-        if self._doubt is not None:
-            return [self._doubt.error() for _ in group]
         try:
-            return self._transact(group)
-        except Exception as error:  # noqa: BLE001 - whatever it was, everybody in the group must hear of it
-            failure = self._roll_back(error)
-            return [_because(failure.error(), error) for _ in group]
-
-    def alone(self, act: Callable[[apsw.Connection], T]) -> T:
-        """Does something else in a transaction of its own. Raises AgentError; then nothing of it stands."""
-        if self._doubt is not None:
-            raise self._doubt.error()
-        try:
+            return self._commit(group)
+        except AgentError as error:
             self._standings.forget()
-            self._db.execute("BEGIN IMMEDIATE")
-            result = act(self._db)
-            self._db.execute("COMMIT")
-        except Exception as error:
-            raise self._roll_back(error).error() from error
-        return result
+            return [_again(error) for _ in group]
 
-    def _transact(self, group: Sequence[Batch]) -> list[Outcome]:
-        planned = self._plan(group, self._standings)
-        if not planned.moved:
-            return planned.outcomes
+    def alone(self, act: Callable[[apsw.Connection], T], *, needed: int = 0) -> T:
+        """Does something else in a transaction of its own, as Transactions does.
+
+        It must not move a run on: where runs stand is remembered.
+        """
         try:
-            self._write(planned.rows)
-        except Exception as error:
-            if not _is_of_a_batch(error):
+            return self._transactions.run(act, needed=needed)
+        except AgentError:
+            self._standings.forget()
+            raise
+
+    def _commit(self, group: Sequence[Batch]) -> list[Outcome]:
+        try:
+            return self._transactions.single(lambda _: self._together(group))
+        except AgentError as error:
+            if self.is_in_doubt or not _is_of_a_batch(error.__cause__):
                 raise
             # Somebody's rows are at fault: from the beginning, one after the other, to find out whose.
             self._standings.forget()
-            return self._one_by_one(group)
-        self._committed(planned.outcomes)
-        self._standings.moved(planned.moved)
+        outcomes = self._transactions.run(lambda _: self._one_by_one(group))
+        self._committed(outcomes)
+        return outcomes
+
+    def _together(self, group: Sequence[Batch]) -> list[Outcome]:
+        planned = self._plan(group, self._standings)
+        if planned.moved:
+            self._transactions.require(needed_by(planned.rows))
+            self._write(planned.rows)
+            self._committed(planned.outcomes)
+            self._standings.moved(planned.moved)
         return planned.outcomes
 
     def _plan(self, group: Sequence[Batch], standings: Standings, position: int | None = None) -> Group:
@@ -93,32 +93,23 @@ class GroupCommit:
             put(self._db, rows)
             return
         self._db.execute("BEGIN IMMEDIATE")
-        try:
-            put_all(self._db, rows)
-            self._db.execute("COMMIT")
-        except Exception as error:
-            if _is_of_a_batch(error):
-                self._db.execute("ROLLBACK")
-            raise
+        put_all(self._db, rows)
+        self._db.execute("COMMIT")
 
     def _committed(self, outcomes: Sequence[Outcome]) -> None:
         stored = [outcome[-1] for outcome in outcomes if isinstance(outcome, list)]
-        self.head, self.head_hash = stored[-1].position, stored[-1].hash
-        self.commits += 1
+        if stored:
+            self.head, self.head_hash = stored[-1].position, stored[-1].hash
+            self.commits += 1
 
     def _one_by_one(self, group: Sequence[Batch]) -> list[Outcome]:
+        """Inside the open transaction, each batch in a savepoint of its own."""
         position, outcomes = self.head, list[Outcome]()
-        self._db.execute("BEGIN IMMEDIATE")
         for batch in group:
             outcome = self._attempt(batch, position)
             if isinstance(outcome, list):
                 position = outcome[-1].position
             outcomes.append(outcome)
-        if position == self.head:
-            self._db.execute("ROLLBACK")
-            return outcomes
-        self._db.execute("COMMIT")
-        self._committed(outcomes)
         return outcomes
 
     def _attempt(self, batch: Batch, position: int) -> Outcome:
@@ -139,23 +130,18 @@ class GroupCommit:
         self._db.execute("ROLLBACK TO batch")
         self._db.execute("RELEASE batch")
 
-    def _roll_back(self, error: Exception) -> Failure:
-        failure = Failure.of(translate(error, self._db.system_errno))
-        self._standings.forget()
-        try:
-            if self._db.in_transaction:  # SQLite has often rolled back by itself
-                self._db.execute("ROLLBACK")
-        except apsw.Error:
-            failure = Failure.of(corrupt("A failed append could not be taken back."))
-        if failure.reason is ErrorReason.JOURNAL_CORRUPT:
-            self._doubt = failure
-        return failure
 
-
-def _is_of_a_batch(error: Exception) -> bool:
+def _is_of_a_batch(error: BaseException | None) -> bool:
     return not isinstance(error, apsw.Error) or isinstance(error, _OF_THE_BATCH)
 
 
 def _because(error: AgentError, cause: Exception) -> AgentError:
     error.__cause__ = cause
     return error
+
+
+def _again(error: AgentError) -> AgentError:
+    """The same error for one more caller: an exception that is raised twice would show the wrong place."""
+    told = AgentError(error.reason, error.message, metadata=dict(error.metadata))
+    told.__cause__ = error.__cause__
+    return told

@@ -33,6 +33,13 @@ def translate(error: Exception, system_errno: int = 0) -> AgentError:
             return AgentError(ErrorReason.INTERNAL, "The journal failed unexpectedly.", metadata={"incident_id": ""})
 
 
+def is_damage(error: Exception) -> bool:
+    """True when what was read cannot be what was written: of the file, or of the disk below it."""
+    if isinstance(error, apsw.IOError):
+        return getattr(error, "extendedresult", 0) not in _FSYNC
+    return isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.TooBigError | UnicodeDecodeError)
+
+
 def unusable(error: apsw.Error) -> AgentError:
     """The error to raise when a file cannot be opened as a journal."""
     failure = translate(error)

@@ -22,7 +22,8 @@ from runwright.core.space import Space
 # Events of a removed run are allowed while they are being deleted.
 _STRAY = f"""
     SELECT DISTINCT run_no FROM events WHERE run_no NOT IN (SELECT run_no FROM runs WHERE {KEPT})
-    AND run_no NOT IN (SELECT value FROM meta WHERE key = '{REMOVING}')"""
+    AND run_no NOT IN (SELECT value FROM meta WHERE key = '{REMOVING}') """
+_STRAY_BUT_REMOVED = f"{_STRAY} AND run_no NOT IN (SELECT run_no FROM removals)"  # since version 5
 
 
 class Fault(Struct, frozen=True):
@@ -96,7 +97,7 @@ def verify(db: apsw.Connection) -> Verified:
         count, what = _verify_run(db, run_no, RunKey(Namespace(namespace), RunId(run_id)))
         events += count
         faults += [Fault(f"run {run_id}", what)] if what else []
-    for (run_no,) in fetch(db, _STRAY):
+    for (run_no,) in fetch(db, _STRAY_BUT_REMOVED if db.table_exists("main", "removals") else _STRAY):
         faults.append(Fault(f"run number {run_no}", "it has events but no row among the runs"))
     contents = 0
     for digest, size, data in db.execute("SELECT digest, size, data FROM contents"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,36 +12,67 @@ from typing import NamedTuple
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite import anchor, inspection, queries, removing, schema, selecting, sessions
+from runwright.adapters.sqlite import (
+    anchor,
+    held,
+    inspection,
+    queries,
+    removing,
+    schema,
+    scrubbing,
+    selecting,
+    sessions,
+    usage,
+)
+from runwright.adapters.sqlite.anchor_keeper import AnchorKeeper
 from runwright.adapters.sqlite.audit import SqliteAudit
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
+from runwright.adapters.sqlite.open_runs import open_runs
+from runwright.adapters.sqlite.past import Past
 from runwright.adapters.sqlite.reader import Reader
+from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
+from runwright.adapters.sqlite.run_rows import Rewrite
 from runwright.adapters.sqlite.ticker import Ticker
+from runwright.adapters.sqlite.transactions import Transactions
+from runwright.adapters.sqlite.wal import LARGE_BYTES, Wal
 from runwright.adapters.sqlite.writer import Writer
 from runwright.core.content import Content
+from runwright.core.epochs import Epochs
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunKey
+from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
 from runwright.core.space import Space
 from runwright.core.state import RunState
 from runwright.ports.clock import Clock
-from runwright.ports.journal import Appending, EventPage, Listener, Removed, RunPage, SessionPage, StoredEvent
+from runwright.ports.journal import (
+    NOTHING,
+    Appending,
+    EventPage,
+    Listener,
+    Removed,
+    RunPage,
+    SessionPage,
+    StoredEvent,
+)
 from runwright.ports.log import OperatorLog
-from runwright.wire.state_row import encode_state
 
 BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
 
 
 class Hands(NamedTuple):
-    """Where a journal is and how large it may be; its two connections: one that writes, one that answers questions."""
+    """Where a journal is and how large it may be; what writes it, and what answers questions."""
 
     directory: Path
     max_bytes: int | None
-    writing: apsw.Connection
+    transactions: Transactions
+    wal: Wal
     reader: Reader
+    log: OperatorLog | None
 
 
 class SqliteJournal:
@@ -53,17 +84,20 @@ class SqliteJournal:
     """
 
     def __init__(
-        self, lock: DirectoryLock, identity: schema.Identity, keeper: anchor.AnchorKeeper, hands: Hands
+        self, lock: DirectoryLock, identity: schema.Identity, epochs: Epochs, keeper: AnchorKeeper, hands: Hands
     ) -> None:
         self.incarnation = identity.incarnation
         self.cursor_key = identity.cursor_key
+        self.epochs = epochs
         self._directory = hands.directory
         self._max_bytes = hands.max_bytes
         self._lock = lock
         self._keeper = keeper
         self._reader = hands.reader
-        self._writer = Writer(hands.writing, identity, self._moved)
-        self._ticker = Ticker(keeper.catch_up)
+        self._log = hands.log
+        self._wal = hands.wal
+        self._writer = Writer(hands.transactions, identity, self._moved)
+        self._ticker = Ticker(keeper.catch_up, lambda _: self._wal.tend(self._writer.hand_over))
         self._seen = 0
         self._closing: asyncio.Task[None] | None = None
 
@@ -88,23 +122,30 @@ class SqliteJournal:
         with ExitStack() as undo:
             lock = DirectoryLock.take(directory)
             undo.callback(lock.release)
-            had_none = path.exists() and not (directory / anchor.FILE).exists()
-            check = _checked_against(anchor.known(directory, log), directory)
+            past = Past.of(directory, log)
             try:
-                db = schema.open_writer(path, busy_timeout_ms=busy_timeout_ms, check=check)
-                undo.callback(db.close)
+                db = schema.open_writer(path, busy_timeout_ms=busy_timeout_ms, check=past.check)
+                transactions = Transactions(db)
+                undo.callback(usage.close, transactions)
                 identity = schema.identity(db)
-                schema.limit_size(db, max_bytes)
+                epochs = usage.begin(transactions, identity.head)
+                wal = Wal(transactions, path, log)
+                wal.reset()
+                wal.bound(max_bytes)
+                transactions.require = wal.require
                 reading = schema.open_reader(path, busy_timeout_ms=busy_timeout_ms)
                 undo.callback(reading.close)
             except apsw.Error as error:
                 raise unusable(error) from error
             reached = anchor.Anchor(identity.incarnation, identity.head, identity.head_hash)
-            keeper = anchor.AnchorKeeper(directory, reached, log)
+            keeper = AnchorKeeper(directory, reached, log)
             undo.pop_all()
-        if had_none and log:
-            log.info("journal.head was not there and is made")
-        return cls(lock, identity, keeper, Hands(directory, max_bytes, db, Reader(reading)))
+        if log:
+            past.tell(log)
+            if scrubbing.is_wanted(db):
+                log.warning("removed contents may stand in free room of journal.db", remedy=scrubbing.REMEDY)
+        hands = Hands(directory, max_bytes, transactions, wal, Reader(reading), log)
+        return cls(lock, identity, epochs, keeper, hands)
 
     @property
     def head(self) -> int:
@@ -127,23 +168,27 @@ class SqliteJournal:
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
         answer = Appending()
-        self._writer.submit(Batch(run, encoded, after, tuple(contents), encode_state(snapshot), answer))
+        self._writer.submit(Batch(run, encoded, after, tuple(contents), encoded.row(snapshot), answer))
         return answer
 
     async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.tail, run)
+        loaded = await self._reader.ask_of(run, queries.load, run)
+        if loaded is None:
+            return None, []
+        self._rewrite([loaded.rewrite] if loaded.rewrite else [])
+        return loaded.state, loaded.records
 
     async def messages(self, run: RunKey) -> list[Record]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.messages, run)
+        return await self._reader.ask_of(run, queries.messages, run)
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """See the port."""
         self._refuse_when_closed()
-        events = await self._reader.ask(queries.read, run, after, limit)
+        events = await self._reader.ask_of(run, queries.read, run, after, limit)
         self._see(events[-1].position if events else 0)
         return events
 
@@ -154,10 +199,25 @@ class SqliteJournal:
         self._see(page.reached)
         return page
 
-    async def list_runs(self, namespace: Namespace, wanted: RunFilter, *, before: int | None, limit: int) -> RunPage:
+    async def intact(self, run: RunKey) -> tuple[RunState, int] | None:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit)
+        return await self._reader.ask(held.intact, run)
+
+    async def list_runs(
+        self,
+        namespace: Namespace,
+        wanted: RunFilter,
+        *,
+        before: int | None,
+        limit: int,
+        stands: Mapping[str, RunStatus] = NOTHING,
+    ) -> RunPage:
+        """See the port."""
+        self._refuse_when_closed()
+        page, rewrites = await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit, stands)
+        self._rewrite(rewrites)
+        return page
 
     async def session(self, namespace: Namespace, session_id: str, agent_id: str, *, turns: int) -> SessionPage:
         """See the port."""
@@ -176,9 +236,24 @@ class SqliteJournal:
     async def last_position(self, run: RunKey) -> int:
         """See the port."""
         self._refuse_when_closed()
-        position = await self._reader.ask(queries.last_position, run)
+        position = await self._reader.ask_of(run, queries.last_position, run)
         self._see(position)
         return position
+
+    def _rewrite(self, rewrites: Sequence[Rewrite]) -> None:
+        """Has rows made anew that were thrown away: else their events would be folded at every question."""
+        if not rewrites:
+            return
+        for rewrite in rewrites:
+            if rewrite.was_damaged and self._log:
+                told = "the row of a run was damaged and is made anew from its events"
+                self._log.warning(told, namespace=rewrite.run.namespace, run_id=rewrite.run.run_id)
+
+        def act(db: apsw.Connection) -> None:
+            for rewrite in rewrites:
+                rewrite.apply(db)
+
+        self._writer.post(act, lambda: None)  # one that fails is tried again by the next question
 
     def _see(self, position: int) -> None:
         self._seen = max(self._seen, position)
@@ -186,33 +261,57 @@ class SqliteJournal:
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.open_runs)
+        return await self._reader.ask(open_runs)
 
-    async def content(self, run: RunKey, digests: Sequence[str]) -> dict[str, bytes]:
+    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(queries.content, run.namespace, digests)
+        return await self._reader.ask_of(run, queries.content, run, digests, required=required)
 
     async def set_max_bytes(self, max_bytes: int | None) -> None:
-        """Bounds `journal.db`, or lifts the bound: an append that does not fit fails with JOURNAL_FULL.
+        """Bounds `journal.db` and `-wal` together, or lifts the bound: an append that does not fit is JOURNAL_FULL.
 
-        The `-wal` file beside it is not counted. A bound below the present
-        size forbids growth; it never removes anything.
+        A bound below the present size forbids growth; it never removes anything.
         """
         self._refuse_when_closed()
-        await self._writer.perform(partial(schema.limit_size, max_bytes=max_bytes))
+        await self._writer.perform(lambda _: self._wal.bound(max_bytes))
         self._max_bytes = max_bytes
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
-        """See the port. What the anchor stands at is held as well: it must be found there at the next start."""
+        """See the port. What the anchor stands at is held as well: it must be found there at the next start.
+
+        Nothing is removed while the anchor cannot be written, nor while a reader keeps `-wal` from becoming small.
+        """
         self._refuse_when_closed()
 
         def act(db: apsw.Connection) -> Removed:
-            self._keeper.catch_up()
-            held = self._keeper.held | {self.head}
-            return removing.step(db, removing.Wanted(before, now, held), limit)
+            if self._wal.size() > 2 * LARGE_BYTES or self._keeper.catch_up():
+                return Removed((), 0, False)
+            self._remove_more(db)
+            kept = self._keeper.held | {self.head}
+            return removing.step(db, removing.Wanted(before, now, kept), limit)
 
-        return await self._writer.transact(act)
+        removed = await self._writer.transact(act)
+        if removed.events:
+            self._forget_wal()
+        return removed
+
+    async def remove(self, run: RunKey, *, now: int) -> int:
+        """See the port. The newest event, and what the anchor stands at, are only hidden."""
+        self._refuse_when_closed()
+        horizon = await self._writer.transact(partial(held.begin_removal, run=run, now=now))
+        if not horizon:
+            raise AgentError(
+                ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id}
+            )
+        while await self._writer.transact(self._remove_more):
+            pass
+        self._forget_wal()
+        return horizon
+
+    def _remove_more(self, db: apsw.Connection) -> bool:
+        self._keeper.catch_up()
+        return held.go_on(db, self._keeper.held | {self.head})
 
     async def horizon(self, scope: Scope) -> int:
         """See the port."""
@@ -228,9 +327,13 @@ class SqliteJournal:
         self._refuse_when_closed()
         return await self._reader.ask(inspection.space, self._directory, self._max_bytes)
 
+    def recovery(self) -> SqliteRecoveryLog:
+        """The count of starts that did not end cleanly, in this file."""
+        return SqliteRecoveryLog(self._writer)
+
     def callbacks(self) -> SqliteCallbacks:
         """The registrations that are kept in this file."""
-        return SqliteCallbacks(self._writer, self._reader, self._refuse_when_closed)
+        return SqliteCallbacks(self._writer, self._reader, self._refuse_when_closed, self._forget_wal)
 
     async def close(self) -> None:
         """See the port. Closing again waits for the first close."""
@@ -243,7 +346,7 @@ class SqliteJournal:
             await self._reader.close()
             self._ticker.close()
             await self._writer.close()
-            self._keeper.catch_up()  # with what was committed at the very end
+            self._keeper.close()  # with what was committed at the very end
         finally:
             self._lock.release()
 
@@ -252,17 +355,11 @@ class SqliteJournal:
         self._keeper.note(self._writer.group.head, self._writer.group.head_hash)
         self._ticker.wake()
 
+    def _forget_wal(self) -> None:
+        """What was removed leaves `-wal` as well, within a second or two."""
+        self._wal.want_gone()
+        self._ticker.wake()
+
     def _refuse_when_closed(self) -> None:
         if self._closing is not None:
             raise rules.closed()
-
-
-def _checked_against(found: anchor.Anchor | None, directory: Path) -> Callable[[apsw.Connection], None]:
-    """Raises JOURNAL_CORRUPT for a journal that is not the anchor's or ends before it."""
-
-    def check(db: apsw.Connection) -> None:
-        what = found.fault(db) if found else ""
-        if what:
-            raise anchor.lost(directory, what)
-
-    return check

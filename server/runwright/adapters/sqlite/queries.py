@@ -1,112 +1,119 @@
-"""The journal's questions, each a function of a reading connection."""
+"""The journal's questions, each a function of a reading connection. What they answer has been checked."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import apsw
 
-from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.tables import BEARS_MESSAGE, KEPT, fetch
-from runwright.core.errors import AgentError
-from runwright.core.events import EventKind
-from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.adapters import journal_rules as rules
+from runwright.adapters.sqlite import checked_events
+from runwright.adapters.sqlite.failures import is_damage
+from runwright.adapters.sqlite.run_rows import load
+from runwright.adapters.sqlite.tables import KEPT, fetch
+from runwright.core.events import MESSAGE_BEARING
+from runwright.core.ids import RunKey
 from runwright.core.records import Record
-from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
-from runwright.wire import tombstone
-from runwright.wire.records import decode_event
-from runwright.wire.state_row import decode_state
 
-EVENT_COLUMNS = "position, seq, kind, data, previous_hash, hash"
-OF_RUN = f"run_no = (SELECT run_no FROM runs WHERE namespace = ? AND run_id = ? AND {KEPT})"
+__all__ = ["content", "last_position", "load", "messages", "place", "read"]
 
-
-def tail(db: apsw.Connection, run: RunKey) -> tuple[RunState | None, list[Record]]:
-    """The snapshot, if this version can read it, and the records it does not cover; what is left of a removed run."""
-    query = "SELECT snapshot, removed_at FROM runs WHERE namespace = ? AND run_id = ?"
-    rows = fetch(db, query, run.namespace, run.run_id)
-    if not rows:
-        return None, []
-    if rows[0][1]:
-        return tombstone.decode(run, rows[0][0]), []
-    state = decode_state(rows[0][0])
-    after = state.seq if state else 0
-    newer = fetch(
-        db, f"SELECT seq, data FROM events WHERE {OF_RUN} AND seq > ? ORDER BY seq", run.namespace, run.run_id, after
-    )
-    return state, _decode(run, newer)
+_CONTENTS = """SELECT digest, data FROM contents
+    WHERE namespace = ? AND digest IN (SELECT value FROM json_each(?))"""
+# By its events, as a reader would find it; of a removed run by what is left.
+_LAST_POSITION = """SELECT COALESCE(
+    (SELECT position FROM events e WHERE e.run_no = r.run_no ORDER BY seq DESC LIMIT 1), r.last_position)
+    FROM runs r WHERE namespace = ? AND run_id = ?"""
+_PLACE = f"""SELECT run_no, COALESCE((SELECT MAX(seq) FROM events e WHERE e.run_no = r.run_no), 0), seq
+    FROM runs r WHERE namespace = ? AND run_id = ? AND {KEPT}"""
 
 
 def messages(db: apsw.Connection, run: RunKey) -> list[Record]:
-    """The records that carry the conversation."""
-    query = f"SELECT seq, data FROM events WHERE {OF_RUN} AND {BEARS_MESSAGE} ORDER BY seq"
-    return _decode(run, fetch(db, query, run.namespace, run.run_id))
+    """The records that carry the conversation.
+
+    Every event of the run is read: which ones carry it is only known of events
+    that are whole and follow from one another.
+    """
+    run_no, _, _ = place(db, run, 0)
+    events = checked_events.page(db, run, run_no, 0)
+    return checked_events.records(run, [event for event in events if event.kind in MESSAGE_BEARING])
 
 
 def read(db: apsw.Connection, run: RunKey, after: int, limit: int) -> list[StoredEvent]:
-    """One page of a run's events."""
-    run_no, seq = place(db, run, after)
-    query = f"""SELECT {EVENT_COLUMNS}, session_id, agent_id FROM events
-        WHERE run_no = ? AND seq > ? ORDER BY seq LIMIT ?"""
-    return [stored_event(row, run) for row in fetch(db, query, run_no, seq, limit)]
+    """One page of a run's events; short when the next one is damaged, and JOURNAL_CORRUPT when the first is."""
+    with db:  # one moment: the end of the run is that of its page
+        run_no, seq, stands_at = place(db, run, after)
+        events, fault = checked_events.whole_part(db, run, run_no, seq, limit)
+        if not events and fault is not None:
+            raise fault
+        reached = events[-1].seq if events else seq
+        if fault is None and len(events) < limit and reached != stands_at:
+            load(db, run)  # says whether an event is missing at the end or the row is wrong
+    return events
 
 
-def place(db: apsw.Connection, run: RunKey, after: int) -> tuple[int, int]:
-    """The number of a run, 0 without one, and the seq of its last event at or before the position `after`.
+def place(db: apsw.Connection, run: RunKey, after: int) -> tuple[int, int, int]:
+    """The number of a run, 0 without one; the seq of its last event at or before a position; and its row's seq.
 
     Within a run the order of seqs is that of positions. Mostly the position is an
     event of the run, or behind its last; otherwise the place is found by halving.
     """
-    query = f"SELECT run_no, seq, last_position FROM runs WHERE namespace = ? AND run_id = ? AND {KEPT}"
-    rows = fetch(db, query, run.namespace, run.run_id)
-    if not rows or after <= 0:
-        return (rows[0][0] if rows else 0), 0
-    run_no, high, last_position = rows[0]
-    if after >= last_position:
-        return run_no, high
+    rows = fetch(db, _PLACE, run.namespace, run.run_id)
+    if not rows:
+        return 0, 0, 0
+    run_no, high, stands_at = rows[0]
+    if after <= 0:
+        return run_no, 0, stands_at
     own = fetch(db, "SELECT seq FROM events WHERE position = ? AND run_no = ?", after, run_no)
     low, high = (own[0][0], own[0][0]) if own else (0, high)
+    middle = high  # first of all: a reader that has caught up is behind the last
     while low < high:
-        middle = (low + high + 1) // 2
         at = fetch(db, "SELECT position FROM events WHERE run_no = ? AND seq = ?", run_no, middle)
         low, high = (low, middle - 1) if at and at[0][0] > after else (middle, high)
-    return run_no, low
-
-
-def stored_event(row: tuple[Any, ...], run: RunKey) -> StoredEvent:
-    """The event of a row of EVENT_COLUMNS, then session and agent."""
-    position, seq, kind, data, previous_hash, own_hash, session_id, agent_id = row
-    return StoredEvent(position, seq, EventKind(kind), data, previous_hash, own_hash, run, session_id, agent_id)
+        middle = (low + high + 1) // 2
+    return run_no, low, stands_at
 
 
 def last_position(db: apsw.Connection, run: RunKey) -> int:
     """Where the run's last event is; 0 for an unknown run."""
-    rows = fetch(db, "SELECT last_position FROM runs WHERE namespace = ? AND run_id = ?", run.namespace, run.run_id)
+    rows = fetch(db, _LAST_POSITION, run.namespace, run.run_id)
     position: int = rows[0][0] if rows else 0
     return position
 
 
-def open_runs(db: apsw.Connection) -> list[RunKey]:
-    """The runs without a terminal event, in the order of their first."""
-    rows = fetch(db, "SELECT namespace, run_id FROM runs WHERE open = 1 ORDER BY run_no")
-    return [RunKey(Namespace(namespace), RunId(run_id)) for namespace, run_id in rows]
+def content(db: apsw.Connection, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+    """The stored bytes by digest, each checked against it. One parameter for all, so that their number has no limit."""
+    try:
+        found: dict[str, bytes] = dict(fetch(db, _CONTENTS, run.namespace, json.dumps(list(digests))))
+        bad = rules.damaged(found)
+    except (apsw.Error, UnicodeDecodeError) as error:
+        if not is_damage(error):
+            raise
+        found, bad = {}, next((digest for digest in digests if not _is_readable(db, run, digest)), "")
+    if bad is not None:
+        raise rules.damaged_content(run, bad, _first_referring(db, run, bad))
+    missing = next((digest for digest in digests if digest not in found), None) if required else None
+    if missing is not None:
+        raise rules.missing_content(run, missing, _first_referring(db, run, missing))
+    return found
 
 
-def content(db: apsw.Connection, namespace: Namespace, digests: Sequence[str]) -> dict[str, bytes]:
-    """The stored bytes by digest. One parameter for all digests, so that their number has no limit."""
-    query = """SELECT digest, data FROM contents
-        WHERE namespace = ? AND digest IN (SELECT value FROM json_each(?))"""
-    return dict(fetch(db, query, namespace, json.dumps(list(digests))))
+def _first_referring(db: apsw.Connection, run: RunKey, digest: str) -> int:
+    """The number of the run's first event that refers to a content; 0 when none can be found."""
+    try:
+        run_no, _, _ = place(db, run, 0)
+        for seq, data in db.execute("SELECT seq, data FROM events WHERE run_no = ? ORDER BY seq", (run_no,)):
+            if digest in rules.digests_of(data):
+                return int(seq)
+    except (apsw.Error, ValueError, TypeError):
+        pass
+    return 0
 
 
-def _decode(run: RunKey, rows: list[tuple[int, bytes]]) -> list[Record]:
-    records = []
-    for seq, data in rows:
-        try:
-            records.append(decode_event(data))
-        except AgentError as error:
-            raise corrupt(error.message, run_id=run.run_id, first_bad=str(seq)) from error
-    return records
+def _is_readable(db: apsw.Connection, run: RunKey, digest: str) -> bool:
+    try:
+        rows = fetch(db, _CONTENTS, run.namespace, json.dumps([digest]))
+    except (apsw.Error, UnicodeDecodeError):
+        return False
+    return rules.damaged(dict(rows)) is None

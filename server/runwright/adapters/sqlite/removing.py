@@ -11,13 +11,17 @@ import apsw
 from msgspec import Struct
 
 from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of
-from runwright.adapters.sqlite.selecting import state_of
+from runwright.adapters.sqlite.run_rows import load
 from runwright.adapters.sqlite.tables import KEPT, fetch
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.machine import status
+from runwright.core.state import RunState
+from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import Removed
 from runwright.wire import tombstone
 from runwright.wire.records import event_time
+from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow
 
 # The run whose events are being deleted, one at a time: whoever comes after a crash goes on with it.
 REMOVING = "removing"
@@ -64,7 +68,10 @@ def step(db: apsw.Connection, wanted: Wanted, limit: int) -> Removed:
 
 
 def _unfinished(db: apsw.Connection) -> _Run | None:
-    query = "SELECT run_no, namespace FROM runs WHERE run_no = (SELECT value FROM meta WHERE key = ?)"
+    # Never those of a run that is not removed, whatever the number has become.
+    query = (
+        "SELECT run_no, namespace FROM runs WHERE run_no = (SELECT value FROM meta WHERE key = ?) AND removed_at > 0"
+    )
     rows = fetch(db, query, REMOVING)
     return _Run(*rows[0]) if rows else None
 
@@ -85,12 +92,36 @@ def _begin(db: apsw.Connection, wanted: Wanted) -> tuple[RunKey, int] | None:
         if ended >= wanted.before or run_no in held:
             return None
         run = RunKey(Namespace(namespace), RunId(run_id))
-        left = tombstone.encode(tombstone.outline(state_of(db, run), wanted.now))
-        query = "UPDATE runs SET removed_at = ?, snapshot = ?, labels = '{}' WHERE run_no = ?"
-        db.execute(query, (wanted.now, left, run_no))
+        state = _ended(db, run)
+        if state is None:
+            continue
+        leave_outline(db, run_no, tombstone.outline(state, wanted.now))
         db.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (REMOVING, run_no))
         return run, last_position
     return None
+
+
+def _ended(db: apsw.Connection, run: RunKey) -> RunState | None:
+    """The run at its end; None when it has not ended, or nobody can tell: such a run stays."""
+    try:
+        loaded = load(db, run)
+        state = loaded.folded(run) if loaded else None
+        if loaded and loaded.rewrite:
+            loaded.rewrite.apply(db)
+    except (AgentError, IllegalTransition):
+        return None
+    return state if state is not None and state.is_terminal and not state.removed_at else None
+
+
+def leave_outline(db: apsw.Connection, run_no: int, left: RunState) -> None:
+    """Puts the outline in place of a run's row, with its check."""
+    ((position, own_hash),) = fetch(db, "SELECT last_position, hash FROM runs WHERE run_no = ?", run_no)
+    row = SnapshotRow.of(tombstone.encode(left), RowColumns.of(left, status(left)))
+    query = """UPDATE runs SET removed_at = ?, seq = ?, snapshot = ?, labels = '{}', open = 0, status = ?,
+        session_id = ?, agent_id = ? WHERE run_no = ?"""
+    checked = row.checked(RowEnd(position, own_hash, is_open=False))
+    columns = (status(left).value, left.session_id, left.agent_id)
+    db.execute(query, (left.removed_at, left.seq, checked, *columns, run_no))
 
 
 def _delete(db: apsw.Connection, run: _Run, limit: int, room: int) -> tuple[int, int, bool]:
@@ -101,13 +132,13 @@ def _delete(db: apsw.Connection, run: _Run, limit: int, room: int) -> tuple[int,
         if freed >= room:
             return deleted, freed, False
         if hashlib.sha256(previous_hash + data).digest() == own_hash:  # else nobody knows what it referred to
-            freed += _release(db, run.namespace, Counter(digests_of(data)))
+            freed += release_contents(db, run.namespace, Counter(digests_of(data)))
         db.execute("DELETE FROM events WHERE position = ?", (position,))
         deleted += 1
     return deleted, freed, deleted < limit
 
 
-def _release(db: apsw.Connection, namespace: str, uses: Counter[str]) -> int:
+def release_contents(db: apsw.Connection, namespace: str, uses: Counter[str]) -> int:
     """Takes the references back; contents without any are deleted. Returns their bytes."""
     freed = 0
     for digest, count in uses.items():

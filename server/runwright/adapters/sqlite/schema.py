@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import apsw
 from msgspec import Struct
 
-from runwright.adapters.sqlite import appended
-from runwright.adapters.sqlite.failures import corrupt
+from runwright.adapters.sqlite import appended, scrubbing
+from runwright.adapters.sqlite.failures import corrupt, unusable
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_KEYS,
     CALLBACKS,
+    EPOCHS,
+    HOLDING,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
@@ -22,7 +26,9 @@ from runwright.adapters.sqlite.tables import (
     TABLES,
     fetch,
 )
+from runwright.adapters.sqlite.transactions import Transactions
 from runwright.adapters.sqlite.upgrade import upgrade
+from runwright.core.errors import AgentError
 
 UNLIMITED_PAGES = 0xFFFFFFFE  # SQLite's own limit
 NO_HASH = bytes(32)  # stands for the last event of a journal that is empty
@@ -58,10 +64,13 @@ def open_writer(
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         _set(db, "journal_mode", "wal")
         _set(db, "synchronous", 2)  # FULL: a commit is on disk before it is acknowledged
+        _set(db, "secure_delete", 1)  # what is removed is overwritten, in pages that become free as well
+        transactions = Transactions(db)
         if is_new:
-            _create(db)
+            _transact(transactions, _create)
         elif version < SCHEMA_VERSION:
-            upgrade(db, version)
+            _transact(transactions, partial(upgrade, version=version))
+        scrubbing.scrub(transactions)
         appended.prepare(db)
     except BaseException:
         db.close()
@@ -102,6 +111,15 @@ def _set(db: apsw.Connection, name: str, value: str | int) -> None:
         raise corrupt(f"The journal's file does not take {name} = {value}; it stays at {actual}.")
 
 
+def _transact(transactions: Transactions, act: Callable[[apsw.Connection], None]) -> None:
+    try:
+        transactions.run(act)
+    except AgentError as error:
+        if isinstance(error.__cause__, apsw.Error):
+            raise unusable(error.__cause__) from error
+        raise
+
+
 def _is_empty(db: apsw.Connection) -> bool:
     return not fetch(db, "SELECT 1 FROM sqlite_schema LIMIT 1")
 
@@ -117,8 +135,8 @@ def _version(db: apsw.Connection) -> int:
 
 
 def _create(db: apsw.Connection) -> None:
-    db.execute("BEGIN IMMEDIATE")
-    for statement in (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT):
+    made = (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT, *HOLDING, *CALLBACK_KEYS, *EPOCHS)
+    for statement in made:
         db.execute(statement)
     meta = {
         "schema_version": SCHEMA_VERSION,
@@ -126,4 +144,3 @@ def _create(db: apsw.Connection) -> None:
         "cursor_key": secrets.token_bytes(32),
     }
     db.executemany("INSERT INTO meta (key, value) VALUES (?, ?)", meta.items())
-    db.execute("COMMIT")

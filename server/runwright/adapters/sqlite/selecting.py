@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import json
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import apsw
 from msgspec import Struct
 from msgspec.structs import replace
 
 from runwright.adapters.journal_rules import SCANNED_EVENTS, SCANNED_RUNS
-from runwright.adapters.sqlite import queries
+from runwright.adapters.sqlite import checked_events, queries
+from runwright.adapters.sqlite.open_runs import name_of
+from runwright.adapters.sqlite.run_rows import Rewrite
 from runwright.adapters.sqlite.tables import ENDS_RUN, EVENTS_OF_RUN, IN_SESSION, KEPT, fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import TERMINAL
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunPhase, RunStatus
-from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
-from runwright.core.state import RunState, fold
+from runwright.core.selection import EVERYTHING, EventFilter, RunFilter, Scope, ScopeKind, Selection
+from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
-from runwright.ports.journal import EventPage, ListedRun, RunPage
+from runwright.ports.journal import NOTHING, EventPage, ListedRun, RunPage, StoredEvent
 
 Condition: TypeAlias = tuple[str, list[str | int]]
-_COLUMNS = "e." + queries.EVENT_COLUMNS.replace(", ", ", e.")
+Listed: TypeAlias = tuple[RunPage, list[Rewrite]]
+_COLUMNS = "e." + checked_events.EVENT_COLUMNS.replace(", ", ", e.")
 
 
 def select(db: apsw.Connection, selection: Selection, after: int, limit: int) -> EventPage:
@@ -75,7 +79,7 @@ def _select(db: apsw.Connection, selection: Selection, after: int, limit: int) -
     wanted, values = _wanted(selection.filter)
     found = fetch(
         db,
-        f"""SELECT {_COLUMNS}, e.session_id, e.agent_id, r.run_id
+        f"""SELECT {_COLUMNS}, e.session_id, e.agent_id, r.run_no, r.namespace, r.run_id
         FROM events e INDEXED BY {within.index} CROSS JOIN runs r ON r.run_no = e.run_no AND r.{KEPT}
         WHERE {within.condition} AND position <= ? {wanted} ORDER BY {within.order} LIMIT ?""",
         *within.values,
@@ -83,18 +87,56 @@ def _select(db: apsw.Connection, selection: Selection, after: int, limit: int) -
         *values,
         limit + 1,
     )
-    namespace = selection.scope.namespace
-    events = [queries.stored_event(row, RunKey(namespace, RunId(run_id))) for *row, run_id in found[:limit]]
-    if len(found) > limit:
+    events = _checked(db, selection, found[:limit])
+    if len(events) < len(found):  # the rest does not fit, or begins with one that is damaged
         return EventPage(events, events[-1].position, True)
     return EventPage(events, until, rows == SCANNED_EVENTS)
+
+
+def _checked(db: apsw.Connection, selection: Selection, rows: Sequence[Sequence[Any]]) -> list[StoredEvent]:
+    """The events of the rows up to the first that is damaged; JOURNAL_CORRUPT when that is the first of all.
+
+    Each is as it was written and of this stream; of one run, each follows from
+    the last. What an index has lost is only seen between two events of a run.
+    """
+    events: list[StoredEvent] = []
+    newest: dict[RunKey, StoredEvent] = {}
+    for *row, run_no, namespace, run_id in rows:
+        try:
+            event = _event(db, row, run_no, RunKey(Namespace(namespace), RunId(run_id)))
+            _require_place(selection, event, newest.get(event.run))
+        except AgentError:
+            if events:
+                break
+            raise
+        newest[event.run] = event
+        events.append(event)
+    return events
+
+
+def _require_place(selection: Selection, event: StoredEvent, before: StoredEvent | None) -> None:
+    if not event.is_in(selection):
+        raise checked_events.damaged_event(event.run, event.seq, "is found where it does not belong")
+    hides_none = selection.filter == EVERYTHING
+    if hides_none and before and (event.seq, event.previous_hash) != (before.seq + 1, before.hash):
+        raise checked_events.damaged_event(event.run, before.seq + 1, "is missing")
+
+
+def _event(db: apsw.Connection, row: Sequence[Any], run_no: int, run: RunKey) -> StoredEvent:
+    try:
+        return checked_events.stored_event(row, run)
+    except AgentError:
+        named = name_of(db, run_no)  # the name in the run's row may be what is damaged
+        if named == run:
+            raise
+        return checked_events.stored_event(row, named)
 
 
 def _within(db: apsw.Connection, selection: Selection, after: int) -> _Within:
     namespace, of = selection.scope.namespace, selection.scope.id
     match selection.scope.kind:
         case ScopeKind.RUN:
-            run_no, seq = queries.place(db, RunKey(namespace, RunId(of)), after)
+            run_no, seq, _ = queries.place(db, RunKey(namespace, RunId(of)), after)
             return _Within(EVENTS_OF_RUN, "e.run_no = ? AND e.seq > ?", (run_no, seq), "e.seq")
         case ScopeKind.SESSION:
             inside = f"e.namespace = ? AND e.session_id = ? AND e.{IN_SESSION} AND position > ?"
@@ -123,18 +165,25 @@ def _wanted(chosen: EventFilter) -> Condition:
     return text, [values for _, values in set_ones]
 
 
-def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, before: int | None, limit: int) -> RunPage:
-    """One page of runs, newest first."""
+def list_runs(
+    db: apsw.Connection,
+    namespace: Namespace,
+    wanted: RunFilter,
+    before: int | None,
+    limit: int,
+    stands: Mapping[str, RunStatus] = NOTHING,
+) -> Listed:
+    """One page of runs, newest first, and the rows to be made anew."""
     start = before if before is not None else 1 + fetch(db, "SELECT COALESCE(MAX(run_no), 0) FROM runs")[0][0]
     own = f"namespace = ? AND {KEPT} AND run_no < ?"
     scanned = f"SELECT run_no FROM runs INDEXED BY runs_of_namespace WHERE {own} ORDER BY run_no DESC LIMIT ?"
     ((rows, last),) = fetch(db, f"SELECT COUNT(*), MIN(run_no) FROM ({scanned})", namespace, start, SCANNED_RUNS)
     if not rows:
-        return RunPage([], 1, False)
-    text, values = _wanted_runs(wanted)
+        return RunPage([], 1, False), []
+    text, values = _wanted_runs(wanted, stands)
     found = fetch(
         db,
-        f"""SELECT run_no, run_id, last_position FROM runs INDEXED BY runs_of_namespace
+        f"""SELECT run_no, last_position FROM runs INDEXED BY runs_of_namespace
         WHERE {own} AND run_no >= ? {text} ORDER BY run_no DESC LIMIT ?""",
         namespace,
         start,
@@ -142,20 +191,36 @@ def list_runs(db: apsw.Connection, namespace: Namespace, wanted: RunFilter, befo
         *values,
         limit + 1,
     )
-    runs = [
-        ListedRun(number, state_of(db, RunKey(namespace, RunId(run_id))), position)
-        for number, run_id, position in found[:limit]
-    ]
+    rewrites: list[Rewrite] = []
+    runs = [_listed(db, number, position, rewrites) for number, position in found[:limit]]
     if len(found) > limit:
-        return RunPage(runs, runs[-1].number, True)
-    return RunPage(runs, last, rows == SCANNED_RUNS)
+        return RunPage(runs, runs[-1].number, True), rewrites
+    return RunPage(runs, last, rows == SCANNED_RUNS), rewrites
 
 
-def _wanted_runs(wanted: RunFilter) -> Condition:
+def _listed(db: apsw.Connection, number: int, position: int, rewrites: list[Rewrite]) -> ListedRun:
+    """The run as it stands; what its columns say of it when its events cannot be read."""
+    run = name_of(db, number)
+    try:
+        loaded = queries.load(db, run)
+        if loaded is not None:
+            state = loaded.folded(run)
+            rewrites += [loaded.rewrite] if loaded.rewrite else []
+            return ListedRun(number, state, loaded.last_position)
+    except (AgentError, IllegalTransition):
+        pass  # one damaged run must not hide the others
+    return ListedRun(number, _outline(db, number, run), position)
+
+
+def _wanted_runs(wanted: RunFilter, stands: Mapping[str, RunStatus]) -> Condition:
     text, values = "", list[str | int]()
     if wanted.statuses:
         text += " AND status IN (SELECT value FROM json_each(?))"
         values.append(json.dumps(sorted(status.value for status in wanted.statuses)))
+    if wanted.statuses and stands:  # what the columns say of these is not where they stand
+        among = "run_id IN (SELECT value FROM json_each(?))"
+        text = f" AND (({text.removeprefix(' AND ')} AND NOT {among}) OR {among})"
+        values += [json.dumps([*stands]), json.dumps([run for run, at in stands.items() if at in wanted.statuses])]
     for column, value in (("agent_id", wanted.agent_id), ("session_id", wanted.session_id)):
         if value:
             text += f" AND {column} = ?"
@@ -166,19 +231,13 @@ def _wanted_runs(wanted: RunFilter) -> Condition:
     return text, values
 
 
-def state_of(db: apsw.Connection, run: RunKey) -> RunState:
-    """The run as it stands; what its columns say of it when its events cannot be read."""
+def _outline(db: apsw.Connection, number: int, run: RunKey) -> RunState:
+    """What the columns alone say of a run, as far as they can be read."""
     try:
-        state, newer = queries.tail(db, run)
-        return fold(state or RunState(key=run), newer)
-    except (AgentError, IllegalTransition):
-        return _outline(db, run)  # one damaged run must not hide the others
-
-
-def _outline(db: apsw.Connection, run: RunKey) -> RunState:
-    """What the columns alone say of a run."""
-    query = "SELECT seq, session_id, agent_id, status, labels FROM runs WHERE namespace = ? AND run_id = ?"
-    ((seq, session_id, agent_id, number, labels),) = fetch(db, query, run.namespace, run.run_id)
-    status = RunStatus(number)
-    phase = RunPhase.RUNNING if status is RunStatus.WAITING else RunPhase(status.value)
-    return RunState(key=run, phase=phase, seq=seq, session_id=session_id, agent_id=agent_id, labels=json.loads(labels))
+        query = "SELECT seq, session_id, agent_id, status, labels FROM runs WHERE run_no = ?"
+        ((seq, session_id, agent_id, status, labels),) = fetch(db, query, number)
+        phase = RunPhase.RUNNING if status == RunStatus.WAITING.value else RunPhase(status)
+        known = json.loads(labels)
+    except (ValueError, TypeError):
+        return RunState(key=run, phase=RunPhase.RUNNING)
+    return RunState(key=run, phase=phase, seq=seq, session_id=session_id, agent_id=agent_id, labels=known)

@@ -6,11 +6,10 @@ from typing import Any
 
 import apsw
 
-from runwright.core.events import MESSAGE_BEARING, TERMINAL
+from runwright.core.events import TERMINAL
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
-BEARS_MESSAGE = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in MESSAGE_BEARING))})"
 # Queries repeat these very words: only then does SQLite use the partial index.
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
 IN_SESSION = "session_id <> ''"
@@ -80,6 +79,18 @@ AUDIT = (
         previous_hash BLOB NOT NULL, hash BLOB NOT NULL) STRICT""",
     "CREATE INDEX audit_of_namespace ON audit (namespace)",
 )
+# Of version 5: the open runs that the present start has in hand, and what speaks against them (core/quarantine.py);
+# and the runs that an operator removed whose events are not all deleted yet.
+HOLDING = (
+    """CREATE TABLE recovering (
+        run_no INTEGER PRIMARY KEY, stage INTEGER NOT NULL, tries INTEGER NOT NULL, trials INTEGER NOT NULL,
+        alone INTEGER NOT NULL, quarantined_at INTEGER NOT NULL) STRICT""",
+    "CREATE TABLE removals (run_no INTEGER PRIMARY KEY) STRICT",
+)
+# Of version 5: the key that each registration was made with; empty: none, or one that an older server did not keep.
+CALLBACK_KEYS = ("ALTER TABLE callbacks ADD COLUMN owner_key TEXT NOT NULL DEFAULT ''",)
+# Of version 5: which process gave the positions above `after`; see core/epochs.py.
+EPOCHS = ("CREATE TABLE epochs (after INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT",)
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import apsw
 
 from runwright.adapters.journal_rules import digests_of
+from runwright.adapters.sqlite import scrubbing
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_KEYS,
     CALLBACKS,
+    EPOCHS,
     GONE,
+    HOLDING,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
@@ -26,8 +31,9 @@ from runwright.core.machine import status
 from runwright.core.outcomes import RunStatus
 from runwright.core.state import RunState, fold
 from runwright.core.transitions import IllegalTransition
+from runwright.wire import tombstone
 from runwright.wire.records import decode_event, event_subjects
-from runwright.wire.state_row import decode_state
+from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow, decode_state
 
 _COLUMNS = (
     "ALTER TABLE runs ADD COLUMN session_id TEXT NOT NULL DEFAULT ''",
@@ -52,23 +58,44 @@ _ENDED = {
 
 
 def upgrade(db: apsw.Connection, version: int) -> None:
-    """In one transaction: a process that dies half-way leaves the old version. No event changes by a byte."""
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        if version < 2:
-            _make_selectable(db)
-        if version < 3:
-            _count_uses(db)
-            for statement in (*SESSIONS, *CALLBACKS, *AUDIT):
-                db.execute(statement)
+    """Inside one transaction: a process that dies half-way leaves the old version. No event changes by a byte."""
+    if version < 2:
+        _make_selectable(db)
+    if version < 3:
+        _count_uses(db)
+        for statement in (*SESSIONS, *CALLBACKS, *AUDIT):
+            db.execute(statement)
+    if version < 4:
         for statement in GONE:
             db.execute(statement)
-        db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
+    if version < 5:
+        for step in _TO_VERSION_5:
+            step(db)
+    db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
+
+
+def _add_epochs(db: apsw.Connection) -> None:
+    """Of version 5: the first one begins with the first start of a server that knows them."""
+    for statement in EPOCHS:
+        db.execute(statement)
+
+
+def _note_scrub(db: apsw.Connection) -> None:
+    """Of version 5: what was removed before may still stand in free room of the file; see scrubbing.py."""
+    scrubbing.want(db)
+
+
+def _make_holdable(db: apsw.Connection) -> None:
+    for statement in HOLDING:
+        db.execute(statement)
+
+
+def _name_callback_keys(db: apsw.Connection) -> None:
+    for statement in CALLBACK_KEYS:
+        db.execute(statement)
+
+
+_TO_VERSION_5 = (_make_holdable, _name_callback_keys, _add_epochs, _note_scrub)
 
 
 def _make_selectable(db: apsw.Connection) -> None:
@@ -94,6 +121,32 @@ def _count_uses(db: apsw.Connection) -> None:
             uses.update(digests_of(data))
         db.executemany(_ADD_USES, ((namespace, digest, count) for digest, count in uses.items()))
     db.execute("DELETE FROM content_uses WHERE uses < 2")
+
+
+def _check_tombstones(db: apsw.Connection) -> None:
+    """Of version 5: what is left of removed runs gets a check, for their events are gone.
+
+    The rows of all other runs keep their bytes. They have no check, so they are
+    not believed: the first who asks for such a run folds its events, and its row
+    is written anew. To fold every run that ever ended here would keep a large
+    journal from opening for hours, and a check made of an old row without that
+    would call whole what may be damaged already.
+    """
+    columns = "run_no, namespace, run_id, hash, last_position, status, snapshot"
+    for run_no, namespace, run_id, own_hash, position, number, left in fetch(
+        db, f"SELECT {columns} FROM runs WHERE removed_at > 0"
+    ):
+        try:
+            state = tombstone.decode(RunKey(Namespace(namespace), RunId(run_id)), left)
+            row = SnapshotRow.of(left, RowColumns.of(state, RunStatus(number)))
+        except (AgentError, ValueError):
+            continue  # it stays without a check, and so unreadable
+        checked = row.checked(RowEnd(position, own_hash, is_open=False))
+        db.execute("UPDATE runs SET snapshot = ? WHERE run_no = ?", (checked, run_no))
+
+
+# Each part of the server that needs something of version 5 has a step here; they know nothing of one another.
+_OF_VERSION_5: tuple[Callable[[apsw.Connection], None], ...] = (_check_tombstones,)
 
 
 def _fill_run(db: apsw.Connection, run_no: int) -> None:

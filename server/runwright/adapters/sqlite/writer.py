@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 import apsw
 from msgspec import Struct
 
+from runwright.adapters.sqlite import usage
 from runwright.adapters.sqlite.batch import Batch, Outcome
 from runwright.adapters.sqlite.commit import GroupCommit
 from runwright.adapters.sqlite.failures import translate
 from runwright.adapters.sqlite.schema import Identity
+from runwright.adapters.sqlite.transactions import Transactions
 from runwright.core.errors import AgentError
 from runwright.ports.journal import Listener
 
@@ -43,12 +45,15 @@ class Writer:
     group to fill; see CROWD.
     """
 
-    def __init__(self, db: apsw.Connection, identity: Identity, committed: Callable[[], None] = lambda: None) -> None:
-        """`committed` is called by the writing thread after every commit, once its callers have been told."""
-        self.group = GroupCommit(db, identity.head, identity.head_hash)
+    def __init__(
+        self, transactions: Transactions, identity: Identity, committed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`committed` is called by the writing thread after every commit, before its callers are told: it is brief."""
+        self.group = GroupCommit(transactions, identity.head, identity.head_hash)
+        self._transactions = transactions
         self._committed = committed
         self.listeners: list[Listener] = []  # touched on the loop only
-        self._db = db
+        self._db = transactions.db
         self._jobs: SimpleQueue[Batch | _Errand] = SimpleQueue()
         # A daemon: a journal that nobody closed must not keep its process from ending.
         self._shared_by = 0  # how many the last commit was for
@@ -65,20 +70,24 @@ class Writer:
         answer: T = await self._queue(act, is_last=False)
         return answer
 
-    async def transact(self, act: Callable[[apsw.Connection], T]) -> T:
-        """Does something in a transaction of its own, after what was queued before."""
-        return await self.perform(lambda _: self.group.alone(act))
+    async def transact(self, act: Callable[[apsw.Connection], T], *, needed: int = 0) -> T:
+        """Does something in a transaction of its own, after what was queued before; `needed` as in Transactions."""
+        return await self.perform(lambda _: self.group.alone(act, needed=needed))
 
-    def post(self, act: Callable[[apsw.Connection], None], failed: Callable[[], None]) -> None:
+    def post(self, act: Callable[[apsw.Connection], None], failed: Callable[[], None], *, needed: int = 0) -> None:
         """Does something in a transaction of its own when its turn comes; nobody waits. Of any thread."""
 
         def attempt(_: apsw.Connection) -> None:
             try:
-                self.group.alone(act)
+                self.group.alone(act, needed=needed)
             except AgentError:
                 failed()
 
-        self._jobs.put(_Errand(attempt, None))
+        self.hand_over(attempt)
+
+    def hand_over(self, act: Callable[[apsw.Connection], None]) -> None:
+        """Does something that is no transaction when its turn comes; nobody waits. Of any thread."""
+        self._jobs.put(_Errand(act, None))
 
     async def close(self) -> None:
         """Finishes what is queued, then closes the connection and ends the thread."""
@@ -98,8 +107,8 @@ class Writer:
             self._shared_by = len(group)
             if group:
                 outcomes = self.group.commit(group)
-                _settle([batch.answer for batch in group], outcomes, partial(self._announce, outcomes))
                 self._committed()
+                _settle([batch.answer for batch in group], outcomes, partial(self._announce, outcomes))
             if errand:
                 outcome = self._run(errand)
                 if errand.answer is not None:
@@ -136,11 +145,8 @@ class Writer:
             failure.__cause__ = error
             return failure
 
-    def _close(self, db: apsw.Connection) -> None:
-        if self.group.is_in_doubt:
-            # Whoever examines the file should find it as the failure left it.
-            db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        db.close()
+    def _close(self, _: apsw.Connection) -> None:
+        usage.close(self._transactions)
 
 
 def _settle(

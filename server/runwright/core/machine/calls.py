@@ -7,6 +7,7 @@ from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import idempotency_key
 from runwright.core.machine.step import Step
+from runwright.core.outcomes import ExecutorIdentity
 from runwright.core.package import ToolSpec
 from runwright.core.retry import backoff_us
 from runwright.core.state import CallState
@@ -32,14 +33,20 @@ def start(step: Step, call: CallState) -> None:
             executor=tool.executor,
             effect=tool.effect.value,
             idempotent=tool.idempotent,
-            idempotency_key=idempotency_key(step.state.key, call.call_id),
+            idempotency_key=idempotency_key(step.state.key, call.call_id, step.state.journal_id),
             arguments_digest=call.arguments.digest,
             deadline=step.at + tool.timeout_ms * 1000,
         )
     )
 
 
-def retry(step: Step, call: CallState, reason: ErrorReason) -> None:
+def may_repeat(step: Step, call: CallState) -> bool:
+    """True while an attempt that was not answered leaves the tool another one."""
+    tool = spec_of(step, call)
+    return call.idempotent and call.losses + 1 < tool.max_attempts
+
+
+def retry(step: Step, call: CallState, reason: ErrorReason, by: ExecutorIdentity | None = None) -> None:
     """The attempt does not stand; another one waits for time and executor."""
     patience = step.at + spec_of(step, call).unavailable_timeout_ms * 1000
     if reason is ErrorReason.EXECUTOR_UNAVAILABLE and call.give_up_at:
@@ -53,15 +60,28 @@ def retry(step: Step, call: CallState, reason: ErrorReason) -> None:
             reason=reason,
             not_before=step.at + backoff_us(call.attempt),
             give_up_at=patience,
+            executor_identity=by,
         )
     )
 
 
-def fail(step: Step, call: CallState, reason: ErrorReason, message: ContentRef | None = None) -> None:
+def fail(
+    step: Step,
+    call: CallState,
+    reason: ErrorReason,
+    message: ContentRef | None = None,
+    by: ExecutorIdentity | None = None,
+) -> None:
     """The call failed for certain, or was never made."""
     step.add(
         r.ToolFailed(
-            at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool, reason=reason, message=message
+            at=step.at,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            tool=call.tool,
+            reason=reason,
+            message=message,
+            executor_identity=by,
         )
     )
 
@@ -71,7 +91,7 @@ def cancel(step: Step, call: CallState) -> None:
     step.add(r.ToolCancelled(at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool))
 
 
-def require_recovery(step: Step, call: CallState, reason: ErrorReason) -> None:
+def require_recovery(step: Step, call: CallState, reason: ErrorReason, by: ExecutorIdentity | None = None) -> None:
     """Nobody knows whether the call happened, and it must not be repeated."""
     step.add(
         r.ToolRecoveryRequired(
@@ -83,5 +103,6 @@ def require_recovery(step: Step, call: CallState, reason: ErrorReason) -> None:
             idempotency_key=call.idempotency_key,
             arguments_digest=call.arguments.digest if call.arguments else "",
             reason=reason,
+            executor_identity=by,
         )
     )

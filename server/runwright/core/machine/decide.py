@@ -74,6 +74,7 @@ def _start(step: Step, given: i.StartRequested) -> None:
             budget=effective_budget(package, request.budget),
             labels=request.labels,
             trace_parent=given.trace_parent,
+            journal_id=given.journal_id,
         )
     )
     if given.context is not None:

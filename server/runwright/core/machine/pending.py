@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from runwright.core import effects as e
+from runwright.core import records as r
 from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, WaitKind
 from runwright.core.state import RunState, has_room_for_call
@@ -23,7 +24,7 @@ class WaitingOn(Struct, frozen=True):
 def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     """The effects wanted now, by key. Terminal: none. The driver starts and stops to match."""
     wanted: dict[e.EffectKey, e.Effect] = {}
-    if state.is_terminal:
+    if state.is_terminal or state.phase is RunPhase.NEW:
         return wanted
     if state.model_attempt:
         key = (str(model_effect_id(state.round)), "call", state.model_attempt)
@@ -53,6 +54,17 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     if state.phase is RunPhase.CANCELLING:
         wanted[("cancel", "deadline", 1)] = e.WaitForCancelDeadline(state.cancel_deadline)
     return wanted
+
+
+def intent(record: r.Record) -> e.EffectKey | None:
+    """The effect whose intent the record is; None for any other record."""
+    match record:
+        case r.ModelAttemptStarted():
+            return (str(model_effect_id(record.round)), "call", record.attempt)
+        case r.ToolStarted():
+            return (record.call_id, "call", record.attempt)
+        case _:
+            return None
 
 
 def waiting_on(state: RunState) -> list[WaitingOn]:

@@ -54,10 +54,17 @@ def returned(step: Step, given: i.ToolReturned) -> None:
     if call is None:
         return
     if not given.ok:
-        calls.fail(step, call, ErrorReason.TOOL_FAILED, given.result)
+        calls.fail(step, call, given.reason, given.result, given.executor_identity)
         return
     step.add(
-        r.ToolCompleted(at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool, result=given.result)
+        r.ToolCompleted(
+            at=step.at,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            tool=call.tool,
+            result=given.result,
+            executor_identity=given.executor_identity,
+        )
     )
 
 
@@ -69,22 +76,26 @@ def not_sent(step: Step, given: i.ToolNotSent) -> None:
     if step.state.phase is RunPhase.CANCELLING:
         calls.cancel(step, call)
     else:
-        calls.retry(step, call, ErrorReason.EXECUTOR_UNAVAILABLE)
+        calls.retry(step, call, ErrorReason.EXECUTOR_UNAVAILABLE, given.executor_identity)
 
 
 def outcome_unknown(step: Step, given: i.ToolOutcomeUnknown) -> None:
-    """Repeats what may be repeated; everything else needs somebody who finds out."""
-    call = _running(step, given.call_id, given.attempt)
+    """Repeats what may be repeated; of everything else that was not answered somebody must find out.
+
+    An answer that cannot be read is one all the same: the executor is there, and asking it again changes nothing.
+    """
+    call, by = _running(step, given.call_id, given.attempt), given.executor_identity
     if call is None:
         return
-    if not call.idempotent:
-        calls.require_recovery(step, call, given.reason)
-    elif step.state.phase is RunPhase.CANCELLING:
+    is_answered = given.reason is ErrorReason.TOOL_ANSWER_INVALID
+    if not (call.idempotent or is_answered):
+        calls.require_recovery(step, call, given.reason, by)
+    elif step.state.phase is RunPhase.CANCELLING and not is_answered:
         calls.cancel(step, call)
-    elif given.reason is ErrorReason.EXECUTOR_LOST and call.losses + 1 < calls.spec_of(step, call).max_attempts:
-        calls.retry(step, call, given.reason)
+    elif step.state.phase is not RunPhase.CANCELLING and calls.may_repeat(step, call):
+        calls.retry(step, call, given.reason, by)
     else:
-        calls.fail(step, call, given.reason)
+        calls.fail(step, call, given.reason, by=by)
 
 
 def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
@@ -101,12 +112,14 @@ def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
 
 
 def recover(step: Step) -> None:
-    """After a restart: a running call is sent again if it may be, else its outcome is unknown."""
+    """After a restart: a running call is sent again if it may be, as often as its tool allows; else it is unknown."""
     for call in step.calls(CallPhase.RUNNING):
-        if call.idempotent:
+        if not call.idempotent:
+            calls.require_recovery(step, call, ErrorReason.EXECUTOR_LOST)
+        elif call.losses + 1 < calls.spec_of(step, call).max_attempts:
             calls.start(step, call)
         else:
-            calls.require_recovery(step, call, ErrorReason.EXECUTOR_LOST)
+            calls.fail(step, call, ErrorReason.EXECUTOR_LOST)
 
 
 def _allowed(step: Step, call: CallState) -> bool:

@@ -104,7 +104,8 @@ const (
 	ErrorReason_ERROR_REASON_CALLBACK_NOT_FOUND ErrorReason = 35
 	// The address of a callback is not one this server may dial. Metadata: address, rule.
 	ErrorReason_ERROR_REASON_CALLBACK_ADDRESS_REFUSED ErrorReason = 36
-	// The registration belongs to another principal. Metadata: callback_id.
+	// The registration, or its executor's name, belongs to another principal.
+	// Metadata: callback_id. Of a name: executor, too.
 	ErrorReason_ERROR_REASON_CALLBACK_TAKEN ErrorReason = 37
 	// The namespace has as many registrations as it may. Metadata: limit.
 	ErrorReason_ERROR_REASON_CALLBACK_LIMIT ErrorReason = 38
@@ -124,6 +125,17 @@ const (
 	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 46
 	// The run's events were removed, being older than the retention. Metadata: run_id.
 	ErrorReason_ERROR_REASON_RUN_REMOVED ErrorReason = 47
+	// The run is held: the server does not drive it. `cause` is UNREADABLE,
+	// QUARANTINED or FAILING; first_bad is there as well where it is known.
+	// Metadata: run_id, cause.
+	ErrorReason_ERROR_REASON_RUN_HELD ErrorReason = 60
+	// The run is not held, so no call removes it. Metadata: run_id.
+	ErrorReason_ERROR_REASON_RUN_NOT_HELD ErrorReason = 61
+	// The call was made, and its result is larger than a result may be. Metadata: tool.
+	ErrorReason_ERROR_REASON_TOOL_RESULT_TOO_LARGE ErrorReason = 55
+	// The executor answered the call with what cannot be read: it does not parse,
+	// or sets none or several of the outcomes. Metadata: tool.
+	ErrorReason_ERROR_REASON_TOOL_ANSWER_INVALID ErrorReason = 56
 )
 
 // Enum value maps for ErrorReason.
@@ -174,6 +186,10 @@ var (
 		43: "ERROR_REASON_SESSION_BUSY",
 		46: "ERROR_REASON_CURSOR_EXPIRED",
 		47: "ERROR_REASON_RUN_REMOVED",
+		60: "ERROR_REASON_RUN_HELD",
+		61: "ERROR_REASON_RUN_NOT_HELD",
+		55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
+		56: "ERROR_REASON_TOOL_ANSWER_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -221,6 +237,10 @@ var (
 		"ERROR_REASON_SESSION_BUSY":             43,
 		"ERROR_REASON_CURSOR_EXPIRED":           46,
 		"ERROR_REASON_RUN_REMOVED":              47,
+		"ERROR_REASON_RUN_HELD":                 60,
+		"ERROR_REASON_RUN_NOT_HELD":             61,
+		"ERROR_REASON_TOOL_RESULT_TOO_LARGE":    55,
+		"ERROR_REASON_TOOL_ANSWER_INVALID":      56,
 	}
 )
 
@@ -536,7 +556,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x90\f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x98\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -583,7 +603,11 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x1dERROR_REASON_PROVIDER_REFUSED\x10*\x12\x1d\n" +
 	"\x19ERROR_REASON_SESSION_BUSY\x10+\x12\x1f\n" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10.\x12\x1c\n" +
-	"\x18ERROR_REASON_RUN_REMOVED\x10/*\xdf\x03\n" +
+	"\x18ERROR_REASON_RUN_REMOVED\x10/\x12\x19\n" +
+	"\x15ERROR_REASON_RUN_HELD\x10<\x12\x1d\n" +
+	"\x19ERROR_REASON_RUN_NOT_HELD\x10=\x12&\n" +
+	"\"ERROR_REASON_TOOL_RESULT_TOO_LARGE\x107\x12$\n" +
+	" ERROR_REASON_TOOL_ANSWER_INVALID\x108*\xdf\x03\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +

@@ -977,7 +977,10 @@ type RunStarted struct {
 	// The limits in force: the package's, lowered by the request's.
 	Budget *Budget `protobuf:"bytes,8,opt,name=budget,proto3" json:"budget,omitempty"`
 	// The caller's labels.
-	Labels        map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// The journal that the run was started in, as its idempotency keys begin.
+	// Empty in events of older servers, whose keys begin with the namespace.
+	JournalId     string `protobuf:"bytes,10,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1073,6 +1076,13 @@ func (x *RunStarted) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *RunStarted) GetJournalId() string {
+	if x != nil {
+		return x.JournalId
+	}
+	return ""
 }
 
 // The turn began.
@@ -1461,7 +1471,9 @@ type ToolStarted struct {
 	Effect EffectClass `protobuf:"varint,3,opt,name=effect,proto3,enum=runwright.v1.EffectClass" json:"effect,omitempty"`
 	// True when the call may be repeated with the same idempotency key.
 	Idempotent bool `protobuf:"varint,4,opt,name=idempotent,proto3" json:"idempotent,omitempty"`
-	// The same for every attempt of this call.
+	// The same for every attempt of this call, and no other call's, whichever
+	// server makes it: the journal's id, the namespace, the run and the call,
+	// between slashes.
 	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// Digest of the arguments sent.
 	ArgumentsDigest string `protobuf:"bytes,6,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
@@ -1556,9 +1568,11 @@ type ToolCompleted struct {
 	// The tool.
 	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
 	// What the tool answered.
-	Result        *ContentRef `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Result *ContentRef `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
+	// Who answered; absent in events of older servers.
+	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,3,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ToolCompleted) Reset() {
@@ -1605,6 +1619,13 @@ func (x *ToolCompleted) GetResult() *ContentRef {
 	return nil
 }
 
+func (x *ToolCompleted) GetExecutorIdentity() *ExecutorIdentity {
+	if x != nil {
+		return x.ExecutorIdentity
+	}
+	return nil
+}
+
 // A tool call failed or was never made.
 type ToolFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1613,9 +1634,12 @@ type ToolFailed struct {
 	// Why.
 	Reason ErrorReason `protobuf:"varint,2,opt,name=reason,proto3,enum=runwright.v1.ErrorReason" json:"reason,omitempty"`
 	// What the model is told.
-	Message       *ContentRef `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Message *ContentRef `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Who got the last attempt; absent when none was sent, and in events of older
+	// servers.
+	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,4,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ToolFailed) Reset() {
@@ -1665,6 +1689,13 @@ func (x *ToolFailed) GetReason() ErrorReason {
 func (x *ToolFailed) GetMessage() *ContentRef {
 	if x != nil {
 		return x.Message
+	}
+	return nil
+}
+
+func (x *ToolFailed) GetExecutorIdentity() *ExecutorIdentity {
+	if x != nil {
+		return x.ExecutorIdentity
 	}
 	return nil
 }
@@ -1791,9 +1822,11 @@ type ToolRecoveryRequired struct {
 	// Digest of the arguments sent.
 	ArgumentsDigest string `protobuf:"bytes,4,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
 	// Why the outcome is unknown.
-	Reason        ErrorReason `protobuf:"varint,5,opt,name=reason,proto3,enum=runwright.v1.ErrorReason" json:"reason,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Reason ErrorReason `protobuf:"varint,5,opt,name=reason,proto3,enum=runwright.v1.ErrorReason" json:"reason,omitempty"`
+	// Who got the attempt; absent when the server ended before it knew.
+	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,6,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *ToolRecoveryRequired) Reset() {
@@ -1859,6 +1892,13 @@ func (x *ToolRecoveryRequired) GetReason() ErrorReason {
 		return x.Reason
 	}
 	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *ToolRecoveryRequired) GetExecutorIdentity() *ExecutorIdentity {
+	if x != nil {
+		return x.ExecutorIdentity
+	}
+	return nil
 }
 
 // A cancel was accepted.
@@ -2204,15 +2244,17 @@ func (x *RunCancelled) GetUsage() *Usage {
 type RetryScheduled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why the attempt did not stand. Of a tool call: EXECUTOR_UNAVAILABLE (it was
-	// not sent) or EXECUTOR_LOST (it may be repeated). Of a model request: the
-	// reason of its failure.
+	// not performed), or EXECUTOR_LOST, TOOL_TIMED_OUT or TOOL_ANSWER_INVALID (it
+	// may be repeated). Of a model request: the reason of its failure.
 	Reason ErrorReason `protobuf:"varint,1,opt,name=reason,proto3,enum=runwright.v1.ErrorReason" json:"reason,omitempty"`
 	// Not before this time; a tool call also not before its executor can be reached.
 	NotBefore *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
 	// When waiting is given up and the call fails; absent for a model request.
-	GiveUpAt      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=give_up_at,json=giveUpAt,proto3" json:"give_up_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	GiveUpAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=give_up_at,json=giveUpAt,proto3" json:"give_up_at,omitempty"`
+	// Who got the attempt; absent when nobody did.
+	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,4,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *RetryScheduled) Reset() {
@@ -2262,6 +2304,13 @@ func (x *RetryScheduled) GetNotBefore() *timestamppb.Timestamp {
 func (x *RetryScheduled) GetGiveUpAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.GiveUpAt
+	}
+	return nil
+}
+
+func (x *RetryScheduled) GetExecutorIdentity() *ExecutorIdentity {
+	if x != nil {
+		return x.ExecutorIdentity
 	}
 	return nil
 }
@@ -2894,7 +2943,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDeltaB\x06\n" +
-	"\x04body\"\xb1\x03\n" +
+	"\x04body\"\xd0\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x122\n" +
@@ -2906,7 +2955,10 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\bprovider\x18\x06 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05model\x18\a \x01(\tR\x05model\x12,\n" +
 	"\x06budget\x18\b \x01(\v2\x14.runwright.v1.BudgetR\x06budget\x12<\n" +
-	"\x06labels\x18\t \x03(\v2$.runwright.v1.RunStarted.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\t \x03(\v2$.runwright.v1.RunStarted.LabelsEntryR\x06labels\x12\x1d\n" +
+	"\n" +
+	"journal_id\x18\n" +
+	" \x01(\tR\tjournalId\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
@@ -2944,15 +2996,17 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"idempotent\x12'\n" +
 	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12)\n" +
 	"\x10arguments_digest\x18\x06 \x01(\tR\x0fargumentsDigest\x126\n" +
-	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"U\n" +
+	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xa2\x01\n" +
 	"\rToolCompleted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x120\n" +
-	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\"\x87\x01\n" +
+	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12K\n" +
+	"\x11executor_identity\x18\x03 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\xd4\x01\n" +
 	"\n" +
 	"ToolFailed\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x121\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x122\n" +
-	"\amessage\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\amessage\"S\n" +
+	"\amessage\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\amessage\x12K\n" +
+	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"S\n" +
 	"\n" +
 	"ToolDenied\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1d\n" +
@@ -2960,13 +3014,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"policy_ref\x18\x02 \x01(\tR\tpolicyRef\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\"#\n" +
 	"\rToolCancelled\x12\x12\n" +
-	"\x04tool\x18\x01 \x01(\tR\x04tool\"\xcd\x01\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\"\x9a\x02\n" +
 	"\x14ToolRecoveryRequired\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1a\n" +
 	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x12'\n" +
 	"\x0fidempotency_key\x18\x03 \x01(\tR\x0eidempotencyKey\x12)\n" +
 	"\x10arguments_digest\x18\x04 \x01(\tR\x0fargumentsDigest\x121\n" +
-	"\x06reason\x18\x05 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\"\x87\x01\n" +
+	"\x06reason\x18\x05 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x12K\n" +
+	"\x11executor_identity\x18\x06 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\x87\x01\n" +
 	"\x12RunCancelRequested\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12!\n" +
 	"\frequested_by\x18\x02 \x01(\tR\vrequestedBy\x126\n" +
@@ -2988,13 +3043,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fRunCancelled\x12.\n" +
 	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12'\n" +
 	"\x0funknown_effects\x18\x02 \x03(\tR\x0eunknownEffects\x12)\n" +
-	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\"\xb8\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\"\x85\x02\n" +
 	"\x0eRetryScheduled\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x129\n" +
 	"\n" +
 	"not_before\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tnotBefore\x128\n" +
 	"\n" +
-	"give_up_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bgiveUpAt\"\xbf\x01\n" +
+	"give_up_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\bgiveUpAt\x12K\n" +
+	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\xbf\x01\n" +
 	"\x10ContextAssembled\x125\n" +
 	"\bincluded\x18\x01 \x03(\v2\x19.runwright.v1.SessionTurnR\bincluded\x122\n" +
 	"\aomitted\x18\x02 \x03(\v2\x18.runwright.v1.OmittedRunR\aomitted\x12#\n" +
@@ -3139,10 +3195,11 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*Budget)(nil),                // 36: runwright.v1.Budget
 	(*AgentError)(nil),            // 37: runwright.v1.AgentError
 	(EffectClass)(0),              // 38: runwright.v1.EffectClass
-	(ErrorReason)(0),              // 39: runwright.v1.ErrorReason
-	(StopReason)(0),               // 40: runwright.v1.StopReason
-	(*Usage)(nil),                 // 41: runwright.v1.Usage
-	(*InlineContent)(nil),         // 42: runwright.v1.InlineContent
+	(*ExecutorIdentity)(nil),      // 39: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 40: runwright.v1.ErrorReason
+	(StopReason)(0),               // 41: runwright.v1.StopReason
+	(*Usage)(nil),                 // 42: runwright.v1.Usage
+	(*InlineContent)(nil),         // 43: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
@@ -3183,36 +3240,40 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	38, // 35: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
 	34, // 36: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
 	35, // 37: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	39, // 38: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	35, // 39: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	39, // 40: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	34, // 41: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	37, // 42: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	40, // 43: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	35, // 44: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	41, // 45: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	40, // 46: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	37, // 47: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	41, // 48: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	37, // 49: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	41, // 50: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	39, // 51: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	34, // 52: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	34, // 53: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	27, // 54: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	28, // 55: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	35, // 56: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	35, // 57: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	4,  // 58: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	5,  // 59: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	30, // 60: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	31, // 61: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	42, // 62: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	63, // [63:63] is the sub-list for method output_type
-	63, // [63:63] is the sub-list for method input_type
-	63, // [63:63] is the sub-list for extension type_name
-	63, // [63:63] is the sub-list for extension extendee
-	0,  // [0:63] is the sub-list for field type_name
+	39, // 38: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	40, // 39: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	35, // 40: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	39, // 41: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	40, // 42: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	39, // 43: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	34, // 44: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	37, // 45: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	41, // 46: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	35, // 47: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	42, // 48: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	41, // 49: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	37, // 50: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	42, // 51: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	37, // 52: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	42, // 53: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	40, // 54: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	34, // 55: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	34, // 56: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	39, // 57: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	27, // 58: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	28, // 59: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	35, // 60: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	35, // 61: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	4,  // 62: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	5,  // 63: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	30, // 64: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	31, // 65: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	43, // 66: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	67, // [67:67] is the sub-list for method output_type
+	67, // [67:67] is the sub-list for method input_type
+	67, // [67:67] is the sub-list for extension type_name
+	67, // [67:67] is the sub-list for extension extendee
+	0,  // [0:67] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }

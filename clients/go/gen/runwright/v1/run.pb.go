@@ -43,6 +43,10 @@ const (
 	RunStatus_RUN_STATUS_FAILED RunStatus = 7
 	// Terminal: the run was cancelled.
 	RunStatus_RUN_STATUS_CANCELLED RunStatus = 8
+	// The server does not drive the run: what is stored of it cannot be read, it
+	// seems to end the server, or it failed again and again. `error` says why; the
+	// run stands until an operator releases or removes it, or somebody cancels it.
+	RunStatus_RUN_STATUS_HELD RunStatus = 9
 )
 
 // Enum value maps for RunStatus.
@@ -56,6 +60,7 @@ var (
 		6: "RUN_STATUS_COMPLETED",
 		7: "RUN_STATUS_FAILED",
 		8: "RUN_STATUS_CANCELLED",
+		9: "RUN_STATUS_HELD",
 	}
 	RunStatus_value = map[string]int32{
 		"RUN_STATUS_UNSPECIFIED":   0,
@@ -66,6 +71,7 @@ var (
 		"RUN_STATUS_COMPLETED":     6,
 		"RUN_STATUS_FAILED":        7,
 		"RUN_STATUS_CANCELLED":     8,
+		"RUN_STATUS_HELD":          9,
 	}
 )
 
@@ -236,8 +242,11 @@ const (
 	WaitKind_WAIT_KIND_EXECUTOR WaitKind = 1
 	// Somebody who finds out what happened to a call.
 	WaitKind_WAIT_KIND_REPAIR WaitKind = 2
-	// The time at which a model is asked again.
+	// The time at which a model is asked again, or a server that is configured to
+	// ask it.
 	WaitKind_WAIT_KIND_PROVIDER WaitKind = 3
+	// An operator who releases or removes a run that is held.
+	WaitKind_WAIT_KIND_RELEASE WaitKind = 4
 )
 
 // Enum value maps for WaitKind.
@@ -247,12 +256,14 @@ var (
 		1: "WAIT_KIND_EXECUTOR",
 		2: "WAIT_KIND_REPAIR",
 		3: "WAIT_KIND_PROVIDER",
+		4: "WAIT_KIND_RELEASE",
 	}
 	WaitKind_value = map[string]int32{
 		"WAIT_KIND_UNSPECIFIED": 0,
 		"WAIT_KIND_EXECUTOR":    1,
 		"WAIT_KIND_REPAIR":      2,
 		"WAIT_KIND_PROVIDER":    3,
+		"WAIT_KIND_RELEASE":     4,
 	}
 )
 
@@ -590,7 +601,8 @@ type RunSnapshot struct {
 	// The answer, once the run is COMPLETED, or the text so far when the model
 	// stopped early.
 	Result *InlineContent `protobuf:"bytes,17,opt,name=result,proto3" json:"result,omitempty"`
-	// The failure, once the run is FAILED or CANCELLED.
+	// The failure, once the run is FAILED or CANCELLED; why it is held, while it is
+	// HELD.
 	Error *AgentError `protobuf:"bytes,18,opt,name=error,proto3" json:"error,omitempty"`
 	// Why the run ended.
 	StopReason StopReason `protobuf:"varint,19,opt,name=stop_reason,json=stopReason,proto3,enum=runwright.v1.StopReason" json:"stop_reason,omitempty"`
@@ -606,8 +618,8 @@ type RunSnapshot struct {
 	// retention; absent otherwise. What is left then: ids, status, stop reason and
 	// times, without result, error, labels, usage and budget.
 	RemovedAt *timestamppb.Timestamp `protobuf:"bytes,46,opt,name=removed_at,json=removedAt,proto3" json:"removed_at,omitempty"`
-	// True when the run goes no further by itself: it has ended, or it needs
-	// repair. Wait returns then. Ask this rather than a list of statuses.
+	// True when the run goes no further by itself: it has ended, it needs repair,
+	// or it is held. Wait returns then. Ask this rather than a list of statuses.
 	Done          bool `protobuf:"varint,47,opt,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -823,9 +835,11 @@ type WaitingOn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What kind of thing is missing.
 	Kind WaitKind `protobuf:"varint,1,opt,name=kind,proto3,enum=runwright.v1.WaitKind" json:"kind,omitempty"`
-	// The id of the effect that waits: a call, or a model request.
+	// The id of the effect that waits: a call, or a model request; empty for a run
+	// that is held.
 	EffectId string `protobuf:"bytes,2,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
-	// What is awaited: an executor's name, or a provider adapter and its model.
+	// What is awaited: an executor's name, a provider adapter and its model, or
+	// the reason for which a run is held.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Since when.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
@@ -986,8 +1000,10 @@ type OpenEffect struct {
 	State EffectState `protobuf:"varint,4,opt,name=state,proto3,enum=runwright.v1.EffectState" json:"state,omitempty"`
 	// The key an executor uses to recognise a repeated call; empty for models.
 	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Who got the attempt whose outcome is unknown; absent when nobody knows.
+	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,6,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *OpenEffect) Reset() {
@@ -1051,6 +1067,77 @@ func (x *OpenEffect) GetState() EffectState {
 func (x *OpenEffect) GetIdempotencyKey() string {
 	if x != nil {
 		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *OpenEffect) GetExecutorIdentity() *ExecutorIdentity {
+	if x != nil {
+		return x.ExecutorIdentity
+	}
+	return nil
+}
+
+// Which of the executors of a name an attempt was sent to.
+type ExecutorIdentity struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The registration; empty for an address that the operator configured.
+	CallbackId string `protobuf:"bytes,1,opt,name=callback_id,json=callbackId,proto3" json:"callback_id,omitempty"`
+	// The principal that registered it, or that the operator named for the address.
+	Principal string `protobuf:"bytes,2,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Where it was, `host:port`.
+	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExecutorIdentity) Reset() {
+	*x = ExecutorIdentity{}
+	mi := &file_runwright_v1_run_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExecutorIdentity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExecutorIdentity) ProtoMessage() {}
+
+func (x *ExecutorIdentity) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_run_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExecutorIdentity.ProtoReflect.Descriptor instead.
+func (*ExecutorIdentity) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ExecutorIdentity) GetCallbackId() string {
+	if x != nil {
+		return x.CallbackId
+	}
+	return ""
+}
+
+func (x *ExecutorIdentity) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ExecutorIdentity) GetAddress() string {
+	if x != nil {
+		return x.Address
 	}
 	return ""
 }
@@ -1130,14 +1217,20 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\n" +
 	"tool_calls\x18\x02 \x01(\rR\ttoolCalls\x12!\n" +
 	"\finput_tokens\x18\x03 \x01(\x04R\vinputTokens\x12#\n" +
-	"\routput_tokens\x18\x04 \x01(\x04R\foutputTokens\"\xb1\x01\n" +
+	"\routput_tokens\x18\x04 \x01(\x04R\foutputTokens\"\xfe\x01\n" +
 	"\n" +
 	"OpenEffect\x12\x1b\n" +
 	"\teffect_id\x18\x01 \x01(\tR\beffectId\x12\x12\n" +
 	"\x04tool\x18\x02 \x01(\tR\x04tool\x12\x18\n" +
 	"\aattempt\x18\x03 \x01(\rR\aattempt\x12/\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x19.runwright.v1.EffectStateR\x05state\x12'\n" +
-	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey*\xdb\x01\n" +
+	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12K\n" +
+	"\x11executor_identity\x18\x06 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"k\n" +
+	"\x10ExecutorIdentity\x12\x1f\n" +
+	"\vcallback_id\x18\x01 \x01(\tR\n" +
+	"callbackId\x12\x1c\n" +
+	"\tprincipal\x18\x02 \x01(\tR\tprincipal\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress*\xf0\x01\n" +
 	"\tRunStatus\x12\x1a\n" +
 	"\x16RUN_STATUS_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12RUN_STATUS_RUNNING\x10\x02\x12\x16\n" +
@@ -1146,7 +1239,8 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x18RUN_STATUS_REPAIR_NEEDED\x10\x05\x12\x18\n" +
 	"\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n" +
 	"\x11RUN_STATUS_FAILED\x10\a\x12\x18\n" +
-	"\x14RUN_STATUS_CANCELLED\x10\b*\x92\x02\n" +
+	"\x14RUN_STATUS_CANCELLED\x10\b\x12\x13\n" +
+	"\x0fRUN_STATUS_HELD\x10\t*\x92\x02\n" +
 	"\n" +
 	"StopReason\x12\x1b\n" +
 	"\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -1161,12 +1255,13 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +
-	"\x0eON_BUSY_REJECT\x10\x02*k\n" +
+	"\x0eON_BUSY_REJECT\x10\x02*\x82\x01\n" +
 	"\bWaitKind\x12\x19\n" +
 	"\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n" +
 	"\x10WAIT_KIND_REPAIR\x10\x02\x12\x16\n" +
-	"\x12WAIT_KIND_PROVIDER\x10\x03*x\n" +
+	"\x12WAIT_KIND_PROVIDER\x10\x03\x12\x15\n" +
+	"\x11WAIT_KIND_RELEASE\x10\x04*x\n" +
 	"\vEffectState\x12\x1c\n" +
 	"\x18EFFECT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EFFECT_STATE_QUEUED\x10\x01\x12\x18\n" +
@@ -1187,7 +1282,7 @@ func file_runwright_v1_run_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_runwright_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_runwright_v1_run_proto_goTypes = []any{
 	(RunStatus)(0),                // 0: runwright.v1.RunStatus
 	(StopReason)(0),               // 1: runwright.v1.StopReason
@@ -1200,41 +1295,43 @@ var file_runwright_v1_run_proto_goTypes = []any{
 	(*WaitingOn)(nil),             // 8: runwright.v1.WaitingOn
 	(*Usage)(nil),                 // 9: runwright.v1.Usage
 	(*OpenEffect)(nil),            // 10: runwright.v1.OpenEffect
-	nil,                           // 11: runwright.v1.RunRequest.LabelsEntry
-	nil,                           // 12: runwright.v1.RunSnapshot.LabelsEntry
-	(*InputPart)(nil),             // 13: runwright.v1.InputPart
-	(*Budget)(nil),                // 14: runwright.v1.Budget
-	(*InlineContent)(nil),         // 15: runwright.v1.InlineContent
-	(*AgentError)(nil),            // 16: runwright.v1.AgentError
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*ExecutorIdentity)(nil),      // 11: runwright.v1.ExecutorIdentity
+	nil,                           // 12: runwright.v1.RunRequest.LabelsEntry
+	nil,                           // 13: runwright.v1.RunSnapshot.LabelsEntry
+	(*InputPart)(nil),             // 14: runwright.v1.InputPart
+	(*Budget)(nil),                // 15: runwright.v1.Budget
+	(*InlineContent)(nil),         // 16: runwright.v1.InlineContent
+	(*AgentError)(nil),            // 17: runwright.v1.AgentError
+	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
 }
 var file_runwright_v1_run_proto_depIdxs = []int32{
 	6,  // 0: runwright.v1.RunRequest.package:type_name -> runwright.v1.PackageSelector
-	13, // 1: runwright.v1.RunRequest.input:type_name -> runwright.v1.InputPart
-	14, // 2: runwright.v1.RunRequest.budget:type_name -> runwright.v1.Budget
-	11, // 3: runwright.v1.RunRequest.labels:type_name -> runwright.v1.RunRequest.LabelsEntry
+	14, // 1: runwright.v1.RunRequest.input:type_name -> runwright.v1.InputPart
+	15, // 2: runwright.v1.RunRequest.budget:type_name -> runwright.v1.Budget
+	12, // 3: runwright.v1.RunRequest.labels:type_name -> runwright.v1.RunRequest.LabelsEntry
 	2,  // 4: runwright.v1.RunRequest.on_busy:type_name -> runwright.v1.OnBusy
 	0,  // 5: runwright.v1.RunSnapshot.status:type_name -> runwright.v1.RunStatus
 	8,  // 6: runwright.v1.RunSnapshot.waiting_on:type_name -> runwright.v1.WaitingOn
 	9,  // 7: runwright.v1.RunSnapshot.usage:type_name -> runwright.v1.Usage
-	14, // 8: runwright.v1.RunSnapshot.budget:type_name -> runwright.v1.Budget
+	15, // 8: runwright.v1.RunSnapshot.budget:type_name -> runwright.v1.Budget
 	10, // 9: runwright.v1.RunSnapshot.open_effects:type_name -> runwright.v1.OpenEffect
-	15, // 10: runwright.v1.RunSnapshot.result:type_name -> runwright.v1.InlineContent
-	16, // 11: runwright.v1.RunSnapshot.error:type_name -> runwright.v1.AgentError
+	16, // 10: runwright.v1.RunSnapshot.result:type_name -> runwright.v1.InlineContent
+	17, // 11: runwright.v1.RunSnapshot.error:type_name -> runwright.v1.AgentError
 	1,  // 12: runwright.v1.RunSnapshot.stop_reason:type_name -> runwright.v1.StopReason
-	17, // 13: runwright.v1.RunSnapshot.started_at:type_name -> google.protobuf.Timestamp
-	17, // 14: runwright.v1.RunSnapshot.updated_at:type_name -> google.protobuf.Timestamp
-	17, // 15: runwright.v1.RunSnapshot.ended_at:type_name -> google.protobuf.Timestamp
-	12, // 16: runwright.v1.RunSnapshot.labels:type_name -> runwright.v1.RunSnapshot.LabelsEntry
-	17, // 17: runwright.v1.RunSnapshot.removed_at:type_name -> google.protobuf.Timestamp
+	18, // 13: runwright.v1.RunSnapshot.started_at:type_name -> google.protobuf.Timestamp
+	18, // 14: runwright.v1.RunSnapshot.updated_at:type_name -> google.protobuf.Timestamp
+	18, // 15: runwright.v1.RunSnapshot.ended_at:type_name -> google.protobuf.Timestamp
+	13, // 16: runwright.v1.RunSnapshot.labels:type_name -> runwright.v1.RunSnapshot.LabelsEntry
+	18, // 17: runwright.v1.RunSnapshot.removed_at:type_name -> google.protobuf.Timestamp
 	3,  // 18: runwright.v1.WaitingOn.kind:type_name -> runwright.v1.WaitKind
-	17, // 19: runwright.v1.WaitingOn.since:type_name -> google.protobuf.Timestamp
+	18, // 19: runwright.v1.WaitingOn.since:type_name -> google.protobuf.Timestamp
 	4,  // 20: runwright.v1.OpenEffect.state:type_name -> runwright.v1.EffectState
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	11, // 21: runwright.v1.OpenEffect.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_run_proto_init() }
@@ -1255,7 +1352,7 @@ func file_runwright_v1_run_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_run_proto_rawDesc), len(file_runwright_v1_run_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

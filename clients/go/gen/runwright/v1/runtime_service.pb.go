@@ -86,7 +86,8 @@ const (
 	AuditKind_AUDIT_KIND_UNAUTHENTICATED AuditKind = 1
 	// A call that the principal's roles do not allow.
 	AuditKind_AUDIT_KIND_ROLE_DENIED AuditKind = 2
-	// A stream was ended because its credential was revoked or has expired.
+	// A stream, a wait or a registration was ended because its credential was
+	// revoked or has expired. Subject: the registration.
 	AuditKind_AUDIT_KIND_CREDENTIAL_REVOKED AuditKind = 3
 	// An executor or other callback was refused its registration.
 	AuditKind_AUDIT_KIND_REGISTRATION_REFUSED AuditKind = 4
@@ -101,21 +102,35 @@ const (
 	// So many entries could not be kept: too many different ones in a minute, or a
 	// disk that took none.
 	AuditKind_AUDIT_KIND_ENTRIES_DROPPED AuditKind = 9
+	// A run is held from now on. Subject: the run; the reason is that of its error.
+	AuditKind_AUDIT_KIND_RUN_HELD AuditKind = 20
+	// An operator released a held run. Subject: the run; the reason is the
+	// operator's.
+	AuditKind_AUDIT_KIND_HELD_RUN_RELEASED AuditKind = 21
+	// Somebody cancelled a held run. Subject: the run; the reason is the caller's.
+	AuditKind_AUDIT_KIND_HELD_RUN_CANCELLED AuditKind = 22
+	// An operator removed a held run. Subject: the run; the reason is the
+	// operator's.
+	AuditKind_AUDIT_KIND_HELD_RUN_REMOVED AuditKind = 23
 )
 
 // Enum value maps for AuditKind.
 var (
 	AuditKind_name = map[int32]string{
-		0: "AUDIT_KIND_UNSPECIFIED",
-		1: "AUDIT_KIND_UNAUTHENTICATED",
-		2: "AUDIT_KIND_ROLE_DENIED",
-		3: "AUDIT_KIND_CREDENTIAL_REVOKED",
-		4: "AUDIT_KIND_REGISTRATION_REFUSED",
-		5: "AUDIT_KIND_ANSWER_IGNORED",
-		6: "AUDIT_KIND_CANCEL_IGNORED",
-		7: "AUDIT_KIND_RELOAD_FAILED",
-		8: "AUDIT_KIND_RUNS_REMOVED",
-		9: "AUDIT_KIND_ENTRIES_DROPPED",
+		0:  "AUDIT_KIND_UNSPECIFIED",
+		1:  "AUDIT_KIND_UNAUTHENTICATED",
+		2:  "AUDIT_KIND_ROLE_DENIED",
+		3:  "AUDIT_KIND_CREDENTIAL_REVOKED",
+		4:  "AUDIT_KIND_REGISTRATION_REFUSED",
+		5:  "AUDIT_KIND_ANSWER_IGNORED",
+		6:  "AUDIT_KIND_CANCEL_IGNORED",
+		7:  "AUDIT_KIND_RELOAD_FAILED",
+		8:  "AUDIT_KIND_RUNS_REMOVED",
+		9:  "AUDIT_KIND_ENTRIES_DROPPED",
+		20: "AUDIT_KIND_RUN_HELD",
+		21: "AUDIT_KIND_HELD_RUN_RELEASED",
+		22: "AUDIT_KIND_HELD_RUN_CANCELLED",
+		23: "AUDIT_KIND_HELD_RUN_REMOVED",
 	}
 	AuditKind_value = map[string]int32{
 		"AUDIT_KIND_UNSPECIFIED":          0,
@@ -128,6 +143,10 @@ var (
 		"AUDIT_KIND_RELOAD_FAILED":        7,
 		"AUDIT_KIND_RUNS_REMOVED":         8,
 		"AUDIT_KIND_ENTRIES_DROPPED":      9,
+		"AUDIT_KIND_RUN_HELD":             20,
+		"AUDIT_KIND_HELD_RUN_RELEASED":    21,
+		"AUDIT_KIND_HELD_RUN_CANCELLED":   22,
+		"AUDIT_KIND_HELD_RUN_REMOVED":     23,
 	}
 )
 
@@ -380,6 +399,217 @@ func (x *CancelResponse) GetBarrierSeq() uint64 {
 	return 0
 }
 
+// Request of ReleaseRun.
+type ReleaseRunRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run to take up again.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Why, for the record; at most 512 bytes. Empty: none given.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRunRequest) Reset() {
+	*x = ReleaseRunRequest{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRunRequest) ProtoMessage() {}
+
+func (x *ReleaseRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRunRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseRunRequest) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReleaseRunRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *ReleaseRunRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Response of ReleaseRun.
+type ReleaseRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run as it stands: HELD if it could not be taken up.
+	Run *RunSnapshot `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	// True when the run was held before.
+	Released      bool `protobuf:"varint,2,opt,name=released,proto3" json:"released,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRunResponse) Reset() {
+	*x = ReleaseRunResponse{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRunResponse) ProtoMessage() {}
+
+func (x *ReleaseRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRunResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseRunResponse) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReleaseRunResponse) GetRun() *RunSnapshot {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *ReleaseRunResponse) GetReleased() bool {
+	if x != nil {
+		return x.Released
+	}
+	return false
+}
+
+// Request of RemoveRun.
+type RemoveRunRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run to remove.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// Why, for the record; at most 512 bytes. Empty: none given.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveRunRequest) Reset() {
+	*x = RemoveRunRequest{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveRunRequest) ProtoMessage() {}
+
+func (x *RemoveRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveRunRequest.ProtoReflect.Descriptor instead.
+func (*RemoveRunRequest) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RemoveRunRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *RemoveRunRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// Response of RemoveRun.
+type RemoveRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is left of the run.
+	Run           *RunSnapshot `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveRunResponse) Reset() {
+	*x = RemoveRunResponse{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveRunResponse) ProtoMessage() {}
+
+func (x *RemoveRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveRunResponse.ProtoReflect.Descriptor instead.
+func (*RemoveRunResponse) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *RemoveRunResponse) GetRun() *RunSnapshot {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
 // Request of Snapshot.
 type SnapshotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -391,7 +621,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[4]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -403,7 +633,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[4]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -416,7 +646,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{4}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SnapshotRequest) GetRunId() string {
@@ -437,7 +667,7 @@ type SnapshotResponse struct {
 
 func (x *SnapshotResponse) Reset() {
 	*x = SnapshotResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[5]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +679,7 @@ func (x *SnapshotResponse) String() string {
 func (*SnapshotResponse) ProtoMessage() {}
 
 func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[5]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +692,7 @@ func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotResponse.ProtoReflect.Descriptor instead.
 func (*SnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{5}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SnapshotResponse) GetRun() *RunSnapshot {
@@ -483,7 +713,7 @@ type ExportRunRequest struct {
 
 func (x *ExportRunRequest) Reset() {
 	*x = ExportRunRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[6]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -495,7 +725,7 @@ func (x *ExportRunRequest) String() string {
 func (*ExportRunRequest) ProtoMessage() {}
 
 func (x *ExportRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[6]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -508,7 +738,7 @@ func (x *ExportRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRunRequest.ProtoReflect.Descriptor instead.
 func (*ExportRunRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{6}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExportRunRequest) GetRunId() string {
@@ -535,7 +765,7 @@ type ExportRunResponse struct {
 
 func (x *ExportRunResponse) Reset() {
 	*x = ExportRunResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -547,7 +777,7 @@ func (x *ExportRunResponse) String() string {
 func (*ExportRunResponse) ProtoMessage() {}
 
 func (x *ExportRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -560,7 +790,7 @@ func (x *ExportRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRunResponse.ProtoReflect.Descriptor instead.
 func (*ExportRunResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{7}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExportRunResponse) GetElement() isExportRunResponse_Element {
@@ -643,7 +873,7 @@ type ExportHeader struct {
 
 func (x *ExportHeader) Reset() {
 	*x = ExportHeader{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -655,7 +885,7 @@ func (x *ExportHeader) String() string {
 func (*ExportHeader) ProtoMessage() {}
 
 func (x *ExportHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -668,7 +898,7 @@ func (x *ExportHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportHeader.ProtoReflect.Descriptor instead.
 func (*ExportHeader) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{8}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExportHeader) GetFormat() uint32 {
@@ -731,7 +961,7 @@ type ExportedEvent struct {
 
 func (x *ExportedEvent) Reset() {
 	*x = ExportedEvent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -743,7 +973,7 @@ func (x *ExportedEvent) String() string {
 func (*ExportedEvent) ProtoMessage() {}
 
 func (x *ExportedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -756,7 +986,7 @@ func (x *ExportedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportedEvent.ProtoReflect.Descriptor instead.
 func (*ExportedEvent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{9}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExportedEvent) GetData() []byte {
@@ -804,7 +1034,7 @@ type ExportedContent struct {
 
 func (x *ExportedContent) Reset() {
 	*x = ExportedContent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +1046,7 @@ func (x *ExportedContent) String() string {
 func (*ExportedContent) ProtoMessage() {}
 
 func (x *ExportedContent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +1059,7 @@ func (x *ExportedContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportedContent.ProtoReflect.Descriptor instead.
 func (*ExportedContent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{10}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExportedContent) GetDigest() string {
@@ -878,7 +1108,7 @@ type StreamScope struct {
 
 func (x *StreamScope) Reset() {
 	*x = StreamScope{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +1120,7 @@ func (x *StreamScope) String() string {
 func (*StreamScope) ProtoMessage() {}
 
 func (x *StreamScope) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +1133,7 @@ func (x *StreamScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamScope.ProtoReflect.Descriptor instead.
 func (*StreamScope) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{11}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StreamScope) GetScope() isStreamScope_Scope {
@@ -990,7 +1220,7 @@ type AllRuns struct {
 
 func (x *AllRuns) Reset() {
 	*x = AllRuns{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1002,7 +1232,7 @@ func (x *AllRuns) String() string {
 func (*AllRuns) ProtoMessage() {}
 
 func (x *AllRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1015,7 +1245,7 @@ func (x *AllRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllRuns.ProtoReflect.Descriptor instead.
 func (*AllRuns) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{12}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{16}
 }
 
 // Which events of a scope are wanted. A dimension left out means any; an event
@@ -1038,7 +1268,7 @@ type EventFilter struct {
 
 func (x *EventFilter) Reset() {
 	*x = EventFilter{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1050,7 +1280,7 @@ func (x *EventFilter) String() string {
 func (*EventFilter) ProtoMessage() {}
 
 func (x *EventFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1063,7 +1293,7 @@ func (x *EventFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
 func (*EventFilter) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{13}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EventFilter) GetKinds() []EventKind {
@@ -1131,7 +1361,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1373,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1386,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{14}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SubscribeRequest) GetScope() *StreamScope {
@@ -1212,7 +1442,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1224,7 +1454,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1237,7 +1467,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{15}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SubscribeResponse) GetFrames() []*EventFrame {
@@ -1260,7 +1490,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1502,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1515,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{16}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *WaitRequest) GetRunId() string {
@@ -1307,7 +1537,8 @@ type WaitResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The run as it stands.
 	Run *RunSnapshot `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
-	// True when the run has ended or needs repair; false when the time was over.
+	// True when the run has ended, needs repair or is held; false when the time
+	// was over.
 	Done          bool `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1315,7 +1546,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1558,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1571,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{17}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *WaitResponse) GetRun() *RunSnapshot {
@@ -1376,7 +1607,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1619,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1632,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{18}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListEventsRequest) GetScope() *StreamScope {
@@ -1454,7 +1685,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1466,7 +1697,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1479,7 +1710,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{19}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListEventsResponse) GetFrames() []*EventFrame {
@@ -1514,7 +1745,7 @@ type RunFilter struct {
 
 func (x *RunFilter) Reset() {
 	*x = RunFilter{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1526,7 +1757,7 @@ func (x *RunFilter) String() string {
 func (*RunFilter) ProtoMessage() {}
 
 func (x *RunFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1539,7 +1770,7 @@ func (x *RunFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFilter.ProtoReflect.Descriptor instead.
 func (*RunFilter) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{20}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RunFilter) GetStatuses() []RunStatus {
@@ -1586,7 +1817,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1598,7 +1829,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1611,7 +1842,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{21}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListRunsRequest) GetPageSize() int32 {
@@ -1650,7 +1881,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +1893,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +1906,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{22}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListRunsResponse) GetRuns() []*RunSnapshot {
@@ -1720,7 +1951,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1732,7 +1963,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1745,7 +1976,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{23}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AuditEvent) GetNumber() uint64 {
@@ -1824,7 +2055,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1836,7 +2067,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1849,7 +2080,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{24}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -1879,7 +2110,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2122,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2135,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
@@ -1930,7 +2161,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1942,7 +2173,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1955,7 +2186,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{30}
 }
 
 // Response of GetServerInfo.
@@ -1977,7 +2208,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1989,7 +2220,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2002,7 +2233,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -2055,7 +2286,7 @@ type PackageInfo struct {
 
 func (x *PackageInfo) Reset() {
 	*x = PackageInfo{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2067,7 +2298,7 @@ func (x *PackageInfo) String() string {
 func (*PackageInfo) ProtoMessage() {}
 
 func (x *PackageInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2080,7 +2311,7 @@ func (x *PackageInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageInfo.ProtoReflect.Descriptor instead.
 func (*PackageInfo) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PackageInfo) GetFingerprint() string {
@@ -2121,7 +2352,18 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x0eCancelResponse\x12+\n" +
 	"\x03run\x18\x01 \x01(\v2\x19.runwright.v1.RunSnapshotR\x03run\x12\x1f\n" +
 	"\vbarrier_seq\x18\x02 \x01(\x04R\n" +
-	"barrierSeq\"(\n" +
+	"barrierSeq\"B\n" +
+	"\x11ReleaseRunRequest\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"]\n" +
+	"\x12ReleaseRunResponse\x12+\n" +
+	"\x03run\x18\x01 \x01(\v2\x19.runwright.v1.RunSnapshotR\x03run\x12\x1a\n" +
+	"\breleased\x18\x02 \x01(\bR\breleased\"A\n" +
+	"\x10RemoveRunRequest\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"@\n" +
+	"\x11RemoveRunResponse\x12+\n" +
+	"\x03run\x18\x01 \x01(\v2\x19.runwright.v1.RunSnapshotR\x03run\"(\n" +
 	"\x0fSnapshotRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\"?\n" +
 	"\x10SnapshotResponse\x12+\n" +
@@ -2243,7 +2485,7 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\tEventView\x12\x1a\n" +
 	"\x16EVENT_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EVENT_VIEW_SUMMARY\x10\x01\x12\x13\n" +
-	"\x0fEVENT_VIEW_FULL\x10\x02*\xc4\x02\n" +
+	"\x0fEVENT_VIEW_FULL\x10\x02*\xc3\x03\n" +
 	"\tAuditKind\x12\x1a\n" +
 	"\x16AUDIT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_KIND_UNAUTHENTICATED\x10\x01\x12\x1a\n" +
@@ -2254,10 +2496,17 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x19AUDIT_KIND_CANCEL_IGNORED\x10\x06\x12\x1c\n" +
 	"\x18AUDIT_KIND_RELOAD_FAILED\x10\a\x12\x1b\n" +
 	"\x17AUDIT_KIND_RUNS_REMOVED\x10\b\x12\x1e\n" +
-	"\x1aAUDIT_KIND_ENTRIES_DROPPED\x10\t2\xa0\x06\n" +
+	"\x1aAUDIT_KIND_ENTRIES_DROPPED\x10\t\x12\x17\n" +
+	"\x13AUDIT_KIND_RUN_HELD\x10\x14\x12 \n" +
+	"\x1cAUDIT_KIND_HELD_RUN_RELEASED\x10\x15\x12!\n" +
+	"\x1dAUDIT_KIND_HELD_RUN_CANCELLED\x10\x16\x12\x1f\n" +
+	"\x1bAUDIT_KIND_HELD_RUN_REMOVED\x10\x172\xbf\a\n" +
 	"\x0eRuntimeService\x12I\n" +
 	"\bStartRun\x12\x1d.runwright.v1.StartRunRequest\x1a\x1e.runwright.v1.StartRunResponse\x12C\n" +
-	"\x06Cancel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12I\n" +
+	"\x06Cancel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12O\n" +
+	"\n" +
+	"ReleaseRun\x12\x1f.runwright.v1.ReleaseRunRequest\x1a .runwright.v1.ReleaseRunResponse\x12L\n" +
+	"\tRemoveRun\x12\x1e.runwright.v1.RemoveRunRequest\x1a\x1f.runwright.v1.RemoveRunResponse\x12I\n" +
 	"\bSnapshot\x12\x1d.runwright.v1.SnapshotRequest\x1a\x1e.runwright.v1.SnapshotResponse\x12N\n" +
 	"\tExportRun\x12\x1e.runwright.v1.ExportRunRequest\x1a\x1f.runwright.v1.ExportRunResponse0\x01\x12N\n" +
 	"\tSubscribe\x12\x1e.runwright.v1.SubscribeRequest\x1a\x1f.runwright.v1.SubscribeResponse0\x01\x12=\n" +
@@ -2282,7 +2531,7 @@ func file_runwright_v1_runtime_service_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_runtime_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_runwright_v1_runtime_service_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_runwright_v1_runtime_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_runwright_v1_runtime_service_proto_goTypes = []any{
 	(EventView)(0),                  // 0: runwright.v1.EventView
 	(AuditKind)(0),                  // 1: runwright.v1.AuditKind
@@ -2290,98 +2539,108 @@ var file_runwright_v1_runtime_service_proto_goTypes = []any{
 	(*StartRunResponse)(nil),        // 3: runwright.v1.StartRunResponse
 	(*CancelRequest)(nil),           // 4: runwright.v1.CancelRequest
 	(*CancelResponse)(nil),          // 5: runwright.v1.CancelResponse
-	(*SnapshotRequest)(nil),         // 6: runwright.v1.SnapshotRequest
-	(*SnapshotResponse)(nil),        // 7: runwright.v1.SnapshotResponse
-	(*ExportRunRequest)(nil),        // 8: runwright.v1.ExportRunRequest
-	(*ExportRunResponse)(nil),       // 9: runwright.v1.ExportRunResponse
-	(*ExportHeader)(nil),            // 10: runwright.v1.ExportHeader
-	(*ExportedEvent)(nil),           // 11: runwright.v1.ExportedEvent
-	(*ExportedContent)(nil),         // 12: runwright.v1.ExportedContent
-	(*StreamScope)(nil),             // 13: runwright.v1.StreamScope
-	(*AllRuns)(nil),                 // 14: runwright.v1.AllRuns
-	(*EventFilter)(nil),             // 15: runwright.v1.EventFilter
-	(*SubscribeRequest)(nil),        // 16: runwright.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),       // 17: runwright.v1.SubscribeResponse
-	(*WaitRequest)(nil),             // 18: runwright.v1.WaitRequest
-	(*WaitResponse)(nil),            // 19: runwright.v1.WaitResponse
-	(*ListEventsRequest)(nil),       // 20: runwright.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),      // 21: runwright.v1.ListEventsResponse
-	(*RunFilter)(nil),               // 22: runwright.v1.RunFilter
-	(*ListRunsRequest)(nil),         // 23: runwright.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),        // 24: runwright.v1.ListRunsResponse
-	(*AuditEvent)(nil),              // 25: runwright.v1.AuditEvent
-	(*ListAuditEventsRequest)(nil),  // 26: runwright.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil), // 27: runwright.v1.ListAuditEventsResponse
-	(*GetServerInfoRequest)(nil),    // 28: runwright.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil),   // 29: runwright.v1.GetServerInfoResponse
-	(*PackageInfo)(nil),             // 30: runwright.v1.PackageInfo
-	nil,                             // 31: runwright.v1.RunFilter.LabelsEntry
-	nil,                             // 32: runwright.v1.GetServerInfoResponse.LimitsEntry
-	(*RunRequest)(nil),              // 33: runwright.v1.RunRequest
-	(*RunSnapshot)(nil),             // 34: runwright.v1.RunSnapshot
-	(*durationpb.Duration)(nil),     // 35: google.protobuf.Duration
-	(EventKind)(0),                  // 36: runwright.v1.EventKind
-	(*EventFrame)(nil),              // 37: runwright.v1.EventFrame
-	(RunStatus)(0),                  // 38: runwright.v1.RunStatus
-	(*timestamppb.Timestamp)(nil),   // 39: google.protobuf.Timestamp
-	(*RuntimePackage)(nil),          // 40: runwright.v1.RuntimePackage
+	(*ReleaseRunRequest)(nil),       // 6: runwright.v1.ReleaseRunRequest
+	(*ReleaseRunResponse)(nil),      // 7: runwright.v1.ReleaseRunResponse
+	(*RemoveRunRequest)(nil),        // 8: runwright.v1.RemoveRunRequest
+	(*RemoveRunResponse)(nil),       // 9: runwright.v1.RemoveRunResponse
+	(*SnapshotRequest)(nil),         // 10: runwright.v1.SnapshotRequest
+	(*SnapshotResponse)(nil),        // 11: runwright.v1.SnapshotResponse
+	(*ExportRunRequest)(nil),        // 12: runwright.v1.ExportRunRequest
+	(*ExportRunResponse)(nil),       // 13: runwright.v1.ExportRunResponse
+	(*ExportHeader)(nil),            // 14: runwright.v1.ExportHeader
+	(*ExportedEvent)(nil),           // 15: runwright.v1.ExportedEvent
+	(*ExportedContent)(nil),         // 16: runwright.v1.ExportedContent
+	(*StreamScope)(nil),             // 17: runwright.v1.StreamScope
+	(*AllRuns)(nil),                 // 18: runwright.v1.AllRuns
+	(*EventFilter)(nil),             // 19: runwright.v1.EventFilter
+	(*SubscribeRequest)(nil),        // 20: runwright.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),       // 21: runwright.v1.SubscribeResponse
+	(*WaitRequest)(nil),             // 22: runwright.v1.WaitRequest
+	(*WaitResponse)(nil),            // 23: runwright.v1.WaitResponse
+	(*ListEventsRequest)(nil),       // 24: runwright.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),      // 25: runwright.v1.ListEventsResponse
+	(*RunFilter)(nil),               // 26: runwright.v1.RunFilter
+	(*ListRunsRequest)(nil),         // 27: runwright.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),        // 28: runwright.v1.ListRunsResponse
+	(*AuditEvent)(nil),              // 29: runwright.v1.AuditEvent
+	(*ListAuditEventsRequest)(nil),  // 30: runwright.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil), // 31: runwright.v1.ListAuditEventsResponse
+	(*GetServerInfoRequest)(nil),    // 32: runwright.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),   // 33: runwright.v1.GetServerInfoResponse
+	(*PackageInfo)(nil),             // 34: runwright.v1.PackageInfo
+	nil,                             // 35: runwright.v1.RunFilter.LabelsEntry
+	nil,                             // 36: runwright.v1.GetServerInfoResponse.LimitsEntry
+	(*RunRequest)(nil),              // 37: runwright.v1.RunRequest
+	(*RunSnapshot)(nil),             // 38: runwright.v1.RunSnapshot
+	(*durationpb.Duration)(nil),     // 39: google.protobuf.Duration
+	(EventKind)(0),                  // 40: runwright.v1.EventKind
+	(*EventFrame)(nil),              // 41: runwright.v1.EventFrame
+	(RunStatus)(0),                  // 42: runwright.v1.RunStatus
+	(*timestamppb.Timestamp)(nil),   // 43: google.protobuf.Timestamp
+	(*RuntimePackage)(nil),          // 44: runwright.v1.RuntimePackage
 }
 var file_runwright_v1_runtime_service_proto_depIdxs = []int32{
-	33, // 0: runwright.v1.StartRunRequest.run:type_name -> runwright.v1.RunRequest
-	34, // 1: runwright.v1.StartRunResponse.run:type_name -> runwright.v1.RunSnapshot
-	35, // 2: runwright.v1.CancelRequest.grace:type_name -> google.protobuf.Duration
-	34, // 3: runwright.v1.CancelResponse.run:type_name -> runwright.v1.RunSnapshot
-	34, // 4: runwright.v1.SnapshotResponse.run:type_name -> runwright.v1.RunSnapshot
-	10, // 5: runwright.v1.ExportRunResponse.header:type_name -> runwright.v1.ExportHeader
-	11, // 6: runwright.v1.ExportRunResponse.event:type_name -> runwright.v1.ExportedEvent
-	12, // 7: runwright.v1.ExportRunResponse.content:type_name -> runwright.v1.ExportedContent
-	14, // 8: runwright.v1.StreamScope.all:type_name -> runwright.v1.AllRuns
-	36, // 9: runwright.v1.EventFilter.kinds:type_name -> runwright.v1.EventKind
-	13, // 10: runwright.v1.SubscribeRequest.scope:type_name -> runwright.v1.StreamScope
-	0,  // 11: runwright.v1.SubscribeRequest.view:type_name -> runwright.v1.EventView
-	15, // 12: runwright.v1.SubscribeRequest.filter:type_name -> runwright.v1.EventFilter
-	37, // 13: runwright.v1.SubscribeResponse.frames:type_name -> runwright.v1.EventFrame
-	35, // 14: runwright.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	34, // 15: runwright.v1.WaitResponse.run:type_name -> runwright.v1.RunSnapshot
-	13, // 16: runwright.v1.ListEventsRequest.scope:type_name -> runwright.v1.StreamScope
-	0,  // 17: runwright.v1.ListEventsRequest.view:type_name -> runwright.v1.EventView
-	15, // 18: runwright.v1.ListEventsRequest.filter:type_name -> runwright.v1.EventFilter
-	37, // 19: runwright.v1.ListEventsResponse.frames:type_name -> runwright.v1.EventFrame
-	38, // 20: runwright.v1.RunFilter.statuses:type_name -> runwright.v1.RunStatus
-	31, // 21: runwright.v1.RunFilter.labels:type_name -> runwright.v1.RunFilter.LabelsEntry
-	22, // 22: runwright.v1.ListRunsRequest.filter:type_name -> runwright.v1.RunFilter
-	34, // 23: runwright.v1.ListRunsResponse.runs:type_name -> runwright.v1.RunSnapshot
-	39, // 24: runwright.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
-	1,  // 25: runwright.v1.AuditEvent.kind:type_name -> runwright.v1.AuditKind
-	25, // 26: runwright.v1.ListAuditEventsResponse.events:type_name -> runwright.v1.AuditEvent
-	30, // 27: runwright.v1.GetServerInfoResponse.packages:type_name -> runwright.v1.PackageInfo
-	32, // 28: runwright.v1.GetServerInfoResponse.limits:type_name -> runwright.v1.GetServerInfoResponse.LimitsEntry
-	40, // 29: runwright.v1.PackageInfo.package:type_name -> runwright.v1.RuntimePackage
-	2,  // 30: runwright.v1.RuntimeService.StartRun:input_type -> runwright.v1.StartRunRequest
-	4,  // 31: runwright.v1.RuntimeService.Cancel:input_type -> runwright.v1.CancelRequest
-	6,  // 32: runwright.v1.RuntimeService.Snapshot:input_type -> runwright.v1.SnapshotRequest
-	8,  // 33: runwright.v1.RuntimeService.ExportRun:input_type -> runwright.v1.ExportRunRequest
-	16, // 34: runwright.v1.RuntimeService.Subscribe:input_type -> runwright.v1.SubscribeRequest
-	18, // 35: runwright.v1.RuntimeService.Wait:input_type -> runwright.v1.WaitRequest
-	20, // 36: runwright.v1.RuntimeService.ListEvents:input_type -> runwright.v1.ListEventsRequest
-	23, // 37: runwright.v1.RuntimeService.ListRuns:input_type -> runwright.v1.ListRunsRequest
-	26, // 38: runwright.v1.RuntimeService.ListAuditEvents:input_type -> runwright.v1.ListAuditEventsRequest
-	28, // 39: runwright.v1.RuntimeService.GetServerInfo:input_type -> runwright.v1.GetServerInfoRequest
-	3,  // 40: runwright.v1.RuntimeService.StartRun:output_type -> runwright.v1.StartRunResponse
-	5,  // 41: runwright.v1.RuntimeService.Cancel:output_type -> runwright.v1.CancelResponse
-	7,  // 42: runwright.v1.RuntimeService.Snapshot:output_type -> runwright.v1.SnapshotResponse
-	9,  // 43: runwright.v1.RuntimeService.ExportRun:output_type -> runwright.v1.ExportRunResponse
-	17, // 44: runwright.v1.RuntimeService.Subscribe:output_type -> runwright.v1.SubscribeResponse
-	19, // 45: runwright.v1.RuntimeService.Wait:output_type -> runwright.v1.WaitResponse
-	21, // 46: runwright.v1.RuntimeService.ListEvents:output_type -> runwright.v1.ListEventsResponse
-	24, // 47: runwright.v1.RuntimeService.ListRuns:output_type -> runwright.v1.ListRunsResponse
-	27, // 48: runwright.v1.RuntimeService.ListAuditEvents:output_type -> runwright.v1.ListAuditEventsResponse
-	29, // 49: runwright.v1.RuntimeService.GetServerInfo:output_type -> runwright.v1.GetServerInfoResponse
-	40, // [40:50] is the sub-list for method output_type
-	30, // [30:40] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	37, // 0: runwright.v1.StartRunRequest.run:type_name -> runwright.v1.RunRequest
+	38, // 1: runwright.v1.StartRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	39, // 2: runwright.v1.CancelRequest.grace:type_name -> google.protobuf.Duration
+	38, // 3: runwright.v1.CancelResponse.run:type_name -> runwright.v1.RunSnapshot
+	38, // 4: runwright.v1.ReleaseRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	38, // 5: runwright.v1.RemoveRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	38, // 6: runwright.v1.SnapshotResponse.run:type_name -> runwright.v1.RunSnapshot
+	14, // 7: runwright.v1.ExportRunResponse.header:type_name -> runwright.v1.ExportHeader
+	15, // 8: runwright.v1.ExportRunResponse.event:type_name -> runwright.v1.ExportedEvent
+	16, // 9: runwright.v1.ExportRunResponse.content:type_name -> runwright.v1.ExportedContent
+	18, // 10: runwright.v1.StreamScope.all:type_name -> runwright.v1.AllRuns
+	40, // 11: runwright.v1.EventFilter.kinds:type_name -> runwright.v1.EventKind
+	17, // 12: runwright.v1.SubscribeRequest.scope:type_name -> runwright.v1.StreamScope
+	0,  // 13: runwright.v1.SubscribeRequest.view:type_name -> runwright.v1.EventView
+	19, // 14: runwright.v1.SubscribeRequest.filter:type_name -> runwright.v1.EventFilter
+	41, // 15: runwright.v1.SubscribeResponse.frames:type_name -> runwright.v1.EventFrame
+	39, // 16: runwright.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	38, // 17: runwright.v1.WaitResponse.run:type_name -> runwright.v1.RunSnapshot
+	17, // 18: runwright.v1.ListEventsRequest.scope:type_name -> runwright.v1.StreamScope
+	0,  // 19: runwright.v1.ListEventsRequest.view:type_name -> runwright.v1.EventView
+	19, // 20: runwright.v1.ListEventsRequest.filter:type_name -> runwright.v1.EventFilter
+	41, // 21: runwright.v1.ListEventsResponse.frames:type_name -> runwright.v1.EventFrame
+	42, // 22: runwright.v1.RunFilter.statuses:type_name -> runwright.v1.RunStatus
+	35, // 23: runwright.v1.RunFilter.labels:type_name -> runwright.v1.RunFilter.LabelsEntry
+	26, // 24: runwright.v1.ListRunsRequest.filter:type_name -> runwright.v1.RunFilter
+	38, // 25: runwright.v1.ListRunsResponse.runs:type_name -> runwright.v1.RunSnapshot
+	43, // 26: runwright.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	1,  // 27: runwright.v1.AuditEvent.kind:type_name -> runwright.v1.AuditKind
+	29, // 28: runwright.v1.ListAuditEventsResponse.events:type_name -> runwright.v1.AuditEvent
+	34, // 29: runwright.v1.GetServerInfoResponse.packages:type_name -> runwright.v1.PackageInfo
+	36, // 30: runwright.v1.GetServerInfoResponse.limits:type_name -> runwright.v1.GetServerInfoResponse.LimitsEntry
+	44, // 31: runwright.v1.PackageInfo.package:type_name -> runwright.v1.RuntimePackage
+	2,  // 32: runwright.v1.RuntimeService.StartRun:input_type -> runwright.v1.StartRunRequest
+	4,  // 33: runwright.v1.RuntimeService.Cancel:input_type -> runwright.v1.CancelRequest
+	6,  // 34: runwright.v1.RuntimeService.ReleaseRun:input_type -> runwright.v1.ReleaseRunRequest
+	8,  // 35: runwright.v1.RuntimeService.RemoveRun:input_type -> runwright.v1.RemoveRunRequest
+	10, // 36: runwright.v1.RuntimeService.Snapshot:input_type -> runwright.v1.SnapshotRequest
+	12, // 37: runwright.v1.RuntimeService.ExportRun:input_type -> runwright.v1.ExportRunRequest
+	20, // 38: runwright.v1.RuntimeService.Subscribe:input_type -> runwright.v1.SubscribeRequest
+	22, // 39: runwright.v1.RuntimeService.Wait:input_type -> runwright.v1.WaitRequest
+	24, // 40: runwright.v1.RuntimeService.ListEvents:input_type -> runwright.v1.ListEventsRequest
+	27, // 41: runwright.v1.RuntimeService.ListRuns:input_type -> runwright.v1.ListRunsRequest
+	30, // 42: runwright.v1.RuntimeService.ListAuditEvents:input_type -> runwright.v1.ListAuditEventsRequest
+	32, // 43: runwright.v1.RuntimeService.GetServerInfo:input_type -> runwright.v1.GetServerInfoRequest
+	3,  // 44: runwright.v1.RuntimeService.StartRun:output_type -> runwright.v1.StartRunResponse
+	5,  // 45: runwright.v1.RuntimeService.Cancel:output_type -> runwright.v1.CancelResponse
+	7,  // 46: runwright.v1.RuntimeService.ReleaseRun:output_type -> runwright.v1.ReleaseRunResponse
+	9,  // 47: runwright.v1.RuntimeService.RemoveRun:output_type -> runwright.v1.RemoveRunResponse
+	11, // 48: runwright.v1.RuntimeService.Snapshot:output_type -> runwright.v1.SnapshotResponse
+	13, // 49: runwright.v1.RuntimeService.ExportRun:output_type -> runwright.v1.ExportRunResponse
+	21, // 50: runwright.v1.RuntimeService.Subscribe:output_type -> runwright.v1.SubscribeResponse
+	23, // 51: runwright.v1.RuntimeService.Wait:output_type -> runwright.v1.WaitResponse
+	25, // 52: runwright.v1.RuntimeService.ListEvents:output_type -> runwright.v1.ListEventsResponse
+	28, // 53: runwright.v1.RuntimeService.ListRuns:output_type -> runwright.v1.ListRunsResponse
+	31, // 54: runwright.v1.RuntimeService.ListAuditEvents:output_type -> runwright.v1.ListAuditEventsResponse
+	33, // 55: runwright.v1.RuntimeService.GetServerInfo:output_type -> runwright.v1.GetServerInfoResponse
+	44, // [44:56] is the sub-list for method output_type
+	32, // [32:44] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_runtime_service_proto_init() }
@@ -2392,12 +2651,12 @@ func file_runwright_v1_runtime_service_proto_init() {
 	file_runwright_v1_event_proto_init()
 	file_runwright_v1_package_proto_init()
 	file_runwright_v1_run_proto_init()
-	file_runwright_v1_runtime_service_proto_msgTypes[7].OneofWrappers = []any{
+	file_runwright_v1_runtime_service_proto_msgTypes[11].OneofWrappers = []any{
 		(*ExportRunResponse_Header)(nil),
 		(*ExportRunResponse_Event)(nil),
 		(*ExportRunResponse_Content)(nil),
 	}
-	file_runwright_v1_runtime_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_runwright_v1_runtime_service_proto_msgTypes[15].OneofWrappers = []any{
 		(*StreamScope_RunId)(nil),
 		(*StreamScope_SessionId)(nil),
 		(*StreamScope_AgentId)(nil),
@@ -2409,7 +2668,7 @@ func file_runwright_v1_runtime_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_runtime_service_proto_rawDesc), len(file_runwright_v1_runtime_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   31,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,6 +21,8 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	RuntimeService_StartRun_FullMethodName        = "/runwright.v1.RuntimeService/StartRun"
 	RuntimeService_Cancel_FullMethodName          = "/runwright.v1.RuntimeService/Cancel"
+	RuntimeService_ReleaseRun_FullMethodName      = "/runwright.v1.RuntimeService/ReleaseRun"
+	RuntimeService_RemoveRun_FullMethodName       = "/runwright.v1.RuntimeService/RemoveRun"
 	RuntimeService_Snapshot_FullMethodName        = "/runwright.v1.RuntimeService/Snapshot"
 	RuntimeService_ExportRun_FullMethodName       = "/runwright.v1.RuntimeService/ExportRun"
 	RuntimeService_Subscribe_FullMethodName       = "/runwright.v1.RuntimeService/Subscribe"
@@ -47,9 +49,20 @@ type RuntimeServiceClient interface {
 	StartRun(ctx context.Context, in *StartRunRequest, opts ...grpc.CallOption) (*StartRunResponse, error)
 	// Asks a run to end. After the returned barrier no new effect starts, and the
 	// run ends before the grace is over. Repeating it changes nothing; on an
-	// ended run it returns the run as it is.
+	// ended run it returns the run as it is. A held run ends at once, without any
+	// further effect; if its events cannot be read it fails with RUN_HELD.
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
-	// Returns a run as it stands.
+	// Takes a held run up again: what is stored of it is read anew, and it is no
+	// longer counted as ending the server. It is held again if that fails. A run
+	// that is not held is returned as it is. For admins, and on record.
+	ReleaseRun(ctx context.Context, in *ReleaseRunRequest, opts ...grpc.CallOption) (*ReleaseRunResponse, error)
+	// Removes a held run as the retention removes what is old: its events and
+	// contents go, and an outline is left that ended with CANCELLED unless the run
+	// had ended before. For runs that cannot be read. Fails with RUN_NOT_HELD for
+	// any other. For admins, and on record.
+	RemoveRun(ctx context.Context, in *RemoveRunRequest, opts ...grpc.CallOption) (*RemoveRunResponse, error)
+	// Returns a run as it stands. Of a held run that cannot be read it says what
+	// the intact events say.
 	Snapshot(ctx context.Context, in *SnapshotRequest, opts ...grpc.CallOption) (*SnapshotResponse, error)
 	// Streams everything the journal holds of a run up to now, as it is stored, so
 	// that anybody can check the chain: the header first, then every event, then
@@ -67,14 +80,16 @@ type RuntimeServiceClient interface {
 	// filter. Bookmarkable: an opening bookmark and further ones, on an idle
 	// stream and after many events that the filter hides, carry a cursor without
 	// an event. The stream of a run ends with OK after the run's terminal event,
-	// also when the filter hides it; that of a run that needs repair stays open.
+	// also when the filter hides it; that of a run that needs repair or is held
+	// stays open. That of a run with a damaged event ends with JOURNAL_CORRUPT after
+	// the last intact event before it.
 	// Streams of many runs never end by themselves.
 	// Leaving a stream never cancels a run. Where a retention is set, a stream over
 	// many runs that would skip removed events ends with CURSOR_EXPIRED instead,
 	// and the stream of a removed run with RUN_REMOVED.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
-	// Waits until the run has ended or needs repair, or the time is over, and
-	// returns it as it stands. Never cancels.
+	// Waits until the run has ended, needs repair or is held, or the time is over,
+	// and returns it as it stands. Never cancels.
 	Wait(ctx context.Context, in *WaitRequest, opts ...grpc.CallOption) (*WaitResponse, error)
 	// Returns one page of what Subscribe streams, with the same cursors: at most
 	// `page_size` frames, and about 1 MiB.
@@ -112,6 +127,26 @@ func (c *runtimeServiceClient) Cancel(ctx context.Context, in *CancelRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CancelResponse)
 	err := c.cc.Invoke(ctx, RuntimeService_Cancel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runtimeServiceClient) ReleaseRun(ctx context.Context, in *ReleaseRunRequest, opts ...grpc.CallOption) (*ReleaseRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseRunResponse)
+	err := c.cc.Invoke(ctx, RuntimeService_ReleaseRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runtimeServiceClient) RemoveRun(ctx context.Context, in *RemoveRunRequest, opts ...grpc.CallOption) (*RemoveRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveRunResponse)
+	err := c.cc.Invoke(ctx, RuntimeService_RemoveRun_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -232,9 +267,20 @@ type RuntimeServiceServer interface {
 	StartRun(context.Context, *StartRunRequest) (*StartRunResponse, error)
 	// Asks a run to end. After the returned barrier no new effect starts, and the
 	// run ends before the grace is over. Repeating it changes nothing; on an
-	// ended run it returns the run as it is.
+	// ended run it returns the run as it is. A held run ends at once, without any
+	// further effect; if its events cannot be read it fails with RUN_HELD.
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
-	// Returns a run as it stands.
+	// Takes a held run up again: what is stored of it is read anew, and it is no
+	// longer counted as ending the server. It is held again if that fails. A run
+	// that is not held is returned as it is. For admins, and on record.
+	ReleaseRun(context.Context, *ReleaseRunRequest) (*ReleaseRunResponse, error)
+	// Removes a held run as the retention removes what is old: its events and
+	// contents go, and an outline is left that ended with CANCELLED unless the run
+	// had ended before. For runs that cannot be read. Fails with RUN_NOT_HELD for
+	// any other. For admins, and on record.
+	RemoveRun(context.Context, *RemoveRunRequest) (*RemoveRunResponse, error)
+	// Returns a run as it stands. Of a held run that cannot be read it says what
+	// the intact events say.
 	Snapshot(context.Context, *SnapshotRequest) (*SnapshotResponse, error)
 	// Streams everything the journal holds of a run up to now, as it is stored, so
 	// that anybody can check the chain: the header first, then every event, then
@@ -252,14 +298,16 @@ type RuntimeServiceServer interface {
 	// filter. Bookmarkable: an opening bookmark and further ones, on an idle
 	// stream and after many events that the filter hides, carry a cursor without
 	// an event. The stream of a run ends with OK after the run's terminal event,
-	// also when the filter hides it; that of a run that needs repair stays open.
+	// also when the filter hides it; that of a run that needs repair or is held
+	// stays open. That of a run with a damaged event ends with JOURNAL_CORRUPT after
+	// the last intact event before it.
 	// Streams of many runs never end by themselves.
 	// Leaving a stream never cancels a run. Where a retention is set, a stream over
 	// many runs that would skip removed events ends with CURSOR_EXPIRED instead,
 	// and the stream of a removed run with RUN_REMOVED.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
-	// Waits until the run has ended or needs repair, or the time is over, and
-	// returns it as it stands. Never cancels.
+	// Waits until the run has ended, needs repair or is held, or the time is over,
+	// and returns it as it stands. Never cancels.
 	Wait(context.Context, *WaitRequest) (*WaitResponse, error)
 	// Returns one page of what Subscribe streams, with the same cursors: at most
 	// `page_size` frames, and about 1 MiB.
@@ -288,6 +336,12 @@ func (UnimplementedRuntimeServiceServer) StartRun(context.Context, *StartRunRequ
 }
 func (UnimplementedRuntimeServiceServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
+func (UnimplementedRuntimeServiceServer) ReleaseRun(context.Context, *ReleaseRunRequest) (*ReleaseRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseRun not implemented")
+}
+func (UnimplementedRuntimeServiceServer) RemoveRun(context.Context, *RemoveRunRequest) (*RemoveRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveRun not implemented")
 }
 func (UnimplementedRuntimeServiceServer) Snapshot(context.Context, *SnapshotRequest) (*SnapshotResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Snapshot not implemented")
@@ -366,6 +420,42 @@ func _RuntimeService_Cancel_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RuntimeServiceServer).Cancel(ctx, req.(*CancelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuntimeService_ReleaseRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServiceServer).ReleaseRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuntimeService_ReleaseRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServiceServer).ReleaseRun(ctx, req.(*ReleaseRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuntimeService_RemoveRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServiceServer).RemoveRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuntimeService_RemoveRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServiceServer).RemoveRun(ctx, req.(*RemoveRunRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -514,6 +604,14 @@ var RuntimeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Cancel",
 			Handler:    _RuntimeService_Cancel_Handler,
+		},
+		{
+			MethodName: "ReleaseRun",
+			Handler:    _RuntimeService_ReleaseRun_Handler,
+		},
+		{
+			MethodName: "RemoveRun",
+			Handler:    _RuntimeService_RemoveRun_Handler,
 		},
 		{
 			MethodName: "Snapshot",

@@ -106,7 +106,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_CALLBACK_ADDRESS_REFUSED: _ErrorReason.ValueType  # 36
     """The address of a callback is not one this server may dial. Metadata: address, rule."""
     ERROR_REASON_CALLBACK_TAKEN: _ErrorReason.ValueType  # 37
-    """The registration belongs to another principal. Metadata: callback_id."""
+    """The registration, or its executor's name, belongs to another principal.
+    Metadata: callback_id. Of a name: executor, too.
+    """
     ERROR_REASON_CALLBACK_LIMIT: _ErrorReason.ValueType  # 38
     """The namespace has as many registrations as it may. Metadata: limit."""
     ERROR_REASON_PROVIDER_KEY_REFUSED: _ErrorReason.ValueType  # 40
@@ -129,6 +131,19 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_RUN_REMOVED: _ErrorReason.ValueType  # 47
     """The run's events were removed, being older than the retention. Metadata: run_id."""
+    ERROR_REASON_RUN_HELD: _ErrorReason.ValueType  # 60
+    """The run is held: the server does not drive it. `cause` is UNREADABLE,
+    QUARANTINED or FAILING; first_bad is there as well where it is known.
+    Metadata: run_id, cause.
+    """
+    ERROR_REASON_RUN_NOT_HELD: _ErrorReason.ValueType  # 61
+    """The run is not held, so no call removes it. Metadata: run_id."""
+    ERROR_REASON_TOOL_RESULT_TOO_LARGE: _ErrorReason.ValueType  # 55
+    """The call was made, and its result is larger than a result may be. Metadata: tool."""
+    ERROR_REASON_TOOL_ANSWER_INVALID: _ErrorReason.ValueType  # 56
+    """The executor answered the call with what cannot be read: it does not parse,
+    or sets none or several of the outcomes. Metadata: tool.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -215,7 +230,9 @@ ERROR_REASON_CALLBACK_NOT_FOUND: ErrorReason.ValueType  # 35
 ERROR_REASON_CALLBACK_ADDRESS_REFUSED: ErrorReason.ValueType  # 36
 """The address of a callback is not one this server may dial. Metadata: address, rule."""
 ERROR_REASON_CALLBACK_TAKEN: ErrorReason.ValueType  # 37
-"""The registration belongs to another principal. Metadata: callback_id."""
+"""The registration, or its executor's name, belongs to another principal.
+Metadata: callback_id. Of a name: executor, too.
+"""
 ERROR_REASON_CALLBACK_LIMIT: ErrorReason.ValueType  # 38
 """The namespace has as many registrations as it may. Metadata: limit."""
 ERROR_REASON_PROVIDER_KEY_REFUSED: ErrorReason.ValueType  # 40
@@ -238,6 +255,19 @@ stream can be gone on from the cursor `oldest`. Metadata: oldest.
 """
 ERROR_REASON_RUN_REMOVED: ErrorReason.ValueType  # 47
 """The run's events were removed, being older than the retention. Metadata: run_id."""
+ERROR_REASON_RUN_HELD: ErrorReason.ValueType  # 60
+"""The run is held: the server does not drive it. `cause` is UNREADABLE,
+QUARANTINED or FAILING; first_bad is there as well where it is known.
+Metadata: run_id, cause.
+"""
+ERROR_REASON_RUN_NOT_HELD: ErrorReason.ValueType  # 61
+"""The run is not held, so no call removes it. Metadata: run_id."""
+ERROR_REASON_TOOL_RESULT_TOO_LARGE: ErrorReason.ValueType  # 55
+"""The call was made, and its result is larger than a result may be. Metadata: tool."""
+ERROR_REASON_TOOL_ANSWER_INVALID: ErrorReason.ValueType  # 56
+"""The executor answered the call with what cannot be read: it does not parse,
+or sets none or several of the outcomes. Metadata: tool.
+"""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -499,6 +499,7 @@ class RunStarted(message.Message):
     MODEL_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
+    JOURNAL_ID_FIELD_NUMBER: builtins.int
     namespace: builtins.str
     """The namespace of the caller."""
     request_digest: builtins.str
@@ -509,6 +510,10 @@ class RunStarted(message.Message):
     """The provider adapter's name."""
     model: builtins.str
     """The model's name."""
+    journal_id: builtins.str
+    """The journal that the run was started in, as its idempotency keys begin.
+    Empty in events of older servers, whose keys begin with the namespace.
+    """
     @builtins.property
     def request(self) -> content_pb2.ContentRef:
         """The normalised request without its run id, as RFC 8785 JSON."""
@@ -537,10 +542,11 @@ class RunStarted(message.Message):
         model: builtins.str = ...,
         budget: package_pb2.Budget | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
+        journal_id: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "package", b"package", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "labels", b"labels", "model", b"model", "namespace", b"namespace", "package", b"package", "package_id", b"package_id", "provider", b"provider", "request", b"request", "request_digest", b"request_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "journal_id", b"journal_id", "labels", b"labels", "model", b"model", "namespace", b"namespace", "package", b"package", "package_id", b"package_id", "provider", b"provider", "request", b"request", "request_digest", b"request_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -738,7 +744,10 @@ class ToolStarted(message.Message):
     idempotent: builtins.bool
     """True when the call may be repeated with the same idempotency key."""
     idempotency_key: builtins.str
-    """The same for every attempt of this call."""
+    """The same for every attempt of this call, and no other call's, whichever
+    server makes it: the journal's id, the namespace, the run and the call,
+    between slashes.
+    """
     arguments_digest: builtins.str
     """Digest of the arguments sent."""
     @builtins.property
@@ -770,21 +779,27 @@ class ToolCompleted(message.Message):
 
     TOOL_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
+    EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
     @builtins.property
     def result(self) -> content_pb2.ContentRef:
         """What the tool answered."""
 
+    @builtins.property
+    def executor_identity(self) -> run_pb2.ExecutorIdentity:
+        """Who answered; absent in events of older servers."""
+
     def __init__(
         self,
         *,
         tool: builtins.str = ...,
         result: content_pb2.ContentRef | None = ...,
+        executor_identity: run_pb2.ExecutorIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["result", b"result", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "result", b"result", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -797,6 +812,7 @@ class ToolFailed(message.Message):
     TOOL_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     MESSAGE_FIELD_NUMBER: builtins.int
+    EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
     reason: error_pb2.ErrorReason.ValueType
@@ -805,16 +821,23 @@ class ToolFailed(message.Message):
     def message(self) -> content_pb2.ContentRef:
         """What the model is told."""
 
+    @builtins.property
+    def executor_identity(self) -> run_pb2.ExecutorIdentity:
+        """Who got the last attempt; absent when none was sent, and in events of older
+        servers.
+        """
+
     def __init__(
         self,
         *,
         tool: builtins.str = ...,
         reason: error_pb2.ErrorReason.ValueType = ...,
         message: content_pb2.ContentRef | None = ...,
+        executor_identity: run_pb2.ExecutorIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["message", b"message"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "message", b"message"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["message", b"message", "reason", b"reason", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "message", b"message", "reason", b"reason", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -877,6 +900,7 @@ class ToolRecoveryRequired(message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
     ARGUMENTS_DIGEST_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
+    EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
     executor: builtins.str
@@ -887,6 +911,10 @@ class ToolRecoveryRequired(message.Message):
     """Digest of the arguments sent."""
     reason: error_pb2.ErrorReason.ValueType
     """Why the outcome is unknown."""
+    @builtins.property
+    def executor_identity(self) -> run_pb2.ExecutorIdentity:
+        """Who got the attempt; absent when the server ended before it knew."""
+
     def __init__(
         self,
         *,
@@ -895,10 +923,11 @@ class ToolRecoveryRequired(message.Message):
         idempotency_key: builtins.str = ...,
         arguments_digest: builtins.str = ...,
         reason: error_pb2.ErrorReason.ValueType = ...,
+        executor_identity: run_pb2.ExecutorIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_digest", b"arguments_digest", "executor", b"executor", "idempotency_key", b"idempotency_key", "reason", b"reason", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_digest", b"arguments_digest", "executor", b"executor", "executor_identity", b"executor_identity", "idempotency_key", b"idempotency_key", "reason", b"reason", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1076,10 +1105,11 @@ class RetryScheduled(message.Message):
     REASON_FIELD_NUMBER: builtins.int
     NOT_BEFORE_FIELD_NUMBER: builtins.int
     GIVE_UP_AT_FIELD_NUMBER: builtins.int
+    EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
     reason: error_pb2.ErrorReason.ValueType
     """Why the attempt did not stand. Of a tool call: EXECUTOR_UNAVAILABLE (it was
-    not sent) or EXECUTOR_LOST (it may be repeated). Of a model request: the
-    reason of its failure.
+    not performed), or EXECUTOR_LOST, TOOL_TIMED_OUT or TOOL_ANSWER_INVALID (it
+    may be repeated). Of a model request: the reason of its failure.
     """
     @builtins.property
     def not_before(self) -> timestamp_pb2.Timestamp:
@@ -1089,16 +1119,21 @@ class RetryScheduled(message.Message):
     def give_up_at(self) -> timestamp_pb2.Timestamp:
         """When waiting is given up and the call fails; absent for a model request."""
 
+    @builtins.property
+    def executor_identity(self) -> run_pb2.ExecutorIdentity:
+        """Who got the attempt; absent when nobody did."""
+
     def __init__(
         self,
         *,
         reason: error_pb2.ErrorReason.ValueType = ...,
         not_before: timestamp_pb2.Timestamp | None = ...,
         give_up_at: timestamp_pb2.Timestamp | None = ...,
+        executor_identity: run_pb2.ExecutorIdentity | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["give_up_at", b"give_up_at", "not_before", b"not_before"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "give_up_at", b"give_up_at", "not_before", b"not_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["give_up_at", b"give_up_at", "not_before", b"not_before", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "give_up_at", b"give_up_at", "not_before", b"not_before", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

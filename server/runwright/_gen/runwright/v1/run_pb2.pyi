@@ -47,6 +47,11 @@ class _RunStatusEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_RunStatus.Va
     """Terminal: the run failed; `error` says why."""
     RUN_STATUS_CANCELLED: _RunStatus.ValueType  # 8
     """Terminal: the run was cancelled."""
+    RUN_STATUS_HELD: _RunStatus.ValueType  # 9
+    """The server does not drive the run: what is stored of it cannot be read, it
+    seems to end the server, or it failed again and again. `error` says why; the
+    run stands until an operator releases or removes it, or somebody cancels it.
+    """
 
 class RunStatus(_RunStatus, metaclass=_RunStatusEnumTypeWrapper):
     """Where a run stands."""
@@ -69,6 +74,11 @@ RUN_STATUS_FAILED: RunStatus.ValueType  # 7
 """Terminal: the run failed; `error` says why."""
 RUN_STATUS_CANCELLED: RunStatus.ValueType  # 8
 """Terminal: the run was cancelled."""
+RUN_STATUS_HELD: RunStatus.ValueType  # 9
+"""The server does not drive the run: what is stored of it cannot be read, it
+seems to end the server, or it failed again and again. `error` says why; the
+run stands until an operator releases or removes it, or somebody cancels it.
+"""
 
 class _StopReason:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -153,7 +163,11 @@ class _WaitKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_WaitKind.Valu
     WAIT_KIND_REPAIR: _WaitKind.ValueType  # 2
     """Somebody who finds out what happened to a call."""
     WAIT_KIND_PROVIDER: _WaitKind.ValueType  # 3
-    """The time at which a model is asked again."""
+    """The time at which a model is asked again, or a server that is configured to
+    ask it.
+    """
+    WAIT_KIND_RELEASE: _WaitKind.ValueType  # 4
+    """An operator who releases or removes a run that is held."""
 
 class WaitKind(_WaitKind, metaclass=_WaitKindEnumTypeWrapper):
     """What kind of thing a run waits for."""
@@ -165,7 +179,11 @@ WAIT_KIND_EXECUTOR: WaitKind.ValueType  # 1
 WAIT_KIND_REPAIR: WaitKind.ValueType  # 2
 """Somebody who finds out what happened to a call."""
 WAIT_KIND_PROVIDER: WaitKind.ValueType  # 3
-"""The time at which a model is asked again."""
+"""The time at which a model is asked again, or a server that is configured to
+ask it.
+"""
+WAIT_KIND_RELEASE: WaitKind.ValueType  # 4
+"""An operator who releases or removes a run that is held."""
 
 class _EffectState:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -388,8 +406,8 @@ class RunSnapshot(message.Message):
     stop_reason: StopReason.ValueType
     """Why the run ended."""
     done: builtins.bool
-    """True when the run goes no further by itself: it has ended, or it needs
-    repair. Wait returns then. Ask this rather than a list of statuses.
+    """True when the run goes no further by itself: it has ended, it needs repair,
+    or it is held. Wait returns then. Ask this rather than a list of statuses.
     """
     @builtins.property
     def waiting_on(self) -> containers.RepeatedCompositeFieldContainer[WaitingOn]:
@@ -419,7 +437,9 @@ class RunSnapshot(message.Message):
 
     @builtins.property
     def error(self) -> error_pb2.AgentError:
-        """The failure, once the run is FAILED or CANCELLED."""
+        """The failure, once the run is FAILED or CANCELLED; why it is held, while it is
+        HELD.
+        """
 
     @builtins.property
     def started_at(self) -> timestamp_pb2.Timestamp:
@@ -493,9 +513,13 @@ class WaitingOn(message.Message):
     kind: WaitKind.ValueType
     """What kind of thing is missing."""
     effect_id: builtins.str
-    """The id of the effect that waits: a call, or a model request."""
+    """The id of the effect that waits: a call, or a model request; empty for a run
+    that is held.
+    """
     subject: builtins.str
-    """What is awaited: an executor's name, or a provider adapter and its model."""
+    """What is awaited: an executor's name, a provider adapter and its model, or
+    the reason for which a run is held.
+    """
     unblocked_by: builtins.str
     """What would unblock the run, for a person."""
     @builtins.property
@@ -560,6 +584,7 @@ class OpenEffect(message.Message):
     ATTEMPT_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
     effect_id: builtins.str
     """The effect's id inside the run: `m{round}` or `c{round}.{index}`."""
     tool: builtins.str
@@ -570,6 +595,10 @@ class OpenEffect(message.Message):
     """Where it stands."""
     idempotency_key: builtins.str
     """The key an executor uses to recognise a repeated call; empty for models."""
+    @builtins.property
+    def executor_identity(self) -> ExecutorIdentity:
+        """Who got the attempt whose outcome is unknown; absent when nobody knows."""
+
     def __init__(
         self,
         *,
@@ -578,9 +607,38 @@ class OpenEffect(message.Message):
         attempt: builtins.int = ...,
         state: EffectState.ValueType = ...,
         idempotency_key: builtins.str = ...,
+        executor_identity: ExecutorIdentity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "effect_id", b"effect_id", "executor_identity", b"executor_identity", "idempotency_key", b"idempotency_key", "state", b"state", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ExecutorIdentity(message.Message):
+    """Which of the executors of a name an attempt was sent to."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    CALLBACK_ID_FIELD_NUMBER: builtins.int
+    PRINCIPAL_FIELD_NUMBER: builtins.int
+    ADDRESS_FIELD_NUMBER: builtins.int
+    callback_id: builtins.str
+    """The registration; empty for an address that the operator configured."""
+    principal: builtins.str
+    """The principal that registered it, or that the operator named for the address."""
+    address: builtins.str
+    """Where it was, `host:port`."""
+    def __init__(
+        self,
+        *,
+        callback_id: builtins.str = ...,
+        principal: builtins.str = ...,
+        address: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "effect_id", b"effect_id", "idempotency_key", b"idempotency_key", "state", b"state", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["address", b"address", "callback_id", b"callback_id", "principal", b"principal"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

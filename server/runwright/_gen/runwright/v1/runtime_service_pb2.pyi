@@ -60,7 +60,9 @@ class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.Va
     AUDIT_KIND_ROLE_DENIED: _AuditKind.ValueType  # 2
     """A call that the principal's roles do not allow."""
     AUDIT_KIND_CREDENTIAL_REVOKED: _AuditKind.ValueType  # 3
-    """A stream was ended because its credential was revoked or has expired."""
+    """A stream, a wait or a registration was ended because its credential was
+    revoked or has expired. Subject: the registration.
+    """
     AUDIT_KIND_REGISTRATION_REFUSED: _AuditKind.ValueType  # 4
     """An executor or other callback was refused its registration."""
     AUDIT_KIND_ANSWER_IGNORED: _AuditKind.ValueType  # 5
@@ -75,6 +77,18 @@ class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.Va
     """So many entries could not be kept: too many different ones in a minute, or a
     disk that took none.
     """
+    AUDIT_KIND_RUN_HELD: _AuditKind.ValueType  # 20
+    """A run is held from now on. Subject: the run; the reason is that of its error."""
+    AUDIT_KIND_HELD_RUN_RELEASED: _AuditKind.ValueType  # 21
+    """An operator released a held run. Subject: the run; the reason is the
+    operator's.
+    """
+    AUDIT_KIND_HELD_RUN_CANCELLED: _AuditKind.ValueType  # 22
+    """Somebody cancelled a held run. Subject: the run; the reason is the caller's."""
+    AUDIT_KIND_HELD_RUN_REMOVED: _AuditKind.ValueType  # 23
+    """An operator removed a held run. Subject: the run; the reason is the
+    operator's.
+    """
 
 class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
     """What an audit event is about."""
@@ -86,7 +100,9 @@ AUDIT_KIND_UNAUTHENTICATED: AuditKind.ValueType  # 1
 AUDIT_KIND_ROLE_DENIED: AuditKind.ValueType  # 2
 """A call that the principal's roles do not allow."""
 AUDIT_KIND_CREDENTIAL_REVOKED: AuditKind.ValueType  # 3
-"""A stream was ended because its credential was revoked or has expired."""
+"""A stream, a wait or a registration was ended because its credential was
+revoked or has expired. Subject: the registration.
+"""
 AUDIT_KIND_REGISTRATION_REFUSED: AuditKind.ValueType  # 4
 """An executor or other callback was refused its registration."""
 AUDIT_KIND_ANSWER_IGNORED: AuditKind.ValueType  # 5
@@ -100,6 +116,18 @@ AUDIT_KIND_RUNS_REMOVED: AuditKind.ValueType  # 8
 AUDIT_KIND_ENTRIES_DROPPED: AuditKind.ValueType  # 9
 """So many entries could not be kept: too many different ones in a minute, or a
 disk that took none.
+"""
+AUDIT_KIND_RUN_HELD: AuditKind.ValueType  # 20
+"""A run is held from now on. Subject: the run; the reason is that of its error."""
+AUDIT_KIND_HELD_RUN_RELEASED: AuditKind.ValueType  # 21
+"""An operator released a held run. Subject: the run; the reason is the
+operator's.
+"""
+AUDIT_KIND_HELD_RUN_CANCELLED: AuditKind.ValueType  # 22
+"""Somebody cancelled a held run. Subject: the run; the reason is the caller's."""
+AUDIT_KIND_HELD_RUN_REMOVED: AuditKind.ValueType  # 23
+"""An operator removed a held run. Subject: the run; the reason is the
+operator's.
 """
 
 @typing.final
@@ -207,6 +235,102 @@ class CancelResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["barrier_seq", b"barrier_seq", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReleaseRunRequest(message.Message):
+    """Request of ReleaseRun."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run to take up again."""
+    reason: builtins.str
+    """Why, for the record; at most 512 bytes. Empty: none given."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReleaseRunResponse(message.Message):
+    """Response of ReleaseRun."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: builtins.int
+    RELEASED_FIELD_NUMBER: builtins.int
+    released: builtins.bool
+    """True when the run was held before."""
+    @builtins.property
+    def run(self) -> run_pb2.RunSnapshot:
+        """The run as it stands: HELD if it could not be taken up."""
+
+    def __init__(
+        self,
+        *,
+        run: run_pb2.RunSnapshot | None = ...,
+        released: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["released", b"released", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RemoveRunRequest(message.Message):
+    """Request of RemoveRun."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run to remove."""
+    reason: builtins.str
+    """Why, for the record; at most 512 bytes. Empty: none given."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RemoveRunResponse(message.Message):
+    """Response of RemoveRun."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: builtins.int
+    @builtins.property
+    def run(self) -> run_pb2.RunSnapshot:
+        """What is left of the run."""
+
+    def __init__(
+        self,
+        *,
+        run: run_pb2.RunSnapshot | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -624,7 +748,9 @@ class WaitResponse(message.Message):
     RUN_FIELD_NUMBER: builtins.int
     DONE_FIELD_NUMBER: builtins.int
     done: builtins.bool
-    """True when the run has ended or needs repair; false when the time was over."""
+    """True when the run has ended, needs repair or is held; false when the time
+    was over.
+    """
     @builtins.property
     def run(self) -> run_pb2.RunSnapshot:
         """The run as it stands."""

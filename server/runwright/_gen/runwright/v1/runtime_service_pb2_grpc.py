@@ -46,6 +46,16 @@ class RuntimeServiceStub:
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.CancelRequest.SerializeToString,
                 response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.CancelResponse.FromString,
                 _registered_method=True)
+        self.ReleaseRun = channel.unary_unary(
+                '/runwright.v1.RuntimeService/ReleaseRun',
+                request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunResponse.FromString,
+                _registered_method=True)
+        self.RemoveRun = channel.unary_unary(
+                '/runwright.v1.RuntimeService/RemoveRun',
+                request_serializer=runwright_dot_v1_dot_runtime__service__pb2.RemoveRunRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.RemoveRunResponse.FromString,
+                _registered_method=True)
         self.Snapshot = channel.unary_unary(
                 '/runwright.v1.RuntimeService/Snapshot',
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.SnapshotRequest.SerializeToString,
@@ -108,14 +118,35 @@ class RuntimeServiceServicer:
     def Cancel(self, request, context):
         """Asks a run to end. After the returned barrier no new effect starts, and the
         run ends before the grace is over. Repeating it changes nothing; on an
-        ended run it returns the run as it is.
+        ended run it returns the run as it is. A held run ends at once, without any
+        further effect; if its events cannot be read it fails with RUN_HELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseRun(self, request, context):
+        """Takes a held run up again: what is stored of it is read anew, and it is no
+        longer counted as ending the server. It is held again if that fails. A run
+        that is not held is returned as it is. For admins, and on record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveRun(self, request, context):
+        """Removes a held run as the retention removes what is old: its events and
+        contents go, and an outline is left that ended with CANCELLED unless the run
+        had ended before. For runs that cannot be read. Fails with RUN_NOT_HELD for
+        any other. For admins, and on record.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Snapshot(self, request, context):
-        """Returns a run as it stands.
+        """Returns a run as it stands. Of a held run that cannot be read it says what
+        the intact events say.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,7 +174,9 @@ class RuntimeServiceServicer:
         filter. Bookmarkable: an opening bookmark and further ones, on an idle
         stream and after many events that the filter hides, carry a cursor without
         an event. The stream of a run ends with OK after the run's terminal event,
-        also when the filter hides it; that of a run that needs repair stays open.
+        also when the filter hides it; that of a run that needs repair or is held
+        stays open. That of a run with a damaged event ends with JOURNAL_CORRUPT after
+        the last intact event before it.
         Streams of many runs never end by themselves.
         Leaving a stream never cancels a run. Where a retention is set, a stream over
         many runs that would skip removed events ends with CURSOR_EXPIRED instead,
@@ -154,8 +187,8 @@ class RuntimeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Wait(self, request, context):
-        """Waits until the run has ended or needs repair, or the time is over, and
-        returns it as it stands. Never cancels.
+        """Waits until the run has ended, needs repair or is held, or the time is over,
+        and returns it as it stands. Never cancels.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,6 +238,16 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     servicer.Cancel,
                     request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.CancelRequest.FromString,
                     response_serializer=runwright_dot_v1_dot_runtime__service__pb2.CancelResponse.SerializeToString,
+            ),
+            'ReleaseRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseRun,
+                    request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunResponse.SerializeToString,
+            ),
+            'RemoveRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveRun,
+                    request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.RemoveRunRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_runtime__service__pb2.RemoveRunResponse.SerializeToString,
             ),
             'Snapshot': grpc.unary_unary_rpc_method_handler(
                     servicer.Snapshot,
@@ -303,6 +346,60 @@ class RuntimeService:
             '/runwright.v1.RuntimeService/Cancel',
             runwright_dot_v1_dot_runtime__service__pb2.CancelRequest.SerializeToString,
             runwright_dot_v1_dot_runtime__service__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.v1.RuntimeService/ReleaseRun',
+            runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunRequest.SerializeToString,
+            runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.v1.RuntimeService/RemoveRun',
+            runwright_dot_v1_dot_runtime__service__pb2.RemoveRunRequest.SerializeToString,
+            runwright_dot_v1_dot_runtime__service__pb2.RemoveRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

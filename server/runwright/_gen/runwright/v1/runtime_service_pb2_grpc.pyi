@@ -46,10 +46,24 @@ class RuntimeServiceStub:
     Cancel: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.CancelRequest, runtime_service_pb2.CancelResponse]
     """Asks a run to end. After the returned barrier no new effect starts, and the
     run ends before the grace is over. Repeating it changes nothing; on an
-    ended run it returns the run as it is.
+    ended run it returns the run as it is. A held run ends at once, without any
+    further effect; if its events cannot be read it fails with RUN_HELD.
+    """
+    ReleaseRun: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ReleaseRunRequest, runtime_service_pb2.ReleaseRunResponse]
+    """Takes a held run up again: what is stored of it is read anew, and it is no
+    longer counted as ending the server. It is held again if that fails. A run
+    that is not held is returned as it is. For admins, and on record.
+    """
+    RemoveRun: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.RemoveRunRequest, runtime_service_pb2.RemoveRunResponse]
+    """Removes a held run as the retention removes what is old: its events and
+    contents go, and an outline is left that ended with CANCELLED unless the run
+    had ended before. For runs that cannot be read. Fails with RUN_NOT_HELD for
+    any other. For admins, and on record.
     """
     Snapshot: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.SnapshotRequest, runtime_service_pb2.SnapshotResponse]
-    """Returns a run as it stands."""
+    """Returns a run as it stands. Of a held run that cannot be read it says what
+    the intact events say.
+    """
     ExportRun: grpc.UnaryStreamMultiCallable[runtime_service_pb2.ExportRunRequest, runtime_service_pb2.ExportRunResponse]
     """Streams everything the journal holds of a run up to now, as it is stored, so
     that anybody can check the chain: the header first, then every event, then
@@ -68,15 +82,17 @@ class RuntimeServiceStub:
     filter. Bookmarkable: an opening bookmark and further ones, on an idle
     stream and after many events that the filter hides, carry a cursor without
     an event. The stream of a run ends with OK after the run's terminal event,
-    also when the filter hides it; that of a run that needs repair stays open.
+    also when the filter hides it; that of a run that needs repair or is held
+    stays open. That of a run with a damaged event ends with JOURNAL_CORRUPT after
+    the last intact event before it.
     Streams of many runs never end by themselves.
     Leaving a stream never cancels a run. Where a retention is set, a stream over
     many runs that would skip removed events ends with CURSOR_EXPIRED instead,
     and the stream of a removed run with RUN_REMOVED.
     """
     Wait: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.WaitRequest, runtime_service_pb2.WaitResponse]
-    """Waits until the run has ended or needs repair, or the time is over, and
-    returns it as it stands. Never cancels.
+    """Waits until the run has ended, needs repair or is held, or the time is over,
+    and returns it as it stands. Never cancels.
     """
     ListEvents: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ListEventsRequest, runtime_service_pb2.ListEventsResponse]
     """Returns one page of what Subscribe streams, with the same cursors: at most
@@ -112,10 +128,24 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     Cancel: aio.UnaryUnaryMultiCallable[runtime_service_pb2.CancelRequest, runtime_service_pb2.CancelResponse]  # type: ignore[assignment]
     """Asks a run to end. After the returned barrier no new effect starts, and the
     run ends before the grace is over. Repeating it changes nothing; on an
-    ended run it returns the run as it is.
+    ended run it returns the run as it is. A held run ends at once, without any
+    further effect; if its events cannot be read it fails with RUN_HELD.
+    """
+    ReleaseRun: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ReleaseRunRequest, runtime_service_pb2.ReleaseRunResponse]  # type: ignore[assignment]
+    """Takes a held run up again: what is stored of it is read anew, and it is no
+    longer counted as ending the server. It is held again if that fails. A run
+    that is not held is returned as it is. For admins, and on record.
+    """
+    RemoveRun: aio.UnaryUnaryMultiCallable[runtime_service_pb2.RemoveRunRequest, runtime_service_pb2.RemoveRunResponse]  # type: ignore[assignment]
+    """Removes a held run as the retention removes what is old: its events and
+    contents go, and an outline is left that ended with CANCELLED unless the run
+    had ended before. For runs that cannot be read. Fails with RUN_NOT_HELD for
+    any other. For admins, and on record.
     """
     Snapshot: aio.UnaryUnaryMultiCallable[runtime_service_pb2.SnapshotRequest, runtime_service_pb2.SnapshotResponse]  # type: ignore[assignment]
-    """Returns a run as it stands."""
+    """Returns a run as it stands. Of a held run that cannot be read it says what
+    the intact events say.
+    """
     ExportRun: aio.UnaryStreamMultiCallable[runtime_service_pb2.ExportRunRequest, runtime_service_pb2.ExportRunResponse]  # type: ignore[assignment]
     """Streams everything the journal holds of a run up to now, as it is stored, so
     that anybody can check the chain: the header first, then every event, then
@@ -134,15 +164,17 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     filter. Bookmarkable: an opening bookmark and further ones, on an idle
     stream and after many events that the filter hides, carry a cursor without
     an event. The stream of a run ends with OK after the run's terminal event,
-    also when the filter hides it; that of a run that needs repair stays open.
+    also when the filter hides it; that of a run that needs repair or is held
+    stays open. That of a run with a damaged event ends with JOURNAL_CORRUPT after
+    the last intact event before it.
     Streams of many runs never end by themselves.
     Leaving a stream never cancels a run. Where a retention is set, a stream over
     many runs that would skip removed events ends with CURSOR_EXPIRED instead,
     and the stream of a removed run with RUN_REMOVED.
     """
     Wait: aio.UnaryUnaryMultiCallable[runtime_service_pb2.WaitRequest, runtime_service_pb2.WaitResponse]  # type: ignore[assignment]
-    """Waits until the run has ended or needs repair, or the time is over, and
-    returns it as it stands. Never cancels.
+    """Waits until the run has ended, needs repair or is held, or the time is over,
+    and returns it as it stands. Never cancels.
     """
     ListEvents: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ListEventsRequest, runtime_service_pb2.ListEventsResponse]  # type: ignore[assignment]
     """Returns one page of what Subscribe streams, with the same cursors: at most
@@ -187,7 +219,31 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[runtime_service_pb2.CancelResponse, abc.Awaitable[runtime_service_pb2.CancelResponse]]:
         """Asks a run to end. After the returned barrier no new effect starts, and the
         run ends before the grace is over. Repeating it changes nothing; on an
-        ended run it returns the run as it is.
+        ended run it returns the run as it is. A held run ends at once, without any
+        further effect; if its events cannot be read it fails with RUN_HELD.
+        """
+
+    @abc_1.abstractmethod
+    def ReleaseRun(
+        self,
+        request: runtime_service_pb2.ReleaseRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runtime_service_pb2.ReleaseRunResponse, abc.Awaitable[runtime_service_pb2.ReleaseRunResponse]]:
+        """Takes a held run up again: what is stored of it is read anew, and it is no
+        longer counted as ending the server. It is held again if that fails. A run
+        that is not held is returned as it is. For admins, and on record.
+        """
+
+    @abc_1.abstractmethod
+    def RemoveRun(
+        self,
+        request: runtime_service_pb2.RemoveRunRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runtime_service_pb2.RemoveRunResponse, abc.Awaitable[runtime_service_pb2.RemoveRunResponse]]:
+        """Removes a held run as the retention removes what is old: its events and
+        contents go, and an outline is left that ended with CANCELLED unless the run
+        had ended before. For runs that cannot be read. Fails with RUN_NOT_HELD for
+        any other. For admins, and on record.
         """
 
     @abc_1.abstractmethod
@@ -196,7 +252,9 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         request: runtime_service_pb2.SnapshotRequest,
         context: _ServicerContext,
     ) -> typing.Union[runtime_service_pb2.SnapshotResponse, abc.Awaitable[runtime_service_pb2.SnapshotResponse]]:
-        """Returns a run as it stands."""
+        """Returns a run as it stands. Of a held run that cannot be read it says what
+        the intact events say.
+        """
 
     @abc_1.abstractmethod
     def ExportRun(
@@ -227,7 +285,9 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         filter. Bookmarkable: an opening bookmark and further ones, on an idle
         stream and after many events that the filter hides, carry a cursor without
         an event. The stream of a run ends with OK after the run's terminal event,
-        also when the filter hides it; that of a run that needs repair stays open.
+        also when the filter hides it; that of a run that needs repair or is held
+        stays open. That of a run with a damaged event ends with JOURNAL_CORRUPT after
+        the last intact event before it.
         Streams of many runs never end by themselves.
         Leaving a stream never cancels a run. Where a retention is set, a stream over
         many runs that would skip removed events ends with CURSOR_EXPIRED instead,
@@ -240,8 +300,8 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         request: runtime_service_pb2.WaitRequest,
         context: _ServicerContext,
     ) -> typing.Union[runtime_service_pb2.WaitResponse, abc.Awaitable[runtime_service_pb2.WaitResponse]]:
-        """Waits until the run has ended or needs repair, or the time is over, and
-        returns it as it stands. Never cancels.
+        """Waits until the run has ended, needs repair or is held, or the time is over,
+        and returns it as it stands. Never cancels.
         """
 
     @abc_1.abstractmethod

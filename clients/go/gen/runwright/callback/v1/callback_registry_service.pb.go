@@ -86,8 +86,10 @@ type CallbackSpec struct {
 	// Made by the caller, unique in the namespace: 1 to 128 letters, digits and
 	// `. _ : @ -`, the first a letter or digit.
 	CallbackId string `protobuf:"bytes,1,opt,name=callback_id,json=callbackId,proto3" json:"callback_id,omitempty"`
-	// The executor's name, as packages refer to it; the same rule. Several
-	// callbacks may share a name: calls are spread over those that are healthy.
+	// The executor's name, as packages refer to it; the same rule. It belongs to
+	// the principals that the operator names for it, else to the one that holds a
+	// lease under it. Several callbacks of theirs may share a name: calls are
+	// spread over those that are healthy.
 	Executor string `protobuf:"bytes,2,opt,name=executor,proto3" json:"executor,omitempty"`
 	// Where it serves `runwright.callback.v1.ToolExecutorService`: `host:port`,
 	// an IPv6 address in brackets.

@@ -37,8 +37,8 @@ type ExecuteToolRequest struct {
 	// FAILED_PRECONDITION: the runtime has given it up. It sends each attempt at
 	// most once, but networks may deliver late.
 	Attempt uint32 `protobuf:"varint,5,opt,name=attempt,proto3" json:"attempt,omitempty"`
-	// The same for every attempt of this call, unique over all runs: perform the
-	// effect at most once for it.
+	// The same for every attempt of this call, unique over all runs of all servers:
+	// perform the effect at most once for it. Do not take it apart.
 	IdempotencyKey string `protobuf:"bytes,6,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// The tool's name.
 	Tool string `protobuf:"bytes,7,opt,name=tool,proto3" json:"tool,omitempty"`
@@ -162,7 +162,10 @@ func (x *ExecuteToolRequest) GetPackageFingerprint() string {
 	return ""
 }
 
-// What came of the call.
+// What came of the call. An answer that does not parse, or sets none or several
+// of the outcomes, is a failure of the attempt: the call is repeated within its
+// attempts if it is idempotent, else the model is told that its answer cannot be
+// read and that it may have had its effect.
 type ExecuteToolResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Exactly one must be set.
@@ -266,7 +269,8 @@ func (*ExecuteToolResponse_Error) isExecuteToolResponse_Outcome() {}
 
 func (*ExecuteToolResponse_NotPerformed) isExecuteToolResponse_Outcome() {}
 
-// The result of a performed call, at most 1 MiB.
+// The result of a performed call, at most 1 MiB. Of a larger one the model is told
+// that the call was made and how large its result is; it is never made again.
 type ToolResult struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What the model sees.

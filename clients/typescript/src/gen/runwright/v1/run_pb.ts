@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/run.proto.
  */
 export const file_runwright_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChZydW53cmlnaHQvdjEvcnVuLnByb3RvEgxydW53cmlnaHQudjEi3QIKClJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIuCgdwYWNrYWdlGAUgASgLMh0ucnVud3JpZ2h0LnYxLlBhY2thZ2VTZWxlY3RvchImCgVpbnB1dBgGIAMoCzIXLnJ1bndyaWdodC52MS5JbnB1dFBhcnQSJAoGYnVkZ2V0GAcgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCCADKAsyJC5ydW53cmlnaHQudjEuUnVuUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgdvbl9idXN5GAkgASgOMhQucnVud3JpZ2h0LnYxLk9uQnVzeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkoKD1BhY2thZ2VTZWxlY3RvchIUCgpwYWNrYWdlX2lkGAEgASgJSAASFQoLZmluZ2VycHJpbnQYAiABKAlIAEIKCghzZWxlY3RvciL0BgoLUnVuU25hcHNob3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRInCgZzdGF0dXMYBSABKA4yFy5ydW53cmlnaHQudjEuUnVuU3RhdHVzEisKCndhaXRpbmdfb24YBiADKAsyFy5ydW53cmlnaHQudjEuV2FpdGluZ09uEhIKCnBhY2thZ2VfaWQYByABKAkSGwoTcGFja2FnZV9maW5nZXJwcmludBgIIAEoCRIQCghwcm92aWRlchgJIAEoCRINCgVtb2RlbBgKIAEoCRIeChZjYW5jZWxsYXRpb25fcmVxdWVzdGVkGAsgASgIEiIKBXVzYWdlGAwgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgNIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSEwoLbGFzdF9jdXJzb3IYDiABKAkSEAoIbGFzdF9zZXEYDyABKAQSLgoMb3Blbl9lZmZlY3RzGBAgAygLMhgucnVud3JpZ2h0LnYxLk9wZW5FZmZlY3QSKwoGcmVzdWx0GBEgASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSJwoFZXJyb3IYEiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchItCgtzdG9wX3JlYXNvbhgTIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEi4KCnN0YXJ0ZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1CgZsYWJlbHMYFyADKAsyJS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QuTGFiZWxzRW50cnkSLgoKcmVtb3ZlZF9hdBguIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgvIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpYBCglXYWl0aW5nT24SJAoEa2luZBgBIAEoDjIWLnJ1bndyaWdodC52MS5XYWl0S2luZBIRCgllZmZlY3RfaWQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMdW5ibG9ja2VkX2J5GAUgASgJIlgKBVVzYWdlEg4KBnJvdW5kcxgBIAEoDRISCgp0b29sX2NhbGxzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEIoEBCgpPcGVuRWZmZWN0EhEKCWVmZmVjdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SKAoFc3RhdGUYBCABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0U3RhdGUSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJKtsBCglSdW5TdGF0dXMSGgoWUlVOX1NUQVRVU19VTlNQRUNJRklFRBAAEhYKElJVTl9TVEFUVVNfUlVOTklORxACEhYKElJVTl9TVEFUVVNfV0FJVElORxADEhkKFVJVTl9TVEFUVVNfQ0FOQ0VMTElORxAEEhwKGFJVTl9TVEFUVVNfUkVQQUlSX05FRURFRBAFEhgKFFJVTl9TVEFUVVNfQ09NUExFVEVEEAYSFQoRUlVOX1NUQVRVU19GQUlMRUQQBxIYChRSVU5fU1RBVFVTX0NBTkNFTExFRBAIKpICCgpTdG9wUmVhc29uEhsKF1NUT1BfUkVBU09OX1VOU1BFQ0lGSUVEEAASGAoUU1RPUF9SRUFTT05fRU5EX1RVUk4QARIaChZTVE9QX1JFQVNPTl9NQVhfVE9LRU5TEAISHgoaU1RPUF9SRUFTT05fQ09OVEVOVF9GSUxURVIQAxIaChZTVE9QX1JFQVNPTl9NQVhfUk9VTkRTEAQSHgoaU1RPUF9SRUFTT05fTUFYX1RPT0xfQ0FMTFMQBRIgChxTVE9QX1JFQVNPTl9QUk9WSURFUl9GQUlMVVJFEAYSGQoVU1RPUF9SRUFTT05fQ0FOQ0VMTEVEEAcSGAoUU1RPUF9SRUFTT05fSU5URVJOQUwQCCpICgZPbkJ1c3kSFwoTT05fQlVTWV9VTlNQRUNJRklFRBAAEhEKDU9OX0JVU1lfQUxMT1cQARISCg5PTl9CVVNZX1JFSkVDVBACKmsKCFdhaXRLaW5kEhkKFVdBSVRfS0lORF9VTlNQRUNJRklFRBAAEhYKEldBSVRfS0lORF9FWEVDVVRPUhABEhQKEFdBSVRfS0lORF9SRVBBSVIQAhIWChJXQUlUX0tJTkRfUFJPVklERVIQAyp4CgtFZmZlY3RTdGF0ZRIcChhFRkZFQ1RfU1RBVEVfVU5TUEVDSUZJRUQQABIXChNFRkZFQ1RfU1RBVEVfUVVFVUVEEAESGAoURUZGRUNUX1NUQVRFX1JVTk5JTkcQAhIYChRFRkZFQ1RfU1RBVEVfVU5LTk9XThADQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package]);
+  fileDesc("ChZydW53cmlnaHQvdjEvcnVuLnByb3RvEgxydW53cmlnaHQudjEi3QIKClJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIuCgdwYWNrYWdlGAUgASgLMh0ucnVud3JpZ2h0LnYxLlBhY2thZ2VTZWxlY3RvchImCgVpbnB1dBgGIAMoCzIXLnJ1bndyaWdodC52MS5JbnB1dFBhcnQSJAoGYnVkZ2V0GAcgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCCADKAsyJC5ydW53cmlnaHQudjEuUnVuUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgdvbl9idXN5GAkgASgOMhQucnVud3JpZ2h0LnYxLk9uQnVzeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkoKD1BhY2thZ2VTZWxlY3RvchIUCgpwYWNrYWdlX2lkGAEgASgJSAASFQoLZmluZ2VycHJpbnQYAiABKAlIAEIKCghzZWxlY3RvciL0BgoLUnVuU25hcHNob3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRInCgZzdGF0dXMYBSABKA4yFy5ydW53cmlnaHQudjEuUnVuU3RhdHVzEisKCndhaXRpbmdfb24YBiADKAsyFy5ydW53cmlnaHQudjEuV2FpdGluZ09uEhIKCnBhY2thZ2VfaWQYByABKAkSGwoTcGFja2FnZV9maW5nZXJwcmludBgIIAEoCRIQCghwcm92aWRlchgJIAEoCRINCgVtb2RlbBgKIAEoCRIeChZjYW5jZWxsYXRpb25fcmVxdWVzdGVkGAsgASgIEiIKBXVzYWdlGAwgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgNIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSEwoLbGFzdF9jdXJzb3IYDiABKAkSEAoIbGFzdF9zZXEYDyABKAQSLgoMb3Blbl9lZmZlY3RzGBAgAygLMhgucnVud3JpZ2h0LnYxLk9wZW5FZmZlY3QSKwoGcmVzdWx0GBEgASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSJwoFZXJyb3IYEiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchItCgtzdG9wX3JlYXNvbhgTIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEi4KCnN0YXJ0ZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1CgZsYWJlbHMYFyADKAsyJS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QuTGFiZWxzRW50cnkSLgoKcmVtb3ZlZF9hdBguIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgvIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpYBCglXYWl0aW5nT24SJAoEa2luZBgBIAEoDjIWLnJ1bndyaWdodC52MS5XYWl0S2luZBIRCgllZmZlY3RfaWQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMdW5ibG9ja2VkX2J5GAUgASgJIlgKBVVzYWdlEg4KBnJvdW5kcxgBIAEoDRISCgp0b29sX2NhbGxzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEIrwBCgpPcGVuRWZmZWN0EhEKCWVmZmVjdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SKAoFc3RhdGUYBCABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0U3RhdGUSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAYgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiSwoQRXhlY3V0b3JJZGVudGl0eRITCgtjYWxsYmFja19pZBgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSDwoHYWRkcmVzcxgDIAEoCSrwAQoJUnVuU3RhdHVzEhoKFlJVTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIWChJSVU5fU1RBVFVTX1JVTk5JTkcQAhIWChJSVU5fU1RBVFVTX1dBSVRJTkcQAxIZChVSVU5fU1RBVFVTX0NBTkNFTExJTkcQBBIcChhSVU5fU1RBVFVTX1JFUEFJUl9ORUVERUQQBRIYChRSVU5fU1RBVFVTX0NPTVBMRVRFRBAGEhUKEVJVTl9TVEFUVVNfRkFJTEVEEAcSGAoUUlVOX1NUQVRVU19DQU5DRUxMRUQQCBITCg9SVU5fU1RBVFVTX0hFTEQQCSqSAgoKU3RvcFJlYXNvbhIbChdTVE9QX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFNUT1BfUkVBU09OX0VORF9UVVJOEAESGgoWU1RPUF9SRUFTT05fTUFYX1RPS0VOUxACEh4KGlNUT1BfUkVBU09OX0NPTlRFTlRfRklMVEVSEAMSGgoWU1RPUF9SRUFTT05fTUFYX1JPVU5EUxAEEh4KGlNUT1BfUkVBU09OX01BWF9UT09MX0NBTExTEAUSIAocU1RPUF9SRUFTT05fUFJPVklERVJfRkFJTFVSRRAGEhkKFVNUT1BfUkVBU09OX0NBTkNFTExFRBAHEhgKFFNUT1BfUkVBU09OX0lOVEVSTkFMEAgqSAoGT25CdXN5EhcKE09OX0JVU1lfVU5TUEVDSUZJRUQQABIRCg1PTl9CVVNZX0FMTE9XEAESEgoOT05fQlVTWV9SRUpFQ1QQAiqCAQoIV2FpdEtpbmQSGQoVV0FJVF9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSV0FJVF9LSU5EX0VYRUNVVE9SEAESFAoQV0FJVF9LSU5EX1JFUEFJUhACEhYKEldBSVRfS0lORF9QUk9WSURFUhADEhUKEVdBSVRfS0lORF9SRUxFQVNFEAQqeAoLRWZmZWN0U3RhdGUSHAoYRUZGRUNUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTRUZGRUNUX1NUQVRFX1FVRVVFRBABEhgKFEVGRkVDVF9TVEFURV9SVU5OSU5HEAISGAoURUZGRUNUX1NUQVRFX1VOS05PV04QA0JrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package]);
 
 /**
  * What somebody asks an agent to do.
@@ -268,7 +268,8 @@ export type RunSnapshot = Message<"runwright.v1.RunSnapshot"> & {
   result?: InlineContent | undefined;
 
   /**
-   * The failure, once the run is FAILED or CANCELLED.
+   * The failure, once the run is FAILED or CANCELLED; why it is held, while it is
+   * HELD.
    *
    * @generated from field: runwright.v1.AgentError error = 18;
    */
@@ -319,8 +320,8 @@ export type RunSnapshot = Message<"runwright.v1.RunSnapshot"> & {
   removedAt?: Timestamp | undefined;
 
   /**
-   * True when the run goes no further by itself: it has ended, or it needs
-   * repair. Wait returns then. Ask this rather than a list of statuses.
+   * True when the run goes no further by itself: it has ended, it needs repair,
+   * or it is held. Wait returns then. Ask this rather than a list of statuses.
    *
    * @generated from field: bool done = 47;
    */
@@ -348,14 +349,16 @@ export type WaitingOn = Message<"runwright.v1.WaitingOn"> & {
   kind: WaitKind;
 
   /**
-   * The id of the effect that waits: a call, or a model request.
+   * The id of the effect that waits: a call, or a model request; empty for a run
+   * that is held.
    *
    * @generated from field: string effect_id = 2;
    */
   effectId: string;
 
   /**
-   * What is awaited: an executor's name, or a provider adapter and its model.
+   * What is awaited: an executor's name, a provider adapter and its model, or
+   * the reason for which a run is held.
    *
    * @generated from field: string subject = 3;
    */
@@ -465,6 +468,13 @@ export type OpenEffect = Message<"runwright.v1.OpenEffect"> & {
    * @generated from field: string idempotency_key = 5;
    */
   idempotencyKey: string;
+
+  /**
+   * Who got the attempt whose outcome is unknown; absent when nobody knows.
+   *
+   * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 6;
+   */
+  executorIdentity?: ExecutorIdentity | undefined;
 };
 
 /**
@@ -473,6 +483,41 @@ export type OpenEffect = Message<"runwright.v1.OpenEffect"> & {
  */
 export const OpenEffectSchema: GenMessage<OpenEffect> = /*@__PURE__*/
   messageDesc(file_runwright_v1_run, 5);
+
+/**
+ * Which of the executors of a name an attempt was sent to.
+ *
+ * @generated from message runwright.v1.ExecutorIdentity
+ */
+export type ExecutorIdentity = Message<"runwright.v1.ExecutorIdentity"> & {
+  /**
+   * The registration; empty for an address that the operator configured.
+   *
+   * @generated from field: string callback_id = 1;
+   */
+  callbackId: string;
+
+  /**
+   * The principal that registered it, or that the operator named for the address.
+   *
+   * @generated from field: string principal = 2;
+   */
+  principal: string;
+
+  /**
+   * Where it was, `host:port`.
+   *
+   * @generated from field: string address = 3;
+   */
+  address: string;
+};
+
+/**
+ * Describes the message runwright.v1.ExecutorIdentity.
+ * Use `create(ExecutorIdentitySchema)` to create a new message.
+ */
+export const ExecutorIdentitySchema: GenMessage<ExecutorIdentity> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_run, 6);
 
 /**
  * Where a run stands.
@@ -536,6 +581,15 @@ export enum RunStatus {
    * @generated from enum value: RUN_STATUS_CANCELLED = 8;
    */
   CANCELLED = 8,
+
+  /**
+   * The server does not drive the run: what is stored of it cannot be read, it
+   * seems to end the server, or it failed again and again. `error` says why; the
+   * run stands until an operator releases or removes it, or somebody cancels it.
+   *
+   * @generated from enum value: RUN_STATUS_HELD = 9;
+   */
+  HELD = 9,
 }
 
 /**
@@ -682,11 +736,19 @@ export enum WaitKind {
   REPAIR = 2,
 
   /**
-   * The time at which a model is asked again.
+   * The time at which a model is asked again, or a server that is configured to
+   * ask it.
    *
    * @generated from enum value: WAIT_KIND_PROVIDER = 3;
    */
   PROVIDER = 3,
+
+  /**
+   * An operator who releases or removes a run that is held.
+   *
+   * @generated from enum value: WAIT_KIND_RELEASE = 4;
+   */
+  RELEASE = 4,
 }
 
 /**

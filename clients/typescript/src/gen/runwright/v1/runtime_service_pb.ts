@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/runtime_service.proto.
  */
 export const file_runwright_v1_runtime_service: GenFile = /*@__PURE__*/
-  fileDesc("CiJydW53cmlnaHQvdjEvcnVudGltZV9zZXJ2aWNlLnByb3RvEgxydW53cmlnaHQudjEiOAoPU3RhcnRSdW5SZXF1ZXN0EiUKA3J1bhgBIAEoCzIYLnJ1bndyaWdodC52MS5SdW5SZXF1ZXN0IksKEFN0YXJ0UnVuUmVzcG9uc2USJgoDcnVuGAEgASgLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90Eg8KB2NyZWF0ZWQYAiABKAgiWQoNQ2FuY2VsUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJEigKBWdyYWNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIk0KDkNhbmNlbFJlc3BvbnNlEiYKA3J1bhgBIAEoCzIZLnJ1bndyaWdodC52MS5SdW5TbmFwc2hvdBITCgtiYXJyaWVyX3NlcRgCIAEoBCIhCg9TbmFwc2hvdFJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIjoKEFNuYXBzaG90UmVzcG9uc2USJgoDcnVuGAEgASgLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90IiIKEEV4cG9ydFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIqwBChFFeHBvcnRSdW5SZXNwb25zZRIsCgZoZWFkZXIYASABKAsyGi5ydW53cmlnaHQudjEuRXhwb3J0SGVhZGVySAASLAoFZXZlbnQYAiABKAsyGy5ydW53cmlnaHQudjEuRXhwb3J0ZWRFdmVudEgAEjAKB2NvbnRlbnQYAyABKAsyHS5ydW53cmlnaHQudjEuRXhwb3J0ZWRDb250ZW50SABCCQoHZWxlbWVudCJ5CgxFeHBvcnRIZWFkZXISDgoGZm9ybWF0GAEgASgNEhEKCW5hbWVzcGFjZRgCIAEoCRIOCgZydW5faWQYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAkSDgoGZXZlbnRzGAUgASgEEhEKCWhlYWRfaGFzaBgGIAEoDCJUCg1FeHBvcnRlZEV2ZW50EgwKBGRhdGEYASABKAwSEAoIcG9zaXRpb24YAiABKAQSFQoNcHJldmlvdXNfaGFzaBgDIAEoDBIMCgRoYXNoGAQgASgMIk0KD0V4cG9ydGVkQ29udGVudBIOCgZkaWdlc3QYASABKAkSDgoGb2Zmc2V0GAIgASgEEgwKBGRhdGEYAyABKAwSDAoEbGFzdBgEIAEoCCJ4CgtTdHJlYW1TY29wZRIQCgZydW5faWQYASABKAlIABIUCgpzZXNzaW9uX2lkGAIgASgJSAASEgoIYWdlbnRfaWQYAyABKAlIABIkCgNhbGwYBCABKAsyFS5ydW53cmlnaHQudjEuQWxsUnVuc0gAQgcKBXNjb3BlIgkKB0FsbFJ1bnMihQEKC0V2ZW50RmlsdGVyEiYKBWtpbmRzGAEgAygOMhcucnVud3JpZ2h0LnYxLkV2ZW50S2luZBIVCg10ZXJtaW5hbF9vbmx5GAIgASgIEg8KB3J1bl9pZHMYAyADKAkSEQoJYWdlbnRfaWRzGAQgAygJEhMKC3Nlc3Npb25faWRzGAUgAygJIs8BChBTdWJzY3JpYmVSZXF1ZXN0EigKBXNjb3BlGAEgASgLMhkucnVud3JpZ2h0LnYxLlN0cmVhbVNjb3BlEhQKDGFmdGVyX2N1cnNvchgCIAEoCRIRCglsaXZlX29ubHkYAyABKAgSJQoEdmlldxgEIAEoDjIXLnJ1bndyaWdodC52MS5FdmVudFZpZXcSKQoGZmlsdGVyGAUgASgLMhkucnVud3JpZ2h0LnYxLkV2ZW50RmlsdGVyEhYKDmluY2x1ZGVfZGVsdGFzGAYgASgIIj0KEVN1YnNjcmliZVJlc3BvbnNlEigKBmZyYW1lcxgBIAMoCzIYLnJ1bndyaWdodC52MS5FdmVudEZyYW1lIkkKC1dhaXRSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkQKDFdhaXRSZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSDAoEZG9uZRgCIAEoCCK2AQoRTGlzdEV2ZW50c1JlcXVlc3QSKAoFc2NvcGUYASABKAsyGS5ydW53cmlnaHQudjEuU3RyZWFtU2NvcGUSEgoKcGFnZV90b2tlbhgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSJQoEdmlldxgEIAEoDjIXLnJ1bndyaWdodC52MS5FdmVudFZpZXcSKQoGZmlsdGVyGAUgASgLMhkucnVud3JpZ2h0LnYxLkV2ZW50RmlsdGVyIlcKEkxpc3RFdmVudHNSZXNwb25zZRIoCgZmcmFtZXMYASADKAsyGC5ydW53cmlnaHQudjEuRXZlbnRGcmFtZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiwAEKCVJ1bkZpbHRlchIpCghzdGF0dXNlcxgBIAMoDjIXLnJ1bndyaWdodC52MS5SdW5TdGF0dXMSEAoIYWdlbnRfaWQYAiABKAkSEgoKc2Vzc2lvbl9pZBgDIAEoCRIzCgZsYWJlbHMYBCADKAsyIy5ydW53cmlnaHQudjEuUnVuRmlsdGVyLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYQoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEicKBmZpbHRlchgDIAEoCzIXLnJ1bndyaWdodC52MS5SdW5GaWx0ZXIiVAoQTGlzdFJ1bnNSZXNwb25zZRInCgRydW5zGAEgAygLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLUAQoKQXVkaXRFdmVudBIOCgZudW1iZXIYASABKAQSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoEa2luZBgDIAEoDjIXLnJ1bndyaWdodC52MS5BdWRpdEtpbmQSEQoJcHJpbmNpcGFsGAQgASgJEhEKCW5hbWVzcGFjZRgFIAEoCRIOCgZtZXRob2QYBiABKAkSDgoGcmVhc29uGAcgASgJEhAKCHN1YmplY3RzGAggAygJEg0KBWNvdW50GAkgASgEIj8KFkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXAoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USKAoGZXZlbnRzGAEgAygLMhgucnVud3JpZ2h0LnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0Iu0BChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoCRIrCghwYWNrYWdlcxgDIAMoCzIZLnJ1bndyaWdodC52MS5QYWNrYWdlSW5mbxIRCglwcm92aWRlcnMYBCADKAkSPwoGbGltaXRzGAUgAygLMi8ucnVud3JpZ2h0LnYxLkdldFNlcnZlckluZm9SZXNwb25zZS5MaW1pdHNFbnRyeRotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBImUKC1BhY2thZ2VJbmZvEhMKC2ZpbmdlcnByaW50GAEgASgJEhIKCmlzX2RlZmF1bHQYAiABKAgSLQoHcGFja2FnZRgDIAEoCzIcLnJ1bndyaWdodC52MS5SdW50aW1lUGFja2FnZSpUCglFdmVudFZpZXcSGgoWRVZFTlRfVklFV19VTlNQRUNJRklFRBAAEhYKEkVWRU5UX1ZJRVdfU1VNTUFSWRABEhMKD0VWRU5UX1ZJRVdfRlVMTBACKsQCCglBdWRpdEtpbmQSGgoWQVVESVRfS0lORF9VTlNQRUNJRklFRBAAEh4KGkFVRElUX0tJTkRfVU5BVVRIRU5USUNBVEVEEAESGgoWQVVESVRfS0lORF9ST0xFX0RFTklFRBACEiEKHUFVRElUX0tJTkRfQ1JFREVOVElBTF9SRVZPS0VEEAMSIwofQVVESVRfS0lORF9SRUdJU1RSQVRJT05fUkVGVVNFRBAEEh0KGUFVRElUX0tJTkRfQU5TV0VSX0lHTk9SRUQQBRIdChlBVURJVF9LSU5EX0NBTkNFTF9JR05PUkVEEAYSHAoYQVVESVRfS0lORF9SRUxPQURfRkFJTEVEEAcSGwoXQVVESVRfS0lORF9SVU5TX1JFTU9WRUQQCBIeChpBVURJVF9LSU5EX0VOVFJJRVNfRFJPUFBFRBAJMqAGCg5SdW50aW1lU2VydmljZRJJCghTdGFydFJ1bhIdLnJ1bndyaWdodC52MS5TdGFydFJ1blJlcXVlc3QaHi5ydW53cmlnaHQudjEuU3RhcnRSdW5SZXNwb25zZRJDCgZDYW5jZWwSGy5ydW53cmlnaHQudjEuQ2FuY2VsUmVxdWVzdBocLnJ1bndyaWdodC52MS5DYW5jZWxSZXNwb25zZRJJCghTbmFwc2hvdBIdLnJ1bndyaWdodC52MS5TbmFwc2hvdFJlcXVlc3QaHi5ydW53cmlnaHQudjEuU25hcHNob3RSZXNwb25zZRJOCglFeHBvcnRSdW4SHi5ydW53cmlnaHQudjEuRXhwb3J0UnVuUmVxdWVzdBofLnJ1bndyaWdodC52MS5FeHBvcnRSdW5SZXNwb25zZTABEk4KCVN1YnNjcmliZRIeLnJ1bndyaWdodC52MS5TdWJzY3JpYmVSZXF1ZXN0Gh8ucnVud3JpZ2h0LnYxLlN1YnNjcmliZVJlc3BvbnNlMAESPQoEV2FpdBIZLnJ1bndyaWdodC52MS5XYWl0UmVxdWVzdBoaLnJ1bndyaWdodC52MS5XYWl0UmVzcG9uc2USTwoKTGlzdEV2ZW50cxIfLnJ1bndyaWdodC52MS5MaXN0RXZlbnRzUmVxdWVzdBogLnJ1bndyaWdodC52MS5MaXN0RXZlbnRzUmVzcG9uc2USSQoITGlzdFJ1bnMSHS5ydW53cmlnaHQudjEuTGlzdFJ1bnNSZXF1ZXN0Gh4ucnVud3JpZ2h0LnYxLkxpc3RSdW5zUmVzcG9uc2USXgoPTGlzdEF1ZGl0RXZlbnRzEiQucnVud3JpZ2h0LnYxLkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QaJS5ydW53cmlnaHQudjEuTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USWAoNR2V0U2VydmVySW5mbxIiLnJ1bndyaWdodC52MS5HZXRTZXJ2ZXJJbmZvUmVxdWVzdBojLnJ1bndyaWdodC52MS5HZXRTZXJ2ZXJJbmZvUmVzcG9uc2VCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_runwright_v1_event, file_runwright_v1_package, file_runwright_v1_run]);
+  fileDesc("CiJydW53cmlnaHQvdjEvcnVudGltZV9zZXJ2aWNlLnByb3RvEgxydW53cmlnaHQudjEiOAoPU3RhcnRSdW5SZXF1ZXN0EiUKA3J1bhgBIAEoCzIYLnJ1bndyaWdodC52MS5SdW5SZXF1ZXN0IksKEFN0YXJ0UnVuUmVzcG9uc2USJgoDcnVuGAEgASgLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90Eg8KB2NyZWF0ZWQYAiABKAgiWQoNQ2FuY2VsUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJEigKBWdyYWNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIk0KDkNhbmNlbFJlc3BvbnNlEiYKA3J1bhgBIAEoCzIZLnJ1bndyaWdodC52MS5SdW5TbmFwc2hvdBITCgtiYXJyaWVyX3NlcRgCIAEoBCIzChFSZWxlYXNlUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJIk4KElJlbGVhc2VSdW5SZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSEAoIcmVsZWFzZWQYAiABKAgiMgoQUmVtb3ZlUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAkSDgoGcmVhc29uGAIgASgJIjsKEVJlbW92ZVJ1blJlc3BvbnNlEiYKA3J1bhgBIAEoCzIZLnJ1bndyaWdodC52MS5SdW5TbmFwc2hvdCIhCg9TbmFwc2hvdFJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIjoKEFNuYXBzaG90UmVzcG9uc2USJgoDcnVuGAEgASgLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90IiIKEEV4cG9ydFJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJIqwBChFFeHBvcnRSdW5SZXNwb25zZRIsCgZoZWFkZXIYASABKAsyGi5ydW53cmlnaHQudjEuRXhwb3J0SGVhZGVySAASLAoFZXZlbnQYAiABKAsyGy5ydW53cmlnaHQudjEuRXhwb3J0ZWRFdmVudEgAEjAKB2NvbnRlbnQYAyABKAsyHS5ydW53cmlnaHQudjEuRXhwb3J0ZWRDb250ZW50SABCCQoHZWxlbWVudCJ5CgxFeHBvcnRIZWFkZXISDgoGZm9ybWF0GAEgASgNEhEKCW5hbWVzcGFjZRgCIAEoCRIOCgZydW5faWQYAyABKAkSEwoLaW5jYXJuYXRpb24YBCABKAkSDgoGZXZlbnRzGAUgASgEEhEKCWhlYWRfaGFzaBgGIAEoDCJUCg1FeHBvcnRlZEV2ZW50EgwKBGRhdGEYASABKAwSEAoIcG9zaXRpb24YAiABKAQSFQoNcHJldmlvdXNfaGFzaBgDIAEoDBIMCgRoYXNoGAQgASgMIk0KD0V4cG9ydGVkQ29udGVudBIOCgZkaWdlc3QYASABKAkSDgoGb2Zmc2V0GAIgASgEEgwKBGRhdGEYAyABKAwSDAoEbGFzdBgEIAEoCCJ4CgtTdHJlYW1TY29wZRIQCgZydW5faWQYASABKAlIABIUCgpzZXNzaW9uX2lkGAIgASgJSAASEgoIYWdlbnRfaWQYAyABKAlIABIkCgNhbGwYBCABKAsyFS5ydW53cmlnaHQudjEuQWxsUnVuc0gAQgcKBXNjb3BlIgkKB0FsbFJ1bnMihQEKC0V2ZW50RmlsdGVyEiYKBWtpbmRzGAEgAygOMhcucnVud3JpZ2h0LnYxLkV2ZW50S2luZBIVCg10ZXJtaW5hbF9vbmx5GAIgASgIEg8KB3J1bl9pZHMYAyADKAkSEQoJYWdlbnRfaWRzGAQgAygJEhMKC3Nlc3Npb25faWRzGAUgAygJIs8BChBTdWJzY3JpYmVSZXF1ZXN0EigKBXNjb3BlGAEgASgLMhkucnVud3JpZ2h0LnYxLlN0cmVhbVNjb3BlEhQKDGFmdGVyX2N1cnNvchgCIAEoCRIRCglsaXZlX29ubHkYAyABKAgSJQoEdmlldxgEIAEoDjIXLnJ1bndyaWdodC52MS5FdmVudFZpZXcSKQoGZmlsdGVyGAUgASgLMhkucnVud3JpZ2h0LnYxLkV2ZW50RmlsdGVyEhYKDmluY2x1ZGVfZGVsdGFzGAYgASgIIj0KEVN1YnNjcmliZVJlc3BvbnNlEigKBmZyYW1lcxgBIAMoCzIYLnJ1bndyaWdodC52MS5FdmVudEZyYW1lIkkKC1dhaXRSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoCRIqCgd0aW1lb3V0GAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIkQKDFdhaXRSZXNwb25zZRImCgNydW4YASABKAsyGS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QSDAoEZG9uZRgCIAEoCCK2AQoRTGlzdEV2ZW50c1JlcXVlc3QSKAoFc2NvcGUYASABKAsyGS5ydW53cmlnaHQudjEuU3RyZWFtU2NvcGUSEgoKcGFnZV90b2tlbhgCIAEoCRIRCglwYWdlX3NpemUYAyABKAUSJQoEdmlldxgEIAEoDjIXLnJ1bndyaWdodC52MS5FdmVudFZpZXcSKQoGZmlsdGVyGAUgASgLMhkucnVud3JpZ2h0LnYxLkV2ZW50RmlsdGVyIlcKEkxpc3RFdmVudHNSZXNwb25zZRIoCgZmcmFtZXMYASADKAsyGC5ydW53cmlnaHQudjEuRXZlbnRGcmFtZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiwAEKCVJ1bkZpbHRlchIpCghzdGF0dXNlcxgBIAMoDjIXLnJ1bndyaWdodC52MS5SdW5TdGF0dXMSEAoIYWdlbnRfaWQYAiABKAkSEgoKc2Vzc2lvbl9pZBgDIAEoCRIzCgZsYWJlbHMYBCADKAsyIy5ydW53cmlnaHQudjEuUnVuRmlsdGVyLkxhYmVsc0VudHJ5Gi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiYQoPTGlzdFJ1bnNSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEicKBmZpbHRlchgDIAEoCzIXLnJ1bndyaWdodC52MS5SdW5GaWx0ZXIiVAoQTGlzdFJ1bnNSZXNwb25zZRInCgRydW5zGAEgAygLMhkucnVud3JpZ2h0LnYxLlJ1blNuYXBzaG90EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLUAQoKQXVkaXRFdmVudBIOCgZudW1iZXIYASABKAQSKAoEdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJQoEa2luZBgDIAEoDjIXLnJ1bndyaWdodC52MS5BdWRpdEtpbmQSEQoJcHJpbmNpcGFsGAQgASgJEhEKCW5hbWVzcGFjZRgFIAEoCRIOCgZtZXRob2QYBiABKAkSDgoGcmVhc29uGAcgASgJEhAKCHN1YmplY3RzGAggAygJEg0KBWNvdW50GAkgASgEIj8KFkxpc3RBdWRpdEV2ZW50c1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkiXAoXTGlzdEF1ZGl0RXZlbnRzUmVzcG9uc2USKAoGZXZlbnRzGAEgAygLMhgucnVud3JpZ2h0LnYxLkF1ZGl0RXZlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIhYKFEdldFNlcnZlckluZm9SZXF1ZXN0Iu0BChVHZXRTZXJ2ZXJJbmZvUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRITCgtpbmNhcm5hdGlvbhgCIAEoCRIrCghwYWNrYWdlcxgDIAMoCzIZLnJ1bndyaWdodC52MS5QYWNrYWdlSW5mbxIRCglwcm92aWRlcnMYBCADKAkSPwoGbGltaXRzGAUgAygLMi8ucnVud3JpZ2h0LnYxLkdldFNlcnZlckluZm9SZXNwb25zZS5MaW1pdHNFbnRyeRotCgtMaW1pdHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAM6AjgBImUKC1BhY2thZ2VJbmZvEhMKC2ZpbmdlcnByaW50GAEgASgJEhIKCmlzX2RlZmF1bHQYAiABKAgSLQoHcGFja2FnZRgDIAEoCzIcLnJ1bndyaWdodC52MS5SdW50aW1lUGFja2FnZSpUCglFdmVudFZpZXcSGgoWRVZFTlRfVklFV19VTlNQRUNJRklFRBAAEhYKEkVWRU5UX1ZJRVdfU1VNTUFSWRABEhMKD0VWRU5UX1ZJRVdfRlVMTBACKsMDCglBdWRpdEtpbmQSGgoWQVVESVRfS0lORF9VTlNQRUNJRklFRBAAEh4KGkFVRElUX0tJTkRfVU5BVVRIRU5USUNBVEVEEAESGgoWQVVESVRfS0lORF9ST0xFX0RFTklFRBACEiEKHUFVRElUX0tJTkRfQ1JFREVOVElBTF9SRVZPS0VEEAMSIwofQVVESVRfS0lORF9SRUdJU1RSQVRJT05fUkVGVVNFRBAEEh0KGUFVRElUX0tJTkRfQU5TV0VSX0lHTk9SRUQQBRIdChlBVURJVF9LSU5EX0NBTkNFTF9JR05PUkVEEAYSHAoYQVVESVRfS0lORF9SRUxPQURfRkFJTEVEEAcSGwoXQVVESVRfS0lORF9SVU5TX1JFTU9WRUQQCBIeChpBVURJVF9LSU5EX0VOVFJJRVNfRFJPUFBFRBAJEhcKE0FVRElUX0tJTkRfUlVOX0hFTEQQFBIgChxBVURJVF9LSU5EX0hFTERfUlVOX1JFTEVBU0VEEBUSIQodQVVESVRfS0lORF9IRUxEX1JVTl9DQU5DRUxMRUQQFhIfChtBVURJVF9LSU5EX0hFTERfUlVOX1JFTU9WRUQQFzK/BwoOUnVudGltZVNlcnZpY2USSQoIU3RhcnRSdW4SHS5ydW53cmlnaHQudjEuU3RhcnRSdW5SZXF1ZXN0Gh4ucnVud3JpZ2h0LnYxLlN0YXJ0UnVuUmVzcG9uc2USQwoGQ2FuY2VsEhsucnVud3JpZ2h0LnYxLkNhbmNlbFJlcXVlc3QaHC5ydW53cmlnaHQudjEuQ2FuY2VsUmVzcG9uc2USTwoKUmVsZWFzZVJ1bhIfLnJ1bndyaWdodC52MS5SZWxlYXNlUnVuUmVxdWVzdBogLnJ1bndyaWdodC52MS5SZWxlYXNlUnVuUmVzcG9uc2USTAoJUmVtb3ZlUnVuEh4ucnVud3JpZ2h0LnYxLlJlbW92ZVJ1blJlcXVlc3QaHy5ydW53cmlnaHQudjEuUmVtb3ZlUnVuUmVzcG9uc2USSQoIU25hcHNob3QSHS5ydW53cmlnaHQudjEuU25hcHNob3RSZXF1ZXN0Gh4ucnVud3JpZ2h0LnYxLlNuYXBzaG90UmVzcG9uc2USTgoJRXhwb3J0UnVuEh4ucnVud3JpZ2h0LnYxLkV4cG9ydFJ1blJlcXVlc3QaHy5ydW53cmlnaHQudjEuRXhwb3J0UnVuUmVzcG9uc2UwARJOCglTdWJzY3JpYmUSHi5ydW53cmlnaHQudjEuU3Vic2NyaWJlUmVxdWVzdBofLnJ1bndyaWdodC52MS5TdWJzY3JpYmVSZXNwb25zZTABEj0KBFdhaXQSGS5ydW53cmlnaHQudjEuV2FpdFJlcXVlc3QaGi5ydW53cmlnaHQudjEuV2FpdFJlc3BvbnNlEk8KCkxpc3RFdmVudHMSHy5ydW53cmlnaHQudjEuTGlzdEV2ZW50c1JlcXVlc3QaIC5ydW53cmlnaHQudjEuTGlzdEV2ZW50c1Jlc3BvbnNlEkkKCExpc3RSdW5zEh0ucnVud3JpZ2h0LnYxLkxpc3RSdW5zUmVxdWVzdBoeLnJ1bndyaWdodC52MS5MaXN0UnVuc1Jlc3BvbnNlEl4KD0xpc3RBdWRpdEV2ZW50cxIkLnJ1bndyaWdodC52MS5MaXN0QXVkaXRFdmVudHNSZXF1ZXN0GiUucnVud3JpZ2h0LnYxLkxpc3RBdWRpdEV2ZW50c1Jlc3BvbnNlElgKDUdldFNlcnZlckluZm8SIi5ydW53cmlnaHQudjEuR2V0U2VydmVySW5mb1JlcXVlc3QaIy5ydW53cmlnaHQudjEuR2V0U2VydmVySW5mb1Jlc3BvbnNlQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_runwright_v1_event, file_runwright_v1_package, file_runwright_v1_run]);
 
 /**
  * Request of StartRun.
@@ -135,6 +135,111 @@ export const CancelResponseSchema: GenMessage<CancelResponse> = /*@__PURE__*/
   messageDesc(file_runwright_v1_runtime_service, 3);
 
 /**
+ * Request of ReleaseRun.
+ *
+ * @generated from message runwright.v1.ReleaseRunRequest
+ */
+export type ReleaseRunRequest = Message<"runwright.v1.ReleaseRunRequest"> & {
+  /**
+   * The run to take up again.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Why, for the record; at most 512 bytes. Empty: none given.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message runwright.v1.ReleaseRunRequest.
+ * Use `create(ReleaseRunRequestSchema)` to create a new message.
+ */
+export const ReleaseRunRequestSchema: GenMessage<ReleaseRunRequest> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_runtime_service, 4);
+
+/**
+ * Response of ReleaseRun.
+ *
+ * @generated from message runwright.v1.ReleaseRunResponse
+ */
+export type ReleaseRunResponse = Message<"runwright.v1.ReleaseRunResponse"> & {
+  /**
+   * The run as it stands: HELD if it could not be taken up.
+   *
+   * @generated from field: runwright.v1.RunSnapshot run = 1;
+   */
+  run?: RunSnapshot | undefined;
+
+  /**
+   * True when the run was held before.
+   *
+   * @generated from field: bool released = 2;
+   */
+  released: boolean;
+};
+
+/**
+ * Describes the message runwright.v1.ReleaseRunResponse.
+ * Use `create(ReleaseRunResponseSchema)` to create a new message.
+ */
+export const ReleaseRunResponseSchema: GenMessage<ReleaseRunResponse> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_runtime_service, 5);
+
+/**
+ * Request of RemoveRun.
+ *
+ * @generated from message runwright.v1.RemoveRunRequest
+ */
+export type RemoveRunRequest = Message<"runwright.v1.RemoveRunRequest"> & {
+  /**
+   * The run to remove.
+   *
+   * @generated from field: string run_id = 1;
+   */
+  runId: string;
+
+  /**
+   * Why, for the record; at most 512 bytes. Empty: none given.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message runwright.v1.RemoveRunRequest.
+ * Use `create(RemoveRunRequestSchema)` to create a new message.
+ */
+export const RemoveRunRequestSchema: GenMessage<RemoveRunRequest> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_runtime_service, 6);
+
+/**
+ * Response of RemoveRun.
+ *
+ * @generated from message runwright.v1.RemoveRunResponse
+ */
+export type RemoveRunResponse = Message<"runwright.v1.RemoveRunResponse"> & {
+  /**
+   * What is left of the run.
+   *
+   * @generated from field: runwright.v1.RunSnapshot run = 1;
+   */
+  run?: RunSnapshot | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.RemoveRunResponse.
+ * Use `create(RemoveRunResponseSchema)` to create a new message.
+ */
+export const RemoveRunResponseSchema: GenMessage<RemoveRunResponse> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_runtime_service, 7);
+
+/**
  * Request of Snapshot.
  *
  * @generated from message runwright.v1.SnapshotRequest
@@ -153,7 +258,7 @@ export type SnapshotRequest = Message<"runwright.v1.SnapshotRequest"> & {
  * Use `create(SnapshotRequestSchema)` to create a new message.
  */
 export const SnapshotRequestSchema: GenMessage<SnapshotRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 4);
+  messageDesc(file_runwright_v1_runtime_service, 8);
 
 /**
  * Response of Snapshot.
@@ -174,7 +279,7 @@ export type SnapshotResponse = Message<"runwright.v1.SnapshotResponse"> & {
  * Use `create(SnapshotResponseSchema)` to create a new message.
  */
 export const SnapshotResponseSchema: GenMessage<SnapshotResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 5);
+  messageDesc(file_runwright_v1_runtime_service, 9);
 
 /**
  * Request of ExportRun.
@@ -195,7 +300,7 @@ export type ExportRunRequest = Message<"runwright.v1.ExportRunRequest"> & {
  * Use `create(ExportRunRequestSchema)` to create a new message.
  */
 export const ExportRunRequestSchema: GenMessage<ExportRunRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 6);
+  messageDesc(file_runwright_v1_runtime_service, 10);
 
 /**
  * Response of ExportRun: one element of the export.
@@ -240,7 +345,7 @@ export type ExportRunResponse = Message<"runwright.v1.ExportRunResponse"> & {
  * Use `create(ExportRunResponseSchema)` to create a new message.
  */
 export const ExportRunResponseSchema: GenMessage<ExportRunResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 7);
+  messageDesc(file_runwright_v1_runtime_service, 11);
 
 /**
  * What an export is of, and how its chain begins.
@@ -296,7 +401,7 @@ export type ExportHeader = Message<"runwright.v1.ExportHeader"> & {
  * Use `create(ExportHeaderSchema)` to create a new message.
  */
 export const ExportHeaderSchema: GenMessage<ExportHeader> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 8);
+  messageDesc(file_runwright_v1_runtime_service, 12);
 
 /**
  * One event as it is stored.
@@ -339,7 +444,7 @@ export type ExportedEvent = Message<"runwright.v1.ExportedEvent"> & {
  * Use `create(ExportedEventSchema)` to create a new message.
  */
 export const ExportedEventSchema: GenMessage<ExportedEvent> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 9);
+  messageDesc(file_runwright_v1_runtime_service, 13);
 
 /**
  * Bytes an event refers to, in parts of at most 256 KiB.
@@ -381,7 +486,7 @@ export type ExportedContent = Message<"runwright.v1.ExportedContent"> & {
  * Use `create(ExportedContentSchema)` to create a new message.
  */
 export const ExportedContentSchema: GenMessage<ExportedContent> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 10);
+  messageDesc(file_runwright_v1_runtime_service, 14);
 
 /**
  * Which events a stream covers.
@@ -434,7 +539,7 @@ export type StreamScope = Message<"runwright.v1.StreamScope"> & {
  * Use `create(StreamScopeSchema)` to create a new message.
  */
 export const StreamScopeSchema: GenMessage<StreamScope> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 11);
+  messageDesc(file_runwright_v1_runtime_service, 15);
 
 /**
  * All runs of the caller's namespace.
@@ -449,7 +554,7 @@ export type AllRuns = Message<"runwright.v1.AllRuns"> & {
  * Use `create(AllRunsSchema)` to create a new message.
  */
 export const AllRunsSchema: GenMessage<AllRuns> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 12);
+  messageDesc(file_runwright_v1_runtime_service, 16);
 
 /**
  * Which events of a scope are wanted. A dimension left out means any; an event
@@ -499,7 +604,7 @@ export type EventFilter = Message<"runwright.v1.EventFilter"> & {
  * Use `create(EventFilterSchema)` to create a new message.
  */
 export const EventFilterSchema: GenMessage<EventFilter> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 13);
+  messageDesc(file_runwright_v1_runtime_service, 17);
 
 /**
  * Request of Subscribe.
@@ -564,7 +669,7 @@ export type SubscribeRequest = Message<"runwright.v1.SubscribeRequest"> & {
  * Use `create(SubscribeRequestSchema)` to create a new message.
  */
 export const SubscribeRequestSchema: GenMessage<SubscribeRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 14);
+  messageDesc(file_runwright_v1_runtime_service, 18);
 
 /**
  * Response of Subscribe.
@@ -585,7 +690,7 @@ export type SubscribeResponse = Message<"runwright.v1.SubscribeResponse"> & {
  * Use `create(SubscribeResponseSchema)` to create a new message.
  */
 export const SubscribeResponseSchema: GenMessage<SubscribeResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 15);
+  messageDesc(file_runwright_v1_runtime_service, 19);
 
 /**
  * Request of Wait.
@@ -613,7 +718,7 @@ export type WaitRequest = Message<"runwright.v1.WaitRequest"> & {
  * Use `create(WaitRequestSchema)` to create a new message.
  */
 export const WaitRequestSchema: GenMessage<WaitRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 16);
+  messageDesc(file_runwright_v1_runtime_service, 20);
 
 /**
  * Response of Wait.
@@ -629,7 +734,8 @@ export type WaitResponse = Message<"runwright.v1.WaitResponse"> & {
   run?: RunSnapshot | undefined;
 
   /**
-   * True when the run has ended or needs repair; false when the time was over.
+   * True when the run has ended, needs repair or is held; false when the time
+   * was over.
    *
    * @generated from field: bool done = 2;
    */
@@ -641,7 +747,7 @@ export type WaitResponse = Message<"runwright.v1.WaitResponse"> & {
  * Use `create(WaitResponseSchema)` to create a new message.
  */
 export const WaitResponseSchema: GenMessage<WaitResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 17);
+  messageDesc(file_runwright_v1_runtime_service, 21);
 
 /**
  * Request of ListEvents.
@@ -690,7 +796,7 @@ export type ListEventsRequest = Message<"runwright.v1.ListEventsRequest"> & {
  * Use `create(ListEventsRequestSchema)` to create a new message.
  */
 export const ListEventsRequestSchema: GenMessage<ListEventsRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 18);
+  messageDesc(file_runwright_v1_runtime_service, 22);
 
 /**
  * Response of ListEvents.
@@ -720,7 +826,7 @@ export type ListEventsResponse = Message<"runwright.v1.ListEventsResponse"> & {
  * Use `create(ListEventsResponseSchema)` to create a new message.
  */
 export const ListEventsResponseSchema: GenMessage<ListEventsResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 19);
+  messageDesc(file_runwright_v1_runtime_service, 23);
 
 /**
  * Which runs are wanted. A dimension left out means any; a run must fit all that
@@ -763,7 +869,7 @@ export type RunFilter = Message<"runwright.v1.RunFilter"> & {
  * Use `create(RunFilterSchema)` to create a new message.
  */
 export const RunFilterSchema: GenMessage<RunFilter> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 20);
+  messageDesc(file_runwright_v1_runtime_service, 24);
 
 /**
  * Request of ListRuns.
@@ -799,7 +905,7 @@ export type ListRunsRequest = Message<"runwright.v1.ListRunsRequest"> & {
  * Use `create(ListRunsRequestSchema)` to create a new message.
  */
 export const ListRunsRequestSchema: GenMessage<ListRunsRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 21);
+  messageDesc(file_runwright_v1_runtime_service, 25);
 
 /**
  * Response of ListRuns.
@@ -829,7 +935,7 @@ export type ListRunsResponse = Message<"runwright.v1.ListRunsResponse"> & {
  * Use `create(ListRunsResponseSchema)` to create a new message.
  */
 export const ListRunsResponseSchema: GenMessage<ListRunsResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 22);
+  messageDesc(file_runwright_v1_runtime_service, 26);
 
 /**
  * One thing that happened outside of every run, or so many alike in one minute.
@@ -907,7 +1013,7 @@ export type AuditEvent = Message<"runwright.v1.AuditEvent"> & {
  * Use `create(AuditEventSchema)` to create a new message.
  */
 export const AuditEventSchema: GenMessage<AuditEvent> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 23);
+  messageDesc(file_runwright_v1_runtime_service, 27);
 
 /**
  * Request of ListAuditEvents.
@@ -935,7 +1041,7 @@ export type ListAuditEventsRequest = Message<"runwright.v1.ListAuditEventsReques
  * Use `create(ListAuditEventsRequestSchema)` to create a new message.
  */
 export const ListAuditEventsRequestSchema: GenMessage<ListAuditEventsRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 24);
+  messageDesc(file_runwright_v1_runtime_service, 28);
 
 /**
  * Response of ListAuditEvents.
@@ -963,7 +1069,7 @@ export type ListAuditEventsResponse = Message<"runwright.v1.ListAuditEventsRespo
  * Use `create(ListAuditEventsResponseSchema)` to create a new message.
  */
 export const ListAuditEventsResponseSchema: GenMessage<ListAuditEventsResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 25);
+  messageDesc(file_runwright_v1_runtime_service, 29);
 
 /**
  * Request of GetServerInfo.
@@ -978,7 +1084,7 @@ export type GetServerInfoRequest = Message<"runwright.v1.GetServerInfoRequest"> 
  * Use `create(GetServerInfoRequestSchema)` to create a new message.
  */
 export const GetServerInfoRequestSchema: GenMessage<GetServerInfoRequest> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 26);
+  messageDesc(file_runwright_v1_runtime_service, 30);
 
 /**
  * Response of GetServerInfo.
@@ -1027,7 +1133,7 @@ export type GetServerInfoResponse = Message<"runwright.v1.GetServerInfoResponse"
  * Use `create(GetServerInfoResponseSchema)` to create a new message.
  */
 export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 27);
+  messageDesc(file_runwright_v1_runtime_service, 31);
 
 /**
  * A package this server can run.
@@ -1062,7 +1168,7 @@ export type PackageInfo = Message<"runwright.v1.PackageInfo"> & {
  * Use `create(PackageInfoSchema)` to create a new message.
  */
 export const PackageInfoSchema: GenMessage<PackageInfo> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_runtime_service, 28);
+  messageDesc(file_runwright_v1_runtime_service, 32);
 
 /**
  * How much an event frame carries.
@@ -1126,7 +1232,8 @@ export enum AuditKind {
   ROLE_DENIED = 2,
 
   /**
-   * A stream was ended because its credential was revoked or has expired.
+   * A stream, a wait or a registration was ended because its credential was
+   * revoked or has expired. Subject: the registration.
    *
    * @generated from enum value: AUDIT_KIND_CREDENTIAL_REVOKED = 3;
    */
@@ -1174,6 +1281,36 @@ export enum AuditKind {
    * @generated from enum value: AUDIT_KIND_ENTRIES_DROPPED = 9;
    */
   ENTRIES_DROPPED = 9,
+
+  /**
+   * A run is held from now on. Subject: the run; the reason is that of its error.
+   *
+   * @generated from enum value: AUDIT_KIND_RUN_HELD = 20;
+   */
+  RUN_HELD = 20,
+
+  /**
+   * An operator released a held run. Subject: the run; the reason is the
+   * operator's.
+   *
+   * @generated from enum value: AUDIT_KIND_HELD_RUN_RELEASED = 21;
+   */
+  HELD_RUN_RELEASED = 21,
+
+  /**
+   * Somebody cancelled a held run. Subject: the run; the reason is the caller's.
+   *
+   * @generated from enum value: AUDIT_KIND_HELD_RUN_CANCELLED = 22;
+   */
+  HELD_RUN_CANCELLED = 22,
+
+  /**
+   * An operator removed a held run. Subject: the run; the reason is the
+   * operator's.
+   *
+   * @generated from enum value: AUDIT_KIND_HELD_RUN_REMOVED = 23;
+   */
+  HELD_RUN_REMOVED = 23,
 }
 
 /**
@@ -1207,7 +1344,8 @@ export const RuntimeService: GenService<{
   /**
    * Asks a run to end. After the returned barrier no new effect starts, and the
    * run ends before the grace is over. Repeating it changes nothing; on an
-   * ended run it returns the run as it is.
+   * ended run it returns the run as it is. A held run ends at once, without any
+   * further effect; if its events cannot be read it fails with RUN_HELD.
    *
    * @generated from rpc runwright.v1.RuntimeService.Cancel
    */
@@ -1217,7 +1355,33 @@ export const RuntimeService: GenService<{
     output: typeof CancelResponseSchema;
   },
   /**
-   * Returns a run as it stands.
+   * Takes a held run up again: what is stored of it is read anew, and it is no
+   * longer counted as ending the server. It is held again if that fails. A run
+   * that is not held is returned as it is. For admins, and on record.
+   *
+   * @generated from rpc runwright.v1.RuntimeService.ReleaseRun
+   */
+  releaseRun: {
+    methodKind: "unary";
+    input: typeof ReleaseRunRequestSchema;
+    output: typeof ReleaseRunResponseSchema;
+  },
+  /**
+   * Removes a held run as the retention removes what is old: its events and
+   * contents go, and an outline is left that ended with CANCELLED unless the run
+   * had ended before. For runs that cannot be read. Fails with RUN_NOT_HELD for
+   * any other. For admins, and on record.
+   *
+   * @generated from rpc runwright.v1.RuntimeService.RemoveRun
+   */
+  removeRun: {
+    methodKind: "unary";
+    input: typeof RemoveRunRequestSchema;
+    output: typeof RemoveRunResponseSchema;
+  },
+  /**
+   * Returns a run as it stands. Of a held run that cannot be read it says what
+   * the intact events say.
    *
    * @generated from rpc runwright.v1.RuntimeService.Snapshot
    */
@@ -1251,7 +1415,9 @@ export const RuntimeService: GenService<{
    * filter. Bookmarkable: an opening bookmark and further ones, on an idle
    * stream and after many events that the filter hides, carry a cursor without
    * an event. The stream of a run ends with OK after the run's terminal event,
-   * also when the filter hides it; that of a run that needs repair stays open.
+   * also when the filter hides it; that of a run that needs repair or is held
+   * stays open. That of a run with a damaged event ends with JOURNAL_CORRUPT after
+   * the last intact event before it.
    * Streams of many runs never end by themselves.
    * Leaving a stream never cancels a run. Where a retention is set, a stream over
    * many runs that would skip removed events ends with CURSOR_EXPIRED instead,
@@ -1265,8 +1431,8 @@ export const RuntimeService: GenService<{
     output: typeof SubscribeResponseSchema;
   },
   /**
-   * Waits until the run has ended or needs repair, or the time is over, and
-   * returns it as it stands. Never cancels.
+   * Waits until the run has ended, needs repair or is held, or the time is over,
+   * and returns it as it stands. Never cancels.
    *
    * @generated from rpc runwright.v1.RuntimeService.Wait
    */

@@ -64,8 +64,10 @@ class CallbackSpec(message.Message):
     `. _ : @ -`, the first a letter or digit.
     """
     executor: builtins.str
-    """The executor's name, as packages refer to it; the same rule. Several
-    callbacks may share a name: calls are spread over those that are healthy.
+    """The executor's name, as packages refer to it; the same rule. It belongs to
+    the principals that the operator names for it, else to the one that holds a
+    lease under it. Several callbacks of theirs may share a name: calls are
+    spread over those that are healthy.
     """
     address: builtins.str
     """Where it serves `runwright.callback.v1.ToolExecutorService`: `host:port`,

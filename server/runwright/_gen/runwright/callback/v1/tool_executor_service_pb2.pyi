@@ -48,8 +48,8 @@ class ExecuteToolRequest(message.Message):
     most once, but networks may deliver late.
     """
     idempotency_key: builtins.str
-    """The same for every attempt of this call, unique over all runs: perform the
-    effect at most once for it.
+    """The same for every attempt of this call, unique over all runs of all servers:
+    perform the effect at most once for it. Do not take it apart.
     """
     tool: builtins.str
     """The tool's name."""
@@ -88,7 +88,11 @@ class ExecuteToolRequest(message.Message):
 
 @typing.final
 class ExecuteToolResponse(message.Message):
-    """What came of the call."""
+    """What came of the call. An answer that does not parse, or sets none or several
+    of the outcomes, is a failure of the attempt: the call is repeated within its
+    attempts if it is idempotent, else the model is told that its answer cannot be
+    read and that it may have had its effect.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -124,7 +128,9 @@ class ExecuteToolResponse(message.Message):
 
 @typing.final
 class ToolResult(message.Message):
-    """The result of a performed call, at most 1 MiB."""
+    """The result of a performed call, at most 1 MiB. Of a larger one the model is told
+    that the call was made and how large its result is; it is never made again.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 

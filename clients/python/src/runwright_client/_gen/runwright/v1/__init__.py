@@ -26,6 +26,7 @@ __all__ = (
     "EventFrame",
     "EventKind",
     "EventView",
+    "ExecutorIdentity",
     "ExportHeader",
     "ExportRunRequest",
     "ExportRunResponse",
@@ -57,6 +58,10 @@ __all__ = (
     "PolicyStage",
     "PolicyVerdict",
     "ProviderRoute",
+    "ReleaseRunRequest",
+    "ReleaseRunResponse",
+    "RemoveRunRequest",
+    "RemoveRunResponse",
     "RetryClass",
     "RetryScheduled",
     "RunCancelRequested",
@@ -237,7 +242,8 @@ class AuditKind(betterproto2.Enum):
 
     CREDENTIAL_REVOKED = 3
     """
-    A stream was ended because its credential was revoked or has expired.
+    A stream, a wait or a registration was ended because its credential was
+    revoked or has expired. Subject: the registration.
     """
 
     REGISTRATION_REFUSED = 4
@@ -271,6 +277,28 @@ class AuditKind(betterproto2.Enum):
     disk that took none.
     """
 
+    RUN_HELD = 20
+    """
+    A run is held from now on. Subject: the run; the reason is that of its error.
+    """
+
+    HELD_RUN_RELEASED = 21
+    """
+    An operator released a held run. Subject: the run; the reason is the
+    operator's.
+    """
+
+    HELD_RUN_CANCELLED = 22
+    """
+    Somebody cancelled a held run. Subject: the run; the reason is the caller's.
+    """
+
+    HELD_RUN_REMOVED = 23
+    """
+    An operator removed a held run. Subject: the run; the reason is the
+    operator's.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -284,6 +312,10 @@ class AuditKind(betterproto2.Enum):
             7: "AUDIT_KIND_RELOAD_FAILED",
             8: "AUDIT_KIND_RUNS_REMOVED",
             9: "AUDIT_KIND_ENTRIES_DROPPED",
+            20: "AUDIT_KIND_RUN_HELD",
+            21: "AUDIT_KIND_HELD_RUN_RELEASED",
+            22: "AUDIT_KIND_HELD_RUN_CANCELLED",
+            23: "AUDIT_KIND_HELD_RUN_REMOVED",
         }
 
     @classmethod
@@ -299,6 +331,10 @@ class AuditKind(betterproto2.Enum):
             "AUDIT_KIND_RELOAD_FAILED": 7,
             "AUDIT_KIND_RUNS_REMOVED": 8,
             "AUDIT_KIND_ENTRIES_DROPPED": 9,
+            "AUDIT_KIND_RUN_HELD": 20,
+            "AUDIT_KIND_HELD_RUN_RELEASED": 21,
+            "AUDIT_KIND_HELD_RUN_CANCELLED": 22,
+            "AUDIT_KIND_HELD_RUN_REMOVED": 23,
         }
 
 
@@ -665,7 +701,8 @@ class ErrorReason(betterproto2.Enum):
 
     CALLBACK_TAKEN = 37
     """
-    The registration belongs to another principal. Metadata: callback_id.
+    The registration, or its executor's name, belongs to another principal.
+    Metadata: callback_id. Of a name: executor, too.
     """
 
     CALLBACK_LIMIT = 38
@@ -705,6 +742,29 @@ class ErrorReason(betterproto2.Enum):
     RUN_REMOVED = 47
     """
     The run's events were removed, being older than the retention. Metadata: run_id.
+    """
+
+    RUN_HELD = 60
+    """
+    The run is held: the server does not drive it. `cause` is UNREADABLE,
+    QUARANTINED or FAILING; first_bad is there as well where it is known.
+    Metadata: run_id, cause.
+    """
+
+    RUN_NOT_HELD = 61
+    """
+    The run is not held, so no call removes it. Metadata: run_id.
+    """
+
+    TOOL_RESULT_TOO_LARGE = 55
+    """
+    The call was made, and its result is larger than a result may be. Metadata: tool.
+    """
+
+    TOOL_ANSWER_INVALID = 56
+    """
+    The executor answered the call with what cannot be read: it does not parse,
+    or sets none or several of the outcomes. Metadata: tool.
     """
 
     @classmethod
@@ -755,6 +815,10 @@ class ErrorReason(betterproto2.Enum):
             43: "ERROR_REASON_SESSION_BUSY",
             46: "ERROR_REASON_CURSOR_EXPIRED",
             47: "ERROR_REASON_RUN_REMOVED",
+            60: "ERROR_REASON_RUN_HELD",
+            61: "ERROR_REASON_RUN_NOT_HELD",
+            55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
+            56: "ERROR_REASON_TOOL_ANSWER_INVALID",
         }
 
     @classmethod
@@ -805,6 +869,10 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_SESSION_BUSY": 43,
             "ERROR_REASON_CURSOR_EXPIRED": 46,
             "ERROR_REASON_RUN_REMOVED": 47,
+            "ERROR_REASON_RUN_HELD": 60,
+            "ERROR_REASON_RUN_NOT_HELD": 61,
+            "ERROR_REASON_TOOL_RESULT_TOO_LARGE": 55,
+            "ERROR_REASON_TOOL_ANSWER_INVALID": 56,
         }
 
 
@@ -1282,6 +1350,13 @@ class RunStatus(betterproto2.Enum):
     Terminal: the run was cancelled.
     """
 
+    HELD = 9
+    """
+    The server does not drive the run: what is stored of it cannot be read, it
+    seems to end the server, or it failed again and again. `error` says why; the
+    run stands until an operator releases or removes it, or somebody cancels it.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1293,6 +1368,7 @@ class RunStatus(betterproto2.Enum):
             6: "RUN_STATUS_COMPLETED",
             7: "RUN_STATUS_FAILED",
             8: "RUN_STATUS_CANCELLED",
+            9: "RUN_STATUS_HELD",
         }
 
     @classmethod
@@ -1306,6 +1382,7 @@ class RunStatus(betterproto2.Enum):
             "RUN_STATUS_COMPLETED": 6,
             "RUN_STATUS_FAILED": 7,
             "RUN_STATUS_CANCELLED": 8,
+            "RUN_STATUS_HELD": 9,
         }
 
 
@@ -1410,7 +1487,13 @@ class WaitKind(betterproto2.Enum):
 
     PROVIDER = 3
     """
-    The time at which a model is asked again.
+    The time at which a model is asked again, or a server that is configured to
+    ask it.
+    """
+
+    RELEASE = 4
+    """
+    An operator who releases or removes a run that is held.
     """
 
     @classmethod
@@ -1420,6 +1503,7 @@ class WaitKind(betterproto2.Enum):
             1: "WAIT_KIND_EXECUTOR",
             2: "WAIT_KIND_REPAIR",
             3: "WAIT_KIND_PROVIDER",
+            4: "WAIT_KIND_RELEASE",
         }
 
     @classmethod
@@ -1429,6 +1513,7 @@ class WaitKind(betterproto2.Enum):
             "WAIT_KIND_EXECUTOR": 1,
             "WAIT_KIND_REPAIR": 2,
             "WAIT_KIND_PROVIDER": 3,
+            "WAIT_KIND_RELEASE": 4,
         }
 
 
@@ -2156,6 +2241,33 @@ default_message_pool.register_message("runwright.v1", "EventFrame", EventFrame)
 
 
 @dataclass(eq=False, repr=False)
+class ExecutorIdentity(betterproto2.Message):
+    """
+    Which of the executors of a name an attempt was sent to.
+    """
+
+    callback_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The registration; empty for an address that the operator configured.
+    """
+
+    principal: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The principal that registered it, or that the operator named for the address.
+    """
+
+    address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Where it was, `host:port`.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ExecutorIdentity", ExecutorIdentity
+)
+
+
+@dataclass(eq=False, repr=False)
 class ExportedContent(betterproto2.Message):
     """
     Bytes an event refers to, in parts of at most 256 KiB.
@@ -2839,6 +2951,13 @@ class OpenEffect(betterproto2.Message):
     The key an executor uses to recognise a repeated call; empty for models.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt whose outcome is unknown; absent when nobody knows.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "OpenEffect", OpenEffect)
 
@@ -2965,6 +3084,93 @@ default_message_pool.register_message("runwright.v1", "ProviderRoute", ProviderR
 
 
 @dataclass(eq=False, repr=False)
+class ReleaseRunRequest(betterproto2.Message):
+    """
+    Request of ReleaseRun.
+    """
+
+    run_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The run to take up again.
+    """
+
+    reason: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Why, for the record; at most 512 bytes. Empty: none given.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ReleaseRunRequest", ReleaseRunRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ReleaseRunResponse(betterproto2.Message):
+    """
+    Response of ReleaseRun.
+    """
+
+    run: "RunSnapshot | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The run as it stands: HELD if it could not be taken up.
+    """
+
+    released: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    True when the run was held before.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ReleaseRunResponse", ReleaseRunResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class RemoveRunRequest(betterproto2.Message):
+    """
+    Request of RemoveRun.
+    """
+
+    run_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The run to remove.
+    """
+
+    reason: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Why, for the record; at most 512 bytes. Empty: none given.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "RemoveRunRequest", RemoveRunRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class RemoveRunResponse(betterproto2.Message):
+    """
+    Response of RemoveRun.
+    """
+
+    run: "RunSnapshot | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    What is left of the run.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "RemoveRunResponse", RemoveRunResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class RetryScheduled(betterproto2.Message):
     """
     A later attempt is planned.
@@ -2975,8 +3181,8 @@ class RetryScheduled(betterproto2.Message):
     )
     """
     Why the attempt did not stand. Of a tool call: EXECUTOR_UNAVAILABLE (it was
-    not sent) or EXECUTOR_LOST (it may be repeated). Of a model request: the
-    reason of its failure.
+    not performed), or EXECUTOR_LOST, TOOL_TIMED_OUT or TOOL_ANSWER_INVALID (it
+    may be repeated). Of a model request: the reason of its failure.
     """
 
     not_before: "datetime.datetime | None" = betterproto2.field(
@@ -2997,6 +3203,13 @@ class RetryScheduled(betterproto2.Message):
     )
     """
     When waiting is given up and the call fails; absent for a model request.
+    """
+
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt; absent when nobody did.
     """
 
 
@@ -3351,7 +3564,8 @@ class RunSnapshot(betterproto2.Message):
         18, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    The failure, once the run is FAILED or CANCELLED.
+    The failure, once the run is FAILED or CANCELLED; why it is held, while it is
+    HELD.
     """
 
     stop_reason: "StopReason" = betterproto2.field(
@@ -3416,8 +3630,8 @@ class RunSnapshot(betterproto2.Message):
 
     done: "bool" = betterproto2.field(47, betterproto2.TYPE_BOOL)
     """
-    True when the run goes no further by itself: it has ended, or it needs
-    repair. Wait returns then. Ask this rather than a list of statuses.
+    True when the run goes no further by itself: it has ended, it needs repair,
+    or it is held. Wait returns then. Ask this rather than a list of statuses.
     """
 
 
@@ -3485,6 +3699,12 @@ class RunStarted(betterproto2.Message):
     )
     """
     The caller's labels.
+    """
+
+    journal_id: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    The journal that the run was started in, as its idempotency keys begin.
+    Empty in events of older servers, whose keys begin with the namespace.
     """
 
 
@@ -3882,6 +4102,13 @@ class ToolCompleted(betterproto2.Message):
     What the tool answered.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        3, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who answered; absent in events of older servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "ToolCompleted", ToolCompleted)
 
@@ -3936,6 +4163,14 @@ class ToolFailed(betterproto2.Message):
     What the model is told.
     """
 
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the last attempt; absent when none was sent, and in events of older
+    servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "ToolFailed", ToolFailed)
 
@@ -3971,6 +4206,13 @@ class ToolRecoveryRequired(betterproto2.Message):
     )
     """
     Why the outcome is unknown.
+    """
+
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who got the attempt; absent when the server ended before it knew.
     """
 
 
@@ -4036,7 +4278,9 @@ class ToolStarted(betterproto2.Message):
 
     idempotency_key: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
     """
-    The same for every attempt of this call.
+    The same for every attempt of this call, and no other call's, whichever
+    server makes it: the journal's id, the namespace, the run and the call,
+    between slashes.
     """
 
     arguments_digest: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
@@ -4149,12 +4393,14 @@ class WaitingOn(betterproto2.Message):
 
     effect_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The id of the effect that waits: a call, or a model request.
+    The id of the effect that waits: a call, or a model request; empty for a run
+    that is held.
     """
 
     subject: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    What is awaited: an executor's name, or a provider adapter and its model.
+    What is awaited: an executor's name, a provider adapter and its model, or
+    the reason for which a run is held.
     """
 
     since: "datetime.datetime | None" = betterproto2.field(
@@ -4216,7 +4462,8 @@ class WaitResponse(betterproto2.Message):
 
     done: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    True when the run has ended or needs repair; false when the time was over.
+    True when the run has ended, needs repair or is held; false when the time
+    was over.
     """
 
 
@@ -4266,13 +4513,61 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Asks a run to end. After the returned barrier no new effect starts, and the
         run ends before the grace is over. Repeating it changes nothing; on an
-        ended run it returns the run as it is.
+        ended run it returns the run as it is. A held run ends at once, without any
+        further effect; if its events cannot be read it fails with RUN_HELD.
         """
 
         return await self._unary_unary(
             "/runwright.v1.RuntimeService/Cancel",
             message,
             CancelResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def release_run(
+        self,
+        message: "ReleaseRunRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ReleaseRunResponse":
+        """
+        Takes a held run up again: what is stored of it is read anew, and it is no
+        longer counted as ending the server. It is held again if that fails. A run
+        that is not held is returned as it is. For admins, and on record.
+        """
+
+        return await self._unary_unary(
+            "/runwright.v1.RuntimeService/ReleaseRun",
+            message,
+            ReleaseRunResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def remove_run(
+        self,
+        message: "RemoveRunRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "RemoveRunResponse":
+        """
+        Removes a held run as the retention removes what is old: its events and
+        contents go, and an outline is left that ended with CANCELLED unless the run
+        had ended before. For runs that cannot be read. Fails with RUN_NOT_HELD for
+        any other. For admins, and on record.
+        """
+
+        return await self._unary_unary(
+            "/runwright.v1.RuntimeService/RemoveRun",
+            message,
+            RemoveRunResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
@@ -4287,7 +4582,8 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "SnapshotResponse":
         """
-        Returns a run as it stands.
+        Returns a run as it stands. Of a held run that cannot be read it says what
+        the intact events say.
         """
 
         return await self._unary_unary(
@@ -4344,7 +4640,9 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         filter. Bookmarkable: an opening bookmark and further ones, on an idle
         stream and after many events that the filter hides, carry a cursor without
         an event. The stream of a run ends with OK after the run's terminal event,
-        also when the filter hides it; that of a run that needs repair stays open.
+        also when the filter hides it; that of a run that needs repair or is held
+        stays open. That of a run with a damaged event ends with JOURNAL_CORRUPT after
+        the last intact event before it.
         Streams of many runs never end by themselves.
         Leaving a stream never cancels a run. Where a retention is set, a stream over
         many runs that would skip removed events ends with CURSOR_EXPIRED instead,
@@ -4370,8 +4668,8 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "WaitResponse":
         """
-        Waits until the run has ended or needs repair, or the time is over, and
-        returns it as it stands. Never cancels.
+        Waits until the run has ended, needs repair or is held, or the time is over,
+        and returns it as it stands. Never cancels.
         """
 
         return await self._unary_unary(

@@ -29,8 +29,10 @@ export type CallbackSpec = Message<"runwright.callback.v1.CallbackSpec"> & {
   callbackId: string;
 
   /**
-   * The executor's name, as packages refer to it; the same rule. Several
-   * callbacks may share a name: calls are spread over those that are healthy.
+   * The executor's name, as packages refer to it; the same rule. It belongs to
+   * the principals that the operator names for it, else to the one that holds a
+   * lease under it. Several callbacks of theirs may share a name: calls are
+   * spread over those that are healthy.
    *
    * @generated from field: string executor = 2;
    */
@@ -370,9 +372,11 @@ export const CallbackRegistryService: GenService<{
    * Registers a callback and returns once that is on disk. Repeating it
    * unchanged renews the lease; repeating it with other fields replaces the
    * registration, and calls under way end where they are. An id that another
-   * principal of the namespace holds is refused with CALLBACK_TAKEN. The address
-   * is resolved and held against the server's allow-list now and before every
-   * connection.
+   * principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
+   * executor's name that belongs to others. The address is resolved and held
+   * against the server's allow-list now and before every connection. The
+   * registration ends within a second of the key it was made with: revoked,
+   * expired, or without the role.
    *
    * @generated from rpc runwright.callback.v1.CallbackRegistryService.RegisterCallback
    */

@@ -58,8 +58,8 @@ export type ExecuteToolRequest = Message<"runwright.callback.v1.ExecuteToolReque
   attempt: number;
 
   /**
-   * The same for every attempt of this call, unique over all runs: perform the
-   * effect at most once for it.
+   * The same for every attempt of this call, unique over all runs of all servers:
+   * perform the effect at most once for it. Do not take it apart.
    *
    * @generated from field: string idempotency_key = 6;
    */
@@ -110,7 +110,10 @@ export const ExecuteToolRequestSchema: GenMessage<ExecuteToolRequest> = /*@__PUR
   messageDesc(file_runwright_callback_v1_tool_executor_service, 0);
 
 /**
- * What came of the call.
+ * What came of the call. An answer that does not parse, or sets none or several
+ * of the outcomes, is a failure of the attempt: the call is repeated within its
+ * attempts if it is idempotent, else the model is told that its answer cannot be
+ * read and that it may have had its effect.
  *
  * @generated from message runwright.callback.v1.ExecuteToolResponse
  */
@@ -155,7 +158,8 @@ export const ExecuteToolResponseSchema: GenMessage<ExecuteToolResponse> = /*@__P
   messageDesc(file_runwright_callback_v1_tool_executor_service, 1);
 
 /**
- * The result of a performed call, at most 1 MiB.
+ * The result of a performed call, at most 1 MiB. Of a larger one the model is told
+ * that the call was made and how large its result is; it is never made again.
  *
  * @generated from message runwright.callback.v1.ToolResult
  */

@@ -162,8 +162,10 @@ class CallbackSpec(betterproto2.Message):
 
     executor: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
-    The executor's name, as packages refer to it; the same rule. Several
-    callbacks may share a name: calls are spread over those that are healthy.
+    The executor's name, as packages refer to it; the same rule. It belongs to
+    the principals that the operator names for it, else to the one that holds a
+    lease under it. Several callbacks of theirs may share a name: calls are
+    spread over those that are healthy.
     """
 
     address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
@@ -248,8 +250,8 @@ class ExecuteToolRequest(betterproto2.Message):
 
     idempotency_key: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
     """
-    The same for every attempt of this call, unique over all runs: perform the
-    effect at most once for it.
+    The same for every attempt of this call, unique over all runs of all servers:
+    perform the effect at most once for it. Do not take it apart.
     """
 
     tool: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
@@ -292,7 +294,10 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ExecuteToolResponse(betterproto2.Message):
     """
-    What came of the call.
+    What came of the call. An answer that does not parse, or sets none or several
+    of the outcomes, is a failure of the attempt: the call is repeated within its
+    attempts if it is idempotent, else the model is told that its answer cannot be
+    read and that it may have had its effect.
 
     Oneofs:
         - outcome: Exactly one must be set.
@@ -468,7 +473,8 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class ToolResult(betterproto2.Message):
     """
-    The result of a performed call, at most 1 MiB.
+    The result of a performed call, at most 1 MiB. Of a larger one the model is told
+    that the call was made and how large its result is; it is never made again.
     """
 
     data: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
@@ -537,9 +543,11 @@ class CallbackRegistryServiceStub(betterproto2_grpclib.ServiceStub):
         Registers a callback and returns once that is on disk. Repeating it
         unchanged renews the lease; repeating it with other fields replaces the
         registration, and calls under way end where they are. An id that another
-        principal of the namespace holds is refused with CALLBACK_TAKEN. The address
-        is resolved and held against the server's allow-list now and before every
-        connection.
+        principal of the namespace holds is refused with CALLBACK_TAKEN; so is an
+        executor's name that belongs to others. The address is resolved and held
+        against the server's allow-list now and before every connection. The
+        registration ends within a second of the key it was made with: revoked,
+        expired, or without the role.
         """
 
         return await self._unary_unary(

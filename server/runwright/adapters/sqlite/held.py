@@ -1,0 +1,96 @@
+"""Runs that cannot be read as a whole: what is intact of one, and how one goes on an operator's word."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Collection
+
+import apsw
+from msgspec.structs import replace
+
+from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of, first_link
+from runwright.adapters.sqlite.removing import leave_outline, release_contents
+from runwright.adapters.sqlite.tables import fetch
+from runwright.core.errors import AgentError
+from runwright.core.ids import RunKey
+from runwright.core.outcomes import RunPhase, RunStatus, StopReason
+from runwright.core.state import RunState, apply
+from runwright.core.transitions import IllegalTransition
+from runwright.wire import tombstone
+from runwright.wire.records import decode_event
+
+_REMOVED_AT_ONCE = 1000  # events
+
+
+def intact(db: apsw.Connection, run: RunKey) -> tuple[RunState, int] | None:
+    """See the port. The hash chain says how far events are what was written."""
+    query = "SELECT run_no, session_id, agent_id, labels FROM runs WHERE namespace = ? AND run_id = ?"
+    rows = fetch(db, query, run.namespace, run.run_id)
+    if not rows:
+        return None
+    run_no, session_id, agent_id, labels = rows[0]
+    state, position, previous = RunState(key=run), 0, first_link(run)
+    events = "SELECT seq, position, data, previous_hash, hash FROM events WHERE run_no = ? ORDER BY seq"
+    for seq, at, data, linked, own in fetch(db, events, run_no):
+        if seq != state.seq + 1 or linked != previous or hashlib.sha256(linked + data).digest() != own:
+            break
+        try:
+            state = apply(state, decode_event(data))
+        except (AgentError, IllegalTransition):
+            break
+        position, previous = at, own
+    if state.seq:
+        return state, position
+    return RunState(
+        key=run, phase=RunPhase.RUNNING, session_id=session_id, agent_id=agent_id, labels=_labels(labels)
+    ), 0
+
+
+def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
+    """Leaves an outline of the run in place of its row, inside the open transaction: its position in the horizon.
+
+    0 for an unknown run. Its events go with `go_on`.
+    """
+    query = "SELECT run_no, seq, open, status, last_position FROM runs WHERE namespace = ? AND run_id = ?"
+    rows = fetch(db, query, run.namespace, run.run_id)
+    known = intact(db, run)
+    if not rows or known is None:
+        return 0
+    run_no, seq, is_open, status, last_position = rows[0]
+    ended = RunStatus.CANCELLED if is_open else RunStatus(status)
+    state = replace(known[0], seq=seq, phase=RunPhase(ended.value), ended_at=known[0].ended_at or now)
+    if is_open:
+        state = replace(state, stop=StopReason.CANCELLED)
+    leave_outline(db, run_no, tombstone.outline(state, now))
+    db.execute("INSERT OR IGNORE INTO removals (run_no) VALUES (?)", (run_no,))
+    return int(last_position)
+
+
+def go_on(db: apsw.Connection, kept: Collection[int]) -> bool:
+    """One step in deleting events of removed runs, but for those at the positions that are `kept`.
+
+    Inside the open transaction. True while there is more to do now.
+    """
+    query = """SELECT e.position, e.data, e.previous_hash, e.hash, r.namespace FROM removals x
+        JOIN runs r ON r.run_no = x.run_no JOIN events e ON e.run_no = x.run_no
+        WHERE e.position NOT IN (SELECT value FROM json_each(?)) LIMIT ?"""
+    room = REMOVED_BYTES
+    found = fetch(db, query, json.dumps(sorted(kept)), _REMOVED_AT_ONCE)
+    for number, (position, data, previous_hash, own_hash, namespace) in enumerate(found):
+        if number and room <= 0:
+            return True
+        if hashlib.sha256(previous_hash + data).digest() == own_hash:  # else nobody knows what it referred to
+            room -= release_contents(db, namespace, Counter(digests_of(data)))
+        db.execute("DELETE FROM events WHERE position = ?", (position,))
+    db.execute("DELETE FROM removals WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.run_no = removals.run_no)")
+    return len(found) == _REMOVED_AT_ONCE
+
+
+def _labels(stored: str) -> dict[str, str]:
+    try:
+        labels = json.loads(stored)
+    except ValueError:
+        return {}
+    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}

@@ -1,0 +1,157 @@
+"""YAML 1.2 as far as it says what JSON can: the core schema's scalars, no aliases, no repeated keys, no tags.
+
+PyYAML reads YAML 1.1, where `1:30` is a number of base 60, `010` is eight, `no` is
+false and `2020-01-01` a date; only its grammar is used here. JSON is read alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import yaml
+from msgspec import Struct
+
+_TAG = "tag:yaml.org,2002:"
+_NULL, _BOOL, _INT, _FLOAT, _STR = (f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str"))
+# From the core schema, YAML 1.2.2, 10.3.2.
+_SCALARS = {
+    _NULL: re.compile(r"(?:~|null|Null|NULL|)\Z"),
+    _BOOL: re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z"),
+    _INT: re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z"),
+    _FLOAT: re.compile(
+        r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
+    ),
+}
+_BASES = {"0o": 8, "0x": 16}
+MAX_DIGITS = 400  # a number of more is none that JSON can hold
+MAX_DEPTH = 100
+MAX_NODES = 50_000
+_READABLE = "YAML or JSON, without repeated keys and without aliases"
+_Mark = yaml.Mark
+
+
+class DocumentError(Exception):
+    """A text that is no such document: the rule it breaks, and where, counted from 1; 0 when it is not known."""
+
+    def __init__(self, rule: str, mark: _Mark | None) -> None:
+        super().__init__(rule)
+        self.rule = rule
+        self.line = mark.line + 1 if mark else 0
+        self.column = mark.column + 1 if mark else 0
+
+
+class Document(Struct, frozen=True):
+    """The value of a document, and where its parts stand in the text."""
+
+    value: object
+    root: yaml.Node | None
+
+    def place(self, path: Sequence[str | int]) -> tuple[int, int]:
+        """Line and column, from 1, of the part at a path, or of the innermost part around it that is there."""
+        node = self.root
+        mark = node.start_mark if node is not None else None
+        for step in path:
+            node = _part(node, step)
+            if node is None:
+                break
+            mark = node.start_mark
+        return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+
+def read_document(text: str) -> Document:
+    """The one document in a text. Raises DocumentError."""
+    try:
+        loader = _Loader(text)
+        try:
+            root = loader.get_single_node()
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        raise DocumentError(_READABLE, error.problem_mark) from None
+    except (yaml.YAMLError, RecursionError):
+        raise DocumentError(_READABLE, None) from None
+    return Document(_value(root) if root is not None else None, root)
+
+
+class _Loader(yaml.SafeLoader):
+    """Grammar and node tree only. The tree is bounded while it grows."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._nodes = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        self._nodes += 1
+        if self.check_event(yaml.AliasEvent):
+            raise DocumentError("YAML or JSON without aliases: they grow when they are written out", mark)
+        if self._depth >= MAX_DEPTH:
+            raise DocumentError(f"nested at most {MAX_DEPTH} deep", mark)
+        if self._nodes > MAX_NODES:
+            raise DocumentError(f"at most {MAX_NODES} values", mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def resolve(self, kind: type[yaml.Node], value: str, implicit: tuple[bool, bool]) -> str:
+        """The tag of a node without one."""
+        if kind is not yaml.ScalarNode:
+            return f"{_TAG}{'map' if kind is yaml.MappingNode else 'seq'}"
+        if implicit[0]:
+            return next((tag for tag, form in _SCALARS.items() if form.match(value)), _STR)
+        return _STR
+
+
+def _value(node: yaml.Node) -> object:
+    match node:
+        case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
+            return _mapping(node)
+        case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
+            return [_value(item) for item in node.value]
+        case yaml.ScalarNode():
+            return _scalar(node)
+        case _:
+            raise DocumentError("YAML or JSON without tags", node.start_mark)
+
+
+def _mapping(node: yaml.MappingNode) -> dict[str, object]:
+    made: dict[str, object] = {}
+    for key_node, value_node in node.value:
+        key = _value(key_node) if isinstance(key_node, yaml.ScalarNode) else None
+        if not isinstance(key, str):
+            raise DocumentError("YAML or JSON whose keys are texts", key_node.start_mark)
+        if key in made:
+            raise DocumentError("YAML or JSON without repeated keys", key_node.start_mark)
+        made[key] = _value(value_node)
+    return made
+
+
+def _scalar(node: yaml.ScalarNode) -> object:
+    text, tag = node.value, node.tag
+    if tag == _STR:
+        return text
+    if tag not in _SCALARS or not _SCALARS[tag].match(text):
+        raise DocumentError("YAML or JSON without tags", node.start_mark)
+    if tag == _NULL:
+        return None
+    if tag == _BOOL:
+        return text.lower() == "true"
+    if len(text) > MAX_DIGITS:
+        raise DocumentError(f"numbers of at most {MAX_DIGITS} digits", node.start_mark)
+    if tag == _INT:
+        return int(text[2:], _BASES[text[:2]]) if text[:2] in _BASES else int(text)
+    return float(text.replace(".", "") if text[-1].isalpha() else text)  # .inf, .nan
+
+
+def _part(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
+    match node:
+        case yaml.MappingNode():
+            return next((inner for key, inner in node.value if key.value == step), None)
+        case yaml.SequenceNode() if isinstance(step, int) and step < len(node.value):
+            part: yaml.Node = node.value[step]
+            return part
+        case _:
+            return None

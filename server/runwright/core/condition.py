@@ -1,0 +1,87 @@
+"""What keeps a server from driving a run, beside the run's own state; and how the run stands then."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.ids import EffectId, RunKey, model_effect_id
+from runwright.core.machine import is_done, status, waiting_on
+from runwright.core.machine.pending import WaitingOn
+from runwright.core.outcomes import RunStatus, WaitKind
+from runwright.core.state import RunState
+
+
+class HoldCause(Enum):
+    """Why a run is held."""
+
+    UNREADABLE = "what is stored of it cannot be read"
+    QUARANTINED = "the server ended each time it took the run up"
+    FAILING = "the server failed again and again to go on with it"
+
+
+class Hold(Struct, frozen=True):
+    """A run that is not driven until an operator decides. `failure` is what callers are told, `since` microseconds."""
+
+    cause: HoldCause
+    failure: Failure
+    since: int
+
+    @property
+    def first_bad(self) -> str:
+        """Sequence number of the first event that cannot be read; empty when that is not known."""
+        return dict(self.failure.metadata).get("first_bad", "")
+
+
+class Condition(Struct, frozen=True):
+    """`missing_provider` is the adapter that the run has to ask and that this server does not have."""
+
+    hold: Hold | None = None
+    missing_provider: str = ""
+
+
+DRIVEN = Condition()
+
+
+def status_in(state: RunState, condition: Condition) -> RunStatus:
+    """Where the run stands for callers."""
+    if condition.hold is not None:
+        return RunStatus.HELD
+    stands = status(state)
+    return RunStatus.WAITING if condition.missing_provider and stands is RunStatus.RUNNING else stands
+
+
+def is_done_in(state: RunState, condition: Condition) -> bool:
+    """True when the run goes no further by itself."""
+    return condition.hold is not None or is_done(state)
+
+
+def waiting_on_in(state: RunState, condition: Condition) -> list[WaitingOn]:
+    """What the run waits for, and what would unblock it."""
+    hold, adapter = condition.hold, condition.missing_provider
+    if hold is not None:
+        run = state.key.run_id
+        remedy = f"an operator: `runwright held release {run}`, `held cancel {run}` or `held remove {run}`"
+        return [WaitingOn(WaitKind.RELEASE, EffectId(""), hold.cause.name, hold.since, remedy)]
+    waits = waiting_on(state)
+    if adapter:
+        subject = f"{adapter}/{state.model}" if adapter == state.provider else adapter
+        remedy = f"a start of the server with provider {adapter} configured"
+        wait = WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.updated_at, remedy)
+        waits = [wait, *(each for each in waits if each.kind is not WaitKind.PROVIDER)]
+    return waits
+
+
+def run_held(run: RunKey, hold: Hold) -> AgentError:
+    """Nothing can be done with the run while it is held."""
+    metadata = {"run_id": run.run_id, "cause": hold.cause.name}
+    if hold.first_bad:
+        metadata["first_bad"] = hold.first_bad
+    return AgentError(ErrorReason.RUN_HELD, f"Run {run.run_id} is held: {hold.cause.value}.", metadata=metadata)
+
+
+def run_not_held(run: RunKey) -> AgentError:
+    """Only what is held is removed by a call."""
+    return AgentError(ErrorReason.RUN_NOT_HELD, f"Run {run.run_id} is not held.", metadata={"run_id": run.run_id})

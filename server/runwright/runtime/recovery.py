@@ -1,0 +1,200 @@
+"""Recovery: takes up the open runs of the journal, so that one that ends the server is found and keeps nobody down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
+from typing import Protocol
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
+from runwright.core.quarantine import Stage, Suspect, trial_us, trials
+from runwright.ports.recovery import RecoveryLog
+from runwright.runtime.waiting import Bell, Patience
+from runwright.runtime.world import World
+
+RETRY_US = 500_000  # how often the count is tried again while the journal takes nothing
+GATHER_US = 1_000_000  # settled runs are written down together
+STABLE_US = 30_000_000  # a start that has lived so long with all runs in hand was not ended by any of them
+_MAY_PASS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
+
+
+class RunsInHand(Protocol):
+    """What recovery does to runs; the supervisor."""
+
+    async def take_up(self, runs: Sequence[RunKey]) -> None:
+        """Drives each run, parks it or holds it. Never raises for a run."""
+
+    def quarantine(self, suspect: Suspect) -> None:
+        """Holds a run without reading it."""
+
+    def is_under_way(self, run: RunKey) -> bool:
+        """True while a driver has something to do for the run other than to wait."""
+
+
+class Recovery:
+    """One start's way through the open runs. Without a recovery log nothing is counted and all are taken up at once."""
+
+    def __init__(self, world: World, runs: RunsInHand) -> None:
+        self._world = world
+        self._log = world.recovery
+        self._runs = runs
+        self._moved = Bell()
+        self._settled: set[RunKey] = set()  # and not written down yet
+        self._counted: set[RunKey] = set()  # what the log still counts in this start
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.later: set[RunKey] = set()  # open runs that were not taken up yet
+        self.refused: ErrorReason | None = None  # why the journal did not take the count
+
+    async def begin(self) -> int:
+        """Takes up every open run, suspects in the background. Returns how many are open.
+
+        While the journal takes nothing, nothing is taken up, and the server serves what can be read.
+        """
+        if self._log is None:
+            runs = await self._world.journal.open_runs()
+            await self._runs.take_up(runs)
+            return len(runs)
+        found = await self._count()
+        if found is None:
+            self.later = set(await self._world.journal.open_runs())
+            self.beside(self._begin_later())
+            return len(self.later)
+        await self._take_up(found)
+        return len(found)
+
+    def settled(self, run: RunKey) -> None:
+        """Says that an effect that was in hand has an outcome on record: the run did not end the server with it."""
+        self._moved.ring()
+        if run not in self._counted:
+            return
+        self._counted.discard(run)
+        if not self._settled:
+            self.beside(self._write_settled())
+        self._settled.add(run)
+
+    def left(self) -> None:
+        """Says that a driver has ended."""
+        self._moved.ring()
+
+    async def release(self, run: RunKey) -> None:
+        """Forgets, durably, whatever speaks against a run."""
+        self._counted.discard(run)
+        if self._log is not None:
+            await self._log.settled([run])
+
+    async def stop(self) -> None:
+        """Takes up nothing more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def end(self) -> None:
+        """Says that the server ends cleanly."""
+        if self._log is not None:
+            try:
+                await self._log.end()
+            except AgentError as error:
+                self._world.log.error("a clean end could not be written down", error)
+
+    @property
+    def _counting(self) -> RecoveryLog:
+        assert self._log is not None, "without a log there are no suspects"
+        return self._log
+
+    async def _count(self) -> list[Suspect] | None:
+        try:
+            found = await self._counting.begin(self._world.clock.now())
+        except AgentError as error:
+            if self.refused is None:
+                self._world.log.error("journal takes nothing: open runs wait", error, **error.metadata)
+            self.refused = error.reason
+            return None
+        self.refused = None
+        return found
+
+    async def _begin_later(self) -> None:
+        while True:
+            await self._pause(RETRY_US)
+            found = await self._count()
+            if found is not None:
+                await self._take_up(found)
+                return
+
+    async def _take_up(self, found: Sequence[Suspect]) -> None:
+        for each in found:
+            if each.quarantined_at:
+                self._runs.quarantine(each)
+        suspects = [each for each in found if each.tries and not each.quarantined_at]
+        fresh = [each.run for each in found if not each.tries and not each.quarantined_at]
+        self._counted.update(fresh)
+        self.later = {each.run for each in suspects}
+        await self._runs.take_up(fresh)
+        self.beside(self._try(suspects))
+
+    async def _try(self, suspects: Sequence[Suspect]) -> None:
+        """One group after the other; then, once the start has lived for a while, nobody is a suspect any more."""
+        groups = trials(suspects)
+        limit = trial_us(suspects, len(groups))
+        if groups:
+            self._world.log.warning("runs are taken up one after the other", suspects=len(suspects), trials=len(groups))
+        for passed, group in enumerate(groups):
+            tells = len(group) == 1 and (passed > 0 or len(suspects) == 1)
+            runs = [each.run for each in group]
+            await self._written(partial(self._counting.take_up, runs, _stage(tells)))
+            self._counted.update(runs)
+            self.later.difference_update(runs)
+            await self._runs.take_up(runs)
+            await self._pass(runs, limit)
+        if groups:
+            await self._written(partial(self._counting.take_up, (), Stage.IN_HAND))
+        await self._pause(STABLE_US)
+        still, self._counted = self._counted, set()
+        if still:
+            await self._written(partial(self._counting.settled, still))
+
+    async def _pass(self, runs: Collection[RunKey], limit_us: int) -> None:
+        """Waits until nothing of what the runs had in hand is still under way, but not for ever."""
+        due = self._world.clock.now() + limit_us
+        with Patience(self._world.clock) as patience:
+            while True:
+                moved = self._moved.next()
+                if not any(run in self._counted and self._runs.is_under_way(run) for run in runs):
+                    return
+                if not await patience.lasts(due, moved):
+                    return
+
+    async def _write_settled(self) -> None:
+        await self._pause(GATHER_US)
+        settled, self._settled = self._settled, set()
+        await self._written(partial(self._counting.settled, settled))
+
+    async def _written(self, write: Callable[[], Awaitable[None]]) -> None:
+        """Waits for a journal that takes nothing at the moment: what is not written down is not begun."""
+        while True:
+            try:
+                return await write()
+            except AgentError as error:
+                if error.reason not in _MAY_PASS:
+                    raise
+                await self._pause(RETRY_US)
+
+    async def _pause(self, us: int) -> None:
+        await self._world.clock.sleep_until(self._world.clock.now() + us)
+
+    def beside(self, work: Awaitable[None]) -> None:
+        """Does something until it is done or recovery stops."""
+        task = asyncio.ensure_future(self._logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _logged(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whatever it was, the runs in hand go on
+            self._world.log.error("recovery failed", error)
+
+
+def _stage(tells: bool) -> Stage:
+    return Stage.ALONE if tells else Stage.ON_TRIAL

@@ -1,0 +1,32 @@
+"""A start that names a run which is there already: the same request is answered, another one is refused."""
+
+from __future__ import annotations
+
+import json
+
+from runwright.core.condition import Hold, run_held
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
+from runwright.core.request import RunRequest, differing_fields
+from runwright.core.state import RunState
+from runwright.ports.journal import Journal
+
+
+async def require_same(journal: Journal, run: RunKey, state: RunState, request: RunRequest, hold: Hold | None) -> None:
+    """Raises RUN_ID_CONFLICT naming the fields that differ, RUN_HELD when nobody can tell what was asked for."""
+    if state.request_digest == request.digest():
+        return
+    if hold is not None and not state.request_digest:
+        raise run_held(run, hold)
+    asked = state.request.digest if state.request else ""
+    first = (await journal.content(run, [asked])).get(asked)
+    if first is None:  # removed with the run, but for its digest
+        told, fields = "which was removed, so that nobody knows what differs", ""
+    else:
+        fields = ", ".join(differing_fields(json.loads(first), request.normal_form()))
+        told = f"these fields differ: {fields}"
+    raise AgentError(
+        ErrorReason.RUN_ID_CONFLICT,
+        f"Run {run.run_id} was started by another request; {told}.",
+        metadata={"run_id": run.run_id, "fields": fields},
+    )

@@ -1,0 +1,43 @@
+"""An executor that answers with bytes of its own making."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
+
+Answer = Callable[[Any], Awaitable[bytes]]
+RESULT = pb.ExecuteToolResponse(result=pb.ToolResult(data=b"seen")).SerializeToString()
+ERROR = pb.ExecuteToolResponse(error=pb.ToolError(message="no")).SerializeToString()
+NOT_PERFORMED = pb.ExecuteToolResponse(not_performed=pb.ToolNotPerformed()).SerializeToString()
+
+
+class RawExecutor(grpc.GenericRpcHandler):
+    """Serves on a free port from `server.start()` on, and counts its calls."""
+
+    def __init__(self, compression: grpc.Compression = grpc.Compression.NoCompression) -> None:
+        self.answer: Answer = self.says(RESULT)
+        self.calls = 0
+        self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)], compression=compression)
+        self.server.add_generic_rpc_handlers((self,))
+        self.port = self.server.add_insecure_port("127.0.0.1:0")
+
+    @staticmethod
+    def says(answer: bytes) -> Answer:
+        """Answers with these bytes."""
+
+        async def say(context: Any) -> bytes:
+            return answer
+
+        return say
+
+    def service(self, handler_call_details: Any) -> Any:
+        """See the class."""
+
+        async def handle(request: bytes, context: Any) -> bytes:
+            self.calls += 1
+            return await self.answer(context)
+
+        return grpc.unary_unary_rpc_method_handler(handle)

@@ -1,0 +1,214 @@
+"""An export is whole or it is not: this project's verdict and that of a program that shares no code with it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+import runpy
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
+from runwright._gen.runwright.v1 import content_pb2, event_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.cli.export import verify
+from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
+from runwright.wire.references import event_refs
+from typer import Exit
+
+from tests import builders as b
+
+EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "verify_export.py"))
+REF = content_pb2.ContentRef.DESCRIPTOR.full_name
+PART = 40  # bytes; small, so that a content has several
+Lines = list[str]
+
+
+@pytest.fixture
+async def export() -> Lines:
+    """The lines of an export: a run with a tool call, in a session with an earlier one."""
+    bench = b.Bench()
+    runtime = bench.runtime()
+    for name in ("r0", "r1"):
+        handle, _ = await runtime.start_run(b.request(name, session_id="s"))
+        await handle.wait()
+    run = RunKey(DEFAULT_NAMESPACE, RunId("r1"))
+    events = await bench.journal.read(run, after=0, limit=1000)
+    header = pb.ExportHeader(
+        format=1,
+        namespace=run.namespace,
+        run_id=run.run_id,
+        incarnation=bench.journal.incarnation,
+        events=len(events),
+        head_hash=events[-1].hash,
+    )
+    elements = [pb.ExportRunResponse(header=header)]
+    for e in events:
+        exported = pb.ExportedEvent(data=e.data, position=e.position, previous_hash=e.previous_hash, hash=e.hash)
+        elements.append(pb.ExportRunResponse(event=exported))
+    wanted = list(dict.fromkeys(ref.digest for e in events for ref in event_refs(e.data)))
+    stored = await bench.journal.content(run, wanted)
+    for digest in wanted:
+        data = stored[digest]
+        for offset in range(0, max(1, len(data)), PART):
+            part = pb.ExportedContent(
+                digest=digest, offset=offset, data=data[offset : offset + PART], last=offset + PART >= len(data)
+            )
+            elements.append(pb.ExportRunResponse(content=part))
+    await runtime.close()
+    return [json_format.MessageToJson(each, preserving_proto_field_name=True, indent=None) for each in elements]
+
+
+def ours(file: Path) -> int:
+    """The exit code of `runwright verify`."""
+    try:
+        verify(file)
+    except Exit as left:
+        return left.exit_code
+    return 0
+
+
+def verdicts(file: Path, lines: Lines) -> tuple[int, int]:
+    """What both make of the lines: 0 whole, 1 not whole, 2 not an export."""
+    file.write_text("".join(line + "\n" for line in lines))
+    return ours(file), EXAMPLE["main"](file)
+
+
+def delete(lines: Lines, r: random.Random) -> None:
+    del lines[r.randrange(1, len(lines))]
+
+
+def delete_content(lines: Lines, r: random.Random) -> None:
+    del lines[r.choice([at for at, line in enumerate(lines) if '"content"' in line])]
+
+
+def duplicate(lines: Lines, r: random.Random) -> None:
+    at = r.randrange(1, len(lines))
+    lines.insert(r.choice([at, len(lines)]), lines[at])
+
+
+def swap(lines: Lines, r: random.Random) -> None:
+    one, other = r.sample(range(1, len(lines)), 2)
+    lines[one], lines[other] = lines[other], lines[one]
+
+
+def truncate(lines: Lines, r: random.Random) -> None:
+    del lines[r.randrange(1, len(lines)) :]
+
+
+def cut_line(lines: Lines, r: random.Random) -> None:
+    at = r.randrange(len(lines))
+    lines[at] = lines[at][: r.randrange(len(lines[at]))]
+
+
+def shuffle(lines: Lines, r: random.Random) -> None:
+    rest = lines[1:]
+    r.shuffle(rest)
+    lines[1:] = rest
+
+
+def letter(lines: Lines, r: random.Random) -> None:
+    """One character anywhere becomes another."""
+    at = r.randrange(len(lines))
+    where, old = r.randrange(len(lines[at])), lines[at]
+    lines[at] = old[:where] + r.choice(string.ascii_letters + string.digits + "+/=-_ ") + old[where + 1 :]
+
+
+def flip(lines: Lines, r: random.Random) -> None:
+    """One bit of some bytes."""
+    at = r.randrange(1, len(lines))
+    ((kind, fields),) = json.loads(lines[at]).items()
+    name = r.choice([name for name in ("data", "previous_hash", "hash") if name in fields] or ["data"])
+    data = bytearray(base64.b64decode(fields.get(name, "")) or b"\0")
+    data[r.randrange(len(data))] ^= 1 << r.randrange(8)
+    fields[name] = base64.b64encode(data).decode()
+    lines[at] = json.dumps({kind: fields})
+
+
+def header(lines: Lines, r: random.Random) -> None:
+    fields = json.loads(lines[0])["header"]
+    name = r.choice(["format", "namespace", "run_id", "events", "head_hash"])
+    changed = {"format": 2, "events": str(int(fields["events"]) + r.choice([-1, 1]))}
+    if r.random() < 0.5:
+        fields[name] = changed.get(name, base64.b64encode(r.randbytes(32)).decode())
+    else:
+        del fields[name]
+    lines[0] = json.dumps({"header": fields})
+
+
+def field(lines: Lines, r: random.Random) -> None:
+    """A field of an element is missing, or a number is another one."""
+    at = r.randrange(1, len(lines))
+    ((kind, fields),) = json.loads(lines[at]).items()
+    name = r.choice(list(fields))
+    if name in ("position", "offset") and r.random() < 0.5:
+        fields[name] = "0"
+    else:
+        del fields[name]
+    lines[at] = json.dumps({kind: fields})
+
+
+def foreign(lines: Lines, r: random.Random) -> None:
+    """A content that nothing mentions, or an element that is none."""
+    data = r.randbytes(20)
+    content = {"digest": "sha256:" + "0" * 64, "data": base64.b64encode(data).decode(), "last": True}
+    strange: list[Any] = [{"content": content}, {}, {"other": {}}, [], None, 5, {"event": 5}, {"header": {}}]
+    lines.insert(r.randrange(1, len(lines) + 1), json.dumps(r.choice(strange)))
+
+
+MUTATIONS = (
+    *(delete, delete_content, duplicate, swap, truncate, cut_line),
+    *(shuffle, letter, flip, header, field, foreign),
+)
+SEEDS = range(20)  # for each of them: 240 in all
+
+
+def test_an_export_as_it_was_written_is_whole_for_both(tmp_path: Path, export: Lines, capsys: Any) -> None:
+    assert verdicts(tmp_path / "r1.jsonl", export) == (0, 0)
+    assert capsys.readouterr().out.count("not proven") == 2
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS)
+def test_both_come_to_the_same_verdict_on_whatever_was_done_to_an_export(
+    tmp_path: Path, export: Lines, mutate: Callable[[Lines, random.Random], None]
+) -> None:
+    for seed in SEEDS:
+        changed = list(export)
+        mutate(changed, random.Random(seed))
+        mine, theirs = verdicts(tmp_path / "r1.jsonl", changed)
+        assert mine == theirs, f"{mutate.__name__} {seed}"
+        assert mine or _says_the_same(export, changed), f"{mutate.__name__} {seed}: called whole"
+
+
+def _says_the_same(one: Lines, other: Lines) -> bool:
+    """True when the lines differ in nothing but what no verdict covers."""
+    return _proven(one) == _proven(other)
+
+
+def _proven(lines: Lines) -> list[Any]:
+    elements = [json_format.Parse(line, pb.ExportRunResponse()) for line in lines]
+    for element in elements:
+        element.header.ClearField("incarnation") if element.HasField("header") else None
+        element.event.ClearField("position") if element.HasField("event") else None
+    # Contents are told apart by their digests: in which order they come says nothing.
+    return sorted(element.SerializeToString() for element in elements)
+
+
+def test_the_example_knows_every_field_that_refers_to_a_content() -> None:
+    assert EXAMPLE["REFERENCES"] == _references(event_pb2.Event.DESCRIPTOR)
+
+
+def _references(message: Descriptor) -> dict[int, Any]:
+    found: dict[int, Any] = {}
+    for each in message.fields:
+        if each.message_type is None:
+            continue
+        inside = None if each.message_type.full_name == REF else _references(each.message_type)
+        if inside != {}:
+            found[each.number] = inside
+    return found
