@@ -166,3 +166,20 @@ async def test_the_horizon_tells_each_stream_what_is_missing(journal: AnyJournal
         assert (page.horizon, await journal.horizon(scope)) == (3, 3)
         assert [event.position for event in page.events] == [1, 4, 5]
     assert [await journal.horizon(scope) for scope in others] == [0, 0]
+
+
+async def test_nobody_is_removed_behind_one_that_is_young(journal: AnyJournal) -> None:
+    """The order is that of last events: else the horizon of what is missing would lie above what is there."""
+    (old,) = await ran(journal, "old")
+    (young,) = await ran(journal, "young", at=LATER)
+    (behind,) = await ran(journal, "behind")
+    await begin(journal, key("newest"))
+
+    steps = await removed(journal)
+    everything = Scope(old.namespace, ScopeKind.ALL)
+    horizon = await journal.horizon(everything)
+
+    assert [run for step in steps for run in step.runs] == [old]
+    assert [len(await journal.read(run, after=0, limit=9)) for run in (young, behind)] == [2, 2]
+    assert [position for _, position in await all_events(journal, everything)] == list(range(horizon + 1, 8))
+    assert [run for step in await removed(journal, before=LATER + 1) for run in step.runs] == [young, behind]
