@@ -282,3 +282,20 @@ async def test_every_removal_raises_the_horizon_also_of_a_run_that_ended_before_
     assert [run for step in steps for run in step.runs] == [earlier]
     assert await journal.horizon(everything) > heard_of
     assert await journal.last_position(earlier) <= head == journal.head
+
+
+async def test_nobody_is_removed_behind_one_that_is_young(journal: AnyJournal) -> None:
+    """The order is that of last events: else the horizon of what is missing would lie above what is there."""
+    (old,) = await ran(journal, "old")
+    (young,) = await ran(journal, "young", at=LATER)
+    (behind,) = await ran(journal, "behind")
+    await begin(journal, key("newest"))
+
+    steps = await removed(journal)
+    everything = Scope(old.namespace, ScopeKind.ALL)
+    horizon = await journal.horizon(everything)
+
+    assert [run for step in steps for run in step.runs] == [old]
+    assert [len(await journal.read(run, after=0, limit=9)) for run in (young, behind)] == [2, 2]
+    assert [position for _, position in await all_events(journal, everything)] == list(range(horizon + 1, 8))
+    assert [run for step in await removed(journal, before=LATER + 1) for run in step.runs] == [young, behind]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,16 +34,18 @@ def export(
     Example:
       runwright export first -o first.jsonl
     """
-    if output is not None and os.path.lexists(output):
-        raise typer.BadParameter(f"{output} is there already: name another file, or remove it", param_hint="--output")
     lines = (json_line(response) + "\n" for response in Client.of(context).export(run_id))
     if output is None:
         sys.stdout.writelines(lines)
         return
     first = next(lines, "")  # a refused call leaves no file behind
-    with created(output) as file:
-        file.write(first)
-        file.writelines(lines)
+    try:
+        with created(output) as file:
+            file.write(first)
+            file.writelines(lines)
+    except FileExistsError:
+        told = f"{output} is there already: name another file, or remove it"
+        raise typer.BadParameter(told, param_hint="--output") from None
 
 
 def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -> None:
