@@ -17,7 +17,7 @@ from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.state import RunState
-from runwright.ports.provider import ModelReply, ModelRequest, ToolSpecification
+from runwright.ports.provider import Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
@@ -63,7 +63,7 @@ class Performer:
             case e.CallModel():
                 self._text = text = self._texts.open(state, effect, position)
                 try:
-                    given = await self._call_model(state, effect, text)
+                    given = await self._request_model(state, effect, text)
                     text.end(is_whole=isinstance(given, i.ModelReplied))
                     return given
                 finally:
@@ -88,10 +88,23 @@ class Performer:
         if text is not None and (state.round, state.model_attempt) != (text.effect.round, text.effect.attempt):
             text.end(is_whole=False)
 
-    async def _call_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
+    async def _request_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
         await self._require_provider(state, effect)
         try:
-            reply = await self._ask(state, effect, text)
+            # What the journal says while it is read is no failure of the model: it is raised.
+            async with self._conversation.request() as messages:
+                return await self._call_model(state, effect, text, messages)
+        except AgentError as error:
+            if error.reason is not ErrorReason.CONVERSATION_TOO_LARGE:
+                raise
+            at = self._world.clock.now()
+            return i.ModelFailed(at=at, round=effect.round, attempt=effect.attempt, error=Failure.of(error))
+
+    async def _call_model(
+        self, state: RunState, effect: e.CallModel, text: LiveText, messages: tuple[Message, ...]
+    ) -> i.Input:
+        try:
+            reply = await self._ask(state, effect, text, messages)
             adapter = self._package.routes[effect.route].adapter
             checked = await check_reply(self._package, self._world.schemas, reply, adapter)
             if not text.begins(reply.text or ""):
@@ -171,7 +184,9 @@ class Performer:
         finally:
             self.missing_provider = ""
 
-    async def _ask(self, state: RunState, effect: e.CallModel, text: LiveText) -> ModelReply:
+    async def _ask(
+        self, state: RunState, effect: e.CallModel, text: LiveText, messages: tuple[Message, ...]
+    ) -> ModelReply:
         route = self._package.routes[effect.route]
         provider = self._world.provider(route.adapter)
         request = ModelRequest(
@@ -181,7 +196,7 @@ class Performer:
             model=route.model,
             parameters=route.parameters,
             instructions=self._package.agent.instructions,
-            messages=self._conversation.messages(),
+            messages=messages,
             tools=tuple(
                 ToolSpecification(tool.name, tool.description, tool.parameters) for tool in self._package.tools
             ),
@@ -203,13 +218,16 @@ class Performer:
     async def _call_tool(self, state: RunState, effect: e.CallTool, may_begin: Callable[[], bool]) -> i.Input:
         place = self.places.begin(effect.call_id)
         try:
-            invocation = self._invocation(state, effect, may_begin)
+            arguments = await self._conversation.data(effect.arguments)
+            invocation = self._invocation(state, effect, arguments, may_begin)
             outcome = await _guarded(self._world.tools.execute(place, invocation))
         finally:
             place.release()
         return self._settled(effect, outcome, may_begin)
 
-    def _invocation(self, state: RunState, effect: e.CallTool, may_begin: Callable[[], bool]) -> ToolInvocation:
+    def _invocation(
+        self, state: RunState, effect: e.CallTool, arguments: bytes, may_begin: Callable[[], bool]
+    ) -> ToolInvocation:
         return ToolInvocation(
             namespace=state.key.namespace,
             run_id=state.key.run_id,
@@ -219,9 +237,9 @@ class Performer:
             attempt=effect.attempt,
             idempotency_key=effect.idempotency_key,
             tool=effect.tool,
-            arguments_json=self._conversation.data(effect.arguments),
+            arguments_json=arguments,
             arguments_digest=effect.arguments.digest,
-            # From now, not from the intent: writing that down may have taken long.
+            # From now, not from the intent: writing that down and reading the arguments may have taken long.
             deadline=self._world.clock.now() + self._tool(effect.tool).timeout_ms * 1000,
             package_fingerprint=state.package_fingerprint,
             trace_parent=self._trace_parent(state, effect),
