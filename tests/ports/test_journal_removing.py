@@ -10,7 +10,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 from runwright.adapters.memory import MemoryJournal
-from runwright.adapters.sqlite import SqliteJournal, inspection
+from runwright.adapters.sqlite import SqliteJournal, verification
 from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
@@ -220,7 +220,7 @@ async def test_the_newest_event_of_a_removed_run_is_hidden_and_goes_with_the_nex
     db = apsw.Connection(str(tmp_path / "journal.db"))
     assert db.execute("SELECT position FROM events").fetchall() == [(3,)]
     assert db.execute("SELECT * FROM removals").fetchall() == []
-    assert inspection.verify(db).faults == ()
+    assert verification.verify(db).faults == ()
 
 
 async def test_what_is_intact_ends_before_the_first_event_that_is_not_what_was_written(tmp_path: Path) -> None:

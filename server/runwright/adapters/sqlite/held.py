@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of
 from runwright.adapters.sqlite.checked_events import whole_part
-from runwright.adapters.sqlite.queries import place
+from runwright.adapters.sqlite.queries import last_position, place
 from runwright.adapters.sqlite.removing import leave_outline, release_contents
 from runwright.adapters.sqlite.selecting import outline
 from runwright.adapters.sqlite.tables import fetch
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
-from runwright.core.outcomes import RunPhase, RunStatus, StopReason
+from runwright.core.outcomes import RunPhase, StopReason
 from runwright.core.state import RunState, apply
 from runwright.core.transitions import IllegalTransition
 from runwright.wire import tombstone
@@ -43,7 +43,7 @@ def intact(db: apsw.Connection, run: RunKey) -> tuple[RunState, int] | None:
         position = event.position
     if state.seq:
         return state, position
-    return outline(db, run_no, run), 0
+    return replace(outline(db, run_no, run), seq=0, phase=RunPhase.RUNNING), 0
 
 
 def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
@@ -51,19 +51,29 @@ def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
 
     0 for an unknown run. Its events go with `go_on`.
     """
-    query = "SELECT run_no, seq, open, status, last_position FROM runs WHERE namespace = ? AND run_id = ?"
+    query = "SELECT run_no, seq, open, status FROM runs WHERE namespace = ? AND run_id = ?"
     rows = fetch(db, query, run.namespace, run.run_id)
     known = intact(db, run)
     if not rows or known is None:
         return 0
-    run_no, seq, is_open, status, last_position = rows[0]
-    ended = RunStatus.CANCELLED if is_open else RunStatus(status)
-    state = replace(known[0], seq=seq, phase=RunPhase(ended.value), ended_at=known[0].ended_at or now)
-    if is_open:
+    run_no, seq, is_open, status = rows[0]
+    phase = _end(is_open, status)
+    seq = seq if isinstance(seq, int) else known[0].seq
+    state = replace(known[0], seq=seq, phase=phase, ended_at=known[0].ended_at or now)
+    if phase is RunPhase.CANCELLED:
         state = replace(state, stop=StopReason.CANCELLED)
     leave_outline(db, run_no, tombstone.outline(state, now))
     db.execute("INSERT OR IGNORE INTO removals (run_no) VALUES (?)", (run_no,))
-    return int(last_position)
+    return last_position(db, run)
+
+
+def _end(is_open: object, status: object) -> RunPhase:
+    """How the run ended, as its columns have it; what they cannot say is taken for cancelled."""
+    try:
+        phase = RunPhase(status)
+    except ValueError:
+        return RunPhase.CANCELLED
+    return phase if is_open == 0 and phase.is_terminal else RunPhase.CANCELLED
 
 
 def go_on(db: apsw.Connection, kept: Collection[int]) -> bool:

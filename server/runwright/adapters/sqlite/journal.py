@@ -258,7 +258,12 @@ class SqliteJournal:
 
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
+        return [*(await self._open_runs()).values()]
+
+    async def _open_runs(self) -> Mapping[int, RunKey]:
+        """By number. What an index says otherwise than the rows is put in order."""
         self._refuse_when_closed()
+        await self._writer.perform(lambda _: None)  # what was handed over before is in the file by then
         found = await self._reader.ask(open_runs)
         if found.misplaced:
             if self._log:
@@ -333,7 +338,7 @@ class SqliteJournal:
 
     def recovery(self) -> SqliteRecoveryLog:
         """The count of starts that did not end cleanly, in this file."""
-        return SqliteRecoveryLog(self._writer)
+        return SqliteRecoveryLog(self._writer, self._open_runs)
 
     def callbacks(self) -> SqliteCallbacks:
         """The registrations that are kept in this file."""
