@@ -342,7 +342,7 @@ class SqliteJournal:
 
     def callbacks(self) -> SqliteCallbacks:
         """The registrations that are kept in this file."""
-        return SqliteCallbacks(self._writer, self._reader, self._refuse_when_closed, self._forget_wal)
+        return SqliteCallbacks(self._writer, self._reader, self._refuse_when_closed, self._forget_wal, self._log)
 
     async def close(self) -> None:
         """See the port. Closing again waits for the first close."""
