@@ -75,6 +75,12 @@ def edit(data: Path, *statements: str) -> None:
     db.close()
 
 
+def cut_off(data: Path) -> Path:
+    """Leaves the journal as if its server had been killed and -wal had gone. Gives its anchor."""
+    edit(data, "INSERT INTO meta (key, value) VALUES ('in_use', 1)")
+    return data / "journal.head"
+
+
 def contents(directory: Path) -> dict[str, bytes]:
     """Every file with its bytes."""
     return {path.name: path.read_bytes() for path in directory.iterdir()}
@@ -211,6 +217,20 @@ async def test_an_executor_that_does_not_answer_is_named_with_its_address(progra
     assert f"FAIL executor        desk does not answer at {address} -> Start executor desk there" in out
 
 
+async def test_an_executor_is_dialled_as_the_server_would_without_a_proxy(
+    examine: Examine, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with running_executor() as executor:
+        config_file(data.parent, executor=executor.address)
+
+        code, bad = examine()
+
+    assert (code, bad.get("executor")) == (0, None)
+
+
 async def test_an_executor_that_answers_is_ok(examine: Examine, data: Path) -> None:
     async with running_executor() as executor:
         config_file(data.parent, executor=executor.address)
@@ -314,6 +334,8 @@ def test_old_libraries_a_full_and_a_slow_disk_are_told() -> None:
             lambda data: edit(data, "DELETE FROM events WHERE position = 24"),
             "FAIL the journal has lost events: it ends",
         ),
+        (lambda data: cut_off(data).unlink(), "FAIL the journal was not closed"),
+        (lambda data: cut_off(data).write_text("torn"), "FAIL the journal was not closed"),
     ],
 )
 def test_a_journal_is_held_against_its_anchor(

@@ -45,6 +45,7 @@ from runwright.runtime.supervisor import Supervisor
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
+from runwright.runtime.write_watch import WriteWatch
 
 DEFAULT_GRACE_US = 10_000_000
 START_ATTEMPTS = 3  # of one start that meets another one; a journal that says both yes and no is not asked for ever
@@ -99,7 +100,7 @@ class AgentRuntime:
 
         Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields,
         PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING,
-        SESSION_BUSY, DRAINING and the journal's errors.
+        SESSION_BUSY, OVERLOADED, DRAINING and the journal's errors.
         """
         request.check()
         self._supervisor.refuse_when_draining()
@@ -121,6 +122,7 @@ class AgentRuntime:
         raise AssertionError("the last attempt returns or raises")
 
     async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
+        self.world.memory.refuse_when_full()
         found = preflight(self.world, self.packages, request, run.namespace)
 
         async def start() -> None:
@@ -340,6 +342,10 @@ class AgentRuntime:
     def write_blockage(self) -> str | None:
         """Why the journal takes no writes at the moment, for health; None when it does. A held run is no reason."""
         return self._supervisor.blocked_by.name if self._supervisor.blocked_by else None
+
+    async def watch_writes(self) -> None:
+        """Keeps `write_blockage` true while nobody writes; goes on for ever, cancel it."""
+        await WriteWatch(self.world, self._supervisor).run()
 
     def stop_streams(self) -> None:
         """Ends every stream; readers come back with their last cursor."""

@@ -17,7 +17,6 @@ from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
 from runwright.runtime.census import ParkedRuns, count
-from runwright.runtime.conversation import Conversation
 from runwright.runtime.driver import RunDriver, draining
 from runwright.runtime.failures import Failures
 from runwright.runtime.held import INTERNAL, HeldRuns
@@ -53,7 +52,7 @@ class Supervisor:
         self._ended: Kept[RunKey, tuple[RunState, int]] = Kept(KEPT_ENDS)  # nothing follows an end, so it stays true
         self._failures = Failures(world.clock)
         self._missing: dict[RunKey, str] = {}  # parked runs that have to ask a provider that is not configured
-        self._refused: ErrorReason | None = None  # why the journal did not take what stood for itself
+        self.refused: ErrorReason | None = None  # why the journal did not take what stood for itself
         self._recovery = Recovery(world, self)
         self.parked = ParkedRuns()
         self.held = HeldRuns(world)
@@ -70,7 +69,7 @@ class Supervisor:
     def blocked_by(self) -> ErrorReason | None:
         """Why the journal takes no writes at the moment; None when it does."""
         waits = (driver.blocked_by for driver in list(self._drivers.values()) if driver.blocked_by)
-        return self._refused or self._recovery.refused or next(waits, None)
+        return self.refused or self._recovery.refused or next(waits, None)
 
     def census(self) -> tuple[dict[str, int], int]:
         """Open runs by status, and how many calls are unknown; callable on any thread."""
@@ -107,7 +106,7 @@ class Supervisor:
         if driver is not None:
             raise taken(run)
         tail = self._tails.of(run)
-        driver = RunDriver(self._world, package, RunState(key=run), Conversation(), tail, texts=self._texts)
+        driver = RunDriver(self._world, package, RunState(key=run), tail, texts=self._texts)
         tail.covers_from(0)
         answer = self._launch(run, driver, given)
         await self.noted(answer)
@@ -119,9 +118,9 @@ class Supervisor:
             appended = await appending
         except AgentError as error:
             if error.reason in _REFUSALS:
-                self._refused = error.reason
+                self.refused = error.reason
             raise
-        self._refused = None
+        self.refused = None
         return appended
 
     async def submit(self, run: RunKey, given: i.Input) -> tuple[list[Record], RunState]:
@@ -310,10 +309,8 @@ class Supervisor:
         tail = self._tails.of(run)
         state = await self.stored.state(run)
         package = await self.stored.package(run, state)
-        conversation = await Conversation.load(self._world.journal, run)
-        driver = RunDriver(
-            self._world, package, state, conversation, tail, texts=self._texts, settled=self._recovery.settled
-        )
+        driver = RunDriver(self._world, package, state, tail, texts=self._texts, settled=self._recovery.settled)
+        await driver.conversation.check(state)
         driver.last_position = await self._world.journal.last_position(run)
         tail.covers_from(driver.last_position)
         return driver
@@ -372,7 +369,7 @@ class Supervisor:
         failure = Failure(ErrorReason.INTERNAL, INTERNAL, (("incident_id", incident),))
         state = await self.stored.state(run)
         package = await self.stored.package(run, state)
-        fresh = RunDriver(self._world, package, state, Conversation(), self._tails.of(run), texts=self._texts)
+        fresh = RunDriver(self._world, package, state, self._tails.of(run), texts=self._texts)
         fresh.last_position = await self._world.journal.last_position(run)
         if not state.is_terminal:
             records = abandon(package, state, self._world.clock.now(), failure)
@@ -392,7 +389,7 @@ class Supervisor:
         cause = _cause(error, run)
         reasons = [each.reason for each in causes(error) if isinstance(each, AgentError)]
         if cause is HoldCause.FAILING and ErrorReason.JOURNAL_CORRUPT in reasons:
-            self._refused = ErrorReason.JOURNAL_CORRUPT  # of no run: the journal takes nothing any more
+            self.refused = ErrorReason.JOURNAL_CORRUPT  # of no run: the journal takes nothing any more
         self.hold(run, cause, error, incident=incident, trace_id=trace_id)
 
 

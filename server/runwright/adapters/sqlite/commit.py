@@ -12,7 +12,7 @@ from runwright.adapters.sqlite.batch import Batch, Group, Outcome, as_rows
 from runwright.adapters.sqlite.failures import corrupt, translate
 from runwright.adapters.sqlite.standings import Standings
 from runwright.adapters.sqlite.transactions import Transactions
-from runwright.core.errors import AgentError
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 
 T = TypeVar("T")
@@ -49,6 +49,9 @@ class GroupCommit:
             return self._commit(group)
         except AgentError as error:
             self._standings.forget()
+            if error.reason is ErrorReason.JOURNAL_FULL and error.__cause__ is None and len(group) > 1:
+                half = len(group) // 2  # the bound has no room for all of it: for some it may have
+                return self.commit(group[:half]) + self.commit(group[half:])
             return [_again(error) for _ in group]
 
     def alone(self, act: Callable[[apsw.Connection], T], *, needed: int = 0) -> T:
@@ -88,7 +91,8 @@ class GroupCommit:
     def _together(self, group: Sequence[Batch]) -> list[Outcome]:
         planned = self._plan(group, self._standings)
         if planned.moved:
-            self._transactions.require(needed_by(planned.rows))
+            if self._transactions.require is not None:
+                self._transactions.require(needed_by(planned.rows))
             self._write(planned.rows)
             self._committed(planned.outcomes)
             self._standings.moved(planned.moved)
@@ -144,7 +148,7 @@ class GroupCommit:
 
 
 def _is_of_a_batch(error: BaseException | None) -> bool:
-    return not isinstance(error, apsw.Error) or isinstance(error, _OF_THE_BATCH)
+    return error is not None and (not isinstance(error, apsw.Error) or isinstance(error, _OF_THE_BATCH))
 
 
 def _of_run(run: RunKey, error: AgentError) -> AgentError:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of
 from runwright.adapters.sqlite.checked_events import whole_part
-from runwright.adapters.sqlite.queries import last_position, place
+from runwright.adapters.sqlite.queries import place
 from runwright.adapters.sqlite.removing import leave_outline, release_contents
 from runwright.adapters.sqlite.selecting import outline
 from runwright.adapters.sqlite.tables import fetch
@@ -43,7 +43,7 @@ def intact(db: apsw.Connection, run: RunKey) -> tuple[RunState, int] | None:
         position = event.position
     if state.seq:
         return state, position
-    return replace(outline(db, run_no, run), seq=0, phase=RunPhase.RUNNING), 0
+    return replace(outline(db, run_no, run), seq=0), 0
 
 
 def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
@@ -62,9 +62,9 @@ def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
     state = replace(known[0], seq=seq, phase=phase, ended_at=known[0].ended_at or now)
     if phase is RunPhase.CANCELLED:
         state = replace(state, stop=StopReason.CANCELLED)
-    leave_outline(db, run_no, tombstone.outline(state, now))
+    horizon = leave_outline(db, run_no, tombstone.outline(state, now))
     db.execute("INSERT OR IGNORE INTO removals (run_no) VALUES (?)", (run_no,))
-    return last_position(db, run)
+    return horizon
 
 
 def _end(is_open: object, status: object) -> RunPhase:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import anchor, audit, inspection, verification
+from runwright.adapters.sqlite import anchor, audit, inspection, scrubbing, usage, verification
 from runwright.adapters.sqlite.failures import unusable
+from runwright.adapters.sqlite.past import has_wal
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
 from runwright.core.space import LeastSpace, Space
@@ -69,7 +70,11 @@ def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Itera
             if version.remedy:
                 return
             yield _damages(inspection.damages(db))
-            yield torn or _anchored(data, known, db)
+            if known is None and usage.is_in_use(db) and not has_wal(data):
+                what = "the journal was not closed, and neither its -wal file nor a whole journal.head is there"
+                yield fail("head anchor", what, _RESTORE)
+            else:
+                yield torn or _anchored(data, known, db)
             verified = verification.verify(db)
             yield from _chains(verified)
             if not verified.faults:
@@ -77,6 +82,8 @@ def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Itera
             yield _entries(verification.unreadable(db))
             yield _audit(*audit.fault(db))
             yield _size(inspection.space(db, data, max_bytes), least)
+            if scrubbing.is_wanted(db):
+                yield warn("removed contents", "some may stand in free room of journal.db", scrubbing.REMEDY)
     except UnicodeDecodeError:
         yield fail("journal", "the file holds texts that are none", _RESTORE)
     except apsw.Error as error:
