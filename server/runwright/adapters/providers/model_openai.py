@@ -59,7 +59,7 @@ class Stream:
         delta = v.fields(choice.get("delta") or choice.get("message"))
         yield from self._deltas(delta)
         # A model that refuses has said why it ended.
-        refused = "content_filter" if delta.get("refusal") else ""
+        refused = "content_filter" if v.text(delta.get("refusal")) else ""
         self._finish = v.text(choice.get("finish_reason")) or self._finish or refused
 
     def end(self) -> Iterator[Fields]:
