@@ -15,6 +15,7 @@ from runwright.adapters.sqlite import appended, scrubbing
 from runwright.adapters.sqlite.failures import corrupt, unusable
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_CHECKS,
     CALLBACK_KEYS,
     CALLBACKS,
     EPOCHS,
@@ -139,7 +140,18 @@ def _version(db: apsw.Connection) -> int:
 
 
 def _create(db: apsw.Connection) -> None:
-    made = (*TABLES, *SELECTING, *SESSIONS, *CALLBACKS, *REMOVING, *AUDIT, *HOLDING, *CALLBACK_KEYS, *EPOCHS)
+    made = (
+        *TABLES,
+        *SELECTING,
+        *SESSIONS,
+        *CALLBACKS,
+        *REMOVING,
+        *AUDIT,
+        *HOLDING,
+        *CALLBACK_KEYS,
+        *CALLBACK_CHECKS,
+        *EPOCHS,
+    )
     for statement in made:
         db.execute(statement)
     meta = {
