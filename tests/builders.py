@@ -23,6 +23,7 @@ from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
+from runwright.runtime.conversation_memory import DEFAULT_MEMORY_BYTES
 from runwright.testing import FunctionTools, ManualClock
 
 SECOND = 1_000_000
@@ -130,6 +131,7 @@ class Bench:
     recovery: RecoveryLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
+    conversation_memory: int = DEFAULT_MEMORY_BYTES
 
     def runtime(self, *packages: RuntimePackage, journal: Journal | None = None) -> AgentRuntime:
         """A runtime of these parts, like one after a restart: it knows nothing that is not in the journal.
@@ -147,6 +149,7 @@ class Bench:
             recovery=self.recovery,
             providers=self.providers,
             packages=packages or self.packages,
+            conversation_memory=self.conversation_memory,
         ).build()
 
     def key(self, call_id: str, run_id: str = "run-1") -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from runwright.adapters.json_schema import MAX_SLOW, JsonSchemaChecker
 from runwright.adapters.schema_cost import cost_of
 from runwright.adapters.schema_process import CheckLimits, SchemaProcess, Verdict
-from runwright.adapters.schema_worker import CHECK_INSTANCE
+from runwright.adapters.schema_worker import CHECK_INSTANCE, LENGTHS
 from runwright.ports.schemas import Instance
 
 Json = dict[str, Any]
@@ -198,11 +200,13 @@ async def test_arguments_that_are_wrong_are_so_also_if_nobody_can_say_where(chec
 
 async def test_memory_is_bounded() -> None:
     process = SchemaProcess(CheckLimits(milliseconds=60_000, memory=96 * 1024 * 1024))
+    process.check(CHECK_INSTANCE, json.dumps(TREE), b"{}")
+    limits = Path(f"/proc/{process.pid}/limits").read_text()
 
     checked = process.check(CHECK_INSTANCE, json.dumps(FILTER), json.dumps(nested(18)).encode())
 
-    assert checked.verdict is Verdict.INVALID
-    assert checked.where == ""
+    assert re.search(r"Max address space +100663296 +100663296 ", limits)
+    assert (checked.verdict, checked.where) == (Verdict.INVALID, "")
     process.close()
 
 
@@ -255,10 +259,22 @@ async def test_a_worker_ends_when_the_server_is_gone() -> None:
     assert started.wait(60) == 0
 
 
+async def test_a_check_without_an_end_ends_its_process_also_if_nobody_else_does() -> None:
+    process = SchemaProcess(SHORT)
+    process.check(CHECK_INSTANCE, json.dumps(TREE), b"{}")
+    started, connection = process._process, process._socket
+    assert started is not None and connection is not None
+    schema, value = json.dumps(FILTER).encode(), json.dumps(nested(50)).encode()
+
+    connection.sendall(LENGTHS.pack(1, len(schema), len(value)) + CHECK_INSTANCE + schema + value)
+
+    assert started.wait(60) == -signal.SIGPROF
+    connection.close()
+
+
 async def test_the_worker_has_no_environment(monkeypatch: pytest.MonkeyPatch, checker: JsonSchemaChecker) -> None:
     monkeypatch.setenv("VENDOR_KEY", "sk-hunter2")
 
     await checker.problems([given(TREE, {})])
 
-    with open(f"/proc/{checker._quick.process.pid}/environ", "rb") as environment:  # noqa: PTH123, ASYNC230
-        assert b"hunter2" not in environment.read()
+    assert b"hunter2" not in Path(f"/proc/{checker._quick.process.pid}/environ").read_bytes()

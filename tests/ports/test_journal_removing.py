@@ -10,7 +10,7 @@ import apsw
 import pytest
 from msgspec.structs import replace
 from runwright.adapters.memory import MemoryJournal
-from runwright.adapters.sqlite import SqliteJournal, inspection
+from runwright.adapters.sqlite import SqliteJournal, verification
 from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
@@ -220,7 +220,7 @@ async def test_the_newest_event_of_a_removed_run_is_hidden_and_goes_with_the_nex
     db = apsw.Connection(str(tmp_path / "journal.db"))
     assert db.execute("SELECT position FROM events").fetchall() == [(3,)]
     assert db.execute("SELECT * FROM removals").fetchall() == []
-    assert inspection.verify(db).faults == ()
+    assert verification.verify(db).faults == ()
 
 
 async def test_what_is_intact_ends_before_the_first_event_that_is_not_what_was_written(tmp_path: Path) -> None:
@@ -263,3 +263,39 @@ async def test_runs_that_stand_otherwise_than_their_events_say_are_listed_so(
 
     expected = {RunStatus.HELD: ["two"], RunStatus.RUNNING: ["three", "one"]}
     assert [run.state.key.run_id for run in page.runs] == expected[wanted]
+
+
+async def test_every_removal_raises_the_horizon_also_of_a_run_that_ended_before_one_that_is_gone(
+    journal: AnyJournal,
+) -> None:
+    """Whoever has heard of the later one must hear of the earlier one, too."""
+    earlier, later = await ran(journal, "earlier", "later")
+    await begin(journal, key("new"))
+    everything = Scope(earlier.namespace, ScopeKind.ALL)
+    head = journal.head
+
+    first = await journal.remove(later, now=LATER)
+    heard_of = await journal.horizon(everything)
+    steps = await removed(journal)
+
+    assert first == heard_of
+    assert [run for step in steps for run in step.runs] == [earlier]
+    assert await journal.horizon(everything) > heard_of
+    assert await journal.last_position(earlier) <= head == journal.head
+
+
+async def test_nobody_is_removed_behind_one_that_is_young(journal: AnyJournal) -> None:
+    """The order is that of last events: else the horizon of what is missing would lie above what is there."""
+    (old,) = await ran(journal, "old")
+    (young,) = await ran(journal, "young", at=LATER)
+    (behind,) = await ran(journal, "behind")
+    await begin(journal, key("newest"))
+
+    steps = await removed(journal)
+    everything = Scope(old.namespace, ScopeKind.ALL)
+    horizon = await journal.horizon(everything)
+
+    assert [run for step in steps for run in step.runs] == [old]
+    assert [len(await journal.read(run, after=0, limit=9)) for run in (young, behind)] == [2, 2]
+    assert [position for _, position in await all_events(journal, everything)] == list(range(horizon + 1, 8))
+    assert [run for step in await removed(journal, before=LATER + 1) for run in step.runs] == [young, behind]

@@ -133,12 +133,17 @@ def _said(event: event_pb2.Event) -> str:
         case "model_attempt_failed":
             return names.failure(event.model_attempt_failed.error)
         case "tool_failed":
-            return names.reason(event.tool_failed.reason)
+            return _by(event.tool_failed)
         case "tool_denied":
             return f"denied by {event.tool_denied.policy_ref} ({event.tool_denied.code})"
         case "tool_recovery_required":
-            return names.reason(event.tool_recovery_required.reason)
+            return _by(event.tool_recovery_required)
         case "retry_scheduled":
-            return names.reason(event.retry_scheduled.reason)
+            return _by(event.retry_scheduled)
         case _:
             return "unknown to this client"
+
+
+def _by(ended: event_pb2.ToolFailed | event_pb2.ToolRecoveryRequired | event_pb2.RetryScheduled) -> str:
+    who = names.executor_identity(ended.executor_identity)
+    return names.reason(ended.reason) + (f" ({who})" if who else "")
