@@ -13,7 +13,7 @@ from runwright.core.content import Content
 from runwright.core.ids import DEFAULT_NAMESPACE
 
 from tests.builders import ListLog
-from tests.ports.journal_builders import key
+from tests.ports.journal_builders import BACK_TO_VERSION_4, key
 from tests.ports.test_journal_removing import LATER, begin, finish
 
 SECRET = b"the-marker-that-must-go"
@@ -136,7 +136,7 @@ def as_version_4(directory: Path) -> None:
         db.execute("UPDATE runs SET removed_at = 1 WHERE run_no = ?", (run_no,))
     db.execute("DELETE FROM contents WHERE instr(data, ?) > 0", (SECRET,))
     db.execute("DELETE FROM callbacks")
-    db.execute("DROP TABLE epochs")
+    db.execute(BACK_TO_VERSION_4)
     db.execute("UPDATE meta SET value = 4 WHERE key = 'schema_version'")
     db.close()
 
