@@ -136,7 +136,8 @@ def as_version_4(directory: Path) -> None:
         db.execute("UPDATE runs SET removed_at = 1 WHERE run_no = ?", (run_no,))
     db.execute("DELETE FROM contents WHERE instr(data, ?) > 0", (SECRET,))
     db.execute("DELETE FROM callbacks")
-    db.execute(BACK_TO_VERSION_4)
+    for statement in BACK_TO_VERSION_4.split(";"):
+        db.execute(statement)
     db.execute("UPDATE meta SET value = 4 WHERE key = 'schema_version'")
     db.close()
 

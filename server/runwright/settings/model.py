@@ -9,9 +9,11 @@ from typing import Any
 
 from runwright.core import allow_list
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import LOCAL_PRINCIPAL
+from runwright.core.loopback import is_loopback
 from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
 from runwright.settings import kinds
-from runwright.settings.kinds import Kind, is_loopback
+from runwright.settings.kinds import Kind
 from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, provider_routes
 
 DEFAULT_LISTEN = "127.0.0.1:7760"
@@ -128,8 +130,18 @@ class Settings:
     )
     max_concurrent_streams: int = setting(
         kinds.whole("calls", 1, 1_000_000),
-        "How many calls and streams one connection may have open; more wait.",
-        10_000,
+        "How many calls and streams one connection may have open; more wait in their client.",
+        1_500,
+    )
+    max_connections: int = setting(
+        kinds.whole("connections", 1, 1_000_000), "How many connections there may be; more are closed at once.", 1_000
+    )
+    health_listen: str | None = setting(
+        kinds.ADDRESS,
+        "Address that serves health alone, without TLS and keys, for probes that have neither; port 0 lets the "
+        "system choose.",
+        None,
+        absent="health is served with everything else",
     )
     metrics: str | None = setting(
         kinds.ADDRESS,
@@ -158,6 +170,11 @@ class Settings:
         "Bound on the memory (address space) of each of the two processes that make such checks.",
         256 * 1024 * 1024,
     )
+    conversation_memory: int = setting(
+        kinds.whole("bytes", 64 * 1024 * 1024),
+        "How much of their conversations all runs together hold in memory; the journal has the rest.",
+        256 * 1024 * 1024,
+    )
     insecure_allow_remote: bool = setting(
         kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False
     )
@@ -182,10 +199,15 @@ class Settings:
         metrics_host = self.metrics.rpartition(":")[0] if self.metrics else "localhost"
         if not self.insecure_allow_remote and not is_loopback(metrics_host):
             yield "metrics", "a loopback address, unless --insecure-allow-remote is given: anybody may read it there"
+        health_host, _, health_port = (self.health_listen or DEFAULT_LISTEN).rpartition(":")
+        if not health_host or not health_port.isdigit():
+            yield "health_listen", "HOST:PORT"
         if (self.tls_cert is None) != (self.tls_key is None):
             yield "tls_cert", "given together with --tls-key"
         if self.tls_client_ca is not None and self.tls_cert is None:
             yield "tls_client_ca", "given together with --tls-cert and --tls-key"
+        if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in self.executor_owners.values()):
+            yield "executor_owners", f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
         try:
             self.provider_routes()
         except AgentError as error:

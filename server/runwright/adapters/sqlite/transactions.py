@@ -71,6 +71,8 @@ class Transactions:
         except apsw.Error:
             failure = corrupt("A failed write could not be taken back.")
             self._doubt = Failure.of(failure)
-        if failure.reason is ErrorReason.JOURNAL_CORRUPT and isinstance(error, apsw.Error):
+        # A page that SQLite finds damaged leaves no doubt: what was written on the way to it has been taken back.
+        in_doubt = isinstance(error, apsw.Error) and not isinstance(error, apsw.CorruptError)
+        if failure.reason is ErrorReason.JOURNAL_CORRUPT and in_doubt:
             self._doubt = Failure.of(failure)
         return failure

@@ -95,9 +95,6 @@ def _name_callback_keys(db: apsw.Connection) -> None:
         db.execute(statement)
 
 
-_TO_VERSION_5 = (_make_holdable, _name_callback_keys, _add_epochs, _note_scrub)
-
-
 def _make_selectable(db: apsw.Connection) -> None:
     """Of version 2: every run and event gets what it is selected by."""
     for statement in _COLUMNS:
@@ -146,7 +143,13 @@ def _check_tombstones(db: apsw.Connection) -> None:
 
 
 # Each part of the server that needs something of version 5 has a step here; they know nothing of one another.
-_OF_VERSION_5: tuple[Callable[[apsw.Connection], None], ...] = (_check_tombstones,)
+_TO_VERSION_5: tuple[Callable[[apsw.Connection], None], ...] = (
+    _make_holdable,
+    _name_callback_keys,
+    _add_epochs,
+    _check_tombstones,
+    _note_scrub,
+)
 
 
 def _fill_run(db: apsw.Connection, run_no: int) -> None:

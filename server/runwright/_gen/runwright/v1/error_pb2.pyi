@@ -134,6 +134,19 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_RUN_REMOVED: _ErrorReason.ValueType  # 47
     """The run's events were removed, being older than the retention. Metadata: run_id."""
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 75
+    """The server holds as many bytes of its runs' conversations as it may and
+    takes no new run at the moment. Metadata: limit, retry_after.
+    """
+    ERROR_REASON_CONVERSATION_TOO_LARGE: _ErrorReason.ValueType  # 76
+    """What the model would have to be told is more than one request to a model
+    may hold. Metadata: bytes, limit.
+    """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 70
+    """The connection, the principal or the server has as much open as it may:
+    calls, requests that are not complete, or answers that nobody reads; `limit`
+    is its name in GetServerInfo. Metadata: limit, retry_after.
+    """
     ERROR_REASON_RUN_HELD: _ErrorReason.ValueType  # 60
     """The run is held: the server does not drive it. `cause` is UNREADABLE,
     QUARANTINED or FAILING; first_bad is there as well where it is known.
@@ -261,6 +274,19 @@ left. Metadata: oldest.
 """
 ERROR_REASON_RUN_REMOVED: ErrorReason.ValueType  # 47
 """The run's events were removed, being older than the retention. Metadata: run_id."""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 75
+"""The server holds as many bytes of its runs' conversations as it may and
+takes no new run at the moment. Metadata: limit, retry_after.
+"""
+ERROR_REASON_CONVERSATION_TOO_LARGE: ErrorReason.ValueType  # 76
+"""What the model would have to be told is more than one request to a model
+may hold. Metadata: bytes, limit.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 70
+"""The connection, the principal or the server has as much open as it may:
+calls, requests that are not complete, or answers that nobody reads; `limit`
+is its name in GetServerInfo. Metadata: limit, retry_after.
+"""
 ERROR_REASON_RUN_HELD: ErrorReason.ValueType  # 60
 """The run is held: the server does not drive it. `cause` is UNREADABLE,
 QUARANTINED or FAILING; first_bad is there as well where it is known.
