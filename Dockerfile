@@ -14,7 +14,7 @@ ENV PATH=/opt/runwright/bin:$PATH
 VOLUME /var/lib/runwright
 EXPOSE 7760
 # Mount a package file at /etc/runwright/package.yaml and add `--executor NAME=HOST:PORT`.
-# Liveness and readiness: gRPC health on the same port.
-# Add `--keys FILE --tls-cert FILE --tls-key FILE`, or publish the port to loopback only (`-p 127.0.0.1:7760:7760`).
+# It serves other machines, so it does not start without `--keys FILE --tls-cert FILE --tls-key FILE`; deploy/compose.yaml
+# has them all. Liveness and readiness: gRPC health on the same port, or in plaintext on that of `--health-listen`.
 ENTRYPOINT ["runwright", "serve", "--data", "/var/lib/runwright/data", "--listen", "0.0.0.0:7760", \
-  "--insecure-allow-remote", "--package", "/etc/runwright/package.yaml"]
+  "--package", "/etc/runwright/package.yaml"]

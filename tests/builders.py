@@ -19,6 +19,7 @@ from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
 from runwright.ports.journal import Journal
 from runwright.ports.provider import Provider
+from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
@@ -127,6 +128,7 @@ class Bench:
     schemas: SchemaChecker = field(default_factory=JsonSchemaChecker)
     log: ListLog = field(default_factory=ListLog)
     audit: Audit | None = None
+    recovery: RecoveryLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
     conversation_memory: int = DEFAULT_MEMORY_BYTES
@@ -144,6 +146,7 @@ class Bench:
             schemas=self.schemas,
             log=self.log,
             audit=self.audit,
+            recovery=self.recovery,
             providers=self.providers,
             packages=packages or self.packages,
             conversation_memory=self.conversation_memory,

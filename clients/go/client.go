@@ -1,6 +1,7 @@
 package runwright
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -55,7 +56,7 @@ func (t TLS) config() (*tls.Config, error) {
 	config := &tls.Config{ServerName: t.ServerName, MinVersion: tls.VersionTLS12}
 	if len(t.CA) > 0 {
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(t.CA) {
+		if !config.RootCAs.AppendCertsFromPEM(bytes.TrimPrefix(t.CA, []byte("\xef\xbb\xbf"))) {
 			return nil, errors.New("runwright: TLS.CA must hold certificates in PEM form")
 		}
 	}
@@ -75,7 +76,8 @@ type settings struct {
 	dial      []grpc.DialOption
 }
 
-// WithKey sends a key with every call. Without TLS it can be read on the way: only to loopback, please.
+// WithKey sends a key with every call. Without TLS it can be read on the way: [Connect] warns of that with
+// slog, once for each address that is not loopback.
 func WithKey(key string) Option { return func(s *settings) { s.key = key } }
 
 // WithTLS makes the connection with TLS; the zero value trusts the system's authorities.
@@ -123,6 +125,9 @@ func Connect(address string, options ...Option) (*Client, error) {
 		}),
 	}
 	if set.key != "" {
+		if set.tls == nil && !staysHere(address) {
+			warnOfPlaintext(address)
+		}
 		dial = append(dial, grpc.WithPerRPCCredentials(bearer(set.key)))
 	}
 	connection, err := grpc.NewClient(address, append(dial, set.dial...)...)

@@ -10,9 +10,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2_grpc
 from msgspec.structs import replace
+from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote import lines
 from runwright.core.callbacks import HealthKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.core.outcomes import ExecutorIdentity
 from runwright.ports.tools import ToolOutcomeKind as Kind
 from runwright.testing import ManualClock
 
@@ -27,6 +29,7 @@ from tests.adapters.callback_hosts import (
     healthy,
     invocation,
 )
+from tests.adapters.raw_executor import RawExecutor
 from tests.builders import SECOND
 from tests.runtime.watching import eventually, quiet
 
@@ -146,7 +149,7 @@ async def test_giving_up_tells_the_one_that_has_the_call(pair: tuple[Host, Host]
             await host.begun.wait()
 
         calls[0].cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await pair[0].gave_up.wait()
         pair[1].hold.set()
         kept = await calls[1]
@@ -172,7 +175,7 @@ async def test_health_decides_who_gets_calls_and_wakes_who_waits() -> None:
         early = waiting.done()
 
         clock.advance(lines.ILL_US)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await waiting
         outcome = await executed(tools, invocation(clock=clock))
     await host.stop()
@@ -193,7 +196,7 @@ async def test_who_waits_is_woken_by_a_registration(pair: tuple[Host, Host]) -> 
         for_another_tool = waiting.done()
 
         tools.open(callback(pair[1], "b"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await waiting
 
     assert not for_another_tool
@@ -211,7 +214,7 @@ async def test_one_that_comes_back_before_it_is_examined_wakes_who_waits(pair: t
         again = Host()
         await again.start(port=only.port)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await waiting
         await again.stop()
 
@@ -227,7 +230,7 @@ async def test_a_renewal_wakes_who_waits_for_a_lease_that_was_over(pair: tuple[H
         early = waiting.done()
 
         tools.open(replace(leased, expires_at=clock.now() + SECOND))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await waiting
 
     assert not early
@@ -270,6 +273,54 @@ async def test_what_a_health_check_means(
     await host.stop()
 
     assert told in detail
+
+
+async def test_a_health_check_that_is_answered_unreadably_says_so() -> None:
+    host = RawExecutor()
+    host.answer = host.says(b"\xff\xff")
+    await host.server.start()
+    only = callback(host.port)
+    async with dialling() as tools:
+        tools.open(only)
+        told = await found(tools, only, HealthKind.UNHEALTHY)
+    await host.server.stop(0)
+
+    assert told == "The answer to its health check cannot be read."
+
+
+async def test_another_key_of_its_owner_leaves_a_registration_connected(pair: tuple[Host, Host]) -> None:
+    first = callback(pair[0], owner_key="old")
+    async with dialling() as tools:
+        await healthy(tools, first)
+        tools.open(replace(first, owner_key="new"))
+
+        assert (tools.health(first).kind, (await executed(tools)).kind) == (HealthKind.HEALTHY, Kind.RESULT)
+
+
+async def test_what_was_chosen_and_dropped_before_the_call_gets_nothing(pair: tuple[Host, Host]) -> None:
+    clock = SystemClock()
+    registered = callback(pair[0])
+    async with dialling(clock=clock) as tools:
+        await healthy(tools, registered)
+        [line] = tools._serving[(DEFAULT_NAMESPACE, registered.executor)]
+        tools.drop(DEFAULT_NAMESPACE, "one")
+
+        outcome = await line.perform(invocation(), 5)
+
+    assert (outcome.kind, pair[0].asked) == (Kind.NOT_SENT, [])
+
+
+async def test_an_outcome_names_the_registration_that_gave_it(pair: tuple[Host, Host]) -> None:
+    for host in pair:
+        host.fails_with = grpc.StatusCode.ABORTED
+    async with dialling() as tools:
+        await healthy(tools, callback(pair[0], "a"), callback(pair[1], "b", owner="others"))
+        lost = [await executed(tools, invocation(number)) for number in (1, 2)]
+
+    assert [outcome.executor_identity for outcome in lost] == [
+        ExecutorIdentity("a", "tools", f"127.0.0.1:{pair[0].port}"),
+        ExecutorIdentity("b", "others", f"127.0.0.1:{pair[1].port}"),
+    ]
 
 
 async def test_nothing_is_sent_after_the_lease_and_a_renewal_is_enough(pair: tuple[Host, Host]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from runwright.settings.model import Settings
 
 from tests.container.dockerfile import read
 from tests.e2e.packages import package, says, write
@@ -45,6 +48,43 @@ def test_the_image_ends_as_a_user_that_is_not_root_with_health_in_reach() -> Non
     assert image.entrypoint[:2] == ["runwright", "serve"]
     assert image.last("EXPOSE") == image.entrypoint[image.entrypoint.index("--listen") + 1].rpartition(":")[2]
     assert image.entrypoint[image.entrypoint.index("--data") + 1].startswith(image.last("VOLUME"))
+
+
+def started(*options: str) -> subprocess.CompletedProcess[str]:
+    """The image's entry point with these options, from this checkout."""
+    *_, image = read(ROOT / "Dockerfile")
+    words = [sys.executable, "-m", *image.entrypoint, *options]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RUNWRIGHT_")}
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60, env=environment)
+
+
+@pytest.mark.parametrize(
+    "missing", [("--keys", "--tls-cert", "--tls-key"), ("--keys",), ("--tls-cert", "--tls-key")], ids=" ".join
+)
+def test_the_image_does_not_start_without_keys_and_tls(tmp_path: Path, missing: tuple[str, ...]) -> None:
+    given = {name: tmp_path / name for name in ("--keys", "--tls-cert", "--tls-key") if name not in missing}
+
+    ended = started(*(word for name, path in given.items() for word in (name, str(path))))
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "a loopback address, unless --keys and --tls-cert are given" in ended.stderr
+
+
+def test_compose_gives_the_image_its_keys_and_a_certificate() -> None:
+    file = ROOT / "deploy" / "compose.yaml"
+    service = yaml.safe_load(file.read_text())["services"]["runwright"]
+    *_, image = read(ROOT / "Dockerfile")
+    flags, files = service["command"][::2], service["command"][1::2]
+
+    assert flags == ["--keys", "--tls-cert", "--tls-key"]
+    assert {Path(path).parent for path in files} == {Path("/etc/runwright")}
+    assert (file.parent / service["build"] / "Dockerfile").samefile(ROOT / "Dockerfile")
+    assert service["ports"] == [f"{image.last('EXPOSE')}:{image.last('EXPOSE')}"]
+    assert [volume.split(":")[1] for volume in service["volumes"]] == [image.last("VOLUME"), "/etc/runwright"]
+    assert int(service["stop_grace_period"].removesuffix("s")) >= Settings(data=Path("d")).drain_grace_seconds + 10
+    stated = {Path(path).name for path in files} | {"package.yaml"}
+    comment = [line.split()[1] for line in file.read_text().splitlines() if line.startswith("#   ")]
+    assert set(comment) == stated, "what must be there before is said"
 
 
 @pytest.mark.timeout(SECONDS)

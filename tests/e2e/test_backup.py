@@ -37,7 +37,7 @@ async def test_a_backup_of_a_busy_server_goes_on_as_a_journal_of_its_own(
     going_on = await server.call.settled("open")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         scope = pb.StreamScope(run_id="ended")
-        await server.call.stub.ListEvents(pb.ListEventsRequest(scope=scope, page_token=ended.last_cursor), timeout=10)
+        await server.call.stub.ListEvents(pb.ListEventsRequest(scope=scope, page_token=ended.last_cursor), timeout=60)
 
     assert (backed_up[0], restored[0]) == (0, 0), (backed_up, restored)
     assert answer(await server.call.snapshot("ended")) == answer(ended)

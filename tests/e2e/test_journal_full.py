@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -67,12 +68,12 @@ async def test_reads_go_on_and_every_refusal_says_why(full: Full) -> None:
     assert await is_refused(full.server, "another")
     assert answer(await call.snapshot("ended")) == "that was much"
     reader = Reader(full.server, "ended")
-    await asyncio.wait_for(reader.read(), 5)
+    await asyncio.wait_for(reader.read(), 60)
     assert_whole(reader.frames, await call.frames("ended"))
     assert (await call.snapshot("blocked")).status == run_pb2.RUN_STATUS_RUNNING
     assert len(await call.frames("blocked")) == 7
     assert not (await call.start("ended", package={"package_id": "words"})).created
-    waited = await call.stub.Wait(pb.WaitRequest(run_id="blocked", timeout={"nanos": 100_000_000}), timeout=5)
+    waited = await call.stub.Wait(pb.WaitRequest(run_id="blocked", timeout={"nanos": 100_000_000}), timeout=60)
     assert not waited.done
     with pytest.raises(grpc.aio.AioRpcError) as unknown:
         await call.snapshot("another")
@@ -81,7 +82,7 @@ async def test_reads_go_on_and_every_refusal_says_why(full: Full) -> None:
 
 async def test_a_cancel_that_cannot_be_written_is_answered(full: Full) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await full.server.call.stub.Cancel(pb.CancelRequest(run_id="blocked"), timeout=10)
+        await full.server.call.stub.Cancel(pb.CancelRequest(run_id="blocked"), timeout=60)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert error_info(refused.value).reason == "JOURNAL_FULL"
 
@@ -105,3 +106,26 @@ async def test_the_open_runs_complete_after_a_restart_without_the_limit(
     for run_id in full.fillers:
         assert answer(await full.server.call.settled(run_id)) == "that was much"
     assert not await is_refused(full.server, "another")
+
+
+async def test_beside_a_strange_reader_both_files_stay_within_the_bound_and_writing_goes_on_once_it_has_gone(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(package("words", [says("that was much")]), options=LIMIT)
+    await server.start()
+    files = [server.data / "journal.db", server.data / "journal.db-wal"]
+    stranger = sqlite3.connect(f"file:{files[0]}?mode=ro", uri=True, isolation_level=None)
+    stranger.execute("BEGIN")
+    stranger.execute("SELECT COUNT(*) FROM events").fetchall()
+
+    for number in range(AT_MOST):
+        if await is_refused(server, f"held-{number}"):
+            break
+        assert sum(file.stat().st_size for file in files) <= int(LIMIT[1])
+    else:
+        raise AssertionError("the limit does not limit")
+    stranger.close()
+
+    assert number > 0
+    assert not await is_refused(server, "afterwards")
+    assert sum(file.stat().st_size for file in files) <= int(LIMIT[1])

@@ -70,7 +70,7 @@ async def test_refused_and_cancelled_calls_count_by_their_status(make_server: Ma
     await server.call.start("run-1")
     await server.call.settled("run-1")
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (seen := await scrape(server)).value("runwright_subscribers"):
             await server.call.snapshot("run-1")
 

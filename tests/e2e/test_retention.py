@@ -24,7 +24,7 @@ RUNS = [f"run-{number}" for number in range(8)]
 
 async def listed(call: Caller) -> set[str]:
     """The runs there are."""
-    response = await call.stub.ListRuns(pb.ListRunsRequest(), timeout=10)
+    response = await call.stub.ListRuns(pb.ListRunsRequest(), timeout=60)
     return {run.run_id for run in response.runs}
 
 

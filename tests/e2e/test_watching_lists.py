@@ -15,7 +15,7 @@ from tests.e2e.executor import Asked, Executor
 from tests.e2e.packages import LOOK, one_call
 from tests.e2e.server_process import ROOT
 
-LINE_SECONDS = 20.0
+LINE_SECONDS = 60.0
 INTERRUPTED = 130
 
 

@@ -111,7 +111,7 @@ async def test_a_closed_journal_takes_and_gives_nothing(tmp_path: Path) -> None:
     store = journal.callbacks()
     await journal.close()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         for asked in (store.put(FULL), store.remove(FULL.namespace, "one"), store.load()):
             with pytest.raises(AgentError):
                 await asked

@@ -17,7 +17,7 @@ from runwright.ports.journal import StoredEvent
 
 from tests.ports.journal_builders import check_chain, key, large, put, reason, turn
 
-CAP_SECONDS = 10.0
+CAP_SECONDS = 60.0
 RUN, OTHER = key("run-1"), key("run-2")
 
 

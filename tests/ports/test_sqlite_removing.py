@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 import sqlite3
 import sys
 from pathlib import Path
 
 import apsw
-from runwright.adapters.sqlite import SqliteJournal, inspection
+import pytest
+from runwright.adapters.sqlite import SqliteJournal, anchor, anchor_keeper, inspection, removing, verification
 from runwright.core.content import Content
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.selection import ANY_RUN
@@ -36,10 +39,10 @@ async def killed_after(directory: Path, steps: int) -> int:
     return len([line for line in said if line])
 
 
-def verified(directory: Path) -> inspection.Verified:
+def verified(directory: Path) -> verification.Verified:
     """The whole file, checked."""
     with inspection.opened(directory / "journal.db", busy_timeout_ms=1000) as db:
-        return inspection.verify(db)
+        return verification.verify(db)
 
 
 async def test_a_process_that_is_killed_while_it_removes_leaves_nothing_half(tmp_path: Path) -> None:
@@ -142,3 +145,48 @@ async def test_a_journal_of_version_1_counts_what_its_events_refer_to(tmp_path: 
     assert db.execute("SELECT DISTINCT namespace FROM contents").fetchall() == [("default",)]
     assert found.contents > 0
     db.close()
+
+
+def no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("anchor_is_taken", [True, False], ids=["the anchor follows", "the anchor cannot be written"])
+async def test_whatever_is_removed_the_anchor_finds_its_event_after_a_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anchor_is_taken: bool
+) -> None:
+    """What `journal.head` says must be in `journal.db` at every start, or the start is refused as a loss of data."""
+    journal = SqliteJournal.open(tmp_path / "data")
+    await ran(journal, "old")
+    await journal.close()  # the anchor stands at the end of a run that will be old
+    journal = SqliteJournal.open(tmp_path / "data")
+    if not anchor_is_taken:
+        monkeypatch.setattr(anchor, "write", no_room)
+        monkeypatch.setattr(anchor_keeper, "_overwrite", lambda *_: False)
+    await ran(journal, "older", "last")
+    await begin(journal, key("newest"))
+
+    step = await journal.remove_ended(before=LATER, now=LATER, limit=100)
+    shutil.copytree(tmp_path / "data", tmp_path / "after a crash")
+    monkeypatch.undo()
+    await journal.close()
+    survivor = SqliteJournal.open(tmp_path / "after a crash")
+
+    assert await survivor.open_runs() == [key("newest")]
+    assert bool(step.runs) is anchor_is_taken, "what cannot be vouched for stays"
+    await survivor.close()
+
+
+async def test_nobody_is_removed_behind_the_run_where_the_anchor_stands(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await ran(journal, "first", "second", "third")
+    second = await journal.last_position(key("second"))
+    await journal.close()
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+
+    with db:
+        step = removing.step(db, removing.Wanted(LATER, LATER, {second}), 100)
+    db.close()
+
+    assert [run.run_id for run in step.runs] == ["first"]
+    assert step.more is False

@@ -124,7 +124,7 @@ async def test_calls_run_side_by_side_where_they_may(bench: b.Bench) -> None:
 
     bench.tools = FunctionTools({"look": meet})
 
-    ended = await asyncio.wait_for(bench.runtime(eager(8, parallel_calls=8)).run_text(b.request()), 10)
+    ended = await asyncio.wait_for(bench.runtime(eager(8, parallel_calls=8)).run_text(b.request()), 60)
 
     assert ended.status is RunStatus.COMPLETED
 

@@ -21,7 +21,7 @@ async def died_in_the_call(bench: b.Bench, tool: HeldTool) -> None:
     """Leaves a run whose only call was begun and never answered."""
     async with abandoned():
         await bench.runtime().start_run(b.request())
-        await asyncio.wait_for(tool.begun.wait(), 5)
+        await asyncio.wait_for(tool.begun.wait(), 60)
 
 
 async def test_a_stop_right_after_the_restart_does_not_free_a_lost_call(bench: b.Bench) -> None:

@@ -180,7 +180,7 @@ async def test_a_reader_that_makes_no_progress_is_an_error_with_a_line_in_the_lo
     house.journal.lost = key("old")
 
     with pytest.raises(AgentError) as missing:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await streamed(house.runtime, "old")
 
     assert missing.value.reason is ErrorReason.JOURNAL_CORRUPT
@@ -201,7 +201,7 @@ async def test_a_run_that_is_there_for_its_start_and_not_for_readers_is_refused_
     house.journal.last_position = nowhere
 
     with pytest.raises(AgentError) as refused:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await house.runtime.start_run(b.request("old"))
 
     assert refused.value.reason is ErrorReason.JOURNAL_CONFLICT

@@ -42,14 +42,17 @@ def keys_for(folder: Path, *roles: str) -> tuple[list[str], KeyFileAuthenticator
     return keys, authenticator(file)
 
 
-def certificate(folder: Path, name: str, *, authority: str | None = None) -> tuple[Path, Path]:
-    """A certificate and key for localhost, signed by an authority made before, or by itself."""
+def certificate(folder: Path, name: str, *, authority: str | None = None, names: str = "") -> tuple[Path, Path]:
+    """A certificate and key for localhost, signed by an authority made before, or by itself.
+
+    `names` are the alternative names instead of localhost, 127.0.0.1 and its own.
+    """
     folder.mkdir(exist_ok=True)
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"
     command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
     command += [
         "-addext",
-        f"subjectAltName=DNS:localhost,IP:127.0.0.1,DNS:{name}",
+        f"subjectAltName={names or f'DNS:localhost,IP:127.0.0.1,DNS:{name}'}",
         "-keyout",
         str(key),
         "-out",

@@ -270,6 +270,17 @@ async def run_removed(stage: Stage) -> Refusal:
     return await refused(served.stub.ExportRun(pb.ExportRunRequest(run_id="run-1"), timeout=CALL_SECONDS))
 
 
+async def too_many_calls(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    method = served.channel().stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    most = (await served.stub.GetServerInfo(pb.GetServerInfoRequest())).limits["reflection_streams_per_principal"]
+    for _ in range(most):
+        stream = method()
+        await stream.write(b"")
+        await stream.read()
+    return await refused(method(iter([b""]), timeout=CALL_SECONDS))
+
+
 async def removed(served: Served) -> None:
     """Time goes on, and what has ended is removed, but for the run with the newest event."""
     served.bench.manual_clock.advance(10 * b.SECOND)

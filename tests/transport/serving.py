@@ -23,13 +23,15 @@ from runwright.core.executor_names import ExecutorNames
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.registration_rules import RegistrationRules
+from runwright.transport.calls import CallTimes
+from runwright.transport.connections import ConnectionLimits
 from runwright.transport.server import RuntimeServer
 
 from tests.builders import Bench
 
 SERVICE = "/runwright.v1.RuntimeService/"
 LIMIT = 64 * 1024 * 1024  # what a test client takes in one message
-CALL_SECONDS = 10.0
+CALL_SECONDS = 60.0
 
 
 @dataclass
@@ -90,6 +92,8 @@ async def serve(
     bench: Bench,
     *,
     stall_seconds: float = 30.0,
+    times: CallTimes | None = None,
+    connections: ConnectionLimits | None = None,
     journal: Any = None,
     authenticator: Any = None,
     tls: Any = None,
@@ -103,7 +107,13 @@ async def serve(
     registry = CallbackRegistry(
         store=store, dialler=dialler, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.world.audit
     )
-    server = RuntimeServer(runtime, stall_seconds=stall_seconds, authenticator=authenticator, callbacks=registry)
+    server = RuntimeServer(
+        runtime,
+        times=times or CallTimes(stall=stall_seconds),
+        authenticator=authenticator,
+        callbacks=registry,
+        connections=connections,
+    )
     port = server.bind("127.0.0.1:0", tls)
     await registry.load()
     await runtime.recover()

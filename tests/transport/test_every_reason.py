@@ -50,6 +50,7 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.CURSOR_EXPIRED: (calls.cursor_expired, Code.OUT_OF_RANGE),
     R.RUN_REMOVED: (calls.run_removed, Code.NOT_FOUND),
     R.OVERLOADED: (calls.overloaded, Code.RESOURCE_EXHAUSTED),
+    R.TOO_MANY_CALLS: (calls.too_many_calls, Code.RESOURCE_EXHAUSTED),
     R.RUN_HELD: (calls.run_held, Code.FAILED_PRECONDITION),
     R.RUN_NOT_HELD: (calls.run_not_held, Code.FAILED_PRECONDITION),
 }

@@ -95,8 +95,10 @@ async def test_a_deadline_on_a_start_does_not_cancel_the_run(serve: Serve) -> No
     journal.gate.clear()
     served = await serve(bench, journal=journal)
 
+    await served.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=CALL_SECONDS)  # the connection is there
+
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await served.stub.StartRun(pb.StartRunRequest(run=run_request()), timeout=0.05)
+        await served.stub.StartRun(pb.StartRunRequest(run=run_request()), timeout=1)
     await eventually(lambda: journal.held == 1)
     journal.gate.set()
 

@@ -1,6 +1,7 @@
 /** How a server is reached: address, key, TLS, keepalive. */
 
 import type { ClientHttp2Session } from "node:http2";
+import { isIPv4 } from "node:net";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 
@@ -48,11 +49,18 @@ export function open(address: string, options: ConnectOptions): Connection {
     throw new TypeError(`The address must be HOST:PORT, such as 127.0.0.1:7760, not ${JSON.stringify(address)}.`);
   }
   const { key, tls, keepalive } = options;
+  if (key && !tls && !staysHere(address)) warnOfPlaintext(address);
+  if (tls && !tls.cert !== !tls.key) throw new TypeError("tls.cert and tls.key must be given together.");
   const baseUrl = `${tls ? "https" : "http"}://${address}`;
   const sessions = new Sessions(
     baseUrl,
     { pingIntervalMs: keepalive?.intervalMs ?? 20_000, pingTimeoutMs: keepalive?.timeoutMs ?? 10_000 },
-    tls && { ca: tls.ca, cert: tls.cert, key: tls.key, ...(tls.serverName && { servername: tls.serverName }) },
+    tls && {
+      ca: withoutMark(tls.ca),
+      cert: tls.cert,
+      key: tls.key,
+      ...(tls.serverName && { servername: tls.serverName }),
+    },
   );
   const authorize: Interceptor = (next) => (request) => {
     if (key) request.header.set("authorization", `Bearer ${key}`);
@@ -65,6 +73,34 @@ export function open(address: string, options: ConnectOptions): Connection {
       sessions.abort();
     },
   };
+}
+
+const warned = new Set<string>();
+
+/** Says once for each address that whoever stands on the way can read the key. */
+function warnOfPlaintext(address: string): void {
+  if (warned.has(address)) return;
+  warned.add(address);
+  process.emitWarning(`The key goes to ${address} in plaintext, where others can read it.`, {
+    code: "RUNWRIGHT_PLAINTEXT_KEY",
+    detail: "Give `tls`.",
+  });
+}
+
+/** Whether what goes to an address stays on this machine. Names are not resolved, but for the one that says so. */
+function staysHere(address: string): boolean {
+  const host = address
+    .slice(0, address.lastIndexOf(":"))
+    .replace(/^\[|\]$/g, "")
+    .toLowerCase();
+  if (host.replace(/\.$/, "") === "localhost") return true;
+  const mapped = host.replace(/^::ffff:(?=\d+\.)/, "");
+  return mapped === "::1" || (isIPv4(mapped) && mapped.startsWith("127."));
+}
+
+/** PEM without the byte order mark that editors put before it, and that OpenSSL does not know. */
+function withoutMark(pem: string | Buffer | undefined): string | undefined {
+  return pem?.toString("utf8").replace(/^\ufeff/, "");
 }
 
 /**

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,9 +16,8 @@ from runwright.core.principal import LOCAL, Principal, Role
 from runwright.ports.access import Authenticator, Credentials
 from runwright.ports.audit import Audit
 
-# How often a call that lasts asks whether its principal's credential still holds.
-RECHECK_SECONDS = 1.0
-
+# The object identifier of the extension, 2.5.29.17, in DER.
+_ALTERNATIVE_NAMES = bytes((0x06, 0x03, 0x55, 0x1D, 0x11))
 _R = "/runwright.v1.RuntimeService/"
 _C = "/runwright.callback.v1.CallbackRegistryService/"
 _H = "/grpc.health.v1.Health/"
@@ -49,8 +47,7 @@ ROLES: Mapping[str, frozenset[Role] | None] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": frozenset(Role),
 }
 
-# Beside the streams: calls that go on long enough for a revocation to come in between.
-LASTING = frozenset({_R + "Wait"})
+Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class Caller(Struct, frozen=True):
@@ -60,6 +57,9 @@ class Caller(Struct, frozen=True):
     trace_parent: str = ""
 
 
+# The metadata of the call that a task serves, where it has been copied from gRPC already: another copy costs as much
+# as the rest of an admission.
+incoming: ContextVar[Metadata | None] = ContextVar("incoming", default=None)
 _LOCAL = Caller()
 _caller: ContextVar[Caller] = ContextVar("caller", default=_LOCAL)
 
@@ -74,13 +74,6 @@ def trace_parent() -> str:
     return _caller.get().trace_parent
 
 
-def require_rows(methods: Iterable[str]) -> None:
-    """Raises ValueError naming every method without a row: what nobody decided on is not served."""
-    missing = sorted(set(methods) - ROLES.keys())
-    if missing:
-        raise ValueError(f"no roles are decided for: {', '.join(missing)}")
-
-
 class Access:
     """Lets calls in. Without an authenticator everyone is `local`: then only loopback is bound."""
 
@@ -88,15 +81,18 @@ class Access:
         self._authenticator = authenticator
         self._audit = audit
 
-    def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Finds out who calls and whether they may. Raises UNAUTHENTICATED or ROLE_MISSING."""
+    def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Principal | None:
+        """Finds out who calls and whether they may; None for a method that needs no credentials.
+
+        Raises UNAUTHENTICATED or ROLE_MISSING.
+        """
         roles = ROLES[method]
-        authorization, trace = _metadata(context)
+        authorizations, trace = _metadata(context)
         if self._authenticator is None or roles is None:
             _caller.set(Caller(LOCAL, trace))
-            return
+            return None if roles is None else LOCAL
         try:
-            found = self._authenticator.authenticate(_credentials(context, authorization))
+            found = self._authenticator.authenticate(_credentials(context, authorizations))
         except AgentError as error:
             kind, came_from = AuditKind.UNAUTHENTICATED, (_address(context),)
             self._audit.note(AuditEntry(kind=kind, method=method, reason=error.reason.name, subjects=came_from))
@@ -108,29 +104,22 @@ class Access:
                 ErrorReason.ROLE_MISSING, f"The call needs one of the roles {named}.", metadata={"role": named}
             )
         _caller.set(Caller(found, trace))
+        return found
 
     def _note(self, kind: AuditKind, who: Principal, method: str, reason: str) -> None:
         entry = AuditEntry(kind=kind, principal=who.name, namespace=who.namespace, method=method, reason=reason)
         self._audit.note(entry)
 
-    async def while_current(self, method: str, serving: Any) -> Any:
-        """Awaits a lasting call, and ends it with UNAUTHENTICATED once the credential is revoked or expired."""
-        if self._authenticator is None or principal() == LOCAL:
-            return await serving
-        task = asyncio.ensure_future(serving)
-        try:
-            while not task.done():
-                await asyncio.wait({task}, timeout=RECHECK_SECONDS)
-                if not task.done() and not self._authenticator.is_current(principal()):
-                    self._note(AuditKind.CREDENTIAL_REVOKED, principal(), method, ErrorReason.UNAUTHENTICATED.name)
-                    expected = "a credential that is still valid"
-                    told = "The credential of this call was revoked or has expired."
-                    raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
-            return await task
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+    def is_revoked(self, principal: Principal) -> bool:
+        """True once the principal's credential was revoked, changed or has expired."""
+        return self._authenticator is not None and not self._authenticator.is_current(principal)
+
+    def ended(self, method: str, principal: Principal) -> AgentError:
+        """Notes that a call ends because its principal is revoked. Returns UNAUTHENTICATED, to end it with."""
+        self._note(AuditKind.CREDENTIAL_REVOKED, principal, method, ErrorReason.UNAUTHENTICATED.name)
+        expected = "a credential that is still valid"
+        told = "The credential of this call was revoked or has expired."
+        return AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
 
 
 def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
@@ -139,26 +128,49 @@ def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     return place.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind
 
 
-def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[str | None, str]:
-    """The `authorization` and the `traceparent` of a call, in one walk: asking for the metadata copies it."""
-    authorization, traces = None, []
-    for key, value in context.invocation_metadata() or ():
-        if key == "authorization" and isinstance(value, str):
-            authorization = value
+def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[list[str], str]:
+    """Every `authorization` and the `traceparent` of a call, in one walk: asking for the metadata copies it."""
+    authorizations, traces = [], []
+    found = incoming.get()
+    incoming.set(None)  # else it is held for as long as the call
+    for key, value in found or context.invocation_metadata() or ():
+        if key == "authorization":
+            authorizations.append(value if isinstance(value, str) else "")
         elif key == "traceparent" and isinstance(value, str):
             traces.append(value)
     # Two contradict each other: then there is none, as the W3C recommendation has it.
-    return authorization, traces[0] if len(traces) == 1 else ""
+    return authorizations, traces[0] if len(traces) == 1 else ""
 
 
-def _credentials(context: grpc.aio.ServicerContext[Any, Any], authorization: str | None) -> Credentials:
-    if authorization is not None:  # what a certificate says besides is not asked for
+def _credentials(context: grpc.aio.ServicerContext[Any, Any], authorizations: list[str]) -> Credentials:
+    """What a call shows of itself. Raises UNAUTHENTICATED for two authorizations.
+
+    Which of two a proxy before us has looked at cannot be known, so none of them is believed.
+    """
+    if len(authorizations) > 1:
+        expected = "one authorization entry in the metadata"
+        told = f"The call brings {len(authorizations)} authorization entries; it must bring one."
+        raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
+    for authorization in authorizations:  # what a certificate says besides is not asked for
         scheme, _, token = authorization.partition(" ")
         return Credentials(token.strip() if scheme.lower() == "bearer" else "")
-    known = context.auth_context()
-    subjects = [
-        name.decode("utf-8", "replace")
-        for kind in ("x509_subject_alternative_name", "x509_common_name")
-        for name in known.get(kind, ())
-    ]
-    return Credentials(None, tuple(subjects))
+    return Credentials(None, _subjects(context.auth_context()))
+
+
+def _subjects(known: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
+    """The names of a client's certificate: its alternative names, the common name only of one that has none.
+
+    RFC 6125, 6.4.4: an authority checks the alternative names of what it signs and lets the common name be any text.
+    gRPC does not show every kind of alternative name, so the certificate itself is asked whether it has the extension.
+    """
+    names = list(known.get("x509_subject_alternative_name", ()))
+    if not names and not any(_has_alternative_names(pem) for pem in known.get("x509_pem_cert", ())):
+        names = list(known.get("x509_common_name", ()))
+    return tuple(name.decode("utf-8", "replace") for name in names)
+
+
+def _has_alternative_names(pem: bytes) -> bool:
+    try:
+        return _ALTERNATIVE_NAMES in ssl.PEM_cert_to_DER_cert(pem.decode("ascii").strip())
+    except ValueError:
+        return True  # what cannot be read is not believed

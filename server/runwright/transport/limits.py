@@ -9,8 +9,11 @@ from runwright.core import ids, request
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import performer
 from runwright.runtime.conversation_memory import ConversationMemory
+from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, ConnectionLimits
-from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES, PAGE_BYTES, EventStreams
+from runwright.transport.methods import most_by_method
+from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES
+from runwright.transport.usage import PAGE_BYTES, Limits, limits_by_name
 from runwright.wire import selections
 from runwright.wire.requests import MAX_PAGE_SIZE
 
@@ -19,9 +22,7 @@ MAX_WAIT_SECONDS = 300
 MAX_REASON_BYTES = 512
 
 
-def server_limits(
-    connections: ConnectionLimits, streams: EventStreams, memory: ConversationMemory
-) -> Mapping[str, int]:
+def server_limits(connections: ConnectionLimits, times: CallTimes, memory: ConversationMemory) -> Mapping[str, int]:
     """Limits by name, as GetServerInfo tells them. Times are rounded up to whole seconds; 0 is no bound."""
     return {
         "input_parts": request.MAX_INPUT_PARTS,
@@ -44,8 +45,13 @@ def server_limits(
         "cancel_grace_seconds": MAX_GRACE_SECONDS,
         "cancel_reason_bytes": MAX_REASON_BYTES,
         "wait_seconds": MAX_WAIT_SECONDS,
-        "stall_seconds": math.ceil(streams.stall_seconds),
+        "stall_seconds": math.ceil(times.stall),
+        "request_seconds": math.ceil(times.request),
+        "idle_seconds": math.ceil(times.idle),
+        "connections": connections.max_connections,
         "streams_per_connection": connections.max_streams,
         "connection_age_seconds": math.ceil(connections.age_seconds or 0),
         "min_ping_interval_seconds": math.ceil(connections.min_ping_seconds),
+        **limits_by_name(Limits.of(connections.principal_calls)),
+        **most_by_method(),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -94,12 +93,10 @@ async def test_a_redirect_is_not_followed(wire: Wire) -> None:
 
 @both
 async def test_a_stall_is_a_timeout(wire: Wire) -> None:
-    begun = time.monotonic()
-
+    """One that nobody bounds ends when the vendor hangs up, as a lost connection."""
     error = await failing(wire, Answer(stall=True), route={"timeout_seconds": 0.3})
 
     assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_FAILED, "timeout")
-    assert time.monotonic() - begun < 10  # the libraries may still have to be loaded
 
 
 @both

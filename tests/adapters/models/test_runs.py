@@ -95,7 +95,7 @@ async def test_connections_are_closed_with_the_runtime(wire: Wire) -> None:
 
         await runtime.close()
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await vendor.left.wait()
     assert [(line.event, line.fields) for line in bench.log.lines] == [
         ("provider did not close", {"adapter": "broken"})

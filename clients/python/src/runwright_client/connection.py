@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import ipaddress
+import logging
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
@@ -18,6 +21,8 @@ from grpclib.protocol import H2Protocol
 
 from .backoff import Backoff
 from .errors import RawDetails, RunwrightError, typed
+
+_log = logging.getLogger("runwright_client")
 
 CONNECT_SECONDS = 10.0
 TRIES = 5
@@ -45,7 +50,8 @@ class Tls:
 
     def context(self, purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH) -> ssl.SSLContext:
         """What the `ssl` module needs. For a server, `ca` is who may sign its clients' certificates."""
-        context = ssl.create_default_context(purpose, cafile=self.ca)
+        trusted = Path(self.ca).read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii") if self.ca else None
+        context = ssl.create_default_context(purpose, cadata=trusted)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["h2"])
         if self.cert is not None:
@@ -88,6 +94,8 @@ class Connection:
         asyncio.get_running_loop()  # there must be one, and it is the one that the connection belongs to
         host, port = split_address(address)
         _check_sendable("key", key)
+        if key and tls is None and not _is_loopback(host):
+            _warn_of_plaintext(address)
         config = Configuration(
             http2_stream_window_size=_STREAM_WINDOW,
             http2_connection_window_size=_CONNECTION_WINDOW,
@@ -176,6 +184,28 @@ def split_address(address: str) -> tuple[str, int]:
     if not colon or not host or is_bare_ipv6 or not port.isdecimal() or int(port) > 65_535:
         raise ValueError(f"address: {address!r} is not host:port, an IPv6 address being in brackets")
     return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    """True for what only this machine can reach. Names are not resolved, but for the one that says so."""
+    if host.lower().rstrip(".") == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
+
+_warned: set[str] = set()
+
+
+def _warn_of_plaintext(address: str) -> None:
+    """Once for each address: whoever stands on the way can read the key. Without logging set up, on standard error."""
+    if address not in _warned:
+        _warned.add(address)
+        _log.warning("the key goes to %s in plaintext, where others can read it: give tls=Tls(...)", address)
 
 
 async def _awaited(call: Awaitable[Result]) -> Result:

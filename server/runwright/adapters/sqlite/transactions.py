@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import apsw
 
-from runwright.adapters.sqlite.failures import corrupt, translate
+from runwright.adapters.sqlite.failures import corrupt, translate, with_space
 from runwright.core.errors import AgentError, ErrorReason, Failure
 
 T = TypeVar("T")
@@ -23,7 +24,7 @@ class Transactions:
 
     def __init__(self, db: apsw.Connection) -> None:
         self.db = db
-        self.require: Callable[[int], None] = lambda _: None  # raises when so many bytes of pages have no room
+        self.require: Callable[[int], None] | None = None  # raises when so many bytes of pages have no room
         self._doubt: Failure | None = None
 
     @property
@@ -38,7 +39,7 @@ class Transactions:
         """
 
         def whole(db: apsw.Connection) -> T:
-            if needed:
+            if needed and self.require is not None:
                 self.require(needed)
             db.execute("BEGIN IMMEDIATE")
             result = act(db)
@@ -56,18 +57,24 @@ class Transactions:
             raise self._doubt.error()
         try:
             return act(self.db)
+        except AgentError as error:
+            self._roll_back(error)
+            raise
         except Exception as error:
             raise self._roll_back(error) from error
 
     def _roll_back(self, error: Exception) -> AgentError:
         # Before anything else is done with the connection: its errno is that of the last call.
         failure = error if isinstance(error, AgentError) else translate(error, self.db.system_errno)
+        failure = with_space(failure, Path(self.db.filename).parent)
         try:
             if self.db.in_transaction:  # SQLite has often rolled back by itself
                 self.db.execute("ROLLBACK")
         except apsw.Error:
             failure = corrupt("A failed write could not be taken back.")
             self._doubt = Failure.of(failure)
-        if failure.reason is ErrorReason.JOURNAL_CORRUPT and isinstance(error, apsw.Error):
+        # A page that SQLite finds damaged leaves no doubt: what was written on the way to it has been taken back.
+        in_doubt = isinstance(error, apsw.Error) and not isinstance(error, apsw.CorruptError)
+        if failure.reason is ErrorReason.JOURNAL_CORRUPT and in_doubt:
             self._doubt = Failure.of(failure)
         return failure

@@ -15,7 +15,7 @@ from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
 _ACTED_ON = (FinishReason.STOP, FinishReason.TOOL_CALLS)
 # How many attempts of one request the end of the server may cost. More than a request gets for failures of its own,
 # since a restart is seldom its fault; but each one of them may have been the crash of everybody's server.
-MAX_LOSSES = 10
+MAX_LOSSES = 25
 
 
 def next_round(step: Step) -> None:
