@@ -16,6 +16,7 @@ from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.memory_trim import MemoryTrimmer
 from runwright.adapters.package_files import examine_package
+from runwright.adapters.private_files import exposure
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_parameters import parameters_problem
 from runwright.adapters.providers.model_route import ModelRoute
@@ -88,6 +89,7 @@ def build_runtime(
         packages=packages,
         default_package_id=settings.default_package,
         traces=telemetry.traces,
+        conversation_memory=settings.conversation_memory,
     ).build()
     registry = CallbackRegistry(
         store=journal.callbacks(),
@@ -170,7 +172,7 @@ async def serve(
     """
     settings.check()
     stop, hurry = asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _stopping_signals():
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
 
     keys, tls = _credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
@@ -219,10 +221,23 @@ async def serve(
     return settled
 
 
+def _stopping_signals() -> tuple[signal.Signals, ...]:
+    """What ends a server: not SIGINT where it is ignored, as it is for what a shell starts in the background.
+
+    Ctrl-C at that terminal is then meant for somebody else.
+    """
+    is_ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    return (signal.SIGTERM,) if is_ignored else (signal.SIGTERM, signal.SIGINT)
+
+
 def _credentials(
     settings: Settings, reload_failed: Callable[[AgentError], None]
 ) -> tuple[KeyFileAuthenticator | None, Certificates | None]:
     keys = tls = None
+    for path in (settings.keys, settings.tls_key):
+        if path is not None and (what := exposure(path)):
+            remedy = f"chmod 600 {path}"
+            StandardLog().warning("a file with secrets is not for its owner alone", found=what, remedy=remedy)
     if settings.keys:
         keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog(), reload_failed)
     if settings.tls_cert is not None and settings.tls_key is not None:

@@ -238,3 +238,24 @@ def test_what_is_no_credential_gives_nothing(tmp_path: Path, credential: str) ->
     principal = known.authenticate(Credentials(key, ()))
 
     assert not known.still_has(structs.replace(principal, credential=credential), Role.EXECUTOR)
+
+
+def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, KeysFile())
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+
+    assert read_keys(file) == KeysFile()
+
+
+def test_a_keys_file_is_never_written_through_a_link_that_somebody_laid(tmp_path: Path) -> None:
+    """The name of the temporary file was the process's number, which anybody can see."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("untouched")
+    for number in (os.getpid(), os.getpid() + 1):
+        (tmp_path / f".keys.json.{number}").symlink_to(theirs)
+
+    write_keys(tmp_path / "keys.json", KeysFile())
+
+    assert theirs.read_text() == "untouched"
+    assert read_keys(tmp_path / "keys.json") == KeysFile()

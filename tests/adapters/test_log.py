@@ -87,3 +87,24 @@ def test_a_terminal_gets_lines_to_read_and_nothing_that_steers_it() -> None:
 
     line = stream.getvalue()
     assert line.endswith(' info    recovered open_runs=3 said="two words" odd="\\u001b[2J"\n')
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_what_an_error_of_a_peer_says_steers_no_terminal_and_is_not_lost(stream: type[io.StringIO]) -> None:
+    """A log is read on a terminal sooner or later, also one that was written to a file."""
+    evil = "a\x1b[2J\x07\x7f\x9b31m\u202e\u2028b"
+    written = stream()
+    configure_logging(written)
+    try:
+        raise ValueError(evil)
+    except ValueError as error:
+        StandardLog().error("call failed", error, said=evil)
+    logging.getLogger("library").error("it said %s", evil)
+
+    told = written.getvalue()
+    assert not [sign for sign in told if not sign.isprintable() and sign != "\n"]
+    assert told.count("\\u001b[2J") == 3
+    if stream is io.StringIO:
+        first, second = lines(written)
+        assert (first["said"], second["message"]) == (evil, f"it said {evil}")
+        assert evil in first["traceback"]

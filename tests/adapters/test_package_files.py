@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_files import MAX_FILE_BYTES, MAX_FINDINGS, examine_package, load_package
 from runwright.adapters.yaml_documents import MAX_NODES
@@ -245,3 +246,13 @@ def test_the_values_of_a_file_are_not_repeated_in_the_error(tmp_path: Path) -> N
     error = refusal(written(tmp_path, YAML.replace("model: none", "model: [sk-hunter2]")))
 
     assert "hunter2" not in str(error) + str(error.metadata)
+
+
+@pytest.mark.parametrize("name", ["package.yaml", "package.json"])
+def test_a_package_may_begin_with_a_byte_order_mark(tmp_path: Path, name: str) -> None:
+    plain = tmp_path / f"plain-{name}"
+    plain.write_text(YAML if name.endswith("yaml") else json.dumps(yaml.safe_load(YAML)))
+    marked = tmp_path / name
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+
+    assert load_package(marked) == load_package(plain)

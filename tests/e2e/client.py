@@ -14,7 +14,11 @@ from runwright._gen.runwright.v1.content_pb2 import InputPart
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 
 SECONDS = 30.0
-_OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 * 1024 * 1024)]
+_OPTIONS = [
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.max_receive_message_length", 64 * 1024 * 1024),
+]
 
 
 def run_request(run_id: str, text: str = "hello", **fields: Any) -> run_pb2.RunRequest:

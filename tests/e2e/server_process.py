@@ -101,8 +101,12 @@ class Server:
 
     def terminate(self) -> None:
         """SIGTERM: the server drains."""
+        self.signal(signal.SIGTERM)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._process.send_signal(number)
 
     async def ended(self, seconds: float = END_SECONDS) -> int:
         """The exit code, once the process has ended by itself or by a signal sent before."""

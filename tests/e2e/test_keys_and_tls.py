@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import Executor
 from tests.e2e.packages import LOOK, one_call
+from tests.e2e.scraping import log_lines
 from tests.transport.known import certificate
 
 CLI_SECONDS = 30
@@ -71,3 +72,22 @@ async def test_a_remote_address_is_bound_with_keys_and_tls(make_server: MakeServ
     await server.start()
 
     assert server.address.startswith("0.0.0.0:")
+
+
+async def test_secrets_that_others_may_read_are_warned_of_at_the_start(make_server: MakeServer, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    cert, key_file = certificate(tmp_path / "tls", "localhost")
+    await runwright("keys", "add", "billing", "--file", str(keys), "--role", "caller")
+    guarded = ("--keys", str(keys), "--tls-cert", str(cert), "--tls-key", str(key_file))
+    server = make_server(one_call("one", LOOK), options=guarded)
+    key_file.chmod(0o600)
+    await server.start()
+    quiet = [line for line in log_lines(server) if line["level"] == "warning"]
+    for secret in (keys, key_file):
+        secret.chmod(0o644)
+
+    await server.restart()
+
+    told = [line["found"] for line in log_lines(server) if line["level"] == "warning"]
+    assert quiet == []
+    assert told == [f"others may read {keys} (0644)", f"others may read {key_file} (0644)"]

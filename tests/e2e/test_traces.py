@@ -69,6 +69,23 @@ async def test_a_run_is_one_trace_from_its_caller_to_its_executor(
     assert not any(b"secret" in request.SerializeToString() for request in collector.requests)
 
 
+async def test_a_collector_on_this_machine_is_reached_without_a_proxy(
+    make_server: MakeServer, executor: Executor, collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = make_server(one_call("asking", LOOK), options=("--otlp-endpoint", collector.endpoint))
+    with monkeypatch.context() as environment:
+        for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+            environment.setenv(name, "http://127.0.0.1:1")
+        environment.delenv("no_proxy", raising=False)
+        await server.start()
+
+    await start(server, TRACE_PARENT)
+    await server.call.settled("run-1")
+    await stopped(server)
+
+    assert collector.named("invoke_agent clerk")
+
+
 async def test_spans_say_what_the_conventions_name(
     make_server: MakeServer, executor: Executor, collector: Collector
 ) -> None:

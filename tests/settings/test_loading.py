@@ -197,3 +197,47 @@ def test_an_entry_of_the_allow_list_that_is_none_is_refused(entry: str) -> None:
     [finding] = loaded.findings
     assert (finding.key, finding.place) == ("callback_allow", "--callback-allow")
     assert "HOST:PORT" in finding.expected
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = config(tmp_path, "")
+    file.write_bytes(b'\xef\xbb\xbfdata = "journal"\npackages = ["a.yaml"]\n')
+
+    assert load({}, file, {}).settings().data == tmp_path / "journal"
+
+
+@pytest.mark.parametrize("given", range(8))
+def test_every_combination_of_certificate_options_is_whole_or_one_sentence(given: int) -> None:
+    names = [name for number, name in enumerate(("tls_cert", "tls_key", "tls_client_ca")) if given & 1 << number]
+
+    loaded = load({**ENOUGH, **{name: [f"{name}.pem"] for name in names}}, None, {})
+
+    if names in ([], ["tls_cert", "tls_key"], ["tls_cert", "tls_key", "tls_client_ca"]):
+        assert loaded.findings == []
+    else:
+        told = " ".join(finding.message for finding in loaded.findings)
+        missing = {"--tls-cert", "--tls-key"} - {f"--{name.replace('_', '-')}" for name in names}
+        assert [flag for flag in missing if flag in told], told
+
+
+@pytest.mark.parametrize(
+    ("principal", "keys", "fits"), [("desk", None, False), ("desk", "k.json", True), ("local", None, True)]
+)
+def test_owners_of_names_need_keys_to_be_told_apart(principal: str, keys: str | None, fits: bool) -> None:
+    given = {**ENOUGH, "executor_owners": [f"desk={principal}"], **({"keys": [keys]} if keys else {})}
+
+    loaded = load(given, None, {})
+
+    assert loaded.value("executor_owners") == {"desk": (principal,)}
+    assert [finding.place for finding in loaded.findings] == ([] if fits else ["--executor-owner"])
+
+
+def test_an_executor_may_have_several_owners_however_they_are_given(tmp_path: Path) -> None:
+    file = config(tmp_path, '[executor_owners]\ndesk = ["a", "b"]\n"team-a/shop" = "c"')
+    owners = {"desk": ("a", "b"), "team-a/shop": ("c",)}
+
+    assert load(ENOUGH, file, {}).value("executor_owners") == owners
+    words = ["desk=a", "desk=b", "team-a/shop=c"]
+    assert load({**ENOUGH, "executor_owners": words}, None, {}).value("executor_owners") == owners
+    variable = {"RUNWRIGHT_EXECUTOR_OWNERS": ",".join(words)}
+    assert load(ENOUGH, None, variable).value("executor_owners") == owners

@@ -19,8 +19,8 @@ from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.journals import FailingJournal, UnreadableJournal, journal_broken
-from tests.runtime.parts import HeldTool
-from tests.runtime.watching import key, stood_still
+from tests.runtime.parts import HeldProvider, HeldTool
+from tests.runtime.watching import key, quiet, stood_still
 from tests.transport.known import add_key, authenticator, bearer, keys_for
 from tests.transport.serving import (
     CALL_SECONDS,
@@ -212,6 +212,18 @@ async def session_busy(stage: Stage) -> Refusal:
     served = await stage.serve(b.Bench(tools=FunctionTools({"look": HeldTool()})))
     await starting(served, session_id="morning")
     return await refused(starting(served, run_id="run-2", session_id="morning", on_busy=run_pb2.ON_BUSY_REJECT))
+
+
+async def overloaded(stage: Stage) -> Refusal:
+    """Two requests to models for which there is room for one."""
+    provider = HeldProvider()
+    bench = b.Bench(packages=(b.package(b.says("hi")),), providers={"scripted": provider}, conversation_memory=64)
+    served = await stage.serve(bench)
+    await starting(served)
+    await provider.asked.wait()
+    await starting(served, run_id="run-2")
+    await quiet()
+    return await refused(starting(served, run_id="run-3"))
 
 
 async def callback_not_found(stage: Stage) -> Refusal:

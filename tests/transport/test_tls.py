@@ -113,3 +113,22 @@ async def test_half_of_a_renewal_keeps_the_old_certificate_in_force(serve: Serve
     after = await info(served.port, new_cert)
 
     assert between.incarnation == after.incarnation
+
+
+async def test_an_authority_may_begin_with_a_byte_order_mark_and_a_pair_that_does_is_told_so(
+    serve: Serve, tmp_path: Path
+) -> None:
+    certificate(tmp_path, "authority")
+    server, client = (certificate(tmp_path, name, authority="authority") for name in ("server", "client"))
+    marked = tmp_path / "marked.pem"
+    marked.write_bytes(b"\xef\xbb\xbf" + (tmp_path / "authority.pem").read_bytes())
+    served = await serve(tls=TlsFiles(*server, marked).credentials())
+
+    assert (await info(served.port, tmp_path / "authority.pem", client)).version
+    for number, field in enumerate(("--tls-cert", "--tls-key")):
+        pair = list(server)
+        pair[number] = tmp_path / f"marked-{number}.pem"
+        pair[number].write_bytes(b"\xef\xbb\xbf" + server[number].read_bytes())
+        with pytest.raises(AgentError, match="byte order mark") as caught:
+            TlsFiles(*pair).credentials()
+        assert caught.value.metadata["field"] == field

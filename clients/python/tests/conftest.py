@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,6 +10,10 @@ from relay import Relay
 from tests.e2e.conftest import executor, make_server
 
 from runwright_client import Client
+
+# A shell that starts something in the background has it ignore Ctrl-C, and so would every program the tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 __all__ = ["client", "executor", "make_server", "relay"]
 

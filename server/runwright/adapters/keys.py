@@ -6,6 +6,7 @@ as good as a slow hash: there is nothing to guess. The file never holds a secret
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import hashlib
 import json
@@ -79,7 +80,7 @@ class KeysFile(BaseModel):
 def read_keys(path: Path) -> KeysFile:
     """Reads the file. Raises INVALID_REQUEST naming it and the place; never shows a value."""
     try:
-        return KeysFile.model_validate_json(path.read_bytes())
+        return KeysFile.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
     except OSError as error:
         raise _unusable(path, f"readable: {error.strerror}") from None
     except ValidationError as error:
@@ -107,7 +108,7 @@ def write_keys(path: Path, keys: KeysFile) -> None:
     Whoever could read the old one can read the new one: owner, group and mode are kept. Raises INVALID_REQUEST, and
     changes nothing, when they cannot be, or the directory cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # no name that anybody can lay a link at
     try:
         _write(temporary, keys, _stat(path))
         temporary.replace(path)
@@ -119,7 +120,6 @@ def write_keys(path: Path, keys: KeysFile) -> None:
 
 
 def _write(temporary: Path, keys: KeysFile, old: os.stat_result | None) -> None:
-    temporary.unlink(missing_ok=True)  # of a process with our number that was killed
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         value = keys.model_dump(mode="json", exclude_none=True)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from typing import TextIO
 
 _NAME = "runwright"
 # What every line says itself; a field of that name would hide it.
 _OWN = ("time", "level", "message", "logger", "traceback")
+# C0 but for tabs and ends of line, which a traceback has, DEL, C1, and the marks that change the direction of writing.
+# JSON has escaped the first of these; the others stand between its quotes, where this escape means the same.
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         line |= _fields(record)
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return _escaped(json.dumps(line, ensure_ascii=False, default=str))
 
 
 class TerminalFormatter(logging.Formatter):
@@ -38,7 +42,7 @@ class TerminalFormatter(logging.Formatter):
         fields = " ".join(f"{name}={_shown(value)}" for name, value in _fields(record).items())
         time = self.formatTime(record, "%H:%M:%S")
         line = f"{time} {record.levelname.lower():<7} {record.getMessage()} {fields}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return _escaped(f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line)
 
 
 def configure_logging(stream: TextIO | None = None) -> None:
@@ -67,6 +71,11 @@ class StandardLog:
     def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
         """Something an operator must look at."""
         self._logger.error("%s", event, exc_info=error, extra={"fields": fields})
+
+
+def _escaped(text: str) -> str:
+    """The text with every character escaped that would steer a terminal, on which a log is read sooner or later."""
+    return _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:

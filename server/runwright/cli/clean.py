@@ -7,6 +7,8 @@ import re
 # C0 with ESC, DEL and C1; then the marks that change the direction of writing, line separators, lone surrogates.
 _UNFIT = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _UNFIT_IN_BLOCKS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Of what is printed, tabs stay, which completion scripts have, and surrogates, which the stream escapes.
+_UNFIT_IN_OUTPUT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 # No excerpt shows more; a result of a megabyte need not be read to its end for one line.
 _EXCERPT = 2_000
 
@@ -19,6 +21,11 @@ def line(text: str) -> str:
 def block(text: str) -> str:
     """Lines without control characters; tabs become spaces."""
     return _UNFIT_IN_BLOCKS.sub("", text.replace("\t", "    "))
+
+
+def output(text: str) -> str:
+    """What is about to be printed, in lines, without control characters."""
+    return _UNFIT_IN_OUTPUT.sub("", text)
 
 
 def fit(text: str, width: int) -> str:

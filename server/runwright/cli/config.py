@@ -84,12 +84,12 @@ def check(loaded: Loaded) -> None:
             packages.append((path, package))
     errors += _among(loaded, packages)
     for error in errors:
-        print(f"error: {error}")
+        print(f"error: {clean.line(error)}")
     for warning in _unconnected(loaded, packages):
-        print(f"warning: {warning}")
+        print(f"warning: {clean.line(warning)}")
     if errors:
         raise typer.Exit(ExitCode.USAGE)
-    print(f"ok: {loaded.config or 'no file'}, {len(packages)} package(s)")
+    print(clean.line(f"ok: {loaded.config or 'no file'}, {len(packages)} package(s)"))
 
 
 def finding_text(finding: Finding) -> str:

@@ -15,6 +15,7 @@ from msgspec.structs import asdict
 from runwright.cli import clean
 from runwright.cli.checks.certificate import check_certificate
 from runwright.cli.checks.check import Check, Status, warn
+from runwright.cli.checks.credentials import check_keys, check_tls
 from runwright.cli.checks.directory import check_directory
 from runwright.cli.checks.journal import check_holder, check_journal
 from runwright.cli.checks.surroundings import check_executors, check_packages, check_settings
@@ -22,6 +23,8 @@ from runwright.cli.checks.versions import check_versions
 from runwright.cli.settings_options import takes_settings
 from runwright.core.space import LeastSpace
 from runwright.settings import Loaded
+
+_TLS = ("tls_cert", "tls_key", "tls_client_ca")
 
 
 class Form(StrEnum):
@@ -35,7 +38,7 @@ class Form(StrEnum):
 def doctor(
     loaded: Loaded, output: Annotated[Form, typer.Option("--output", "-o", help="Form to print.")] = Form.TEXT
 ) -> None:
-    """Checks versions, data directory, journal, certificates, packages, executors.
+    """Checks versions, data directory, journal, credentials, packages, executors.
 
     One line for each check: ok, warn or FAIL, what was found, what to do. Takes
     the flags of `serve`. The journal is only read, also while a server runs; the
@@ -70,13 +73,21 @@ def checks(loaded: Loaded) -> Iterator[Check]:
             yield from check_journal(data, bound if isinstance(bound, int) else None, least)
     else:
         yield warn("data directory", "none is named", "Name one with --data or --config to have it checked.")
-    for name in ("tls_cert", "tls_client_ca"):
-        path = loaded.value(name)
-        if isinstance(path, Path):
-            yield from check_certificate(path, datetime.now(UTC))
+    yield from _credentials(loaded)
     packages, executors = loaded.value("packages"), loaded.value("executors")
     yield from check_packages(packages if isinstance(packages, tuple) else ())
     yield from check_executors(executors if isinstance(executors, dict) else {})
+
+
+def _credentials(loaded: Loaded) -> Iterator[Check]:
+    keys, certificate, key, authority = (loaded.value(name) for name in ("keys", *_TLS))
+    if isinstance(keys, Path):
+        yield from check_keys(keys)
+    for path in (certificate, authority):
+        if isinstance(path, Path):
+            yield from check_certificate(path, datetime.now(UTC))
+    if isinstance(certificate, Path) and isinstance(key, Path):
+        yield from check_tls(certificate, key, authority if isinstance(authority, Path) else None)
 
 
 def _least(loaded: Loaded) -> LeastSpace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,10 @@ import typer
 from google.protobuf import json_format
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.adapters.private_files import created
+from runwright.cli import clean
 from runwright.cli.client import Client
+from runwright.cli.output import json_line
 from runwright.cli.verify import UNPROVEN, faults_of
 
 BROKEN = 1
@@ -21,7 +25,9 @@ UNUSABLE = 2
 def export(
     context: typer.Context,
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write. [default: stdout]")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to make, for you alone. [default: stdout]")
+    ] = None,
 ) -> None:
     """Writes everything the journal holds of a run, as JSON lines.
 
@@ -29,15 +35,14 @@ def export(
     Example:
       runwright export first -o first.jsonl
     """
-    lines = (
-        json_format.MessageToJson(response, preserving_proto_field_name=True, indent=None) + "\n"
-        for response in Client.of(context).export(run_id)
-    )
+    if output is not None and os.path.lexists(output):
+        raise typer.BadParameter(f"{output} is there already: name another file, or remove it", param_hint="--output")
+    lines = (json_line(response) + "\n" for response in Client.of(context).export(run_id))
     if output is None:
         sys.stdout.writelines(lines)
         return
-    first = next(lines, "")  # a refused call must not empty a file that is there
-    with output.open("w", encoding="utf-8") as file:
+    first = next(lines, "")  # a refused call leaves no file behind
+    with created(output) as file:
         file.write(first)
         file.writelines(lines)
 
@@ -52,10 +57,10 @@ def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -
     try:
         faults = list(faults_of(_elements(file)))
     except (OSError, ValueError):
-        typer.echo(f"error: {file} is not an export", err=True)
+        typer.echo(clean.line(f"error: {file} is not an export"), err=True)
         raise typer.Exit(UNUSABLE) from None
     for fault in faults:
-        typer.echo(f"BROKEN  {fault}")
+        typer.echo(f"BROKEN  {clean.line(fault)}")  # what it names is as the file says it
     if faults:
         raise typer.Exit(BROKEN)
     typer.echo("whole: the chain holds and every content matches its digest")

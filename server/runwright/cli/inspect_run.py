@@ -82,7 +82,7 @@ def events(
         for frame in page.frames:
             view.take(frame)
     if view.tree.cursor:
-        print(f"cursor: {view.tree.cursor}", file=sys.stderr)
+        print(clean.line(f"cursor: {view.tree.cursor}"), file=sys.stderr)
 
 
 def cancel(

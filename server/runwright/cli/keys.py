@@ -9,6 +9,7 @@ import typer
 
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.keys import KeyEntry, KeysFile, changing_keys, new_key, read_keys, write_keys
+from runwright.cli import clean
 from runwright.core.errors import AgentError
 from runwright.core.principal import Role
 
@@ -26,7 +27,7 @@ def add(
     role: Annotated[list[Role], typer.Option(help="What the key may do; repeat for more.")],
     namespace: Annotated[str, typer.Option(help="Whose runs the key sees.")] = "default",
     subject: Annotated[
-        str | None, typer.Option(help="Instead of a key: a client certificate's DNS or URI name, or common name.")
+        str | None, typer.Option(help="Instead of a key: a client certificate's DNS or URI name, else common name.")
     ] = None,
     days: Annotated[int | None, typer.Option(help="Days until it expires. [default: never]", min=1)] = None,
 ) -> None:
@@ -71,7 +72,7 @@ def ls(file: FileOption) -> None:
         kind = f"certificate {entry.subject}" if entry.subject else "key"
         expired = entry.expires_at is not None and entry.expires_at <= SystemClock().now()
         ends = "expired" if expired else "expires" if entry.expires_at else "never expires"
-        typer.echo(f"{entry.id}  {entry.name}  {entry.namespace}  {_roles(entry)}  {kind}  {ends}")
+        typer.echo(clean.line(f"{entry.id}  {entry.name}  {entry.namespace}  {_roles(entry)}  {kind}  {ends}"))
 
 
 @keys.command()
@@ -109,5 +110,5 @@ def _read(file: Path) -> KeysFile:
     try:
         return read_keys(file)
     except AgentError as error:
-        typer.echo(f"error: {error.message}", err=True)
+        typer.echo(f"error: {clean.line(error.message)}", err=True)
         raise typer.Exit(UNUSABLE) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -14,6 +13,7 @@ from runwright.cli.commands import DEFAULT_SERVER
 from runwright.cli.connection import Connection
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.lazy import lazy_group
+from runwright.cli.standard_streams import sanitize_standard_streams
 
 _COMMANDS = {
     "run": "runwright.cli.run:run",
@@ -28,6 +28,7 @@ _COMMANDS = {
     "verify": "runwright.cli.export:verify",
     "audit": "runwright.cli.audit:audit",
     "cancel": "runwright.cli.inspect_run:cancel",
+    "held": "runwright.cli.held:app",
     "backup": "runwright.cli.backup:backup",
     "restore": "runwright.cli.backup:restore",
     "serve": "runwright.cli.serve:serve",
@@ -82,7 +83,7 @@ def options(
     host, colon, port = server.rpartition(":")
     if not (host and colon and port.isdigit()):
         raise typer.BadParameter(f"{server!r} is not of the form HOST:PORT", param_hint="--server")
-    key = key.strip()  # a variable that was read from a file ends with its newline
+    key = key.strip("\ufeff \t\r\n")  # a variable that was read from a file has what stands around it
     if not (key.isascii() and key.isprintable() and " " not in key):
         raise typer.BadParameter("must be a key as `keys add` printed it", param_hint="--key or RUNWRIGHT_KEY")
     context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
@@ -90,9 +91,7 @@ def options(
 
 def main() -> None:
     """Runs the command line and exits."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal without Unicode still gets the answer
+    sanitize_standard_streams()
     try:
         app()
     except Problem as problem:

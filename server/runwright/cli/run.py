@@ -11,7 +11,7 @@ import typer
 from runwright._gen.runwright.v1 import content_pb2, package_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.ids import RandomIds
-from runwright.cli import outcome
+from runwright.cli import clean, outcome
 from runwright.cli.client import Client
 from runwright.cli.commands import command
 from runwright.cli.output import Format, FormatOption, print_json
@@ -67,7 +67,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     elif output is Format.JSON:
         print_json(started)
     else:
-        print(started.run.run_id)
+        print(clean.line(started.run.run_id))
         _note(f"{_begun(started)}; to watch it: {command(client.server, 'watch', started.run.run_id)}")
 
 

@@ -8,7 +8,9 @@ import sys
 import typer
 
 from runwright.adapters.log import StandardLog, configure_logging
+from runwright.cli import clean
 from runwright.cli.settings_options import takes_settings
+from runwright.cli.standard_streams import outlive_readers
 from runwright.core.errors import AgentError
 from runwright.settings import Loaded
 
@@ -31,6 +33,7 @@ def serve(loaded: Loaded) -> None:
     """
     from runwright import bootstrap  # noqa: PLC0415 - the other commands need not load the server
 
+    outlive_readers()
     configure_logging()
     try:
         settings = loaded.settings()
@@ -38,11 +41,12 @@ def serve(loaded: Loaded) -> None:
             StandardLog().warning("--insecure-allow-remote: what TLS and keys do not guard is open to anyone")
         settled = asyncio.run(bootstrap.serve(settings, _announce))
     except AgentError as error:
-        typer.echo(f"error: {error.message} {error.meaning.remedy}", err=True)
+        typer.echo(f"error: {clean.line(f'{error.message} {error.meaning.remedy}')}", err=True)
         raise typer.Exit(UNUSABLE) from None
     if not settled:
         StandardLog().warning("calls that must not be repeated were still open; their runs may need repair")
         raise typer.Exit(CUT_OFF)
+    sys.stdout.flush()
 
 
 def _announce(address: str) -> None:

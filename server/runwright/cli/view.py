@@ -11,6 +11,7 @@ from runwright.cli.grow import grow
 from runwright.cli.output import json_line
 from runwright.cli.plain import event_line
 from runwright.cli.spoken import SpokenLines
+from runwright.cli.standard_streams import raw
 from runwright.cli.tree import RunTree
 
 
@@ -90,7 +91,7 @@ def view_for(stream: TextIO) -> View:
 
     from runwright.cli.live_view import LiveView  # noqa: PLC0415
 
-    console = Console(file=stream, highlight=False, markup=False, emoji=False)
+    console = Console(file=raw(stream), highlight=False, markup=False, emoji=False)
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console)
     return PlainView(lambda text: print(text, file=stream, flush=True))

@@ -1,7 +1,7 @@
 """Settings of a server: one table of fields, and a loader for flags, environment, file and defaults."""
 
 from runwright.settings.fields import FIELDS, Field
-from runwright.settings.kinds import is_loopback, parse_executors
+from runwright.settings.kinds import parse_executors
 from runwright.settings.loader import Loaded, load, settle_libraries
 from runwright.settings.model import DEFAULT_LISTEN, Settings
 from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, parse_providers
@@ -17,7 +17,6 @@ __all__ = [
     "ProviderSettings",
     "Settings",
     "Value",
-    "is_loopback",
     "load",
     "parse_executors",
     "parse_providers",

@@ -45,7 +45,7 @@ def _table(path: Path) -> dict[str, object]:
         data = file.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:
         raise ValueError
-    return tomllib.loads(data.decode("utf-8"))
+    return tomllib.loads(data.decode("utf-8-sig"))
 
 
 def _unknown(path: Path, key: str) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -173,16 +172,6 @@ def _allowed(value: object) -> tuple[str, ...]:
     entries = tuple(str(entry).strip() for entry in value if str(entry).strip() not in ("", "none"))
     AllowList.parse(entries)
     return entries
-
-
-def is_loopback(host: str) -> bool:
-    """True for an address that only this machine can reach."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def bounded(low: float, high: float) -> Callable[[float], float]:

@@ -9,9 +9,11 @@ from typing import Any
 
 from runwright.core import allow_list
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import LOCAL_PRINCIPAL
+from runwright.core.loopback import is_loopback
 from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
 from runwright.settings import kinds
-from runwright.settings.kinds import Kind, is_loopback
+from runwright.settings.kinds import Kind
 from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, provider_routes
 
 DEFAULT_LISTEN = "127.0.0.1:7760"
@@ -63,7 +65,10 @@ class Settings:
     )
     stall_seconds: float = setting(kinds.seconds(0.1, 3600), "How long one write to a subscriber may take.", 30.0)
     journal_max_bytes: int | None = setting(
-        kinds.whole("bytes", 65_536), "Bound on the size of the journal's file.", None, absent="the disk"
+        kinds.whole("bytes", 65_536),
+        "Bound on the size of the journal's file and its `-wal` together.",
+        None,
+        absent="the disk",
     )
     retention_days: float | None = setting(
         kinds.amount("days", 0.000001, 36_500), "How long ended runs are kept.", None, absent="for ever"
@@ -170,6 +175,11 @@ class Settings:
         "Bound on the memory (address space) of each of the two processes that make such checks.",
         256 * 1024 * 1024,
     )
+    conversation_memory: int = setting(
+        kinds.whole("bytes", 64 * 1024 * 1024),
+        "How much of their conversations all runs together hold in memory; the journal has the rest.",
+        256 * 1024 * 1024,
+    )
     insecure_allow_remote: bool = setting(
         kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False
     )
@@ -201,6 +211,8 @@ class Settings:
             yield "tls_cert", "given together with --tls-key"
         if self.tls_client_ca is not None and self.tls_cert is None:
             yield "tls_client_ca", "given together with --tls-cert and --tls-key"
+        if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in self.executor_owners.values()):
+            yield "executor_owners", f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
         try:
             self.provider_routes()
         except AgentError as error:

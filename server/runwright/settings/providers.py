@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.settings.kinds import ROUTES, is_loopback
+from runwright.core.loopback import is_loopback
+from runwright.settings.kinds import ROUTES
 
 DEFAULT_PROVIDER_TIMEOUT_SECONDS = 120.0
 ProviderKind: TypeAlias = Literal["openai", "anthropic", "ollama"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,6 +16,8 @@ from runwright.core.principal import LOCAL, Principal, Role
 from runwright.ports.access import Authenticator, Credentials
 from runwright.ports.audit import Audit
 
+# The object identifier of the extension, 2.5.29.17, in DER.
+_ALTERNATIVE_NAMES = bytes((0x06, 0x03, 0x55, 0x1D, 0x11))
 _R = "/runwright.v1.RuntimeService/"
 _C = "/runwright.callback.v1.CallbackRegistryService/"
 _H = "/grpc.health.v1.Health/"
@@ -84,12 +87,12 @@ class Access:
         Raises UNAUTHENTICATED or ROLE_MISSING.
         """
         roles = ROLES[method]
-        authorization, trace = _metadata(context)
+        authorizations, trace = _metadata(context)
         if self._authenticator is None or roles is None:
             _caller.set(Caller(LOCAL, trace))
             return None if roles is None else LOCAL
         try:
-            found = self._authenticator.authenticate(_credentials(context, authorization))
+            found = self._authenticator.authenticate(_credentials(context, authorizations))
         except AgentError as error:
             kind, came_from = AuditKind.UNAUTHENTICATED, (_address(context),)
             self._audit.note(AuditEntry(kind=kind, method=method, reason=error.reason.name, subjects=came_from))
@@ -125,28 +128,49 @@ def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     return place.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind
 
 
-def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[str | None, str]:
-    """The `authorization` and the `traceparent` of a call, in one walk: asking for the metadata copies it."""
-    authorization, traces = None, []
+def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[list[str], str]:
+    """Every `authorization` and the `traceparent` of a call, in one walk: asking for the metadata copies it."""
+    authorizations, traces = [], []
     found = incoming.get()
     incoming.set(None)  # else it is held for as long as the call
     for key, value in found or context.invocation_metadata() or ():
-        if key == "authorization" and isinstance(value, str):
-            authorization = value
+        if key == "authorization":
+            authorizations.append(value if isinstance(value, str) else "")
         elif key == "traceparent" and isinstance(value, str):
             traces.append(value)
     # Two contradict each other: then there is none, as the W3C recommendation has it.
-    return authorization, traces[0] if len(traces) == 1 else ""
+    return authorizations, traces[0] if len(traces) == 1 else ""
 
 
-def _credentials(context: grpc.aio.ServicerContext[Any, Any], authorization: str | None) -> Credentials:
-    if authorization is not None:  # what a certificate says besides is not asked for
+def _credentials(context: grpc.aio.ServicerContext[Any, Any], authorizations: list[str]) -> Credentials:
+    """What a call shows of itself. Raises UNAUTHENTICATED for two authorizations.
+
+    Which of two a proxy before us has looked at cannot be known, so none of them is believed.
+    """
+    if len(authorizations) > 1:
+        expected = "one authorization entry in the metadata"
+        told = f"The call brings {len(authorizations)} authorization entries; it must bring one."
+        raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
+    for authorization in authorizations:  # what a certificate says besides is not asked for
         scheme, _, token = authorization.partition(" ")
         return Credentials(token.strip() if scheme.lower() == "bearer" else "")
-    known = context.auth_context()
-    subjects = [
-        name.decode("utf-8", "replace")
-        for kind in ("x509_subject_alternative_name", "x509_common_name")
-        for name in known.get(kind, ())
-    ]
-    return Credentials(None, tuple(subjects))
+    return Credentials(None, _subjects(context.auth_context()))
+
+
+def _subjects(known: Mapping[str, Iterable[bytes]]) -> tuple[str, ...]:
+    """The names of a client's certificate: its alternative names, the common name only of one that has none.
+
+    RFC 6125, 6.4.4: an authority checks the alternative names of what it signs and lets the common name be any text.
+    gRPC does not show every kind of alternative name, so the certificate itself is asked whether it has the extension.
+    """
+    names = list(known.get("x509_subject_alternative_name", ()))
+    if not names and not any(_has_alternative_names(pem) for pem in known.get("x509_pem_cert", ())):
+        names = list(known.get("x509_common_name", ()))
+    return tuple(name.decode("utf-8", "replace") for name in names)
+
+
+def _has_alternative_names(pem: bytes) -> bool:
+    try:
+        return _ALTERNATIVE_NAMES in ssl.PEM_cert_to_DER_cert(pem.decode("ascii").strip())
+    except ValueError:
+        return True  # what cannot be read is not believed

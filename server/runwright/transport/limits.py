@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from runwright.core import ids, request
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import performer
+from runwright.runtime.conversation_memory import ConversationMemory
 from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, ConnectionLimits
 from runwright.transport.methods import most_by_method
@@ -21,7 +22,7 @@ MAX_WAIT_SECONDS = 300
 MAX_REASON_BYTES = 512
 
 
-def server_limits(connections: ConnectionLimits, times: CallTimes) -> Mapping[str, int]:
+def server_limits(connections: ConnectionLimits, times: CallTimes, memory: ConversationMemory) -> Mapping[str, int]:
     """Limits by name, as GetServerInfo tells them. Times are rounded up to whole seconds; 0 is no bound."""
     return {
         "input_parts": request.MAX_INPUT_PARTS,
@@ -34,6 +35,9 @@ def server_limits(connections: ConnectionLimits, times: CallTimes) -> Mapping[st
         "metadata_bytes": MAX_METADATA_BYTES,
         "inline_content_bytes": INLINE_LIMIT_BYTES,
         "tool_result_bytes": performer.MAX_RESULT_BYTES,
+        "model_request_bytes": memory.request_limit,
+        "run_conversation_memory_bytes": memory.run_limit,
+        "conversation_memory_bytes": memory.limit,
         "batch_frames": BATCH_FRAMES,
         "batch_bytes": BATCH_BYTES,
         "page_size": MAX_PAGE_SIZE,

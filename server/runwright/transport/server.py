@@ -111,7 +111,9 @@ class RuntimeServer:
         reflection = Reflection((*services, health.SERVICE))
         self.health = Health(services)
         served: dict[str, object] = {
-            RUNTIME_SERVICE: RuntimeService(runtime, EventStreams(runtime), server_limits(connections, times)),
+            RUNTIME_SERVICE: RuntimeService(
+                runtime, EventStreams(runtime), server_limits(connections, times, runtime.world.memory)
+            ),
             health.SERVICE: self.health,
             V1: reflection,
             V1ALPHA: reflection,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -43,8 +44,8 @@ class TlsFiles(Struct, frozen=True):
         if self.client_ca is None:
             return
         try:
-            context.load_verify_locations(self.client_ca)
-        except OSError:
+            context.load_verify_locations(cadata=_read(self.client_ca, "--tls-client-ca").decode("ascii"))
+        except (OSError, ValueError):  # SSLError is an OSError
             raise _unusable("--tls-client-ca", self.client_ca, "a PEM file with certificates") from None
 
     def stamps(self) -> Stamps:
@@ -96,7 +97,9 @@ def _read(path: Path, option: str) -> bytes:
         raise _unusable(option, path, f"readable: {error.strerror}") from None
     if b"-----BEGIN" not in data:
         raise _unusable(option, path, "a PEM file")
-    return data
+    if option != "--tls-client-ca" and data.startswith(codecs.BOM_UTF8):  # which OpenSSL reads from the file itself
+        raise _unusable(option, path, "a PEM file without a byte order mark before its first line")
+    return data.removeprefix(codecs.BOM_UTF8)
 
 
 def _unusable(option: str, path: Path, expected: str) -> AgentError:

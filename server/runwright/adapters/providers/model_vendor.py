@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeAlias, cast
+from urllib.parse import urlsplit
 
 import httpx2
 from anthropic import AsyncAnthropic
@@ -33,7 +34,8 @@ from runwright.adapters.providers.model_errors import invalid_output, translate
 from runwright.adapters.providers.model_messages import to_history, to_reply, to_tool
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
 from runwright.adapters.providers.model_route import ModelRoute
-from runwright.core.errors import AgentError
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.loopback import is_loopback
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 
 # Spelled out, so that no variable of the vendors' own sends the key elsewhere.
@@ -54,14 +56,7 @@ class Vendor:
 
     def __init__(self, route: ModelRoute) -> None:
         self._route = route
-        # A redirect would be a second request, and may carry the key to another host.
-        self._http = httpx2.AsyncClient(
-            follow_redirects=False,
-            timeout=route.timeout_seconds,
-            limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS),
-            headers={"accept-encoding": "identity"},
-            event_hooks={"response": [bound_body]},
-        )
+        self._http = _http(route)
         self._make = _anthropic(route, self._http) if route.kind == "anthropic" else _openai(route, self._http)
 
     async def ask(self, request: ModelRequest, emit: EmitText) -> ModelReply:
@@ -124,10 +119,40 @@ def _text_of(event: ModelResponseStreamEvent) -> str:
             return ""
 
 
+def _http(route: ModelRoute) -> httpx2.AsyncClient:
+    """A client that follows no redirect, and asks this machine itself without a proxy.
+
+    A redirect would be a second request, and may carry the key to another host. HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and
+    NO_PROXY are heeded for other hosts, where a key goes over https:// only, through the proxy unread; to loopback it
+    goes in the clear, and a proxy would get it. A transport that is given makes the library look at none of them.
+    """
+    limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS)
+    host = urlsplit(_base_url(route)).hostname or ""
+    direct = httpx2.AsyncHTTPTransport(limits=limits) if is_loopback(host) else None
+    seconds = route.timeout_seconds
+    try:
+        return httpx2.AsyncClient(
+            follow_redirects=False,
+            timeout=seconds,
+            limits=limits,
+            transport=direct,
+            headers={"accept-encoding": "identity"},
+            event_hooks={"response": [bound_body]},
+        )
+    except (ImportError, ValueError):  # SOCKS without its library, or no URL of a proxy
+        told = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."
+        metadata = {"adapter": route.adapter, "class": "proxy"}
+        raise AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata=metadata) from None
+
+
+def _base_url(route: ModelRoute) -> str:
+    return route.base_url or _BASE_URLS[route.kind]
+
+
 def _openai(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
     client = AsyncOpenAI(
         api_key=route.key or _NO_KEY,
-        base_url=route.base_url or _BASE_URLS[route.kind],
+        base_url=_base_url(route),
         http_client=http,
         max_retries=0,
     )
@@ -139,7 +164,7 @@ def _openai(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
 def _anthropic(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
     client = AsyncAnthropic(
         api_key=route.key or _NO_KEY,
-        base_url=route.base_url or _BASE_URLS[route.kind],
+        base_url=_base_url(route),
         http_client=http,
         max_retries=0,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from urllib.parse import urlsplit
 
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -25,9 +26,11 @@ from opentelemetry.trace import StatusCode as SpanStatus
 from runwright import __version__
 from runwright.adapters.telemetry.conventions import SCHEMA_URL
 from runwright.adapters.telemetry.spans import FinishedSpan
+from runwright.core.loopback import is_loopback
 
 QUEUED_SPANS = 8192  # what comes while a collector cannot be reached; older ones go first
 EXPORT_SECONDS = 5.0
+_NO_PROXY = (("grpc.enable_http_proxy", 0),)  # to a collector on this machine, where no proxy leads
 
 
 class _GivenIds(IdGenerator):
@@ -60,7 +63,12 @@ class SpanExport:
             id_generator=self._ids,
             shutdown_on_exit=False,
         )
-        exporter = OTLPSpanExporter(endpoint=endpoint, insecure=endpoint.startswith("http://"), timeout=EXPORT_SECONDS)
+        exporter = OTLPSpanExporter(
+            endpoint=endpoint,
+            insecure=endpoint.startswith("http://"),
+            timeout=EXPORT_SECONDS,
+            channel_options=_NO_PROXY if is_loopback(urlsplit(endpoint).hostname or "") else None,  # type: ignore[arg-type]
+        )
         self._provider.add_span_processor(
             BatchSpanProcessor(exporter, max_queue_size=QUEUED_SPANS, schedule_delay_millis=1000)
         )

@@ -10,6 +10,7 @@ import grpc
 
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_files import examine_package
+from runwright.adapters.remote.doors import DIAL_OPTIONS
 from runwright.cli.checks.check import Check, fail, ok
 from runwright.core.callbacks import ConfiguredExecutor
 from runwright.settings import Loaded
@@ -40,7 +41,7 @@ def check_packages(paths: tuple[Path, ...]) -> Iterator[Check]:
 def check_executors(addresses: Mapping[str, str]) -> Iterator[Check]:
     """Dials every executor at once; one that speaks no gRPC is as good as none."""
     addresses = {name: ConfiguredExecutor.parse(address).address for name, address in addresses.items()}
-    dialled = {name: grpc.insecure_channel(address) for name, address in addresses.items()}
+    dialled = {name: grpc.insecure_channel(address, options=DIAL_OPTIONS) for name, address in addresses.items()}
     ready = {name: grpc.channel_ready_future(channel) for name, channel in dialled.items()}
     until = time.monotonic() + DIAL_SECONDS
     for name, address in addresses.items():

@@ -571,7 +571,8 @@ class ErrorReason(betterproto2.Enum):
 
     JOURNAL_RESTORED = 10
     """
-    The cursor was made by another journal. Metadata: head.
+    The cursor was made by another journal, or for a place that an older copy of
+    this one has replaced. Metadata: head.
     """
 
     SUBSCRIBER_STALLED = 11
@@ -744,7 +745,8 @@ class ErrorReason(betterproto2.Enum):
     CURSOR_EXPIRED = 46
     """
     Events after the cursor were removed, being older than the retention; the
-    stream can be gone on from the cursor `oldest`. Metadata: oldest.
+    stream can be gone on from the cursor `oldest`, which skips no event that is
+    left. Metadata: oldest.
     """
 
     RUN_REMOVED = 47
@@ -752,11 +754,23 @@ class ErrorReason(betterproto2.Enum):
     The run's events were removed, being older than the retention. Metadata: run_id.
     """
 
+    OVERLOADED = 75
+    """
+    The server holds as many bytes of its runs' conversations as it may and
+    takes no new run at the moment. Metadata: limit, retry_after.
+    """
+
+    CONVERSATION_TOO_LARGE = 76
+    """
+    What the model would have to be told is more than one request to a model
+    may hold. Metadata: bytes, limit.
+    """
+
     TOO_MANY_CALLS = 70
     """
     The connection, the principal or the server has as much open as it may:
-    calls, requests that are not complete, or answers that nobody reads. Metadata:
-    `limit`, the name of the limit as GetServerInfo tells it, and `retry_after`.
+    calls, requests that are not complete, or answers that nobody reads; `limit`
+    is its name in GetServerInfo. Metadata: limit, retry_after.
     """
 
     RUN_HELD = 60
@@ -830,6 +844,8 @@ class ErrorReason(betterproto2.Enum):
             43: "ERROR_REASON_SESSION_BUSY",
             46: "ERROR_REASON_CURSOR_EXPIRED",
             47: "ERROR_REASON_RUN_REMOVED",
+            75: "ERROR_REASON_OVERLOADED",
+            76: "ERROR_REASON_CONVERSATION_TOO_LARGE",
             70: "ERROR_REASON_TOO_MANY_CALLS",
             60: "ERROR_REASON_RUN_HELD",
             61: "ERROR_REASON_RUN_NOT_HELD",
@@ -885,6 +901,8 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_SESSION_BUSY": 43,
             "ERROR_REASON_CURSOR_EXPIRED": 46,
             "ERROR_REASON_RUN_REMOVED": 47,
+            "ERROR_REASON_OVERLOADED": 75,
+            "ERROR_REASON_CONVERSATION_TOO_LARGE": 76,
             "ERROR_REASON_TOO_MANY_CALLS": 70,
             "ERROR_REASON_RUN_HELD": 60,
             "ERROR_REASON_RUN_NOT_HELD": 61,
@@ -4100,7 +4118,8 @@ class Tool(betterproto2.Message):
 
     max_attempts: "int" = betterproto2.field(9, betterproto2.TYPE_UINT32)
     """
-    How many attempts an idempotent call gets when its executor is lost.
+    How many attempts an idempotent call gets when its executor is lost, does not
+    answer in time, or answers with what cannot be read.
     """
 
 
