@@ -15,6 +15,6 @@ VOLUME /var/lib/runwright
 EXPOSE 7760
 # Mount a package file at /etc/runwright/package.yaml and add `--executor NAME=HOST:PORT`.
 # It serves other machines, so it does not start without `--keys FILE --tls-cert FILE --tls-key FILE`; deploy/compose.yaml
-# has them all. Liveness and readiness: gRPC health on the same port.
+# has them all. Liveness and readiness: gRPC health on the same port, or in plaintext on that of `--health-listen`.
 ENTRYPOINT ["runwright", "serve", "--data", "/var/lib/runwright/data", "--listen", "0.0.0.0:7760", \
   "--package", "/etc/runwright/package.yaml"]

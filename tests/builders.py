@@ -19,9 +19,11 @@ from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
 from runwright.ports.journal import Journal
 from runwright.ports.provider import Provider
+from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
+from runwright.runtime.conversation_memory import DEFAULT_MEMORY_BYTES
 from runwright.testing import FunctionTools, ManualClock
 
 SECOND = 1_000_000
@@ -126,8 +128,10 @@ class Bench:
     schemas: SchemaChecker = field(default_factory=JsonSchemaChecker)
     log: ListLog = field(default_factory=ListLog)
     audit: Audit | None = None
+    recovery: RecoveryLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
+    conversation_memory: int = DEFAULT_MEMORY_BYTES
 
     def runtime(self, *packages: RuntimePackage, journal: Journal | None = None) -> AgentRuntime:
         """A runtime of these parts, like one after a restart: it knows nothing that is not in the journal.
@@ -142,8 +146,10 @@ class Bench:
             schemas=self.schemas,
             log=self.log,
             audit=self.audit,
+            recovery=self.recovery,
             providers=self.providers,
             packages=packages or self.packages,
+            conversation_memory=self.conversation_memory,
         ).build()
 
     def key(self, call_id: str, run_id: str = "run-1") -> str:

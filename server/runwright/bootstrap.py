@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 
-import grpc
-
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
+from runwright.adapters.memory_trim import MemoryTrimmer
 from runwright.adapters.package_files import examine_package
 from runwright.adapters.private_files import exposure
 from runwright.adapters.providers.demo import DemoProvider
@@ -41,16 +40,19 @@ from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.readiness import Readiness
 from runwright.runtime.registration_rules import RegistrationRules
 from runwright.runtime.retention import Retention
 from runwright.runtime.space_watch import SpaceWatch
 from runwright.settings import Settings
+from runwright.transport.calls import CallTimes
 from runwright.transport.connections import ConnectionLimits
-from runwright.transport.server import RuntimeServer
-from runwright.transport.tls import TlsFiles
+from runwright.transport.health import Health
+from runwright.transport.server import HealthServer, RuntimeServer
+from runwright.transport.tls import Certificates, TlsFiles
 
 _HEALTH_SECONDS = 0.5
-_CALL_GRACE_SECONDS = 1.0
+_CALL_GRACE_SECONDS = 0.5  # with what gRPC may need to end them, SIGTERM is over within its grace and a second
 _DAY_US = 24 * 3600 * 1_000_000
 _COLLECT_AFTER = 50_000  # objects
 _SWITCH_SECONDS = 0.001
@@ -87,6 +89,7 @@ def build_runtime(
         packages=packages,
         default_package_id=settings.default_package,
         traces=telemetry.traces,
+        conversation_memory=settings.conversation_memory,
     ).build()
     registry = CallbackRegistry(
         store=journal.callbacks(),
@@ -173,43 +176,42 @@ async def serve(
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
 
     keys, tls = _credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, keys, tls)
     telemetry = Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint)
     runtime, callbacks = build_runtime(settings, providers, telemetry, keys)
+    readiness = Readiness(runtime)
     server = RuntimeServer(
         runtime,
-        stall_seconds=settings.stall_seconds,
+        times=CallTimes(stall=settings.stall_seconds),
         authenticator=keys,
         callbacks=callbacks,
         connections=_connections(settings),
         meter=telemetry.metrics,
+        refused=readiness.refused,
     )
     try:
         _begin_telemetry(runtime, telemetry, settings)
-        port = server.bind(settings.listen, tls)  # before recovery, which begins effects
+        port = _bound("--listen", settings.listen, tls, server)  # before recovery, which begins effects
+        probed = await _serve_health(settings, runtime, server.health)
     except AgentError:
         await runtime.close()
         await telemetry.close()
         raise
-    except RuntimeError:
-        await runtime.close()
-        await telemetry.close()
-        told = f"{settings.listen} cannot be bound: is another server running there?"
-        raise AgentError(
-            ErrorReason.INVALID_REQUEST, told, metadata={"field": "--listen", "expected": "a free address"}
-        ) from None
     watchdog = _watch_loop(settings, runtime, telemetry)
     registered = await callbacks.load()
     recovered = await runtime.recover()
     runtime.world.log.info("recovered", open_runs=recovered, callbacks=registered)
     await server.start()
     settle_interpreter()
-    ready(f"{settings.listen.rpartition(':')[0]}:{port}")
-    beside = [asyncio.create_task(work) for work in _beside(settings, runtime, server)]
+    ready(_address(settings.listen, port))
+    beside = [asyncio.create_task(work) for work in _beside(settings, runtime, server, readiness)]
     await stop.wait()
     for task in beside:
         task.cancel()
     await asyncio.gather(*beside, return_exceptions=True)
     settled = await _drain(runtime, server, settings, hurry)
+    if probed is not None:
+        await probed.stop()
     await callbacks.close()
     await runtime.close()
     runtime.world.log.info("stopped", settled=settled)
@@ -230,7 +232,7 @@ def _stopping_signals() -> tuple[signal.Signals, ...]:
 
 def _credentials(
     settings: Settings, reload_failed: Callable[[AgentError], None]
-) -> tuple[KeyFileAuthenticator | None, grpc.ServerCredentials | None]:
+) -> tuple[KeyFileAuthenticator | None, Certificates | None]:
     keys = tls = None
     for path in (settings.keys, settings.tls_key):
         if path is not None and (what := exposure(path)):
@@ -239,8 +241,44 @@ def _credentials(
     if settings.keys:
         keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog(), reload_failed)
     if settings.tls_cert is not None and settings.tls_key is not None:
-        tls = TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca).credentials(reload_failed)
+        tls = Certificates(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca), reload_failed)
     return keys, tls
+
+
+def _reload(keys: KeyFileAuthenticator | None, tls: Certificates | None) -> None:
+    """What SIGHUP does. Both are read again by themselves when they change; this does not wait for that."""
+    StandardLog().info("SIGHUP: keys and certificates are read again")
+    if keys is not None:
+        keys.reload()
+    if tls is not None:
+        tls.reload()
+
+
+async def _serve_health(settings: Settings, runtime: AgentRuntime, health: Health) -> HealthServer | None:
+    """Serves health on an address of its own, if one is set: liveness from now on, readiness after recovery."""
+    if settings.health_listen is None:
+        return None
+    server = HealthServer(runtime.world, health)
+    port = _bound("--health-listen", settings.health_listen, None, server)
+    runtime.world.log.info("health served", address=_address(settings.health_listen, port))
+    await server.start()
+    return server
+
+
+def _bound(option: str, address: str, tls: Certificates | None, server: RuntimeServer | HealthServer) -> int:
+    """The port. Raises INVALID_REQUEST naming the option when the address is taken."""
+    try:
+        if tls is not None and isinstance(server, RuntimeServer):
+            return server.bind(address, tls.credentials)
+        return server.bind(address)
+    except RuntimeError:
+        told = f"{address} cannot be bound: is another server running there?"
+        metadata = {"field": option, "expected": "a free address"}
+        raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata) from None
+
+
+def _address(asked: str, port: int) -> str:
+    return f"{asked.rpartition(':')[0]}:{port}"
 
 
 def _reload_failed(error: AgentError) -> AuditEntry:
@@ -255,6 +293,7 @@ def _connections(settings: Settings) -> ConnectionLimits:
         keepalive_timeout_seconds=settings.keepalive_timeout_seconds,
         min_ping_seconds=settings.min_ping_interval_seconds,
         max_streams=settings.max_concurrent_streams,
+        max_connections=settings.max_connections,
     )
 
 
@@ -291,7 +330,7 @@ def settle_interpreter() -> None:
 async def _drain(runtime: AgentRuntime, server: RuntimeServer, settings: Settings, hurry: asyncio.Event) -> bool:
     """Health first, then streams, then runs, then the port: nobody waits for somebody who waits for him."""
     runtime.world.log.info("draining", open_runs=runtime.registered_run_count())
-    await server.set_serving(serving=False)
+    server.health.set_ready(ready=False)
     runtime.stop_streams()
     draining = asyncio.create_task(runtime.drain(int(settings.drain_grace_seconds * 1_000_000)))
     hurried = asyncio.create_task(hurry.wait())
@@ -304,22 +343,21 @@ async def _drain(runtime: AgentRuntime, server: RuntimeServer, settings: Setting
     return settled
 
 
-def _beside(settings: Settings, runtime: AgentRuntime, server: RuntimeServer) -> Iterator[Coroutine[None, None, None]]:
+def _beside(
+    settings: Settings, runtime: AgentRuntime, server: RuntimeServer, readiness: Readiness
+) -> Iterator[Coroutine[None, None, None]]:
     """What goes on beside the calls until the server stops."""
     world = runtime.world
-    yield _report_health(runtime, server)
+    yield _report_health(readiness, server.health)
+    yield MemoryTrimmer().run()
     if isinstance(world.journal, Storage):
         yield SpaceWatch(world.journal, settings.least_space, world.clock, world.log).run()
     if settings.retention_days is not None:
         yield Retention(runtime, int(settings.retention_days * _DAY_US)).run()
 
 
-async def _report_health(runtime: AgentRuntime, server: RuntimeServer) -> None:
+async def _report_health(readiness: Readiness, health: Health) -> None:
     """Keeps health true to whether runs can be written."""
-    serving = True
     while True:
+        health.set_ready(ready=await readiness.is_ready())
         await asyncio.sleep(_HEALTH_SECONDS)
-        now = runtime.write_blockage() is None
-        if now != serving:
-            serving = now
-            await server.set_serving(serving=serving)

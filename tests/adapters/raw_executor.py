@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 
-Answer = Callable[[Any], Awaitable[bytes]]
+Answer = Callable[[Any], Awaitable[bytes | None]]
 RESULT = pb.ExecuteToolResponse(result=pb.ToolResult(data=b"seen")).SerializeToString()
 ERROR = pb.ExecuteToolResponse(error=pb.ToolError(message="no")).SerializeToString()
 NOT_PERFORMED = pb.ExecuteToolResponse(not_performed=pb.ToolNotPerformed()).SerializeToString()
@@ -25,10 +25,10 @@ class RawExecutor(grpc.GenericRpcHandler):
         self.port = self.server.add_insecure_port("127.0.0.1:0")
 
     @staticmethod
-    def says(answer: bytes) -> Answer:
-        """Answers with these bytes."""
+    def says(answer: bytes | None) -> Answer:
+        """Answers with these bytes; None: OK and no message."""
 
-        async def say(context: Any) -> bytes:
+        async def say(context: Any) -> bytes | None:
             return answer
 
         return say
@@ -36,8 +36,11 @@ class RawExecutor(grpc.GenericRpcHandler):
     def service(self, handler_call_details: Any) -> Any:
         """See the class."""
 
-        async def handle(request: bytes, context: Any) -> bytes:
+        async def handle(request: bytes, context: Any) -> AsyncIterator[bytes]:
             self.calls += 1
-            return await self.answer(context)
+            answer = await self.answer(context)
+            if answer is not None:
+                yield answer
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        # The same frames as of a unary call, but for an answer that is none.
+        return grpc.unary_stream_rpc_method_handler(handle)

@@ -9,17 +9,20 @@ from typing import Any
 import grpc
 import pytest
 from runwright.adapters.clock import SystemClock
+from runwright.adapters.remote import tool_calls
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.remote.tool_answers import read_answer
 from runwright.adapters.remote.tool_calls import MAX_RECEIVE_BYTES
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 
-from tests.adapters.callback_hosts import NAME, executed, invocation
+from tests.adapters.callback_hosts import NAME, dialling, executed, invocation
 from tests.adapters.raw_executor import ERROR, NOT_PERFORMED, RESULT, RawExecutor
+from tests.builders import ListLog
 
 Kind = ToolOutcomeKind
 GARBLED = {
+    "no message": None,
     "nothing": b"",
     "no message at all": b"\xff\xff\xff\xff",
     "cut off": RESULT[:-1],
@@ -33,6 +36,8 @@ GARBLED = {
     "an error that is no UTF-8": b"\x12\x04\x0a\x02\xff\xfe",
     "a media type that is no UTF-8": b"\x0a\x04\x12\x02\xff\xfe",
     "a group that is never closed": b"\x0b",
+    "a group": RESULT + b"\x7b\x7c",
+    "millions of unknown fields": RESULT + b"\x78\x01" * 1_500_000,
 }
 
 
@@ -55,7 +60,7 @@ async def tools(executor: RawExecutor) -> AsyncIterator[DialledExecutors]:
 
 @pytest.mark.parametrize("answer", GARBLED.values(), ids=GARBLED)
 async def test_an_answer_that_cannot_be_read_is_a_certain_outcome(
-    executor: RawExecutor, tools: DialledExecutors, answer: bytes
+    executor: RawExecutor, tools: DialledExecutors, answer: bytes | None
 ) -> None:
     executor.answer = executor.says(answer)
 
@@ -70,7 +75,9 @@ async def test_an_answer_that_cannot_be_read_is_a_certain_outcome(
     [(RESULT, Kind.RESULT), (b"\x0a\x00", Kind.RESULT), (ERROR, Kind.ERROR), (NOT_PERFORMED, Kind.NOT_SENT)],
 )
 def test_fields_of_newer_hosts_are_passed_over(answer: bytes, kind: Kind) -> None:
-    assert read_answer(answer + b"\x7a\x02ok").kind is kind
+    newer = b"\x7a\x02ok" + b"\x78\x96\x01" + b"\x79" + b"\x0a" * 8 + b"\x7d" + b"\x0a" * 4
+
+    assert read_answer(newer + answer).kind is read_answer(answer + newer).kind is kind
 
 
 @pytest.mark.parametrize("size", [MAX_RECEIVE_BYTES + 1, 5 * 1024 * 1024, 40 * 1024 * 1024])
@@ -135,6 +142,32 @@ async def test_a_call_whose_channel_is_closed_under_it_is_lost(executor: RawExec
     await tools.close()
 
     assert (await calling).kind is Kind.LOST
+
+
+async def test_a_call_on_a_channel_that_has_been_closed_is_not_sent(
+    executor: RawExecutor, tools: DialledExecutors
+) -> None:
+    line = tools._configured_line(NAME)
+    await tools.close()
+
+    assert (await line.perform(invocation(), 5)).kind is Kind.NOT_SENT
+    assert executor.calls == 0
+
+
+async def test_what_nobody_foresaw_leaves_the_outcome_unknown_and_a_line_in_the_log(
+    executor: RawExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(data: bytes) -> ToolOutcome:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(tool_calls, "read_answer", breaks)
+    log = ListLog()
+    async with dialling(log=log, configured={NAME: f"127.0.0.1:{executor.port}"}) as tools:
+        came = await executed(tools)
+
+    assert came.kind is Kind.LOST
+    [line] = log.lines
+    assert (line.event, type(line.error)) == ("tool call broke off", ZeroDivisionError)
 
 
 async def test_an_outcome_names_the_address_and_the_principal_that_the_operator_gave(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,39 @@ async def test_a_dns_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.
         error = await refusal(tools, 80, address="tools.internal:80")
 
     assert error.reason is ErrorReason.CALLBACK_ADDRESS_REFUSED
+
+
+async def test_a_name_that_is_refused_wherever_it_leads_is_not_looked_up() -> None:
+    dns = Dns("10.0.0.1")
+    async with dialling(allow=["*.tools.internal:80"], resolve=dns) as tools:
+        error = await refusal(tools, 80, address="evil.example:80")
+
+    assert "callback_allow" in error.metadata["rule"]
+    assert dns.asked == 0
+
+
+async def test_four_slow_names_do_not_hold_up_the_fifth(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+
+    def getaddrinfo(host: str, *_: Any, **__: Any) -> list[Any]:
+        if host.startswith("slow"):
+            answers.wait(60)
+        return [(None, None, None, None, ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(doors, "RESOLVE_SECONDS", 60)
+    async with dialling() as tools:
+        slow = [
+            asyncio.create_task(tools.examine(callback(80, address=f"slow-{number}.example:80"))) for number in range(4)
+        ]
+        await asyncio.sleep(0)
+
+        await tools.examine(callback(80, address="quick.example:80"))
+        waited = [task.done() for task in slow]
+        answers.set()
+        await asyncio.gather(*slow)
+
+    assert waited == [False] * 4
 
 
 async def test_names_are_resolved_by_the_system_without_an_injected_one(host: Host) -> None:

@@ -10,9 +10,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2_grpc
 from msgspec.structs import replace
+from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote import lines
 from runwright.core.callbacks import HealthKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.core.outcomes import ExecutorIdentity
 from runwright.ports.tools import ToolOutcomeKind as Kind
 from runwright.testing import ManualClock
 
@@ -27,6 +29,7 @@ from tests.adapters.callback_hosts import (
     healthy,
     invocation,
 )
+from tests.adapters.raw_executor import RawExecutor
 from tests.builders import SECOND
 from tests.runtime.watching import eventually, quiet
 
@@ -270,6 +273,54 @@ async def test_what_a_health_check_means(
     await host.stop()
 
     assert told in detail
+
+
+async def test_a_health_check_that_is_answered_unreadably_says_so() -> None:
+    host = RawExecutor()
+    host.answer = host.says(b"\xff\xff")
+    await host.server.start()
+    only = callback(host.port)
+    async with dialling() as tools:
+        tools.open(only)
+        told = await found(tools, only, HealthKind.UNHEALTHY)
+    await host.server.stop(0)
+
+    assert told == "The answer to its health check cannot be read."
+
+
+async def test_another_key_of_its_owner_leaves_a_registration_connected(pair: tuple[Host, Host]) -> None:
+    first = callback(pair[0], owner_key="old")
+    async with dialling() as tools:
+        await healthy(tools, first)
+        tools.open(replace(first, owner_key="new"))
+
+        assert (tools.health(first).kind, (await executed(tools)).kind) == (HealthKind.HEALTHY, Kind.RESULT)
+
+
+async def test_what_was_chosen_and_dropped_before_the_call_gets_nothing(pair: tuple[Host, Host]) -> None:
+    clock = SystemClock()
+    registered = callback(pair[0])
+    async with dialling(clock=clock) as tools:
+        await healthy(tools, registered)
+        [line] = tools._serving[(DEFAULT_NAMESPACE, registered.executor)]
+        tools.drop(DEFAULT_NAMESPACE, "one")
+
+        outcome = await line.perform(invocation(), 5)
+
+    assert (outcome.kind, pair[0].asked) == (Kind.NOT_SENT, [])
+
+
+async def test_an_outcome_names_the_registration_that_gave_it(pair: tuple[Host, Host]) -> None:
+    for host in pair:
+        host.fails_with = grpc.StatusCode.ABORTED
+    async with dialling() as tools:
+        await healthy(tools, callback(pair[0], "a"), callback(pair[1], "b", owner="others"))
+        lost = [await executed(tools, invocation(number)) for number in (1, 2)]
+
+    assert [outcome.executor_identity for outcome in lost] == [
+        ExecutorIdentity("a", "tools", f"127.0.0.1:{pair[0].port}"),
+        ExecutorIdentity("b", "others", f"127.0.0.1:{pair[1].port}"),
+    ]
 
 
 async def test_nothing_is_sent_after_the_lease_and_a_renewal_is_enough(pair: tuple[Host, Host]) -> None:

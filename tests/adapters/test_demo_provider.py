@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
+from runwright.adapters.providers import demo
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import (
@@ -333,3 +334,32 @@ async def test_the_pace_is_a_parameter() -> None:
         await asyncio.sleep(0)
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
+
+
+HUGE = {
+    "a listing of one line each": {"list_files": json.dumps([f"f{n}.x{n}" for n in range(20_000)], indent=0)},
+    "a listing that is no JSON": {"list_files": "\n".join(f"file{n}.x{n}" for n in range(60_000))},
+    "a text of words nobody repeats": {
+        "read_file": json.dumps({"text": " ".join(f"wort{chr(97 + n % 26)}{n:06}" for n in range(60_000))}),
+        "search": '{"matches": []}',
+    },
+    "a text that is no JSON": {"read_file": " ".join(f"abcdef{n}" for n in range(80_000)), "search": "[]"},
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+async def test_of_a_huge_result_it_looks_at_a_part(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[int] = []
+    counted: list[int] = []
+    words, loads = demo._words, json.loads
+    monkeypatch.setattr(demo, "_words", lambda text: counted.append(len(text)) or words(text))
+    question = "Which " + " ".join(f"thing{n}" for n in range(8000)) + " are here?"
+    conversation = Conversation(question, GARDEN, HUGE[name])
+    monkeypatch.setattr(demo.json, "loads", lambda text: parsed.append(len(text)) or loads(text))
+
+    assert await conversation.answer()
+
+    assert max(parsed) <= demo._MOST_READ
+    assert max(counted) <= demo._SMALL_BYTES
+    rounds, results = len(conversation.rounds) + 1, sum(map(len, conversation.rounds))
+    assert len(parsed) <= 3 * rounds * results, "each result and each call once a round"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 from pathlib import Path
 
 import pytest
 from msgspec import structs
+from runwright.adapters import keys
 from runwright.adapters.keys import (
     LOOK_EVERY_US,
+    RETRY_US,
     KeyEntry,
     KeyFileAuthenticator,
     KeysFile,
@@ -100,25 +104,95 @@ def test_of_two_entries_with_one_key_the_one_in_force_counts(tmp_path: Path) -> 
     assert principal.credential.startswith("again:")
 
 
-def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+def test_a_changed_file_keeps_owner_group_and_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "keys.json"
+    add_key(file, "caller")
+    file.chmod(0o640)
+    given: list[tuple[int, int]] = []
+    own = file.stat()
+    monkeypatch.setattr(os, "fchown", lambda _, user, group: given.append((user, group)))
+    theirs = os.stat_result((own.st_mode, 0, 0, 1, own.st_uid + 1, own.st_gid + 1, own.st_size, 0, 0, 0))
+    monkeypatch.setattr(keys, "_stat", lambda _: theirs)
+
     write_keys(file, KeysFile())
-    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
 
-    assert read_keys(file) == KeysFile()
+    assert given == [(own.st_uid + 1, own.st_gid + 1)], "whoever revokes, the server's user goes on reading it"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
-def test_a_keys_file_is_never_written_through_a_link_that_somebody_laid(tmp_path: Path) -> None:
-    """The name of the temporary file was the process's number, which anybody can see."""
-    theirs = tmp_path / "theirs"
-    theirs.write_text("untouched")
-    for number in (os.getpid(), os.getpid() + 1):
-        (tmp_path / f".keys.json.{number}").symlink_to(theirs)
-
+def test_a_new_file_is_its_owners_alone(tmp_path: Path) -> None:
     write_keys(tmp_path / "keys.json", KeysFile())
 
-    assert theirs.read_text() == "untouched"
-    assert read_keys(tmp_path / "keys.json") == KeysFile()
+    assert stat.S_IMODE((tmp_path / "keys.json").stat().st_mode) == 0o600
+
+
+def test_a_file_whose_owner_cannot_be_kept_stays_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "keys.json"
+    add_key(file, "caller")
+    before, own = file.read_bytes(), file.stat()
+    theirs = os.stat_result((own.st_mode, 0, 0, 1, own.st_uid + 1, own.st_gid, own.st_size, 0, 0, 0))
+    monkeypatch.setattr(keys, "_stat", lambda _: theirs)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "fchown", refuse)
+
+    with pytest.raises(AgentError) as refused:
+        write_keys(file, KeysFile())
+
+    assert "run this as its owner" in refused.value.message
+    assert file.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["keys.json"], "nothing is left lying about"
+
+
+class Unreadable:
+    """A file that cannot be read while `is_closed`, though nothing else of it changes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_closed = True
+        read = Path.read_bytes
+
+        def read_bytes(path: Path) -> bytes:
+            if self.is_closed and path.name == "keys.json":
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return read(path)
+
+        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+
+
+def test_a_file_that_could_not_be_read_is_read_once_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, clock, log = tmp_path / "keys.json", ManualClock(), ListLog()
+    key = add_key(file, "caller")
+    failures: list[AgentError] = []
+    known = KeyFileAuthenticator(file, clock, log, failures.append)
+    principal = known.authenticate(Credentials(key, ()))
+    write_keys(file, KeysFile())
+    closed = Unreadable(monkeypatch)
+
+    clock.advance(LOOK_EVERY_US)
+    in_force = known.is_current(principal)
+    clock.advance(RETRY_US)
+    again = known.is_current(principal)
+    closed.is_closed = False
+    clock.advance(RETRY_US)
+
+    assert in_force and again, "the last good file stays in force"
+    assert not known.is_current(principal), "nothing of the file has changed, but that it can be read"
+    assert len(failures) == 2, "each time it is tried, the audit hears of it"
+    assert len([line for line in log.lines if "cannot be used" in line.event]) == 1
+
+
+def test_a_reload_does_not_wait_for_the_next_look(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    key = add_key(file, "caller")
+    known = KeyFileAuthenticator(file, ManualClock(), ListLog())
+    principal = known.authenticate(Credentials(key, ()))
+    write_keys(file, KeysFile())
+
+    known.reload()
+
+    assert not known.is_current(principal)
 
 
 def changed(file: Path, **fields: object) -> None:
@@ -164,3 +238,24 @@ def test_what_is_no_credential_gives_nothing(tmp_path: Path, credential: str) ->
     principal = known.authenticate(Credentials(key, ()))
 
     assert not known.still_has(structs.replace(principal, credential=credential), Role.EXECUTOR)
+
+
+def test_a_keys_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, KeysFile())
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+
+    assert read_keys(file) == KeysFile()
+
+
+def test_a_keys_file_is_never_written_through_a_link_that_somebody_laid(tmp_path: Path) -> None:
+    """The name of the temporary file was the process's number, which anybody can see."""
+    theirs = tmp_path / "theirs"
+    theirs.write_text("untouched")
+    for number in (os.getpid(), os.getpid() + 1):
+        (tmp_path / f".keys.json.{number}").symlink_to(theirs)
+
+    write_keys(tmp_path / "keys.json", KeysFile())
+
+    assert theirs.read_text() == "untouched"
+    assert read_keys(tmp_path / "keys.json") == KeysFile()

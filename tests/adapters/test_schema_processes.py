@@ -13,7 +13,7 @@ import pytest
 from runwright.adapters.json_schema import MAX_SLOW, JsonSchemaChecker
 from runwright.adapters.schema_cost import cost_of
 from runwright.adapters.schema_process import CheckLimits, SchemaProcess, Verdict
-from runwright.adapters.schema_worker import CHECK_INSTANCE
+from runwright.adapters.schema_worker import CHECK_INSTANCE, LENGTHS
 from runwright.ports.schemas import Instance
 
 Json = dict[str, Any]
@@ -253,6 +253,19 @@ async def test_a_worker_ends_when_the_server_is_gone() -> None:
     connection.close()
 
     assert started.wait(60) == 0
+
+
+async def test_a_check_without_an_end_ends_its_process_also_if_nobody_else_does() -> None:
+    process = SchemaProcess(SHORT)
+    process.check(CHECK_INSTANCE, json.dumps(TREE), b"{}")
+    started, connection = process._process, process._socket
+    assert started is not None and connection is not None
+    schema, value = json.dumps(FILTER).encode(), json.dumps(nested(50)).encode()
+
+    connection.sendall(LENGTHS.pack(1, len(schema), len(value)) + CHECK_INSTANCE + schema + value)
+
+    assert started.wait(60) == -signal.SIGPROF
+    connection.close()
 
 
 async def test_the_worker_has_no_environment(monkeypatch: pytest.MonkeyPatch, checker: JsonSchemaChecker) -> None:

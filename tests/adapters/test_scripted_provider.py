@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from runwright.adapters.providers import scripted
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import FinishReason
@@ -18,17 +19,22 @@ async def reply(
     *script: Any, messages: tuple[Message, ...] = (USER,), attempt: int = 1, **parameters: Any
 ) -> ModelReply:
     """The provider's answer in a conversation."""
-    request = ModelRequest(
+    asked = request(parameters or {"script": list(script)}, messages, attempt)
+    return await ScriptedProvider().complete(asked, [].append)
+
+
+def request(parameters: dict[str, Any], messages: tuple[Message, ...] = (USER,), attempt: int = 1) -> ModelRequest:
+    """A request with these parameters."""
+    return ModelRequest(
         run_id="run-1",
         round=1,
         attempt=attempt,
         model="none",
-        parameters=parameters or {"script": list(script)},
+        parameters=parameters,
         instructions="",
         messages=messages,
         tools=(),
     )
-    return await ScriptedProvider().complete(request, [].append)
 
 
 async def test_the_number_of_answers_in_the_conversation_chooses_the_line() -> None:
@@ -136,3 +142,15 @@ async def test_a_gate_says_when_each_piece_comes() -> None:
     await emitted({"chunks": ["A ", "lamp."]}, ScriptedProvider(gate))
 
     assert passed == [0, 1, 2]
+
+
+async def test_a_script_is_checked_once_and_not_in_every_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[object] = []
+    read = scripted._read
+    monkeypatch.setattr(scripted, "_read", lambda parameters: checked.append(parameters) or read(parameters))
+    provider, one, other = ScriptedProvider(), {"script": [{"text": "a"}]}, {"script": [{"text": "b"}]}
+
+    told = [(await provider.complete(request(parameters), str)).text for parameters in (one, other, one, other, one)]
+
+    assert told == ["a", "b", "a", "b", "a"]
+    assert checked == [one, other]

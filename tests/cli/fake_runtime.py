@@ -50,6 +50,16 @@ class FakeRuntime(RuntimeServiceServicer):
         self.requests.append(request)
         return pb.CancelResponse(run=self.run, barrier_seq=7)
 
+    def ReleaseRun(self, request: pb.ReleaseRunRequest, context: grpc.ServicerContext) -> pb.ReleaseRunResponse:
+        """The run as it is; the request is kept."""
+        self.requests.append(request)
+        return pb.ReleaseRunResponse(run=self.run, released=True)
+
+    def RemoveRun(self, request: pb.RemoveRunRequest, context: grpc.ServicerContext) -> pb.RemoveRunResponse:
+        """The run as it is; the request is kept."""
+        self.requests.append(request)
+        return pb.RemoveRunResponse(run=self.run)
+
     def Wait(self, request: pb.WaitRequest, context: grpc.ServicerContext) -> pb.WaitResponse:
         """Plays `waits`: whether the run is done, or None for a server that stops; done when all are played."""
         self.requests.append(request)

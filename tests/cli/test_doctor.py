@@ -12,6 +12,7 @@ from pathlib import Path
 
 import apsw
 import pytest
+from msgspec.structs import replace
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks import Check, Status
@@ -19,14 +20,15 @@ from runwright.cli.checks.certificate import check_certificate
 from runwright.cli.checks.directory import check_fsync, check_space
 from runwright.cli.checks.versions import check_versions
 from runwright.core.audit import AuditEntry, AuditKind
-from runwright.core.content import Content
+from runwright.core.outcomes import RunStatus
 from runwright.core.space import LeastSpace
 from runwright.testing import ManualClock
+from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow, decode_state, encode_state
 
+from tests import builders as b
 from tests.cli.conftest import Program
 from tests.cli.files import TOOL, config_file, package_file
 from tests.e2e.executor import running_executor
-from tests.ports.journal_builders import key, put, turn
 from tests.transport.known import certificate
 
 NO_PROCESS = 2**22 + 1  # above the highest number Linux gives
@@ -35,12 +37,12 @@ Examine = Callable[[], tuple[int, dict[str, list[str]]]]
 
 @pytest.fixture
 async def data(tmp_path: Path) -> AsyncIterator[Path]:
-    """A data directory with two runs, closed properly, and a package."""
+    """A data directory with two runs of 12 events, closed properly, and a package."""
     package_file(tmp_path)
     journal = SqliteJournal.open(tmp_path / "data")
+    runtime = b.Bench(journal=journal).runtime()
     for run in ("run-1", "run-2"):
-        await put(journal, key(run), turn(), turn(), after=0, contents=[Content.text("hello")])
-    await put(journal, key("run-1"), turn(), after=2)
+        await runtime.run_text(b.request(run, "hello"))
     await journal.close()
     yield tmp_path / "data"
 
@@ -87,11 +89,12 @@ def test_what_is_whole_is_ok_and_stays_untouched(examine: Examine, data: Path) -
 
 async def test_a_journal_in_use_is_read_beside_its_server(examine: Examine, data: Path) -> None:
     journal = SqliteJournal.open(data)
-    await put(journal, key("run-3"), turn(), after=0)
+    runtime = b.Bench(journal=journal).runtime()
+    await runtime.run_text(b.request("run-3"))
 
     assert examine() == (0, {})
 
-    await put(journal, key("run-3"), turn(), after=1)
+    await runtime.run_text(b.request("run-4"))
     await journal.close()
     assert examine() == (0, {})
 
@@ -104,7 +107,7 @@ def test_the_lines_for_people_name_check_state_and_remedy(program: Program, data
     assert code == 1
     lines = out.splitlines()
     assert f"FAIL permissions     others may use journal.db -> chmod 600 {data}/journal.db" in lines
-    assert "ok   hash chains     2 runs, 5 events and 1 contents are as written" in lines
+    assert "ok   hash chains     2 runs, 24 events and 6 contents are as written" in lines
 
 
 def test_a_flipped_byte_in_an_event_names_run_and_sequence_number(examine: Examine, data: Path) -> None:
@@ -123,14 +126,32 @@ def test_a_flipped_byte_in_an_event_names_run_and_sequence_number(examine: Exami
     ("statement", "said"),
     [
         ("DELETE FROM events WHERE run_no = 1 AND seq = 2", "run run-1: event 2 is missing"),
-        ("DELETE FROM events WHERE run_no = 1 AND seq = 3", "run run-1: event 3 is missing at the end"),
+        ("DELETE FROM events WHERE run_no = 1 AND seq = 12", "run run-1: event 12 is missing at the end"),
         (
             "UPDATE events SET previous_hash = zeroblob(32) WHERE run_no = 2 AND seq = 1",
             "run run-2: first bad event: 1",
         ),
         ("UPDATE runs SET run_id = 'run-9' WHERE run_no = 2", "run run-9: first bad event: 1"),
         ("DELETE FROM runs WHERE run_no = 2", "run number 2: it has events but no row"),
-        ("UPDATE contents SET data = CAST('jello' AS BLOB)", "its bytes are not those of its digest"),
+        (
+            "UPDATE events SET kind = 3 WHERE run_no = 1 AND seq = 4",
+            "run run-1: first bad event: 4, the columns beside",
+        ),
+        ("UPDATE events SET agent_id = 'a' WHERE run_no = 1 AND seq = 4", "run run-1: first bad event: 4, the columns"),
+        ("UPDATE runs SET open = 1 WHERE run_no = 1", "run run-1: its row is not as it was written"),
+        ("UPDATE runs SET labels = '[]' WHERE run_no = 1", "run run-1: its row is not as it was written"),
+        (
+            "UPDATE runs SET snapshot = CAST(substr(snapshot, 1, 99) AS BLOB)",
+            "run run-1: its row is not as it was written",
+        ),
+        (
+            "DELETE FROM contents WHERE data = CAST('\"a lamp\"' AS BLOB)",
+            "first bad event: 8, a content of it is missing",
+        ),
+        (
+            "UPDATE contents SET data = CAST('jello' AS BLOB) WHERE data = CAST('hello' AS BLOB)",
+            "its bytes are not those of its digest",
+        ),
     ],
 )
 def test_what_was_taken_away_or_exchanged_is_named(examine: Examine, data: Path, statement: str, said: str) -> None:
@@ -248,7 +269,7 @@ def test_a_damaged_page_is_found(examine: Examine, data: Path) -> None:
     code, bad = examine()
 
     assert code == 1
-    assert bad.keys() & {"quick_check", "journal"}
+    assert bad.keys() & {"integrity_check", "journal"}
 
 
 def test_a_database_of_somebody_else_is_no_journal(examine: Examine, data: Path) -> None:
@@ -303,7 +324,10 @@ def test_old_libraries_a_full_and_a_slow_disk_are_told() -> None:
     [
         (lambda data: (data / "journal.head").unlink(), "warn there is no journal.head"),
         (lambda data: (data / "journal.head").write_text("torn"), "warn journal.head cannot be read or is not whole"),
-        (lambda data: edit(data, "DELETE FROM events WHERE position = 5"), "FAIL the journal has lost events: it ends"),
+        (
+            lambda data: edit(data, "DELETE FROM events WHERE position = 24"),
+            "FAIL the journal has lost events: it ends",
+        ),
     ],
 )
 def test_a_journal_is_held_against_its_anchor(
@@ -330,6 +354,59 @@ async def test_a_changed_and_a_missing_audit_entry_are_found(examine: Examine, d
     assert examine()[1]["audit chain"][0].startswith("FAIL entry 2 is missing")
     edit(data, "DELETE FROM audit WHERE number > 1")
     assert examine()[1]["audit chain"][0].startswith("FAIL entry 2 is missing at the end: there should be 3")
+
+
+def test_a_row_that_says_another_state_than_its_events_is_found(examine: Examine, data: Path) -> None:
+    db = apsw.Connection(str(data / "journal.db"))
+    ((snapshot, position, own_hash),) = db.execute("SELECT snapshot, last_position, hash FROM runs WHERE run_no = 2")
+    state = decode_state(snapshot[33:])
+    assert state is not None
+    other = replace(state, round=7)
+    row = SnapshotRow.of(encode_state(other), RowColumns.of(other, RunStatus.COMPLETED))
+    db.execute(
+        "UPDATE runs SET snapshot = ? WHERE run_no = 2", (row.checked(RowEnd(position, own_hash, is_open=False)),)
+    )
+    db.close()
+
+    code, bad = examine()
+
+    assert code == 1
+    assert bad["run states"][0].startswith("FAIL run run-2: its row says another state than its events")
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE meta SET value = 7 WHERE key = 'cursor_key'", "meta cursor_key is not what it should be"),
+        (
+            """INSERT INTO callbacks (namespace, callback_id, owner, executor, address, tools, server_name, credential,
+            lease, expires_at) VALUES ('n', 'one', 'o', 'desk', '127.0.0.1:1', '[', '', '', 1, 1)""",
+            "registration one of namespace n cannot be read",
+        ),
+    ],
+)
+def test_what_the_journal_says_of_other_things_is_read_as_well(
+    examine: Examine, data: Path, statement: str, said: str
+) -> None:
+    edit(data, statement)
+
+    code, bad = examine()
+
+    assert code == 1
+    assert said in bad["other entries"][0]
+
+
+def test_an_index_that_lost_an_entry_is_found(examine: Examine, data: Path) -> None:
+    edit(
+        data,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'open = 1', 'open = 0') WHERE name = 'runs_open'",
+    )
+
+    code, bad = examine()
+
+    assert code == 1
+    assert "missing from index runs_open" in bad["integrity_check"][0]
 
 
 def test_a_journal_near_its_bound_is_a_warning(program: Program, data: Path) -> None:

@@ -73,13 +73,20 @@ def test_many_callbacks_stay_one_screen() -> None:
 def test_a_run_that_needs_repair_says_what_is_unknown_and_what_to_do() -> None:
     run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_REPAIR_NEEDED)
     run.open_effects.add(
-        effect_id="c1.1", tool="send", attempt=1, state=run_pb2.EFFECT_STATE_UNKNOWN, idempotency_key="k1"
+        effect_id="c1.1",
+        tool="send",
+        attempt=1,
+        state=run_pb2.EFFECT_STATE_UNKNOWN,
+        idempotency_key="k1",
+        executor_identity=run_pb2.ExecutorIdentity(callback_id="desk-1", principal="shop", address="10.0.0.1:7\x1b[2J"),
     )
     run.waiting_on.add(kind=run_pb2.WAIT_KIND_REPAIR, effect_id="c1.1", subject="desk", unblocked_by="somebody")
 
     text = told(run, stuck().frames[-1].event)
 
     assert "unknown    c1.1 send, attempt 1, idempotency key k1" in text
+    assert "  executor desk-1 of shop at 10.0.0.1:7" in text
+    assert "\x1b" not in text
     assert "TOOL_RECOVERY_REQUIRED: EXECUTOR_LOST" in text
     assert f"runwright cancel {RUN}" in text or f"cancel {RUN}" in text
 
@@ -135,3 +142,18 @@ def test_a_server_without_registrations_is_explained_all_the_same(program: Progr
 
     assert code == 0
     assert "cannot be listed" in out
+
+
+def test_a_held_run_says_why_and_what_can_be_done() -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_HELD, last_seq=3)
+    run.error.reason = error_pb2.ERROR_REASON_JOURNAL_CORRUPT
+    run.error.message, run.error.metadata["first_bad"] = "An event does not decode.", "4"
+    run.waiting_on.add(kind=run_pb2.WAIT_KIND_RELEASE, subject="UNREADABLE")
+
+    text = told(run)
+
+    assert "HELD: the server does not drive it" in text
+    assert "JOURNAL_CORRUPT: An event does not decode." in text
+    assert "first bad  event 4" in text
+    for word in ("release", "cancel", "remove"):
+        assert f"runwright held {word} {RUN}" in text

@@ -62,6 +62,20 @@ def test_bad_news_is_said_in_words() -> None:
     assert run.endswith("run failed in 600ms: MAX_ROUNDS")
 
 
+def test_who_had_a_call_that_failed_is_said() -> None:
+    who = run_pb2.ExecutorIdentity(callback_id="desk-1", principal="shop", address="10.0.0.1:7761")
+    operators = run_pb2.ExecutorIdentity(principal="local", address="desk:1")
+    planned = event_pb2.RetryScheduled(reason=error_pb2.ERROR_REASON_TOOL_TIMED_OUT, executor_identity=who)
+    failed = event_pb2.ToolFailed(reason=error_pb2.ERROR_REASON_TOOL_ANSWER_INVALID, executor_identity=operators)
+    story = Story().add("c1.1", 1, retry_scheduled=planned)
+    story.add("c1.1", 2, tool_failed=failed)
+
+    waits, ends = lines(story, width=120)
+
+    assert waits.endswith("waits: TOOL_TIMED_OUT (desk-1 of shop at 10.0.0.1:7761)")
+    assert ends.endswith("TOOL_ANSWER_INVALID (the configured executor of local at desk:1)")
+
+
 def test_a_request_that_is_made_again_says_when_and_a_fallback_which() -> None:
     story = Story().begin()
     story.add("m1", 1, model_attempt_started=event_pb2.ModelAttemptStarted(provider="demo", model="demo-1"))

@@ -26,6 +26,19 @@ FORBIDDEN = [
     "::169.254.169.254",
     "64:ff9b::169.254.169.254",
     "2002:a9fe:a9fe::1",
+    "2002:7f00:1::1",
+    "64:ff9b::127.0.0.1",
+    "64:ff9b::0.0.0.0",
+    "64:ff9b:1::10.0.0.1",
+    "64:ff9b:1:a00:0:100::",
+    "2001:0:a00:1::",
+    "2001:0:4136:e378:8000:63bf:f5ff:fffe",
+    "3ffe:831f:a00:1::",
+    "::10.0.0.1",
+    "::ffff:0:10.0.0.1",
+    "2a00:1::5efe:169.254.169.254",
+    "2a00:1::200:5efe:127.0.0.1",
+    "2a00:1::5efe:10.0.0.1%eth0",
 ]
 
 
@@ -68,6 +81,41 @@ def test_the_list_is_kept_to(name: str) -> None:
     host, port, address, allowed = CASES[name]
 
     assert (AllowList.parse(ENTRIES).refusal(host, port, address) == "") is allowed
+
+
+INSIDE = {
+    "NAT64 of what is listed": ("64:ff9b::10.1.2.3", True),
+    "NAT64 of what is not": ("64:ff9b::11.1.2.3", False),
+    "6to4 of what is listed": ("2002:a01:203::1", True),
+    "6to4 of what is not": ("2002:b01:203::1", False),
+    "ISATAP, both listed": ("2a00:1::5efe:10.1.2.3", True),
+    "ISATAP, the tunnel's end not": ("2a00:1::5efe:11.1.2.3", False),
+    "ISATAP, the router not": ("2a00:2::5efe:10.1.2.3", False),
+}
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_an_address_that_carries_another_is_judged_by_where_it_comes_out(name: str) -> None:
+    address, allowed = INSIDE[name]
+    listed = AllowList.parse(["10.0.0.0/8", "2a00:1::/32", "64:ff9b::/96", "2002::/16"])
+
+    assert (listed.refusal("anything", 1, address) == "") is allowed
+
+
+@pytest.mark.parametrize(
+    ("entries", "host", "port", "expected"),
+    [
+        (["*.tools.internal:7761"], "a.tools.internal", 7761, True),
+        (["*.tools.internal:7761"], "a.tools.internal", 7762, False),
+        (["*.tools.internal:7761"], "evil.example", 7761, False),
+        (["*.tools.internal:7761", "10.0.0.0/8"], "evil.example", 1, True),
+        ([], "localhost", 1, False),
+    ],
+)
+def test_a_name_need_not_be_resolved_that_is_refused_wherever_it_leads(
+    entries: list[str], host: str, port: int, expected: bool
+) -> None:
+    assert AllowList.parse(entries).may_cover(host, port) is expected
 
 
 @pytest.mark.parametrize(

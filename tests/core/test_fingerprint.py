@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from random import Random
 from typing import Any
 
 import pytest
 import rfc8785
-from runwright.core.fingerprint import canonical_json
+from runwright.core.fingerprint import canonical_json, has_canonical_form
 
 RANDOM = Random(8785)
 CHARACTERS = [*map(chr, range(0x80)), "ä", "\u2028", "\u2029", "€", "\ufeff", "😀", "\uffff"]
@@ -54,3 +55,35 @@ def test_no_depth_of_a_value_ends_in_anything_but_an_error_that_is_caught() -> N
 
     with pytest.raises((ValueError, RecursionError)):
         canonical_json(made)
+
+
+def reads_back(made: Any) -> bool:
+    """The long way: its canonical form, read and made again."""
+    try:
+        return canonical_json(json.loads(canonical_json(made))) == canonical_json(made)
+    except ValueError:
+        return False
+
+
+NUMBERS = [
+    0.1,
+    1e15,
+    2.0**53,
+    -(2.0**53),
+    2.0**53 - 1,
+    1e16,
+    1e20,
+    9.99e20,
+    1e21,
+    1e22,
+    -1e300,
+    5e-324,
+    2**53,
+    2**53 - 1,
+]
+
+
+@pytest.mark.parametrize("made", [*NUMBERS, float("nan"), float("-inf"), "\ud800", "ä\udfff", "ä", True, None])
+def test_what_has_a_canonical_form_is_known_without_making_it(made: Any) -> None:
+    for around in (made, [made], {"a": [{"b": made}]}, *([{made: 1}] if isinstance(made, str) else [])):
+        assert has_canonical_form(around) == reads_back(around)

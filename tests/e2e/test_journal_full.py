@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -105,3 +106,26 @@ async def test_the_open_runs_complete_after_a_restart_without_the_limit(
     for run_id in full.fillers:
         assert answer(await full.server.call.settled(run_id)) == "that was much"
     assert not await is_refused(full.server, "another")
+
+
+async def test_beside_a_strange_reader_both_files_stay_within_the_bound_and_writing_goes_on_once_it_has_gone(
+    make_server: MakeServer,
+) -> None:
+    server = make_server(package("words", [says("that was much")]), options=LIMIT)
+    await server.start()
+    files = [server.data / "journal.db", server.data / "journal.db-wal"]
+    stranger = sqlite3.connect(f"file:{files[0]}?mode=ro", uri=True, isolation_level=None)
+    stranger.execute("BEGIN")
+    stranger.execute("SELECT COUNT(*) FROM events").fetchall()
+
+    for number in range(AT_MOST):
+        if await is_refused(server, f"held-{number}"):
+            break
+        assert sum(file.stat().st_size for file in files) <= int(LIMIT[1])
+    else:
+        raise AssertionError("the limit does not limit")
+    stranger.close()
+
+    assert number > 0
+    assert not await is_refused(server, "afterwards")
+    assert sum(file.stat().st_size for file in files) <= int(LIMIT[1])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from runwright.adapters.audit_rules import MOST_A_MINUTE
+from runwright.adapters.audit_rules import MOST_OF_NAMESPACE, MOST_OF_PRINCIPAL
 from runwright.adapters.memory.audit import MemoryAudit
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite import audit as stored
@@ -100,17 +100,62 @@ async def test_the_same_again_is_counted_and_told_when_the_minute_is_over(bench:
 
 
 async def test_a_flood_of_different_ones_is_bounded_and_what_was_dropped_is_counted(bench: Bench) -> None:
-    for number in range(MOST_A_MINUTE + 1000):
+    for number in range(MOST_OF_NAMESPACE + 1000):
         bench.audit.note(AuditEntry(kind=AuditKind.UNAUTHENTICATED, subjects=(f"10.0.0.{number}",), reason="x" * 5000))
 
     listed = await bench.listed()
 
-    assert len(listed) == MOST_A_MINUTE + 1
+    assert len(listed) == MOST_OF_NAMESPACE + 1
     assert listed[0][1:] == ("ENTRIES_DROPPED", 1000)
     assert {len(reason) for _, reason, _ in listed[1:]} == {256}
     bench.clock.advance(MINUTE)
     bench.audit.note(DENIED)
     assert (await bench.listed())[0][1] == "ROLE"
+
+
+def flood(audit: Audit, kind: AuditKind, *, namespace: str, principal: str, number: int = 100) -> None:
+    """Notes so many different things that one principal was refused."""
+    for each in range(number):
+        audit.note(AuditEntry(kind=kind, namespace=namespace, principal=principal, subjects=(f"run-{each}",)))
+
+
+async def test_a_flood_of_one_namespace_costs_no_other_one_its_entries(bench: Bench) -> None:
+    for kind in (AuditKind.ROLE_DENIED, AuditKind.REGISTRATION_REFUSED, AuditKind.CANCEL_IGNORED):
+        for principal in ("eve", "mallory", "oscar"):
+            flood(bench.audit, kind, namespace="noisy", principal=principal)
+
+    bench.audit.note(DENIED)
+
+    assert await bench.listed("team") == [(number, "ROLE", 1) for number, _, _ in await bench.listed("team")]
+    assert (await bench.listed("noisy"))[0][1] == "ENTRIES_DROPPED", "whose entries were dropped is told so"
+
+
+async def test_a_flood_of_one_principal_costs_its_neighbours_nothing(bench: Bench) -> None:
+    flood(bench.audit, AuditKind.ROLE_DENIED, namespace="team", principal="eve")
+
+    bench.audit.note(DENIED)
+
+    listed = await bench.listed("team")
+    assert [reason for _, reason, _ in listed].count("ROLE") == 1
+    assert [reason for _, reason, _ in listed].count("ROLE_DENIED") == MOST_OF_PRINCIPAL
+
+
+async def test_what_merely_happens_often_leaves_room_for_what_concerns_security(bench: Bench) -> None:
+    flood(bench.audit, AuditKind.CANCEL_IGNORED, namespace="team", principal="bob")
+    flood(bench.audit, AuditKind.START_REFUSED, namespace="team", principal="bob")
+
+    bench.audit.note(DENIED)
+
+    assert [reason for _, reason, _ in await bench.listed("team")].count("ROLE") == 1
+
+
+async def test_strangers_from_many_addresses_do_not_hide_that_keys_cannot_be_read(bench: Bench) -> None:
+    for number in range(1000):
+        bench.audit.note(AuditEntry(kind=AuditKind.UNAUTHENTICATED, subjects=(f"10.0.0.{number}",)))
+
+    bench.audit.note(AuditEntry(kind=AuditKind.RELOAD_FAILED, reason="--keys"))
+
+    assert "--keys" in [reason for _, reason, _ in await bench.listed("")]
 
 
 async def test_pages_go_back_in_time_and_keep_namespaces_apart(bench: Bench) -> None:
@@ -171,7 +216,7 @@ async def test_a_disk_that_takes_nothing_delays_nobody_and_the_loss_is_recorded(
     audit._flush(False)
     await journal.set_max_bytes(None)
 
-    (entry,) = (await audit.page([""], before=None, limit=9)).entries
+    (entry,) = (await audit.page(["team"], before=None, limit=9)).entries
     assert (entry.kind, entry.count) == (AuditKind.ENTRIES_DROPPED, 1)
     await journal.close()
 

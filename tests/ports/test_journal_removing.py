@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+import apsw
 import pytest
 from msgspec.structs import replace
 from runwright.adapters.memory import MemoryJournal
-from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite import SqliteJournal, verification
 from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
-from runwright.core.outcomes import RunPhase, StopReason
-from runwright.core.selection import ANY_RUN, Scope, ScopeKind, Selection
+from runwright.core.outcomes import RunPhase, RunStatus, StopReason
+from runwright.core.selection import ANY_RUN, RunFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import Removed
 
-from tests.ports.journal_builders import AT, USAGE, key, state
+from tests.ports.journal_builders import AT, USAGE, key, one_of_each, put, state
 
 AnyJournal: TypeAlias = MemoryJournal | SqliteJournal
 DIGEST = "sha256:" + "ef" * 32
@@ -166,6 +167,121 @@ async def test_the_horizon_tells_each_stream_what_is_missing(journal: AnyJournal
         assert (page.horizon, await journal.horizon(scope)) == (3, 3)
         assert [event.position for event in page.events] == [1, 4, 5]
     assert [await journal.horizon(scope) for scope in others] == [0, 0]
+
+
+async def test_a_run_is_removed_on_an_operators_word_whether_it_has_ended_or_not(journal: AnyJournal) -> None:
+    one, two, last = key("one"), key("two"), key("last")
+    await begin(journal, one, SHARED, Content.text("of one"))
+    await begin(journal, two, SHARED, Content.text("of two"))
+    await finish(journal, two)
+    await begin(journal, last, SHARED)
+
+    horizons = [await journal.remove(run, now=LATER) for run in (one, two)]
+
+    assert horizons == [1, 3]
+    outlines = {run: (await journal.tail(run))[0] for run in (one, two)}
+    assert [(left.phase, left.removed_at) for left in outlines.values() if left] == [
+        (RunPhase.CANCELLED, LATER),
+        (RunPhase.COMPLETED, LATER),
+    ]
+    assert await all_events(journal, Scope(one.namespace, ScopeKind.ALL)) == [("last", 4)]
+    assert await journal.open_runs() == [last]
+    assert set(await stored(journal, last, SHARED, Content.text("of one"), Content.text("of two"))) == {  # type: ignore[call-overload]
+        SHARED.ref.digest
+    }
+    assert await journal.horizon(Scope(one.namespace, ScopeKind.ALL)) == 3
+
+
+async def test_removing_a_run_that_nobody_knows_is_refused(journal: AnyJournal) -> None:
+    with pytest.raises(AgentError) as caught:
+        await journal.remove(key("nobody"), now=LATER)
+
+    assert caught.value.reason is ErrorReason.RUN_NOT_FOUND
+
+
+async def test_the_newest_event_of_a_removed_run_is_hidden_and_goes_with_the_next_removal(tmp_path: Path) -> None:
+    """The journal finds its own end by it."""
+    first = SqliteJournal.open(tmp_path)
+    await begin(first, key("one"), SHARED)
+    await begin(first, key("damaged"), SHARED)
+    await first.remove(key("damaged"), now=LATER)
+    seen = await all_events(first, Scope(key().namespace, ScopeKind.ALL))
+    await first.close()
+
+    second = SqliteJournal.open(tmp_path)
+    head = second.head
+    await begin(second, key("another"), SHARED)
+    await second.close()
+    third = SqliteJournal.open(tmp_path)
+    await third.remove(key("one"), now=LATER)
+    await third.close()
+
+    assert (seen, head) == ([("one", 1)], 2)
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    assert db.execute("SELECT position FROM events").fetchall() == [(3,)]
+    assert db.execute("SELECT * FROM removals").fetchall() == []
+    assert verification.verify(db).faults == ()
+
+
+async def test_what_is_intact_ends_before_the_first_event_that_is_not_what_was_written(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    records = [record for record in one_of_each() if isinstance(record, r.RunStarted | r.TurnStarted)][:2]
+    await put(journal, key(), *records, r.ModelAttemptStarted(at=AT, round=1, attempt=1, provider="p"), after=0)
+    whole = await journal.intact(key())
+    unknown = await journal.intact(key("nobody"))
+
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    cut = []
+    for seq in (3, 2, 1):
+        db.execute("UPDATE events SET data = CAST(data || x'00' AS BLOB) WHERE seq = ?", (seq,))
+        cut.append(await journal.intact(key()))
+    await journal.close()
+
+    assert unknown is None
+    assert whole is not None and (whole[0].seq, whole[1], whole[0].round) == (3, 3, 1)
+    assert [(found[0].seq, found[1], found[0].agent_id) for found in cut if found] == [
+        (2, 2, "agent-1"),
+        (1, 1, "agent-1"),
+        (0, 0, "agent-1"),
+    ]
+
+
+@pytest.mark.parametrize("wanted", [RunStatus.HELD, RunStatus.RUNNING])
+async def test_runs_that_stand_otherwise_than_their_events_say_are_listed_so(
+    journal: AnyJournal, wanted: RunStatus
+) -> None:
+    for name in ("one", "two", "three"):
+        await begin(journal, key(name), SHARED)
+
+    page = await journal.list_runs(
+        key().namespace,
+        RunFilter(statuses=frozenset({wanted})),
+        before=None,
+        limit=9,
+        stands={"two": RunStatus.HELD, "nobody": RunStatus.HELD},
+    )
+
+    expected = {RunStatus.HELD: ["two"], RunStatus.RUNNING: ["three", "one"]}
+    assert [run.state.key.run_id for run in page.runs] == expected[wanted]
+
+
+async def test_every_removal_raises_the_horizon_also_of_a_run_that_ended_before_one_that_is_gone(
+    journal: AnyJournal,
+) -> None:
+    """Whoever has heard of the later one must hear of the earlier one, too."""
+    earlier, later = await ran(journal, "earlier", "later")
+    await begin(journal, key("new"))
+    everything = Scope(earlier.namespace, ScopeKind.ALL)
+    head = journal.head
+
+    first = await journal.remove(later, now=LATER)
+    heard_of = await journal.horizon(everything)
+    steps = await removed(journal)
+
+    assert first == heard_of
+    assert [run for step in steps for run in step.runs] == [earlier]
+    assert await journal.horizon(everything) > heard_of
+    assert await journal.last_position(earlier) <= head == journal.head
 
 
 async def test_nobody_is_removed_behind_one_that_is_young(journal: AnyJournal) -> None:

@@ -13,6 +13,7 @@ from runwright.core.errors import AgentError, ErrorReason
 
 from tests.builders import ListLog
 from tests.ports.journal_builders import key, put, turn
+from tests.ports.test_journal_removing import LATER, begin, finish
 from tests.ports.test_sqlite_journal import edit
 
 RUN = key("run-1")
@@ -174,6 +175,28 @@ async def test_what_the_anchor_stands_at_is_not_removed(tmp_path: Path) -> None:
     assert keeper.held <= {0, 1}
     assert keeper.catch_up() is False
     assert keeper.held == {1}
+    await journal.close()
+
+
+async def test_nothing_is_removed_while_the_anchor_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss of power it may stand at any event that was noted since: each must still be there."""
+    journal = SqliteJournal.open(tmp_path)
+    await begin(journal, RUN)
+    await finish(journal, RUN)
+    await put(journal, key("run-2"), turn(), after=0)
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(anchor_keeper.os, "fsync", fails)
+        held = await journal.remove_ended(before=LATER, now=LATER, limit=9)
+    gone = await journal.remove_ended(before=LATER, now=LATER, limit=9)
+
+    assert (held.events, held.more) == (0, False)
+    assert gone.events == 2
     await journal.close()
 
 

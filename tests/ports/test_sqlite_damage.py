@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.core import records as r
+from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState, fold
-from runwright.testing import FunctionTools
+from runwright.testing import FunctionTools, ManualClock
 
 from tests import builders as b
-from tests.ports.journal_builders import BACK_TO_VERSION_4, key
+from tests.ports.journal_builders import AT, BACK_TO_VERSION_4, end, key, put, turn
 from tests.runtime.parts import HeldTool
 
 ENDED, OPEN = key("ended"), key("open")
@@ -227,7 +231,7 @@ async def test_events_of_another_run_do_not_pass_for_those_of_a_run(data: Path) 
     await journal.close()
 
 
-TABLE_LEAF = 0x0D  # the type of a page with rows, in its first byte
+TABLE_LEAF, INDEX_LEAF = 0x0D, 0x0A  # the types of pages with rows and with entries of an index, in the first byte
 PAGE = 4096
 # The beginning of the row's header: types of the columns run_no, namespace, run_id, seq, hash, last_position, open.
 OPEN_ROW = bytes([0, 13 + 2 * 7, 13 + 2 * 4, 1, 12 + 2 * 32, 1])
@@ -258,15 +262,100 @@ async def test_an_open_run_is_found_under_its_name_whatever_its_row_says(data: P
     assert [run.state for run in listed.runs[:-1]] in ([whole], [])
 
 
-def flipped_in_rows(data: Path, old: bytes, new: bytes) -> int:
+@pytest.mark.parametrize(("name", "other"), [(b"defaultended", b"defaultendef"), (b"defaultopen", b"eefaultopen")])
+@pytest.mark.parametrize("page", ["rows", "index"])
+async def test_a_name_that_an_index_has_lost_is_found_again_at_the_start(
+    data: Path, page: str, name: bytes, other: bytes
+) -> None:
+    whole = {run: await folded(data, run) for run in (ENDED, OPEN)}
+    log = b.ListLog()
+    assert flipped_in_rows(data, name, other, TABLE_LEAF if page == "rows" else INDEX_LEAF) >= 1
+
+    journal = SqliteJournal.open(data, log=log)
+    found = await journal.open_runs()
+    await journal.close()
+
+    assert found == [OPEN]
+    assert [line.event for line in log.lines] == ["an index of the journal was damaged and is made anew"]
+    assert {run: await folded(data, run) for run in (ENDED, OPEN)} == whole
+    assert asked(data, "PRAGMA integrity_check") == [("ok",)]
+    assert asked(data, "SELECT namespace, run_id FROM runs ORDER BY run_no") == [
+        ("default", "ended"),
+        ("default", "open"),
+    ]
+
+
+def flipped_in_rows(data: Path, old: bytes, new: bytes, kind: int = TABLE_LEAF) -> int:
     """Changes bytes in pages that hold rows, and not in those of indexes; how often."""
     path = data / "journal.db"
     pages = bytearray(path.read_bytes())
     changed = 0
     for start in range(0, len(pages), PAGE):
         page = bytes(pages[start : start + PAGE])
-        if page[0] == TABLE_LEAF and old in page:
+        if page[0] == kind and old in page:
             changed += page.count(old)
             pages[start : start + PAGE] = page.replace(old, new)
     path.write_bytes(pages)
     return changed
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["data = CAST(data || x'00' AS BLOB)", "hash = zeroblob(32)", "previous_hash = zeroblob(32)", "number = 9"],
+)
+async def test_a_damaged_audit_entry_is_not_listed(data: Path, damage: str) -> None:
+    journal = SqliteJournal.open(data)
+    journal.audit(ManualClock()).note(AuditEntry(kind=AuditKind.RELOAD_FAILED, reason="keys"))
+    await journal.close()
+    edit(data, f"UPDATE audit SET {damage}")
+
+    journal = SqliteJournal.open(data)
+    with pytest.raises(AgentError) as refused:
+        await journal.audit(ManualClock()).page(["", "default"], before=None, limit=10)
+    await journal.close()
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert refused.value.metadata["first_bad"] == ("9" if "= 9" in damage else "1")
+
+
+async def test_a_row_whose_indexes_know_it_otherwise_is_made_anew_and_others_are_written(data: Path) -> None:
+    whole, _ = await folded(data, ENDED)
+    before = asked(data, ROWS)
+    assert flipped_in_rows(data, b"shelper\x06{", b"thelper\x06{") == 1  # session, agent and status of the row
+
+    journal = SqliteJournal.open(data)
+    state, records = await journal.tail(ENDED)
+    await put(journal, key("another"), turn(), after=0)
+    await journal.close()
+    again, believed = await folded(data, ENDED)
+
+    assert (state, fold(RunState(key=ENDED), records), again, believed) == (None, whole, whole, True)
+    assert asked(data, ROWS)[:2] == before
+    assert asked(data, "PRAGMA integrity_check") == [("ok",)]
+
+
+async def test_a_page_that_is_damaged_fails_what_needs_it_and_nothing_else(data: Path) -> None:
+    ((page,),) = asked(data, "SELECT rootpage FROM sqlite_schema WHERE name = 'content_uses'")
+    path = data / "journal.db"
+    pages = bytearray(path.read_bytes())
+    pages[(page - 1) * PAGE : page * PAGE] = b"\xff" * PAGE
+    path.write_bytes(pages)
+    twice = Content.text("twice")
+    said = r.TurnStarted(at=AT, input=(twice.ref, twice.ref))
+
+    journal = SqliteJournal.open(data)
+    answers = await asyncio.gather(
+        put(journal, key("one"), end(), after=0),
+        put(journal, key("two"), said, after=0, contents=[twice]),
+        put(journal, key("three"), r.TurnCompleted(at=AT), after=0),
+        return_exceptions=True,
+    )
+    later = await put(journal, key("three"), r.TurnCompleted(at=AT), after=1)
+    await journal.close()
+
+    refused = [answer for answer in answers if isinstance(answer, AgentError)]
+    assert [(error.reason, error.metadata["run_id"]) for error in refused[-1:]] == [
+        (ErrorReason.JOURNAL_CORRUPT, "two")
+    ]
+    assert isinstance(answers[2], list)
+    assert len(later) == 1

@@ -158,8 +158,8 @@ async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
 
 
 async def test_a_quota_holds_from_the_start(tmp_path: Path) -> None:
-    journal = SqliteJournal.open(tmp_path, max_bytes=200_000)
-    small, big = Content.text("hello"), Content.text("x" * 200_000)
+    journal = SqliteJournal.open(tmp_path, max_bytes=400_000)
+    small, big = Content.text("hello"), Content.text("x" * 400_000)
 
     await put(journal, RUN, turn(), after=0, contents=[small])
     with pytest.raises(AgentError) as refused:
@@ -167,7 +167,7 @@ async def test_a_quota_holds_from_the_start(tmp_path: Path) -> None:
 
     assert refused.value.reason is ErrorReason.JOURNAL_FULL
     await journal.close()
-    assert (tmp_path / "journal.db").stat().st_size <= 200_000
+    assert (tmp_path / "journal.db").stat().st_size <= 400_000
 
 
 def test_every_commit_is_on_disk_before_it_is_acknowledged(tmp_path: Path) -> None:

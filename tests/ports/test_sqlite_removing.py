@@ -12,7 +12,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, anchor, anchor_keeper, inspection, removing
+from runwright.adapters.sqlite import SqliteJournal, anchor, anchor_keeper, inspection, removing, verification
 from runwright.core.content import Content
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.selection import ANY_RUN
@@ -39,10 +39,10 @@ async def killed_after(directory: Path, steps: int) -> int:
     return len([line for line in said if line])
 
 
-def verified(directory: Path) -> inspection.Verified:
+def verified(directory: Path) -> verification.Verified:
     """The whole file, checked."""
     with inspection.opened(directory / "journal.db", busy_timeout_ms=1000) as db:
-        return inspection.verify(db)
+        return verification.verify(db)
 
 
 async def test_a_process_that_is_killed_while_it_removes_leaves_nothing_half(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from runwright.core.principal import Principal, Role
 from runwright.ports.access import Credentials
 from runwright.ports.audit import NoAudit
 from runwright.ports.callbacks import CallbackStore
+from runwright.runtime import callbacks
 from runwright.runtime.callbacks import FORGET_AGAIN_US, CallbackRegistry
 from runwright.runtime.registration_rules import RegistrationRules
 from runwright.testing import ManualClock
@@ -386,6 +387,88 @@ async def test_a_registration_ends_within_a_second_of_its_key(office: Office) ->
     assert [each.callback_id for each in await office.store.load()] == ["two"]
     [entry] = office.audit.entries
     assert (entry.kind, entry.principal, entry.subjects) == (AuditKind.CREDENTIAL_REVOKED, "tools", ("one",))
+
+
+async def test_a_disk_that_stands_still_keeps_no_revoked_registration_connected(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys("key")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    for name in ("one", "two", "three"):
+        await office.registry.register(wanted(name, owner_key="key"))
+    await quiet()
+    moves, remove = asyncio.Event(), office.store.remove
+
+    async def slowly(namespace: Namespace, callback_id: str) -> None:
+        await moves.wait()
+        await remove(namespace, callback_id)
+
+    monkeypatch.setattr(office.store, "remove", slowly)
+    del keys.roles["key"]
+    office.clock.advance(SECOND)
+    await quiet()
+    held = office.ids(), list(office.dialler.opened), len(await office.store.load())
+    moves.set()
+    await quiet()
+
+    assert held == ([], [], 3)
+    assert list(await office.store.load()) == []
+
+
+async def test_what_is_registered_anew_while_its_end_is_written_stays(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = Keys("old", "new")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    await office.registry.register(wanted(owner_key="old"))
+    await quiet()
+    moves, put = asyncio.Event(), office.store.put
+
+    async def slowly(callback: Callback) -> None:
+        await moves.wait()
+        await put(callback)
+
+    monkeypatch.setattr(office.store, "put", slowly)
+    renewing = asyncio.create_task(office.registry.register(wanted(owner_key="new")))
+    await quiet()
+    del keys.roles["old"]
+    office.clock.advance(SECOND)
+    await quiet()
+    meanwhile = office.ids()
+    moves.set()
+    await renewing
+    await quiet()
+
+    assert meanwhile == []
+    assert office.ids() == [name for _, name in office.dialler.opened] == ["one"]
+    assert [each.owner_key for each in await office.store.load()] == ["new"]
+
+
+async def test_a_wall_clock_that_is_set_back_does_not_put_off_the_end_of_a_key(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "CHECK_KEYS_US", 1_000)  # of a clock that stands still
+    keys = Keys("key")
+    office = await office.again(RegistrationRules(authenticator=keys))
+    await office.registry.register(wanted(owner_key="key"))
+    office.clock.advance(-3600 * SECOND)
+
+    keys.roles.clear()
+
+    await eventually(lambda: not office.ids())
+
+
+async def test_a_clock_that_was_set_back_makes_no_lease_longer(office: Office) -> None:
+    await office.registry.register(wanted(lease=10 * SECOND))
+    office.clock.advance(-3600 * SECOND)
+
+    following = await office.again()
+    before = following.ids()
+    await quiet()
+    office.clock.advance(10 * SECOND)
+    await eventually(lambda: not following.dialler.opened)
+
+    assert before == ["one"]
 
 
 async def test_a_key_that_loses_its_role_ends_what_it_registered(office: Office) -> None:

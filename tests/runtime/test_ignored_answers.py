@@ -6,7 +6,8 @@ import asyncio
 
 from runwright.adapters.memory.audit import MemoryAudit
 from runwright.core.audit import AuditKind
-from runwright.core.outcomes import RunStatus
+from runwright.core.outcomes import ExecutorIdentity, RunStatus
+from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -18,7 +19,8 @@ from tests.runtime.watching import eventually, stood_still
 async def test_an_answer_that_comes_with_the_deadline_of_a_cancel_is_noted(
     any_journal: MemoryJournal | SqliteJournal,
 ) -> None:
-    tool = HeldTool()
+    who = ExecutorIdentity("desk-1", "desk-host", "127.0.0.1:7761")
+    tool = HeldTool(ToolOutcome(ToolOutcomeKind.RESULT, b"late", executor_identity=who))
     bench = b.Bench(journal=any_journal, tools=FunctionTools({"write": tool}))
     bench.audit = audit = MemoryAudit(bench.clock)
     runtime = bench.runtime(b.package(b.asks("write"), b.says("done"), tools=(b.writing_tool(),)))
@@ -34,3 +36,4 @@ async def test_an_answer_that_comes_with_the_deadline_of_a_cancel_is_noted(
     assert (await stood_still(runtime)).status is RunStatus.CANCELLED
     (entry,) = (await audit.page(["default"], before=None, limit=9)).entries
     assert (entry.kind, entry.subjects) == (AuditKind.ANSWER_IGNORED, ("run-1", "c1.1"))
+    assert entry.principal == "desk-host"

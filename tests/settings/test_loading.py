@@ -218,3 +218,26 @@ def test_every_combination_of_certificate_options_is_whole_or_one_sentence(given
         told = " ".join(finding.message for finding in loaded.findings)
         missing = {"--tls-cert", "--tls-key"} - {f"--{name.replace('_', '-')}" for name in names}
         assert [flag for flag in missing if flag in told], told
+
+
+@pytest.mark.parametrize(
+    ("principal", "keys", "fits"), [("desk", None, False), ("desk", "k.json", True), ("local", None, True)]
+)
+def test_owners_of_names_need_keys_to_be_told_apart(principal: str, keys: str | None, fits: bool) -> None:
+    given = {**ENOUGH, "executor_owners": [f"desk={principal}"], **({"keys": [keys]} if keys else {})}
+
+    loaded = load(given, None, {})
+
+    assert loaded.value("executor_owners") == {"desk": (principal,)}
+    assert [finding.place for finding in loaded.findings] == ([] if fits else ["--executor-owner"])
+
+
+def test_an_executor_may_have_several_owners_however_they_are_given(tmp_path: Path) -> None:
+    file = config(tmp_path, '[executor_owners]\ndesk = ["a", "b"]\n"team-a/shop" = "c"')
+    owners = {"desk": ("a", "b"), "team-a/shop": ("c",)}
+
+    assert load(ENOUGH, file, {}).value("executor_owners") == owners
+    words = ["desk=a", "desk=b", "team-a/shop=c"]
+    assert load({**ENOUGH, "executor_owners": words}, None, {}).value("executor_owners") == owners
+    variable = {"RUNWRIGHT_EXECUTOR_OWNERS": ",".join(words)}
+    assert load(ENOUGH, None, variable).value("executor_owners") == owners

@@ -76,6 +76,11 @@ async def model_output_filtered(stage: Stage) -> Ending:
     return await failed_run(stage, b.says("so", finish="content_filter"))
 
 
+async def conversation_too_large(stage: Stage) -> Ending:
+    package = b.package(b.says("hi"), tools=(b.tool(),))
+    return await failure_of(stage, b.Bench(packages=(package,), conversation_memory=40))
+
+
 async def budget_exhausted(stage: Stage) -> Ending:
     return await failed_run(stage, b.asks("look"), b.asks("look"), budget={"rounds": 1})
 

@@ -19,8 +19,8 @@ from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.journals import FailingJournal, UnreadableJournal, journal_broken
-from tests.runtime.parts import HeldTool
-from tests.runtime.watching import key, stood_still
+from tests.runtime.parts import HeldProvider, HeldTool
+from tests.runtime.watching import key, quiet, stood_still
 from tests.transport.known import add_key, authenticator, bearer, keys_for
 from tests.transport.serving import (
     CALL_SECONDS,
@@ -214,6 +214,18 @@ async def session_busy(stage: Stage) -> Refusal:
     return await refused(starting(served, run_id="run-2", session_id="morning", on_busy=run_pb2.ON_BUSY_REJECT))
 
 
+async def overloaded(stage: Stage) -> Refusal:
+    """Two requests to models for which there is room for one."""
+    provider = HeldProvider()
+    bench = b.Bench(packages=(b.package(b.says("hi")),), providers={"scripted": provider}, conversation_memory=64)
+    served = await stage.serve(bench)
+    await starting(served)
+    await provider.asked.wait()
+    await starting(served, run_id="run-2")
+    await quiet()
+    return await refused(starting(served, run_id="run-3"))
+
+
 async def callback_not_found(stage: Stage) -> Refusal:
     request = callback_pb.UnregisterCallbackRequest(callback_id="nobody")
     return await refused((await stage.serve()).callbacks.UnregisterCallback(request, timeout=CALL_SECONDS))
@@ -256,6 +268,17 @@ async def run_removed(stage: Stage) -> Refusal:
     await served.ended("run-2")
     await removed(served)
     return await refused(served.stub.ExportRun(pb.ExportRunRequest(run_id="run-1"), timeout=CALL_SECONDS))
+
+
+async def too_many_calls(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    method = served.channel().stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+    most = (await served.stub.GetServerInfo(pb.GetServerInfoRequest())).limits["reflection_streams_per_principal"]
+    for _ in range(most):
+        stream = method()
+        await stream.write(b"")
+        await stream.read()
+    return await refused(method(iter([b""]), timeout=CALL_SECONDS))
 
 
 async def removed(served: Served) -> None:

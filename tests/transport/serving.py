@@ -23,6 +23,7 @@ from runwright.core.executor_names import ExecutorNames
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.registration_rules import RegistrationRules
+from runwright.transport.calls import CallTimes
 from runwright.transport.server import RuntimeServer
 
 from tests.builders import Bench
@@ -90,6 +91,7 @@ async def serve(
     bench: Bench,
     *,
     stall_seconds: float = 30.0,
+    times: CallTimes | None = None,
     journal: Any = None,
     authenticator: Any = None,
     tls: Any = None,
@@ -103,7 +105,9 @@ async def serve(
     registry = CallbackRegistry(
         store=store, dialler=dialler, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.world.audit
     )
-    server = RuntimeServer(runtime, stall_seconds=stall_seconds, authenticator=authenticator, callbacks=registry)
+    server = RuntimeServer(
+        runtime, times=times or CallTimes(stall=stall_seconds), authenticator=authenticator, callbacks=registry
+    )
     port = server.bind("127.0.0.1:0", tls)
     await registry.load()
     await runtime.recover()

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 import pytest
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.clock import SystemClock
@@ -16,7 +17,6 @@ from runwright.adapters.memory.audit import MemoryAudit
 from runwright.core.errors import AgentError
 from runwright.core.principal import LOCAL
 from runwright.ports.audit import refused_registration
-from runwright.transport import access
 from runwright.transport.tls import TlsFiles
 
 from tests.builders import Bench, ListLog
@@ -103,7 +103,6 @@ async def test_pages_follow_their_tokens(served: Served, tmp_path: Path) -> None
 async def test_a_stream_whose_key_is_revoked_is_there(
     served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access, "RECHECK_SECONDS", 0.01)
     keys = tmp_path / "keys.json"
     admin, reader = add_key(keys, "admin"), add_key(keys, "observer")
     call = served.stub.Subscribe(
@@ -156,3 +155,50 @@ async def test_a_refused_registration_is_there_without_its_credential(served: Se
         (pb.AUDIT_KIND_REGISTRATION_REFUSED, "executor-team-b", "CALLBACK_NOT_FOUND", "nobody"),
     }
     assert "topsecret" not in str(entries)
+
+
+async def test_a_refused_start_says_who_wanted_what_and_why_not(served: Served, tmp_path: Path) -> None:
+    admin, caller = (add_key(tmp_path / "keys.json", role, "team-b", name=role) for role in ("admin", "caller"))
+
+    async def refused_start(**fields: Any) -> None:
+        start = pb.StartRunRequest(run=run_request(**fields))
+        await refused(served.stub.StartRun(start, timeout=CALL_SECONDS, metadata=bearer(caller)))
+
+    await refused_start(package=run_pb2.PackageSelector(package_id="secret"))
+    await refused_start(run_id="run-2", agent_id="somebody")
+    await refused_start(run_id="run-3", input=[])
+
+    entries = await audited(served, admin)
+
+    assert {(entry.principal, entry.namespace) for entry in entries} == {("caller", "team-b")}
+    assert {entry.kind for entry in entries} == {pb.AUDIT_KIND_START_REFUSED}
+    assert [(entry.reason, *entry.subjects) for entry in entries] == [
+        ("INVALID_REQUEST", "run-3"),
+        ("AGENT_MISMATCH", "run-2"),
+        ("PACKAGE_NOT_FOUND", "run-1", "secret"),
+    ]
+
+
+async def test_a_start_that_only_has_to_wait_is_not_audited(served: Served, tmp_path: Path) -> None:
+    admin, caller = (add_key(tmp_path / "keys.json", role) for role in ("admin", "caller"))
+    await served.runtime.drain(0)
+
+    start = pb.StartRunRequest(run=run_request())
+    await refused(served.stub.StartRun(start, timeout=CALL_SECONDS, metadata=bearer(caller)))
+
+    assert await audited(served, admin) == []
+
+
+async def test_one_tenants_refused_calls_leave_room_for_anothers(served: Served, tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    noisy, observer = add_key(keys, "executor", "team-a"), add_key(keys, "observer", "team-b")
+    admin = add_key(keys, "admin", "team-b")
+    for number in range(70):
+        request = registration(f"desk-{number}", address="169.254.169.254:80")
+        await refused(served.callbacks.RegisterCallback(request, timeout=CALL_SECONDS, metadata=bearer(noisy)))
+
+    start = pb.StartRunRequest(run=run_request())
+    await refused(served.stub.StartRun(start, timeout=CALL_SECONDS, metadata=bearer(observer)))
+
+    (denied,) = await audited(served, admin)
+    assert (denied.kind, denied.principal) == (pb.AUDIT_KIND_ROLE_DENIED, "observer-team-b")

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToJson
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
-from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import error_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as runtime_pb
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.keys import KeysFile, read_keys, write_keys
@@ -227,6 +227,39 @@ async def test_only_the_principals_that_the_operator_names_register_a_name(serve
 
     assert refusal.info.reason == "CALLBACK_TAKEN"
     assert answer.callback.owner == "desk-host"
+
+
+async def test_what_became_of_a_call_says_which_registration_had_it(serve: Serve) -> None:
+    host, clock = Host(), SystemClock()
+    await host.start()
+    host.fails_with = grpc.StatusCode.ABORTED
+    tools = (b.tool(max_attempts=2), b.writing_tool())
+    script = (b.asks("look"), b.asks("write"), b.says("done"))
+    packages = (b.package(*script, tools=tools, policy="builtin:allow-declared"),)
+    bench = b.Bench(clock=clock, packages=packages)
+    bench.tools = dialling(bench)
+    served = await serve(bench)
+    await register(served, registration("desk-7", address=f"127.0.0.1:{host.port}"))
+    await served.start()
+
+    waiting = await until(served, EventKind.TOOL_RECOVERY_REQUIRED, None)
+    request = runtime_pb.ListEventsRequest(scope=runtime_pb.StreamScope(run_id="run-1"))
+    bodies = [frame.event for frame in (await served.stub.ListEvents(request, timeout=CALL_SECONDS)).frames]
+
+    who = run_pb2.ExecutorIdentity(callback_id="desk-7", principal="local", address=f"127.0.0.1:{host.port}")
+    named = {
+        (event.effect_id, body): getattr(event, body).executor_identity
+        for event in bodies
+        if (body := event.WhichOneof("body")) in ("retry_scheduled", "tool_failed", "tool_recovery_required")
+        and getattr(event, body).reason != error_pb2.ERROR_REASON_EXECUTOR_UNAVAILABLE
+    }
+    assert named == {
+        ("c1.1", "retry_scheduled"): who,
+        ("c1.1", "tool_failed"): who,
+        ("c2.1", "tool_recovery_required"): who,
+    }
+    assert [effect.executor_identity for effect in waiting.open_effects] == [who]
+    await host.stop()
 
 
 def revoke(file: Path, role: str) -> None:

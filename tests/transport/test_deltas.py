@@ -113,7 +113,7 @@ class Held:
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes, last_cursor: str = "") -> None:
         """See the class."""
         self.waiting = not self.gate.is_set()
         await self.gate.wait()
@@ -136,7 +136,7 @@ async def test_a_text_amid_events_goes_to_nobody_who_reads_the_same_stretch_with
         packages=(speaking, b.package({"text": "Yes."}, id="brief")),
     )
     runtime = bench.runtime()
-    streams = EventStreams(runtime, stall_seconds=CALL_SECONDS)
+    streams = EventStreams(runtime)
     everything = pb.StreamScope(all=pb.AllRuns())
     spoken, _ = await runtime.start_run(b.request(package_id="speaking"))
     listener, reader = Held(), Held()

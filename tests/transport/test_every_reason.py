@@ -49,6 +49,8 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.SESSION_BUSY: (calls.session_busy, Code.ABORTED),
     R.CURSOR_EXPIRED: (calls.cursor_expired, Code.OUT_OF_RANGE),
     R.RUN_REMOVED: (calls.run_removed, Code.NOT_FOUND),
+    R.OVERLOADED: (calls.overloaded, Code.RESOURCE_EXHAUSTED),
+    R.TOO_MANY_CALLS: (calls.too_many_calls, Code.RESOURCE_EXHAUSTED),
     R.RUN_HELD: (calls.run_held, Code.FAILED_PRECONDITION),
     R.RUN_NOT_HELD: (calls.run_not_held, Code.FAILED_PRECONDITION),
 }
@@ -61,6 +63,7 @@ FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.MODEL_OUTPUT_TRUNCATED: runs.model_output_truncated,
     R.MODEL_OUTPUT_FILTERED: runs.model_output_filtered,
     R.BUDGET_EXHAUSTED: runs.budget_exhausted,
+    R.CONVERSATION_TOO_LARGE: runs.conversation_too_large,
     R.CANCELLED: runs.cancelled,
 }
 FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {

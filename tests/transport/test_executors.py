@@ -10,6 +10,8 @@ from runwright._gen.runwright.v1 import error_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote.executors import DialledExecutors
+from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
+from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.adapters.raw_executor import ERROR, RESULT, RawExecutor
@@ -75,3 +77,23 @@ async def test_a_result_says_who_gave_it(serve: Serve, executor: RawExecutor) ->
     _, events = await played(serve, executor, b.tool())
 
     assert events[-1].tool_completed.executor_identity.principal == "billing"
+
+
+@pytest.mark.parametrize("kind", [ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.UNREADABLE, ToolOutcomeKind.LOST])
+async def test_a_call_that_may_be_repeated_is_made_again_whatever_became_of_it(
+    serve: Serve, kind: ToolOutcomeKind
+) -> None:
+    first = [ToolOutcome(kind)]
+
+    async def look(arguments: object) -> object:
+        return first.pop() if first else "seen"
+
+    tools = FunctionTools({"look": look})
+    served = await serve(b.Bench(clock=SystemClock(), tools=tools))
+    await served.start()
+
+    ended = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run
+
+    assert ended.status == run_pb2.RUN_STATUS_COMPLETED
+    assert [entry.attempt for entry in tools.ledger] == [1, 2]
+    assert len({entry.idempotency_key for entry in tools.ledger}) == 1

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import grpc
 import pytest
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
+from runwright.core.package import RuntimePackage
+from runwright.core.principal import Role
 from runwright.wire.packages import to_package
 
 from tests import builders as b
 from tests.transport.conftest import Serve
+from tests.transport.known import bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, Served, refused, run_request, scope
 
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "minimum": -5}, "ä": {"enum": [1.5, None]}}}
@@ -55,6 +61,63 @@ async def test_a_run_says_the_fingerprint_that_was_told(serve: Serve) -> None:
     assert (run.package_id, run.package_fingerprint) == ("full", full.fingerprint)
 
 
+@pytest.mark.parametrize(("role", "starts_runs"), [(role, role in (Role.CALLER, Role.ADMIN)) for role in Role])
+async def test_instructions_are_shown_to_roles_that_start_runs(
+    serve: Serve, tmp_path: Path, role: Role, starts_runs: bool
+) -> None:
+    [key], known = keys_for(tmp_path, role.value)
+    served = await serve(b.Bench(packages=(FULL,)), authenticator=known)
+    asked = pb.GetServerInfoRequest()
+
+    told = await served.stub.GetServerInfo(asked, timeout=CALL_SECONDS, metadata=bearer(key))
+
+    [shown] = told.packages
+    assert (shown.package.agent.instructions == FULL.agent.instructions) is starts_runs
+    assert ("Line one" in str(told)) is starts_runs
+    assert shown.instructions_hidden is not starts_runs
+    assert (shown.package.package_id, shown.fingerprint) == ("full", FULL.fingerprint())
+
+
+def large(number: int) -> RuntimePackage:
+    """A package of some 60 KB."""
+    return b.package(b.says("hi"), id=f"package-{number}", agent={"id": "a", "name": "A", "instructions": "x" * 60_000})
+
+
+async def test_many_packages_come_in_pages_that_a_client_with_default_limits_takes(serve: Serve) -> None:
+    packages = tuple(large(number) for number in range(80))
+    served = await serve(b.Bench(packages=packages))
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{served.port}") as channel:
+        seen: list[pb.PackageInfo] = []
+        token = ""
+        while True:
+            request = pb.GetServerInfoRequest(page_token=token)
+            page = await RuntimeServiceStub(channel).GetServerInfo(request, timeout=CALL_SECONDS)
+            assert 0 < page.ByteSize() < 1_200_000
+            seen += page.packages
+            token = page.next_page_token
+            if not token:
+                break
+
+    assert [info.package.package_id for info in seen] == [package.id for package in packages]
+    assert [info.is_default for info in seen] == [True] + [False] * 79
+
+
+async def test_pages_of_packages_hold_as_many_as_asked_for(serve: Serve) -> None:
+    served = await serve(b.Bench(packages=(b.one_call_package(), FULL)))
+    ask = served.stub.GetServerInfo
+
+    first = await ask(pb.GetServerInfoRequest(page_size=1), timeout=CALL_SECONDS)
+    second = await ask(pb.GetServerInfoRequest(page_size=1, page_token=first.next_page_token), timeout=CALL_SECONDS)
+    unknown = await refused(ask(pb.GetServerInfoRequest(page_token="nobody"), timeout=CALL_SECONDS))
+    endless = await refused(ask(pb.GetServerInfoRequest(page_size=1_001), timeout=CALL_SECONDS))
+
+    assert [len(page.packages) for page in (first, second)] == [1, 1]
+    assert [info.package.package_id for info in second.packages] == ["full"]
+    assert second.next_page_token == ""
+    assert unknown.info.metadata["field"] == "page_token"
+    assert endless.info.metadata["field"] == "page_size"
+
+
 async def test_the_incarnation_is_the_journals(served: Served) -> None:
     assert (await info(served)).incarnation == served.bench.journal.incarnation
 
@@ -82,6 +145,9 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
         "metadata_bytes",
         "inline_content_bytes",
         "tool_result_bytes",
+        "model_request_bytes",
+        "run_conversation_memory_bytes",
+        "conversation_memory_bytes",
         "batch_frames",
         "batch_bytes",
         "page_size",
@@ -93,6 +159,15 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
         "streams_per_connection",
         "connection_age_seconds",
         "min_ping_interval_seconds",
+        "request_seconds",
+        "idle_seconds",
+        "connections",
+        *(f"{scope}_calls" for scope in ("principal", "address", "server")),
+        *(f"{scope}_requests" for scope in ("connection", "principal", "address", "server")),
+        *(f"{scope}_answer_bytes" for scope in ("connection", "principal", "address", "server")),
+        "health_watches",
+        "health_watches_per_address",
+        "reflection_streams_per_principal",
     }
 
 

@@ -12,6 +12,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from tests.builders import Bench, request
 from tests.runtime.journals import UnreadableJournal
 from tests.transport.conftest import Serve
+from tests.transport.raw_http2 import raw_connection
 from tests.transport.serving import CALL_SECONDS, SERVICE, Served, raw_call, refused, run_request, scope, subscription
 
 SECRET = "sk-hunter2"
@@ -59,14 +60,29 @@ async def test_a_method_of_health_that_is_not_served_is_no_incident(served: Serv
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])
-async def test_reflection_does_not_tell_what_went_wrong_inside(served: Served, version: str) -> None:
+async def test_reflection_answers_up_to_the_request_that_nobody_can_read(served: Served, version: str) -> None:
     method = served.channel().stream_stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
+    answers: list[bytes] = []
 
-    answers = [answer async for answer in method(iter([b"\xff\xff\xff"]), timeout=CALL_SECONDS)]
+    async def ask() -> None:
+        known = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
+        async for answer in method(iter([known, b"\xff\xff\xff"]), timeout=CALL_SECONDS):
+            answers.append(answer)
 
-    [response] = [reflection_pb2.ServerReflectionResponse.FromString(answer) for answer in answers]
-    assert response.error_response.error_code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
-    assert b"google" not in answers[0]
+    refusal = await refused(ask())
+
+    assert len(answers) == 1
+    assert refusal.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refusal.info.metadata["field"] == "request"
+    assert "google" not in refusal.text
+
+
+@pytest.mark.parametrize("method", METHODS)
+async def test_a_call_that_ends_without_a_request_is_an_invalid_argument(served: Served, method: str) -> None:
+    async with raw_connection(served.port) as connection:
+        stream = connection.call(method, body=b"")
+
+        assert await connection.ended(stream) == grpc.StatusCode.INVALID_ARGUMENT.value[0]
 
 
 @pytest.mark.parametrize("method", [SERVICE + "Teleport", "/runwright.v1.Nothing/StartRun", "/x/y"])

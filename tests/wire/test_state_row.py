@@ -6,11 +6,21 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from runwright.core.errors import Failure
 from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.outcomes import RunStatus
 from runwright.core.state import RunState, fold
-from runwright.wire.state_row import decode_state, encode_state
+from runwright.wire.state_row import (
+    VERSION,
+    RowColumns,
+    RowEnd,
+    SnapshotRow,
+    body_of,
+    decode_state,
+    encode_state,
+)
 
 from tests.core import builders as b
 from tests.properties.random_runs import RandomRun
@@ -86,6 +96,82 @@ def test_a_row_with_a_field_this_version_lacks_is_no_state() -> None:
     state = decode_state(_row({**whole, "paused": True}))
 
     assert state is None
+
+
+END = RowEnd(last_position=12, hash=bytes(range(32)), is_open=True)
+
+
+def _columns(state: RunState) -> RowColumns:
+    return RowColumns.of(state, RunStatus.RUNNING)
+
+
+def test_a_row_is_believed_with_the_columns_it_was_written_with_in_whatever_order_its_labels_come() -> None:
+    state = _full_round()
+    row = SnapshotRow.of(encode_state(state), _columns(state)).checked(END)
+    turned = replace(_columns(state), labels=dict(reversed(state.labels.items())))
+
+    assert row.startswith(VERSION)
+    assert body_of(row, _columns(state), END) == encode_state(state)
+    assert body_of(row, turned, END) == encode_state(state)
+
+
+def test_no_bit_of_a_row_can_flip_unnoticed() -> None:
+    state = _full_round(answered=63)
+    row = SnapshotRow.of(encode_state(state), _columns(state)).checked(END)
+
+    for bit in range(0, 8 * len(row), 61):
+        flipped = bytearray(row)
+        flipped[bit // 8] ^= 1 << (bit % 8)
+        assert body_of(bytes(flipped), _columns(state), END) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"run": RunKey(Namespace("m" + "n" * 63), RunId("r" * 128))},
+        {"run": RunKey(Namespace("n" * 64), RunId("r" * 127))},
+        {"seq": 7},
+        {"session_id": ""},
+        {"agent_id": "other"},
+        {"status": 3},
+        {"status": "2"},
+        {"labels": {}},
+        {"labels": []},
+        {"labels": None},
+        {"removed_at": 1},
+        {"seq": None},
+    ],
+)
+def test_no_column_of_a_row_can_be_another_unnoticed(other: dict[str, Any]) -> None:
+    state = _full_round()
+    row = SnapshotRow.of(encode_state(state), _columns(state)).checked(END)
+
+    assert body_of(row, replace(_columns(state), **other), END) is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"last_position": 13},
+        {"last_position": None},
+        {"hash": bytes(32)},
+        {"hash": ""},
+        {"is_open": False},
+        {"is_open": 300},
+        {"last_position": -1},
+        {"is_open": "x"},
+    ],
+)
+def test_no_end_of_a_row_can_be_another_unnoticed(other: dict[str, Any]) -> None:
+    state = _full_round()
+    row = SnapshotRow.of(encode_state(state), _columns(state)).checked(END)
+
+    assert body_of(row, _columns(state), replace(END, **other)) is None
+
+
+@pytest.mark.parametrize("row", [b"", b"\x01", b"\x01" + bytes(32), b"{}", None, "text", 7])
+def test_what_is_no_row_is_not_believed(row: Any) -> None:
+    assert body_of(row, _columns(_full_round()), END) is None
 
 
 def test_the_row_of_a_full_round_stays_small() -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from runwright.adapters.private_files import created
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
 from runwright.core.package import ID_PATTERN
@@ -28,10 +28,13 @@ from runwright.ports.access import Credentials
 from runwright.ports.clock import Clock
 from runwright.ports.log import OperatorLog
 
+# How long a file that cannot be used is not tried again, while it stays as it is.
+RETRY_US = 1_000_000
 # How old the last look at the file may be: a system call for each call would cost a busy server more than the
 # rest of what lets the call in.
 LOOK_EVERY_US = 20_000
 
+Stamp = tuple[int, int, int, int]
 Name = Annotated[str, Field(pattern=ID_PATTERN)]
 
 
@@ -100,16 +103,51 @@ def changing_keys(path: Path) -> Iterator[None]:
 
 
 def write_keys(path: Path, keys: KeysFile) -> None:
-    """Replaces the file, readable by its owner only; a reader sees the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    with created(temporary) as file:
+    """Replaces the file; a reader sees the old one or the new one. A new one is readable by its owner only.
+
+    Whoever could read the old one can read the new one: owner, group and mode are kept. Raises INVALID_REQUEST, and
+    changes nothing, when they cannot be, or the directory cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")  # no name that anybody can lay a link at
+    try:
+        _write(temporary, keys, _stat(path))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        expected = f"replaceable by a file of the same owner, group and mode: {error.strerror}; run this as its owner"
+        raise _unusable(path, expected) from None
+    _sync(path.parent)  # else a crash brings a revoked key back
+
+
+def _write(temporary: Path, keys: KeysFile, old: os.stat_result | None) -> None:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         value = keys.model_dump(mode="json", exclude_none=True)
         for entry in value["keys"]:
             entry["roles"].sort()
         json.dump(value, file, indent=1)
         file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+        if old is not None:
+            now = os.fstat(descriptor)
+            if (now.st_uid, now.st_gid) != (old.st_uid, old.st_gid):
+                os.fchown(descriptor, old.st_uid, old.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(old.st_mode))  # after the owner: a change of owner may clear bits
+        os.fsync(descriptor)
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def new_key() -> tuple[str, str, str]:
@@ -138,7 +176,9 @@ class KeyFileAuthenticator:
         self._path = path
         self._clock = clock
         self._log = log
-        self._seen = self._stamp()
+        self._seen: Stamp | None = self._stamp()
+        self._failed_at = 0
+        self._failure = ""  # what was said of the file that cannot be used
         self._known = _Known(read_keys(path))
 
     def authenticate(self, credentials: Credentials) -> Principal:
@@ -183,23 +223,36 @@ class KeyFileAuthenticator:
         if 0 <= now - self._looked_at < self._look_every_us and not at_once:
             return
         self._looked_at = now
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return
-        self._seen = stamp
-        try:
-            self._known = _Known(read_keys(self._path))
-            self._log.info("keys file read again", keys=len(self._known.by_principal))
-        except AgentError as error:
-            self._log.error("keys file cannot be used; the last good one stays in force", reason=error.message)
-            self._failed(error)
+        if self._stamp() != self._seen or (self._failure and not 0 <= now - self._failed_at < RETRY_US):
+            self._read()
 
-    def _stamp(self) -> tuple[int, int, int]:
+    def reload(self) -> None:
+        """Reads the file whether or not it seems to have changed."""
+        self._read()
+
+    def _read(self) -> None:
+        """Only what could be read counts as seen: anything else is tried again until it can be."""
+        stamp = self._stamp()
+        try:
+            known = _Known(read_keys(self._path))
+        except AgentError as error:
+            self._seen, self._failed_at = stamp, self._clock.now()
+            if error.message != self._failure:
+                told = "keys file cannot be used; the last good one stays in force, and it is tried again"
+                self._log.error(told, reason=error.message)
+            self._failure = error.message
+            self._failed(error)
+            return
+        self._known, self._seen, self._failure = known, stamp, ""
+        self._log.info("keys file read again", keys=len(known.by_principal))
+
+    def _stamp(self) -> Stamp:
         try:
             found = self._path.stat()
         except OSError:
-            return (0, 0, 0)
-        return (found.st_mtime_ns, found.st_size, found.st_ino)
+            return (0, 0, 0, 0)
+        # With the time of change: a mode or an owner that lets us read changes nothing else.
+        return (found.st_mtime_ns, found.st_size, found.st_ino, found.st_ctime_ns)
 
 
 class _Known:

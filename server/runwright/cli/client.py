@@ -73,6 +73,14 @@ class Client:
             request.grace.CopyFrom(_duration(grace))
         return self._call(self._stub.Cancel, request)
 
+    def release(self, run_id: str, reason: str) -> pb.ReleaseRunResponse:
+        """Takes a held run up again."""
+        return self._call(self._stub.ReleaseRun, pb.ReleaseRunRequest(run_id=run_id, reason=reason))
+
+    def remove(self, run_id: str, reason: str) -> pb.RemoveRunResponse:
+        """Removes a held run."""
+        return self._call(self._stub.RemoveRun, pb.RemoveRunRequest(run_id=run_id, reason=reason))
+
     def wait(self, run_id: str, seconds: float) -> pb.WaitResponse:
         """A run, once it has ended or needs repair or the seconds are over."""
         request = pb.WaitRequest(run_id=run_id, timeout=_duration(seconds))

@@ -17,6 +17,7 @@ _STATUS = {
     run_pb2.RUN_STATUS_WAITING: "nothing is under way; it waits",
     run_pb2.RUN_STATUS_CANCELLING: "a cancel was accepted; calls that must not be repeated may still answer",
     run_pb2.RUN_STATUS_REPAIR_NEEDED: "nobody knows what became of a call, so nothing goes on",
+    run_pb2.RUN_STATUS_HELD: "the server does not drive it",
 }
 
 
@@ -54,6 +55,9 @@ def _open(found: Found, server: str) -> Iterator[tuple[str, str]]:
     yield "run", run.run_id
     yield "status", f"{names.status(run.status)}: {_STATUS.get(run.status, 'see the events')}"
     yield "last event", f"#{run.last_seq}, {quiet} ago"
+    if run.status == run_pb2.RUN_STATUS_HELD:
+        yield from _held(run, server)
+        return
     for wait in run.waiting_on:
         yield from _wait(found, wait)
     yield from _effects(run)
@@ -61,6 +65,17 @@ def _open(found: Found, server: str) -> Iterator[tuple[str, str]]:
     if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
         yield "to do", "find out by the idempotency key whether the call was performed, then end the run:"
         yield "", command(server, "cancel", run.run_id)
+
+
+def _held(run: run_pb2.RunSnapshot, server: str) -> Iterator[tuple[str, str]]:
+    for wait in run.waiting_on:
+        yield "held", f"{wait.subject} since {names.clock(wait.since)}"
+    yield "why", names.failure(run.error)
+    if first_bad := run.error.metadata.get("first_bad"):
+        yield "first bad", f"event {first_bad}; what is before it is intact: `runwright events {run.run_id}`"
+    yield "to do", "try it again, end it if its events are intact, or remove what is stored of it:"
+    for word in ("release", "cancel", "remove"):
+        yield "", command(server, "held", word, run.run_id)
 
 
 def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:
@@ -118,12 +133,17 @@ def _said(event: event_pb2.Event) -> str:
         case "model_attempt_failed":
             return names.failure(event.model_attempt_failed.error)
         case "tool_failed":
-            return names.reason(event.tool_failed.reason)
+            return _by(event.tool_failed)
         case "tool_denied":
             return f"denied by {event.tool_denied.policy_ref} ({event.tool_denied.code})"
         case "tool_recovery_required":
-            return names.reason(event.tool_recovery_required.reason)
+            return _by(event.tool_recovery_required)
         case "retry_scheduled":
-            return names.reason(event.retry_scheduled.reason)
+            return _by(event.retry_scheduled)
         case _:
             return "unknown to this client"
+
+
+def _by(ended: event_pb2.ToolFailed | event_pb2.ToolRecoveryRequired | event_pb2.RetryScheduled) -> str:
+    who = names.executor_identity(ended.executor_identity)
+    return names.reason(ended.reason) + (f" ({who})" if who else "")

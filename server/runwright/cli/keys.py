@@ -54,7 +54,7 @@ def add(
         raise typer.Exit(UNUSABLE) from None
     with changing_keys(file):
         known = _read(file) if file.exists() else KeysFile()
-        write_keys(file, KeysFile(keys=(*known.keys, entry)))
+        _write(file, KeysFile(keys=(*known.keys, entry)))
     typer.echo(f"added {key_id}: {name}, namespace {namespace}, roles {_roles(entry)}", err=True)
     if subject is None:
         typer.echo(key)
@@ -90,12 +90,20 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id, as `ls` shows it.
         if len(left) == len(known.keys):
             typer.echo(f"error: {file} has no key {key_id}; see `runwright keys ls`", err=True)
             raise typer.Exit(UNUSABLE)
-        write_keys(file, KeysFile(keys=left))
+        _write(file, KeysFile(keys=left))
     typer.echo(f"revoked {key_id}", err=True)
 
 
 def _roles(entry: KeyEntry) -> str:
     return ",".join(sorted(role.value for role in entry.roles))
+
+
+def _write(file: Path, keys: KeysFile) -> None:
+    try:
+        write_keys(file, keys)
+    except AgentError as error:
+        typer.echo(f"error: {error.message}", err=True)
+        raise typer.Exit(UNUSABLE) from None
 
 
 def _read(file: Path) -> KeysFile:

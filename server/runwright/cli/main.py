@@ -28,6 +28,7 @@ _COMMANDS = {
     "verify": "runwright.cli.export:verify",
     "audit": "runwright.cli.audit:audit",
     "cancel": "runwright.cli.inspect_run:cancel",
+    "held": "runwright.cli.held:app",
     "backup": "runwright.cli.backup:backup",
     "restore": "runwright.cli.backup:restore",
     "serve": "runwright.cli.serve:serve",

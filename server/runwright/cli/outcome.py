@@ -16,6 +16,7 @@ _EXIT_CODES = {
     run_pb2.RUN_STATUS_FAILED: ExitCode.FAILED,
     run_pb2.RUN_STATUS_CANCELLED: ExitCode.CANCELLED,
     run_pb2.RUN_STATUS_REPAIR_NEEDED: ExitCode.REPAIR_NEEDED,
+    run_pb2.RUN_STATUS_HELD: ExitCode.REPAIR_NEEDED,
 }
 
 
@@ -35,6 +36,9 @@ def report(run: run_pb2.RunSnapshot, server: str, answer: Print, note: Print) ->
             note(f"run {run.run_id} was cancelled: {names.failure(run.error)}")
         case run_pb2.RUN_STATUS_REPAIR_NEEDED:
             note(f"run {run.run_id} needs repair: it is not known what became of a call, so nothing goes on")
+        case run_pb2.RUN_STATUS_HELD:
+            note(f"run {run.run_id} is held: {names.failure(run.error)}")
+            note(f"  to do: {command(server, 'explain', run.run_id)}")
     for effect in run.open_effects:
         if effect.state == run_pb2.EFFECT_STATE_UNKNOWN:
             note(f"  unknown: {_effect(effect)}")

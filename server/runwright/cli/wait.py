@@ -28,12 +28,12 @@ def wait(
     ] = None,
     output: FormatOption = Format.TEXT,
 ) -> None:
-    """Waits until a run has ended or needs repair, and prints the answer.
+    """Waits until a run has ended, needs repair or is held, and prints the answer.
 
     Goes on waiting while the server restarts. The answer goes to standard
     output, everything else to standard error. The run is never cancelled.
-    Exit code: 0 completed, 1 failed, 3 cancelled, 4 needs repair, 5 call failed,
-    6 the time is over and the run goes on.
+    Exit code: 0 completed, 1 failed, 3 cancelled, 4 needs repair or is
+    held, 5 call failed, 6 the time is over and the run goes on.
 
     \b
     Example:

@@ -18,6 +18,9 @@ from runwright.cli.follow import follow
 from runwright.cli.output import Format, FormatOption
 from runwright.cli.view import JsonView, View, view_for
 
+_HELD = run_pb2.RUN_STATUS_HELD
+_STANDING_STILL = (run_pb2.RUN_STATUS_REPAIR_NEEDED, _HELD)
+
 
 def watch(
     context: typer.Context,
@@ -97,8 +100,9 @@ def followed(
     ask = bool(cursor)
     for frame in frames:
         view.take(frame)
-        if ask or view.tree.stuck:
-            standing = _needing_repair(client, run_id, frame.cursor)
+        # A run that is held has no event that says so; its stream has bookmarks while nothing happens.
+        if ask or view.tree.stuck or not frame.HasField("event"):
+            standing = _standing_still(client, run_id, frame.cursor)
             if standing is not None:
                 frames.close()
                 return standing
@@ -106,8 +110,8 @@ def followed(
     return view.tree.outcome or client.snapshot(run_id).run
 
 
-def _needing_repair(client: Client, run_id: str, cursor: str) -> run_pb2.RunSnapshot | None:
-    """The run, if it needs repair and `cursor` is the end of what there is to see of it."""
+def _standing_still(client: Client, run_id: str, cursor: str) -> run_pb2.RunSnapshot | None:
+    """The run, if it needs repair or is held and `cursor` is the end of what there is to see of it."""
     try:
         run = client.snapshot(run_id).run
     except Problem as problem:
@@ -115,5 +119,5 @@ def _needing_repair(client: Client, run_id: str, cursor: str) -> run_pb2.RunSnap
             return None  # the stream is lost as well, and asks again when it is back
         raise
     under_way = any(effect.state == run_pb2.EFFECT_STATE_RUNNING for effect in run.open_effects)
-    at_its_end = run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED and run.last_cursor == cursor and not under_way
+    at_its_end = run.last_cursor == cursor and run.status in _STANDING_STILL and not (under_way and run.status != _HELD)
     return run if at_its_end else None

@@ -26,6 +26,19 @@ class AuditKind(Enum):
     HELD_RUN_RELEASED = 21
     HELD_RUN_CANCELLED = 22
     HELD_RUN_REMOVED = 23
+    START_REFUSED = 30
+
+
+# What says that somebody may be where they should not: it always finds room beside what merely happens often.
+SECURITY = frozenset(
+    {
+        AuditKind.UNAUTHENTICATED,
+        AuditKind.ROLE_DENIED,
+        AuditKind.CREDENTIAL_REVOKED,
+        AuditKind.REGISTRATION_REFUSED,
+        AuditKind.RELOAD_FAILED,
+    }
+)
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):

@@ -55,6 +55,9 @@ class ErrorReason(Enum):
     SESSION_BUSY = 43
     CURSOR_EXPIRED = 46
     RUN_REMOVED = 47
+    OVERLOADED = 75
+    CONVERSATION_TOO_LARGE = 76
+    TOO_MANY_CALLS = 70
     RUN_HELD = 60
     RUN_NOT_HELD = 61
     TOOL_RESULT_TOO_LARGE = 55
@@ -145,7 +148,7 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.JOURNAL_RESTORED: Meaning(
         _K.JOURNAL_FAILURE,
         _R.REPAIR_NEEDED,
-        "This is another journal than the cursor's; read the stream from its beginning.",
+        "The cursor is of another journal, or of what an older copy has replaced; read the stream from its beginning.",
         ("head",),
     ),
     ErrorReason.SUBSCRIBER_STALLED: Meaning(
@@ -242,6 +245,18 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.BUDGET_EXHAUSTED: Meaning(
         _K.POLICY_DENIAL, _R.USER_ACTION_NEEDED, "Raise the budget in the package.", ("budget", "limit")
     ),
+    ErrorReason.OVERLOADED: Meaning(
+        _K.HOST_CONFIGURATION_NEEDED,
+        _R.RETRYABLE,
+        "Try again later, or raise conversation_memory at the server.",
+        ("limit", "retry_after"),
+    ),
+    ErrorReason.CONVERSATION_TOO_LARGE: Meaning(
+        _K.POLICY_DENIAL,
+        _R.USER_ACTION_NEEDED,
+        "Have the tools answer with less, such as one page at a time, or divide the work among several runs.",
+        ("bytes", "limit"),
+    ),
     ErrorReason.CANCELLED: Meaning(_K.CANCELLATION, _R.NOT_RETRYABLE, "Start another run."),
     ErrorReason.INTERNAL: Meaning(
         _K.RECOVERY_REPAIR_NEEDED,
@@ -294,6 +309,12 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _R.NOT_RETRYABLE,
         "Ask for its snapshot, which says how it ended; export runs before the retention is over.",
         ("run_id",),
+    ),
+    ErrorReason.TOO_MANY_CALLS: Meaning(
+        _K.HOST_CONFIGURATION_NEEDED,
+        _R.RETRYABLE,
+        "Read the answers of open calls, send requests as a whole, or make fewer calls at a time; then try again.",
+        ("limit", "retry_after"),
     ),
     ErrorReason.RUN_HELD: Meaning(
         _K.RECOVERY_REPAIR_NEEDED,

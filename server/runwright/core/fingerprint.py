@@ -9,7 +9,8 @@ before can be mistaken for one made after.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 
 import rfc8785
 from msgspec.json import Encoder
@@ -18,6 +19,7 @@ from pydantic import JsonValue
 PACKAGE_TAG = "runwright-package-v0"
 _PLAIN = Encoder(order="sorted")
 _EXACT = 2**53 - 1
+_EXPONENT = 1e21  # from here on RFC 8785 prints an exponent
 
 
 def canonical_json(value: JsonValue | Mapping[str, JsonValue]) -> bytes:
@@ -36,6 +38,42 @@ def canonical_plain_json(value: Mapping[str, JsonValue]) -> bytes:
     ASCII keys sort by their bytes as they do by UTF-16.
     """
     return _PLAIN.encode(value)
+
+
+def has_canonical_form(value: object) -> bool:
+    """True for JSON that has a canonical form which reads back as the same value. In time linear in its size.
+
+    A number must be within 2^53, or be printed with an exponent: 1e20 is printed without one, and read as a whole
+    number that JSON does not hold exactly.
+    """
+    return all(_is_exact(part) for part in _parts(value))
+
+
+def _is_exact(part: object) -> bool:
+    match part:
+        case float():
+            return math.isfinite(part) and (not part.is_integer() or abs(part) <= _EXACT or abs(part) >= _EXPONENT)
+        case int():
+            return -_EXACT <= part <= _EXACT
+        case str():
+            return part.isascii() or not any("\ud800" <= character <= "\udfff" for character in part)
+        case _:
+            return True
+
+
+def _parts(value: object) -> Iterator[object]:
+    """The value and everything in it, keys included, without recursion."""
+    level = [value]
+    while level:
+        yield from level
+        inner: list[object] = []
+        for part in level:
+            if isinstance(part, dict):
+                yield from part
+                inner += part.values()
+            elif isinstance(part, list | tuple):
+                inner += part
+        level = inner
 
 
 def _is_plain(value: object) -> bool:

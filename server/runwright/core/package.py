@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from enum import Enum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from runwright.core.fingerprint import canonical_json, fingerprint
+from runwright.core.fingerprint import canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
@@ -136,11 +135,8 @@ class RuntimePackage(_Frozen):
 
     @model_validator(mode="after")
     def _has_a_canonical_form(self) -> RuntimePackage:
-        try:
-            # Twice: JCS prints 1e20 without a point, and what is stored must read back as the same package.
-            canonical_json(json.loads(self.canonical()))
-        except ValueError:
-            raise ValueError("a number in it is beyond 2^53, NaN or infinite; write it as a string") from None
+        if not has_canonical_form(self.model_dump(mode="json")):
+            raise ValueError("a number in it is beyond 2^53, NaN or infinite; write it as a string")
         return self
 
     def canonical(self) -> bytes:

@@ -15,12 +15,15 @@ from msgspec.structs import replace
 from runwright.core.ids import RunKey
 
 TRIES = 3  # unclean ends with the run in hand
-ALONE = 2  # the run was the one on trial, and others had passed
+ALONE = 2  # of them in a row that tell against it, with every other run having an alibi or having passed
+TOLD = 3  # of them in all, without a passed trial in between: where several runs end the server, none is in a row
 TRIALS = 64  # at most, for suspects whom nothing but their presence speaks against
-TRIALS_US = 16_000_000  # for all of them together, while few ends were unclean
-SHORTEST_US, LONGEST_US = 250_000, 2_000_000
-MOST_US = 30_000_000
-DOUBLES_EVERY = 4  # unclean ends: what ends the server later than a trial lasts is found by longer ones
+TRIALS_US = 16_000_000  # for all of them together
+SHORTEST_US, LONGEST_US = 250_000, 500_000
+# Only the beginning of a trial tells against a run: a kill from outside comes at any time. After more unclean ends a
+# longer beginning does, for runs that end the server a while after they are taken up.
+TELLS_US = 100_000
+DOUBLES_EVERY = 6
 
 
 class Stage(IntEnum):
@@ -28,17 +31,22 @@ class Stage(IntEnum):
 
     WAITING = 0  # not taken up yet
     IN_HAND = 1
-    ON_TRIAL = 2  # the last to be taken up, beside others, or before any other has passed
-    ALONE = 3  # the last to be taken up, by itself, after others have passed
+    ON_TRIAL = 2  # the last to be taken up, which tells nothing: beside others, before any has passed, or long ago
+    ALONE = 3  # the last to be taken up, by itself, a moment ago
 
 
 class Suspect(Struct, frozen=True):
-    """An open run over several starts. `quarantined_at` is microseconds, 0 for a run that is not quarantined."""
+    """An open run over several unclean ends. `quarantined_at` is microseconds, 0 for a run that is not quarantined.
+
+    `tries` were with the run in hand, `trials` with the run on trial; `told` spoke
+    against it, and so did the last `alone` ones.
+    """
 
     run: RunKey
     stage: Stage = Stage.WAITING
     tries: int = 0
     trials: int = 0
+    told: int = 0
     alone: int = 0
     quarantined_at: int = 0
 
@@ -52,14 +60,16 @@ def counted(known: Collection[Suspect], now: int) -> list[Suspect]:
 
 def _counted(before: Suspect, now: int, *, only: bool) -> Suspect:
     if before.stage is Stage.WAITING:
-        return before
+        return replace(before, alone=0)  # this end was certainly not its doing
+    tells = only or before.stage is Stage.ALONE
     after = replace(
         before,
         tries=before.tries + 1,
         trials=before.trials + (before.stage >= Stage.ON_TRIAL),
-        alone=before.alone + (only or before.stage is Stage.ALONE),
+        told=before.told + tells,
+        alone=before.alone + tells,
     )
-    guilty = after.tries >= TRIES and after.alone >= ALONE
+    guilty = after.tries >= TRIES and (after.alone >= ALONE or after.told >= TOLD)
     return replace(after, quarantined_at=now) if guilty else after
 
 
@@ -77,8 +87,20 @@ def trials(suspects: Sequence[Suspect]) -> list[list[Suspect]]:
     return groups
 
 
-def trial_us(suspects: Sequence[Suspect], count: int) -> int:
-    """How long each of `count` trials lasts at most, in microseconds."""
-    first = max(SHORTEST_US, min(LONGEST_US, TRIALS_US // max(1, count)))
+def trial_us(count: int) -> int:
+    """How long each of so many trials lasts at most, in microseconds."""
+    return max(SHORTEST_US, min(LONGEST_US, TRIALS_US // max(1, count)))
+
+
+def tells_us(suspects: Sequence[Suspect]) -> int:
+    """How much of the beginning of a trial tells against a run, in microseconds."""
     ends = max((each.tries for each in suspects), default=0)
-    return int(min(first << min(ends // DOUBLES_EVERY, 16), MOST_US))
+    return TELLS_US << min(ends // DOUBLES_EVERY, 16)
+
+
+def tells(group: Sequence[Suspect], suspects: Sequence[Suspect], passed: int) -> bool:
+    """True when an end of the server tells against the group that is on trial after so many others have passed.
+
+    Before any has passed it may come from outside as well, unless there is nobody left who could pass.
+    """
+    return len(group) == 1 and (passed > 0 or all(each.trials for each in suspects if each not in group))

@@ -13,7 +13,7 @@ DEFAULT_FREE_PERCENT = 10.0
 class Space(Struct, frozen=True, kw_only=True):
     """Sizes in bytes. `used` is what the journal holds, `reusable` what it has room for inside its file.
 
-    `max_bytes` bounds the file, None when only the disk does.
+    `wal` is the file beside it. `max_bytes` bounds both files, None when only the disk does.
     """
 
     used: int
@@ -22,6 +22,11 @@ class Space(Struct, frozen=True, kw_only=True):
     max_bytes: int | None
     disk_free: int
     disk_total: int
+
+    @property
+    def taken(self) -> int:
+        """What counts towards `max_bytes`, but for room that can be used again."""
+        return self.used + self.wal
 
 
 class LeastSpace(Struct, frozen=True):
@@ -37,14 +42,14 @@ class LeastSpace(Struct, frozen=True):
     def of_journal(self, space: Space) -> bool:
         """True when the journal has too little left of its bound."""
         bound = space.max_bytes
-        return bound is not None and bound - space.used < bound * self.free_percent / 100
+        return bound is not None and bound - space.taken < bound * self.free_percent / 100
 
     def shortages(self, space: Space) -> Iterator[str]:
         """What there is too little of, in a sentence each, with figures."""
         if self.of_disk(space.disk_free, space.disk_total):
             yield f"the disk of the data directory has {_share(space.disk_free, space.disk_total)} free"
         if space.max_bytes is not None and self.of_journal(space):
-            left = space.max_bytes - space.used
+            left = space.max_bytes - space.taken
             yield f"the journal has {_share(left, space.max_bytes)} left of journal_max_bytes"
 
 

@@ -58,6 +58,19 @@ def refused_registration(audit: Audit, who: Principal, callback: str, reason: st
     )
 
 
+def refused_start(audit: Audit, who: Principal, subjects: Sequence[str], reason: str) -> None:
+    """Notes that a start of a run was refused. `subjects`: run id and package, empty where the request names none."""
+    audit.note(
+        AuditEntry(
+            kind=AuditKind.START_REFUSED,
+            principal=who.name,
+            namespace=who.namespace,
+            reason=reason,
+            subjects=tuple(subject for subject in subjects if subject),
+        )
+    )
+
+
 def ignored_answer(audit: Audit, run: RunKey, call_id: str, reason: str, principal: str = "") -> None:
     """Notes an answer that changed nothing: it was late, a second one, or another attempt's."""
     audit.note(

@@ -23,7 +23,7 @@ class RecoveryLog(Protocol):
         """
 
     async def take_up(self, runs: Collection[RunKey], stage: Stage) -> None:
-        """Says that the runs are about to be taken up; those that were on trial before have passed."""
+        """Says how far this start is with the runs; others that were on trial have passed."""
 
     async def settled(self, runs: Collection[RunKey]) -> None:
         """Says that nothing speaks against the runs any more, quarantined ones included."""

@@ -17,6 +17,7 @@ from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
+from runwright.runtime.conversation_memory import DEFAULT_MEMORY_BYTES, ConversationMemory
 from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.runtime import AgentRuntime
 from runwright.runtime.world import World
@@ -41,6 +42,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
     traces: bool = False
+    conversation_memory: int = DEFAULT_MEMORY_BYTES
 
     def build(self) -> AgentRuntime:
         """Makes the runtime.
@@ -75,6 +77,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             log=self.log,
             traces=self.traces,
             audit=self.audit or NoAudit(),
+            memory=ConversationMemory(self.conversation_memory),
             recovery=self.recovery,
         )
         return AgentRuntime(world, catalogue)

@@ -72,11 +72,14 @@ class CallbackRegistry:
         """Takes up what is stored and may still stand, before runs are recovered. Returns how many."""
         stored = await self._store.load()
         # Should two have one name, the one that was renewed first.
+        now = self._clock.now()
         for callback in sorted(stored, key=lambda one: (one.expires_at - one.lease, one.callback_id)):
-            self._known[_key(callback)] = callback
-        await self._forget_expired()
-        await self._forget_keyless()
-        await self._forget_nameless()
+            # A clock that was set back makes no lease longer than it was asked for.
+            self._known[_key(callback)] = replace(callback, expires_at=min(callback.expires_at, now + callback.lease))
+        self._end_expired()
+        self._end_keyless()
+        self._end_nameless()
+        await self._forget_stale()
         for callback in self._known.values():
             self._dialler.open(callback)
         self._tasks.append(asyncio.create_task(self._expire(), name="callback leases"))
@@ -176,30 +179,27 @@ class CallbackRegistry:
             if gone is None or not still(gone):
                 return
             await self._store.remove(*key)
-            del self._known[key]
+            self._known.pop(key, None)  # it may have ended by itself meanwhile
             self._dialler.drop(*key)
         self._log.info(event, namespace=gone.namespace, callback_id=gone.callback_id, principal=gone.owner)
 
-    async def _end(self, ending: Callback, event: str, audit: AuditEntry | None = None) -> None:
-        """Ends what may not stand any more. Whatever the disk says: nothing is sent there from now on."""
+    def _end(self, ending: Callback, event: str, audit: AuditEntry | None = None) -> None:
+        """Ends what may not stand any more, at once and whatever the disk does; `_forget` is left to be done."""
         key = _key(ending)
-        if self._known.get(key) is not ending:
-            return  # registered anew meanwhile
-        self._dialler.drop(*key)  # before the lock, which a slow disk may hold
-        async with self._lock:
-            if self._known.get(key) is not ending:
-                return
-            del self._known[key]
-            self._dialler.drop(*key)
-            self._stale.add(key)
+        del self._known[key]
+        self._dialler.drop(*key)
+        self._stale.add(key)
         told = {"namespace": ending.namespace, "callback_id": ending.callback_id, "principal": ending.owner}
         self._log.info(event, **told)
         if audit is not None:
             self._audit.note(audit)
-        await self._forget(key)
+
+    async def _forget_stale(self) -> None:
+        for key in list(self._stale):
+            await self._forget(key)
 
     async def _forget(self, key: Key) -> None:
-        """Removes from the store what has ended, its credential with it."""
+        """Removes from the store what has ended, its credential with it, unless it was registered anew meanwhile."""
         try:
             async with self._lock:
                 if key in self._stale:
@@ -218,29 +218,40 @@ class CallbackRegistry:
             self._due = min(times, default=now + _A_YEAR_US)
             self._sooner.clear()
             if not await comes_before(self._sooner.wait(), self._clock, max(self._due, now + 1)):
-                for key in list(self._stale):
-                    await self._forget(key)
-                await self._forget_expired()
+                self._end_expired()
+                await self._forget_stale()
 
-    async def _forget_expired(self) -> None:
+    def _end_expired(self) -> None:
         now = self._clock.now()
         for known in [known for known in self._known.values() if known.expires_at <= now]:
-            await self._end(known, "callback lease over")
+            self._end(known, "callback lease over")
 
     async def _check_keys(self) -> None:
         while True:
-            await self._clock.sleep_until(self._clock.now() + CHECK_KEYS_US)
+            await self._key_check_due()
             try:
-                await self._forget_keyless()
+                if self._end_keyless():
+                    await self._forget_stale()
             except Exception as error:  # noqa: BLE001 - whoever looks after keys must not stop for a fault
                 self._log.error("keys of callbacks cannot be checked", error)
 
-    async def _forget_keyless(self) -> None:
-        for known in [known for known in self._known.values() if not self._rules.has_key(known)]:
-            ended = _entry(AuditKind.CREDENTIAL_REVOKED, known, ErrorReason.UNAUTHENTICATED)
-            await self._end(known, "callback ended: its key is not valid any more", ended)
+    async def _key_check_due(self) -> None:
+        pause = asyncio.ensure_future(self._clock.sleep_until(self._clock.now() + CHECK_KEYS_US))
+        try:
+            # A wall clock that is set back must not put the end of somebody's authority off.
+            await asyncio.wait({pause}, timeout=CHECK_KEYS_US / 1_000_000)
+        finally:
+            pause.cancel()
+            await asyncio.gather(pause, return_exceptions=True)
 
-    async def _forget_nameless(self) -> None:
+    def _end_keyless(self) -> bool:
+        keyless = [known for known in self._known.values() if not self._rules.has_key(known)]
+        for known in keyless:
+            ended = _entry(AuditKind.CREDENTIAL_REVOKED, known, ErrorReason.UNAUTHENTICATED)
+            self._end(known, "callback ended: its key is not valid any more", ended)
+        return bool(keyless)
+
+    def _end_nameless(self) -> None:
         """Of what older servers or other settings let in: a name that is somebody else's. The first one stays."""
         standing: list[Callback] = []
         for known in list(self._known.values()):
@@ -248,7 +259,7 @@ class CallbackRegistry:
                 standing.append(known)
             else:
                 ended = _entry(AuditKind.REGISTRATION_REFUSED, known, ErrorReason.CALLBACK_TAKEN)
-                await self._end(known, "callback ended: its executor's name is another's", ended)
+                self._end(known, "callback ended: its executor's name is another's", ended)
 
 
 def _entry(kind: AuditKind, callback: Callback, reason: ErrorReason) -> AuditEntry:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+
+from msgspec import Struct
 
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
@@ -11,77 +16,188 @@ from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.events import MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
 from runwright.core.images import IMAGE_TYPES, Image
+from runwright.core.outcomes import CallPhase
 from runwright.core.references import refs
+from runwright.core.state import RunState
 from runwright.ports.journal import Journal
 from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, ToolResultMessage, UserMessage
+from runwright.runtime.conversation_memory import ConversationMemory
+
+RECORD_BYTES = 512  # a record with its references and texts, roughly
+READ_BYTES = 4 * 1024 * 1024  # of contents, at a time
+READ_INLINE_BYTES = 1024 * 1024  # turned into text on the loop
+
+
+class Said(Struct):
+    """Everything said so far: records in order, contents by digest, and what both take."""
+
+    records: list[r.Record]
+    contents: dict[str, bytes]
+    size: int = 0
+
+    def add(self, record: r.Record) -> None:
+        """Takes in one more record, whose contents are there or on their way."""
+        self.records.append(record)
+        self.size += RECORD_BYTES + sum(ref.size for ref in refs(record))
 
 
 class Conversation:
-    """Records and contents of one run, kept while its driver lives; after a restart read once, in a batch.
+    """What a run has said and was told.
 
-    What the run sees of its session is in its own records, so a restart finds it as it was.
+    It is held in memory while the run's driver lives, up to a bound for the run
+    and one for all runs; beyond them nothing is held, and a request to a model
+    reads it from the journal, in batches. What the run sees of its session is in its own
+    records, so a restart finds it as it was.
     """
 
-    def __init__(self) -> None:
-        self._records: list[r.Record] = []
-        self._contents: dict[str, bytes] = {}
-
-    @classmethod
-    async def load(cls, journal: Journal, run: RunKey) -> Conversation:
-        """The conversation as the journal has it. Raises JOURNAL_CORRUPT if content is damaged or missing."""
-        conversation = cls()
-        conversation._records = await journal.messages(run)
-        digests = [ref.digest for record in conversation._records for ref in refs(record)]
-        conversation._contents = await journal.content(run, digests, required=True)
-        return conversation
+    def __init__(self, journal: Journal, memory: ConversationMemory, run: RunKey, *, is_stored: bool = False) -> None:
+        """`is_stored`: there are records already, in the journal, where they are left until somebody needs them."""
+        self._journal = journal
+        self._memory = memory
+        self._run = run
+        self._said: Said | None = None if is_stored else Said([], {})
+        self._closed = False
 
     def extend(self, records: Iterable[r.Record], contents: Iterable[Content]) -> None:
         """Takes in what was just appended."""
-        self._records += [record for record in records if kind_of(record) in MESSAGE_BEARING]
-        self._contents.update((content.ref.digest, content.data) for content in contents)
+        said = self._said
+        if said is None:
+            return
+        bearing = [record for record in records if kind_of(record) in MESSAGE_BEARING]
+        wanted = {ref.digest for record in bearing for ref in refs(record)}
+        for record in bearing:
+            said.add(record)
+        said.contents.update((each.ref.digest, each.data) for each in contents if each.ref.digest in wanted)
+        self._hold(said)
 
-    def data(self, ref: ContentRef) -> bytes:
-        """Bytes of a content this conversation refers to."""
-        return self._contents[ref.digest]
+    async def check(self, state: RunState) -> None:
+        """Reads what the run needs as soon as it goes on. Raises JOURNAL_CORRUPT: damage is found before it does."""
+        if state.model_attempt:
+            records = await self._journal.messages(self._run)
+            wanted = [ref for record in records for ref in refs(record)]
+            if sum(ref.size for ref in wanted) <= self._memory.request_limit:
+                await self._read(records, wanted)
+        else:
+            running = (call.arguments for call in state.calls if call.phase is CallPhase.RUNNING)
+            await self._contents([ref for ref in running if ref])
 
-    def messages(self) -> tuple[Message, ...]:
-        """Everything said so far. The results of a round follow its calls, in the calls' order."""
-        messages: list[Message] = []
-        results = {record.call_id: record for record in self._records if isinstance(record, _RESULTS)}
-        for index, record in enumerate(self._records):
-            match record:
-                case r.ContextAssembled():
-                    messages += [message for turn in record.context.included for message in self._earlier(turn)]
-                case r.TurnStarted():
-                    messages.append(self._user(record.input))
-                case r.ModelMessageCompleted():
-                    calls = self._calls_of(index, record.tool_calls)
-                    text = self._text(record.text) if record.text else None
-                    messages.append(AssistantMessage(text, tuple(self._part(call) for call in calls)))
-                    messages += [self._result(call, results.get(call.call_id)) for call in calls]
-                case _:
-                    pass
-        return tuple(messages)
+    def let_go(self) -> None:
+        """Holds nothing from now on: the journal has it."""
+        self._said = None
 
-    def _earlier(self, turn: SessionTurn) -> tuple[Message, Message]:
-        return self._user(turn.input), AssistantMessage(self._text(turn.answer), ())
+    def close(self) -> None:
+        """Ends the conversation: its run has no driver any more."""
+        self._closed = True
+        self._memory.drop(self)
+        self._said = None
 
-    def _user(self, input: Sequence[ContentRef]) -> UserMessage:
-        return UserMessage(tuple(self._said(ref) for ref in input))
+    async def data(self, ref: ContentRef) -> bytes:
+        """Bytes of a content this conversation refers to. Raises JOURNAL_CORRUPT if it is damaged or missing."""
+        held = self._said.contents.get(ref.digest) if self._said else None
+        return held if held is not None else (await self._contents([ref]))[ref.digest]
 
-    def _calls_of(self, index: int, count: int) -> Sequence[r.ToolRequested]:
-        later = (record for record in self._records[index + 1 :] if isinstance(record, r.ToolRequested))
-        return [call for call, _ in zip(later, range(count), strict=False)]
+    @asynccontextmanager
+    async def request(self) -> AsyncIterator[tuple[Message, ...]]:
+        """Everything said so far, for a request to a model that lasts as long as the context.
 
-    def _part(self, call: r.ToolRequested) -> ToolCallPart:
-        return ToolCallPart(call.call_id, call.provider_call_id, call.tool, self._text(call.arguments))
+        The results of a round follow its calls, in the calls' order. Waits until there is room for it. Raises
+        CONVERSATION_TOO_LARGE when it is more than a request may hold, JOURNAL_CORRUPT when some of it is damaged or
+        missing.
+        """
+        said = self._said
+        records = said.records if said else await self._journal.messages(self._run)
+        wanted = [ref for record in records for ref in refs(record)]
+        async with self._memory.request(sum(ref.size for ref in wanted)):
+            if said is None:
+                said = await self._read(records, wanted)
+            if said.size > READ_INLINE_BYTES:
+                yield await asyncio.to_thread(messages_of, said.records, said.contents)
+            else:
+                yield messages_of(said.records, said.contents)
 
-    def _result(self, call: r.ToolRequested, result: _Result | None) -> ToolResultMessage:
+    async def _read(self, records: list[r.Record], wanted: Sequence[ContentRef]) -> Said:
+        said = Said([], await self._contents(wanted))
+        for record in records:
+            said.add(record)
+        if self._said is None and not self._closed:
+            self._said = said
+            self._hold(said)
+        return said
+
+    async def _contents(self, wanted: Sequence[ContentRef]) -> dict[str, bytes]:
+        contents: dict[str, bytes] = {}
+        for batch in _batches(wanted):
+            contents.update(await self._journal.content(self._run, batch, required=True))
+        return contents
+
+    def _hold(self, said: Said) -> None:
+        """Keeps what was said if it is within the run's bound, else nothing."""
+        if said.size > self._memory.run_limit:
+            self._memory.drop(self)
+            self._said = None
+        else:
+            self._memory.cache(self, said.size)
+
+
+def _batches(wanted: Sequence[ContentRef]) -> Iterator[list[str]]:
+    """Digests, so many at a time that their contents are not much more than READ_BYTES."""
+    sizes = {ref.digest: ref.size for ref in wanted}
+    batch: list[str] = []
+    size = 0
+    for digest, each in sizes.items():
+        if batch and size + each > READ_BYTES:
+            yield batch
+            batch, size = [], 0
+        batch.append(digest)
+        size += each
+    if batch:
+        yield batch
+
+
+def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes]) -> tuple[Message, ...]:
+    """The messages that the records stand for, in one pass over them."""
+    told = _Telling(contents)
+    results = {record.call_id: record for record in records if isinstance(record, _RESULTS)}
+    requested = iter([record for record in records if isinstance(record, r.ToolRequested)])
+    messages: list[Message] = []
+    for record in records:
+        match record:
+            case r.ContextAssembled():
+                messages += [message for turn in record.context.included for message in told.earlier(turn)]
+            case r.TurnStarted():
+                messages.append(told.user(record.input))
+            case r.ModelMessageCompleted():
+                # The calls of a message are those that follow it: as many as it says, before any of the next.
+                calls = list(islice(requested, record.tool_calls))
+                text = told.text(record.text) if record.text else None
+                messages.append(AssistantMessage(text, tuple(told.part(call) for call in calls)))
+                messages += [told.result(call, results.get(call.call_id)) for call in calls]
+            case _:
+                pass
+    return tuple(messages)
+
+
+class _Telling:
+    """Records as messages, with their contents."""
+
+    def __init__(self, contents: Mapping[str, bytes]) -> None:
+        self._contents = contents
+
+    def earlier(self, turn: SessionTurn) -> tuple[Message, Message]:
+        return self.user(turn.input), AssistantMessage(self.text(turn.answer), ())
+
+    def user(self, input: Sequence[ContentRef]) -> UserMessage:
+        return UserMessage(tuple(self.said(ref) for ref in input))
+
+    def part(self, call: r.ToolRequested) -> ToolCallPart:
+        return ToolCallPart(call.call_id, call.provider_call_id, call.tool, self.text(call.arguments))
+
+    def result(self, call: r.ToolRequested, result: _Result | None) -> ToolResultMessage:
         match result:
             case r.ToolCompleted():
-                text, is_error = self._text(result.result), False
+                text, is_error = self.text(result.result), False
             case r.ToolFailed():
-                text = self._text(result.message) if result.message else _failure_text(result.reason)
+                text = self.text(result.message) if result.message else _failure_text(result.reason)
                 is_error = True
             case r.ToolDenied():
                 text, is_error = f"Denied by policy {result.policy_ref} ({result.code}).", True
@@ -89,10 +205,10 @@ class Conversation:
                 raise AssertionError(f"{call.call_id} has no result; the machine asks only once all have one")
         return ToolResultMessage(call.call_id, call.provider_call_id, call.tool, text, is_error)
 
-    def _said(self, ref: ContentRef) -> str | Image:
-        return Image(ref.media_type, self._contents[ref.digest]) if ref.media_type in IMAGE_TYPES else self._text(ref)
+    def said(self, ref: ContentRef) -> str | Image:
+        return Image(ref.media_type, self._contents[ref.digest]) if ref.media_type in IMAGE_TYPES else self.text(ref)
 
-    def _text(self, ref: ContentRef) -> str:
+    def text(self, ref: ContentRef) -> str:
         return self._contents[ref.digest].decode("utf-8", "replace")
 
 

@@ -52,7 +52,6 @@ class RunDriver:
         world: World,
         package: RuntimePackage,
         state: RunState,
-        conversation: Conversation,
         tail: RunTail,
         *,
         texts: LiveTexts,
@@ -68,9 +67,9 @@ class RunDriver:
         self.faulted = False
         self._world = world
         self._package = package
-        self._conversation = conversation
+        self.conversation = Conversation(world.journal, world.memory, state.key, is_stored=state.seq > 0)
         self._tail = tail
-        self._performer = Performer(world, package, conversation, texts)
+        self._performer = Performer(world, package, self.conversation, texts)
         # Not bounded by size but by its writers: one input per running effect, and cancels,
         # of which only those before the first one is durable get here.
         # None only wakes the loop.
@@ -122,6 +121,7 @@ class RunDriver:
                 self._cancel(list(self._tasks))
         finally:
             self.closed = True
+            self.conversation.close()
             self.begun.ring()
             self._turn_away()
 
@@ -254,7 +254,7 @@ class RunDriver:
                 self.state = state
                 self.last_position = stored[-1].position
                 self._intents.update(key for key in map(intent, records) if key)
-                self._conversation.extend(records, contents)
+                self.conversation.extend(records, contents)
                 self._tail.publish(stored)
                 self.begun.ring()
                 if self._settled is not None and any(isinstance(record, OUTCOMES) for record in records):

@@ -12,7 +12,6 @@ from runwright.core.condition import Hold, HoldCause, run_held, run_not_held
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.state import RunState
-from runwright.runtime.conversation import Conversation
 from runwright.runtime.driver import RunDriver
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.stored_runs import is_of
@@ -82,6 +81,6 @@ class HeldRunActions:
             package = await stored.package(run, state)
         except AgentError as error:
             raise run_held(run, hold) if is_of(error, run) else error from error
-        driver = RunDriver(self._world, package, state, Conversation(), self._tails.of(run), texts=self._texts)
+        driver = RunDriver(self._world, package, state, self._tails.of(run), texts=self._texts)
         await self._supervisor.noted(driver.cancel_at_once(asked))
         return driver

@@ -13,7 +13,7 @@ from runwright.core.content import JSON, Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
-from runwright.ports.provider import ModelReply, ModelRequest, ToolSpecification
+from runwright.ports.provider import Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
@@ -53,7 +53,7 @@ class Performer:
             case e.CallModel():
                 self._text = text = self._texts.open(state, effect, position)
                 try:
-                    given = await self._call_model(state, effect, text)
+                    given = await self._request_model(state, effect, text)
                     text.end(is_whole=isinstance(given, i.ModelReplied))
                     return given
                 finally:
@@ -78,10 +78,23 @@ class Performer:
         if text is not None and (state.round, state.model_attempt) != (text.effect.round, text.effect.attempt):
             text.end(is_whole=False)
 
-    async def _call_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
+    async def _request_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
         await self._require_provider(state, effect)
         try:
-            reply = await self._ask(state, effect, text)
+            # What the journal says while it is read is no failure of the model: it is raised.
+            async with self._conversation.request() as messages:
+                return await self._call_model(state, effect, text, messages)
+        except AgentError as error:
+            if error.reason is not ErrorReason.CONVERSATION_TOO_LARGE:
+                raise
+            at = self._world.clock.now()
+            return i.ModelFailed(at=at, round=effect.round, attempt=effect.attempt, error=Failure.of(error))
+
+    async def _call_model(
+        self, state: RunState, effect: e.CallModel, text: LiveText, messages: tuple[Message, ...]
+    ) -> i.Input:
+        try:
+            reply = await self._ask(state, effect, text, messages)
             adapter = self._package.routes[effect.route].adapter
             checked = await check_reply(self._package, self._world.schemas, reply, adapter)
             if not text.begins(reply.text or ""):
@@ -122,7 +135,9 @@ class Performer:
         finally:
             self.missing_provider = ""
 
-    async def _ask(self, state: RunState, effect: e.CallModel, text: LiveText) -> ModelReply:
+    async def _ask(
+        self, state: RunState, effect: e.CallModel, text: LiveText, messages: tuple[Message, ...]
+    ) -> ModelReply:
         route = self._package.routes[effect.route]
         provider = self._world.provider(route.adapter)
         request = ModelRequest(
@@ -132,7 +147,7 @@ class Performer:
             model=route.model,
             parameters=route.parameters,
             instructions=self._package.agent.instructions,
-            messages=self._conversation.messages(),
+            messages=messages,
             tools=tuple(
                 ToolSpecification(tool.name, tool.description, tool.parameters) for tool in self._package.tools
             ),
@@ -161,7 +176,7 @@ class Performer:
             attempt=effect.attempt,
             idempotency_key=effect.idempotency_key,
             tool=effect.tool,
-            arguments_json=self._conversation.data(effect.arguments),
+            arguments_json=await self._conversation.data(effect.arguments),
             arguments_digest=effect.arguments.digest,
             deadline=effect.deadline,
             package_fingerprint=state.package_fingerprint,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
-from runwright.core.quarantine import Stage, Suspect, trial_us, trials
+from runwright.core.quarantine import Stage, Suspect, tells, tells_us, trial_us, trials
 from runwright.ports.recovery import RecoveryLog
 from runwright.runtime.waiting import Bell, Patience
 from runwright.runtime.world import World
@@ -136,34 +136,37 @@ class Recovery:
     async def _try(self, suspects: Sequence[Suspect]) -> None:
         """One group after the other; then, once the start has lived for a while, nobody is a suspect any more."""
         groups = trials(suspects)
-        limit = trial_us(suspects, len(groups))
+        limit, telling = trial_us(len(groups)), tells_us(suspects)
         if groups:
             self._world.log.warning("runs are taken up one after the other", suspects=len(suspects), trials=len(groups))
         for passed, group in enumerate(groups):
-            tells = len(group) == 1 and (passed > 0 or len(suspects) == 1)
             runs = [each.run for each in group]
-            await self._written(partial(self._counting.take_up, runs, _stage(tells)))
+            stage = Stage.ALONE if tells(group, suspects, passed) else Stage.ON_TRIAL
+            await self._written(partial(self._counting.take_up, runs, stage))
             self._counted.update(runs)
             self.later.difference_update(runs)
             await self._runs.take_up(runs)
-            await self._pass(runs, limit)
-        if groups:
+            begun = self._world.clock.now()
+            has_passed = await self._pass(runs, begun + min(telling, limit))
+            if not has_passed and telling < limit:
+                await self._written(partial(self._counting.take_up, runs, Stage.ON_TRIAL))
+                await self._pass(runs, begun + limit)
+        if len(groups) > 1:  # whoever is the only suspect is acquitted by time alone
             await self._written(partial(self._counting.take_up, (), Stage.IN_HAND))
         await self._pause(STABLE_US)
         still, self._counted = self._counted, set()
         if still:
             await self._written(partial(self._counting.settled, still))
 
-    async def _pass(self, runs: Collection[RunKey], limit_us: int) -> None:
-        """Waits until nothing of what the runs had in hand is still under way, but not for ever."""
-        due = self._world.clock.now() + limit_us
+    async def _pass(self, runs: Collection[RunKey], due: int) -> bool:
+        """Waits until nothing of what the runs had in hand is still under way, but not for ever. True when it came."""
         with Patience(self._world.clock) as patience:
             while True:
                 moved = self._moved.next()
                 if not any(run in self._counted and self._runs.is_under_way(run) for run in runs):
-                    return
+                    return True
                 if not await patience.lasts(due, moved):
-                    return
+                    return False
 
     async def _write_settled(self) -> None:
         await self._pause(GATHER_US)
@@ -194,7 +197,3 @@ class Recovery:
             await work
         except Exception as error:  # noqa: BLE001 - whatever it was, the runs in hand go on
             self._world.log.error("recovery failed", error)
-
-
-def _stage(tells: bool) -> Stage:
-    return Stage.ALONE if tells else Stage.ON_TRIAL

@@ -99,7 +99,7 @@ class AgentRuntime:
 
         Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields,
         PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING,
-        SESSION_BUSY, DRAINING and the journal's errors.
+        SESSION_BUSY, OVERLOADED, DRAINING and the journal's errors.
         """
         request.check()
         self._supervisor.refuse_when_draining()
@@ -121,6 +121,7 @@ class AgentRuntime:
         raise AssertionError("the last attempt returns or raises")
 
     async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
+        self.world.memory.refuse_when_full()
         found = preflight(self.world, self.packages, request, run.namespace)
 
         async def start() -> None:

@@ -17,7 +17,6 @@ from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
 from runwright.runtime.census import ParkedRuns, count
-from runwright.runtime.conversation import Conversation
 from runwright.runtime.driver import RunDriver, draining
 from runwright.runtime.failures import Failures
 from runwright.runtime.held import INTERNAL, HeldRuns
@@ -107,7 +106,7 @@ class Supervisor:
         if driver is not None:
             raise taken(run)
         tail = self._tails.of(run)
-        driver = RunDriver(self._world, package, RunState(key=run), Conversation(), tail, texts=self._texts)
+        driver = RunDriver(self._world, package, RunState(key=run), tail, texts=self._texts)
         tail.covers_from(0)
         answer = self._launch(run, driver, given)
         await self.noted(answer)
@@ -310,10 +309,8 @@ class Supervisor:
         tail = self._tails.of(run)
         state = await self.stored.state(run)
         package = await self.stored.package(run, state)
-        conversation = await Conversation.load(self._world.journal, run)
-        driver = RunDriver(
-            self._world, package, state, conversation, tail, texts=self._texts, settled=self._recovery.settled
-        )
+        driver = RunDriver(self._world, package, state, tail, texts=self._texts, settled=self._recovery.settled)
+        await driver.conversation.check(state)
         driver.last_position = await self._world.journal.last_position(run)
         tail.covers_from(driver.last_position)
         return driver
@@ -372,7 +369,7 @@ class Supervisor:
         failure = Failure(ErrorReason.INTERNAL, INTERNAL, (("incident_id", incident),))
         state = await self.stored.state(run)
         package = await self.stored.package(run, state)
-        fresh = RunDriver(self._world, package, state, Conversation(), self._tails.of(run), texts=self._texts)
+        fresh = RunDriver(self._world, package, state, self._tails.of(run), texts=self._texts)
         fresh.last_position = await self._world.journal.last_position(run)
         if not state.is_terminal:
             records = abandon(package, state, self._world.clock.now(), failure)

@@ -16,6 +16,7 @@ from runwright.ports.provider import ClosableProvider, PreparableProvider, Provi
 from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
+from runwright.runtime.conversation_memory import ConversationMemory
 
 
 class World(Struct, frozen=True, kw_only=True):
@@ -30,6 +31,7 @@ class World(Struct, frozen=True, kw_only=True):
     log: OperatorLog
     traces: bool = False  # somebody makes spans of what runs do
     audit: Audit = field(default_factory=NoAudit)
+    memory: ConversationMemory = field(default_factory=ConversationMemory)
     recovery: RecoveryLog | None = None  # without one, starts are not counted
 
     def provider(self, adapter: str) -> Provider:

@@ -9,6 +9,7 @@ from typing import Any
 
 from runwright.core import allow_list
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import LOCAL_PRINCIPAL
 from runwright.core.loopback import is_loopback
 from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
 from runwright.settings import kinds
@@ -64,7 +65,10 @@ class Settings:
     )
     stall_seconds: float = setting(kinds.seconds(0.1, 3600), "How long one write to a subscriber may take.", 30.0)
     journal_max_bytes: int | None = setting(
-        kinds.whole("bytes", 65_536), "Bound on the size of the journal's file.", None, absent="the disk"
+        kinds.whole("bytes", 65_536),
+        "Bound on the size of the journal's file and its `-wal` together.",
+        None,
+        absent="the disk",
     )
     retention_days: float | None = setting(
         kinds.amount("days", 0.000001, 36_500), "How long ended runs are kept.", None, absent="for ever"
@@ -126,8 +130,18 @@ class Settings:
     )
     max_concurrent_streams: int = setting(
         kinds.whole("calls", 1, 1_000_000),
-        "How many calls and streams one connection may have open; more wait.",
-        10_000,
+        "How many calls and streams one connection may have open; more wait in their client.",
+        1_500,
+    )
+    max_connections: int = setting(
+        kinds.whole("connections", 1, 1_000_000), "How many connections there may be; more are closed at once.", 1_000
+    )
+    health_listen: str | None = setting(
+        kinds.ADDRESS,
+        "Address that serves health alone, without TLS and keys, for probes that have neither; port 0 lets the "
+        "system choose.",
+        None,
+        absent="health is served with everything else",
     )
     metrics: str | None = setting(
         kinds.ADDRESS,
@@ -156,6 +170,11 @@ class Settings:
         "Bound on the memory (address space) of each of the two processes that make such checks.",
         256 * 1024 * 1024,
     )
+    conversation_memory: int = setting(
+        kinds.whole("bytes", 64 * 1024 * 1024),
+        "How much of their conversations all runs together hold in memory; the journal has the rest.",
+        256 * 1024 * 1024,
+    )
     insecure_allow_remote: bool = setting(
         kinds.SWITCH, "Bind other addresses than loopback although TLS or keys are missing.", False
     )
@@ -180,10 +199,15 @@ class Settings:
         metrics_host = self.metrics.rpartition(":")[0] if self.metrics else "localhost"
         if not self.insecure_allow_remote and not is_loopback(metrics_host):
             yield "metrics", "a loopback address, unless --insecure-allow-remote is given: anybody may read it there"
+        health_host, _, health_port = (self.health_listen or DEFAULT_LISTEN).rpartition(":")
+        if not health_host or not health_port.isdigit():
+            yield "health_listen", "HOST:PORT"
         if (self.tls_cert is None) != (self.tls_key is None):
             yield "tls_cert", "given together with --tls-key"
         if self.tls_client_ca is not None and self.tls_cert is None:
             yield "tls_client_ca", "given together with --tls-cert and --tls-key"
+        if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in self.executor_owners.values()):
+            yield "executor_owners", f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
         try:
             self.provider_routes()
         except AgentError as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 
 from runwright.runtime import AgentRuntime
+from runwright.transport.calls import CallTimes
 from runwright.transport.server import RuntimeServer
 
 
@@ -51,7 +52,7 @@ class InProcessServer:
         try:
             self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
             runtime = self._make_runtime()
-            server = RuntimeServer(runtime, stall_seconds=self._stall_seconds)
+            server = RuntimeServer(runtime, times=CallTimes(stall=self._stall_seconds))
             self.port = server.bind("127.0.0.1:0")
             await runtime.recover()
             await server.start()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,11 +16,8 @@ from runwright.core.principal import LOCAL, Principal, Role
 from runwright.ports.access import Authenticator, Credentials
 from runwright.ports.audit import Audit
 
-# How often a call that lasts asks whether its principal's credential still holds.
-RECHECK_SECONDS = 1.0
 # The object identifier of the extension, 2.5.29.17, in DER.
 _ALTERNATIVE_NAMES = bytes((0x06, 0x03, 0x55, 0x1D, 0x11))
-
 _R = "/runwright.v1.RuntimeService/"
 _C = "/runwright.callback.v1.CallbackRegistryService/"
 _H = "/grpc.health.v1.Health/"
@@ -52,8 +47,7 @@ ROLES: Mapping[str, frozenset[Role] | None] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": frozenset(Role),
 }
 
-# Beside the streams: calls that go on long enough for a revocation to come in between.
-LASTING = frozenset({_R + "Wait"})
+Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class Caller(Struct, frozen=True):
@@ -63,6 +57,9 @@ class Caller(Struct, frozen=True):
     trace_parent: str = ""
 
 
+# The metadata of the call that a task serves, where it has been copied from gRPC already: another copy costs as much
+# as the rest of an admission.
+incoming: ContextVar[Metadata | None] = ContextVar("incoming", default=None)
 _LOCAL = Caller()
 _caller: ContextVar[Caller] = ContextVar("caller", default=_LOCAL)
 
@@ -77,13 +74,6 @@ def trace_parent() -> str:
     return _caller.get().trace_parent
 
 
-def require_rows(methods: Iterable[str]) -> None:
-    """Raises ValueError naming every method without a row: what nobody decided on is not served."""
-    missing = sorted(set(methods) - ROLES.keys())
-    if missing:
-        raise ValueError(f"no roles are decided for: {', '.join(missing)}")
-
-
 class Access:
     """Lets calls in. Without an authenticator everyone is `local`: then only loopback is bound."""
 
@@ -91,13 +81,16 @@ class Access:
         self._authenticator = authenticator
         self._audit = audit
 
-    def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        """Finds out who calls and whether they may. Raises UNAUTHENTICATED or ROLE_MISSING."""
+    def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Principal | None:
+        """Finds out who calls and whether they may; None for a method that needs no credentials.
+
+        Raises UNAUTHENTICATED or ROLE_MISSING.
+        """
         roles = ROLES[method]
         authorizations, trace = _metadata(context)
         if self._authenticator is None or roles is None:
             _caller.set(Caller(LOCAL, trace))
-            return
+            return None if roles is None else LOCAL
         try:
             found = self._authenticator.authenticate(_credentials(context, authorizations))
         except AgentError as error:
@@ -111,29 +104,22 @@ class Access:
                 ErrorReason.ROLE_MISSING, f"The call needs one of the roles {named}.", metadata={"role": named}
             )
         _caller.set(Caller(found, trace))
+        return found
 
     def _note(self, kind: AuditKind, who: Principal, method: str, reason: str) -> None:
         entry = AuditEntry(kind=kind, principal=who.name, namespace=who.namespace, method=method, reason=reason)
         self._audit.note(entry)
 
-    async def while_current(self, method: str, serving: Any) -> Any:
-        """Awaits a lasting call, and ends it with UNAUTHENTICATED once the credential is revoked or expired."""
-        if self._authenticator is None or principal() == LOCAL:
-            return await serving
-        task = asyncio.ensure_future(serving)
-        try:
-            while not task.done():
-                await asyncio.wait({task}, timeout=RECHECK_SECONDS)
-                if not task.done() and not self._authenticator.is_current(principal()):
-                    self._note(AuditKind.CREDENTIAL_REVOKED, principal(), method, ErrorReason.UNAUTHENTICATED.name)
-                    expected = "a credential that is still valid"
-                    told = "The credential of this call was revoked or has expired."
-                    raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
-            return await task
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await task
+    def is_revoked(self, principal: Principal) -> bool:
+        """True once the principal's credential was revoked, changed or has expired."""
+        return self._authenticator is not None and not self._authenticator.is_current(principal)
+
+    def ended(self, method: str, principal: Principal) -> AgentError:
+        """Notes that a call ends because its principal is revoked. Returns UNAUTHENTICATED, to end it with."""
+        self._note(AuditKind.CREDENTIAL_REVOKED, principal, method, ErrorReason.UNAUTHENTICATED.name)
+        expected = "a credential that is still valid"
+        told = "The credential of this call was revoked or has expired."
+        return AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
 
 
 def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
@@ -145,7 +131,7 @@ def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
 def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[list[str], str]:
     """Every `authorization` and the `traceparent` of a call, in one walk: asking for the metadata copies it."""
     authorizations, traces = [], []
-    for key, value in context.invocation_metadata() or ():
+    for key, value in incoming.get() or context.invocation_metadata() or ():
         if key == "authorization":
             authorizations.append(value if isinstance(value, str) else "")
         elif key == "traceparent" and isinstance(value, str):

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+from runwright.core.callbacks import MAX_CA_BYTES
+from runwright.core.request import MAX_INPUT_BYTES
+
+# Four times the largest request that is taken, so that the error for a somewhat larger one names its field.
+MAX_MESSAGE_BYTES = 4 * max(MAX_INPUT_BYTES, MAX_CA_BYTES)
 MAX_METADATA_BYTES = 16 * 1024
 
 
@@ -18,7 +22,9 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     keepalive_seconds: float = 20.0
     keepalive_timeout_seconds: float = 10.0
     min_ping_seconds: float = 10.0
-    max_streams: int = 10_000
+    max_streams: int = 1_500
+    max_connections: int = 1_000
+    handshake_seconds: float = 10.0
 
     def options(self) -> Sequence[tuple[str, int]]:
         """The options of a gRPC server."""
@@ -32,6 +38,10 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_concurrent_streams", self.max_streams),
+            ("grpc.max_allowed_incoming_connections", self.max_connections),
+            ("grpc.server_handshake_timeout_ms", _ms(self.handshake_seconds)),
+            # Else windows grow with what a peer sends, and so does what a request that is not read yet may hold.
+            ("grpc.http2.bdp_probe", 0),
             # A frozen peer is only found with the ping time-out beside the keepalive.
             ("grpc.keepalive_time_ms", _ms(self.keepalive_seconds)),
             ("grpc.keepalive_timeout_ms", timeout),

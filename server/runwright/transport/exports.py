@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
-import grpc
-
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunId, RunKey
 from runwright.runtime import AgentRuntime
 from runwright.transport.access import principal
+from runwright.transport.guard import Sender
 from runwright.wire.references import event_refs
 
 FORMAT = 1
 PAGE_EVENTS = 64
 PART_BYTES = 256 * 1024
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class RunExports:
     """Serves ExportRun over an AgentRuntime; nothing is kept in memory but one page or one content."""
 
-    def __init__(self, runtime: AgentRuntime, stall_seconds: float) -> None:
+    def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
-        self._stall_seconds = stall_seconds
 
-    async def export(self, request: pb.ExportRunRequest, context: Context) -> None:
+    async def export(self, request: pb.ExportRunRequest, sender: Sender) -> None:
         """Streams header, events and contents. Raises RUN_NOT_FOUND, RUN_REMOVED, SUBSCRIBER_STALLED."""
         run_id, namespace = request.run_id, principal().namespace
         head = await self._runtime.run_head(run_id, namespace=namespace)
@@ -40,7 +34,7 @@ class RunExports:
             events=last,
             head_hash=head.hash,
         )
-        await self._send(context, pb.ExportRunResponse(header=header))
+        await _send(sender, pb.ExportRunResponse(header=header))
         digests: dict[str, None] = {}  # in order of their first mention
         cursor, seq = "", 0
         while seq < last:
@@ -57,29 +51,22 @@ class RunExports:
                 exported = pb.ExportedEvent(
                     data=event.data, position=event.position, previous_hash=event.previous_hash, hash=event.hash
                 )
-                await self._send(context, pb.ExportRunResponse(event=exported))
+                await _send(sender, pb.ExportRunResponse(event=exported))
             cursor, seq = items[-1].cursor, seq + len(items)
         for digest in digests:
-            await self._send_content(context, run_id, digest)
+            await self._send_content(sender, run_id, digest)
 
-    async def _send_content(self, context: Context, run_id: str, digest: str) -> None:
+    async def _send_content(self, sender: Sender, run_id: str, digest: str) -> None:
         data = await self._runtime.required_content(RunKey(principal().namespace, RunId(run_id)), digest)
         for offset in range(0, max(1, len(data)), PART_BYTES):
             part = data[offset : offset + PART_BYTES]
             last = offset + PART_BYTES >= len(data)
             content = pb.ExportedContent(digest=digest, offset=offset, data=part, last=last)
-            await self._send(context, pb.ExportRunResponse(content=content))
+            await _send(sender, pb.ExportRunResponse(content=content))
 
-    async def _send(self, context: Context, response: pb.ExportRunResponse) -> None:
-        try:
-            async with asyncio.timeout(self._stall_seconds):
-                await context.write(response)
-        except TimeoutError:
-            raise AgentError(
-                ErrorReason.SUBSCRIBER_STALLED,
-                f"The reader of the export did not read for {self._stall_seconds:g} s.",
-                metadata={"last_cursor": ""},
-            ) from None
+
+async def _send(sender: Sender, response: pb.ExportRunResponse) -> None:
+    await sender.write(response.SerializeToString())
 
 
 def _missing(run_id: str, what: str, first_bad: str) -> AgentError:

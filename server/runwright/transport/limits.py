@@ -8,8 +8,12 @@ from collections.abc import Mapping
 from runwright.core import ids, request
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import performer
+from runwright.runtime.conversation_memory import ConversationMemory
+from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, ConnectionLimits
-from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES, PAGE_BYTES, EventStreams
+from runwright.transport.methods import most_by_method
+from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES
+from runwright.transport.usage import PAGE_BYTES, limits_by_name
 from runwright.wire import selections
 from runwright.wire.requests import MAX_PAGE_SIZE
 
@@ -18,7 +22,7 @@ MAX_WAIT_SECONDS = 300
 MAX_REASON_BYTES = 512
 
 
-def server_limits(connections: ConnectionLimits, streams: EventStreams) -> Mapping[str, int]:
+def server_limits(connections: ConnectionLimits, times: CallTimes, memory: ConversationMemory) -> Mapping[str, int]:
     """Limits by name, as GetServerInfo tells them. Times are rounded up to whole seconds; 0 is no bound."""
     return {
         "input_parts": request.MAX_INPUT_PARTS,
@@ -31,6 +35,9 @@ def server_limits(connections: ConnectionLimits, streams: EventStreams) -> Mappi
         "metadata_bytes": MAX_METADATA_BYTES,
         "inline_content_bytes": INLINE_LIMIT_BYTES,
         "tool_result_bytes": performer.MAX_RESULT_BYTES,
+        "model_request_bytes": memory.request_limit,
+        "run_conversation_memory_bytes": memory.run_limit,
+        "conversation_memory_bytes": memory.limit,
         "batch_frames": BATCH_FRAMES,
         "batch_bytes": BATCH_BYTES,
         "page_size": MAX_PAGE_SIZE,
@@ -38,8 +45,13 @@ def server_limits(connections: ConnectionLimits, streams: EventStreams) -> Mappi
         "cancel_grace_seconds": MAX_GRACE_SECONDS,
         "cancel_reason_bytes": MAX_REASON_BYTES,
         "wait_seconds": MAX_WAIT_SECONDS,
-        "stall_seconds": math.ceil(streams.stall_seconds),
+        "stall_seconds": math.ceil(times.stall),
+        "request_seconds": math.ceil(times.request),
+        "idle_seconds": math.ceil(times.idle),
+        "connections": connections.max_connections,
         "streams_per_connection": connections.max_streams,
         "connection_age_seconds": math.ceil(connections.age_seconds or 0),
         "min_ping_interval_seconds": math.ceil(connections.min_ping_seconds),
+        **limits_by_name(),
+        **most_by_method(),
     }

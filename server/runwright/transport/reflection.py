@@ -7,47 +7,41 @@ breaks `buf curl --list-methods` altogether.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
-import grpc
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.message import DecodeError
+from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-
-class Registrar(Protocol):
-    """What methods are registered with: a server, or what stands before it."""
-
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Registers the methods of a service by name."""
-
+from runwright.transport.guard import Sender
 
 V1 = "grpc.reflection.v1.ServerReflection"
 
 
-def add_reflection(server: Registrar, services: Sequence[str]) -> None:
-    """Serves reflection of the services, and of itself, under both names."""
-    _add_v1_descriptor()
-    names = (*services, V1, reflection.SERVICE_NAME)
-    servicer = ReflectionServicer(names, pool=_Pool())
-    for name in (V1, reflection.SERVICE_NAME):
-        handler = grpc.stream_stream_rpc_method_handler(
-            servicer.ServerReflectionInfo,
-            _parse,
-            reflection_pb2.ServerReflectionResponse.SerializeToString,
-        )
-        server.add_registered_method_handlers(name, {"ServerReflectionInfo": handler})
+V1ALPHA = reflection.SERVICE_NAME
 
 
-def _parse(raw: bytes) -> reflection_pb2.ServerReflectionRequest:
-    try:
-        return reflection_pb2.ServerReflectionRequest.FromString(raw)
-    except DecodeError:
-        # Answered as an invalid request; an exception here would show its text to the client.
-        return reflection_pb2.ServerReflectionRequest()
+class Reflection:
+    """Reflection of the services, and of itself under both names."""
+
+    def __init__(self, services: Sequence[str]) -> None:
+        _add_v1_descriptor()
+        self._answers = ReflectionServicer((*services, V1, V1ALPHA), pool=_Pool())
+
+    async def ServerReflectionInfo(self, requests: AsyncIterator[Message], sender: Sender) -> None:
+        """Answers each request, in order."""
+        answers: Any = self._answers.ServerReflectionInfo(_v1alpha(requests), None)  # the stubs call it a coroutine
+        async for answer in answers:
+            await sender.write(answer.SerializeToString())
+
+
+async def _v1alpha(requests: AsyncIterator[Message]) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+    """The requests as the library's messages; those of v1 are another type with the same wire form."""
+    async for request in requests:
+        yield reflection_pb2.ServerReflectionRequest.FromString(request.SerializeToString())
 
 
 class _Pool:

@@ -11,14 +11,19 @@ from runwright import __version__
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceServicer
+from runwright.core.errors import AgentError, RetryClass
+from runwright.ports.audit import refused_start
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
 from runwright.transport.access import principal, trace_parent
 from runwright.transport.exports import RunExports
+from runwright.transport.guard import Sender
 from runwright.transport.limits import MAX_GRACE_SECONDS, MAX_REASON_BYTES, MAX_WAIT_SECONDS
-from runwright.transport.streams import PAGE_BYTES, EventStreams
-from runwright.wire import packages, selections, snapshots
+from runwright.transport.package_list import put_packages
+from runwright.transport.streams import EventStreams
+from runwright.transport.usage import PAGE_BYTES
 from runwright.wire import requests as wire
+from runwright.wire import selections, snapshots
 from runwright.wire.audit import audit_event
 from runwright.wire.values import invalid
 
@@ -33,16 +38,20 @@ class RuntimeService(RuntimeServiceServicer):
         self._runtime = runtime
         self._streams = streams
         self._limits = limits
-        self._exports = RunExports(runtime, streams.stall_seconds)
+        self._exports = RunExports(runtime)
 
     async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
         """Starts a run; durable before the reply."""
-        handle, created = await self._runtime.start_run(
-            wire.run_request(request),
-            namespace=principal().namespace,
-            principal=principal().name,
-            trace_parent=trace_parent(),
-        )
+        try:
+            handle, created = await self._runtime.start_run(
+                wire.run_request(request),
+                namespace=principal().namespace,
+                principal=principal().name,
+                trace_parent=trace_parent(),
+            )
+        except AgentError as error:
+            self._start_refused(request.run, error)
+            raise
         response = pb.StartRunResponse(created=created)
         _put(response.run, await handle.snapshot())
         return response
@@ -90,13 +99,13 @@ class RuntimeService(RuntimeServiceServicer):
         _put(response.run, await self._runtime.run_snapshot(request.run_id, namespace=principal().namespace))
         return response
 
-    async def ExportRun(self, request: pb.ExportRunRequest, context: Context) -> None:  # type: ignore[override]
+    async def ExportRun(self, request: pb.ExportRunRequest, sender: Sender) -> None:  # type: ignore[override]
         """Streams what the journal holds of a run, as it is stored."""
-        await self._exports.export(request, context)
+        await self._exports.export(request, sender)
 
-    async def Subscribe(self, request: pb.SubscribeRequest, context: Context) -> None:  # type: ignore[override]
-        """Streams the events of one run or of many, as raw frames (see server.py)."""
-        await self._streams.subscribe(request, context)
+    async def Subscribe(self, request: pb.SubscribeRequest, sender: Sender) -> None:  # type: ignore[override]
+        """Streams the events of one run or of many, as raw frames."""
+        await self._streams.subscribe(request, sender)
 
     async def Wait(self, request: pb.WaitRequest, context: Context) -> pb.WaitResponse:
         """Waits for a run's end."""
@@ -140,21 +149,21 @@ class RuntimeService(RuntimeServiceServicer):
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
         """Describes this server."""
-        catalogue = self._runtime.packages
-        return pb.GetServerInfoResponse(
+        response = pb.GetServerInfoResponse(
             version=__version__,
             incarnation=self._runtime.world.journal.incarnation,
             providers=sorted(self._runtime.world.providers),
-            packages=[
-                pb.PackageInfo(
-                    fingerprint=known.fingerprint,
-                    is_default=known.package.id == catalogue.default_id,
-                    package=packages.package(known.package),
-                )
-                for known in catalogue
-            ],
             limits=self._limits,
         )
+        put_packages(response, request, self._runtime.packages, principal())
+        return response
+
+    def _start_refused(self, asked: run_pb2.RunRequest, error: AgentError) -> None:
+        """Notes who was refused what, and why; not what the same request may get a moment later."""
+        if error.meaning.retry is RetryClass.RETRYABLE:
+            return
+        chosen = asked.package.fingerprint or asked.package.package_id
+        refused_start(self._runtime.world.audit, principal(), (asked.run_id, chosen), error.reason.name)
 
 
 def _check_reason(reason: str) -> None:

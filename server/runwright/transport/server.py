@@ -1,70 +1,68 @@
-"""The gRPC server: services, health, reflection, options; start and stop."""
+"""The gRPC servers: that of the runtime, and one of its health alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pool
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import (
-    add_CallbackRegistryServiceServicer_to_server,
-)
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright._gen.runwright.v1.runtime_service_pb2_grpc import add_RuntimeServiceServicer_to_server
+from runwright.core.errors import AgentError
 from runwright.ports.access import Authenticator
 from runwright.ports.telemetry import CallMeter
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks import CallbackRegistry
-from runwright.transport.access import Access, require_rows
+from runwright.runtime.world import World
+from runwright.transport import health
+from runwright.transport.access import Access, incoming
 from runwright.transport.callback_service import CallbackRegistryService
+from runwright.transport.calls import Calls, CallTimes
 from runwright.transport.connections import ConnectionLimits
-from runwright.transport.errors import Guard
+from runwright.transport.guard import Guard
+from runwright.transport.health import Health
 from runwright.transport.limits import server_limits
-from runwright.transport.reflection import V1, add_reflection
+from runwright.transport.methods import methods_of
+from runwright.transport.reflection import V1, V1ALPHA, Reflection
 from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.streams import EventStreams
 
 RUNTIME_SERVICE = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
 CALLBACK_SERVICE = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+# Probes are few; who else reaches the port of health takes little.
+_HEALTH_CONNECTIONS = ConnectionLimits(max_streams=64, max_connections=128)
+_HEALTH_TIMES = CallTimes(request=2.0, idle=2.0, stall=5.0)
+# How long gRPC may take to end calls that it was told to cancel.
+_CANCEL_SECONDS = 0.25
 
 
-class RuntimeServer:
-    """The services of one runtime on one address."""
+class _Server:
+    """A gRPC server and the calls it has in flight."""
 
-    def __init__(
-        self,
-        runtime: AgentRuntime,
-        *,
-        stall_seconds: float = 30.0,
-        authenticator: Authenticator | None = None,
-        callbacks: CallbackRegistry | None = None,
-        connections: ConnectionLimits | None = None,
-        meter: CallMeter | None = None,
-    ) -> None:
-        """Without an `authenticator` everyone is `local`: bind loopback only. Without `callbacks` none are served."""
-        connections = connections or ConnectionLimits()
-        self._runtime = runtime
-        world = runtime.world
+    def __init__(self, connections: ConnectionLimits, times: CallTimes, access: Access) -> None:
+        self._access = access
+        self.calls = Calls(times, access.is_revoked, access.ended)
         self._server = grpc.aio.server(options=list(connections.options()))
-        guarded = _Guarded(self._server, Guard(Access(authenticator, world.audit), world.ids, world.log, meter))
-        streams = EventStreams(runtime, stall_seconds=stall_seconds)
-        _add_runtime_service(guarded, RuntimeService(runtime, streams, server_limits(connections, streams)))
-        self._services = [RUNTIME_SERVICE]
-        if callbacks is not None:
-            registry = CallbackRegistryService(callbacks, world.log, world.audit)
-            add_CallbackRegistryServiceServicer_to_server(registry, guarded)  # type: ignore[arg-type]
-            self._services.append(CALLBACK_SERVICE)
-        self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, guarded)  # type: ignore[arg-type]
-        add_reflection(guarded, (*self._services, health.SERVICE_NAME))
-        require_rows(served_methods(*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME, V1))
+        self._sweeping: asyncio.Task[None] | None = None
+
+    def serve(
+        self,
+        services: Mapping[str, object],
+        world: World,
+        meter: CallMeter | None = None,
+        refused: Callable[[AgentError], None] = lambda _: None,
+    ) -> None:
+        """Serves the methods of the services, each through the guard."""
+        guard = Guard(self._access, self.calls, world.ids, world.log, refused)
+        handlers = {
+            method.path: guard.handler(method, meter)
+            for service, servicer in services.items()
+            for method in methods_of(service, servicer)
+        }
+        self._server.add_generic_rpc_handlers((_Handlers(handlers),))
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
@@ -79,58 +77,99 @@ class RuntimeServer:
     async def start(self) -> None:
         """Serves on what was bound."""
         await self._server.start()
-        await self.set_serving(serving=True)
+        self._sweeping = asyncio.create_task(self.calls.run())
 
-    async def set_serving(self, *, serving: bool) -> None:
-        """What health answers, overall and for every service."""
-        for service in ("", *self._services):
-            await self._health.set(service, _SERVING if serving else _NOT_SERVING)
+    async def stop(self, grace_seconds: float) -> None:
+        """Stops taking calls; those under way get the grace, and then end whatever their peers do."""
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._server.stop(grace_seconds), grace_seconds + _CANCEL_SECONDS)
+
+
+class RuntimeServer:
+    """The services of one runtime on one address."""
+
+    def __init__(
+        self,
+        runtime: AgentRuntime,
+        *,
+        times: CallTimes | None = None,
+        authenticator: Authenticator | None = None,
+        callbacks: CallbackRegistry | None = None,
+        connections: ConnectionLimits | None = None,
+        meter: CallMeter | None = None,
+        refused: Callable[[AgentError], None] = lambda _: None,
+    ) -> None:
+        """Without an `authenticator` everyone is `local`: bind loopback only. Without `callbacks` none are served.
+
+        `refused` is told of every error that a call ends with.
+        """
+        connections, times, world = connections or ConnectionLimits(), times or CallTimes(), runtime.world
+        services = [RUNTIME_SERVICE] if callbacks is None else [RUNTIME_SERVICE, CALLBACK_SERVICE]
+        reflection = Reflection((*services, health.SERVICE))
+        self.health = Health(services)
+        served: dict[str, object] = {
+            RUNTIME_SERVICE: RuntimeService(
+                runtime, EventStreams(runtime), server_limits(connections, times, runtime.world.memory)
+            ),
+            health.SERVICE: self.health,
+            V1: reflection,
+            V1ALPHA: reflection,
+        }
+        if callbacks is not None:
+            served[CALLBACK_SERVICE] = CallbackRegistryService(callbacks, world.log, world.audit)
+        access = Access(authenticator, world.audit)
+        self._server = _Server(connections, times, access)
+        self._server.serve(served, world, meter, refused)
+
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
+        return self._server.bind(address, credentials)
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are in flight, those among them whose answer nobody reads."""
+        return self._server.calls.open_calls
+
+    async def start(self) -> None:
+        """Serves on what was bound."""
+        await self._server.start()
+        self.health.set_ready(ready=True)
 
     async def stop(self, grace_seconds: float) -> None:
         """Stops taking calls; those under way get the grace. End streams first: gRPC would wait for them."""
-        await self._health.enter_graceful_shutdown()
+        self.health.set_ready(ready=False)
         await self._server.stop(grace_seconds)
 
 
-def served_methods(*services: str) -> list[str]:
-    """The full method names of services, from their descriptors."""
-    pool = descriptor_pool.Default()
-    found = [pool.FindServiceByName(service) for service in services]
-    return [f"/{service.full_name}/{method.name}" for service in found for method in service.methods]
+class HealthServer:
+    """Health alone, without TLS and keys, for probes that have neither."""
+
+    def __init__(self, world: World, served: Health) -> None:
+        self._server = _Server(_HEALTH_CONNECTIONS, _HEALTH_TIMES, Access(None, world.audit))
+        self._server.serve({health.SERVICE: served}, world)
+
+    def bind(self, address: str) -> int:
+        """Takes the address. Returns the port. Raises RuntimeError when it is taken."""
+        return self._server.bind(address)
+
+    async def start(self) -> None:
+        """Serves on what was bound."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Ends every call at once."""
+        await self._server.stop(0)
 
 
-class _Guarded:
-    """Stands before the server while services are registered, so that no method is served without its guard."""
+class _Handlers(grpc.GenericRpcHandler):
+    """Finds handlers by method. gRPC asks in the task of the call, where the metadata it shows is put down."""
 
-    def __init__(self, server: grpc.aio.Server, guard: Guard) -> None:
-        self._server = server
-        self._guard = guard
+    def __init__(self, handlers: dict[str, Any]) -> None:
+        self._handlers = handlers
 
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Ignored: the same methods come by name."""
-
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Serves the methods, guarded; by a generic handler, which was measured to cost a call less than this way."""
-        guarded = {name: self._guard.guarded(f"/{service}/{name}", handler) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, guarded),))
-
-
-class _SendingBytes:
-    """Registers RuntimeService with a Subscribe that sends bytes which are already encoded."""
-
-    def __init__(self, guarded: _Guarded, service: RuntimeService) -> None:
-        self._guarded = guarded
-        self._subscribe: Any = grpc.unary_stream_rpc_method_handler(
-            service.Subscribe, pb.SubscribeRequest.FromString, None
-        )
-
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Ignored: the same methods come by name."""
-
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Registers the methods, one of them another one."""
-        self._guarded.add_registered_method_handlers(service, {**handlers, "Subscribe": self._subscribe})
-
-
-def _add_runtime_service(guarded: _Guarded, service: RuntimeService) -> None:
-    add_RuntimeServiceServicer_to_server(service, _SendingBytes(guarded, service))  # type: ignore[arg-type]
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
+        """The handler of a method, or None."""
+        incoming.set(handler_call_details.invocation_metadata)
+        return self._handlers.get(handler_call_details.method)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 import grpc
@@ -15,8 +14,6 @@ from runwright.wire.values import agent_error
 
 _R = ErrorReason
 _S = grpc.StatusCode
-# After a stalled write even an abort can hang.
-_ABORT_SECONDS = 5.0
 
 STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.INVALID_REQUEST: _S.INVALID_ARGUMENT,
@@ -54,6 +51,8 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.TOOL_RESULT_TOO_LARGE: _S.RESOURCE_EXHAUSTED,
     _R.TOOL_ANSWER_INVALID: _S.FAILED_PRECONDITION,
     _R.BUDGET_EXHAUSTED: _S.RESOURCE_EXHAUSTED,
+    _R.OVERLOADED: _S.RESOURCE_EXHAUSTED,
+    _R.CONVERSATION_TOO_LARGE: _S.RESOURCE_EXHAUSTED,
     _R.CANCELLED: _S.CANCELLED,
     _R.INTERNAL: _S.INTERNAL,
     _R.UNAUTHENTICATED: _S.UNAUTHENTICATED,
@@ -66,6 +65,7 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.SESSION_BUSY: _S.ABORTED,
     _R.CURSOR_EXPIRED: _S.OUT_OF_RANGE,
     _R.RUN_REMOVED: _S.NOT_FOUND,
+    _R.TOO_MANY_CALLS: _S.RESOURCE_EXHAUSTED,
     _R.RUN_HELD: _S.FAILED_PRECONDITION,
     _R.RUN_NOT_HELD: _S.FAILED_PRECONDITION,
 }
@@ -107,17 +107,34 @@ def told(error: AgentError) -> str:
 
 
 async def abort_unimplemented(context: grpc.aio.ServicerContext[object, object]) -> None:
-    """Ends a call of a method that a standard service declares and nobody implements. Always raises."""
-    await asyncio.wait_for(context.abort(_S.UNIMPLEMENTED, "The method is not implemented."), _ABORT_SECONDS)
+    """Ends a call of a method that a standard service declares and nobody implements."""
+    await _aborted(context.abort(_S.UNIMPLEMENTED, "The method is not implemented."))
+
+
+class ServiceUnknown(Exception):
+    """Health was asked for a service that is not there: the one NOT_FOUND of a standard service, without a reason."""
+
+
+async def abort_unknown_service(context: grpc.aio.ServicerContext[object, object]) -> None:
+    """Ends a health check of an unknown service."""
+    await _aborted(context.abort(_S.NOT_FOUND, "There is no service of this name."))
+
+
+async def _aborted(aborting: Awaitable[None]) -> None:
+    try:
+        await aborting
+    except grpc.aio.AbortError as ended:
+        # gRPC keeps it with the call and raises it again. With the traceback it would keep the call, and what that
+        # holds, until the next collection.
+        ended.__traceback__ = None
+    except grpc.aio.InternalError:
+        return  # the client has left
 
 
 async def abort(context: grpc.aio.ServicerContext[object, object], error: AgentError) -> None:
-    """Ends the call with the error. Always raises."""
-    await asyncio.wait_for(
-        context.abort(
-            STATUS[error.reason],
-            told(error),
-            trailing_metadata=(("grpc-status-details-bin", status_details(error)),),
-        ),
-        _ABORT_SECONDS,
-    )
+    """Ends the call with the error; on return the handler has nothing more to do.
+
+    A message before it that nobody reads holds it up until the client has left.
+    """
+    details = (("grpc-status-details-bin", status_details(error)),)
+    await _aborted(context.abort(STATUS[error.reason], told(error), trailing_metadata=details))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
-
-import grpc
+from typing import NamedTuple
 
 from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
@@ -17,6 +14,8 @@ from runwright.core.ids import RunKey
 from runwright.runtime import AgentRuntime, Ephemeral, StreamItem, TextDelta, TextGap
 from runwright.runtime.kept import Kept
 from runwright.transport.access import principal
+from runwright.transport.guard import Sender
+from runwright.transport.usage import PAGE_BYTES
 from runwright.wire import requests as wire
 from runwright.wire import selections
 from runwright.wire.ephemeral import encode_delta, encode_gap
@@ -27,21 +26,19 @@ BATCH_FRAMES = 64
 BATCH_BYTES = 64 * 1024
 KEPT_BATCHES = 64
 KEPT_BATCH_BYTES = 256 * 1024  # a larger one is made again: what is kept stays within 16 MiB
-PAGE_BYTES = 1024 * 1024
 FRAME_BYTES = 192  # cursor, position, two hashes and the tags around them
 ENVELOPE_BYTES = 1024  # of an event that is not stored: ids of the longest, fingerprint, time
 REF_BYTES = 320  # a digest and a media type of the longest
 
 
 class EventStreams:
-    """Serves Subscribe and ListEvents over an AgentRuntime. `stall_seconds` bounds one write."""
+    """Serves Subscribe and ListEvents over an AgentRuntime."""
 
-    def __init__(self, runtime: AgentRuntime, *, stall_seconds: float) -> None:
+    def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
         self._encoded: Kept[tuple[str, bool, str, int], Sequence[Response]] = Kept(KEPT_BATCHES)
-        self.stall_seconds = stall_seconds
 
-    async def subscribe(self, request: pb.SubscribeRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    async def subscribe(self, request: pb.SubscribeRequest, sender: Sender) -> None:
         """Streams until the run has ended, or for ever. Raises SUBSCRIBER_STALLED with the last cursor written."""
         selection = selections.selection(request, principal().namespace)
         full = wire.wants_contents(request.view)
@@ -56,19 +53,8 @@ class EventStreams:
         async with contextlib.aclosing(batches):
             async for items in batches:
                 for response in await self._responses(items, full=full):
-                    await self._write(context, response.data, last_cursor)
+                    await sender.write(response.data, last_cursor)
                     last_cursor = response.last_cursor
-
-    async def _write(self, context: grpc.aio.ServicerContext[Any, Any], encoded: bytes, last_cursor: str) -> None:
-        try:
-            async with asyncio.timeout(self.stall_seconds):
-                await context.write(encoded)
-        except TimeoutError:
-            raise AgentError(
-                ErrorReason.SUBSCRIBER_STALLED,
-                f"The subscriber did not read for {self.stall_seconds:g} s.",
-                metadata={"last_cursor": last_cursor},
-            ) from None
 
     async def page(self, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
         """One page, at most `page_size` frames and 1 MiB beyond the first."""

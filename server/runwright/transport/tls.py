@@ -23,34 +23,11 @@ class TlsFiles(Struct, frozen=True):
     client_ca: Path | None = None
 
     def credentials(self, failed: Callable[[AgentError], None] = lambda _: None) -> grpc.ServerCredentials:
-        """Credentials that follow the files. Raises INVALID_REQUEST naming a file that cannot be read.
+        """Credentials that follow the files; see Certificates."""
+        return Certificates(self, failed).credentials
 
-        `failed` is called, on a thread of gRPC's, for changed files that cannot be used.
-        """
-        seen = self._stamps()
-        first = self._configuration()
-
-        def newer() -> grpc.ServerCertificateConfiguration | None:
-            # Asked at every handshake. A file that is half written keeps the old certificate in force.
-            nonlocal seen
-            try:
-                stamps = self._stamps()
-                if stamps == seen:
-                    return None
-                configuration = self._configuration()
-            except AgentError as error:
-                failed(error)
-                return None
-            seen = stamps
-            return configuration
-
-        return grpc.dynamic_ssl_server_credentials(
-            first,
-            newer,  # type: ignore[arg-type]  # None means: nothing newer
-            require_client_authentication=self.client_ca is not None,
-        )
-
-    def _configuration(self) -> grpc.ServerCertificateConfiguration:
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        """What gRPC serves with. Raises INVALID_REQUEST naming a file that cannot be used."""
         pair = (_read(self.key, "--tls-key"), _read(self.certificate, "--tls-cert"))
         authority = _read(self.client_ca, "--tls-client-ca") if self.client_ca else None
         self._check()
@@ -71,12 +48,46 @@ class TlsFiles(Struct, frozen=True):
         except (OSError, ValueError):  # SSLError is an OSError
             raise _unusable("--tls-client-ca", self.client_ca, "a PEM file with certificates") from None
 
-    def _stamps(self) -> Stamps:
+    def stamps(self) -> Stamps:
+        """What changes when a file does; empty when one cannot be found."""
         files = [self.certificate, self.key, *([self.client_ca] if self.client_ca else [])]
         try:
             return tuple((found.stat().st_mtime_ns, found.stat().st_size) for found in files)
         except OSError:
             return ()
+
+
+class Certificates:
+    """The credentials of a server, which follow the files. One that cannot be used keeps the one before in force."""
+
+    def __init__(self, files: TlsFiles, failed: Callable[[AgentError], None] = lambda _: None) -> None:
+        """Raises INVALID_REQUEST. `failed` is called, on any thread, for changed files that cannot be used."""
+        self._files = files
+        self._failed = failed
+        self._seen = files.stamps()
+        self._newer: grpc.ServerCertificateConfiguration | None = None  # what the next handshake is to take
+        self.credentials = grpc.dynamic_ssl_server_credentials(
+            files.configuration(),
+            self._asked,  # type: ignore[arg-type]  # None means: nothing newer
+            require_client_authentication=files.client_ca is not None,
+        )
+
+    def reload(self) -> None:
+        """Reads the files whether or not they seem to have changed; the next handshake takes them."""
+        stamps = self._files.stamps()
+        try:
+            self._newer = self._files.configuration()
+        except AgentError as error:
+            self._failed(error)
+            return
+        self._seen = stamps
+
+    def _asked(self) -> grpc.ServerCertificateConfiguration | None:
+        """What is newer; gRPC asks at every handshake."""
+        if self._files.stamps() != self._seen:
+            self.reload()
+        newer, self._newer = self._newer, None
+        return newer
 
 
 def _read(path: Path, option: str) -> bytes:

@@ -95,9 +95,9 @@ class SnapshotRow(Struct, frozen=True):
 
 def body_of(row: bytes, columns: RowColumns, end: RowEnd) -> bytes | None:
     """The state's bytes of a row whose check fits these columns; None when it does not."""
-    body = row[_BODY:]
     try:
+        body = row[_BODY:]
         fits = row == SnapshotRow.of(body, columns).checked(end)
-    except (TypeError, OverflowError, UnicodeEncodeError):  # columns that are not even of their kind
+    except (TypeError, AttributeError, ValueError, OverflowError):  # columns that are not even of their kind
         return None
     return body if fits else None

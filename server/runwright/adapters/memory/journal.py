@@ -269,9 +269,11 @@ class MemoryJournal:
 
     def _outline(self, run: _Run, now: int) -> None:
         run.removed, run.snapshot = True, tombstone.outline(run.snapshot, now)
+        before = self._horizons.get(Scope(run.snapshot.key.namespace, ScopeKind.ALL), 0)
+        run.last_position = max(run.last_position, before + 1)  # each removal raises the horizon
         for scope in run.scopes:
             if scope.kind is not ScopeKind.RUN:
-                self._horizons[scope] = max(self._horizons.get(scope, 0), run.last_position)
+                self._horizons[scope] = run.last_position
 
     def _release(self, event: StoredEvent) -> int:
         """Takes the references of an event back. Returns the bytes of the contents that went with it."""

@@ -27,7 +27,7 @@ class MemoryRecoveryLog:
 
     async def take_up(self, runs: Collection[RunKey], stage: Stage) -> None:
         """See the port."""
-        self.known = {run: passed(each) for run, each in self.known.items()}
+        self.known = {run: each if run in runs else passed(each) for run, each in self.known.items()}
         for run in runs:
             if run in self.known:
                 self.known[run] = replace(self.known[run], stage=stage)

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import PurePosixPath
 
 from msgspec import Struct
@@ -35,6 +36,9 @@ _ARGUMENT = {
 }
 _MOST_CALLS = {"list_files": 1, "count_lines": 1, "read_file": 2, "search": 2}
 _SMALL_BYTES = 64 * 1024
+# How much of a result, a question and a listing it looks at: it works on the loop, and tools may answer a mebibyte.
+_MOST_READ, _MOST_ASKED = 256 * 1024, 4 * 1024
+_MOST_FILES, _MOST_SUFFIXES, _MOST_WORDS = 2000, 100, 200
 _TEXT_SUFFIXES = {".md", ".txt", ".rst", ".toml", ".yaml", ".yml", ".json", ".py", ".go", ".rs", ".js", ".ts", ".java"}
 _COMMON = """
 about all also and any are been before between but can contain contains could count did directory does each every file
@@ -49,23 +53,16 @@ _LONGEST_PATH = 500
 
 
 class _Done(Struct, frozen=True):
-    """A call that has its result; `subject` is what it was asked about."""
+    """A call that has its result; `subject` is what it was asked about.
+
+    `value` is the result as a JSON object; empty when it is none, since a tool may answer anything.
+    """
 
     tool: str
     subject: str
     content: str
     is_error: bool
-
-    @property
-    def value(self) -> Mapping[str, JsonValue]:
-        """The result as a JSON object; empty when it is none, since a tool may answer anything."""
-        try:
-            value = json.loads(self.content)
-        except (ValueError, RecursionError):
-            return {}
-        if isinstance(value, list):
-            return {"files": value, "matches": value}
-        return value if isinstance(value, dict) else {}
+    value: Mapping[str, JsonValue]
 
     def number(self, key: str) -> int:
         """A number of the result, 0 if it has none of that name."""
@@ -150,8 +147,18 @@ def _conversation(messages: Sequence[Message]) -> tuple[str, list[_Done]]:
             case AssistantMessage(calls=calls):
                 subjects |= {call.call_id: _subject(call.arguments_json) for call in calls}
             case ToolResultMessage(call_id=call_id, tool=tool, content=content, is_error=is_error):
-                done.append(_Done(tool, subjects.get(call_id, ""), content, is_error))
+                read = content[:_MOST_READ]
+                done.append(_Done(tool, subjects.get(call_id, ""), read, is_error, _object(read)))
     return question, done
+
+
+def _object(content: str) -> Mapping[str, JsonValue]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError):
+        return {}
+    value = {"files": value, "matches": value} if isinstance(value, list) else value
+    return value if isinstance(value, dict) else {}
 
 
 def _questions(messages: Sequence[Message]) -> list[str]:
@@ -199,7 +206,9 @@ def _wanted(question: str, done: Sequence[_Done], *, lists: bool) -> list[tuple[
 
 
 def _first_look(question: str, files: Mapping[str, int]) -> list[tuple[str, str]]:
-    suffixes = Counter(suffix for path in files if (suffix := PurePosixPath(path).suffix))
+    question, files = question[:_MOST_ASKED], dict(islice(files.items(), _MOST_FILES))
+    all_suffixes = Counter(suffix for path in files if (suffix := PurePosixPath(path).suffix))
+    suffixes = dict(all_suffixes.most_common(_MOST_SUFFIXES))
     named = [suffix for suffix in suffixes if re.search(re.escape(suffix) + r"\b", question)]
     best = sorted(named or suffixes, key=lambda suffix: (-suffixes[suffix], suffix))
     document = _document(question, files)
@@ -242,7 +251,7 @@ def _files(done: Iterable[_Done]) -> dict[str, int]:
     files: dict[str, int] = {}
     for one in done:
         if one.tool == "list_files" and not one.is_error:
-            lines = [line.strip() for line in _lines(one.content) if not one.value]
+            lines = [] if one.value else [line.strip() for line in _lines(one.content)]
             items = one.items("files") or [{"path": line} for line in lines if len(line) <= _LONGEST_PATH]
             files |= {str(item["path"]): _number(item.get("bytes", item.get("size"))) for item in items}
     return files
@@ -261,16 +270,16 @@ def _words(text: str) -> list[str]:
 
 def _question_words(question: str, files: Mapping[str, int]) -> list[str]:
     """Words worth searching for: those that file names have too come first, then the longest."""
-    names = " ".join(files).lower()
-    return sorted(_words(question), key=lambda word: (word not in names, -len(word)))
+    names = " ".join(islice(files, _MOST_FILES)).lower()[:_SMALL_BYTES]
+    return sorted(_words(question[:_MOST_ASKED]), key=lambda word: (word not in names, -len(word)))
 
 
 def _frequent_words(one: _Done) -> list[str]:
     """Words of a file that was read, the most frequent first; short ones say little."""
     if one.tool != "read_file" or one.is_error:
         return []
-    text = _read_text(one).lower()
-    words = [word for word in _words(text) if len(word) >= 6]
+    text = _read_text(one)[:_SMALL_BYTES].lower()
+    words = [word for word in _words(text) if len(word) >= 6][:_MOST_WORDS]
     return sorted(words, key=lambda word: (-text.count(word), word))[:3]
 
 
@@ -388,4 +397,4 @@ def _input_words(request: ModelRequest) -> int:
                 texts += [text or "", *(call.arguments_json for call in calls)]
             case ToolResultMessage(content=content):
                 texts.append(content)
-    return sum(len(text.split()) for text in texts)
+    return sum(len(text.split()) if len(text) <= _SMALL_BYTES else text.count(" ") + 1 for text in texts)

@@ -135,9 +135,9 @@ def _http(route: ModelRoute) -> httpx2.AsyncClient:
             follow_redirects=False,
             timeout=seconds,
             limits=limits,
+            transport=direct,
             headers={"accept-encoding": "identity"},
             event_hooks={"response": [bound_body]},
-            transport=direct,
         )
     except (ImportError, ValueError):  # SOCKS without its library, or no URL of a proxy
         told = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."

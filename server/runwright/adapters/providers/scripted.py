@@ -22,6 +22,8 @@ from runwright.ports.provider import (
     UserMessage,
 )
 
+_REMEMBERED = 64  # scripts
+
 # Is awaited before each piece of text, with its number from 0, and with the number of pieces before the end.
 Gate: TypeAlias = Callable[[ModelRequest, int], Awaitable[None]]
 
@@ -73,10 +75,12 @@ class ScriptedProvider:
 
     def __init__(self, gate: Gate | None = None) -> None:
         self._gate = gate
+        # By the identity of the parameters, which belong to a package: a script is checked once, not in every round.
+        self._scripts: dict[int, tuple[Mapping[str, JsonValue], tuple[ScriptedReply, ...]]] = {}
 
     async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """The next answer of the script."""
-        script = _read(request.parameters)
+        script = self._script(request.parameters)
         _, turn = split_turns(request.messages)
         index = sum(isinstance(message, AssistantMessage) for message in turn)
         if index >= len(script):
@@ -106,6 +110,16 @@ class ScriptedProvider:
             input_tokens=line.input_tokens,
             output_tokens=line.output_tokens,
         )
+
+    def _script(self, parameters: Mapping[str, JsonValue]) -> tuple[ScriptedReply, ...]:
+        known = self._scripts.get(id(parameters))
+        if known is not None and known[0] is parameters:
+            return known[1]
+        if len(self._scripts) >= _REMEMBERED:
+            self._scripts.clear()
+        script = _read(parameters)
+        self._scripts[id(parameters)] = parameters, script
+        return script
 
     async def _speak(self, request: ModelRequest, chunks: tuple[str, ...], emit: EmitText) -> None:
         for number, chunk in enumerate(chunks):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import socket
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeAlias
 
 import grpc
 
+from runwright.adapters.remote.resolver import MOST_OF_ONE, Resolver, TooManyNamesError
 from runwright.adapters.remote.tool_calls import MAX_RECEIVE_BYTES
-from runwright.core.allow_list import AllowList, plain
+from runwright.core.allow_list import NOT_COVERED, AllowList, plain
 from runwright.core.callbacks import Callback
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.log import OperatorLog
@@ -50,8 +49,8 @@ class Doors:
     def __init__(self, allowed: AllowList, log: OperatorLog, resolve: Resolve | None = None) -> None:
         self.allowed = allowed
         self.log = log
-        self._threads = ThreadPoolExecutor(4, "runwright-resolver")  # of its own: a slow DNS holds up nobody else
-        self._resolve = resolve or self._ask_system
+        self._resolver = Resolver()
+        self._resolve = resolve
 
     async def addresses(self, callback: Callback) -> list[str]:
         """The IP addresses behind a callback, all of them checked. Raises CALLBACK_ADDRESS_REFUSED."""
@@ -72,11 +71,23 @@ class Doors:
             return [str(ipaddress.ip_address(callback.host))]
         except ValueError:
             pass  # a name
+        if not self.allowed.may_cover(callback.host, callback.port):
+            raise refused(callback, NOT_COVERED)  # wherever it leads: nobody is asked for it
         try:
             async with asyncio.timeout(RESOLVE_SECONDS):
-                return list(dict.fromkeys(await self._resolve(callback.host, callback.port)))
+                return list(dict.fromkeys(await self._look_up(callback)))
+        except TooManyNamesError:
+            rule = (
+                f"asked for again once fewer than {MOST_OF_ONE} other names of its principal wait for their addresses"
+            )
+            raise refused(callback, rule) from None
         except (TimeoutError, OSError, UnicodeError):
             return []
+
+    def _look_up(self, callback: Callback) -> Awaitable[Sequence[str]]:
+        if self._resolve is not None:
+            return self._resolve(callback.host, callback.port)
+        return self._resolver.look_up(f"{callback.namespace}/{callback.owner}", callback.host)
 
     async def examine(self, callback: Callback) -> None:
         """Raises CALLBACK_ADDRESS_REFUSED, or INVALID_REQUEST for authorities that are none."""
@@ -99,17 +110,6 @@ class Doors:
         name = callback.tls.server_name or callback.host
         credentials = grpc.ssl_channel_credentials(callback.tls.ca_pem or None)
         return grpc.aio.secure_channel(target, credentials, options=[*options, ("grpc.ssl_target_name_override", name)])
-
-    def close(self) -> None:
-        """Lets go of the threads; questions under way are not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-    async def _ask_system(self, host: str, port: int) -> list[str]:
-        def ask() -> list[str]:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            return [str(address[0]) for *_, address in found]
-
-        return await asyncio.get_running_loop().run_in_executor(self._threads, ask)
 
 
 def refused(callback: Callback, rule: str) -> AgentError:

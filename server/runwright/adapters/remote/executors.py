@@ -16,7 +16,7 @@ from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
 MOST_MISHAPS = 4096
-_UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.NOT_SENT)
+_UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.UNREADABLE, ToolOutcomeKind.NOT_SENT)
 
 
 class DialledExecutors:
@@ -89,8 +89,6 @@ class DialledExecutors:
             await configured.channel.close()
         for line in [*self._registered.values(), *self._leaving]:
             await line.close()
-        if self._doors is not None:
-            self._doors.close()
 
     async def examine(self, callback: Callback) -> None:
         """See CallbackDialler."""

@@ -25,7 +25,7 @@ CHECK_SECONDS = 2.0
 # How often one that is well is asked, and one that is not.
 WELL_US = 5_000_000
 ILL_US = 1_000_000
-REFUSED_US = 15_000_000  # seldom: a name that does not resolve keeps a thread busy that others wait for
+REFUSED_US = 15_000_000  # seldom: a name that does not resolve keeps a thread busy
 _READY = grpc.ChannelConnectivity.READY
 # Codes of a server that has nothing to say of its health.
 _SILENT = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND)
@@ -224,7 +224,7 @@ class RegisteredLine:
         )
         try:
             data = await check(b"", timeout=CHECK_SECONDS, metadata=self._metadata)
-            answer = health_pb2.HealthCheckResponse.FromString(data)
+            answer = health_pb2.HealthCheckResponse.FromString(data or b"")
         except DecodeError:
             return "The answer to its health check cannot be read."
         except grpc.aio.AioRpcError as error:

@@ -44,7 +44,7 @@ async def perform(
     except grpc.aio.UsageError:
         return ToolOutcome(ToolOutcomeKind.NOT_SENT)  # the channel has been closed
     try:
-        return read_answer(await rpc)
+        return read_answer(await rpc or b"")  # None: OK, and no message
     except grpc.aio.AioRpcError as error:
         return _failed(error, is_late=rpc.time_remaining() == 0)
     except asyncio.CancelledError:

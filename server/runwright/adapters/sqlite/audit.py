@@ -10,6 +10,7 @@ import apsw
 from msgspec.structs import replace
 
 from runwright.adapters.audit_rules import MOST_ENTRIES, Coalescer
+from runwright.adapters.sqlite.failures import corrupt
 from runwright.adapters.sqlite.reader import Reader
 from runwright.adapters.sqlite.tables import fetch
 from runwright.adapters.sqlite.ticker import Ticker
@@ -76,12 +77,24 @@ def end(db: apsw.Connection) -> tuple[int, bytes]:
 def page(db: apsw.Connection, namespaces: Sequence[str], before: int | None, limit: int) -> AuditPage:
     """One page, newest first."""
     below = 2**62 if before is None else before
-    query = """SELECT number, data FROM audit INDEXED BY audit_of_namespace
+    query = """SELECT number, data, previous_hash, hash FROM audit INDEXED BY audit_of_namespace
         WHERE namespace = ? AND number < ? ORDER BY number DESC LIMIT ?"""
     rows = [row for namespace in namespaces for row in fetch(db, query, namespace, below, limit + 1)]
     rows.sort(reverse=True)
     shown = rows[:limit]
-    return AuditPage([decode_entry(data) for _, data in shown], shown[-1][0] if shown else 1, len(rows) > limit)
+    return AuditPage([_checked(*row) for row in shown], shown[-1][0] if shown else 1, len(rows) > limit)
+
+
+def _checked(number: int, data: bytes, previous_hash: bytes, own_hash: bytes) -> AuditEntry:
+    """The entry of a row. Raises JOURNAL_CORRUPT when it is not as it was written."""
+    try:
+        if hashlib.sha256(previous_hash + data).digest() == own_hash:
+            entry = decode_entry(data)
+            if entry.number == number:
+                return entry
+    except TypeError:  # a column that is not even of its kind
+        pass
+    raise corrupt(f"Audit entry {number} is not as it was written.", first_bad=str(number))
 
 
 def fault(db: apsw.Connection) -> tuple[int, str]:

@@ -13,11 +13,11 @@ from runwright.adapters.sqlite.failures import corrupt, is_damage
 from runwright.adapters.sqlite.tables import fetch
 from runwright.core.errors import AgentError
 from runwright.core.events import EventKind
-from runwright.core.ids import RunKey
+from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.records import Record
 from runwright.ports.journal import StoredEvent
 from runwright.wire.envelope import envelope
-from runwright.wire.records import decode_event
+from runwright.wire.records import decode_event, event_run_id
 
 EVENT_COLUMNS = "position, seq, kind, data, previous_hash, hash"
 _PAGE = f"""SELECT {EVENT_COLUMNS}, session_id, agent_id FROM events
@@ -43,6 +43,17 @@ def stored_event(row: Sequence[Any], run: RunKey) -> StoredEvent:
 def damaged_event(run: RunKey, seq: object, what: str = "is not as it was written") -> AgentError:
     """An event of a run is damaged or missing; what came before it is whole."""
     return corrupt(f"Event {seq} of run {run.run_id} {what}.", run_id=run.run_id, first_bad=str(seq))
+
+
+def name_in(row: Sequence[Any], namespace: Namespace) -> RunKey | None:
+    """The run that the bytes of a row name; None when they are not those of their hash."""
+    data, previous_hash, own_hash = row[3:6]
+    try:
+        if hashlib.sha256(previous_hash + data).digest() == own_hash:
+            return RunKey(namespace, RunId(event_run_id(data)))
+    except (TypeError, AgentError):
+        pass
+    return None
 
 
 def page(db: apsw.Connection, run: RunKey, run_no: int, after: int, limit: int = _ALL) -> list[StoredEvent]:

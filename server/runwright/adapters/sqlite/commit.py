@@ -9,14 +9,15 @@ import apsw
 
 from runwright.adapters.sqlite.appended import MAX_ROWS, Row, needed_by, put, put_all
 from runwright.adapters.sqlite.batch import Batch, Group, Outcome, as_rows
-from runwright.adapters.sqlite.failures import translate
+from runwright.adapters.sqlite.failures import corrupt, translate
 from runwright.adapters.sqlite.standings import Standings
 from runwright.adapters.sqlite.transactions import Transactions
-from runwright.core.errors import AgentError
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
 
 T = TypeVar("T")
-# Errors of SQLite that say nothing about the transaction or the disk.
-_OF_THE_BATCH = (apsw.ConstraintError, apsw.TooBigError)
+# Errors of SQLite that say nothing about the transaction or the disk, or only about pages that others need not touch.
+_OF_THE_BATCH = (apsw.ConstraintError, apsw.TooBigError, apsw.CorruptError)
 
 
 class GroupCommit:
@@ -48,6 +49,9 @@ class GroupCommit:
             return self._commit(group)
         except AgentError as error:
             self._standings.forget()
+            if error.reason is ErrorReason.JOURNAL_FULL and error.__cause__ is None and len(group) > 1:
+                half = len(group) // 2  # the bound has no room for all of it: for some it may have
+                return self.commit(group[:half]) + self.commit(group[half:])
             return [_again(error) for _ in group]
 
     def alone(self, act: Callable[[apsw.Connection], T], *, needed: int = 0) -> T:
@@ -69,14 +73,26 @@ class GroupCommit:
                 raise
             # Somebody's rows are at fault: from the beginning, one after the other, to find out whose.
             self._standings.forget()
+            if isinstance(error.__cause__, apsw.CorruptError):
+                return [self._by_itself(batch) for batch in group]
         outcomes = self._transactions.run(lambda _: self._one_by_one(group))
         self._committed(outcomes)
         return outcomes
 
+    def _by_itself(self, batch: Batch) -> Outcome:
+        """In a transaction of its own: after a damaged page SQLite takes nothing more in the one that met it."""
+        try:
+            (outcome,) = self._transactions.single(lambda _: self._together([batch]))
+        except AgentError as error:
+            self._standings.forget()
+            return _of_run(batch.run, error)
+        return outcome
+
     def _together(self, group: Sequence[Batch]) -> list[Outcome]:
         planned = self._plan(group, self._standings)
         if planned.moved:
-            self._transactions.require(needed_by(planned.rows))
+            if self._transactions.require is not None:
+                self._transactions.require(needed_by(planned.rows))
             self._write(planned.rows)
             self._committed(planned.outcomes)
             self._standings.moved(planned.moved)
@@ -132,7 +148,15 @@ class GroupCommit:
 
 
 def _is_of_a_batch(error: BaseException | None) -> bool:
-    return not isinstance(error, apsw.Error) or isinstance(error, _OF_THE_BATCH)
+    return error is not None and (not isinstance(error, apsw.Error) or isinstance(error, _OF_THE_BATCH))
+
+
+def _of_run(run: RunKey, error: AgentError) -> AgentError:
+    """Damage that one run's append met is that run's; whatever else happened stays what it is."""
+    if not isinstance(error.__cause__, apsw.CorruptError):
+        return error
+    told = f"Run {run.run_id} cannot be written: the journal's file is damaged."
+    return _because(corrupt(told, run_id=run.run_id), error.__cause__)
 
 
 def _because(error: AgentError, cause: Exception) -> AgentError:

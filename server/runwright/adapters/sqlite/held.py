@@ -10,8 +10,11 @@ from collections.abc import Collection
 import apsw
 from msgspec.structs import replace
 
-from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of, first_link
+from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of
+from runwright.adapters.sqlite.checked_events import whole_part
+from runwright.adapters.sqlite.queries import place
 from runwright.adapters.sqlite.removing import leave_outline, release_contents
+from runwright.adapters.sqlite.selecting import outline
 from runwright.adapters.sqlite.tables import fetch
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
@@ -22,30 +25,25 @@ from runwright.wire import tombstone
 from runwright.wire.records import decode_event
 
 _REMOVED_AT_ONCE = 1000  # events
+_ALL = 2**62
 
 
 def intact(db: apsw.Connection, run: RunKey) -> tuple[RunState, int] | None:
-    """See the port. The hash chain says how far events are what was written."""
-    query = "SELECT run_no, session_id, agent_id, labels FROM runs WHERE namespace = ? AND run_id = ?"
-    rows = fetch(db, query, run.namespace, run.run_id)
-    if not rows:
+    """See the port. As far as events are what was written and follow from one another; else what the columns say."""
+    run_no, _, _ = place(db, run, 0)
+    if not run_no:
         return None
-    run_no, session_id, agent_id, labels = rows[0]
-    state, position, previous = RunState(key=run), 0, first_link(run)
-    events = "SELECT seq, position, data, previous_hash, hash FROM events WHERE run_no = ? ORDER BY seq"
-    for seq, at, data, linked, own in fetch(db, events, run_no):
-        if seq != state.seq + 1 or linked != previous or hashlib.sha256(linked + data).digest() != own:
-            break
+    events, _ = whole_part(db, run, run_no, 0, _ALL)
+    state, position = RunState(key=run), 0
+    for event in events:
         try:
-            state = apply(state, decode_event(data))
+            state = apply(state, decode_event(event.data))
         except (AgentError, IllegalTransition):
             break
-        position, previous = at, own
+        position = event.position
     if state.seq:
         return state, position
-    return RunState(
-        key=run, phase=RunPhase.RUNNING, session_id=session_id, agent_id=agent_id, labels=_labels(labels)
-    ), 0
+    return replace(outline(db, run_no, run), seq=0), 0
 
 
 def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
@@ -53,19 +51,19 @@ def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
 
     0 for an unknown run. Its events go with `go_on`.
     """
-    query = "SELECT run_no, seq, open, status, last_position FROM runs WHERE namespace = ? AND run_id = ?"
+    query = "SELECT run_no, seq, open, status FROM runs WHERE namespace = ? AND run_id = ?"
     rows = fetch(db, query, run.namespace, run.run_id)
     known = intact(db, run)
     if not rows or known is None:
         return 0
-    run_no, seq, is_open, status, last_position = rows[0]
+    run_no, seq, is_open, status = rows[0]
     ended = RunStatus.CANCELLED if is_open else RunStatus(status)
     state = replace(known[0], seq=seq, phase=RunPhase(ended.value), ended_at=known[0].ended_at or now)
     if is_open:
         state = replace(state, stop=StopReason.CANCELLED)
-    leave_outline(db, run_no, tombstone.outline(state, now))
+    horizon = leave_outline(db, run_no, tombstone.outline(state, now))
     db.execute("INSERT OR IGNORE INTO removals (run_no) VALUES (?)", (run_no,))
-    return int(last_position)
+    return horizon
 
 
 def go_on(db: apsw.Connection, kept: Collection[int]) -> bool:
@@ -86,11 +84,3 @@ def go_on(db: apsw.Connection, kept: Collection[int]) -> bool:
         db.execute("DELETE FROM events WHERE position = ?", (position,))
     db.execute("DELETE FROM removals WHERE NOT EXISTS (SELECT 1 FROM events e WHERE e.run_no = removals.run_no)")
     return len(found) == _REMOVED_AT_ONCE
-
-
-def _labels(stored: str) -> dict[str, str]:
-    try:
-        labels = json.loads(stored)
-    except ValueError:
-        return {}
-    return {str(key): str(value) for key, value in labels.items()} if isinstance(labels, dict) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -30,11 +31,11 @@ from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.failures import unusable
 from runwright.adapters.sqlite.lock import DirectoryLock
-from runwright.adapters.sqlite.open_runs import open_runs
+from runwright.adapters.sqlite.open_runs import open_runs, put_in_order
 from runwright.adapters.sqlite.past import Past
 from runwright.adapters.sqlite.reader import Reader
 from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
-from runwright.adapters.sqlite.run_rows import Rewrite
+from runwright.adapters.sqlite.run_rows import Rewrite, rewrite
 from runwright.adapters.sqlite.ticker import Ticker
 from runwright.adapters.sqlite.transactions import Transactions
 from runwright.adapters.sqlite.wal import LARGE_BYTES, Wal
@@ -132,7 +133,6 @@ class SqliteJournal:
                 wal = Wal(transactions, path, log)
                 wal.reset()
                 wal.bound(max_bytes)
-                transactions.require = wal.require
                 reading = schema.open_reader(path, busy_timeout_ms=busy_timeout_ms)
                 undo.callback(reading.close)
             except apsw.Error as error:
@@ -244,16 +244,13 @@ class SqliteJournal:
         """Has rows made anew that were thrown away: else their events would be folded at every question."""
         if not rewrites:
             return
-        for rewrite in rewrites:
-            if rewrite.was_damaged and self._log:
+        for row in rewrites:
+            if row.was_damaged and self._log:
                 told = "the row of a run was damaged and is made anew from its events"
-                self._log.warning(told, namespace=rewrite.run.namespace, run_id=rewrite.run.run_id)
-
-        def act(db: apsw.Connection) -> None:
-            for rewrite in rewrites:
-                rewrite.apply(db)
-
-        self._writer.post(act, lambda: None)  # one that fails is tried again by the next question
+                self._log.warning(told, namespace=row.run.namespace, run_id=row.run.run_id)
+        again = partial(rewrite, rows=rewrites, reindex=True)
+        # What fails twice is tried again by the next question.
+        self._writer.post(partial(rewrite, rows=rewrites), lambda: self._writer.post(again, lambda: None))
 
     def _see(self, position: int) -> None:
         self._seen = max(self._seen, position)
@@ -261,7 +258,13 @@ class SqliteJournal:
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(open_runs)
+        found = await self._reader.ask(open_runs)
+        if found.misplaced:
+            if self._log:
+                self._log.error("an index of the journal was damaged and is made anew", runs=len(found.misplaced))
+            with contextlib.suppress(AgentError):  # tried again at the next start
+                await self._writer.transact(partial(put_in_order, misplaced=found.misplaced))
+        return found.runs
 
     async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
         """See the port."""
@@ -310,7 +313,8 @@ class SqliteJournal:
         return horizon
 
     def _remove_more(self, db: apsw.Connection) -> bool:
-        self._keeper.catch_up()
+        if self._keeper.catch_up():
+            return False  # it may stand at any event that was noted since it was on disk; the next removal goes on
         return held.go_on(db, self._keeper.held | {self.head})
 
     async def horizon(self, scope: Scope) -> int:

@@ -1,10 +1,11 @@
-"""Which runs are open: asked of the table and of its index, so that damage to one of them hides no run."""
+"""Which runs are open: asked of the table and of its indexes, so that damage to one of them hides no run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apsw
+from msgspec import Struct
 
 from runwright.adapters.sqlite import checked_events
 from runwright.adapters.sqlite.failures import is_damage
@@ -15,22 +16,55 @@ from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.wire.records import event_run_id
 
 _BY_INDEX = f"SELECT run_no FROM runs INDEXED BY runs_open WHERE {IS_OPEN} ORDER BY run_no"
-_BY_TABLE = "SELECT run_no FROM runs NOT INDEXED WHERE open IS NOT 0 ORDER BY run_no"
 # The name in the row, and which row the index finds by that name.
-_NAMED = """SELECT r.namespace, r.run_id, i.run_no FROM runs r LEFT JOIN runs i INDEXED BY sqlite_autoindex_runs_1
-    ON i.namespace = r.namespace AND i.run_id = r.run_id WHERE r.run_no = ?"""
+_BY_NAME = """FROM runs r NOT INDEXED LEFT JOIN runs i INDEXED BY sqlite_autoindex_runs_1
+    ON i.namespace = r.namespace AND i.run_id = r.run_id"""
+_NAMED = f"SELECT r.namespace, r.run_id, i.run_no {_BY_NAME} WHERE r.run_no = ?"
+_BY_TABLE = "SELECT run_no FROM runs NOT INDEXED WHERE open IS NOT 0"
+# Looks at every run there is: some three microseconds each.
+_MISNAMED = f"SELECT r.run_no {_BY_NAME} WHERE i.run_no IS NOT r.run_no"
 _ENDS = "SELECT kind FROM events WHERE run_no = ? ORDER BY seq DESC LIMIT 1"
 
 
-def open_runs(db: apsw.Connection) -> list[RunKey]:
+class OpenRuns(Struct, frozen=True):
+    """The open runs, and the numbers of runs that an index finds by another name than their row has, or not at all."""
+
+    runs: list[RunKey]
+    misplaced: list[int]
+
+
+def open_runs(db: apsw.Connection) -> OpenRuns:
     """The runs without a terminal event, in the order of their first.
 
     One whose row cannot be read is among them if its events do not end: whoever
     loads it is told what is wrong with it.
     """
     with db:  # one moment
-        numbers = sorted({*_numbers(db, _BY_INDEX), *_numbers(db, _BY_TABLE)})
-    return [name_of(db, number) for number in numbers]
+        by_index, by_table = set(_numbers(db, _BY_INDEX)), set(_numbers(db, _BY_TABLE))
+        misplaced = (by_index ^ by_table) | set(_misnamed(db))
+    return OpenRuns([name_of(db, number) for number in sorted(by_index | by_table)], sorted(misplaced))
+
+
+def put_in_order(db: apsw.Connection, misplaced: Sequence[int]) -> None:
+    """Makes the indexes anew from the rows, and gives the rows the names that their events prove; in a transaction.
+
+    An entry that an index has lost would let a second run begin under the same name.
+    """
+    names = [(number, _proven_name(db, number)) for number in misplaced]
+    db.execute("REINDEX runs")
+    for number, name in names:
+        if name is not None:
+            of = (name.namespace, name.run_id)
+            db.execute("UPDATE runs SET namespace = ?, run_id = ? WHERE run_no = ?", (*of, number))
+
+
+def _misnamed(db: apsw.Connection) -> list[int]:
+    try:
+        return [number for (number,) in fetch(db, _MISNAMED)]
+    except (apsw.Error, UnicodeDecodeError) as error:
+        if is_damage(error):
+            return []  # of rows that cannot be read, and so not be put in order either
+        raise
 
 
 def name_of(db: apsw.Connection, run_no: int) -> RunKey:

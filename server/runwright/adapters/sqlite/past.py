@@ -13,16 +13,20 @@ _LAST_SECOND = "after a loss of power: that commits of the last second before it
 _NOTHING_KNOWN = "that acknowledged events are missing at the end: there was no journal.head that can be read"
 
 
+def has_wal(directory: Path) -> bool:
+    """True when there is a `-wal` file with something in it: while the journal is in use it is never empty."""
+    wal = directory / f"{anchor.JOURNAL}-wal"
+    return wal.exists() and wal.stat().st_size > 0
+
+
 class Past:
     """Holds a journal against what it was, and says what cannot be excluded. Made before anything opens the file."""
 
     def __init__(self, directory: Path, known: anchor.Anchor | None) -> None:
         self._directory = directory
         self._known = known
-        journal = directory / anchor.JOURNAL
-        wal = journal.with_name(f"{journal.name}-wal")
-        self._has_wal = wal.exists() and wal.stat().st_size > 0
-        self._had_no_anchor = journal.exists() and not (directory / anchor.FILE).exists()
+        self._has_wal = has_wal(directory)
+        self._had_no_anchor = (directory / anchor.JOURNAL).exists() and not (directory / anchor.FILE).exists()
         self._was_closed = True
 
     @classmethod

@@ -21,9 +21,10 @@ __all__ = ["content", "last_position", "load", "messages", "place", "read"]
 
 _CONTENTS = """SELECT digest, data FROM contents
     WHERE namespace = ? AND digest IN (SELECT value FROM json_each(?))"""
-# By its events, as a reader would find it; of a removed run by what is left.
+# By its events, as a reader would find it; of a removed run by what is left, which may lie above the journal's end.
 _LAST_POSITION = """SELECT COALESCE(
-    (SELECT position FROM events e WHERE e.run_no = r.run_no ORDER BY seq DESC LIMIT 1), r.last_position)
+    (SELECT position FROM events e WHERE e.run_no = r.run_no ORDER BY seq DESC LIMIT 1),
+    MIN(r.last_position, (SELECT MAX(position) FROM events)), r.last_position)
     FROM runs r WHERE namespace = ? AND run_id = ?"""
 _PLACE = f"""SELECT run_no, COALESCE((SELECT MAX(seq) FROM events e WHERE e.run_no = r.run_no), 0), seq
     FROM runs r WHERE namespace = ? AND run_id = ? AND {KEPT}"""

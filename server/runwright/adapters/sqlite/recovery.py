@@ -15,10 +15,11 @@ from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.quarantine import Stage, Suspect
 
 _OPEN = """
-    SELECT r.run_no, r.namespace, r.run_id, s.stage, s.tries, s.trials, s.alone, s.quarantined_at
+    SELECT r.run_no, r.namespace, r.run_id, s.stage, s.tries, s.trials, s.told, s.alone, s.quarantined_at
     FROM runs r LEFT JOIN recovering s ON s.run_no = r.run_no WHERE r.open = 1 ORDER BY r.run_no"""
 _PUT = """
-    INSERT OR REPLACE INTO recovering (run_no, stage, tries, trials, alone, quarantined_at) VALUES (?, ?, ?, ?, ?, ?)"""
+    INSERT OR REPLACE INTO recovering (run_no, stage, tries, trials, told, alone, quarantined_at)
+    VALUES (?, ?, ?, ?, ?, ?, ?)"""
 _RUNS = """run_no IN (SELECT run_no FROM runs JOIN json_each(?) AS wanted
     ON namespace = wanted.value ->> 0 AND run_id = wanted.value ->> 1)"""
 
@@ -50,20 +51,22 @@ class SqliteRecoveryLog:
 def _begin(db: apsw.Connection, now: int) -> list[Suspect]:
     numbers: dict[RunKey, int] = {}
     known: dict[RunKey, Suspect] = {}
-    for number, namespace, run_id, stage, tries, trials, alone, quarantined_at in fetch(db, _OPEN):
+    for number, namespace, run_id, stage, tries, trials, told, alone, quarantined_at in fetch(db, _OPEN):
         run = RunKey(Namespace(namespace), RunId(run_id))
         numbers[run] = number
         if stage is not None:
-            known[run] = Suspect(run, Stage(stage), tries, trials, alone, quarantined_at)
+            known[run] = Suspect(run, Stage(stage), tries, trials, told, alone, quarantined_at)
     found = begun(known, list(numbers), now)
     db.execute("DELETE FROM recovering")
-    db.executemany(_PUT, ((numbers[s.run], s.stage, s.tries, s.trials, s.alone, s.quarantined_at) for s in found))
+    db.executemany(
+        _PUT, ((numbers[s.run], s.stage, s.tries, s.trials, s.told, s.alone, s.quarantined_at) for s in found)
+    )
     return found
 
 
 def _take_up(db: apsw.Connection, runs: str, stage: Stage) -> None:
-    passed = "UPDATE recovering SET stage = ?, trials = 0, alone = 0 WHERE stage >= ?"
-    db.execute(passed, (Stage.IN_HAND, Stage.ON_TRIAL))
+    passed = f"UPDATE recovering SET stage = ?, trials = 0, told = 0, alone = 0 WHERE stage >= ? AND NOT {_RUNS}"
+    db.execute(passed, (Stage.IN_HAND, Stage.ON_TRIAL, runs))
     db.execute(f"UPDATE recovering SET stage = ? WHERE {_RUNS}", (stage, runs))
 
 

@@ -27,7 +27,7 @@ from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow
 REMOVING = "removing"
 _LOOKED_AT = 64  # ended runs that one step may pass over because their end cannot be read
 _CANDIDATES = f"""
-    SELECT r.run_no, r.namespace, r.run_id, r.last_position, e.data
+    SELECT r.run_no, r.namespace, r.run_id, e.data
     FROM runs r INDEXED BY runs_ended LEFT JOIN events e ON e.position = r.last_position
     WHERE r.open = 0 AND r.{KEPT} ORDER BY r.last_position LIMIT {_LOOKED_AT}"""
 
@@ -77,14 +77,14 @@ def _unfinished(db: apsw.Connection) -> _Run | None:
 
 
 def _begin(db: apsw.Connection, wanted: Wanted) -> tuple[RunKey, int] | None:
-    """Leaves a tombstone of the first run that is old enough: which, and where it ended; None when there is none.
+    """Leaves a tombstone of the first run that is old enough: which, and the horizon then; None when there is none.
 
     The order is that of last events and nobody is passed over for being young:
     so the horizon only ever rises, and a reader knows from it what is missing.
     """
     at = "SELECT run_no FROM events WHERE position = ?"
     held = {run_no for position in wanted.held for (run_no,) in fetch(db, at, position)}
-    for run_no, namespace, run_id, last_position, data in fetch(db, _CANDIDATES):
+    for run_no, namespace, run_id, data in fetch(db, _CANDIDATES):
         try:
             ended = event_time(data or b"\xff")
         except AgentError:
@@ -95,9 +95,9 @@ def _begin(db: apsw.Connection, wanted: Wanted) -> tuple[RunKey, int] | None:
         state = _ended(db, run)
         if state is None:
             continue
-        leave_outline(db, run_no, tombstone.outline(state, wanted.now))
+        horizon = leave_outline(db, run_no, tombstone.outline(state, wanted.now))
         db.execute("INSERT INTO meta (key, value) VALUES (?, ?)", (REMOVING, run_no))
-        return run, last_position
+        return run, horizon
     return None
 
 
@@ -113,15 +113,25 @@ def _ended(db: apsw.Connection, run: RunKey) -> RunState | None:
     return state if state is not None and state.is_terminal and not state.removed_at else None
 
 
-def leave_outline(db: apsw.Connection, run_no: int, left: RunState) -> None:
-    """Puts the outline in place of a run's row, with its check."""
-    ((position, own_hash),) = fetch(db, "SELECT last_position, hash FROM runs WHERE run_no = ?", run_no)
+def leave_outline(db: apsw.Connection, run_no: int, left: RunState) -> int:
+    """Puts the outline in place of a run's row, with its check. The horizon of its namespace from then on.
+
+    Each removal raises the horizon, also one that lies below it, as after an
+    operator removed a later run: else whoever knows of that one would never
+    hear of this.
+    """
+    query = """SELECT last_position, hash, (SELECT COALESCE(MAX(last_position), 0) FROM runs x
+        INDEXED BY removed_of_namespace WHERE x.namespace = r.namespace AND x.removed_at > 0)
+        FROM runs r WHERE run_no = ?"""
+    ((ended_at, own_hash, horizon),) = fetch(db, query, run_no)
+    position: int = max(ended_at, horizon + 1)
     row = SnapshotRow.of(tombstone.encode(left), RowColumns.of(left, status(left)))
     query = """UPDATE runs SET removed_at = ?, seq = ?, snapshot = ?, labels = '{}', open = 0, status = ?,
-        session_id = ?, agent_id = ? WHERE run_no = ?"""
+        session_id = ?, agent_id = ?, last_position = ? WHERE run_no = ?"""
     checked = row.checked(RowEnd(position, own_hash, is_open=False))
-    columns = (status(left).value, left.session_id, left.agent_id)
+    columns = (status(left).value, left.session_id, left.agent_id, position)
     db.execute(query, (left.removed_at, left.seq, checked, *columns, run_no))
+    return position
 
 
 def _delete(db: apsw.Connection, run: _Run, limit: int, room: int) -> tuple[int, int, bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import apsw
@@ -12,6 +13,7 @@ from msgspec.json import encode as encode_labels
 from runwright.adapters.sqlite import checked_events
 from runwright.adapters.sqlite.failures import corrupt, is_damage
 from runwright.adapters.sqlite.tables import fetch
+from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.machine import status
 from runwright.core.records import Record
@@ -54,6 +56,18 @@ class Rewrite(Struct, frozen=True):
         db.execute(_REWRITE, self.values)
 
 
+def rewrite(db: apsw.Connection, rows: Sequence[Rewrite], *, reindex: bool = False) -> None:
+    """Makes rows anew, inside the open transaction.
+
+    `reindex` for a second try: the indexes may know a row as it was before it
+    was damaged, and then SQLite cannot take their entries of it away.
+    """
+    if reindex:
+        db.execute("REINDEX runs")
+    for row in rows:
+        row.apply(db)
+
+
 class Loaded(Struct, frozen=True):
     """A run as the journal has it. Without a state its row was thrown away, and `records` are all of its records."""
 
@@ -93,6 +107,25 @@ def load(db: apsw.Connection, run: RunKey) -> Loaded | None:
         row = _row(db, run)
         events = checked_events.page(db, run, row.run_no, 0) if row else []
     return _from_events(run, row, events) if row else None
+
+
+def judged(db: apsw.Connection, run: RunKey, folded: RunState | None = None) -> str:
+    """What is wrong with the run's row, for whoever only looks; empty when it is whole, or of before rows had a check.
+
+    With `folded`, the state that its events lead to, it must say the same.
+    """
+    try:
+        row = _row(db, run)
+        if row is None:
+            return "the index does not find its row by its name"
+        if isinstance(row.snapshot, bytes) and row.snapshot.startswith(UNCHECKED):
+            return ""
+        state = _believed(run, row)
+    except AgentError as error:
+        return error.message
+    if state is None:
+        return "its row is not as it was written; the next start makes it anew from its events"
+    return "" if folded in (None, state) else "its row says another state than its events"
 
 
 def _row(db: apsw.Connection, run: RunKey) -> _Row | None:

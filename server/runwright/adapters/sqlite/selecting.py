@@ -80,8 +80,9 @@ def _select(db: apsw.Connection, selection: Selection, after: int, limit: int) -
     found = fetch(
         db,
         f"""SELECT {_COLUMNS}, e.session_id, e.agent_id, r.run_no, r.namespace, r.run_id
-        FROM events e INDEXED BY {within.index} CROSS JOIN runs r ON r.run_no = e.run_no AND r.{KEPT}
-        WHERE {within.condition} AND position <= ? {wanted} ORDER BY {within.order} LIMIT ?""",
+        FROM events e INDEXED BY {within.index} LEFT JOIN runs r ON r.run_no = e.run_no
+        WHERE {within.condition} AND position <= ? AND IFNULL(r.{KEPT}, 1) {wanted}
+        ORDER BY {within.order} LIMIT ?""",
         *within.values,
         until,
         *values,
@@ -103,7 +104,8 @@ def _checked(db: apsw.Connection, selection: Selection, rows: Sequence[Sequence[
     newest: dict[RunKey, StoredEvent] = {}
     for *row, run_no, namespace, run_id in rows:
         try:
-            event = _event(db, row, run_no, RunKey(Namespace(namespace), RunId(run_id)))
+            run = RunKey(Namespace(namespace or selection.scope.namespace), RunId(run_id or ""))
+            event = _event(db, row, run_no or 0, run)
             _require_place(selection, event, newest.get(event.run))
         except AgentError:
             if events:
@@ -126,10 +128,13 @@ def _event(db: apsw.Connection, row: Sequence[Any], run_no: int, run: RunKey) ->
     try:
         return checked_events.stored_event(row, run)
     except AgentError:
-        named = name_of(db, run_no)  # the name in the run's row may be what is damaged
-        if named == run:
+        # What is damaged may be the name in the run's row, or the event's run number: its bytes have the name, too.
+        named = checked_events.name_in(row, run.namespace)
+        if named in (None, run):
             raise
-        return checked_events.stored_event(row, named)
+        if named == name_of(db, run_no):
+            return checked_events.stored_event(row, named)
+        raise checked_events.damaged_event(named, row[1]) from None
 
 
 def _within(db: apsw.Connection, selection: Selection, after: int) -> _Within:
@@ -209,7 +214,7 @@ def _listed(db: apsw.Connection, number: int, position: int, rewrites: list[Rewr
             return ListedRun(number, state, loaded.last_position)
     except (AgentError, IllegalTransition):
         pass  # one damaged run must not hide the others
-    return ListedRun(number, _outline(db, number, run), position)
+    return ListedRun(number, outline(db, number, run), position)
 
 
 def _wanted_runs(wanted: RunFilter, stands: Mapping[str, RunStatus]) -> Condition:
@@ -231,7 +236,7 @@ def _wanted_runs(wanted: RunFilter, stands: Mapping[str, RunStatus]) -> Conditio
     return text, values
 
 
-def _outline(db: apsw.Connection, number: int, run: RunKey) -> RunState:
+def outline(db: apsw.Connection, number: int, run: RunKey) -> RunState:
     """What the columns alone say of a run, as far as they can be read."""
     try:
         query = "SELECT seq, session_id, agent_id, status, labels FROM runs WHERE run_no = ?"

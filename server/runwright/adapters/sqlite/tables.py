@@ -84,7 +84,7 @@ AUDIT = (
 HOLDING = (
     """CREATE TABLE recovering (
         run_no INTEGER PRIMARY KEY, stage INTEGER NOT NULL, tries INTEGER NOT NULL, trials INTEGER NOT NULL,
-        alone INTEGER NOT NULL, quarantined_at INTEGER NOT NULL) STRICT""",
+        told INTEGER NOT NULL, alone INTEGER NOT NULL, quarantined_at INTEGER NOT NULL) STRICT""",
     "CREATE TABLE removals (run_no INTEGER PRIMARY KEY) STRICT",
 )
 # Of version 5: the key that each registration was made with; empty: none, or one that an older server did not keep.

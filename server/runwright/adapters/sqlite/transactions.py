@@ -23,7 +23,7 @@ class Transactions:
 
     def __init__(self, db: apsw.Connection) -> None:
         self.db = db
-        self.require: Callable[[int], None] = lambda _: None  # raises when so many bytes of pages have no room
+        self.require: Callable[[int], None] | None = None  # raises when so many bytes of pages have no room
         self._doubt: Failure | None = None
 
     @property
@@ -38,7 +38,7 @@ class Transactions:
         """
 
         def whole(db: apsw.Connection) -> T:
-            if needed:
+            if needed and self.require is not None:
                 self.require(needed)
             db.execute("BEGIN IMMEDIATE")
             result = act(db)
@@ -56,6 +56,9 @@ class Transactions:
             raise self._doubt.error()
         try:
             return act(self.db)
+        except AgentError as error:
+            self._roll_back(error)
+            raise
         except Exception as error:
             raise self._roll_back(error) from error
 
@@ -68,6 +71,8 @@ class Transactions:
         except apsw.Error:
             failure = corrupt("A failed write could not be taken back.")
             self._doubt = Failure.of(failure)
-        if failure.reason is ErrorReason.JOURNAL_CORRUPT and isinstance(error, apsw.Error):
+        # A page that SQLite finds damaged leaves no doubt: what was written on the way to it has been taken back.
+        in_doubt = isinstance(error, apsw.Error) and not isinstance(error, apsw.CorruptError)
+        if failure.reason is ErrorReason.JOURNAL_CORRUPT and in_doubt:
             self._doubt = Failure.of(failure)
         return failure

@@ -19,8 +19,9 @@ from runwright.ports.log import OperatorLog
 # Once that much has been written SQLite copies it into journal.db after each commit, and then begins at the front.
 CHECKPOINT_PAGES = 1_000
 USUAL_BYTES = 4 * 1024 * 1024
-# Above that something has kept SQLite from beginning again: readers that never pause, or one that stays.
-LARGE_BYTES = 4 * USUAL_BYTES
+# Above so many times its usual size something has kept SQLite from beginning again: readers that never pause, or stay.
+_LARGE = 4
+LARGE_BYTES = _LARGE * USUAL_BYTES
 _FRAME_BYTES = 24  # around each page
 _LEAST_RESERVE = 64 * 1024
 _PATIENCE_MS = 50  # for readers of this server, which are done in less
@@ -64,13 +65,14 @@ class Wal:
         reserve = 0 if max_bytes is None else max(_LEAST_RESERVE, min(max_bytes // 4, 2 * USUAL_BYTES))
         pages = CHECKPOINT_PAGES if max_bytes is None else min(CHECKPOINT_PAGES, reserve // 4 // self._frame)
         self._max_bytes, self._size_limit = max_bytes, pages * self._frame
+        self._transactions.require = None if max_bytes is None else self.require
         limit_size(self._db, None if max_bytes is None else max(1, max_bytes - reserve))
         self._db.wal_autocheckpoint(pages)
         self._db.pragma("journal_size_limit", self._size_limit)
 
     def require(self, needed: int) -> None:
         """Raises JOURNAL_FULL when the two files and `needed` bytes of pages would take more than the bound."""
-        if self._max_bytes is None or self._fits(needed):
+        if self._fits(needed):
             return
         if self.size() <= _LEAST_RESERVE or not self.reset() or not self._fits(needed):
             raise full()
@@ -109,7 +111,7 @@ class Wal:
         True: call again a second later. Without success pauses become longer. Of one thread, any.
         """
         with self._lock:
-            if not self._holds_removed and self.size() <= LARGE_BYTES:
+            if not self._holds_removed and self.size() <= _LARGE * self._size_limit:
                 self._pause = self._waits = 0
                 self._say_done()
                 return False
@@ -141,7 +143,8 @@ class Wal:
         self._said = False
 
     def _fits(self, needed: int) -> bool:
-        assert self._max_bytes is not None
+        if self._max_bytes is None:
+            return True
         pages = int(self._db.pragma("page_count"))
         return pages * self._page_bytes + self.size() + needed <= self._max_bytes
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import anchor, audit, inspection
+from runwright.adapters.sqlite import anchor, audit, inspection, scrubbing, usage, verification
 from runwright.adapters.sqlite.failures import unusable
+from runwright.adapters.sqlite.past import has_wal
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
 from runwright.core.space import LeastSpace, Space
@@ -53,7 +54,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Iterator[Check]:
-    """The file, its version, SQLite's own check, the anchor, every hash chain, and the room it has left."""
+    """The file, its version, SQLite's own check, the anchor, every chain, row and state, and the room it has left."""
     path = data / "journal.db"
     if not path.exists():
         if (data / anchor.FILE).exists():
@@ -70,9 +71,17 @@ def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Itera
                 return
             yield _damages(inspection.damages(db))
             yield torn or _anchored(data, known, db)
-            yield from _chains(inspection.verify(db))
+            verified = verification.verify(db)
+            yield from _chains(verified)
+            if not verified.faults:
+                yield from _states(verified.runs, list(verification.misstated(db)))
+            yield _entries(verification.unreadable(db))
             yield _audit(*audit.fault(db))
             yield _size(inspection.space(db, data, max_bytes), least)
+            if scrubbing.is_wanted(db):
+                yield warn("removed contents", "some may stand in free room of journal.db", scrubbing.REMEDY)
+    except UnicodeDecodeError:
+        yield fail("journal", "the file holds texts that are none", _RESTORE)
     except apsw.Error as error:
         yield fail("journal", unusable(error).message, _RESTORE)
 
@@ -99,6 +108,10 @@ def _anchor(data: Path) -> tuple[anchor.Anchor | None, Check | None]:
 
 
 def _anchored(data: Path, known: anchor.Anchor | None, db: apsw.Connection) -> Check:
+    if known is None and usage.is_in_use(db) and not has_wal(data):
+        return fail(
+            "head anchor", "the journal was not closed, and its -wal file and journal.head are missing", _RESTORE
+        )
     if known is None:
         return warn("head anchor", "there is no journal.head", "The next start of a server makes it.")
     what = known.fault(db)
@@ -112,8 +125,21 @@ def _anchored(data: Path, known: anchor.Anchor | None, db: apsw.Connection) -> C
 
 def _damages(found: list[str]) -> Check:
     if found:
-        return fail("quick_check", f"{len(found)} or more faults, the first: {found[0]}", _RESTORE)
-    return ok("quick_check", "SQLite finds the file whole")
+        return fail("integrity_check", f"{len(found)} or more faults, the first: {found[0]}", _RESTORE)
+    return ok("integrity_check", "SQLite finds the file whole")
+
+
+def _states(runs: int, faults: list[verification.Fault]) -> Iterator[Check]:
+    if not faults:
+        yield ok("run states", f"the rows of {runs} runs say what their events say")
+    for fault in faults[:MOST_FAULTS]:
+        yield fail("run states", f"{fault.subject}: {fault.what}", _RESTORE)
+
+
+def _entries(found: list[str]) -> Check:
+    if found:
+        return fail("other entries", "; ".join(found[:MOST_FAULTS]), _RESTORE)
+    return ok("other entries", "registrations and what the journal says of itself can be read")
 
 
 def _audit(entries: int, what: str) -> Check:
@@ -132,7 +158,7 @@ def _size(space: Space, least: LeastSpace) -> Check:
     return ok("journal size", text)
 
 
-def _chains(verified: inspection.Verified) -> Iterator[Check]:
+def _chains(verified: verification.Verified) -> Iterator[Check]:
     if not verified.faults:
         what = f"{verified.runs} runs, {verified.events} events and {verified.contents} contents are as written"
         yield ok("hash chains", what)

@@ -15,7 +15,7 @@ from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
 _ACTED_ON = (FinishReason.STOP, FinishReason.TOOL_CALLS)
 # How many attempts of one request the end of the server may cost. More than a request gets for failures of its own,
 # since a restart is seldom its fault; but each one of them may have been the crash of everybody's server.
-MAX_LOSSES = 10
+MAX_LOSSES = 25
 
 
 def next_round(step: Step) -> None:
@@ -62,7 +62,8 @@ def model_failed(step: Step, given: i.ModelFailed) -> None:
         return
     step.add(r.ModelAttemptFailed(at=step.at, round=given.round, attempt=given.attempt, error=given.error))
     routes, route, asked = step.package.routes, step.state.route, step.state.asked
-    has_next = route + 1 < len(routes)
+    # Every route would be told the same.
+    has_next = route + 1 < len(routes) and given.error.reason is not ErrorReason.CONVERSATION_TOO_LARGE
     asked_for = retry_after_us(dict(given.error.metadata))
     # A vendor that asks for more patience than there is leaves the request to the next route.
     in_time = asked_for <= LONGEST_WAIT_US or not has_next

@@ -47,7 +47,8 @@ const (
 	ErrorReason_ERROR_REASON_CURSOR_SCOPE_MISMATCH ErrorReason = 8
 	// The cursor is past the end of the journal. Metadata: head.
 	ErrorReason_ERROR_REASON_CURSOR_AHEAD ErrorReason = 9
-	// The cursor was made by another journal. Metadata: head.
+	// The cursor was made by another journal, or for a place that an older copy of
+	// this one has replaced. Metadata: head.
 	ErrorReason_ERROR_REASON_JOURNAL_RESTORED ErrorReason = 10
 	// A subscriber did not read for too long. Metadata: last_cursor.
 	ErrorReason_ERROR_REASON_SUBSCRIBER_STALLED ErrorReason = 11
@@ -121,10 +122,21 @@ const (
 	// Metadata: session_id, run_id.
 	ErrorReason_ERROR_REASON_SESSION_BUSY ErrorReason = 43
 	// Events after the cursor were removed, being older than the retention; the
-	// stream can be gone on from the cursor `oldest`. Metadata: oldest.
+	// stream can be gone on from the cursor `oldest`, which skips no event that is
+	// left. Metadata: oldest.
 	ErrorReason_ERROR_REASON_CURSOR_EXPIRED ErrorReason = 46
 	// The run's events were removed, being older than the retention. Metadata: run_id.
 	ErrorReason_ERROR_REASON_RUN_REMOVED ErrorReason = 47
+	// The server holds as many bytes of its runs' conversations as it may and
+	// takes no new run at the moment. Metadata: limit, retry_after.
+	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 75
+	// What the model would have to be told is more than one request to a model
+	// may hold. Metadata: bytes, limit.
+	ErrorReason_ERROR_REASON_CONVERSATION_TOO_LARGE ErrorReason = 76
+	// The connection, the principal or the server has as much open as it may:
+	// calls, requests that are not complete, or answers that nobody reads; `limit`
+	// is its name in GetServerInfo. Metadata: limit, retry_after.
+	ErrorReason_ERROR_REASON_TOO_MANY_CALLS ErrorReason = 70
 	// The run is held: the server does not drive it. `cause` is UNREADABLE,
 	// QUARANTINED or FAILING; first_bad is there as well where it is known.
 	// Metadata: run_id, cause.
@@ -186,6 +198,9 @@ var (
 		43: "ERROR_REASON_SESSION_BUSY",
 		46: "ERROR_REASON_CURSOR_EXPIRED",
 		47: "ERROR_REASON_RUN_REMOVED",
+		75: "ERROR_REASON_OVERLOADED",
+		76: "ERROR_REASON_CONVERSATION_TOO_LARGE",
+		70: "ERROR_REASON_TOO_MANY_CALLS",
 		60: "ERROR_REASON_RUN_HELD",
 		61: "ERROR_REASON_RUN_NOT_HELD",
 		55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
@@ -237,6 +252,9 @@ var (
 		"ERROR_REASON_SESSION_BUSY":             43,
 		"ERROR_REASON_CURSOR_EXPIRED":           46,
 		"ERROR_REASON_RUN_REMOVED":              47,
+		"ERROR_REASON_OVERLOADED":               75,
+		"ERROR_REASON_CONVERSATION_TOO_LARGE":   76,
+		"ERROR_REASON_TOO_MANY_CALLS":           70,
 		"ERROR_REASON_RUN_HELD":                 60,
 		"ERROR_REASON_RUN_NOT_HELD":             61,
 		"ERROR_REASON_TOOL_RESULT_TOO_LARGE":    55,
@@ -556,7 +574,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x98\r\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xff\r\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -603,7 +621,10 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x1dERROR_REASON_PROVIDER_REFUSED\x10*\x12\x1d\n" +
 	"\x19ERROR_REASON_SESSION_BUSY\x10+\x12\x1f\n" +
 	"\x1bERROR_REASON_CURSOR_EXPIRED\x10.\x12\x1c\n" +
-	"\x18ERROR_REASON_RUN_REMOVED\x10/\x12\x19\n" +
+	"\x18ERROR_REASON_RUN_REMOVED\x10/\x12\x1b\n" +
+	"\x17ERROR_REASON_OVERLOADED\x10K\x12'\n" +
+	"#ERROR_REASON_CONVERSATION_TOO_LARGE\x10L\x12\x1f\n" +
+	"\x1bERROR_REASON_TOO_MANY_CALLS\x10F\x12\x19\n" +
 	"\x15ERROR_REASON_RUN_HELD\x10<\x12\x1d\n" +
 	"\x19ERROR_REASON_RUN_NOT_HELD\x10=\x12&\n" +
 	"\"ERROR_REASON_TOOL_RESULT_TOO_LARGE\x107\x12$\n" +

@@ -407,7 +407,8 @@ type Tool struct {
 	TimeoutMs uint32 `protobuf:"varint,7,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
 	// How long a call waits for an executor that cannot be reached, in milliseconds.
 	UnavailableTimeoutMs uint32 `protobuf:"varint,8,opt,name=unavailable_timeout_ms,json=unavailableTimeoutMs,proto3" json:"unavailable_timeout_ms,omitempty"`
-	// How many attempts an idempotent call gets when its executor is lost.
+	// How many attempts an idempotent call gets when its executor is lost, does not
+	// answer in time, or answers with what cannot be read.
 	MaxAttempts   uint32 `protobuf:"varint,9,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -99,9 +99,12 @@ const (
 	AuditKind_AUDIT_KIND_RELOAD_FAILED AuditKind = 7
 	// Runs were removed by the retention; `count` says how many.
 	AuditKind_AUDIT_KIND_RUNS_REMOVED AuditKind = 8
-	// So many entries could not be kept: too many different ones in a minute, or a
-	// disk that took none.
+	// So many entries of the namespace could not be kept: too many different ones in
+	// a minute, or a disk that took none.
 	AuditKind_AUDIT_KIND_ENTRIES_DROPPED AuditKind = 9
+	// A start of a run was refused; `reason` says why. Subjects: the run's id and
+	// the package, as far as the request names them.
+	AuditKind_AUDIT_KIND_START_REFUSED AuditKind = 30
 	// A run is held from now on. Subject: the run; the reason is that of its error.
 	AuditKind_AUDIT_KIND_RUN_HELD AuditKind = 20
 	// An operator released a held run. Subject: the run; the reason is the
@@ -127,6 +130,7 @@ var (
 		7:  "AUDIT_KIND_RELOAD_FAILED",
 		8:  "AUDIT_KIND_RUNS_REMOVED",
 		9:  "AUDIT_KIND_ENTRIES_DROPPED",
+		30: "AUDIT_KIND_START_REFUSED",
 		20: "AUDIT_KIND_RUN_HELD",
 		21: "AUDIT_KIND_HELD_RUN_RELEASED",
 		22: "AUDIT_KIND_HELD_RUN_CANCELLED",
@@ -143,6 +147,7 @@ var (
 		"AUDIT_KIND_RELOAD_FAILED":        7,
 		"AUDIT_KIND_RUNS_REMOVED":         8,
 		"AUDIT_KIND_ENTRIES_DROPPED":      9,
+		"AUDIT_KIND_START_REFUSED":        30,
 		"AUDIT_KIND_RUN_HELD":             20,
 		"AUDIT_KIND_HELD_RUN_RELEASED":    21,
 		"AUDIT_KIND_HELD_RUN_CANCELLED":   22,
@@ -2154,7 +2159,11 @@ func (x *ListAuditEventsResponse) GetNextPageToken() string {
 
 // Request of GetServerInfo.
 type GetServerInfoRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most this many packages, 1 to 1,000. Zero: 100.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The last response's `next_page_token`. Empty: from the first package.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2189,6 +2198,20 @@ func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
 	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{30}
 }
 
+func (x *GetServerInfoRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *GetServerInfoRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // Response of GetServerInfo.
 type GetServerInfoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2196,12 +2219,15 @@ type GetServerInfoResponse struct {
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Identity of the journal; cursors of another one are refused.
 	Incarnation string `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// The packages this server can run.
+	// The packages this server can run, one page of them: 1 MiB at most beyond the
+	// first.
 	Packages []*PackageInfo `protobuf:"bytes,3,rep,name=packages,proto3" json:"packages,omitempty"`
 	// Names of the provider adapters.
 	Providers []string `protobuf:"bytes,4,rep,name=providers,proto3" json:"providers,omitempty"`
 	// Limits by name, such as `input_bytes`.
-	Limits        map[string]int64 `protobuf:"bytes,5,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Limits map[string]int64 `protobuf:"bytes,5,rep,name=limits,proto3" json:"limits,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Continues with the packages after this page. Empty: these were the last.
+	NextPageToken string `protobuf:"bytes,6,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2271,6 +2297,13 @@ func (x *GetServerInfoResponse) GetLimits() map[string]int64 {
 	return nil
 }
 
+func (x *GetServerInfoResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // A package this server can run.
 type PackageInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2278,10 +2311,14 @@ type PackageInfo struct {
 	Fingerprint string `protobuf:"bytes,1,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`
 	// True for the package that answers requests without a selector.
 	IsDefault bool `protobuf:"varint,2,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
-	// The package.
-	Package       *RuntimePackage `protobuf:"bytes,3,opt,name=package,proto3" json:"package,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	// The package. Whose roles do not start runs gets it without the agent's
+	// instructions.
+	Package *RuntimePackage `protobuf:"bytes,3,opt,name=package,proto3" json:"package,omitempty"`
+	// True when the instructions were left out; what is left then has another
+	// fingerprint than the package.
+	InstructionsHidden bool `protobuf:"varint,4,opt,name=instructions_hidden,json=instructionsHidden,proto3" json:"instructions_hidden,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *PackageInfo) Reset() {
@@ -2333,6 +2370,13 @@ func (x *PackageInfo) GetPackage() *RuntimePackage {
 		return x.Package
 	}
 	return nil
+}
+
+func (x *PackageInfo) GetInstructionsHidden() bool {
+	if x != nil {
+		return x.InstructionsHidden
+	}
+	return false
 }
 
 var File_runwright_v1_runtime_service_proto protoreflect.FileDescriptor
@@ -2466,26 +2510,31 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tR\tpageToken\"s\n" +
 	"\x17ListAuditEventsResponse\x120\n" +
 	"\x06events\x18\x01 \x03(\v2\x18.runwright.v1.AuditEventR\x06events\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x16\n" +
-	"\x14GetServerInfoRequest\"\xac\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"R\n" +
+	"\x14GetServerInfoRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\xd4\x02\n" +
 	"\x15GetServerInfoResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\tR\vincarnation\x125\n" +
 	"\bpackages\x18\x03 \x03(\v2\x19.runwright.v1.PackageInfoR\bpackages\x12\x1c\n" +
 	"\tproviders\x18\x04 \x03(\tR\tproviders\x12G\n" +
-	"\x06limits\x18\x05 \x03(\v2/.runwright.v1.GetServerInfoResponse.LimitsEntryR\x06limits\x1a9\n" +
+	"\x06limits\x18\x05 \x03(\v2/.runwright.v1.GetServerInfoResponse.LimitsEntryR\x06limits\x12&\n" +
+	"\x0fnext_page_token\x18\x06 \x01(\tR\rnextPageToken\x1a9\n" +
 	"\vLimitsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\x86\x01\n" +
+	"\x05value\x18\x02 \x01(\x03R\x05value:\x028\x01\"\xb7\x01\n" +
 	"\vPackageInfo\x12 \n" +
 	"\vfingerprint\x18\x01 \x01(\tR\vfingerprint\x12\x1d\n" +
 	"\n" +
 	"is_default\x18\x02 \x01(\bR\tisDefault\x126\n" +
-	"\apackage\x18\x03 \x01(\v2\x1c.runwright.v1.RuntimePackageR\apackage*T\n" +
+	"\apackage\x18\x03 \x01(\v2\x1c.runwright.v1.RuntimePackageR\apackage\x12/\n" +
+	"\x13instructions_hidden\x18\x04 \x01(\bR\x12instructionsHidden*T\n" +
 	"\tEventView\x12\x1a\n" +
 	"\x16EVENT_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EVENT_VIEW_SUMMARY\x10\x01\x12\x13\n" +
-	"\x0fEVENT_VIEW_FULL\x10\x02*\xc3\x03\n" +
+	"\x0fEVENT_VIEW_FULL\x10\x02*\xe1\x03\n" +
 	"\tAuditKind\x12\x1a\n" +
 	"\x16AUDIT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_KIND_UNAUTHENTICATED\x10\x01\x12\x1a\n" +
@@ -2496,7 +2545,8 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x19AUDIT_KIND_CANCEL_IGNORED\x10\x06\x12\x1c\n" +
 	"\x18AUDIT_KIND_RELOAD_FAILED\x10\a\x12\x1b\n" +
 	"\x17AUDIT_KIND_RUNS_REMOVED\x10\b\x12\x1e\n" +
-	"\x1aAUDIT_KIND_ENTRIES_DROPPED\x10\t\x12\x17\n" +
+	"\x1aAUDIT_KIND_ENTRIES_DROPPED\x10\t\x12\x1c\n" +
+	"\x18AUDIT_KIND_START_REFUSED\x10\x1e\x12\x17\n" +
 	"\x13AUDIT_KIND_RUN_HELD\x10\x14\x12 \n" +
 	"\x1cAUDIT_KIND_HELD_RUN_RELEASED\x10\x15\x12!\n" +
 	"\x1dAUDIT_KIND_HELD_RUN_CANCELLED\x10\x16\x12\x1f\n" +

@@ -47,7 +47,9 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_CURSOR_AHEAD: _ErrorReason.ValueType  # 9
     """The cursor is past the end of the journal. Metadata: head."""
     ERROR_REASON_JOURNAL_RESTORED: _ErrorReason.ValueType  # 10
-    """The cursor was made by another journal. Metadata: head."""
+    """The cursor was made by another journal, or for a place that an older copy of
+    this one has replaced. Metadata: head.
+    """
     ERROR_REASON_SUBSCRIBER_STALLED: _ErrorReason.ValueType  # 11
     """A subscriber did not read for too long. Metadata: last_cursor."""
     ERROR_REASON_JOURNAL_FULL: _ErrorReason.ValueType  # 12
@@ -127,10 +129,24 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """
     ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 46
     """Events after the cursor were removed, being older than the retention; the
-    stream can be gone on from the cursor `oldest`. Metadata: oldest.
+    stream can be gone on from the cursor `oldest`, which skips no event that is
+    left. Metadata: oldest.
     """
     ERROR_REASON_RUN_REMOVED: _ErrorReason.ValueType  # 47
     """The run's events were removed, being older than the retention. Metadata: run_id."""
+    ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 75
+    """The server holds as many bytes of its runs' conversations as it may and
+    takes no new run at the moment. Metadata: limit, retry_after.
+    """
+    ERROR_REASON_CONVERSATION_TOO_LARGE: _ErrorReason.ValueType  # 76
+    """What the model would have to be told is more than one request to a model
+    may hold. Metadata: bytes, limit.
+    """
+    ERROR_REASON_TOO_MANY_CALLS: _ErrorReason.ValueType  # 70
+    """The connection, the principal or the server has as much open as it may:
+    calls, requests that are not complete, or answers that nobody reads; `limit`
+    is its name in GetServerInfo. Metadata: limit, retry_after.
+    """
     ERROR_REASON_RUN_HELD: _ErrorReason.ValueType  # 60
     """The run is held: the server does not drive it. `cause` is UNREADABLE,
     QUARANTINED or FAILING; first_bad is there as well where it is known.
@@ -171,7 +187,9 @@ ERROR_REASON_CURSOR_SCOPE_MISMATCH: ErrorReason.ValueType  # 8
 ERROR_REASON_CURSOR_AHEAD: ErrorReason.ValueType  # 9
 """The cursor is past the end of the journal. Metadata: head."""
 ERROR_REASON_JOURNAL_RESTORED: ErrorReason.ValueType  # 10
-"""The cursor was made by another journal. Metadata: head."""
+"""The cursor was made by another journal, or for a place that an older copy of
+this one has replaced. Metadata: head.
+"""
 ERROR_REASON_SUBSCRIBER_STALLED: ErrorReason.ValueType  # 11
 """A subscriber did not read for too long. Metadata: last_cursor."""
 ERROR_REASON_JOURNAL_FULL: ErrorReason.ValueType  # 12
@@ -251,10 +269,24 @@ Metadata: session_id, run_id.
 """
 ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 46
 """Events after the cursor were removed, being older than the retention; the
-stream can be gone on from the cursor `oldest`. Metadata: oldest.
+stream can be gone on from the cursor `oldest`, which skips no event that is
+left. Metadata: oldest.
 """
 ERROR_REASON_RUN_REMOVED: ErrorReason.ValueType  # 47
 """The run's events were removed, being older than the retention. Metadata: run_id."""
+ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 75
+"""The server holds as many bytes of its runs' conversations as it may and
+takes no new run at the moment. Metadata: limit, retry_after.
+"""
+ERROR_REASON_CONVERSATION_TOO_LARGE: ErrorReason.ValueType  # 76
+"""What the model would have to be told is more than one request to a model
+may hold. Metadata: bytes, limit.
+"""
+ERROR_REASON_TOO_MANY_CALLS: ErrorReason.ValueType  # 70
+"""The connection, the principal or the server has as much open as it may:
+calls, requests that are not complete, or answers that nobody reads; `limit`
+is its name in GetServerInfo. Metadata: limit, retry_after.
+"""
 ERROR_REASON_RUN_HELD: ErrorReason.ValueType  # 60
 """The run is held: the server does not drive it. `cause` is UNREADABLE,
 QUARANTINED or FAILING; first_bad is there as well where it is known.

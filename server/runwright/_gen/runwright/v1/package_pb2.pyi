@@ -236,7 +236,9 @@ class Tool(message.Message):
     unavailable_timeout_ms: builtins.int
     """How long a call waits for an executor that cannot be reached, in milliseconds."""
     max_attempts: builtins.int
-    """How many attempts an idempotent call gets when its executor is lost."""
+    """How many attempts an idempotent call gets when its executor is lost, does not
+    answer in time, or answers with what cannot be read.
+    """
     def __init__(
         self,
         *,

@@ -74,8 +74,12 @@ class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.Va
     AUDIT_KIND_RUNS_REMOVED: _AuditKind.ValueType  # 8
     """Runs were removed by the retention; `count` says how many."""
     AUDIT_KIND_ENTRIES_DROPPED: _AuditKind.ValueType  # 9
-    """So many entries could not be kept: too many different ones in a minute, or a
-    disk that took none.
+    """So many entries of the namespace could not be kept: too many different ones in
+    a minute, or a disk that took none.
+    """
+    AUDIT_KIND_START_REFUSED: _AuditKind.ValueType  # 30
+    """A start of a run was refused; `reason` says why. Subjects: the run's id and
+    the package, as far as the request names them.
     """
     AUDIT_KIND_RUN_HELD: _AuditKind.ValueType  # 20
     """A run is held from now on. Subject: the run; the reason is that of its error."""
@@ -114,8 +118,12 @@ AUDIT_KIND_RELOAD_FAILED: AuditKind.ValueType  # 7
 AUDIT_KIND_RUNS_REMOVED: AuditKind.ValueType  # 8
 """Runs were removed by the retention; `count` says how many."""
 AUDIT_KIND_ENTRIES_DROPPED: AuditKind.ValueType  # 9
-"""So many entries could not be kept: too many different ones in a minute, or a
-disk that took none.
+"""So many entries of the namespace could not be kept: too many different ones in
+a minute, or a disk that took none.
+"""
+AUDIT_KIND_START_REFUSED: AuditKind.ValueType  # 30
+"""A start of a run was refused; `reason` says why. Subjects: the run's id and
+the package, as far as the request names them.
 """
 AUDIT_KIND_RUN_HELD: AuditKind.ValueType  # 20
 """A run is held from now on. Subject: the run; the reason is that of its error."""
@@ -1070,12 +1078,21 @@ class GetServerInfoRequest(message.Message):
 
     DESCRIPTOR: descriptor.Descriptor
 
+    PAGE_SIZE_FIELD_NUMBER: builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: builtins.int
+    page_size: builtins.int
+    """At most this many packages, 1 to 1,000. Zero: 100."""
+    page_token: builtins.str
+    """The last response's `next_page_token`. Empty: from the first package."""
     def __init__(
         self,
+        *,
+        page_size: builtins.int = ...,
+        page_token: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1110,13 +1127,18 @@ class GetServerInfoResponse(message.Message):
     PACKAGES_FIELD_NUMBER: builtins.int
     PROVIDERS_FIELD_NUMBER: builtins.int
     LIMITS_FIELD_NUMBER: builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: builtins.int
     version: builtins.str
     """The server's version."""
     incarnation: builtins.str
     """Identity of the journal; cursors of another one are refused."""
+    next_page_token: builtins.str
+    """Continues with the packages after this page. Empty: these were the last."""
     @builtins.property
     def packages(self) -> containers.RepeatedCompositeFieldContainer[PackageInfo]:
-        """The packages this server can run."""
+        """The packages this server can run, one page of them: 1 MiB at most beyond the
+        first.
+        """
 
     @builtins.property
     def providers(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -1134,10 +1156,11 @@ class GetServerInfoResponse(message.Message):
         packages: abc.Iterable[PackageInfo] | None = ...,
         providers: abc.Iterable[builtins.str] | None = ...,
         limits: abc.Mapping[builtins.str, builtins.int] | None = ...,
+        next_page_token: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["incarnation", b"incarnation", "limits", b"limits", "packages", b"packages", "providers", b"providers", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["incarnation", b"incarnation", "limits", b"limits", "next_page_token", b"next_page_token", "packages", b"packages", "providers", b"providers", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1150,13 +1173,20 @@ class PackageInfo(message.Message):
     FINGERPRINT_FIELD_NUMBER: builtins.int
     IS_DEFAULT_FIELD_NUMBER: builtins.int
     PACKAGE_FIELD_NUMBER: builtins.int
+    INSTRUCTIONS_HIDDEN_FIELD_NUMBER: builtins.int
     fingerprint: builtins.str
     """The package's fingerprint."""
     is_default: builtins.bool
     """True for the package that answers requests without a selector."""
+    instructions_hidden: builtins.bool
+    """True when the instructions were left out; what is left then has another
+    fingerprint than the package.
+    """
     @builtins.property
     def package(self) -> package_pb2.RuntimePackage:
-        """The package."""
+        """The package. Whose roles do not start runs gets it without the agent's
+        instructions.
+        """
 
     def __init__(
         self,
@@ -1164,9 +1194,10 @@ class PackageInfo(message.Message):
         fingerprint: builtins.str = ...,
         is_default: builtins.bool = ...,
         package: package_pb2.RuntimePackage | None = ...,
+        instructions_hidden: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["package", b"package"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["fingerprint", b"fingerprint", "is_default", b"is_default", "package", b"package"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["fingerprint", b"fingerprint", "instructions_hidden", b"instructions_hidden", "is_default", b"is_default", "package", b"package"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...

@@ -255,7 +255,8 @@ export type Tool = Message<"runwright.v1.Tool"> & {
   unavailableTimeoutMs: number;
 
   /**
-   * How many attempts an idempotent call gets when its executor is lost.
+   * How many attempts an idempotent call gets when its executor is lost, does not
+   * answer in time, or answers with what cannot be read.
    *
    * @generated from field: uint32 max_attempts = 9;
    */

@@ -273,8 +273,14 @@ class AuditKind(betterproto2.Enum):
 
     ENTRIES_DROPPED = 9
     """
-    So many entries could not be kept: too many different ones in a minute, or a
-    disk that took none.
+    So many entries of the namespace could not be kept: too many different ones in
+    a minute, or a disk that took none.
+    """
+
+    START_REFUSED = 30
+    """
+    A start of a run was refused; `reason` says why. Subjects: the run's id and
+    the package, as far as the request names them.
     """
 
     RUN_HELD = 20
@@ -312,6 +318,7 @@ class AuditKind(betterproto2.Enum):
             7: "AUDIT_KIND_RELOAD_FAILED",
             8: "AUDIT_KIND_RUNS_REMOVED",
             9: "AUDIT_KIND_ENTRIES_DROPPED",
+            30: "AUDIT_KIND_START_REFUSED",
             20: "AUDIT_KIND_RUN_HELD",
             21: "AUDIT_KIND_HELD_RUN_RELEASED",
             22: "AUDIT_KIND_HELD_RUN_CANCELLED",
@@ -331,6 +338,7 @@ class AuditKind(betterproto2.Enum):
             "AUDIT_KIND_RELOAD_FAILED": 7,
             "AUDIT_KIND_RUNS_REMOVED": 8,
             "AUDIT_KIND_ENTRIES_DROPPED": 9,
+            "AUDIT_KIND_START_REFUSED": 30,
             "AUDIT_KIND_RUN_HELD": 20,
             "AUDIT_KIND_HELD_RUN_RELEASED": 21,
             "AUDIT_KIND_HELD_RUN_CANCELLED": 22,
@@ -563,7 +571,8 @@ class ErrorReason(betterproto2.Enum):
 
     JOURNAL_RESTORED = 10
     """
-    The cursor was made by another journal. Metadata: head.
+    The cursor was made by another journal, or for a place that an older copy of
+    this one has replaced. Metadata: head.
     """
 
     SUBSCRIBER_STALLED = 11
@@ -736,12 +745,32 @@ class ErrorReason(betterproto2.Enum):
     CURSOR_EXPIRED = 46
     """
     Events after the cursor were removed, being older than the retention; the
-    stream can be gone on from the cursor `oldest`. Metadata: oldest.
+    stream can be gone on from the cursor `oldest`, which skips no event that is
+    left. Metadata: oldest.
     """
 
     RUN_REMOVED = 47
     """
     The run's events were removed, being older than the retention. Metadata: run_id.
+    """
+
+    OVERLOADED = 75
+    """
+    The server holds as many bytes of its runs' conversations as it may and
+    takes no new run at the moment. Metadata: limit, retry_after.
+    """
+
+    CONVERSATION_TOO_LARGE = 76
+    """
+    What the model would have to be told is more than one request to a model
+    may hold. Metadata: bytes, limit.
+    """
+
+    TOO_MANY_CALLS = 70
+    """
+    The connection, the principal or the server has as much open as it may:
+    calls, requests that are not complete, or answers that nobody reads; `limit`
+    is its name in GetServerInfo. Metadata: limit, retry_after.
     """
 
     RUN_HELD = 60
@@ -815,6 +844,9 @@ class ErrorReason(betterproto2.Enum):
             43: "ERROR_REASON_SESSION_BUSY",
             46: "ERROR_REASON_CURSOR_EXPIRED",
             47: "ERROR_REASON_RUN_REMOVED",
+            75: "ERROR_REASON_OVERLOADED",
+            76: "ERROR_REASON_CONVERSATION_TOO_LARGE",
+            70: "ERROR_REASON_TOO_MANY_CALLS",
             60: "ERROR_REASON_RUN_HELD",
             61: "ERROR_REASON_RUN_NOT_HELD",
             55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
@@ -869,6 +901,9 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_SESSION_BUSY": 43,
             "ERROR_REASON_CURSOR_EXPIRED": 46,
             "ERROR_REASON_RUN_REMOVED": 47,
+            "ERROR_REASON_OVERLOADED": 75,
+            "ERROR_REASON_CONVERSATION_TOO_LARGE": 76,
+            "ERROR_REASON_TOO_MANY_CALLS": 70,
             "ERROR_REASON_RUN_HELD": 60,
             "ERROR_REASON_RUN_NOT_HELD": 61,
             "ERROR_REASON_TOOL_RESULT_TOO_LARGE": 55,
@@ -2466,7 +2501,15 @@ class GetServerInfoRequest(betterproto2.Message):
     Request of GetServerInfo.
     """
 
-    pass
+    page_size: "int" = betterproto2.field(1, betterproto2.TYPE_INT32)
+    """
+    At most this many packages, 1 to 1,000. Zero: 100.
+    """
+
+    page_token: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The last response's `next_page_token`. Empty: from the first package.
+    """
 
 
 default_message_pool.register_message(
@@ -2494,7 +2537,8 @@ class GetServerInfoResponse(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    The packages this server can run.
+    The packages this server can run, one page of them: 1 MiB at most beyond the
+    first.
     """
 
     providers: "list[str]" = betterproto2.field(
@@ -2513,6 +2557,11 @@ class GetServerInfoResponse(betterproto2.Message):
     )
     """
     Limits by name, such as `input_bytes`.
+    """
+
+    next_page_token: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Continues with the packages after this page. Empty: these were the last.
     """
 
 
@@ -2982,7 +3031,14 @@ class PackageInfo(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, optional=True
     )
     """
-    The package.
+    The package. Whose roles do not start runs gets it without the agent's
+    instructions.
+    """
+
+    instructions_hidden: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    True when the instructions were left out; what is left then has another
+    fingerprint than the package.
     """
 
 
@@ -4062,7 +4118,8 @@ class Tool(betterproto2.Message):
 
     max_attempts: "int" = betterproto2.field(9, betterproto2.TYPE_UINT32)
     """
-    How many attempts an idempotent call gets when its executor is lost.
+    How many attempts an idempotent call gets when its executor is lost, does not
+    answer in time, or answers with what cannot be read.
     """
 
 
@@ -4750,7 +4807,7 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
 
     async def get_server_info(
         self,
-        message: "GetServerInfoRequest | None" = None,
+        message: "GetServerInfoRequest",
         *,
         timeout: "float | None" = None,
         deadline: "Deadline | None" = None,
@@ -4759,9 +4816,6 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Describes this server: version, limits, packages.
         """
-
-        if message is None:
-            message = GetServerInfoRequest()
 
         return await self._unary_unary(
             "/runwright.v1.RuntimeService/GetServerInfo",

@@ -1,0 +1,298 @@
+"""Calls in flight: each is counted from its admission to the moment gRPC is done with it, and can be ended.
+
+The count goes by connection, by principal (by address for callers without a key) and for the server. What has no
+place is refused with TOO_MANY_CALLS; a request or an answer that is slow waits for its turn, for a bounded time.
+A call whose answer nobody reads stays counted until its connection closes: gRPC offers no way to take it back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from enum import Enum
+from typing import Any
+
+import grpc
+from msgspec import Struct
+
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.principal import Principal
+from runwright.transport.methods import Method
+from runwright.transport.usage import (
+    ADDRESS,
+    CONNECTION,
+    FEW_CALLS,
+    PAGE_BYTES,
+    PRINCIPAL,
+    SERVER,
+    SMALL_ANSWER_BYTES,
+    Usage,
+    too_many,
+)
+from runwright.wire.values import invalid
+
+Context = grpc.aio.ServicerContext[Any, Any]
+SWEEP_SECONDS = 0.25
+# A request that is not complete keeps its place for this long while others wait for one.
+CONTENDED_SECONDS = 1.0
+
+
+class CallTimes(Struct, frozen=True, kw_only=True):
+    """How long a call may wait for its peer, in seconds."""
+
+    request: float = 10.0  # until the request is complete
+    idle: float = 60.0  # until the next request of a bidirectional stream
+    stall: float = 30.0  # until a message of an answer is read, or there is room to make it
+
+
+class _Phase(Enum):
+    QUEUED = "queued"
+    RECEIVING = "receiving"
+    IDLE = "idle"
+    WAITING = "waiting"
+
+
+class Call:
+    """One call. `owner` is whose limits it counts against; `ended_by` is why the server ended it."""
+
+    __slots__ = ("_calls", "_held", "_phase", "_since", "_task", "ended_by", "is_served", "method", "owner", "usages")
+
+    def __init__(self, calls: Calls, method: Method, owner: Principal | str, usages: tuple[Usage, ...]) -> None:
+        self._calls = calls
+        self._task = _this_task()
+        self._held = 0  # units of every usage's answers
+        self._phase = _Phase.WAITING
+        self._since = 0
+        self.method = method
+        self.owner = owner
+        self.usages = usages
+        self.ended_by: AgentError | None = None
+        self.is_served = True
+
+    def end(self, error: AgentError) -> None:
+        """Ends the call with the error, unless it is ending already."""
+        if self.is_served and self.ended_by is None:
+            self.ended_by = error
+            self._task.cancel()
+
+    async def receive(self, context: Context) -> bytes:
+        """The request, as bytes. Raises INVALID_REQUEST when there is none, or it does not come to its end."""
+        taken = 0
+        try:
+            for usage in self.usages:
+                if not usage.requests.try_acquire(1):
+                    self._begin(_Phase.QUEUED)
+                    await usage.requests.acquire(1)
+                taken += 1
+            self._begin(_Phase.RECEIVING)
+            raw = await context.read()
+        finally:
+            for usage in self.usages[:taken]:
+                usage.requests.release(1)
+            self._finish()
+        if raw is grpc.aio.EOF:
+            raise invalid("request", "one message")
+        return bytes(raw)
+
+    async def receive_each(self, context: Context) -> AsyncIterator[bytes]:
+        """The requests of a bidirectional call; each must come in time after the one before."""
+        while True:
+            self._begin(_Phase.IDLE)
+            try:
+                raw = await context.read()
+            finally:
+                self._finish()
+            if raw is grpc.aio.EOF:
+                return
+            yield bytes(raw)
+
+    async def reserve(self, size: int) -> None:
+        """Waits until an answer of that size may be made."""
+        self._begin(_Phase.WAITING)
+        try:
+            await self._acquire(size)
+        finally:
+            self._finish()
+
+    def answered(self, size: int) -> None:
+        """Counts a unary answer until gRPC has written it. Raises TOO_MANY_CALLS when there is no room for it."""
+        reserved = self._held
+        if not reserved:
+            if size <= SMALL_ANSWER_BYTES:
+                return
+            for usage in self.usages:
+                if usage.answers.used + size > usage.limits.answer_bytes:
+                    raise too_many(f"{usage.limits.scope}_answer_bytes", usage.limits.answer_bytes)
+        for usage in self.usages:
+            usage.answers.add(size)
+        self._held += size
+        self._release(reserved)
+
+    async def write(self, context: Context, message: bytes, last_cursor: str) -> None:
+        """Writes a message of a stream. Raises SUBSCRIBER_STALLED when it is not read in time."""
+        seconds = self._calls.times.stall
+        try:
+            async with asyncio.timeout(seconds):
+                # A message larger than a page would never find room.
+                units = min(len(message), PAGE_BYTES) if len(message) > SMALL_ANSWER_BYTES else 0
+                if units:
+                    await self._acquire(units)
+                await context.write(message)
+                # Not after a failure: then gRPC holds the message until the call is over.
+                self._release(units)
+        except TimeoutError:
+            raise AgentError(
+                ErrorReason.SUBSCRIBER_STALLED,
+                f"The reader did not read for {seconds:g} s.",
+                metadata={"last_cursor": last_cursor},
+            ) from None
+
+    async def _acquire(self, units: int) -> None:
+        taken = 0
+        try:
+            for usage in self.usages:
+                if not usage.answers.try_acquire(units):
+                    await usage.answers.acquire(units)
+                taken += 1
+        except asyncio.CancelledError:
+            for usage in self.usages[:taken]:
+                usage.answers.release(units)
+            raise
+        self._held += units
+
+    def _release(self, units: int) -> None:
+        if units:
+            self._held -= units
+            for usage in self.usages:
+                usage.answers.release(units)
+
+    def _begin(self, phase: _Phase) -> None:
+        self._phase, self._since = phase, self._calls.tick
+        self._calls.timed[self] = None
+
+    def _finish(self) -> None:
+        self._calls.timed.pop(self, None)
+
+    def settle(self) -> None:
+        """The call ends with an error: where `end` cancelled its task, that goes on to say so."""
+        if self.ended_by is not None:
+            self._task.uncancel()
+
+    def left(self, _: object) -> None:
+        """The call is over: nothing of it is counted any longer."""
+        for usage in self.usages:
+            usage.calls -= 1
+            if self.method.most is not None:
+                usage.calls_by_method[self.method.path] -= 1
+        self._release(self._held)
+        self._calls.open_by_owner[self.owner].discard(self)
+
+    def overdue(self) -> AgentError | None:
+        """Why the call is to be ended: what it waits for has not come in time."""
+        seconds = (self._calls.tick - self._since) * SWEEP_SECONDS
+        times = self._calls.times
+        if self._phase is _Phase.WAITING:
+            full = next((usage for usage in self.usages if usage.answers.is_contended), self.usages[0])
+            most = full.limits.answer_bytes
+            return too_many(f"{full.limits.scope}_answer_bytes", most) if seconds >= times.stall else None
+        if self._phase is _Phase.QUEUED and seconds >= times.request:
+            full = next((usage for usage in self.usages if usage.requests.is_contended), self.usages[0])
+            return too_many(f"{full.limits.scope}_requests", full.limits.requests)
+        most_seconds = times.idle if self._phase is _Phase.IDLE else times.request
+        if self._phase is _Phase.RECEIVING and any(usage.requests.is_contended for usage in self.usages):
+            most_seconds = min(most_seconds, CONTENDED_SECONDS)
+        if seconds < most_seconds:
+            return None
+        return invalid("request", f"complete after at most {math.ceil(most_seconds)} s")
+
+
+class Calls:
+    """Every call in flight. `sweep` ends those that are overdue or whose principal may no longer call."""
+
+    def __init__(
+        self, times: CallTimes, revoked: Callable[[Principal], bool], ended: Callable[[str, Principal], AgentError]
+    ) -> None:
+        """`revoked` says that a principal may no longer call; `ended` notes a call that ends for it, and says why."""
+        self._revoked = revoked
+        self._ended = ended
+        self._connections: dict[str, Usage] = {}
+        self._owners: dict[Principal | str, Usage] = {}
+        self._server = Usage(SERVER)
+        self.open_by_owner: dict[Principal | str, set[Call]] = {}
+        self.times = times
+        self.tick = 0
+        self.timed: dict[Call, None] = {}
+
+    def enter(self, method: Method, principal: Principal | None, peer: str) -> Call:
+        """Counts a call of the task that runs, until that ends. Raises TOO_MANY_CALLS. No principal: no key."""
+        owner: Principal | str = address_of(peer) if principal is None else principal
+        connection = self._connections.get(peer)
+        if connection is None:
+            connection = self._connections[peer] = Usage(CONNECTION)
+        usage = self._owners.get(owner)
+        if usage is None:
+            usage = self._owners[owner] = Usage(ADDRESS if principal is None else PRINCIPAL)
+            self.open_by_owner[owner] = set()
+        usages = (connection, usage, self._server)
+        for each in usages[1:]:
+            if each.calls * 4 >= each.limits.calls * 3 and (
+                each.calls >= each.limits.calls or connection.calls >= FEW_CALLS
+            ):
+                raise too_many(f"{each.limits.scope}_calls", each.limits.calls)
+        if method.most is not None:
+            self._count_by_method(method, usages)
+        for each in usages:
+            each.calls += 1
+        call = Call(self, method, owner, usages)
+        self.open_by_owner[owner].add(call)
+        _this_task().add_done_callback(call.left)
+        return call
+
+    def _count_by_method(self, method: Method, usages: tuple[Usage, ...]) -> None:
+        assert method.most is not None
+        for each, most in zip(usages[1:], (method.most.principal, method.most.server), strict=True):
+            if each.calls_by_method[method.path] >= most:
+                raise too_many(f"{method.path.rpartition('/')[2]} calls", most)
+        for each in usages:
+            each.calls_by_method[method.path] += 1
+
+    @property
+    def open_calls(self) -> int:
+        """How many calls are in flight."""
+        return self._server.calls
+
+    def sweep(self) -> None:
+        """To be called every SWEEP_SECONDS."""
+        self.tick += 1
+        for call in list(self.timed):
+            error = call.overdue()
+            if error is not None:
+                call.end(error)
+        for owner in list(self._owners):
+            if isinstance(owner, Principal) and self._revoked(owner):
+                for call in list(self.open_by_owner[owner]):
+                    if call.is_served and call.ended_by is None:
+                        call.end(self._ended(call.method.path, owner))
+            if not self._owners[owner].calls:
+                del self._owners[owner], self.open_by_owner[owner]
+        for peer in [peer for peer, usage in self._connections.items() if not usage.calls]:
+            del self._connections[peer]
+
+    async def run(self) -> None:
+        """Sweeps until cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.sweep()
+
+
+def address_of(peer: str) -> str:
+    """Where a call comes from, without the port: that is another one each time."""
+    kind, _, place = peer.partition(":")
+    return place.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None, "gRPC serves every call in a task"
+    return task

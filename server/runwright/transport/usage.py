@@ -1,0 +1,130 @@
+"""What may be open at once: limits of a connection, a principal and the server, and what of them is used."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from runwright.core.errors import AgentError, ErrorReason
+
+KIB, MIB = 1024, 1024 * 1024
+PAGE_BYTES = MIB  # of a listing, beyond its first element
+# An answer up to this size is covered by the limits on calls: whoever leaves large ones unread stops no small one.
+SMALL_ANSWER_BYTES = 16 * KIB
+# From three quarters of a limit on calls on, only connections with few calls get more: one connection that opens all
+# it may leaves room for the others of its principal.
+FEW_CALLS = 64
+_RETRY_AFTER = "1s"
+
+
+class UsageLimits(Struct, frozen=True, kw_only=True):
+    """What one connection, principal or server may have open at once.
+
+    `calls` counts calls of any kind, streams among them. `requests` counts calls whose request is not there as a
+    whole. `answer_bytes` are those that gRPC was handed and has not written yet.
+    """
+
+    scope: str
+    calls: int
+    requests: int
+    answer_bytes: int
+
+
+# HTTP/2 bounds the calls of a connection already; see ConnectionLimits.max_streams.
+CONNECTION = UsageLimits(scope="connection", calls=1_000_000, requests=32, answer_bytes=16 * MIB)
+# 4,000 streams cost about 100 MiB.
+PRINCIPAL = UsageLimits(scope="principal", calls=4_000, requests=256, answer_bytes=48 * MIB)
+# Callers without a key, such as probes, are told apart by the address they come from.
+ADDRESS = UsageLimits(scope="address", calls=100, requests=16, answer_bytes=1 * MIB)
+SERVER = UsageLimits(scope="server", calls=20_000, requests=384, answer_bytes=96 * MIB)
+
+
+def limits_by_name() -> Mapping[str, int]:
+    """The limits as GetServerInfo tells them."""
+    told = {f"{each.scope}_calls": each.calls for each in (PRINCIPAL, ADDRESS, SERVER)}
+    for each in (CONNECTION, PRINCIPAL, ADDRESS, SERVER):
+        told[f"{each.scope}_requests"] = each.requests
+        told[f"{each.scope}_answer_bytes"] = each.answer_bytes
+    return told
+
+
+def too_many(limit: str, most: int) -> AgentError:
+    """TOO_MANY_CALLS, naming the limit as GetServerInfo does."""
+    metadata = {"limit": limit, "retry_after": _RETRY_AFTER}
+    return AgentError(ErrorReason.TOO_MANY_CALLS, f"No more than {limit} = {most} may be open.", metadata=metadata)
+
+
+class WeightedSemaphore:
+    """A semaphore whose holders take more than one unit; those who wait are served in order."""
+
+    __slots__ = ("_limit", "_waiting", "used")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self.used = 0
+
+    @property
+    def is_contended(self) -> bool:
+        """True while somebody waits."""
+        return bool(self._waiting)
+
+    def try_acquire(self, units: int) -> bool:
+        """Takes the units if they are free and nobody waits."""
+        if self._waiting or self.used + units > self._limit:
+            return False
+        self.used += units
+        return True
+
+    async def acquire(self, units: int) -> None:
+        """Waits until the units are free, and takes them."""
+        if self.try_acquire(units):
+            return
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((units, granted))
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                self.release(units)
+            else:
+                self._serve()  # who waited behind this one may fit
+            raise
+
+    def add(self, units: int) -> None:
+        """Takes the units though they may be more than there are."""
+        self.used += units
+
+    def release(self, units: int) -> None:
+        """Gives units back."""
+        self.used -= units
+        if self._waiting:
+            self._serve()
+
+    def _serve(self) -> None:
+        while self._waiting:
+            units, granted = self._waiting[0]
+            if granted.done():
+                self._waiting.popleft()
+            elif self.used + units <= self._limit:
+                self._waiting.popleft()
+                self.used += units
+                granted.set_result(None)
+            else:
+                return
+
+
+class Usage:
+    """What of the limits is used at present."""
+
+    __slots__ = ("answers", "calls", "calls_by_method", "limits", "requests")
+
+    def __init__(self, limits: UsageLimits) -> None:
+        self.limits = limits
+        self.calls = 0
+        self.calls_by_method: Counter[str] = Counter()  # of the methods that have a limit of their own
+        self.requests = WeightedSemaphore(limits.requests)
+        self.answers = WeightedSemaphore(limits.answer_bytes)

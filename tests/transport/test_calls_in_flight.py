@@ -1,0 +1,202 @@
+"""Peers that send half and read nothing take up a bounded part of the server, and the others are served beside them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.testing import FunctionTools
+from runwright.transport.calls import CallTimes
+from runwright.transport.usage import ADDRESS, CONNECTION, PAGE_BYTES
+
+from tests import builders as b
+from tests.runtime.watching import eventually
+from tests.transport.conftest import Serve
+from tests.transport.known import add_key, authenticator, bearer
+from tests.transport.raw_http2 import RawConnection, Stream, message, raw_connection
+from tests.transport.serving import CALL_SECONDS, SERVICE, Served, refused, run_request
+from tests.transport.slow_reader import LONG, talkative
+
+WATCH, CHECK = "/grpc.health.v1.Health/Watch", "/grpc.health.v1.Health/Check"
+EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
+INVALID = grpc.StatusCode.INVALID_ARGUMENT.value[0]
+SNAPSHOT_BYTES = 60_000
+PATIENT = CallTimes(request=60.0, stall=60.0)
+LARGE_PAGE = pb.ListEventsRequest(scope=pb.StreamScope(run_id="run-1"), view=pb.EVENT_VIEW_FULL, page_size=1000)
+
+
+def half(connection: RawConnection, path: str = SERVICE + "StartRun") -> Stream:
+    """A call with the beginning of a request."""
+    stream = connection.call(path)
+    connection.send(stream, message(b"x" * 10, announced=1000))
+    return stream
+
+
+async def check(served: Served) -> int:
+    """A health check on a connection of its own."""
+    stub = health_pb2_grpc.HealthStub(served.channel())
+    return int((await stub.Check(health_pb2.HealthCheckRequest(), timeout=CALL_SECONDS)).status)
+
+
+class Pages:
+    """Counts how many pages of events are made."""
+
+    def __init__(self, served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made = 0
+        listed = served.runtime.list_selected
+
+        async def counted(*asked: Any, **more: Any) -> Any:
+            self.made += 1
+            return await listed(*asked, **more)
+
+        monkeypatch.setattr(served.runtime, "list_selected", counted)
+
+
+@pytest.fixture
+async def much(serve: Serve) -> AsyncIterator[Served]:
+    """A server with a run of several pages."""
+    served = await serve(b.Bench(tools=talkative(), packages=(LONG,)), times=PATIENT)
+    await served.ended()
+    yield served
+
+
+async def test_a_stranger_is_refused_before_a_byte_of_the_request_is_there(serve: Serve, tmp_path: Path) -> None:
+    add_key(tmp_path / "keys.json", "caller")
+    served = await serve(authenticator=authenticator(tmp_path / "keys.json"))
+    async with raw_connection(served.port) as connection:
+        calls = [connection.call(SERVICE + "StartRun", *bearer("rwk_0_0")) for _ in range(50)]
+
+        statuses = {await connection.ended(call) for call in calls}
+
+    assert statuses == {grpc.StatusCode.UNAUTHENTICATED.value[0]}
+
+
+async def test_a_request_that_stays_half_is_ended_and_the_connection_goes_on(serve: Serve) -> None:
+    served = await serve(times=CallTimes(request=0.1))
+    async with raw_connection(served.port) as connection:
+        calls = [half(connection, path) for path in (SERVICE + "StartRun", SERVICE + "Subscribe", CHECK, WATCH)]
+
+        statuses = {await connection.ended(call) for call in calls}
+        after = connection.call(CHECK, body=message(b""))
+
+        assert statuses == {INVALID}
+        assert await connection.ended(after) == 0
+
+
+async def test_a_reflection_stream_that_asks_nothing_is_ended(serve: Serve) -> None:
+    served = await serve(times=CallTimes(idle=0.1))
+    async with raw_connection(served.port) as connection:
+        call = connection.call("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+
+        assert await connection.ended(call) == INVALID
+
+
+async def test_half_requests_beyond_the_limit_make_room_for_whole_ones(serve: Serve) -> None:
+    served = await serve(times=PATIENT)
+    async with raw_connection(served.port) as connection:
+        halves = [half(connection) for _ in range(CONNECTION.requests + 10)]
+        request = pb.StartRunRequest(run=run_request()).SerializeToString()
+        whole = connection.call(SERVICE + "StartRun", body=message(request))
+
+        assert await connection.ended(whole) == 0, "long before a request's time is over"
+        assert {await connection.ended(call) for call in halves[: CONNECTION.requests]} == {INVALID}
+
+
+async def test_half_requests_without_a_key_do_not_keep_a_probe_from_its_answer(serve: Serve) -> None:
+    served = await serve(times=PATIENT)
+    async with raw_connection(served.port) as connection:
+        for _ in range(ADDRESS.requests + 4):
+            half(connection, CHECK)
+        await connection.sent()
+
+        assert await check(served) == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_pages_that_nobody_reads_are_not_all_made(much: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages = Pages(much, monkeypatch)
+    asked = message(LARGE_PAGE.SerializeToString())
+    async with raw_connection(much.port, window=0) as connection:
+        for _ in range(100):
+            connection.call(SERVICE + "ListEvents", body=asked)
+        await eventually(lambda: pages.made >= CONNECTION.answer_bytes // PAGE_BYTES)
+        beside = await much.stub.ListEvents(LARGE_PAGE, timeout=CALL_SECONDS)
+        snapshot = await much.stub.Snapshot(pb.SnapshotRequest(run_id="run-1"), timeout=CALL_SECONDS)
+        await connection.sent()
+
+        assert pages.made <= CONNECTION.answer_bytes // PAGE_BYTES + 3, "pages weigh a little less than they may"
+        assert beside.frames and snapshot.run.done
+
+
+async def test_everything_is_free_again_once_a_connection_is_gone(much: Served) -> None:
+    asked = message(LARGE_PAGE.SerializeToString())
+    async with raw_connection(much.port, window=0) as connection:
+        for _ in range(40):
+            connection.call(SERVICE + "ListEvents", body=asked)
+            half(connection)
+            connection.call(WATCH, body=message(b""))
+        await connection.sent()
+        await eventually(lambda: much.server.open_calls > 0)
+
+    await eventually(lambda: much.server.open_calls == 0)
+    server = much.server._server.calls._server
+    assert (server.calls, server.requests.used, server.answers.used) == (0, 0, 0)
+    assert not +server.calls_by_method
+
+
+async def test_an_answer_that_is_large_and_finds_no_room_is_refused(serve: Serve) -> None:
+    """A snapshot says how large it is only once it is there."""
+    says = b.package({"text": "x" * SNAPSHOT_BYTES})
+    served = await serve(b.Bench(packages=(says,), tools=FunctionTools({})), times=PATIENT)
+    await served.ended()
+    asked = message(pb.SnapshotRequest(run_id="run-1").SerializeToString())
+    async with raw_connection(served.port, window=0) as connection:
+        fits = CONNECTION.answer_bytes // SNAPSHOT_BYTES
+        calls = [connection.call(SERVICE + "Snapshot", body=asked) for _ in range(fits + 5)]
+
+        await connection.until(lambda: sum(call.is_ended for call in calls) >= 5)
+
+        refusals = [call for call in calls if call.is_ended]
+        assert {call.status for call in refusals} == {EXHAUSTED}
+        beside = await served.stub.Snapshot(pb.SnapshotRequest(run_id="run-1"), timeout=CALL_SECONDS)
+        assert beside.run.result.ref.size == SNAPSHOT_BYTES
+
+
+async def test_watchers_without_a_key_are_few(serve: Serve) -> None:
+    served = await serve(times=PATIENT)
+    most = (await served.stub.GetServerInfo(pb.GetServerInfoRequest())).limits["health_watches_per_address"]
+    stub = health_pb2_grpc.HealthStub(served.channel())
+    async with raw_connection(served.port, window=0) as connection:
+        for _ in range(most):
+            connection.call(WATCH, body=message(b""))
+        await connection.sent()
+        await eventually(lambda: served.server.open_calls == most)
+
+        refusal = await refused(stub.Watch(health_pb2.HealthCheckRequest(), timeout=CALL_SECONDS))
+
+        assert refusal.info.reason == "TOO_MANY_CALLS"
+        assert refusal.info.metadata["retry_after"] == "1s"
+        assert await check(served) == health_pb2.HealthCheckResponse.SERVING
+    await eventually(lambda: served.server.open_calls == 0)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=CALL_SECONDS)
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    watch.cancel()
+
+
+async def test_a_watcher_that_does_not_read_is_let_go_and_still_counted(serve: Serve) -> None:
+    served = await serve(times=CallTimes(stall=0.1))
+    async with raw_connection(served.port, window=0) as connection:
+        connection.call(WATCH, body=message(b""))
+        await connection.sent()
+        calls = served.server._server.calls
+        await eventually(lambda: served.server.open_calls == 1)
+        [call] = next(each for each in calls.open_by_owner.values() if each)
+
+        await eventually(lambda: not call.is_served)
+
+        assert served.server.open_calls == 1, "what gRPC still holds for it is not forgotten"
+    await eventually(lambda: served.server.open_calls == 0)
