@@ -18,7 +18,7 @@ from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
 from runwright.runtime.model_reply import check_reply
-from runwright.runtime.waiting import comes_before
+from runwright.runtime.waiting import bounded, comes_before
 from runwright.runtime.world import World
 
 T = TypeVar("T")
@@ -60,8 +60,10 @@ class Performer:
                     text.end(is_whole=False)
                     self._text = None if self._text is text else self._text
             case e.AwaitRetry():
-                await self._world.clock.sleep_until(effect.due)
-                return i.RetryDue(at=self._world.clock.now(), round=effect.round, attempt=effect.attempt)
+                clock = self._world.clock
+                await clock.sleep_until(bounded(effect.due, state.asked.since, clock.now()))
+                # The wait is over, whatever the clock says: the time on record goes on from what was planned.
+                return i.RetryDue(at=max(clock.now(), effect.due), round=effect.round, attempt=effect.attempt)
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
             case e.AwaitExecutor():
@@ -226,9 +228,10 @@ class Performer:
     async def _await_executor(self, state: RunState, effect: e.AwaitExecutor) -> i.Input:
         clock, call = self._world.clock, state.call(effect.call_id)
         assert call is not None, "what waits is a call of the run"
-        await clock.sleep_until(min(effect.not_before, effect.give_up_at))
+        give_up_at = bounded(effect.give_up_at, call.since, clock.now())
+        await clock.sleep_until(min(bounded(effect.not_before, call.since, clock.now()), give_up_at))
         # Asked at least once: the wait may have been over while there was no room for the call.
-        due = max(effect.give_up_at, clock.now() + PROBE_US)
+        due = max(give_up_at, clock.now() + PROBE_US)
         reaching = self._world.tools.reachable(state.key.namespace, effect.executor, call.tool)
         reachable = await _guarded(comes_before(reaching, clock, due))
         return i.ExecutorAwaited(at=clock.now(), call_id=effect.call_id, attempt=effect.attempt, reachable=reachable)

@@ -32,6 +32,7 @@ _EVENTS = """SELECT seq, kind, data, previous_hash, hash, namespace, session_id,
     FROM events WHERE run_no = ? ORDER BY seq"""
 _MISSING = """SELECT value FROM json_each(?) WHERE value NOT IN (SELECT digest FROM contents WHERE namespace = ?)"""
 
+_CONTENTS = "SELECT rowid, digest, size, data FROM contents WHERE rowid > ? ORDER BY rowid LIMIT ?"
 _CONTENTS_AT_ONCE = 64
 
 
@@ -65,8 +66,7 @@ def verify(db: apsw.Connection) -> Verified:
         faults.append(Fault(f"run number {run_no}", "it has events but no row among the runs"))
     contents, at = 0, 0
     # In pages, each of a moment of its own: one long read would keep the -wal file of a running server growing.
-    query = "SELECT rowid, digest, size, data FROM contents WHERE rowid > ? ORDER BY rowid LIMIT ?"
-    while page := fetch(db, query, at, _CONTENTS_AT_ONCE):
+    while page := fetch(db, _CONTENTS, at, _CONTENTS_AT_ONCE):
         contents, at = contents + len(page), page[-1][0]
         for _, digest, size, data in page:
             if size != len(data) or digest != digest_of(data):
