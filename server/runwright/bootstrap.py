@@ -294,6 +294,7 @@ def _connections(settings: Settings) -> ConnectionLimits:
         min_ping_seconds=settings.min_ping_interval_seconds,
         max_streams=settings.max_concurrent_streams,
         max_connections=settings.max_connections,
+        principal_calls=settings.max_principal_calls,
     )
 
 
@@ -349,6 +350,7 @@ def _beside(
     """What goes on beside the calls until the server stops."""
     world = runtime.world
     yield _report_health(readiness, server.health)
+    yield runtime.watch_writes()
     yield MemoryTrimmer().run()
     if isinstance(world.journal, Storage):
         yield SpaceWatch(world.journal, settings.least_space, world.clock, world.log).run()

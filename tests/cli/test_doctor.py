@@ -75,6 +75,12 @@ def edit(data: Path, *statements: str) -> None:
     db.close()
 
 
+def cut_off(data: Path) -> Path:
+    """Leaves the journal as if its server had been killed and -wal had gone. Gives its anchor."""
+    edit(data, "INSERT INTO meta (key, value) VALUES ('in_use', 1)")
+    return data / "journal.head"
+
+
 def contents(directory: Path) -> dict[str, bytes]:
     """Every file with its bytes."""
     return {path.name: path.read_bytes() for path in directory.iterdir()}
@@ -328,6 +334,8 @@ def test_old_libraries_a_full_and_a_slow_disk_are_told() -> None:
             lambda data: edit(data, "DELETE FROM events WHERE position = 24"),
             "FAIL the journal has lost events: it ends",
         ),
+        (lambda data: cut_off(data).unlink(), "FAIL the journal was not closed"),
+        (lambda data: cut_off(data).write_text("torn"), "FAIL the journal was not closed"),
     ],
 )
 def test_a_journal_is_held_against_its_anchor(

@@ -1,4 +1,4 @@
-"""Times that are told too early and attempts that are over change nothing: the machine trusts neither clock nor edge."""
+"""Times told too early and attempts that are over change nothing: the machine trusts neither clock nor edge."""
 
 from __future__ import annotations
 

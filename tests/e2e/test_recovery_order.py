@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 
 import pytest
@@ -28,10 +29,11 @@ async def test_an_open_call_is_not_sent_again_before_its_recovery_is_on_disk(
     assert await server.ended() == -signal.SIGKILL
     executor.after = pass_by
 
-    with held(server.data):
-        await server.start()
+    with held(server.data):  # a start writes before anything else, and waits for that
+        starting = asyncio.create_task(server.start())
         with pytest.raises(TimeoutError):
             await executor.news.until(lambda: len(executor.asked) > 1, LONG_ENOUGH_SECONDS)
+    await starting
 
     settled = await server.call.settled("run-1")
     if tool is BOOK:

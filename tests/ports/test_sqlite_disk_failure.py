@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,89 @@ async def test_a_disk_that_fills_up_in_mid_commit_is_full_until_there_is_room(di
     assert (await put(journal, RUN, turn(), after=1))[0].position == 2
     check_chain(RUN, await journal.read(RUN, after=0, limit=10))
     await journal.close()
+
+
+async def test_a_whole_journal_is_not_called_damaged_by_a_full_disk(disk: Disk, tmp_path: Path) -> None:
+    """That it is in use, and a new epoch, must be on disk before anything else is."""
+    first = SqliteJournal.open(tmp_path)
+    await put(first, RUN, turn(), after=0)
+    await first.close()
+    disk.fault = apsw.SQLITE_FULL
+
+    with pytest.raises(AgentError) as refused:
+        SqliteJournal.open(tmp_path)
+    disk.fault = None
+    journal = SqliteJournal.open(tmp_path)
+    read = await journal.read(RUN, after=0, limit=9)
+    await journal.close()
+
+    assert refused.value.reason is ErrorReason.JOURNAL_FULL
+    assert int(refused.value.metadata["disk_free"]) > 0
+    assert "bytes free" in str(refused.value)
+    assert len(read) == 1
+
+
+async def test_a_disk_that_is_full_after_that_refuses_every_write_and_is_read(disk: Disk, tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await put(journal, RUN, turn(), after=0)
+    disk.fault = apsw.SQLITE_FULL
+    with pytest.raises(AgentError) as refused:
+        await put(journal, RUN, turn(), after=1)
+    with pytest.raises(AgentError) as counting:
+        await journal.recovery().begin(0)
+    with pytest.raises(AgentError) as probed:
+        await journal.probe()
+    read = await journal.read(RUN, after=0, limit=9)
+    disk.fault = None
+    await journal.probe()
+    await put(journal, RUN, turn(), after=1)
+    await journal.close()
+
+    assert {error.value.reason for error in (refused, counting, probed)} == {ErrorReason.JOURNAL_FULL}
+    assert int(refused.value.metadata["disk_free"]) > 0
+    assert "bytes free" in refused.value.message
+    assert len(read) == 1
+
+
+@pytest.mark.parametrize("place", ["LOCK", ".journal.head.new"])
+async def test_a_disk_too_full_for_what_stands_beside_the_journal_does_not_keep_it_shut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    first = SqliteJournal.open(tmp_path)
+    await put(first, RUN, turn(), after=0)
+    await first.close()
+
+    real = os.write if place == "LOCK" else os.open
+
+    def full(what: object, *rest: object, **options: object) -> object:
+        if place == "LOCK" or str(what).endswith(place):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(what, *rest, **options)  # type: ignore[operator]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write" if place == "LOCK" else "open", full)
+        second = SqliteJournal.open(tmp_path)
+    await put(second, RUN, turn(), after=1)
+    await second.close()
+
+    third = SqliteJournal.open(tmp_path)
+    assert third.head == 2
+    await third.close()
+
+
+def test_a_disk_without_room_for_the_directory_says_so_and_what_the_system_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> object:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(os, "open", full)
+    with pytest.raises(AgentError) as caught:
+        SqliteJournal.open(tmp_path)
+
+    assert caught.value.reason is ErrorReason.JOURNAL_FULL
+    assert caught.value.metadata["errno"] == "EDQUOT"
+    assert "disk_free" in caught.value.metadata
 
 
 BAD_RUNS = """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite import SqliteJournal, checked_events
 from runwright.adapters.sqlite.wal import LARGE_BYTES, USUAL_BYTES
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
@@ -205,4 +205,18 @@ async def test_nothing_is_removed_while_a_strange_reader_makes_it_grow(tmp_path:
 
     assert (held.events, held.more) == (0, False)
     assert [run.run_id for run in gone.runs] == ["old"]
+    await journal.close()
+
+
+async def test_a_question_that_meets_damage_leaves_no_snapshot_behind(tmp_path: Path) -> None:
+    """Whoever keeps the error must not keep the moment at which it was met."""
+    journal = SqliteJournal.open(tmp_path)
+    await put(journal, RUN, turn(), turn(), turn(), after=0)
+    db = apsw.Connection(str(tmp_path / "journal.db"), flags=apsw.SQLITE_OPEN_READONLY)
+
+    rows = checked_events._rows_one_by_one(db, RUN, (1, 0, 10))
+    next(iter(rows))
+
+    assert db.txn_state("main") == apsw.SQLITE_TXN_NONE
+    db.close()
     await journal.close()

@@ -189,6 +189,22 @@ async def test_a_long_run_holds_no_more_than_it_may_and_is_told_everything(any_j
     assert runtime.world.memory.used == 0
 
 
+async def test_a_run_holds_what_was_said_until_it_ends(bench: b.Bench) -> None:
+    tool = HeldTool()
+    bench.tools = FunctionTools({"look": tool})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await tool.begun.wait()
+    held = runtime.world.memory.used
+
+    tool.let_go.set()
+    await stood_still(runtime)
+    await quiet()
+
+    assert held > 0
+    assert runtime.world.memory.used == 0
+
+
 async def test_a_run_that_would_tell_a_model_too_much_fails_and_says_so(bench: b.Bench) -> None:
     recorder = RecordingProvider()
     bench.tools, bench.providers = large(MIB - 100), {"scripted": recorder, "other": recorder}

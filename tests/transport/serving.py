@@ -24,6 +24,7 @@ from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks import CallbackRegistry
 from runwright.runtime.registration_rules import RegistrationRules
 from runwright.transport.calls import CallTimes
+from runwright.transport.connections import ConnectionLimits
 from runwright.transport.server import RuntimeServer
 
 from tests.builders import Bench
@@ -92,6 +93,7 @@ async def serve(
     *,
     stall_seconds: float = 30.0,
     times: CallTimes | None = None,
+    connections: ConnectionLimits | None = None,
     journal: Any = None,
     authenticator: Any = None,
     tls: Any = None,
@@ -106,7 +108,11 @@ async def serve(
         store=store, dialler=dialler, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.world.audit
     )
     server = RuntimeServer(
-        runtime, times=times or CallTimes(stall=stall_seconds), authenticator=authenticator, callbacks=registry
+        runtime,
+        times=times or CallTimes(stall=stall_seconds),
+        authenticator=authenticator,
+        callbacks=registry,
+        connections=connections,
     )
     port = server.bind("127.0.0.1:0", tls)
     await registry.load()

@@ -10,9 +10,11 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.testing import FunctionTools
-from runwright.transport.calls import CallTimes
-from runwright.transport.usage import ADDRESS, CONNECTION, PAGE_BYTES
+from runwright.transport.calls import CallTimes, address_of
+from runwright.transport.connections import ConnectionLimits
+from runwright.transport.usage import ADDRESS, CONNECTION, FEW_CALLS, PAGE_BYTES
 
 from tests import builders as b
 from tests.runtime.watching import eventually
@@ -200,3 +202,39 @@ async def test_a_watcher_that_does_not_read_is_let_go_and_still_counted(serve: S
 
         assert served.server.open_calls == 1, "what gRPC still holds for it is not forgotten"
     await eventually(lambda: served.server.open_calls == 0)
+
+
+@pytest.mark.parametrize(
+    ("peer", "counted"),
+    [
+        ("ipv4:10.0.0.1:5000", "10.0.0.1"),
+        ("ipv6:%5B::1%5D:5000", "::/64"),
+        ("ipv6:%5B2001:db8:0:1::17%5D:5000", "2001:db8:0:1::/64"),
+        ("ipv6:%5Bfe80::1%25eth0%5D:5000", "fe80::/64"),
+        ("ipv6:%5B::ffff:10.0.0.1%5D:5000", "10.0.0.1"),
+        ("unix:/tmp/socket", "unix"),
+    ],
+)
+def test_who_has_many_addresses_counts_once(peer: str, counted: str) -> None:
+    assert address_of(peer) == counted
+
+
+async def test_the_last_quarter_of_a_principals_calls_is_for_connections_with_few(serve: Serve) -> None:
+    limit = 4 * FEW_CALLS
+    served = await serve(b.Bench(), times=PATIENT, connections=ConnectionLimits(principal_calls=limit))
+    await served.start()
+    one, other = (RuntimeServiceStub(served.channel()) for _ in range(2))
+    everything = pb.SubscribeRequest(scope=pb.StreamScope(all=pb.AllRuns()))
+    streams = [one.Subscribe(everything) for _ in range(limit * 3 // 4)]
+    for stream in streams:
+        await stream.read()
+
+    refusal = await refused(one.Subscribe(everything, timeout=CALL_SECONDS))
+    beside = [other.Subscribe(everything) for _ in range(FEW_CALLS)]
+    for stream in beside:
+        await stream.read()
+    last = await refused(other.Subscribe(everything, timeout=CALL_SECONDS))
+
+    assert {each.info.metadata["limit"] for each in (refusal, last)} == {"principal_calls"}
+    for stream in (*streams, *beside):
+        stream.cancel()

@@ -121,15 +121,13 @@ class CursorMaker:
 
     def _require_past(self, scope: str, position: int, mark: bytes | None, head: int) -> None:
         """The position must lie in this journal's past. `mark` is None for a cursor of a version without."""
-        if mark is not None and mark != self._epochs.mark(position):
-            raise self._restored(scope, _PUT_BACK, head)
         if position > head:
             raise AgentError(
                 ErrorReason.CURSOR_AHEAD,
                 "The cursor is past the end of the journal.",
                 metadata={"head": self.make(scope, head)},
             )
-        if mark is None and position > self._epochs.unmarked:
+        if (position > self._epochs.unmarked) if mark is None else (mark != self._epochs.mark(position)):
             raise self._restored(scope, _PUT_BACK, head)
 
     def _restored(self, scope: str, told: str, head: int) -> AgentError:

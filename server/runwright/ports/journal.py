@@ -243,6 +243,9 @@ class Journal(Protocol):
         hidden and goes with a later removal. Raises RUN_NOT_FOUND.
         """
 
+    async def probe(self) -> None:
+        """Writes as much as a start may hold, and takes it back. Raises what an append would be refused with."""
+
     async def horizon(self, scope: Scope) -> int:
         """The highest position of a removed event of the scope; 0 when none was removed."""
 

@@ -45,6 +45,7 @@ from runwright.runtime.supervisor import Supervisor
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import Patience
 from runwright.runtime.world import World
+from runwright.runtime.write_watch import WriteWatch
 
 DEFAULT_GRACE_US = 10_000_000
 START_ATTEMPTS = 3  # of one start that meets another one; a journal that says both yes and no is not asked for ever
@@ -341,6 +342,10 @@ class AgentRuntime:
     def write_blockage(self) -> str | None:
         """Why the journal takes no writes at the moment, for health; None when it does. A held run is no reason."""
         return self._supervisor.blocked_by.name if self._supervisor.blocked_by else None
+
+    async def watch_writes(self) -> None:
+        """Keeps `write_blockage` true while nobody writes; goes on for ever, cancel it."""
+        await WriteWatch(self.world, self._supervisor).run()
 
     def stop_streams(self) -> None:
         """Ends every stream; readers come back with their last cursor."""

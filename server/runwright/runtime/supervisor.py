@@ -52,7 +52,7 @@ class Supervisor:
         self._ended: Kept[RunKey, tuple[RunState, int]] = Kept(KEPT_ENDS)  # nothing follows an end, so it stays true
         self._failures = Failures(world.clock)
         self._missing: dict[RunKey, str] = {}  # parked runs that have to ask a provider that is not configured
-        self._refused: ErrorReason | None = None  # why the journal did not take what stood for itself
+        self.refused: ErrorReason | None = None  # why the journal did not take what stood for itself
         self._recovery = Recovery(world, self)
         self.parked = ParkedRuns()
         self.held = HeldRuns(world)
@@ -69,7 +69,7 @@ class Supervisor:
     def blocked_by(self) -> ErrorReason | None:
         """Why the journal takes no writes at the moment; None when it does."""
         waits = (driver.blocked_by for driver in list(self._drivers.values()) if driver.blocked_by)
-        return self._refused or self._recovery.refused or next(waits, None)
+        return self.refused or self._recovery.refused or next(waits, None)
 
     def census(self) -> tuple[dict[str, int], int]:
         """Open runs by status, and how many calls are unknown; callable on any thread."""
@@ -118,9 +118,9 @@ class Supervisor:
             appended = await appending
         except AgentError as error:
             if error.reason in _REFUSALS:
-                self._refused = error.reason
+                self.refused = error.reason
             raise
-        self._refused = None
+        self.refused = None
         return appended
 
     async def submit(self, run: RunKey, given: i.Input) -> tuple[list[Record], RunState]:
@@ -389,7 +389,7 @@ class Supervisor:
         cause = _cause(error, run)
         reasons = [each.reason for each in causes(error) if isinstance(each, AgentError)]
         if cause is HoldCause.FAILING and ErrorReason.JOURNAL_CORRUPT in reasons:
-            self._refused = ErrorReason.JOURNAL_CORRUPT  # of no run: the journal takes nothing any more
+            self.refused = ErrorReason.JOURNAL_CORRUPT  # of no run: the journal takes nothing any more
         self.hold(run, cause, error, incident=incident, trace_id=trace_id)
 
 

@@ -136,6 +136,11 @@ class Settings:
     max_connections: int = setting(
         kinds.whole("connections", 1, 1_000_000), "How many connections there may be; more are closed at once.", 1_000
     )
+    max_principal_calls: int = setting(
+        kinds.whole("calls", 1, 1_000_000),
+        "How many calls and streams one key, or everyone where there are no keys, may have open; more are refused.",
+        4_000,
+    )
     health_listen: str | None = setting(
         kinds.ADDRESS,
         "Address that serves health alone, without TLS and keys, for probes that have neither; port 0 lets the "

@@ -131,7 +131,9 @@ def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
 def _metadata(context: grpc.aio.ServicerContext[Any, Any]) -> tuple[list[str], str]:
     """Every `authorization` and the `traceparent` of a call, in one walk: asking for the metadata copies it."""
     authorizations, traces = [], []
-    for key, value in incoming.get() or context.invocation_metadata() or ():
+    found = incoming.get()
+    incoming.set(None)  # else it is held for as long as the call
+    for key, value in found or context.invocation_metadata() or ():
         if key == "authorization":
             authorizations.append(value if isinstance(value, str) else "")
         elif key == "traceparent" and isinstance(value, str):

@@ -11,7 +11,9 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from enum import Enum
+from ipaddress import IPv6Address, IPv6Network
 from typing import Any
+from urllib.parse import unquote
 
 import grpc
 from msgspec import Struct
@@ -20,13 +22,10 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.principal import Principal
 from runwright.transport.methods import Method
 from runwright.transport.usage import (
-    ADDRESS,
-    CONNECTION,
     FEW_CALLS,
     PAGE_BYTES,
-    PRINCIPAL,
-    SERVER,
     SMALL_ANSWER_BYTES,
+    Limits,
     Usage,
     too_many,
 )
@@ -211,14 +210,19 @@ class Calls:
     """Every call in flight. `sweep` ends those that are overdue or whose principal may no longer call."""
 
     def __init__(
-        self, times: CallTimes, revoked: Callable[[Principal], bool], ended: Callable[[str, Principal], AgentError]
+        self,
+        times: CallTimes,
+        limits: Limits,
+        revoked: Callable[[Principal], bool],
+        ended: Callable[[str, Principal], AgentError],
     ) -> None:
         """`revoked` says that a principal may no longer call; `ended` notes a call that ends for it, and says why."""
         self._revoked = revoked
         self._ended = ended
         self._connections: dict[str, Usage] = {}
         self._owners: dict[Principal | str, Usage] = {}
-        self._server = Usage(SERVER)
+        self._limits = limits
+        self._server = Usage(limits.server)
         self.open_by_owner: dict[Principal | str, set[Call]] = {}
         self.times = times
         self.tick = 0
@@ -229,10 +233,10 @@ class Calls:
         owner: Principal | str = address_of(peer) if principal is None else principal
         connection = self._connections.get(peer)
         if connection is None:
-            connection = self._connections[peer] = Usage(CONNECTION)
+            connection = self._connections[peer] = Usage(self._limits.connection)
         usage = self._owners.get(owner)
         if usage is None:
-            usage = self._owners[owner] = Usage(ADDRESS if principal is None else PRINCIPAL)
+            usage = self._owners[owner] = Usage(self._limits.address if principal is None else self._limits.principal)
             self.open_by_owner[owner] = set()
         usages = (connection, usage, self._server)
         for each in usages[1:]:
@@ -287,9 +291,16 @@ class Calls:
 
 
 def address_of(peer: str) -> str:
-    """Where a call comes from, without the port: that is another one each time."""
+    """Whose limits a caller without a key counts against: the address, of IPv6 its network of 64 bits."""
     kind, _, place = peer.partition(":")
-    return place.rpartition(":")[0] if kind in ("ipv4", "ipv6") else kind
+    host = place.rpartition(":")[0]
+    if kind != "ipv6":
+        return host if kind == "ipv4" else kind
+    try:
+        address = IPv6Address(unquote(host).strip("[]").partition("%")[0])
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or IPv6Network((int(address), 64), strict=False))
 
 
 def _this_task() -> asyncio.Task[Any]:

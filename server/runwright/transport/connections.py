@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from runwright.core.callbacks import MAX_CA_BYTES
 from runwright.core.request import MAX_INPUT_BYTES
+from runwright.transport.usage import PRINCIPAL
 
 # Four times the largest request that is taken, so that the error for a somewhat larger one names its field.
 MAX_MESSAGE_BYTES = 4 * max(MAX_INPUT_BYTES, MAX_CA_BYTES)
@@ -24,6 +25,7 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     min_ping_seconds: float = 10.0
     max_streams: int = 1_500
     max_connections: int = 1_000
+    principal_calls: int = PRINCIPAL.calls
     handshake_seconds: float = 10.0
 
     def options(self) -> Sequence[tuple[str, int]]:

@@ -13,7 +13,7 @@ from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, ConnectionLimits
 from runwright.transport.methods import most_by_method
 from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES
-from runwright.transport.usage import PAGE_BYTES, limits_by_name
+from runwright.transport.usage import PAGE_BYTES, Limits, limits_by_name
 from runwright.wire import selections
 from runwright.wire.requests import MAX_PAGE_SIZE
 
@@ -52,6 +52,6 @@ def server_limits(connections: ConnectionLimits, times: CallTimes, memory: Conve
         "streams_per_connection": connections.max_streams,
         "connection_age_seconds": math.ceil(connections.age_seconds or 0),
         "min_ping_interval_seconds": math.ceil(connections.min_ping_seconds),
-        **limits_by_name(),
+        **limits_by_name(Limits.of(connections.principal_calls)),
         **most_by_method(),
     }

@@ -29,6 +29,7 @@ from runwright.transport.methods import methods_of
 from runwright.transport.reflection import V1, V1ALPHA, Reflection
 from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.streams import EventStreams
+from runwright.transport.usage import Limits
 
 RUNTIME_SERVICE = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
 CALLBACK_SERVICE = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
@@ -44,7 +45,7 @@ class _Server:
 
     def __init__(self, connections: ConnectionLimits, times: CallTimes, access: Access) -> None:
         self._access = access
-        self.calls = Calls(times, access.is_revoked, access.ended)
+        self.calls = Calls(times, Limits.of(connections.principal_calls), access.is_revoked, access.ended)
         self._server = grpc.aio.server(options=list(connections.options()))
         self._sweeping: asyncio.Task[None] | None = None
 

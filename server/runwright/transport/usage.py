@@ -7,6 +7,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from runwright.core.errors import AgentError, ErrorReason
 
@@ -34,7 +35,7 @@ class UsageLimits(Struct, frozen=True, kw_only=True):
 
 
 # HTTP/2 bounds the calls of a connection already; see ConnectionLimits.max_streams.
-CONNECTION = UsageLimits(scope="connection", calls=1_000_000, requests=32, answer_bytes=16 * MIB)
+CONNECTION = UsageLimits(scope="connection", calls=1_000_000, requests=32, answer_bytes=8 * MIB)
 # 4,000 streams cost about 100 MiB.
 PRINCIPAL = UsageLimits(scope="principal", calls=4_000, requests=256, answer_bytes=48 * MIB)
 # Callers without a key, such as probes, are told apart by the address they come from.
@@ -42,10 +43,27 @@ ADDRESS = UsageLimits(scope="address", calls=100, requests=16, answer_bytes=1 * 
 SERVER = UsageLimits(scope="server", calls=20_000, requests=384, answer_bytes=96 * MIB)
 
 
-def limits_by_name() -> Mapping[str, int]:
+class Limits(Struct, frozen=True, kw_only=True):
+    """The limits of a server."""
+
+    connection: UsageLimits = CONNECTION
+    principal: UsageLimits = PRINCIPAL
+    address: UsageLimits = ADDRESS
+    server: UsageLimits = SERVER
+
+    @classmethod
+    def of(cls, principal_calls: int) -> Limits:
+        """With so many calls for a principal; the server takes those of some principals."""
+        return cls(
+            principal=replace(PRINCIPAL, calls=principal_calls),
+            server=replace(SERVER, calls=max(SERVER.calls, 2 * principal_calls)),
+        )
+
+
+def limits_by_name(limits: Limits) -> Mapping[str, int]:
     """The limits as GetServerInfo tells them."""
-    told = {f"{each.scope}_calls": each.calls for each in (PRINCIPAL, ADDRESS, SERVER)}
-    for each in (CONNECTION, PRINCIPAL, ADDRESS, SERVER):
+    told = {f"{each.scope}_calls": each.calls for each in (limits.principal, limits.address, limits.server)}
+    for each in (limits.connection, limits.principal, limits.address, limits.server):
         told[f"{each.scope}_requests"] = each.requests
         told[f"{each.scope}_answer_bytes"] = each.answer_bytes
     return told

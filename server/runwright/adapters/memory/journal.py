@@ -286,6 +286,10 @@ class MemoryJournal:
                 freed += len(self._contents.pop(of, b""))
         return freed
 
+    async def probe(self) -> None:
+        """See the port."""
+        self._refuse_when_closed()
+
     async def horizon(self, scope: Scope) -> int:
         """See the port."""
         self._refuse_when_closed()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import threading
 from pathlib import Path
 
 from runwright.adapters.sqlite import anchor
+from runwright.adapters.sqlite.failures import NO_SPACE
 from runwright.ports.log import OperatorLog
 
 
@@ -18,14 +20,23 @@ class AnchorKeeper:
     """
 
     def __init__(self, directory: Path, begin: anchor.Anchor, log: OperatorLog | None) -> None:
-        """Writes `begin` at once. Raises OSError."""
+        """Writes `begin` at once, or, on a disk that is full, once it is not. Raises OSError."""
         self._directory = directory
         self._incarnation = begin.incarnation
         self._latest = self._synced = (begin.position, begin.hash)
         self._log = log
         self._failed = False
         self._lock, self._one_writes = threading.Lock(), threading.Lock()
-        self._descriptor: int | None = self._replace(begin)
+        self._descriptor: int | None = None
+        try:
+            self._descriptor = self._replace(begin)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            self._failed = True
+            self._synced = _left(directory)  # what the next start would find
+            if log:
+                log.error("journal.head cannot be written; it lags until it can", error)
 
     @property
     def held(self) -> frozenset[int]:
@@ -95,6 +106,14 @@ class AnchorKeeper:
 
     def _line(self) -> bytes:
         return anchor.line_of(anchor.Anchor(self._incarnation, *self._latest))
+
+
+def _left(directory: Path) -> tuple[int, bytes]:
+    with contextlib.suppress(anchor.TornAnchor, OSError):
+        left = anchor.read(directory)
+        if left is not None:
+            return left.position, left.hash
+    return 0, b""
 
 
 def _overwrite(descriptor: int, line: bytes) -> bool:

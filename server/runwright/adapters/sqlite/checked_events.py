@@ -113,10 +113,13 @@ def _rows(db: apsw.Connection, run: RunKey, run_no: int, after: int, limit: int)
 
 
 def _rows_one_by_one(db: apsw.Connection, run: RunKey, values: tuple[int, int, int]) -> Iterator[Any]:
-    seq = values[1]
+    """All are read before the first is given: a cursor left half-read would hold its snapshot and let `-wal` grow."""
+    rows, fault = [], None
     try:
         for row in db.execute(_PAGE, values):
-            yield row
-            seq += 1
+            rows.append(row)
     except (apsw.Error, UnicodeDecodeError) as error:
-        raise damaged_event(run, seq + 1, "cannot be read from the file") from error
+        fault = error
+    yield from rows
+    if fault is not None:
+        raise damaged_event(run, values[1] + len(rows) + 1, "cannot be read from the file") from fault

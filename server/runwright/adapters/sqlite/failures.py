@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import shutil
+from pathlib import Path
 
 import apsw
 
 from runwright.core.errors import AgentError, ErrorReason
 
-_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 # After a failed fsync the kernel may have dropped the pages: whether they were written can no longer be found out.
 _FSYNC = frozenset({apsw.SQLITE_IOERR_FSYNC, apsw.SQLITE_IOERR_DIR_FSYNC})
 
@@ -20,9 +22,9 @@ def translate(error: Exception, system_errno: int = 0) -> AgentError:
     """
     match error:
         case apsw.FullError():
-            return full()
-        case apsw.IOError() if getattr(error, "extendedresult", 0) not in _FSYNC and system_errno in _NO_SPACE:
-            return full()
+            return full(system_errno)
+        case apsw.IOError() if getattr(error, "extendedresult", 0) not in _FSYNC and system_errno in NO_SPACE:
+            return full(system_errno)
         case apsw.BusyError():
             return busy("Another program holds the journal's file.")
         case apsw.IOError():
@@ -40,17 +42,32 @@ def is_damage(error: Exception) -> bool:
     return isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.TooBigError | UnicodeDecodeError)
 
 
-def unusable(error: apsw.Error) -> AgentError:
+def unusable(error: apsw.Error, system_errno: int = 0) -> AgentError:
     """The error to raise when a file cannot be opened as a journal."""
-    failure = translate(error)
+    failure = translate(error, system_errno)
     if failure.reason is ErrorReason.INTERNAL:  # a statement met other tables than ours, or no file it could open
         return corrupt("The file journal.db cannot be used as a journal.")
     return failure
 
 
-def full() -> AgentError:
-    """There is no room for another append."""
-    return AgentError(ErrorReason.JOURNAL_FULL, "The journal's disk or quota is full.", metadata={"retry_after": "30s"})
+def full(system_errno: int = 0) -> AgentError:
+    """There is no room for another append. `errno` is the name of what the system said, where it said anything."""
+    metadata = {"retry_after": "30s"}
+    if system_errno in NO_SPACE:
+        metadata["errno"] = errno.errorcode[system_errno]
+    return AgentError(ErrorReason.JOURNAL_FULL, "The journal's disk or quota is full.", metadata=metadata)
+
+
+def with_space(error: AgentError, directory: Path) -> AgentError:
+    """The error; one that says that there is no room also says how much there is."""
+    if error.reason is not ErrorReason.JOURNAL_FULL or "disk_free" in error.metadata:
+        return error
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError:
+        return error
+    told = f"{error.message} The disk of the data directory has {free} bytes free."
+    return AgentError(error.reason, told, metadata={**error.metadata, "disk_free": str(free)})
 
 
 def busy(message: str) -> AgentError:

@@ -29,7 +29,7 @@ from runwright.adapters.sqlite.anchor_keeper import AnchorKeeper
 from runwright.adapters.sqlite.audit import SqliteAudit
 from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
-from runwright.adapters.sqlite.failures import unusable
+from runwright.adapters.sqlite.failures import NO_SPACE, full, unusable, with_space
 from runwright.adapters.sqlite.lock import DirectoryLock
 from runwright.adapters.sqlite.open_runs import open_runs, put_in_order
 from runwright.adapters.sqlite.past import Past
@@ -62,6 +62,11 @@ from runwright.ports.journal import (
 )
 from runwright.ports.log import OperatorLog
 
+# Two commits: what is deleted in the one that wrote it never needs its room.
+_PROBE = (
+    "INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(65536))",
+    "DELETE FROM meta WHERE key = 'probe'",
+)
 BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
 
 
@@ -113,11 +118,23 @@ class SqliteJournal:
     ) -> SqliteJournal:
         """Opens the journal of a data directory, both made if they are missing. Blocks; needs no event loop.
 
-        Raises JOURNAL_BUSY when another process has it open, JOURNAL_CORRUPT
+        Raises JOURNAL_BUSY when another process has it open, JOURNAL_FULL when
+        there is no room for what SQLite needs beside it, JOURNAL_CORRUPT
         when the file is no journal this version can read or ends before its
         anchor, and OSError when the directory cannot be used. `max_bytes`: see
         `set_max_bytes`.
         """
+        try:
+            return cls._open(directory, busy_timeout_ms, max_bytes, log)
+        except OSError as error:
+            if error.errno not in NO_SPACE:
+                raise
+            raise with_space(full(error.errno), directory) from error
+
+    @classmethod
+    def _open(
+        cls, directory: Path, busy_timeout_ms: int, max_bytes: int | None, log: OperatorLog | None
+    ) -> SqliteJournal:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = directory / anchor.JOURNAL
         with ExitStack() as undo:
@@ -137,6 +154,8 @@ class SqliteJournal:
                 undo.callback(reading.close)
             except apsw.Error as error:
                 raise unusable(error) from error
+            except AgentError as error:
+                raise with_space(error, directory) from error.__cause__
             reached = anchor.Anchor(identity.incarnation, identity.head, identity.head_hash)
             keeper = AnchorKeeper(directory, reached, log)
             undo.pop_all()
@@ -311,6 +330,12 @@ class SqliteJournal:
             pass
         self._forget_wal()
         return horizon
+
+    async def probe(self) -> None:
+        """See the port."""
+        self._refuse_when_closed()
+        for statement in _PROBE:
+            await self._writer.transact(lambda db, statement=statement: db.execute(statement))  # type: ignore[misc]
 
     def _remove_more(self, db: apsw.Connection) -> bool:
         if self._keeper.catch_up():

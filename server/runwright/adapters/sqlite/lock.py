@@ -7,7 +7,7 @@ import os
 import socket
 from pathlib import Path
 
-from runwright.adapters.sqlite.failures import busy
+from runwright.adapters.sqlite.failures import NO_SPACE, busy
 
 
 class DirectoryLock:
@@ -35,7 +35,12 @@ class DirectoryLock:
             holder = f"process {pid} on {host}" if pid else "another process"
             raise busy(f"The data directory {directory} is in use by {holder}.") from None
         os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        try:
+            os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
+        except OSError as error:
+            if error.errno not in NO_SPACE:  # on a full disk the holder stays nameless
+                os.close(descriptor)
+                raise
         return cls(descriptor)
 
     def release(self) -> None:

@@ -72,6 +72,10 @@ def open_writer(
             _transact(transactions, partial(upgrade, version=version))
         scrubbing.scrub(transactions)
         appended.prepare(db)
+    except apsw.Error as error:
+        failure = unusable(error, db.system_errno)  # which closing would change
+        db.close()
+        raise failure from error
     except BaseException:
         db.close()
         raise

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import apsw
 
-from runwright.adapters.sqlite.failures import corrupt, translate
+from runwright.adapters.sqlite.failures import corrupt, translate, with_space
 from runwright.core.errors import AgentError, ErrorReason, Failure
 
 T = TypeVar("T")
@@ -65,6 +66,7 @@ class Transactions:
     def _roll_back(self, error: Exception) -> AgentError:
         # Before anything else is done with the connection: its errno is that of the last call.
         failure = error if isinstance(error, AgentError) else translate(error, self.db.system_errno)
+        failure = with_space(failure, Path(self.db.filename).parent)
         try:
             if self.db.in_transaction:  # SQLite has often rolled back by itself
                 self.db.execute("ROLLBACK")

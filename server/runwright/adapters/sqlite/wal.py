@@ -51,10 +51,10 @@ class Wal:
         self._said = False
 
     def size(self) -> int:
-        """Bytes of the file. Of any thread."""
+        """Bytes of the file; 0 when it cannot be seen. Of any thread."""
         try:
             return self._path.stat().st_size
-        except FileNotFoundError:
+        except OSError:
             return 0
 
     def bound(self, max_bytes: int | None) -> None:

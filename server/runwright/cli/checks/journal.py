@@ -70,7 +70,11 @@ def check_journal(data: Path, max_bytes: int | None, least: LeastSpace) -> Itera
             if version.remedy:
                 return
             yield _damages(inspection.damages(db))
-            yield torn or _anchored(data, known, db)
+            if known is None and usage.is_in_use(db) and not has_wal(data):
+                what = "the journal was not closed, and neither its -wal file nor a whole journal.head is there"
+                yield fail("head anchor", what, _RESTORE)
+            else:
+                yield torn or _anchored(data, known, db)
             verified = verification.verify(db)
             yield from _chains(verified)
             if not verified.faults:
@@ -108,10 +112,6 @@ def _anchor(data: Path) -> tuple[anchor.Anchor | None, Check | None]:
 
 
 def _anchored(data: Path, known: anchor.Anchor | None, db: apsw.Connection) -> Check:
-    if known is None and usage.is_in_use(db) and not has_wal(data):
-        return fail(
-            "head anchor", "the journal was not closed, and its -wal file and journal.head are missing", _RESTORE
-        )
     if known is None:
         return warn("head anchor", "there is no journal.head", "The next start of a server makes it.")
     what = known.fault(db)
