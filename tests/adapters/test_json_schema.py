@@ -113,6 +113,12 @@ def test_a_bad_instance_is_told_where_and_not_what(instance: dict[str, Any], whe
     assert "4711" not in problem and "SECRET" not in problem
 
 
+def test_a_key_without_an_end_is_not_repeated() -> None:
+    problem = problem_of({"type": "object", "additionalProperties": {"type": "string"}}, {"k" * 10_000: 1})
+
+    assert problem is not None and problem.startswith("at kkk") and len(problem) < 200
+
+
 def test_a_good_instance_has_no_problem() -> None:
     assert problem_of(PERSON, {"name": "ann", "tags": ["a"]}) is None
 

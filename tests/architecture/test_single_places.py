@@ -32,6 +32,13 @@ def test_the_journal_is_written_by_the_driver_alone() -> None:
     assert found == {"runtime/driver.py"}
 
 
+def test_what_is_written_to_the_journals_file_is_committed_in_one_place() -> None:
+    assert places(lambda source: '"COMMIT"' in source.text) == {"adapters/sqlite/transactions.py"}
+    # Only its view of a failure leaves the file in doubt: nobody else has the writing connection act at once.
+    performed = places(lambda source: any(name.endswith("writer.perform") for name in calls(source)))
+    assert performed == {"adapters/sqlite/journal.py"}, "set_max_bytes, which writes nothing"
+
+
 def test_the_environment_is_read_by_the_settings_at_most() -> None:
     environment = {"os.environ", "os.getenv", "environ", "getenv", "os.environb", "os.putenv"}
 
@@ -66,9 +73,8 @@ def test_the_vendors_libraries_are_known_to_their_adapter_alone() -> None:
     vendors = ("pydantic_ai", "openai", "anthropic", "httpx2")
     found = places(lambda source: any(name.split(".")[0] in vendors for name in imports(source)))
 
-    assert found == {
-        f"adapters/providers/{name}.py" for name in ("answer_bounds", "model_errors", "model_messages", "model_vendor")
-    }
+    of_answers = ("answer_bounds", "model_answer", "model_errors", "model_history", "model_http", "model_vendor")
+    assert found == {f"adapters/providers/{name}.py" for name in of_answers}
 
 
 def test_the_libraries_of_telemetry_are_known_to_their_adapters_alone() -> None:

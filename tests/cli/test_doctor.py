@@ -389,7 +389,7 @@ def test_a_row_that_says_another_state_than_its_events_is_found(examine: Examine
         (
             """INSERT INTO callbacks (namespace, callback_id, owner, executor, address, tools, server_name, credential,
             lease, expires_at) VALUES ('n', 'one', 'o', 'desk', '127.0.0.1:1', '[', '', '', 1, 1)""",
-            "registration one of namespace n cannot be read",
+            "registration one of namespace n is not as it was written",
         ),
     ],
 )

@@ -104,7 +104,14 @@ PACKAGE = b.package(
 
 def bench(journal: SqliteJournal, desk: Desk, clerk: Clerk, log: b.ListLog | None = None) -> b.Bench:
     """The parts of a server's life."""
-    return b.Bench(journal=journal, tools=desk, providers={"clerk": clerk}, packages=(PACKAGE,), log=log or b.ListLog())
+    return b.Bench(
+        journal=journal,
+        recovery=journal.recovery(),
+        tools=desk,
+        providers={"clerk": clerk},
+        packages=(PACKAGE,),
+        log=log or b.ListLog(),
+    )
 
 
 def key(run_id: str) -> RunKey:

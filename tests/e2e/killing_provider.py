@@ -12,6 +12,9 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest, UserMessage
 
 _ORDER = re.compile(r"kill (before|after) model call (\d+)")
+_EVERY = "kill before every model call"
+_WHILE = "hold while told"
+HOLD = "hold"  # the file in the directory that tells so
 _HOLD = re.compile(r"hold in model calls up to (\d+)")
 HALF = "Half of the "
 
@@ -20,6 +23,8 @@ class KillingProvider:
     """Obeys the words "kill before model call 2" or "kill after model call 2" in the run's input.
 
     "hold in model calls up to 2" says half of an answer, and then nothing for ever: somebody else kills.
+    "hold while told" says nothing while there is a file `hold` in the directory when it is asked.
+    "kill before every model call" is for runs that never get anywhere.
 
     Every call of a run is one line in `directory/RUN_ID`, written first: the
     count goes on after a restart, so that the same call never kills twice.
@@ -39,8 +44,10 @@ class KillingProvider:
         told = " ".join(part for part in said if isinstance(part, str))
         order, hold = _ORDER.search(told), _HOLD.search(told)
         moment = order.group(1) if order and int(order.group(2)) == number else ""
-        if moment == "before":
+        if moment == "before" or _EVERY in told:
             os.kill(os.getpid(), signal.SIGKILL)
+        if _WHILE in told and (self._directory / HOLD).exists():
+            await asyncio.Event().wait()
         if hold and number <= int(hold.group(1)):
             emit(HALF)
             await asyncio.Event().wait()

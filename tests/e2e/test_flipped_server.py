@@ -20,7 +20,7 @@ from tests.e2e.executor import EXECUTOR, Executor, running_executor
 from tests.e2e.packages import Spec, asks, package, says, tool, write
 from tests.e2e.server_process import Server
 
-SEEDS = 40 if SOAK else 5
+SEEDS = 40 if SOAK else 3
 NOBODY = "127.0.0.1:1"
 PAY, MARK = tool("pay", "write"), tool("mark", "write", idempotent=True)
 WAITING = [f"{name}-{number}" for name in ("pay", "mark") for number in range(4)]

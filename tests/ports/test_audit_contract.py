@@ -236,3 +236,23 @@ async def test_the_oldest_go_when_there_are_too_many_and_the_chain_still_holds(
     assert [number for (number,) in db.execute("SELECT number FROM audit")] == [5, 6, 7, 8, 9]
     assert stored.fault(db) == (5, "")
     db.close()
+
+
+async def test_whatever_a_caller_says_an_entry_has_a_bound(bench: Bench) -> None:
+    long = "x" * 5_000
+    note = AuditEntry(
+        kind=AuditKind.ROLE_DENIED,
+        principal=long,
+        namespace="team",
+        method=long,
+        reason=long,
+        subjects=tuple(f"{number}{long}" for number in range(100)),
+    )
+    bench.audit.note(note)
+    await bench.written()
+
+    (entry,) = (await bench.audit.page(["team"], before=None, limit=10)).entries
+
+    said = (entry.principal, entry.method, entry.reason, *entry.subjects)
+    assert {len(text) for text in said} == {256}
+    assert [subject[0] for subject in entry.subjects] == ["0", "1", "2", "3"]

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import apsw
 import pytest
 from msgspec.structs import replace
 from runwright.adapters.memory import MemoryCallbacks
@@ -14,6 +15,8 @@ from runwright.core.callbacks import Callback, Tls
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.ports.callbacks import CallbackStore
+
+from tests.builders import ListLog
 
 FULL = Callback(
     namespace=DEFAULT_NAMESPACE,
@@ -116,3 +119,37 @@ async def test_a_closed_journal_takes_and_gives_nothing(tmp_path: Path) -> None:
         for asked in (store.put(FULL), store.remove(FULL.namespace, "one"), store.load()):
             with pytest.raises(AgentError):
                 await asked
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "address = '[::1]:7762'",
+        "credential = 'tok-2'",
+        "owner = 'others'",
+        "tools = '['",
+        "expires_at = expires_at + 1",
+        "ca_pem = NULL",
+        "row_check = x''",
+    ],
+)
+async def test_a_registration_that_is_damaged_on_disk_is_not_used(tmp_path: Path, damage: str) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    for each in (FULL, BARE):
+        await journal.callbacks().put(each)
+    await journal.close()
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    db.execute(f"UPDATE callbacks SET {damage} WHERE callback_id = 'one'")
+    db.close()
+    log = ListLog()
+
+    journal = SqliteJournal.open(tmp_path, log=log)
+    found = await journal.callbacks().load()
+    await journal.callbacks().put(FULL)
+    again = await journal.callbacks().load()
+    await journal.close()
+
+    assert (found, again) == ([BARE], [BARE, FULL])
+    assert [line.fields["callback_id"] for line in log.lines if "registration" in line.event] == [
+        "one",
+    ]

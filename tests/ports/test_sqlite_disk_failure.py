@@ -228,13 +228,22 @@ async def an_audit_entry(journal: SqliteJournal) -> None:
         raise AgentError(ErrorReason.JOURNAL_CORRUPT, "The journal is in doubt.")
 
 
+async def a_removal_on_an_operators_word(journal: SqliteJournal) -> None:
+    await journal.remove(key("run-2"), now=2**60)
+
+
+async def the_count_of_a_start(journal: SqliteJournal) -> None:
+    await journal.recovery().begin(1)
+
+
 async def a_checkpoint_that_shrinks_the_wal(journal: SqliteJournal) -> None:
     await journal._writer.perform(lambda _: journal._wal.reset())
 
 
 COMMITS = (
     *(an_append, a_group_with_a_defect, a_registration, the_end_of_a_registration),
-    *(a_removal, an_audit_entry, a_checkpoint_that_shrinks_the_wal),
+    *(a_removal, a_removal_on_an_operators_word, the_count_of_a_start),
+    *(an_audit_entry, a_checkpoint_that_shrinks_the_wal),
 )
 
 

@@ -17,7 +17,7 @@ from runwright.core.content import Content
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.selection import ANY_RUN
 
-from tests.ports.journal_builders import key
+from tests.ports.journal_builders import BACK_TO_VERSION_4, key
 from tests.ports.test_journal_removing import LATER, SHARED, begin, finish, ran
 from tests.ports.test_sqlite_upgrade import DUMP
 
@@ -145,6 +145,26 @@ async def test_a_journal_of_version_1_counts_what_its_events_refer_to(tmp_path: 
     assert db.execute("SELECT DISTINCT namespace FROM contents").fetchall() == [("default",)]
     assert found.contents > 0
     db.close()
+
+
+async def test_what_is_left_of_runs_that_version_4_removed_gets_a_check(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await ran(journal, "old", "last")
+    await journal.remove_ended(before=LATER, now=LATER, limit=100)
+    before = await journal.tail(key("old"))
+    await journal.close()
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    db.execute("UPDATE runs SET snapshot = substr(snapshot, 34)")
+    db.execute(f"{BACK_TO_VERSION_4} UPDATE meta SET value = 4 WHERE key = 'schema_version'")
+    db.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    after = await journal.tail(key("old"))
+    await journal.close()
+
+    assert before[0] is not None
+    assert after == before
+    assert verified(tmp_path).faults == ()
 
 
 def no_room(*_: object) -> None:

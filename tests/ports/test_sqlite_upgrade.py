@@ -15,7 +15,8 @@ from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 
-from tests.ports.journal_builders import BACK_TO_VERSION_4, check_chain, key
+from tests.ports.journal_builders import BACK_TO_VERSION_4, check_chain, key, put, turn
+from tests.ports.test_journal_removing import LATER, begin, finish
 
 DUMP = Path(__file__).with_name("journal_v1.sql")  # made by version 1: three runs, one of them open
 THEIRS = Namespace("theirs")
@@ -200,3 +201,28 @@ async def test_registrations_of_version_4_come_along_without_a_key(tmp_path: Pat
     await journal.close()
 
     assert kept == [structs.replace(known, owner_key="")]
+
+
+async def test_what_version_4_left_of_a_removed_run_is_still_told(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await begin(journal, key("old"))
+    await finish(journal, key("old"))
+    await put(journal, key("new"), turn(), after=0)
+    while (await journal.remove_ended(before=LATER, now=LATER, limit=9)).more:
+        pass
+    before, _ = await journal.tail(key("old"))
+    await journal.close()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript(BACK_TO_VERSION_4 + "UPDATE meta SET value = 4 WHERE key = 'schema_version';")
+    # A version byte and a check of 32 bytes stand before what version 4 wrote.
+    db.execute("UPDATE runs SET snapshot = substr(snapshot, 34) WHERE run_id = 'old'")
+    db.commit()
+    db.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    after, records = await journal.tail(key("old"))
+    await journal.close()
+
+    assert before is not None
+    assert before.removed_at == LATER
+    assert (after, records) == (before, [])

@@ -11,6 +11,7 @@ from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import EventKind
+from runwright.core.machine.rounds import MAX_LOSSES
 from runwright.core.outcomes import RunStatus, StopReason, WaitKind
 from runwright.core.package import RuntimePackage
 from runwright.ports.journal import Journal
@@ -179,7 +180,7 @@ async def test_a_request_that_ends_the_server_every_time_is_given_up(any_journal
     lives = 0
     while not any(isinstance(record, r.RunFailed) for record in await records(any_journal)):
         lives += 1
-        assert lives < 20
+        assert lives < 2 * MAX_LOSSES
         parts, deadly = bench(any_journal)[0], DeadlyProvider()
         parts.providers = {"scripted": deadly}
         async with abandoned():
@@ -190,11 +191,11 @@ async def test_a_request_that_ends_the_server_every_time_is_given_up(any_journal
             await asyncio.wait(ways_on, return_when=asyncio.FIRST_COMPLETED)
 
     ended = await parts.runtime(once_failing()).run_snapshot("run-1")
-    assert lives == 11, "the start, and ten restarts of which the last gives up"
+    assert lives == MAX_LOSSES + 1, "the start, and as many restarts, of which the last gives up"
     assert ended.state.stop is StopReason.PROVIDER_FAILURE
     assert ended.state.error is not None
     assert dict(ended.state.error.metadata) == {"adapter": "scripted", "class": "lost"}
-    assert await attempts(any_journal) == [(1, attempt) for attempt in range(1, 11)]
+    assert await attempts(any_journal) == [(1, attempt) for attempt in range(1, MAX_LOSSES + 1)]
 
 
 class DeadlyProvider:

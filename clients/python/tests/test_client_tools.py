@@ -250,13 +250,19 @@ async def test_a_credential_is_asked_for_and_handed_over(make_server: MakeServer
     relay.to = server.address
     async with dialled(tools) as call:
         refused = await code_of(call("look", '{"step": 1}'))
-        welcome = await call("look", '{"step": 1}', metadata=(("authorization", "Bearer s3cret"),))
+        right, wrong = ("authorization", "Bearer s3cret"), ("authorization", "Bearer x")
+        welcome = await call("look", '{"step": 1}', metadata=(right,))
+        twice = [
+            await code_of(call("look", '{"step": 1}', metadata=shown))
+            for shown in ((right, right), (right, wrong), (wrong, right))
+        ]
         await tools.register(client, "box")
         started = await client.start("hello")
         async with asyncio.timeout(SECONDS):
             run = await client.wait(started.run.run_id)
 
     assert refused is grpc.StatusCode.UNAUTHENTICATED
+    assert twice == [grpc.StatusCode.UNAUTHENTICATED] * 3
     assert welcome.HasField("result")
     assert run.status is RunStatus.COMPLETED
 

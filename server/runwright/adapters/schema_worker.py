@@ -21,7 +21,7 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import jsonschema_rs
@@ -32,6 +32,7 @@ LENGTHS, HEADER = struct.Struct("<III"), struct.Struct("<cI")
 # Finding out where arguments are wrong can cost far more than that they are; it gets a part of the time.
 WHERE_SHARE = 4
 SLOW, SLOW_SHARE = "slow", 5
+_SHOWN = 64  # characters of a key, steps of a path
 UNUSABLE = "it is not a JSON Schema 2020-12 without remote references and with linear-time patterns."
 
 
@@ -61,10 +62,15 @@ def where_problem(text: str, instance: object) -> str:
     try:
         validator(text).validate(instance)
     except jsonschema_rs.ValidationError as error:  # the first: all together can be more than memory holds
-        where = "/".join(str(step) for step in error.instance_path) or "the top level"
-        rule = "/".join(str(step) for step in error.schema_path)
+        where = _path(error.instance_path) or "the top level"
+        rule = _path(error.schema_path)
         return f"at {where}: the rule {rule} does not hold."
     return "they do not fit the tool's schema."
+
+
+def _path(steps: Sequence[str | int]) -> str:
+    """A path in words. A key can be as long as arguments may be: of a long one its beginning is shown."""
+    return "/".join(str(step)[:_SHOWN] for step in steps[:_SHOWN])
 
 
 def main(milliseconds: int, memory: int) -> None:

@@ -1,7 +1,7 @@
 """Which runs may be what ends the server: counted over starts, so that one run is found and the others are not blamed.
 
 A run is taken up by a start; the start ends cleanly or not. After an end that was not clean, runs that were in hand are
-suspects, and the next start takes suspects up one after the other. Reasons: docs/adr/0014.
+suspects, and the next start takes suspects up one after the other. Reasons: docs/adr/0015.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
 from runwright.runtime.model_reply import check_reply
 from runwright.runtime.places import CallPlaces
-from runwright.runtime.waiting import Patience
+from runwright.runtime.waiting import Patience, bounded
 from runwright.runtime.world import World
 
 T = TypeVar("T")
@@ -70,8 +70,10 @@ class Performer:
                     text.end(is_whole=False)
                     self._text = None if self._text is text else self._text
             case e.AwaitRetry():
-                await self._world.clock.sleep_until(effect.due)
-                return i.RetryDue(at=self._world.clock.now(), round=effect.round, attempt=effect.attempt)
+                clock = self._world.clock
+                await clock.sleep_until(bounded(effect.due, state.asked.since, clock.now()))
+                # The wait is over, whatever the clock says: the time on record goes on from what was planned.
+                return i.RetryDue(at=max(clock.now(), effect.due), round=effect.round, attempt=effect.attempt)
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
             case e.AwaitExecutor():
@@ -288,12 +290,15 @@ class Performer:
     async def _await_executor(self, state: RunState, effect: e.AwaitExecutor) -> i.Input:
         clock, call = self._world.clock, state.call(effect.call_id)
         assert call is not None, "what waits is a call of the run"
-        await clock.sleep_until(effect.not_before)
-        place = await self._place(self._wanted(state, effect.call_id, call.tool), effect.give_up_at)
+        await clock.sleep_until(bounded(effect.not_before, call.since, clock.now()))
+        place = await self._place(
+            self._wanted(state, effect.call_id, call.tool), bounded(effect.give_up_at, call.since, clock.now())
+        )
         if place is not None:
             self.places.offer(effect.call_id, place)
         return i.ExecutorAwaited(
-            at=clock.now(),
+            # The wait is over, whatever the clock says: the time on record goes on from what was planned.
+            at=max(clock.now(), effect.not_before),
             call_id=effect.call_id,
             attempt=effect.attempt,
             has_place=place is not None,

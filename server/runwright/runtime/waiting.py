@@ -24,6 +24,14 @@ async def comes_before(what: Coroutine[object, object, object], clock: Clock, du
         await asyncio.gather(awaited, limit, return_exceptions=True)
 
 
+def bounded(due: int, since: int, now: int) -> int:
+    """When a wait that was planned at `since` until `due` is over: never later than after what was planned.
+
+    The clock may have been set back over a restart; what was planned were so many microseconds.
+    """
+    return min(due, now + max(0, due - since))
+
+
 class Bell:
     """Wakes all who wait for its next ring. Thousands may wait: one future serves them all."""
 

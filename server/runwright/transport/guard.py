@@ -21,9 +21,19 @@ from runwright.ports.log import OperatorLog
 from runwright.ports.telemetry import CallMeter
 from runwright.transport.access import Access
 from runwright.transport.calls import Call, Calls
-from runwright.transport.metering import metered
+from runwright.transport.metering import CallTimer
 from runwright.transport.methods import Method, Shape
-from runwright.transport.status import ServiceUnknown, abort, abort_unimplemented, abort_unknown_service
+from runwright.transport.status import (
+    CANCELLED,
+    NOT_FOUND,
+    OK,
+    UNIMPLEMENTED,
+    ServiceUnknown,
+    abort,
+    abort_unimplemented,
+    abort_unknown_service,
+    code_name,
+)
 from runwright.wire.values import invalid
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -60,40 +70,48 @@ class Guard:
 
     def handler(self, method: Method, meter: CallMeter | None = None) -> Handler:
         """The handler of a method. To gRPC all requests are streams: a unary one would be read before it is called."""
-        served = metered(meter, method.path, self._guarded(method))
+        served = self._guarded(method, meter)
         if method.shape is Shape.UNARY:
             return grpc.stream_unary_rpc_method_handler(served)
         return grpc.stream_stream_rpc_method_handler(served)
 
-    def _guarded(self, method: Method) -> Any:
+    def _guarded(self, method: Method, meter: CallMeter | None) -> Any:
         serve = _SERVED[method.shape]
 
         async def guarded(_: object, context: Context) -> bytes | None:
             call: Call | None = None
+            timer = CallTimer(meter, method.path)
             try:
                 principal = self._access.admit(method.path, context)
                 call = self._calls.enter(method, principal, str(context.peer()))
                 answer = await serve(method, call, context)
                 call.is_served = False
+                timer.ended(OK)
                 return answer
             except asyncio.CancelledError:
                 error = call.ended_by if call is not None else None
                 if error is None:
+                    timer.ended(CANCELLED)
                     raise
             except AgentError as failed:
                 error = failed
             except grpc.aio.InternalError:
+                timer.ended(CANCELLED)
                 raise asyncio.CancelledError from None  # a write failed: the client has left, no status is to be sent
             except NotImplementedError:
+                timer.ended(UNIMPLEMENTED)
                 await abort_unimplemented(context)
                 return None
             except ServiceUnknown:
+                timer.ended(NOT_FOUND)
                 await abort_unknown_service(context)
                 return None
             except Exception as failed:  # noqa: BLE001 - the last line: nothing of it may reach the client
                 if context.cancelled() or context.done():
+                    timer.ended(CANCELLED)
                     return None  # the client has left; a write to it fails with an error of grpcio's own
                 error = self._incident(method, failed)
+            timer.ended(code_name(error))
             self._refused(error)
             if call is not None:
                 call.is_served = False

@@ -1,31 +1,21 @@
-"""Calls, timed: around a handler only where somebody meters them."""
+"""Calls, timed, where somebody meters them: from their headers to the moment their status is known."""
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any
-
-import grpc
-
 from runwright.ports.telemetry import CallMeter
-from runwright.transport.status import code_name
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def metered(meter: CallMeter | None, method: str, serve: Any) -> Any:
-    """A handler, timed from its start to its end."""
-    if meter is None:
-        return serve
+class CallTimer:
+    """Times one call. What a peer does not read of its end is not the call's time."""
 
-    async def timed(request: Any, context: Context) -> Any:
-        begun, cancelled = meter.begun(), False
-        try:
-            return await serve(request, context)
-        except asyncio.CancelledError:
-            cancelled = True
-            raise
-        finally:
-            meter.ended(method, code_name(context, cancelled=cancelled), begun)
+    __slots__ = ("_begun", "_meter", "_method")
 
-    return timed
+    def __init__(self, meter: CallMeter | None, method: str) -> None:
+        self._meter = meter
+        self._method = method
+        self._begun = 0.0 if meter is None else meter.begun()
+
+    def ended(self, code: str) -> None:
+        """The call ends with the status of that name."""
+        if self._meter is not None:
+            self._meter.ended(self._method, code, self._begun)

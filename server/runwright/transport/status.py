@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import Any
 
 import grpc
 from google.protobuf import any_pb2
@@ -71,12 +70,13 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
 }
 
 
-def code_name(context: Any, *, cancelled: bool) -> str:
-    """The name of the status that a call ends with. `cancelled`: its task was, by its caller or with the server."""
-    code = context.code()  # the stubs know neither None nor what abort sets
-    if not code:
-        return _S.CANCELLED.name if cancelled else _S.OK.name
-    return str(getattr(code, "name", _S.UNKNOWN.name))
+# The names of statuses without a reason.
+OK, CANCELLED, NOT_FOUND, UNIMPLEMENTED = (code.name for code in (_S.OK, _S.CANCELLED, _S.NOT_FOUND, _S.UNIMPLEMENTED))
+
+
+def code_name(error: AgentError) -> str:
+    """The name of the status that a call ends with for this error."""
+    return STATUS[error.reason].name
 
 
 def status_details(error: AgentError) -> bytes:

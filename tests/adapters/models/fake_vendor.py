@@ -1,4 +1,8 @@
-"""A vendor on 127.0.0.1 that speaks real HTTP: it plays answers in turn and keeps what it was asked."""
+"""A vendor on 127.0.0.1 that speaks real HTTP: it plays answers in turn, keeps what it was asked, and is strict.
+
+What the real vendors' rules refuse is answered with 400, kept in `refused`, and
+fails the test that caused it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,8 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
 
-Fields = dict[str, Any]
+from tests.adapters.models.strict import Fields, problems
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class FakeVendor:
     def __init__(self, answers: Sequence[Answer]) -> None:
         self.answers = list(answers)
         self.asked: list[Asked] = []
+        self.refused: list[str] = []  # what was wrong with requests, in the vendor's words
         self.began = asyncio.Event()  # set by the first request
         self.left = asyncio.Event()  # set when a connection is closed
         self.url = ""
@@ -67,6 +71,10 @@ class FakeVendor:
         self.asked.append(Asked(head[0].split(" ")[1], headers, json.loads(body or b"{}")))
         self.began.set()
         answer = self.answers.pop(0) if self.answers else Answer({"error": {"message": "no answer left"}}, status=418)
+        wrong = problems("anthropic" if self.asked[-1].path.endswith("/messages") else "openai", self.asked[-1].body)
+        if wrong:
+            self.refused += wrong
+            answer = Answer({"error": {"type": "invalid_request_error", "message": "; ".join(wrong)}}, status=400)
         if answer.stall:
             await asyncio.sleep(30)
             return False
@@ -113,3 +121,4 @@ async def fake_vendor(*answers: Answer) -> AsyncIterator[FakeVendor]:
         for task in list(connections):
             task.cancel()
         await asyncio.gather(*connections, return_exceptions=True)
+    assert not vendor.refused, vendor.refused

@@ -11,7 +11,7 @@ from dataclasses import replace
 import httpx2
 import pytest
 from pydantic_ai.messages import ModelResponse, ToolCallPart
-from runwright.adapters.providers import answer_bounds, model_messages
+from runwright.adapters.providers import answer_bounds, model_answer
 from runwright.adapters.providers.answer_bounds import BrokenAnswerError, bound_body
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.provider import MAX_CALLS, MAX_REPLY_ARGUMENT_BYTES
@@ -52,7 +52,7 @@ async def test_of_two_thousand_calls_in_a_stream_no_more_are_read_than_may_be(wi
 @both
 async def test_of_two_thousand_calls_in_one_piece_none_is_made(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    monkeypatch.setattr(model_messages, "_made_call", made.append)
+    monkeypatch.setattr(model_answer, "ProviderCall", made.append)
 
     error = await failing(wire, wire.answer(None, calls(2000)), parameters=PIECES)
 
@@ -64,7 +64,7 @@ def test_calls_are_counted_before_they_are_made() -> None:
     response = ModelResponse([ToolCallPart("look", "{}")] * (MAX_CALLS + 1))
 
     with pytest.raises(BrokenAnswerError):
-        model_messages.to_reply("openai", response)
+        model_answer.to_reply(response)
 
 
 async def test_arguments_without_an_end_are_not_read_to_it() -> None:

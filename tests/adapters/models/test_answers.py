@@ -99,7 +99,9 @@ async def test_an_input_that_is_no_object_comes_through_too(made: object) -> Non
 @both
 @pytest.mark.parametrize("finish", list(FinishReason), ids=lambda finish: finish.name.lower())
 async def test_every_finish_reason_is_told(wire: Wire, finish: FinishReason) -> None:
-    reply, _ = await ask(wire, wire.answer("so", finish=wire.words[finish.name]))
+    calls = [("a", "look", {})] if finish is FinishReason.TOOL_CALLS else []
+
+    reply, _ = await ask(wire, wire.answer("so", calls, finish=wire.words[finish.name]))
 
     assert (reply.finish, reply.text) == (finish, "so")
 

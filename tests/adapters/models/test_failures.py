@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from runwright.core.errors import AgentError, ErrorReason
 
-from tests.adapters.models.asking import BODY_SECRET, KEY, VARIABLE, ask, failing, provider_at, request
+from tests.adapters.models.asking import BODY_WORDS, KEY, VARIABLE, ask, failing, provider_at, request
 from tests.adapters.models.fake_vendor import Answer, Fields, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
@@ -18,7 +18,7 @@ def ignored(text: str) -> None:
 
 
 both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
-ERROR: Fields = {"type": "error", "error": {"type": "some_error", "code": "some", "message": BODY_SECRET}}
+ERROR: Fields = {"type": "error", "error": {"type": "some_error", "code": "some", "message": BODY_WORDS}}
 REASONS = {
     "rate_limited": ErrorReason.PROVIDER_RATE_LIMITED,
     "bad_request": ErrorReason.PROVIDER_REFUSED,
@@ -50,6 +50,32 @@ async def test_a_status_is_a_class_and_one_request(wire: Wire, status: int, fail
     assert error.reason is REASONS[failure]
     assert error.metadata == {"adapter": wire.kind, "class": failure, "retry_after": "1s"}
     assert str(status) in error.message
+
+
+@both
+@pytest.mark.parametrize("status", [400, 401, 404, 422])
+async def test_the_vendors_words_and_address_are_told(wire: Wire, status: int) -> None:
+    words = "model\x1b[31m gpt-9 is\nnot  here"
+    error = await failing(wire, Answer({"error": {"message": words}}, status=status))
+
+    assert 'saying "model [31m gpt-9 is not here"' in error.message
+    assert f"HTTP {status} from http://127.0.0.1:" in error.message
+    assert wire.path in error.message
+
+
+@both
+async def test_the_key_is_not_told_even_when_the_vendor_repeats_it(wire: Wire) -> None:
+    error = await failing(wire, Answer({"error": {"message": f"Incorrect key: {KEY}. {'x' * 5000}"}}, status=401))
+
+    assert "Incorrect key: (the key). xxx" in error.message
+    assert len(error.message) < 700
+
+
+async def test_a_forgotten_version_in_the_address_is_named() -> None:
+    answer = Answer(b"404 page not found", status=404)
+    async with fake_vendor(answer) as vendor, provider_at(vendor, "openai", base_url=vendor.url) as provider:
+        with pytest.raises(AgentError, match=r"most servers want /v1 at its end"):
+            await provider.complete(request(), ignored)
 
 
 @both
@@ -130,8 +156,8 @@ async def test_an_answer_that_does_not_say_why_it_ended(wire: Wire) -> None:
 
 
 @both
-@pytest.mark.parametrize("said", ["gone_fishing", "pause_turn", "function_call", "compaction"])
-async def test_an_unknown_finish_reason(wire: Wire, said: str) -> None:
+@pytest.mark.parametrize("said", ["error", "abort", "aborted", "pause_turn", "network_error", "compaction"])
+async def test_an_answer_that_was_broken_off(wire: Wire, said: str) -> None:
     error = await failing(wire, wire.answer("so", finish=said))
 
     assert error.reason is ErrorReason.MODEL_OUTPUT_INVALID
@@ -139,12 +165,12 @@ async def test_an_unknown_finish_reason(wire: Wire, said: str) -> None:
 
 
 MALFORMED: dict[str, Any] = {
-    "no JSON": Answer(b"{" + BODY_SECRET.encode()),
-    "a page": Answer(f"<html>{BODY_SECRET}</html>".encode(), media_type="text/html"),
+    "no JSON": Answer(b"{" + BODY_WORDS.encode()),
+    "a page": Answer(f"<html>{BODY_WORDS}</html>".encode(), media_type="text/html"),
     "nothing": Answer(b""),
     "an empty object": Answer({}),
     "a list": Answer(b"[]"),
-    "another object": Answer({"id": "x", "choices": None, "content": None, "message": BODY_SECRET}),
+    "another object": Answer({"id": "x", "choices": None, "content": None, "message": BODY_WORDS}),
     "no choice": Answer({"id": "x", "object": "chat.completion", "created": 1, "model": "m", "choices": []}),
     "no Unicode": Answer(b'{"id": "\xff\xfe"}'),
 }
@@ -154,13 +180,6 @@ MALFORMED: dict[str, Any] = {
 @pytest.mark.parametrize("answer", MALFORMED.values(), ids=MALFORMED.keys())
 async def test_what_is_no_answer(wire: Wire, answer: Answer) -> None:
     assert (await failing(wire, answer)).reason is ErrorReason.MODEL_OUTPUT_INVALID
-
-
-@pytest.mark.parametrize("call", [("a", None, {}), (None, "look", {}), (7, "look", {}), ("a", ["look"], {})])
-async def test_a_call_without_name_or_id_is_no_answer(call: Any) -> None:
-    error = await failing(ANTHROPIC, ANTHROPIC.answer(None, [call]), parameters={"stream": False})
-
-    assert error.reason is ErrorReason.MODEL_OUTPUT_INVALID
 
 
 @both

@@ -13,7 +13,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import ModelReply, ProviderCall
 
-from tests.adapters.models.asking import BODY_SECRET, ask, failing, listen, provider_at, request
+from tests.adapters.models.asking import BODY_WORDS, ask, failing, listen, provider_at, request
 from tests.adapters.models.fake_vendor import Answer, Fields, fake_vendor
 from tests.adapters.models.wires import (
     ANTHROPIC,
@@ -107,15 +107,15 @@ async def test_a_cut_stream_is_a_connection_failure() -> None:
 
 
 async def test_an_error_in_the_stream_is_classified() -> None:
-    overloaded = {"type": "error", "error": {"type": "overloaded_error", "message": BODY_SECRET}}
+    overloaded = {"type": "error", "error": {"type": "overloaded_error", "message": BODY_WORDS}}
 
     error = await broken([*text(0, "A la"), overloaded])
 
     assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_FAILED, "server_error")
 
 
-async def test_an_unknown_reason_in_a_stream_fails() -> None:
-    assert (await broken([*text(0, "so"), ended("gone"), STOP])).reason is ErrorReason.MODEL_OUTPUT_INVALID
+async def test_a_stream_that_says_it_was_broken_off_fails() -> None:
+    assert (await broken([*text(0, "so"), ended("aborted"), STOP])).reason is ErrorReason.MODEL_OUTPUT_INVALID
 
 
 # OpenAI's stream, which Ollama speaks too.
@@ -206,7 +206,7 @@ async def test_a_stall_in_mid_stream_is_a_timeout(wire: Wire) -> None:
 
 
 async def test_an_error_in_an_openai_stream_is_classified() -> None:
-    broken = {"error": {"type": "server_error", "code": "overloaded", "message": BODY_SECRET}}
+    broken = {"error": {"type": "server_error", "code": "overloaded", "message": BODY_WORDS}}
 
     error = await failing(OPENAI, sent(*HALF, broken))
 

@@ -29,6 +29,8 @@ class Wire(Protocol):
 
     def results(self, asked: Asked) -> list[Fields]: ...
 
+    def calls(self, asked: Asked) -> list[str]: ...
+
 
 @dataclass(frozen=True)
 class OpenAIWire:
@@ -85,6 +87,10 @@ class OpenAIWire:
         """Id, text and error flag of each result; this format has no flag, so an error is a text that says so."""
         found = [each for each in asked.body["messages"] if each["role"] == "tool"]
         return [_result(each["tool_call_id"], each["content"]) for each in found]
+
+    def calls(self, asked: Asked) -> list[str]:
+        """The id of each call."""
+        return [call["id"] for each in asked.body["messages"] for call in each.get("tool_calls") or []]
 
 
 def _result(identifier: str, content: str) -> Fields:
@@ -149,6 +155,11 @@ class AnthropicWire:
             if block["type"] == "tool_result"
         ]
         return [{"id": each["tool_use_id"], "text": _text(each), "failed": each["is_error"]} for each in blocks]
+
+    def calls(self, asked: Asked) -> list[str]:
+        """The id of each call."""
+        blocks = [block for each in asked.body["messages"] for block in each["content"] if each["role"] == "assistant"]
+        return [block["id"] for block in blocks if block["type"] == "tool_use"]
 
 
 def _text(block: Fields) -> str:

@@ -1,4 +1,4 @@
-"""What goes wrong with a real model, in our words: never a vendor's body, never a key."""
+"""What goes wrong with a real model: classified, with the vendor's own words in bounds, never with a key."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pydantic_ai.exceptions import (
     UserError,
 )
 
+from runwright.adapters.providers.model_http import Heard
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.core.errors import AgentError, ErrorReason
 
@@ -38,28 +39,51 @@ _REASONS: Mapping[FailureClass, ErrorReason] = {
     "unauthorized": ErrorReason.PROVIDER_KEY_REFUSED,
 }
 _MOST_SECONDS = 999_999_999
+MOST_WORDS = 300  # characters
 
 
-def translate(route: ModelRoute, error: Exception) -> AgentError:
-    """Our error for whatever the vendor's library raised. The library's own text is left behind."""
-    if isinstance(error, ModelHTTPError):
-        failed = _failed(route, _class_of_status(error.status_code), f" (HTTP {error.status_code})")
-        return _with_retry_after(failed, error.retry_after)
+def translate(route: ModelRoute, error: Exception, noted: Heard) -> AgentError:
+    """Our error for whatever the vendor's library raised, with the vendor's status, address and words, made safe."""
+    if noted.status or isinstance(error, ModelHTTPError):
+        # An error may come as an answer, or within one: then the library does not know its status.
+        status = noted.status or getattr(error, "status_code", 0)
+        failed = _failed(route, _class_of_status(status), _said(route, status, noted))
+        return _with_retry_after(failed, getattr(error, "retry_after", None))
     if isinstance(error, ModelTimeoutError | ModelRequestTimeout):
         return _failed(route, "timeout", f" of {route.timeout_seconds:g} seconds")
     if isinstance(error, ModelConnectionError):
-        return _failed(route, "connection")
+        return _failed(route, "connection", f" ({noted.url})" if noted.url else "")
     if isinstance(error, UserError):
         return _failed(route, "bad_request")
-    status = getattr(error.__cause__, "status_code", None)
-    if isinstance(status, int) and 300 <= status < 400:  # a redirect, which is not followed
-        return _failed(route, "bad_request", f" (HTTP {status})")
     if isinstance(error, ModelAPIError) and error.in_stream:
         return _failed(route, "server_error")
     if type(error) is ModelAPIError and error.__cause__ is None:  # how the library says it of a stream
         return invalid_output(route, "it does not say why it ended")
     # Anything else is raised while an answer is read, often with the answer in its text.
     return invalid_output(route, f"it cannot be read ({type(error).__name__})")
+
+
+def _said(route: ModelRoute, status: int, noted: Heard) -> str:
+    """Status, address and words. What may be the cause is added where the address is a usual one."""
+    told = f" (HTTP {status} from {noted.url})" if noted.url else f" (HTTP {status})"
+    words = shown(route, noted.words)
+    told += f', saying "{words}"' if words else ""
+    if (
+        status in (404, 405)
+        and route.base_url
+        and route.kind != "anthropic"
+        and not route.base_url.rstrip("/").endswith("/v1")
+    ):
+        told += f"; the address of {route.adapter} is {route.base_url}, and most servers want /v1 at its end"
+    return told
+
+
+def shown(route: ModelRoute, words: str) -> str:
+    """A vendor's words, fit for an error: one line, bounded, without the key even where the vendor repeats it."""
+    if route.key:
+        words = words.replace(route.key, "(the key)")
+    line = " ".join("".join(character if character.isprintable() else " " for character in words).split())
+    return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}…"
 
 
 def invalid_output(route: ModelRoute, rule: str) -> AgentError:

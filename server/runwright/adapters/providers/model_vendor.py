@@ -30,8 +30,10 @@ from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
 from runwright.adapters.providers.answer_bounds import AnswerCount, bound_body, broken_by
+from runwright.adapters.providers.model_answer import to_reply
 from runwright.adapters.providers.model_errors import invalid_output, translate
-from runwright.adapters.providers.model_messages import to_history, to_reply, to_tool
+from runwright.adapters.providers.model_history import History, to_tool
+from runwright.adapters.providers.model_http import Heard, PlainAnswers, heard
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.core.errors import AgentError, ErrorReason
@@ -44,8 +46,13 @@ _BASE_URLS = {
     "anthropic": "https://api.anthropic.com",
     "ollama": "http://127.0.0.1:11434/v1",
 }
-# Schemas go out as the package has them; a stream must say why it ended.
-_AS_IT_IS = OpenAIModelProfile(json_schema_transformer=None, openai_chat_streaming_requires_finish_reason=True)
+# Schemas go out as the package has them; a stream must say why it ended; thoughts were parted from the text before.
+_AS_IT_IS = OpenAIModelProfile(
+    json_schema_transformer=None,
+    openai_chat_streaming_requires_finish_reason=True,
+    thinking_tags=("\0", "\0"),
+    ignore_streamed_leading_whitespace=False,
+)
 _NO_KEY = "none"  # the SDK wants one; Ollama does not look at it
 _MAX_CONNECTIONS = 1000
 _Make: TypeAlias = Callable[[str], Model]
@@ -61,7 +68,9 @@ class Vendor:
 
     async def ask(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """Sends the request once; text is emitted as it comes. Raises AgentError only."""
-        history = to_history(request.messages, request.instructions)
+        history = History(self._route.kind).messages(request.messages, request.instructions)
+        noted = Heard()
+        heard.set(noted)
         tools = ModelRequestParameters(function_tools=[to_tool(tool) for tool in request.tools])
         try:
             if wants_stream(self._route.kind, request.parameters):
@@ -74,12 +83,14 @@ class Vendor:
                     model_request_parameters=tools,
                     instrument=False,
                 )
-            return to_reply(self._route.kind, response)
+            return to_reply(response)
         except AgentError:
             raise  # of `emit`
         except Exception as error:  # noqa: BLE001 - the library's own errors hold the vendor's body
             broken = broken_by(error)
-            raise (invalid_output(self._route, str(broken)) if broken else translate(self._route, error)) from None
+            raise (
+                invalid_output(self._route, str(broken)) if broken else translate(self._route, error, noted)
+            ) from None
 
     async def _streamed(
         self, request: ModelRequest, history: list[ModelMessage], tools: ModelRequestParameters, emit: EmitText
@@ -137,7 +148,7 @@ def _http(route: ModelRoute) -> httpx2.AsyncClient:
             limits=limits,
             transport=direct,
             headers={"accept-encoding": "identity"},
-            event_hooks={"response": [bound_body]},
+            event_hooks={"response": [bound_body, PlainAnswers(route.kind)]},
         )
     except (ImportError, ValueError):  # SOCKS without its library, or no URL of a proxy
         told = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."

@@ -2,48 +2,52 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import apsw
 
+from runwright.adapters.sqlite.callback_rows import COLUMNS, callback_of, check_of, row_of
 from runwright.adapters.sqlite.reader import Reader
 from runwright.adapters.sqlite.tables import fetch
 from runwright.adapters.sqlite.writer import Writer
-from runwright.core.callbacks import Callback, Tls
+from runwright.core.callbacks import Callback
 from runwright.core.ids import Namespace
+from runwright.ports.log import OperatorLog
 
 T = TypeVar("T")
 NEEDED_BYTES = 32 * 1024  # a registration's row, with its certificate, and the pages it changes
-_COLUMNS = (
-    "namespace, callback_id, owner, executor, address, tools, ca_pem, server_name, credential, lease, expires_at, "
-    "owner_key, max_calls_in_flight"
-)
-_PUT = f"INSERT OR REPLACE INTO callbacks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = f"INSERT OR REPLACE INTO callbacks ({COLUMNS}, row_check) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM callbacks WHERE namespace = ? AND callback_id = ?"
 _CREDENTIAL = "SELECT credential FROM callbacks WHERE namespace = ? AND callback_id = ?"
-_LOAD = f"SELECT {_COLUMNS} FROM callbacks ORDER BY namespace, callback_id"
+_LOAD = f"SELECT {COLUMNS}, row_check FROM callbacks ORDER BY namespace, callback_id"
 
 
 class SqliteCallbacks:
     """CallbackStore beside the runs of a SqliteJournal, which makes it and outlives it."""
 
     def __init__(
-        self, writer: Writer, reader: Reader, refuse_when_closed: Callable[[], None], removed: Callable[[], None]
+        self,
+        writer: Writer,
+        reader: Reader,
+        refuse_when_closed: Callable[[], None],
+        removed: Callable[[], None],
+        log: OperatorLog | None = None,
     ) -> None:
         """`removed` is called when a credential has gone: `-wal` still holds it."""
         self._writer = writer
         self._reader = reader
         self._refuse_when_closed = refuse_when_closed
         self._removed = removed
+        self._log = log
 
     async def put(self, callback: Callback) -> None:
         """See the port."""
 
         def act(db: apsw.Connection) -> bool:
             known = fetch(db, _CREDENTIAL, callback.namespace, callback.callback_id)
-            db.execute(_PUT, _row(callback))
+            row = row_of(callback)
+            db.execute(_PUT, (*row, check_of(row)))
             return bool(known) and known[0][0] != callback.credential
 
         if await self._transact(act):
@@ -55,63 +59,17 @@ class SqliteCallbacks:
         self._removed()
 
     async def load(self) -> list[Callback]:
-        """See the port."""
+        """See the port. A registration that is not as it was written is left out: nobody is dialled by it."""
         self._refuse_when_closed()
-        return await self._reader.ask(_load)
+        found: list[Callback] = []
+        for row in await self._reader.ask(fetch, _LOAD):
+            if check_of(row[:-1]) == row[-1]:
+                found.append(callback_of(row[:-1]))
+            elif self._log:
+                told = "a registration was damaged and is not used; it must be registered again"
+                self._log.error(told, namespace=row[0], callback_id=row[1])
+        return found
 
     async def _transact(self, act: Callable[[apsw.Connection], T]) -> T:
         self._refuse_when_closed()
         return await self._writer.transact(act, needed=NEEDED_BYTES)
-
-
-def _row(callback: Callback) -> tuple[Any, ...]:
-    tls = callback.tls
-    return (
-        callback.namespace,
-        callback.callback_id,
-        callback.owner,
-        callback.executor,
-        callback.address,
-        json.dumps(callback.tools),
-        None if tls is None else tls.ca_pem,
-        "" if tls is None else tls.server_name,
-        callback.credential,
-        callback.lease,
-        callback.expires_at,
-        callback.owner_key,
-        callback.max_calls_in_flight,
-    )
-
-
-def _load(db: apsw.Connection) -> list[Callback]:
-    return [
-        Callback(
-            namespace=Namespace(namespace),
-            callback_id=callback_id,
-            owner=owner,
-            executor=executor,
-            address=address,
-            tools=tuple(json.loads(tools)),
-            tls=None if ca_pem is None else Tls(ca_pem, server_name),
-            credential=credential,
-            lease=lease,
-            expires_at=expires_at,
-            owner_key=owner_key,
-            max_calls_in_flight=max_calls_in_flight,
-        )
-        for (
-            namespace,
-            callback_id,
-            owner,
-            executor,
-            address,
-            tools,
-            ca_pem,
-            server_name,
-            credential,
-            lease,
-            expires_at,
-            owner_key,
-            max_calls_in_flight,
-        ) in fetch(db, _LOAD)
-    ]

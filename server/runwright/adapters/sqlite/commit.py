@@ -11,7 +11,7 @@ from runwright.adapters.sqlite.appended import MAX_ROWS, Row, needed_by, put, pu
 from runwright.adapters.sqlite.batch import Batch, Group, Outcome, as_rows
 from runwright.adapters.sqlite.failures import corrupt, translate
 from runwright.adapters.sqlite.standings import Standings
-from runwright.adapters.sqlite.transactions import Transactions
+from runwright.adapters.sqlite.transactions import Transactions, transact
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 
@@ -108,9 +108,7 @@ class GroupCommit:
         if len(rows) <= MAX_ROWS:
             put(self._db, rows)
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        put_all(self._db, rows)
-        self._db.execute("COMMIT")
+        transact(self._db, lambda db: put_all(db, rows))
 
     def _committed(self, outcomes: Sequence[Outcome]) -> None:
         stored = [outcome[-1] for outcome in outcomes if isinstance(outcome, list)]

@@ -18,7 +18,7 @@ from runwright.adapters.sqlite.selecting import outline
 from runwright.adapters.sqlite.tables import fetch
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
-from runwright.core.outcomes import RunPhase, RunStatus, StopReason
+from runwright.core.outcomes import RunPhase, StopReason
 from runwright.core.state import RunState, apply
 from runwright.core.transitions import IllegalTransition
 from runwright.wire import tombstone
@@ -57,13 +57,23 @@ def begin_removal(db: apsw.Connection, run: RunKey, now: int) -> int:
     if not rows or known is None:
         return 0
     run_no, seq, is_open, status = rows[0]
-    ended = RunStatus.CANCELLED if is_open else RunStatus(status)
-    state = replace(known[0], seq=seq, phase=RunPhase(ended.value), ended_at=known[0].ended_at or now)
-    if is_open:
+    phase = _end(is_open, status)
+    seq = seq if isinstance(seq, int) else known[0].seq
+    state = replace(known[0], seq=seq, phase=phase, ended_at=known[0].ended_at or now)
+    if phase is RunPhase.CANCELLED:
         state = replace(state, stop=StopReason.CANCELLED)
     horizon = leave_outline(db, run_no, tombstone.outline(state, now))
     db.execute("INSERT OR IGNORE INTO removals (run_no) VALUES (?)", (run_no,))
     return horizon
+
+
+def _end(is_open: object, status: object) -> RunPhase:
+    """How the run ended, as its columns have it; what they cannot say is taken for cancelled."""
+    try:
+        phase = RunPhase(status)
+    except ValueError:
+        return RunPhase.CANCELLED
+    return phase if is_open == 0 and phase.is_terminal else RunPhase.CANCELLED
 
 
 def go_on(db: apsw.Connection, kept: Collection[int]) -> bool:

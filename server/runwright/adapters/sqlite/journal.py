@@ -221,7 +221,7 @@ class SqliteJournal:
     async def intact(self, run: RunKey) -> tuple[RunState, int] | None:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask(held.intact, run)
+        return await self._reader.ask_of(run, held.intact, run)
 
     async def list_runs(
         self,
@@ -276,7 +276,12 @@ class SqliteJournal:
 
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
+        return [*(await self._open_runs()).values()]
+
+    async def _open_runs(self) -> Mapping[int, RunKey]:
+        """By number. What an index says otherwise than the rows is put in order."""
         self._refuse_when_closed()
+        await self._writer.perform(lambda _: None)  # what was handed over before is in the file by then
         found = await self._reader.ask(open_runs)
         if found.misplaced:
             if self._log:
@@ -358,11 +363,11 @@ class SqliteJournal:
 
     def recovery(self) -> SqliteRecoveryLog:
         """The count of starts that did not end cleanly, in this file."""
-        return SqliteRecoveryLog(self._writer)
+        return SqliteRecoveryLog(self._writer, self._open_runs)
 
     def callbacks(self) -> SqliteCallbacks:
         """The registrations that are kept in this file."""
-        return SqliteCallbacks(self._writer, self._reader, self._refuse_when_closed, self._forget_wal)
+        return SqliteCallbacks(self._writer, self._reader, self._refuse_when_closed, self._forget_wal, self._log)
 
     async def close(self) -> None:
         """See the port. Closing again waits for the first close."""

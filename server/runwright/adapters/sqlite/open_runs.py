@@ -27,9 +27,9 @@ _ENDS = "SELECT kind FROM events WHERE run_no = ? ORDER BY seq DESC LIMIT 1"
 
 
 class OpenRuns(Struct, frozen=True):
-    """The open runs, and the numbers of runs that an index finds by another name than their row has, or not at all."""
+    """The open runs by number, and the numbers of runs that an index finds by another name than their row, or not."""
 
-    runs: list[RunKey]
+    runs: dict[int, RunKey]
     misplaced: list[int]
 
 
@@ -42,7 +42,7 @@ def open_runs(db: apsw.Connection) -> OpenRuns:
     with db:  # one moment
         by_index, by_table = set(_numbers(db, _BY_INDEX)), set(_numbers(db, _BY_TABLE))
         misplaced = (by_index ^ by_table) | set(_misnamed(db))
-    return OpenRuns([name_of(db, number) for number in sorted(by_index | by_table)], sorted(misplaced))
+    return OpenRuns({number: name_of(db, number) for number in sorted(by_index | by_table)}, sorted(misplaced))
 
 
 def put_in_order(db: apsw.Connection, misplaced: Sequence[int]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
 
 import apsw
@@ -11,12 +12,11 @@ import apsw
 from runwright.adapters.recovery_rules import begun
 from runwright.adapters.sqlite.tables import fetch
 from runwright.adapters.sqlite.writer import Writer
-from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
 from runwright.core.quarantine import Stage, Suspect
 
-_OPEN = """
-    SELECT r.run_no, r.namespace, r.run_id, s.stage, s.tries, s.trials, s.told, s.alone, s.quarantined_at
-    FROM runs r LEFT JOIN recovering s ON s.run_no = r.run_no WHERE r.open = 1 ORDER BY r.run_no"""
+_KNOWN = "SELECT run_no, stage, tries, trials, told, alone, quarantined_at FROM recovering"
 _PUT = """
     INSERT OR REPLACE INTO recovering (run_no, stage, tries, trials, told, alone, quarantined_at)
     VALUES (?, ?, ?, ?, ?, ?, ?)"""
@@ -27,12 +27,20 @@ _RUNS = """run_no IN (SELECT run_no FROM runs JOIN json_each(?) AS wanted
 class SqliteRecoveryLog:
     """RecoveryLog beside the runs of a SqliteJournal, which makes it and outlives it."""
 
-    def __init__(self, writer: Writer) -> None:
+    def __init__(self, writer: Writer, open_runs: Callable[[], Awaitable[Mapping[int, RunKey]]]) -> None:
+        """`open_runs` gives the journal's open runs by number."""
         self._writer = writer
+        self._open_runs = open_runs
 
     async def begin(self, now: int) -> list[Suspect]:
-        """See the port."""
-        return await self._writer.transact(partial(_begin, now=now))
+        """See the port. A count that cannot be read in the file says nothing against anybody."""
+        runs = await self._open_runs()
+        try:
+            return await self._writer.transact(partial(_begin, runs=runs, now=now))
+        except AgentError as error:
+            if error.reason is not ErrorReason.JOURNAL_CORRUPT or self._writer.group.is_in_doubt:
+                raise
+        return begun({}, list(runs.values()), now)
 
     async def take_up(self, runs: Collection[RunKey], stage: Stage) -> None:
         """See the port."""
@@ -48,14 +56,13 @@ class SqliteRecoveryLog:
         await self._writer.transact(lambda db: db.execute("DELETE FROM recovering WHERE quarantined_at = 0"))
 
 
-def _begin(db: apsw.Connection, now: int) -> list[Suspect]:
-    numbers: dict[RunKey, int] = {}
+def _begin(db: apsw.Connection, runs: Mapping[int, RunKey], now: int) -> list[Suspect]:
+    numbers = {run: number for number, run in runs.items()}
     known: dict[RunKey, Suspect] = {}
-    for number, namespace, run_id, stage, tries, trials, told, alone, quarantined_at in fetch(db, _OPEN):
-        run = RunKey(Namespace(namespace), RunId(run_id))
-        numbers[run] = number
-        if stage is not None:
-            known[run] = Suspect(run, Stage(stage), tries, trials, told, alone, quarantined_at)
+    for number, stage, tries, trials, told, alone, quarantined_at in fetch(db, _KNOWN):
+        if run := runs.get(number):
+            with contextlib.suppress(ValueError):  # no stage that there is
+                known[run] = Suspect(run, Stage(stage), tries, trials, told, alone, quarantined_at)
     found = begun(known, list(numbers), now)
     db.execute("DELETE FROM recovering")
     db.executemany(

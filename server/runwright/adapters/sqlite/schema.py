@@ -15,6 +15,7 @@ from runwright.adapters.sqlite import appended, scrubbing
 from runwright.adapters.sqlite.failures import corrupt, unusable
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_CHECKS,
     CALLBACK_KEYS,
     CALLBACKS,
     CALLS_IN_FLIGHT,
@@ -151,6 +152,7 @@ def _create(db: apsw.Connection) -> None:
         *CALLBACK_KEYS,
         *EPOCHS,
         *CALLS_IN_FLIGHT,
+        *CALLBACK_CHECKS,
     )
     for statement in made:
         db.execute(statement)

@@ -231,7 +231,8 @@ def _wanted_runs(wanted: RunFilter, stands: Mapping[str, RunStatus]) -> Conditio
             text += f" AND {column} = ?"
             values.append(value)
     for key, value in sorted(wanted.labels.items()):
-        text += " AND EXISTS (SELECT 1 FROM json_each(labels) AS label WHERE label.key = ? AND label.value = ?)"
+        readable = "IIF(json_valid(labels), labels, '{}')"  # one damaged row must not hide the others
+        text += f" AND EXISTS (SELECT 1 FROM json_each({readable}) AS label WHERE label.key = ? AND label.value = ?)"
         values += [key, value]
     return text, values
 

@@ -88,6 +88,8 @@ HOLDING = (
     "CREATE TABLE removals (run_no INTEGER PRIMARY KEY) STRICT",
 )
 # Of version 5: the key that each registration was made with; empty: none, or one that an older server did not keep.
+# And SHA-256 over the other columns, so that no address or credential is used but the one that was registered.
+CALLBACK_CHECKS = ("ALTER TABLE callbacks ADD COLUMN row_check BLOB NOT NULL DEFAULT x''",)
 CALLBACK_KEYS = ("ALTER TABLE callbacks ADD COLUMN owner_key TEXT NOT NULL DEFAULT ''",)
 # Of version 5: which process gave the positions above `after`; see core/epochs.py.
 EPOCHS = ("CREATE TABLE epochs (after INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT",)

@@ -41,10 +41,7 @@ class Transactions:
         def whole(db: apsw.Connection) -> T:
             if needed and self.require is not None:
                 self.require(needed)
-            db.execute("BEGIN IMMEDIATE")
-            result = act(db)
-            db.execute("COMMIT")
-            return result
+            return transact(db, act)
 
         return self.single(whole)
 
@@ -78,3 +75,11 @@ class Transactions:
         if failure.reason is ErrorReason.JOURNAL_CORRUPT and in_doubt:
             self._doubt = Failure.of(failure)
         return failure
+
+
+def transact(db: apsw.Connection, act: Callable[[apsw.Connection], T]) -> T:
+    """One transaction, for `single`: whoever calls it otherwise leaves a failure without consequence."""
+    db.execute("BEGIN IMMEDIATE")
+    result = act(db)
+    db.execute("COMMIT")
+    return result

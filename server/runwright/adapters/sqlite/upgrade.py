@@ -10,9 +10,10 @@ from typing import Any
 import apsw
 
 from runwright.adapters.journal_rules import digests_of
-from runwright.adapters.sqlite import scrubbing
+from runwright.adapters.sqlite import callback_rows, scrubbing
 from runwright.adapters.sqlite.tables import (
     AUDIT,
+    CALLBACK_CHECKS,
     CALLBACK_KEYS,
     CALLBACKS,
     CALLS_IN_FLIGHT,
@@ -148,14 +149,24 @@ def _check_tombstones(db: apsw.Connection) -> None:
         db.execute("UPDATE runs SET snapshot = ? WHERE run_no = ?", (checked, run_no))
 
 
+def _check_callbacks(db: apsw.Connection) -> None:
+    """Of version 5: registrations get a check. Those of before are taken as they are: nothing tells what they were."""
+    for statement in CALLBACK_CHECKS:
+        db.execute(statement)
+    for row in fetch(db, f"SELECT {callback_rows.COLUMNS} FROM callbacks"):
+        of = (callback_rows.check_of(row), row[0], row[1])
+        db.execute("UPDATE callbacks SET row_check = ? WHERE namespace = ? AND callback_id = ?", of)
+
+
 # Each part of the server that needs something of version 5 has a step here; they know nothing of one another.
 _TO_VERSION_5: tuple[Callable[[apsw.Connection], None], ...] = (
     _make_holdable,
     _name_callback_keys,
+    _bound_callbacks,
+    _check_callbacks,  # of the columns that are there by now
     _add_epochs,
     _note_scrub,
     _check_tombstones,
-    _bound_callbacks,
 )
 
 

@@ -10,6 +10,7 @@ import apsw
 from msgspec import Struct
 
 from runwright.adapters.journal_rules import digests_of, first_link
+from runwright.adapters.sqlite import callback_rows
 from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.removing import REMOVING
 from runwright.adapters.sqlite.run_rows import judged
@@ -31,6 +32,7 @@ _EVENTS = """SELECT seq, kind, data, previous_hash, hash, namespace, session_id,
     FROM events WHERE run_no = ? ORDER BY seq"""
 _MISSING = """SELECT value FROM json_each(?) WHERE value NOT IN (SELECT digest FROM contents WHERE namespace = ?)"""
 
+_CONTENTS = "SELECT rowid, digest, size, data FROM contents WHERE rowid > ? ORDER BY rowid LIMIT ?"
 _CONTENTS_AT_ONCE = 64
 
 
@@ -64,8 +66,7 @@ def verify(db: apsw.Connection) -> Verified:
         faults.append(Fault(f"run number {run_no}", "it has events but no row among the runs"))
     contents, at = 0, 0
     # In pages, each of a moment of its own: one long read would keep the -wal file of a running server growing.
-    query = "SELECT rowid, digest, size, data FROM contents WHERE rowid > ? ORDER BY rowid LIMIT ?"
-    while page := fetch(db, query, at, _CONTENTS_AT_ONCE):
+    while page := fetch(db, _CONTENTS, at, _CONTENTS_AT_ONCE):
         contents, at = contents + len(page), page[-1][0]
         for _, digest, size, data in page:
             if size != len(data) or digest != digest_of(data):
@@ -149,13 +150,7 @@ def unreadable(db: apsw.Connection) -> list[str]:
     for key, value in fetch(db, "SELECT key, value FROM meta"):
         if not isinstance(value, kinds.get(key, object)):
             found.append(f"meta {key} is not what it should be")
-    query = "SELECT namespace, callback_id, tools, lease, expires_at, address FROM callbacks"
-    for namespace, callback_id, tools, lease, expires_at, address in fetch(db, query):
-        try:
-            names = json.loads(tools)
-            fits = isinstance(names, list) and lease > 0 and expires_at > 0 and ":" in address
-        except (ValueError, TypeError):
-            fits = False
-        if not fits:
-            found.append(f"registration {callback_id} of namespace {namespace} cannot be read")
+    for row in fetch(db, f"SELECT {callback_rows.COLUMNS}, row_check FROM callbacks"):
+        if callback_rows.check_of(row[:-1]) != row[-1]:
+            found.append(f"registration {row[1]} of namespace {row[0]} is not as it was written")
     return found

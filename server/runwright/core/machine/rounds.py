@@ -13,8 +13,9 @@ from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
 
 # The arguments of a call may be cut off, too: an answer that stopped early is never acted on.
 _ACTED_ON = (FinishReason.STOP, FinishReason.TOOL_CALLS)
-# How many attempts of one request the end of the server may cost. More than a request gets for failures of its own,
-# since a restart is seldom its fault; but each one of them may have been the crash of everybody's server.
+# How many attempts of one request the end of the server may cost: each may have reached the vendor, and be paid for.
+# Far more than a request gets for failures of its own, since an end of the server is seldom its fault; a request that
+# ends the server is found by what core/quarantine.py counts.
 MAX_LOSSES = 25
 
 

@@ -1,0 +1,139 @@
+"""The conversation as a vendor takes it: pairs in order, ids and names that are fit, no blank text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic_ai.messages import (
+    BinaryContent,
+    ModelMessage,
+    ModelRequest,
+    ModelRequestPart,
+    ModelResponse,
+    ModelResponsePart,
+    TextPart,
+    ToolReturnPart,
+    UserContent,
+    UserPromptPart,
+)
+from pydantic_ai.messages import ToolCallPart as VendorCall
+from pydantic_ai.tools import ToolDefinition
+
+from runwright.core.images import Image
+from runwright.ports.provider import (
+    AssistantMessage,
+    Message,
+    ToolCallPart,
+    ToolResultMessage,
+    ToolSpecification,
+    UserMessage,
+)
+
+# What each vendor takes as the id of a call; OpenAI bounds the length, Anthropic the characters.
+_FIT_ID = {"anthropic": re.compile(r"[a-zA-Z0-9_-]{1,64}")}
+_FIT_ID_ELSEWHERE = re.compile(r"[!-~]{1,40}")
+_OWN_ID_CHARACTERS = 9  # Mistral takes ids of nine letters and digits only, and nobody minds them
+_UNFIT_IN_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+_NAME_CHARACTERS = 64
+# Vendors refuse blank texts, and a model should know that nothing was cut off.
+_NOTHING = "(empty)"
+_FAILED = "The tool failed without saying why."
+
+
+class History:
+    """One conversation on its way to a vendor of a kind."""
+
+    def __init__(self, kind: str) -> None:
+        self._fit_id = _FIT_ID.get(kind, _FIT_ID_ELSEWHERE)
+        self._ids: dict[str, str] = {}  # of each call, what the vendor is told
+        self._taken: set[str] = set()
+
+    def messages(self, messages: Sequence[Message], instructions: str) -> list[ModelMessage]:
+        """The whole of it. What comes between two answers is one request, as Anthropic wants it."""
+        history: list[ModelMessage] = []
+        parts: list[ModelRequestPart] = []
+        for message in messages:
+            match message:
+                case UserMessage():
+                    parts.append(_prompt(message))
+                case ToolResultMessage():
+                    parts.append(self._result(message))
+                case AssistantMessage():
+                    answer = self._answer(message)
+                    if not answer:
+                        continue
+                    history += [ModelRequest(parts)] if parts else []
+                    parts = []
+                    history.append(ModelResponse(answer))
+        # The library takes the instructions from the last request.
+        history.append(ModelRequest(parts, instructions=instructions if instructions.strip() else None))
+        return history
+
+    def _answer(self, message: AssistantMessage) -> list[ModelResponsePart]:
+        said = (message.text or "").rstrip()
+        text = [TextPart(said)] if said else []
+        return [*text, *(self._call(call) for call in message.calls)]
+
+    def _call(self, call: ToolCallPart) -> VendorCall:
+        return VendorCall(fit_name(call.tool), fit_arguments(call.arguments_json), self._id(call))
+
+    def _result(self, message: ToolResultMessage) -> ToolReturnPart:
+        outcome: Literal["success", "failed"] = "failed" if message.is_error else "success"
+        content = message.content if message.content.strip() else (_FAILED if message.is_error else _NOTHING)
+        identifier = self._ids.get(message.call_id) or _own_id(message.call_id)
+        return ToolReturnPart(fit_name(message.tool), content, identifier, outcome=outcome)
+
+    def _id(self, call: ToolCallPart) -> str:
+        """The vendor's own id if it can go back, else one of ours that is the same in every request."""
+        given = call.provider_call_id
+        if not self._fit_id.fullmatch(given) or given in self._taken:
+            given = _own_id(call.call_id)
+            while given in self._taken:
+                given = _own_id(given)
+        self._taken.add(given)
+        self._ids[call.call_id] = given
+        return given
+
+
+def to_tool(tool: ToolSpecification) -> ToolDefinition:
+    """A tool for the vendor; its schema goes out as the package has it."""
+    return ToolDefinition(
+        name=tool.name,
+        description=tool.description,
+        parameters_json_schema=dict(tool.parameters_schema),
+        strict=False,
+    )
+
+
+def fit_name(name: str) -> str:
+    """A name that vendors take, for one that a model made up."""
+    return _UNFIT_IN_NAME.sub("_", name)[:_NAME_CHARACTERS] or "unnamed"
+
+
+def fit_arguments(made: str) -> str:
+    """Arguments that vendors take: a JSON object. What is none is shown to the model inside of one."""
+    try:
+        value = json.loads(made or "{}")
+    except (ValueError, RecursionError):
+        value = made
+    if isinstance(value, dict):
+        return made or "{}"
+    return json.dumps({} if value is None else {"not_an_object": value}, ensure_ascii=False)
+
+
+def _prompt(message: UserMessage) -> UserPromptPart:
+    said: list[UserContent] = [
+        BinaryContent(part.data, media_type=part.media_type) if isinstance(part, Image) else part
+        for part in message.parts
+        if isinstance(part, Image) or part.strip()
+    ]
+    alone = said[0] if len(said) == 1 else None
+    return UserPromptPart(alone if isinstance(alone, str) else said or _NOTHING)
+
+
+def _own_id(call_id: str) -> str:
+    return hashlib.sha256(call_id.encode()).hexdigest()[:_OWN_ID_CHARACTERS]
