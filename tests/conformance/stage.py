@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
 from runwright.adapters.package_files import load_package
 
 from tests.adapters.models.fake_vendor import FakeVendor, fake_vendor
@@ -33,6 +34,7 @@ class Stage:
         self.keys_file = folder / "keys.json"
         self.tls: dict[str, str] = {}
         self.proxies: dict[str, Proxy] = {}
+        self.calls: list[grpc.aio.Call] = []  # that the runner has open
         self.vendor: FakeVendor | None = None
         self.server: Server
         self.turn = asyncio.Lock()  # one play at a time
@@ -98,6 +100,8 @@ class Stage:
 
     async def ready(self) -> None:
         """Makes the stage what the next case expects, whatever the last one left."""
+        while self.calls:
+            self.calls.pop().cancel()
         for name in [name for name in self.proxies if name != "server"]:
             await self.proxies.pop(name).close()
         self.proxy.heal()

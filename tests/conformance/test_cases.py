@@ -18,6 +18,11 @@ ELSEWHERE = {
     "JOURNAL_CONFLICT": "takes two servers on one journal, which is locked; tests/transport/test_every_reason.py",
     "INTERNAL": "takes a fault of the server; tests/transport/test_every_reason.py",
     "CALLBACK_NOT_FOUND": "clients take a registration that is gone for ended; tests/transport/test_every_reason.py",
+    "OVERLOADED": "takes requests to models of 64 MiB that wait; tests/transport/test_every_reason.py",
+    "CONVERSATION_TOO_LARGE": "takes a conversation of 12 MiB; tests/transport/test_every_reason.py",
+    "RUN_NOT_HELD": "removing a run is the command line's; tests/transport/test_every_reason.py",
+    "TOOL_RESULT_TOO_LARGE": "the clients' tool servers say it in their own words before: tool_returns_much",
+    "TOOL_ANSWER_INVALID": "the clients' tool servers set one outcome; tests/transport/test_every_reason.py",
     "DRAINING": "a client may see it or a closed connection: drain_refuses_what_is_new takes either",
 }
 

@@ -21,7 +21,7 @@ from runwright.ports.provider import Message, ModelReply, ModelRequest, ToolSpec
 from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
-from runwright.runtime.model_reply import check_reply
+from runwright.runtime.model_reply import check_reply, counted
 from runwright.runtime.places import CallPlaces
 from runwright.runtime.waiting import Patience, bounded
 from runwright.runtime.world import World
@@ -122,8 +122,8 @@ class Performer:
             text=checked.text.ref if checked.text else None,
             finish=reply.finish,
             calls=self._with_places(state, checked.calls),
-            input_tokens=max(0, reply.input_tokens),
-            output_tokens=max(0, reply.output_tokens),
+            input_tokens=counted(reply.input_tokens),
+            output_tokens=counted(reply.output_tokens),
             contents=checked.contents,
         )
 
