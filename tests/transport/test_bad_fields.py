@@ -55,7 +55,8 @@ BAD: dict[str, tuple[str, Any, str, str]] = {
     "no run": ("StartRun", pb.StartRunRequest(), "run", "set"),
     "no input": ("StartRun", start(input=[]), "input", "1 to 64 parts"),
     "65 parts": ("StartRun", start(input=[text("hi")] * 65), "input", "1 to 64 parts"),
-    "an empty part": ("StartRun", start(input=[text("hi"), text("")]), "input[1].text", "not empty"),
+    "an empty part": ("StartRun", start(input=[text("hi"), text("")]), "input[1].text", "not blank"),
+    "a blank part": ("StartRun", start(input=[text("hi"), text(" \n\u2003")]), "input[1].text", "not blank"),
     "a part of no kind": ("StartRun", start(input=[text("hi"), content_pb2.InputPart()]), "input[1]", "known kind"),
     "an image of no known kind": (
         "StartRun",
