@@ -49,7 +49,20 @@ def certificate(folder: Path, name: str, *, authority: str | None = None, names:
     """
     folder.mkdir(exist_ok=True)
     cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={name}",
+    ]
     command += [
         "-addext",
         f"subjectAltName={names or f'DNS:localhost,IP:127.0.0.1,DNS:{name}'}",

@@ -68,7 +68,20 @@ def signed(folder: Path, name: str, common: str, alternative: str) -> tuple[Path
     cert, key, config = folder / f"{name}.pem", folder / f"{name}.key", folder / f"{name}.cnf"
     names = f"subjectAltName={alternative}\n[directory]\nO=Clients\n" if alternative else "[directory]\nO=Clients\n"
     config.write_text(f"[req]\ndistinguished_name=dn\n[dn]\n[own]\nbasicConstraints=critical,CA:FALSE\n{names}")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={common}"]
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        f"/CN={common}",
+    ]
     command += ["-config", config, "-extensions", "own", "-keyout", key, "-out", cert]
     command += ["-CA", folder / "authority.pem", "-CAkey", folder / "authority.key"]
     subprocess.run(command, check=True, capture_output=True)
