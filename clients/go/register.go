@@ -27,6 +27,12 @@ func WithLease(lease time.Duration) RegisterOption {
 	return func(r *callbackv1.RegisterCallbackRequest) { r.Lease = durationpb.New(lease) }
 }
 
+// WithMaxCalls is how many calls the runtime may have under way here at once, at most 10,000. Without
+// it the runtime has 8; more calls wait there.
+func WithMaxCalls(calls uint32) RegisterOption {
+	return func(r *callbackv1.RegisterCallbackRequest) { r.Spec.MaxCallsInFlight = calls }
+}
+
 // WithAdvertised is the address under which the runtime reaches this server, where that is not
 // the one it listens on.
 func WithAdvertised(address string) RegisterOption {

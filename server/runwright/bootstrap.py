@@ -75,7 +75,9 @@ def build_runtime(
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
     telemetry = telemetry or Telemetry()
     journal = _open_journal(settings, telemetry.journal_type)
-    tools = DialledExecutors(settings.executors, clock, Doors(AllowList.parse(settings.callback_allow), log))
+    doors = Doors(AllowList.parse(settings.callback_allow), log)
+    tools = DialledExecutors(settings.executors, clock, doors, most_calls=settings.executor_calls)
+    tools.connect()  # before runs look for them
     runtime = AgentRuntimeBuilder(
         journal=journal,
         audit=journal.audit(clock),
@@ -302,8 +304,6 @@ def _begin_telemetry(runtime: AgentRuntime, telemetry: Telemetry, settings: Sett
     tools = runtime.world.tools
     address = telemetry.begin(runtime.world.journal, runtime.report, tools, settings.data)
     if address is not None:
-        if isinstance(tools, DialledExecutors):
-            tools.connect()
         runtime.world.log.info("metrics served", address=address, path="/metrics")
 
 

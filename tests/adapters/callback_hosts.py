@@ -18,9 +18,9 @@ from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callbacks import Callback, HealthKind
-from runwright.core.ids import DEFAULT_NAMESPACE
+from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.ports.clock import Clock
-from runwright.ports.tools import ToolInvocation, ToolOutcome
+from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 from tests.builders import SECOND, ListLog
 from tests.runtime.watching import eventually
@@ -179,5 +179,29 @@ async def found(tools: DialledExecutors, wanted: Callback, kind: HealthKind) -> 
 
 async def executed(tools: DialledExecutors, call: ToolInvocation | None = None) -> ToolOutcome:
     """What came of an attempt."""
-    async with asyncio.timeout(20):
-        return await tools.execute(NAME, call or invocation())
+    return await performed(tools, NAME, call or invocation())
+
+
+def wanted(executor: str, call: ToolInvocation | None = None) -> PlaceRequest:
+    """What a place is wanted for."""
+    call = call or invocation()
+    return PlaceRequest(RunKey(call.namespace, RunId(call.run_id)), call.call_id, executor, call.tool)
+
+
+async def performed(tools: DialledExecutors, executor: str, call: ToolInvocation) -> ToolOutcome:
+    """What came of an attempt for which a place was wanted for a second; without one it is not sent."""
+    try:
+        async with asyncio.timeout(1):
+            place = await tools.place(wanted(executor, call))
+    except TimeoutError:
+        return ToolOutcome(ToolOutcomeKind.NOT_SENT)
+    try:
+        async with asyncio.timeout(20):
+            return await tools.execute(place, call)
+    finally:
+        place.release()
+
+
+async def has_place(tools: DialledExecutors, call: ToolInvocation | None = None) -> None:
+    """Returns once there is a place for the call, and gives it back."""
+    (await tools.place(wanted(NAME, call))).release()

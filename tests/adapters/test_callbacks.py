@@ -26,8 +26,10 @@ from tests.adapters.callback_hosts import (
     dialling,
     executed,
     found,
+    has_place,
     healthy,
     invocation,
+    wanted,
 )
 from tests.adapters.raw_executor import RawExecutor
 from tests.builders import SECOND
@@ -169,7 +171,7 @@ async def test_health_decides_who_gets_calls_and_wakes_who_waits() -> None:
         clock.advance(lines.WELL_US)
         told = await found(tools, only, HealthKind.UNHEALTHY)
         turned_away = await executed(tools, invocation(clock=clock))
-        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        waiting = asyncio.create_task(has_place(tools))
         await host.says(serving=True)
         await asleep(clock)
         early = waiting.done()
@@ -191,7 +193,7 @@ async def asleep(clock: ManualClock) -> None:
 
 async def test_who_waits_is_woken_by_a_registration(pair: tuple[Host, Host]) -> None:
     async with dialling() as tools:
-        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        waiting = asyncio.create_task(has_place(tools))
         await healthy(tools, callback(pair[0], "a", tools=("write",)))
         for_another_tool = waiting.done()
 
@@ -210,7 +212,7 @@ async def test_one_that_comes_back_before_it_is_examined_wakes_who_waits(pair: t
         [line] = tools._serving[(DEFAULT_NAMESPACE, NAME)]
         await only.stop()
         await eventually(lambda: not line.is_ready)
-        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        waiting = asyncio.create_task(has_place(tools))
         again = Host()
         await again.start(port=only.port)
 
@@ -225,7 +227,7 @@ async def test_a_renewal_wakes_who_waits_for_a_lease_that_was_over(pair: tuple[H
     async with dialling(clock=clock) as tools:
         await healthy(tools, leased)
         clock.advance(SECOND)
-        waiting = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, NAME, "look"))
+        waiting = asyncio.create_task(has_place(tools))
         await quiet()
         early = waiting.done()
 
@@ -383,3 +385,46 @@ async def test_one_that_accepts_and_says_nothing_is_not_healthy() -> None:
 
     assert only.address in told
     assert outcome.kind is Kind.NOT_SENT
+
+
+async def test_each_registration_has_the_places_it_says_and_eight_if_it_says_none(pair: tuple[Host, Host]) -> None:
+    few, usual = pair
+    async with dialling() as tools:
+        await healthy(tools, callback(few, "few", max_calls_in_flight=2), callback(usual, "usual"))
+
+        places = [tools.take_place(wanted(NAME, invocation(number))) for number in range(12)]
+
+        taken = [place for place in places if place is not None]
+        assert [place.line.name for place in taken].count("few") == 2
+        assert len(taken) == 2 + 8
+        taken[0].release()
+        taken[0].release()
+        assert tools.take_place(wanted(NAME, invocation(20))) is not None
+        assert tools.take_place(wanted(NAME, invocation(21))) is None
+
+
+async def test_a_place_at_a_registration_that_has_gone_moves_to_another_of_the_name(pair: tuple[Host, Host]) -> None:
+    gone, other = pair
+    async with dialling() as tools:
+        await healthy(tools, callback(gone, "gone"))
+        place = await tools.place(wanted(NAME))
+        await healthy(tools, callback(other, "other"))
+        tools.drop(DEFAULT_NAMESPACE, "gone")
+
+        outcome = await tools.execute(place, invocation())
+        place.release()
+
+        assert outcome.data.decode() == str(other.port)
+        assert gone.asked == []
+
+
+async def test_a_call_waits_for_a_registration_and_gets_a_place_when_it_comes(pair: tuple[Host, Host]) -> None:
+    host, _ = pair
+    async with dialling() as tools:
+        waits = [asyncio.create_task(tools.place(wanted(NAME, invocation(number)))) for number in range(3)]
+        await healthy(tools, callback(host, max_calls_in_flight=2))
+
+        await asyncio.wait_for(asyncio.gather(*waits[:2]), 10)
+        assert not waits[2].done()
+        waits[0].result().release()
+        await asyncio.wait_for(waits[2], 10)

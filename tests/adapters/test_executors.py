@@ -18,6 +18,7 @@ from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.wire.values import micros
 
+from tests.adapters.callback_hosts import performed, wanted
 from tests.builders import SECOND
 
 Kind = ToolOutcomeKind
@@ -94,13 +95,13 @@ async def tools(executor: Executor) -> AsyncIterator[DialledExecutors]:
 
 async def outcome(tools: DialledExecutors, *, within: int = FOREVER) -> ToolOutcome:
     """What came of a call."""
-    return await asyncio.wait_for(tools.execute("near", invocation(within=within)), 20)
+    return await performed(tools, "near", invocation(within=within))
 
 
 async def test_the_executor_gets_the_whole_invocation(executor: Executor, tools: DialledExecutors) -> None:
     sent = invocation()
 
-    await tools.execute("near", sent)
+    await performed(tools, "near", sent)
 
     [got] = executor.asked
     assert (got.run_id, got.turn_id, got.round, got.call_id, got.attempt) == ("run-1", "t1", 2, "c2.1", 3)
@@ -148,6 +149,26 @@ async def test_a_status_leaves_the_outcome_unknown(
 
     assert (await outcome(tools)).kind is expected.get(code, Kind.LOST)
     assert len(executor.asked) == 1, "a repeated call is the machine's decision"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Stream removed (GOAWAY received; Error code: 0; Debug Text: )",
+        "Stream removed (RST_STREAM (Received RST_STREAM with error code 7))",
+        "failed to connect to all addresses; last error: UNKNOWN: Connection refused",
+    ],
+)
+async def test_words_that_a_host_passes_on_from_behind_it_do_not_say_that_nothing_was_done(
+    executor: Executor, tools: DialledExecutors, words: str
+) -> None:
+    async def passes_on(request: pb.ExecuteToolRequest, context: Any) -> pb.ExecuteToolResponse:
+        await context.abort(grpc.StatusCode.UNAVAILABLE, words)
+        raise AssertionError
+
+    executor.answer = passes_on
+
+    assert (await outcome(tools)).kind is Kind.LOST
 
 
 async def test_an_exception_of_the_executor_leaves_the_outcome_unknown(
@@ -198,7 +219,7 @@ async def test_a_call_whose_time_is_over_is_not_sent(executor: Executor, tools: 
 async def test_a_call_that_may_not_begin_any_more_is_not_sent(executor: Executor, tools: DialledExecutors) -> None:
     late = structs.replace(invocation(), may_begin=lambda: False)
 
-    assert (await tools.execute("near", late)).kind is Kind.NOT_SENT
+    assert (await performed(tools, "near", late)).kind is Kind.NOT_SENT
     assert executor.asked == []
 
 
@@ -213,8 +234,8 @@ async def test_giving_a_call_up_tells_the_executor(executor: Executor, tools: Di
 
 
 async def test_an_executor_nobody_reaches_was_certainly_not_asked(tools: DialledExecutors) -> None:
-    assert (await asyncio.wait_for(tools.execute("away", invocation()), 60)).kind is Kind.NOT_SENT
-    assert (await tools.execute("unheard of", invocation())).kind is Kind.NOT_SENT
+    assert (await performed(tools, "away", invocation())).kind is Kind.NOT_SENT
+    assert (await performed(tools, "unheard of", invocation())).kind is Kind.NOT_SENT
     assert (tools.knows(DEFAULT_NAMESPACE, "away"), tools.knows(DEFAULT_NAMESPACE, "unheard of")) == (True, False)
 
 
@@ -232,14 +253,91 @@ async def test_an_executor_is_reachable_once_it_is_up() -> None:
     executor = Executor()
     port = executor.server.add_insecure_port("127.0.0.1:0")  # bound, but nobody serves yet
     tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock())
-    reaching = asyncio.create_task(tools.reachable(DEFAULT_NAMESPACE, "near", "look"))
+    reaching = asyncio.create_task(tools.place(wanted("near", invocation())))
     await asyncio.sleep(0)
     early = reaching.done()
 
     await executor.server.start()
-    await asyncio.wait_for(reaching, 60)
+    (await asyncio.wait_for(reaching, 60)).release()
 
     assert not early
     assert (await outcome(tools)).kind is Kind.RESULT
     await tools.close()
     await executor.server.stop(0)
+
+
+def numbered(number: int) -> ToolInvocation:
+    """An attempt of a call of its own."""
+    return structs.replace(invocation(), call_id=f"c1.{number}", idempotency_key=f"default/run-1/c1.{number}")
+
+
+async def test_a_configured_executor_has_so_many_places_and_no_more(executor: Executor) -> None:
+    port = executor.server.add_insecure_port("127.0.0.1:0")
+    await executor.server.start()
+    tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock(), most_calls=3)
+    executor.answer = never
+
+    calls = [asyncio.create_task(performed(tools, "near", numbered(1)))]
+    await executor.begun.wait()
+    places = [tools.take_place(wanted("near", numbered(number))) for number in (2, 3, 4)]
+    next_one = asyncio.create_task(tools.place(wanted("near", numbered(5))))
+    await asyncio.sleep(0)
+    was_early = next_one.done()
+    calls[0].cancel()
+    await asyncio.wait_for(next_one, 10)
+
+    assert [place is not None for place in places] == [True, True, False]
+    assert not was_early
+    assert tools.take_place(wanted("near", numbered(6))) is None
+    await tools.close()
+
+
+async def test_an_executor_that_is_not_connected_has_no_places_but_may_be_there(tools: DialledExecutors) -> None:
+    near, away, nobody = (wanted(name, invocation()) for name in ("near", "away", "unheard of"))
+
+    early = [tools.take_place(each) for each in (near, away, nobody)]
+    may_be_there = [tools.is_reachable(each) for each in (near, nobody)]
+    (await asyncio.wait_for(tools.place(near), 10)).release()
+    async with asyncio.timeout(10):
+        while tools.is_reachable(away):  # noqa: ASYNC110 - until the system has said that nobody is there
+            await asyncio.sleep(0.01)
+
+    assert early == [None, None, None]
+    assert may_be_there == [True, False]
+    assert tools.is_reachable(near)
+
+
+async def test_however_many_calls_wait_for_a_configured_executor_one_task_looks_for_it(tools: DialledExecutors) -> None:
+    before = len(asyncio.all_tasks())
+    waits = [asyncio.create_task(tools.place(wanted("away", numbered(number)))) for number in range(50)]
+    await asyncio.sleep(0)
+
+    assert len(asyncio.all_tasks()) - before - len(waits) == 1
+    for wait in waits:
+        wait.cancel()
+    await asyncio.gather(*waits, return_exceptions=True)
+
+
+async def test_the_call_whose_executor_comes_back_between_intent_and_sending_has_its_whole_time(
+    executor: Executor,
+) -> None:
+    port = executor.server.add_insecure_port("127.0.0.1:0")
+    await executor.server.start()
+    tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock())
+    place = await asyncio.wait_for(tools.place(wanted("near", invocation())), 10)
+    await executor.server.stop(0)
+    again = Executor()
+    again.server.add_insecure_port(f"127.0.0.1:{port}")
+
+    sent = invocation()
+    calling = asyncio.create_task(tools.execute(place, sent))
+    await again.server.start()
+    outcome = await asyncio.wait_for(calling, 20)
+
+    if outcome.kind is Kind.RESULT:  # else it was not there in time, and nothing was sent
+        [got] = again.asked
+        assert micros(got.deadline) > sent.deadline
+    else:
+        assert outcome.kind is Kind.NOT_SENT and again.asked == []
+    await tools.close()
+    await again.server.stop(0)

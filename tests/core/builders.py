@@ -90,9 +90,13 @@ def started(
     )
 
 
-def asked(name: str = "lookup", problem: ErrorReason | None = None) -> i.RequestedCall:
-    """A tool call as the model asks for it."""
-    return i.RequestedCall(name, f"call_{name}", json_text("{}"), problem)
+def asked(
+    name: str = "lookup",
+    problem: ErrorReason | None = None,
+    availability: i.Availability = i.Availability.HELD,
+) -> i.RequestedCall:
+    """A tool call as the model asks for it; a place is held for it, unless something else is said."""
+    return i.RequestedCall(name, f"call_{name}", json_text("{}"), problem, availability=availability)
 
 
 def answered(words: str | None = "Sunny.", *, round: int = 1, attempt: int = 1, seconds: float = 1) -> i.ModelReplied:
@@ -149,10 +153,17 @@ def lost(
 
 
 def awaited(
-    call_id: EffectId = FIRST_CALL, *, attempt: int = 1, reachable: bool = True, seconds: float = 3
+    call_id: EffectId = FIRST_CALL,
+    *,
+    attempt: int = 1,
+    has_place: bool = True,
+    seconds: float = 3,
+    give_up_at: int = 0,
 ) -> i.ExecutorAwaited:
     """Waiting for the executor is over."""
-    return i.ExecutorAwaited(at=at(seconds), call_id=call_id, attempt=attempt, reachable=reachable)
+    return i.ExecutorAwaited(
+        at=at(seconds), call_id=call_id, attempt=attempt, has_place=has_place, give_up_at=give_up_at
+    )
 
 
 def cancelled(seconds: float = 2, grace: float = 5) -> i.CancelRequested:
@@ -267,7 +278,7 @@ def _call_examples() -> list[r.Record]:
     allow, sent = Decision(Verdict.ALLOW, "tool.declared"), {"arguments_digest": arguments.digest}
     by = {"executor_identity": ExecutorIdentity("tools-1", "host", "127.0.0.1:7761")}
     return [
-        r.ToolRequested(at=now, call_id=call, provider_call_id="p-1", arguments=arguments, **name),
+        r.ToolRequested(at=now, call_id=call, provider_call_id="p-1", arguments=arguments, executor="tools", **name),
         r.PolicyDecided(at=now, call_id=call, policy_ref="builtin:allow-declared", decision=allow),
         r.ToolStarted(
             at=now, call_id=call, effect="write", idempotent=True, deadline=at(31), **first, **name, **where, **sent

@@ -8,7 +8,7 @@ from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.content import JSON, Content
 from runwright.core.errors import MEANINGS, ErrorReason, Failure
-from runwright.core.inputs import CancelDeadlinePassed, Input, Recovered
+from runwright.core.inputs import Availability, CancelDeadlinePassed, Input, Recovered
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.outcomes import CallPhase, FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import RuntimePackage
@@ -126,6 +126,7 @@ def test_an_unknown_outcome_is_named_to_a_person() -> None:
 
 def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
     given = [b.started(PACKAGE), b.asks(b.asked("lookup")), b.not_sent(), b.awaited(), Recovered(at=b.at(4))]
+    given.append(b.awaited(attempt=2, seconds=9))
 
     _, records = b.play(PACKAGE, *given)
 
@@ -332,7 +333,9 @@ def test_an_executor_that_comes_and_goes_is_not_waited_for_without_end() -> None
     _, early = b.play(pinned, *given, b.not_sent(attempt=2, seconds=51))
     _, late = b.play(pinned, *given, b.not_sent(attempt=2, seconds=99))
 
-    assert [early[-1].give_up_at, late[-1].give_up_at] == [b.at(62), b.at(99)]
+    assert early[-1].give_up_at == b.at(62)
+    failed = next(record for record in late if isinstance(record, r.ToolFailed))
+    assert failed.reason is ErrorReason.EXECUTOR_UNAVAILABLE
 
 
 def test_a_lost_executor_is_waited_for_anew_after_an_outage() -> None:
@@ -344,11 +347,32 @@ def test_a_lost_executor_is_waited_for_anew_after_an_outage() -> None:
     assert records[-1].give_up_at == b.at(130)
 
 
+def test_what_this_server_took_back_is_no_refusal_of_the_executor() -> None:
+    pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
+    given = [b.started(pinned), b.asks(b.asked()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+    withdrawn = structs.replace(b.not_sent(attempt=2, seconds=99), withdrawn=True)
+
+    _, records = b.play(pinned, *given, withdrawn)
+
+    assert b.kinds(records)[-1] == "RETRY_SCHEDULED"
+
+
+def test_the_first_refusal_begins_a_wait_of_its_own_however_long_the_executor_was_away_before() -> None:
+    pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
+    away = b.asks(b.asked(availability=Availability.AWAY))
+    given = [b.started(pinned), away, b.awaited(attempt=0, seconds=300), b.not_sent(seconds=301)]
+
+    _, records = b.play(pinned, *given)
+
+    planned = [record for record in records if isinstance(record, r.RetryScheduled)]
+    assert [(record.attempt, record.give_up_at) for record in planned] == [(0, b.at(61)), (1, b.at(361))]
+
+
 def test_a_wait_that_was_given_up_counts_even_without_room_to_call() -> None:
     pinned = b.package(b.tool(), budget={"parallel_calls": 1})
-    given = [b.started(pinned), b.asks(b.asked(), b.asked()), b.not_sent()]
+    given = [b.started(pinned), b.asks(b.asked(), b.asked()), b.not_sent(), b.awaited(b.SECOND_CALL, attempt=0)]
 
-    state, records = b.play(pinned, *given, b.awaited(reachable=False))
+    state, records = b.play(pinned, *given, b.awaited(has_place=False, give_up_at=b.at(602)))
 
     assert b.kinds(records)[-1] == "TOOL_FAILED"
     assert _running(state) == ["c1.2"]

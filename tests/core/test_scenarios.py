@@ -124,8 +124,10 @@ class Scenario:
     def _told(self, subject: str, value: Any, left_out: frozenset[str] = _LEFT_OUT) -> str:
         if getattr(value, "route", None) == 0:
             left_out |= _OF_A_ROUTE  # the package's own is nothing to tell
+        if isinstance(value, r.ToolRequested):
+            left_out |= {"executor"}  # TOOL_STARTED tells it
         names = [field.name for field in structs.fields(value) if field.name not in left_out]
-        fields = [(name, getattr(value, name)) for name in names]
+        fields = [(name, getattr(value, name)) for name in names if name not in _TIMES or getattr(value, name)]
         shown = [f"{name} {self._value(name, held)}" for name, held in fields if held is not None]
         return ": ".join(part for part in (subject, ", ".join(shown)) if part)
 
@@ -238,12 +240,14 @@ def _model_replies(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input
 
 
 def _call(scenario: Scenario, call: str) -> i.RequestedCall:
+    call, _, found = call.partition(" whose executor is ")
     name, _, bad = call.partition(" with ")
     problem = ErrorReason.TOOL_ARGUMENTS_INVALID if bad else None
     if scenario.package.tool(name) is None:
         problem = ErrorReason.TOOL_UNKNOWN
     problem_text = scenario.text("city is required") if bad else None
-    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), problem, problem_text)
+    availability = i.Availability[found.upper() or "HELD"]
+    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), problem, problem_text, availability)
 
 
 def _model_fails(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
@@ -277,8 +281,13 @@ def _tool_is(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
 
 
 def _executor_is(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
-    call_id, attempt = _call_of(scenario, found)
-    return i.ExecutorAwaited(at=at, call_id=call_id, attempt=attempt, reachable=found["how"] == "reachable")
+    known = scenario.state.call(EffectId(found["call"]))
+    attempt = int(found["attempt"] or (known.attempt if known else 0))
+    has_place = found["how"] == "has a place"
+    give_up_at = known.give_up_at if known else 0
+    return i.ExecutorAwaited(
+        at=at, call_id=EffectId(found["call"]), attempt=attempt, has_place=has_place, give_up_at=give_up_at
+    )
 
 
 def _call_of(scenario: Scenario, found: re.Match[str]) -> tuple[EffectId, int]:
@@ -308,7 +317,7 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     r"retry(?: of attempt (?P<attempt>\d+))? is due": _retry_due,
     _CALL + r' (?P<how>returns|fails with) "(?P<words>.*)"': _tool_returns,
     _CALL + r" (?P<how>is not sent|is lost|times out|is answered unreadably)": _tool_is,
-    r"executor of " + _CALL + r" is (?P<how>reachable|given up)": _executor_is,
+    r"executor of " + _CALL + r" (?P<how>has a place|is given up|is away)": _executor_is,
     r'cancel "(?P<reason>.*)" with (?P<grace>\d+) s of grace': _cancel,
     r"grace of the cancel is over": lambda _, at, __: i.CancelDeadlinePassed(at=at),
     r"server restarts": lambda _, at, __: i.Recovered(at=at),

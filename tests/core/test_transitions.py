@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import pytest
+from msgspec import structs
 from runwright.core import records as r
 from runwright.core.events import TERMINAL, EventKind, kind_of
 from runwright.core.machine import decide, pending, waiting_on
@@ -35,12 +36,22 @@ def _incidents() -> Iterator[list[r.Record]]:
         yield records + b.incident()
 
 
+def _of_older_versions() -> Iterator[list[r.Record]]:
+    """What is on disk of versions that sent a call again as soon as they were back, in a run that needs repair, too."""
+    given = [b.started(_PACKAGE), b.asks(b.asked("lookup"), b.asked("send")), b.lost(b.SECOND_CALL)]
+    state, records = b.play(_PACKAGE, *given)
+    [first] = [record for record in records if isinstance(record, r.ToolStarted) and record.call_id == b.FIRST_CALL]
+    again = structs.replace(first, at=state.updated_at, attempt=2)
+    yield [*records, again]
+
+
 def _histories() -> Iterator[list[r.Record]]:
     for path in SCENARIOS:
         scenario = Scenario(path.read_text())
         scenario.play()
         yield scenario.records
     yield from _incidents()
+    yield from _of_older_versions()
 
 
 def _taken(histories: Sequence[list[r.Record]]) -> tuple[dict[RunPair, RunPhase], dict[CallPair, CallPhase]]:

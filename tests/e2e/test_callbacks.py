@@ -61,7 +61,7 @@ async def test_a_run_waits_until_its_executor_registers(make_server: MakeServer,
     assert [(wait.kind, wait.subject) for wait in waits.waiting_on] == [(run_pb2.WAIT_KIND_EXECUTOR, EXECUTOR)]
     assert registered.spec.address == executor.address
     assert "book" in answer(ended)
-    assert [asked.attempt for asked in executor.asked] == [2]
+    assert [asked.attempt for asked in executor.asked] == [1]
 
 
 async def test_an_executor_without_the_tool_is_waited_past(make_server: MakeServer, executor: Executor) -> None:

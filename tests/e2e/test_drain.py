@@ -23,7 +23,7 @@ async def test_sigterm_under_load_loses_nothing_and_repeats_nothing(
     make_server: MakeServer, executor: Executor
 ) -> None:
     executor.before = gate = Gate()
-    server = make_server(one_call("two-bookings", BOOK, times=2))
+    server = make_server(one_call("two-bookings", BOOK, times=2), options=("--executor-calls", str(len(RUNS))))
     await server.start()
     await asyncio.gather(*(server.call.start(run_id) for run_id in RUNS))
     await executor.until_asked(len(RUNS))

@@ -80,7 +80,8 @@ async def test_subscribers_of_runs_that_need_repair_see_the_end_when_these_are_c
     make_server: MakeServer, executor: Executor
 ) -> None:
     """Many, a few at a time: what can go wrong between a new reader and a cancel goes wrong in one of fifty."""
-    server = make_server(package("one", [asks(("book", {})), says("done")], BOOK))
+    booking = package("one", [asks(("book", {})), says("done")], BOOK)
+    server = make_server(booking, options=("--executor-calls", "250"))
     await server.start()
     executor.after = Gate()
     run_ids = [f"run-{number}" for number in range(250)]

@@ -26,7 +26,8 @@ _ROW = re.compile(r"\| `(\w+)` \| (\w+) \| ([^|]*) \| [^|]+ \|")
 
 async def test_a_scrape_says_how_runs_stand_while_they_go_on(make_server: MakeServer, executor: Executor) -> None:
     executor.before = gate = Gate()
-    server = make_server(one_call("looking", LOOK), options=WITH_METRICS)
+    options = (*WITH_METRICS, "--executor-calls", str(len(RUNS)))
+    server = make_server(one_call("looking", LOOK), options=options)
     await server.start()
     before = await scrape(server)
     await asyncio.gather(*(server.call.start(run_id) for run_id in RUNS))

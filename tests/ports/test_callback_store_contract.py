@@ -29,6 +29,7 @@ FULL = Callback(
     credential="tok-1",
     lease=5_000_000,
     expires_at=1_700_000_000_000_000,
+    max_calls_in_flight=3,
     owner_key="k1:0123:4567",
 )
 BARE = Callback(namespace=Namespace("a"), callback_id="two", owner="x", executor="e", address="h:1")

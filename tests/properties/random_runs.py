@@ -36,6 +36,7 @@ _FAILED = [
     ]
 ]
 _asked = functools.cache(b.asked)
+_AVAILABILITIES = [i.Availability.HELD, i.Availability.HELD, i.Availability.BUSY, i.Availability.AWAY]
 _FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]
 
 
@@ -100,7 +101,8 @@ class RandomRun:
         if dice < 0.12:
             return self.rng.choice(self._past[-8:])
         if dice < 0.16:
-            return i.Recovered(at=self.now)
+            lost = [call.call_id for call in self.state.calls if call.phase is CallPhase.RUNNING and call.idempotent]
+            return i.Recovered(at=self.now, places=tuple(lost) if self.rng.random() < 0.3 else ())
         if dice < 0.17:
             return i.CancelRequested(at=self.now, reason="", requested_by="local", grace_us=self.rng.choice([0, 9]))
         if dice < 0.18:
@@ -121,7 +123,7 @@ class RandomRun:
     def _unwanted_waits(self) -> list[e.Effect]:
         """Waits that may still come to an end, though no room is left for the call that waits."""
         wanted = pending(self.state)
-        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.attempt]
+        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.allowed]
         return [
             e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at)
             for call in waiting
@@ -137,9 +139,14 @@ class RandomRun:
             case e.CallTool():
                 return self._tool(effect)
             case e.AwaitExecutor():
-                reachable = self.rng.random() < 0.7
+                has_place = self.rng.random() < 0.7
+                self.now = max(self.now, effect.not_before - self.rng.choice([0, 0, 0, 1]))
                 return i.ExecutorAwaited(
-                    at=self.now, call_id=effect.call_id, attempt=effect.attempt, reachable=reachable
+                    at=self.now,
+                    call_id=effect.call_id,
+                    attempt=effect.attempt,
+                    has_place=has_place,
+                    give_up_at=self.rng.choice([effect.give_up_at] * 5 + [0]),
                 )
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
@@ -171,7 +178,7 @@ class RandomRun:
         if self.rng.random() < 0.1:
             return _asked("teleport", self.rng.choice(_PROBLEMS))
         problem = ErrorReason.TOOL_ARGUMENTS_INVALID if self.rng.random() < 0.1 else None
-        return _asked(self.rng.choice(self.package.tools).name, problem)
+        return _asked(self.rng.choice(self.package.tools).name, problem, self.rng.choice(_AVAILABILITIES))
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
@@ -206,6 +213,7 @@ class RandomRun:
                     at=self.now, call_id=effect.call_id, attempt=effect.attempt, ok=True, result=_TEXT
                 )
             case e.AwaitExecutor():
-                return i.ExecutorAwaited(at=self.now, call_id=effect.call_id, attempt=effect.attempt, reachable=True)
+                self.now = max(self.now, effect.not_before)
+                return i.ExecutorAwaited(at=self.now, call_id=effect.call_id, attempt=effect.attempt, has_place=True)
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)

@@ -61,6 +61,8 @@ class Ledger:
                 self.not_before = record.not_before
             case r.ToolStarted():
                 self._start_tool(record)
+            case r.ToolRequested():
+                self.intents.add((record.call_id, "await", 0))
             case r.RetryScheduled():
                 self.intents.add((record.call_id, "await", record.attempt))
                 if record.reason is ErrorReason.EXECUTOR_UNAVAILABLE:
@@ -121,11 +123,17 @@ def _check_run(seed: int) -> None:
 
 def _step(run: RandomRun, ledger: Ledger, given: i.Input) -> None:
     ended, late = run.state.is_terminal, not _is_awaited(given, run.state)
+    before = run.state
     new = run.give(given)
     assert not (ended and new), "an ended run accepts nothing"
     assert not (late and new), "news of what is not under way change nothing"
+    places = {*i.places_held(given)}
     for record in new:
         ledger.check(record)
+        if isinstance(record, r.ToolStarted):
+            assert record.call_id in places, "no intent is written for a call that has no place"
+            waited = before.call(record.call_id)
+            assert waited is None or record.at >= waited.not_before, "no attempt is made before its time"
     if new:
         _check_standing(run.state, ledger)
         _check_repetition(run, given, new)
@@ -143,7 +151,12 @@ def _is_awaited(given: i.Input, state: RunState) -> bool:
         case i.ExecutorAwaited():
             # While as many calls run as may, a call waits on without being wanted; giving it up still counts.
             call = state.call(given.call_id)
-            return call is not None and call.phase is CallPhase.REQUESTED and 0 < given.attempt == call.attempt
+            return (
+                call is not None
+                and call.phase is CallPhase.REQUESTED
+                and call.allowed
+                and given.attempt == call.attempt
+            )
         case _:
             return True
 
@@ -170,14 +183,15 @@ def _check_repetition(run: RandomRun, given: i.Input, new: list[r.Record]) -> No
     if not isinstance(given, i.Recovered):
         assert again == [], "the same news twice change nothing"
         return
-    if run.state.asked.losses == MAX_LOSSES - 1 or any(_is_spent(run.package, call) for call in run.state.calls):
-        return  # one restart too many
+    is_spent = any(_is_spent(run.package, call) for call in run.state.calls)
+    if run.state.asked.losses == MAX_LOSSES - 1 or given.places or is_spent:
+        return  # one restart too many, or calls that were sent again at once and are lost once more
     if any(isinstance(record, r.ToolFailed) for record in new):
         return  # that one was: what waited for the call's place has begun
     after = fold(run.state, again)
     assert _without_attempts(after) == _without_attempts(run.state), "a second restart only raises attempts"
     for record in again:
-        assert isinstance(record, r.ModelAttemptStarted | r.ToolStarted)
+        assert isinstance(record, r.ModelAttemptStarted)
         assert record.attempt > 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest, Provider
-from runwright.ports.tools import ToolInvocation, ToolOutcome
+from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome
 
 
 @dataclass
@@ -86,6 +86,13 @@ class PlayedProvider:
         return reply
 
 
+class FreePlace:
+    """A place where there is no end of them."""
+
+    def release(self) -> None:
+        """See the port."""
+
+
 @dataclass
 class PlayedTools:
     """ToolExecutors that answer by a function of the attempt; `calls` keeps the attempts."""
@@ -97,10 +104,19 @@ class PlayedTools:
         """See the port."""
         return True
 
-    async def reachable(self, namespace: str, executor: str, tool: str) -> None:
+    def is_reachable(self, wanted: PlaceRequest) -> bool:
         """See the port."""
+        return True
 
-    async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
+    def take_place(self, wanted: PlaceRequest) -> Place:
+        """See the port."""
+        return FreePlace()
+
+    async def place(self, wanted: PlaceRequest) -> Place:
+        """See the port."""
+        return FreePlace()
+
+    async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
         """See the class."""
         self.calls.append(call)
         return self.play(call)

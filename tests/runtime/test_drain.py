@@ -101,7 +101,7 @@ async def test_a_drain_gives_up_a_model_call_and_the_next_server_asks_again(benc
     assert ended.status is RunStatus.COMPLETED
 
 
-async def test_calls_that_wait_in_line_are_handed_back_and_made_once(bench: b.Bench) -> None:
+async def test_calls_without_a_place_have_no_intent_when_a_server_stops_and_are_made_once(bench: b.Bench) -> None:
     tool = HeldTool()
     bench.packages = (
         b.package(
@@ -117,7 +117,7 @@ async def test_calls_that_wait_in_line_are_handed_back_and_made_once(bench: b.Be
     await quiet()
     tool.let_go.set()
     settled = await draining
-    handed_back = [(record.call_id, record.reason) for record in await records_of(bench.journal, r.RetryScheduled)]
+    begun = [record.call_id for record in await records_of(bench.journal, r.ToolStarted)]
     second = await restarted(bench)
     for _ in range(3):
         await quiet()
@@ -125,7 +125,7 @@ async def test_calls_that_wait_in_line_are_handed_back_and_made_once(bench: b.Be
     ended = await stood_still(second)
 
     assert settled
-    assert handed_back[0] == ("c1.2", ErrorReason.EXECUTOR_UNAVAILABLE)
+    assert begun == ["c1.1"]
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, '"done" | "done" | "done"')
     keys = [entry.idempotency_key for entry in bench.function_tools.ledger]
     assert sorted(keys) == [bench.key(f"c1.{index}") for index in (1, 2, 3)]

@@ -7,12 +7,13 @@ from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.events import EventKind
 from runwright.core.outcomes import RunStatus, WaitKind
-from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, PlaceRequest, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
 from tests import builders as b
-from tests.runtime.watching import abandoned, kinds, quiet, reached, records_of, stood_still
+from tests.runtime.parts import PlayedTools
+from tests.runtime.watching import abandoned, kinds, quiet, reached, records_of, step_by_step, stood_still
 
 PACKAGES = {
     "idempotent": b.package(b.asks("look"), b.says("{results}"), tools=(b.tool(unavailable_timeout_ms=60_000),)),
@@ -59,22 +60,78 @@ async def test_the_run_completes_once_the_executor_is_back(bench: b.Bench) -> No
 
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, '"a lamp"')
     assert ended.waiting_on == []
-    assert [entry.attempt for entry in bench.function_tools.ledger] == [2]
+    assert [entry.attempt for entry in bench.function_tools.ledger] == [1]
 
 
-async def test_the_executor_is_not_asked_before_the_backoff_is_over(bench: b.Bench) -> None:
-    runtime = await waiting(bench)
+async def test_no_intent_is_written_for_a_call_that_nobody_could_get(bench: b.Bench) -> None:
+    await waiting(bench)
+
     [planned] = await records_of(bench.journal, r.RetryScheduled)
 
-    bench.function_tools.reach("tools")
-    bench.manual_clock.advance(planned.not_before - bench.clock.now() - 1)
-    await quiet()
-    too_early = len(bench.function_tools.ledger)
-    bench.manual_clock.advance(1)
-    await stood_still(runtime)
+    assert (planned.attempt, planned.reason) == (0, ErrorReason.EXECUTOR_UNAVAILABLE)
+    assert planned.give_up_at == bench.clock.now() + 60 * b.SECOND
+    assert EventKind.TOOL_STARTED not in await kinds(bench.journal)
 
-    assert (too_early, len(bench.function_tools.ledger)) == (0, 1)
-    assert planned.reason is ErrorReason.EXECUTOR_UNAVAILABLE
+
+async def test_an_executor_that_refuses_at_once_is_asked_at_its_times_and_not_for_ever(bench: b.Bench) -> None:
+    refusing = PlayedTools(lambda call: ToolOutcome(ToolOutcomeKind.NOT_SENT))
+    bench.tools = refusing
+    asked_at: list[int] = []
+    refusing.play = lambda call: asked_at.append(bench.clock.now()) or ToolOutcome(ToolOutcomeKind.NOT_SENT)
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await step_by_step(bench, runtime)
+
+    planned = await records_of(bench.journal, r.RetryScheduled)
+    [failed] = await records_of(bench.journal, r.ToolFailed)
+    ended = await runtime.run_snapshot("run-1")
+
+    assert asked_at[1:] == [plan.not_before for plan in planned]
+    assert asked_at[-1] < planned[0].give_up_at == planned[-1].give_up_at
+    assert failed.reason is ErrorReason.EXECUTOR_UNAVAILABLE
+    assert ended.text == "The tool could not be reached; the call was not made."
+    assert len(asked_at) == 11, "0.2 s, doubling up to 10 s, within a minute"
+
+
+async def test_a_place_is_not_asked_for_before_its_time_however_short_the_executor_is_waited_for(
+    bench: b.Bench,
+) -> None:
+    asked: list[int] = []
+
+    class Tools(FunctionTools):
+        async def place(self, wanted: PlaceRequest) -> Place:
+            asked.append(bench.clock.now())
+            return await super().place(wanted)
+
+    async def lost(arguments: object) -> ToolOutcome:
+        return ToolOutcome(ToolOutcomeKind.LOST)
+
+    spec = b.tool("look", unavailable_timeout_ms=1)
+    bench.packages = (b.package(b.asks("look"), b.says("done"), tools=(spec,)),)
+    bench.tools = Tools({"look": lost})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await step_by_step(bench, runtime)
+
+    planned = await records_of(bench.journal, r.RetryScheduled)
+    assert asked == [plan.not_before for plan in planned]
+    assert len(planned) == 2
+
+
+async def test_a_server_that_starts_after_the_wait_was_over_does_not_ask_on(bench: b.Bench) -> None:
+    refusing = PlayedTools(lambda call: ToolOutcome(ToolOutcomeKind.NOT_SENT))
+    bench.tools = refusing
+    async with abandoned():
+        await waiting(bench)
+    bench.manual_clock.advance(600 * b.SECOND)
+
+    second = bench.runtime()
+    await second.recover()
+    await step_by_step(bench, second)
+
+    assert [call.attempt for call in refusing.calls] == [1, 2]
+    [failed] = await records_of(bench.journal, r.ToolFailed)
+    assert failed.reason is ErrorReason.EXECUTOR_UNAVAILABLE
 
 
 async def test_the_model_is_told_when_the_wait_is_given_up(bench: b.Bench) -> None:

@@ -9,7 +9,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.ports.journal import Journal
-from runwright.ports.tools import ToolOutcome
+from runwright.ports.tools import Place, PlaceRequest, ToolOutcome
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -102,7 +102,7 @@ async def test_a_start_under_way_when_the_grace_ends_is_told_how_it_went(bench: 
 class ShyTools(FunctionTools):
     """Cannot be reached, and cancels whoever waits for it."""
 
-    async def reachable(self, namespace: str, executor: str, tool: str) -> None:
+    async def place(self, wanted: PlaceRequest) -> Place:
         """See the class."""
         raise asyncio.CancelledError
 

@@ -93,6 +93,16 @@ async def pass_time(bench: Bench, runtime: AgentRuntime) -> None:
             await asyncio.sleep(0)
 
 
+async def step_by_step(bench: Bench, runtime: AgentRuntime) -> None:
+    """Turns the clock from one wait to the next, each time only once nobody has anything to do but wait."""
+    for _ in range(1000):
+        await quiet()
+        if not runtime.registered_run_count():
+            return
+        bench.manual_clock.advance(bench.manual_clock.waiting[0] - bench.manual_clock.now())
+    raise AssertionError("the run does not come to an end")
+
+
 @asynccontextmanager
 async def abandoned() -> AsyncIterator[None]:
     """Whatever begins inside is gone at the end, without a chance to tidy up: a process that died."""

@@ -17,6 +17,8 @@ export interface RegisterOptions {
   readonly address?: string;
   /** How long the registration outlives this process, 5 s to 1 h: 60 s. It is renewed at a third of that. */
   readonly leaseMs?: number;
+  /** How many calls the runtime may have under way here at once, at most 10,000. Absent: 8; more wait there. */
+  readonly maxCalls?: number;
   /** How the runtime checks the server's certificate. Absent: plaintext. */
   readonly tls?: { readonly ca?: string | Uint8Array; readonly serverName?: string };
 }
@@ -45,7 +47,7 @@ export class Lease {
     this.#client = client;
     const caPem = typeof tls?.ca === "string" ? Buffer.from(tls.ca) : tls?.ca;
     const checks = tls && create(CallbackTlsSchema, { caPem, serverName: tls.serverName });
-    this.#spec = { ...spec, callbackId: this.callbackId, tls: checks };
+    this.#spec = { ...spec, callbackId: this.callbackId, tls: checks, maxCallsInFlight: options.maxCalls ?? 0 };
     this.#options = { leaseMs, credential };
     this.#onError = onError;
   }

@@ -13,6 +13,7 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright.cli import clean, names
 from runwright.cli.client import Client
 from runwright.cli.output import ListFormat, ListFormatOption, RunFormat, RunFormatOption, print_json, print_yaml
+from runwright.core.callbacks import MAX_CALLS_IN_FLIGHT
 
 app = typer.Typer(
     name="callbacks",
@@ -68,6 +69,9 @@ def register(  # noqa: PLR0913, PLR0917 - its parameters are its options
             envvar="RUNWRIGHT_CALLBACK_CREDENTIAL", metavar="TOKEN", help="Token to show it; better in the variable."
         ),
     ] = "",
+    calls: Annotated[
+        int, typer.Option(min=0, max=MAX_CALLS_IN_FLIGHT, metavar="NUMBER", help="Calls it gets at once; 0: 8.")
+    ] = 0,
     lease: Annotated[int, typer.Option(min=5, max=3600, metavar="SECONDS", help="How long it lasts.")] = 60,
     output: RunFormatOption = RunFormat.TEXT,
 ) -> None:
@@ -78,7 +82,9 @@ def register(  # noqa: PLR0913, PLR0917 - its parameters are its options
       runwright callbacks register workspace-1 --executor workspace \\
         --address 127.0.0.1:7761 --lease 3600
     """
-    spec = pb.CallbackSpec(callback_id=callback_id, executor=executor, address=address, tools=tool or ())
+    spec = pb.CallbackSpec(
+        callback_id=callback_id, executor=executor, address=address, tools=tool or (), max_calls_in_flight=calls
+    )
     if tls or ca or server_name:
         spec.tls.CopyFrom(pb.CallbackTls(ca_pem=_pem(ca), server_name=server_name))
     request = pb.RegisterCallbackRequest(spec=spec, credential=credential)

@@ -19,6 +19,9 @@ MAX_CREDENTIAL_BYTES = 4096
 MAX_CA_BYTES = 64 * 1024
 MAX_HOST_BYTES = 253
 MAX_PER_NAMESPACE = 256
+# What a gRPC server of any language bears with its default settings: docs/adr/0014.
+DEFAULT_CALLS_IN_FLIGHT = 8
+MAX_CALLS_IN_FLIGHT = 10_000
 
 _TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 _HOST = re.compile(r"[A-Za-z0-9._-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
@@ -63,6 +66,7 @@ class ConfiguredExecutor(Struct, frozen=True):
 class Callback(Struct, frozen=True, kw_only=True):
     """A registration. Its key is `namespace` and `callback_id`; times are microseconds.
 
+    `max_calls_in_flight`: how many calls it gets at once; 0 for the default.
     `owner_key` is `Principal.credential` of whoever made it: it ends with that key. Empty where there are no keys.
     """
 
@@ -76,6 +80,7 @@ class Callback(Struct, frozen=True, kw_only=True):
     credential: str = ""
     lease: int = DEFAULT_LEASE_US
     expires_at: int = 0
+    max_calls_in_flight: int = 0
     owner_key: str = ""
 
     def __repr__(self) -> str:  # never the credential
@@ -116,6 +121,10 @@ class Callback(Struct, frozen=True, kw_only=True):
                 raise _broken("spec.tls.ca_pem", f"at most {MAX_CA_BYTES} bytes")
             if self.tls.server_name and not _is_host(self.tls.server_name):
                 raise _broken("spec.tls.server_name", "a host name, or empty")
+        if self.max_calls_in_flight > MAX_CALLS_IN_FLIGHT:
+            raise _broken(
+                "spec.max_calls_in_flight", f"at most {MAX_CALLS_IN_FLIGHT}, or 0 for {DEFAULT_CALLS_IN_FLIGHT}"
+            )
         token = self.credential
         if len(token) > MAX_CREDENTIAL_BYTES or not (token.isascii() and token.isprintable()) or " " in token:
             raise _broken("credential", f"at most {MAX_CREDENTIAL_BYTES} printable ASCII characters without spaces")

@@ -40,11 +40,14 @@ class CallTool(Struct, frozen=True):
 
 
 class AwaitExecutor(Struct, frozen=True):
-    """Wait until `not_before` has passed and the executor can be reached, or until `give_up_at`."""
+    """Wait until `not_before` has passed and a place at the executor is free, or until `give_up_at`.
+
+    `attempt` is the last one; 0 when none was made. `give_up_at` is 0 while no outage of the executor is on record.
+    """
 
     call_id: EffectId
     attempt: int
-    executor: str
+    executor: str  # empty in runs of older versions that have made no attempt; the package names it
     not_before: int
     give_up_at: int
 

@@ -6,6 +6,7 @@ Content enters on inputs: `contents` are stored by the append that the input cau
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -13,7 +14,7 @@ from msgspec import Struct
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.ids import EffectId
+from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import ExecutorIdentity, FinishReason
 from runwright.core.request import RunRequest
 
@@ -35,6 +36,14 @@ class StartRequested(Struct, frozen=True, kw_only=True):
     journal_id: str = ""
 
 
+class Availability(Enum):
+    """What the edge found when it tried to take a place for a call at its executor."""
+
+    HELD = "held"  # a place is held for the call: it may be sent
+    BUSY = "busy"  # an executor is there, and all its places are taken
+    AWAY = "away"  # no executor that performs the tool is there
+
+
 class RequestedCall(Struct, frozen=True):
     """A tool call as the model asked for it; `problem` is what the edge found wrong with it."""
 
@@ -43,6 +52,7 @@ class RequestedCall(Struct, frozen=True):
     arguments: ContentRef
     problem: ErrorReason | None = None
     problem_text: ContentRef | None = None
+    availability: Availability = Availability.BUSY
 
 
 class ModelReplied(Struct, frozen=True, kw_only=True):
@@ -92,11 +102,15 @@ class ToolReturned(Struct, frozen=True, kw_only=True):
 
 
 class ToolNotSent(Struct, frozen=True, kw_only=True):
-    """The attempt certainly never reached the executor, or the executor says that it has not begun it."""
+    """The attempt was certainly not performed.
+
+    `withdrawn`: by this server, which stops, and no executor refused it.
+    """
 
     at: int
     call_id: EffectId
     attempt: int
+    withdrawn: bool = False
     executor_identity: ExecutorIdentity | None = None
     contents: tuple[Content, ...] = ()
 
@@ -116,12 +130,16 @@ class ToolOutcomeUnknown(Struct, frozen=True, kw_only=True):
 
 
 class ExecutorAwaited(Struct, frozen=True, kw_only=True):
-    """Waiting for an executor is over: it can be reached, or the wait was given up."""
+    """Waiting for an executor is over: a place there is held for the call, or the executor is away.
+
+    `give_up_at` is that of the wait: it is over then. 0: no outage was on record, and the first one begins.
+    """
 
     at: int
     call_id: EffectId
     attempt: int
-    reachable: bool
+    has_place: bool
+    give_up_at: int = 0
     contents: tuple[Content, ...] = ()
 
 
@@ -143,9 +161,13 @@ class CancelDeadlinePassed(Struct, frozen=True, kw_only=True):
 
 
 class Recovered(Struct, frozen=True, kw_only=True):
-    """The server found the run open after a restart; whatever was under way is lost."""
+    """The server found the run open after a restart; whatever was under way is lost.
+
+    `places`: the lost calls that may be repeated and for which a place is held.
+    """
 
     at: int
+    places: tuple[EffectId, ...] = ()
     contents: tuple[Content, ...] = ()
 
 
@@ -162,3 +184,20 @@ Input: TypeAlias = (
     | CancelDeadlinePassed
     | Recovered
 )
+
+
+def places_held(given: Input) -> list[EffectId]:
+    """The calls for which a place is held while this input is decided on."""
+    match given:
+        case ModelReplied():
+            return [
+                call_effect_id(given.round, index)
+                for index, call in enumerate(given.calls, start=1)
+                if call.availability is Availability.HELD
+            ]
+        case ExecutorAwaited(has_place=True):
+            return [given.call_id]
+        case Recovered():
+            return list(given.places)
+        case _:
+            return []

@@ -97,13 +97,14 @@ class ModelRetryScheduled(Struct, frozen=True, kw_only=True):
 
 
 class ToolRequested(Struct, frozen=True, kw_only=True):
-    """The model asked for a tool."""
+    """The model asked for a tool. `executor` performs it; empty for an unknown tool, and in older events."""
 
     at: int
     call_id: EffectId
     tool: str
     provider_call_id: str
     arguments: ContentRef
+    executor: str = ""
 
 
 class PolicyDecided(Struct, frozen=True, kw_only=True):
@@ -187,7 +188,10 @@ class ToolRecoveryRequired(Struct, frozen=True, kw_only=True):
 
 
 class RetryScheduled(Struct, frozen=True, kw_only=True):
-    """An attempt was not sent, or may be repeated; a later one waits for time and executor."""
+    """An attempt was not sent, or may be repeated; a later one waits for time and executor.
+
+    Attempt 0: the executor was away when the call was requested, and the first attempt waits for it.
+    """
 
     at: int
     call_id: EffectId

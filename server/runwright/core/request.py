@@ -118,8 +118,8 @@ def differing_fields(first: dict[str, JsonValue], second: dict[str, JsonValue]) 
 
 def _check_part(index: int, part: str | Image) -> None:
     if isinstance(part, str):
-        if part == "" or not _is_unicode(part):
-            raise _broken(f"input[{index}].text", "Unicode text that is not empty")
+        if not part.strip() or not _is_unicode(part):  # vendors refuse blank texts
+            raise _broken(f"input[{index}].text", "Unicode text that is not blank")
         return
     if part.media_type not in IMAGE_TYPES:
         raise _broken(f"input[{index}].data.media_type", f"one of {', '.join(IMAGE_TYPES)}")

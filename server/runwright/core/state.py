@@ -251,7 +251,14 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
     usage = state.usage
     match record:
         case r.ToolRequested():
-            after = CallState(record.call_id, record.tool, phase, arguments=record.arguments, since=record.at)
+            after = CallState(
+                record.call_id,
+                record.tool,
+                phase,
+                arguments=record.arguments,
+                executor=record.executor,
+                since=record.at,
+            )
         case r.PolicyDecided():
             after = replace(before, allowed=record.decision.verdict.name == "ALLOW")
         case r.ToolStarted():
@@ -265,10 +272,15 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
                 idempotent=record.idempotent,
                 idempotency_key=record.idempotency_key,
                 deadline=record.deadline,
+                # An executor that was away when the call was requested is back.
+                give_up_at=before.give_up_at if before.attempt else 0,
                 losses=before.losses + (before.phase is CallPhase.RUNNING),  # a restart found it without an answer
                 since=record.at,
             )
         case r.RetryScheduled():
+            # Of a call that waits only its first wait is written down: it has made no attempt that could fail.
+            _require(before.phase is CallPhase.RUNNING or not (before.attempt or before.give_up_at), record, state)
+            _require(record.attempt == before.attempt and before.allowed, record, state)
             after = replace(
                 before,
                 phase=phase,

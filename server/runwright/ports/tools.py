@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from runwright.core.ids import Namespace
+from runwright.core.ids import Namespace, RunKey
 from runwright.core.outcomes import ExecutorIdentity
 
 
@@ -16,8 +16,24 @@ def _always() -> bool:
     return True
 
 
+class PlaceRequest(Struct, frozen=True):
+    """What a place is wanted for: the next attempt of a call."""
+
+    run: RunKey
+    call_id: str
+    executor: str
+    tool: str
+
+
+class Place(Protocol):
+    """Room for one attempt at one executor, from before its intent is written until its end, however it ends."""
+
+    def release(self) -> None:
+        """Gives it back; harmless when that was done."""
+
+
 class ToolInvocation(Struct, frozen=True, kw_only=True):
-    """One attempt of one call. `deadline` is microseconds; `namespace` is the run's.
+    """One attempt of one call. `deadline` is microseconds, counted from the sending; `namespace` is the run's.
 
     `may_begin` is asked once, right before the attempt is sent: False means that
     the run was cancelled or the server stops, and the attempt is not sent.
@@ -69,17 +85,28 @@ class ToolExecutors(Protocol):
 
     A run is served by the executors of its namespace and by those the operator
     configured for all. Several may have one name; which of them gets an attempt
-    is decided here.
+    is decided here. Each takes so many calls at once: an attempt is only made
+    with a place. Who waits for one is served in order, runs in turn.
     """
 
     def knows(self, namespace: Namespace, executor: str) -> bool:
         """True when there is an executor of that name, or may come to be one without a restart."""
 
-    async def reachable(self, namespace: Namespace, executor: str, tool: str) -> None:
-        """Returns once an executor of that name that performs the tool can be reached; keeps trying until then."""
+    def is_reachable(self, wanted: PlaceRequest) -> bool:
+        """True unless it is known that no executor performs the tool now: connected or not yet, and however busy."""
 
-    async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
-        """Performs the attempt. Cancelling this coroutine tells the executor. Never raises for a failed call."""
+    def take_place(self, wanted: PlaceRequest) -> Place | None:
+        """A place, if one is free and nobody waits for it; never waits."""
+
+    async def place(self, wanted: PlaceRequest) -> Place:
+        """A place, once one is free; waits without end. Cancelled, it holds none."""
+
+    async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
+        """Performs the attempt at the executor of the place, or at another of its name if that one has gone.
+
+        Cancelling this coroutine tells the executor. Never raises for a failed
+        call. The place stays the caller's to release.
+        """
 
     async def close(self) -> None:
         """Lets go of every connection."""

@@ -94,6 +94,8 @@ class RunDriver:
         if self.blocked_by is not None and settles is None:
             answer.set_exception(held_up(self.blocked_by))
             return answer
+        if isinstance(given, i.Recovered):
+            given = self._performer.recovered(self.state, given)
         self._inbox.put(Delivery(given, answer, settles))
         return answer
 
@@ -121,6 +123,7 @@ class RunDriver:
                 self._cancel(list(self._tasks))
         finally:
             self.closed = True
+            self._performer.places.release_all()
             self.conversation.close()
             self.begun.ring()
             self._turn_away()
@@ -131,6 +134,7 @@ class RunDriver:
         for delivery in arrived:
             if delivery and delivery.settles and self._is_dropped(delivery.given):
                 self._tasks.pop(delivery.settles, None)
+                self._performer.places.withdraw(delivery.given)
         return [delivery for delivery in arrived if delivery and not self._is_dropped(delivery.given)]
 
     def _is_dropped(self, given: i.Input) -> bool:
@@ -170,6 +174,7 @@ class RunDriver:
 
     def _tell(self, arrived: list[Delivery], produced: list[list[Record]]) -> None:
         for delivery, new in zip(arrived, produced, strict=True):
+            self._performer.places.decided(delivery.given)
             if delivery.settles and not new and isinstance(delivery.given, i.ToolReturned):
                 given = delivery.given
                 by = given.executor_identity.principal if given.executor_identity else ""
@@ -278,6 +283,9 @@ class RunDriver:
         if self._draining:
             wanted = {key: effect for key, effect in wanted.items() if self._must_settle(key, effect)}
         self._cancel([key for key in self._tasks if key not in wanted])
+        self._performer.places.keep(
+            {EffectId(key[0]) for key, effect in wanted.items() if isinstance(effect, e.CallTool)}
+        )
         for key, effect in wanted.items():
             if key not in self._tasks:
                 self._require_intent(key, effect)
@@ -302,7 +310,8 @@ class RunDriver:
             return False
         if key in self._tasks:
             return True
-        self.submit(i.ToolNotSent(at=self._world.clock.now(), call_id=effect.call_id, attempt=effect.attempt))
+        at = self._world.clock.now()
+        self.submit(i.ToolNotSent(at=at, call_id=effect.call_id, attempt=effect.attempt, withdrawn=True))
         return False
 
     async def _perform(self, key: e.EffectKey, effect: e.Effect) -> None:
@@ -313,6 +322,8 @@ class RunDriver:
             raise
         if self._tasks.get(key) is asyncio.current_task():
             self.submit(given, settles=key)
+        else:
+            self._performer.places.withdraw(given)
 
     def _cancel(self, keys: Sequence[e.EffectKey]) -> None:
         for key in keys:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Sequence
 
 from msgspec import Struct
@@ -28,7 +29,8 @@ MAX_TOKENS = 2**40  # a thousand rounds of it still fit into the record's 64 bit
 MAX_ARGUMENT_BYTES = 256 * 1024
 MAX_TOOL_NAME = 64
 MAX_DEPTH = 64
-MAX_PROVIDER_ID_BYTES = 512
+MAX_PROVIDER_ID = 512  # characters
+UNNAMED = "(no name)"
 READ_INLINE_BYTES = 16 * 1024
 
 
@@ -57,7 +59,7 @@ async def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: Mo
     else:
         arguments = [_read_arguments(call) for call in calls]
     problems = await _schema_problems(package, schemas, calls, arguments)
-    checked = [_checked(package, *each) for each in zip(calls, arguments, problems, strict=True)]
+    checked = [_checked(package, *each) for each in zip(_named(calls), arguments, problems, strict=True)]
     contents = [text] if text else []
     contents += [content for _, made in checked for content in made]
     return CheckedReply(text, tuple(call for call, _ in checked), tuple(contents))
@@ -70,16 +72,34 @@ def _require_form(reply: ModelReply, adapter: str, *, stopped_early: bool) -> No
     _require(bool(reply.text or reply.calls) or stopped_early, adapter, "an answer with neither text nor calls")
     size = size_of_arguments(reply)
     _require(size <= MAX_REPLY_ARGUMENT_BYTES, adapter, f"more than {MAX_REPLY_ARGUMENT_BYTES} characters of arguments")
-    counted = max(reply.input_tokens, reply.output_tokens)
-    _require(counted <= MAX_TOKENS, adapter, f"more than {MAX_TOKENS} tokens")
-    ids = [call.provider_call_id for call in reply.calls if call.provider_call_id]
-    _require(len(ids) == len(set(ids)), adapter, "two calls with one id")
-    for call in () if stopped_early else reply.calls:
-        # A name no tool can have is still only an unknown tool, as long as it can be shown.
-        _require(0 < len(call.tool) <= MAX_TOOL_NAME and call.tool.isprintable(), adapter, "a tool name that is none")
+
+
+def _named(calls: Sequence[ProviderCall]) -> list[ProviderCall]:
+    """The calls under names and ids that can be stored and shown.
+
+    A name no tool can have is only an unknown tool. An id that cannot be kept,
+    or is another call's, is left out: adapters tell such calls apart by ours.
+    """
+    named: list[ProviderCall] = []
+    seen: set[str] = set()
+    for call in calls:
         identifier = call.provider_call_id
-        fits = identifier.isprintable() and len(identifier.encode("utf-8", "replace")) <= MAX_PROVIDER_ID_BYTES
-        _require(fits, adapter, f"a call id above {MAX_PROVIDER_ID_BYTES} bytes or with control characters")
+        is_fit = identifier.isprintable() and len(identifier) <= MAX_PROVIDER_ID and identifier not in seen
+        seen.add(identifier)
+        named.append(ProviderCall(identifier if is_fit else "", _shown(call.tool), call.arguments_json))
+    return named
+
+
+def _shown(name: str) -> str:
+    shown = "".join(character if character.isprintable() else "?" for character in name[: MAX_TOOL_NAME + 1])
+    return (shown if len(shown) <= MAX_TOOL_NAME else f"{shown[: MAX_TOOL_NAME - 1]}…") or UNNAMED
+
+
+def counted(tokens: object) -> int:
+    """A number of tokens as a provider gave it, as the record holds it: whole, not negative, bounded."""
+    if isinstance(tokens, bool) or not isinstance(tokens, int | float) or not math.isfinite(tokens):
+        return 0
+    return max(0, min(round(tokens), MAX_TOKENS))
 
 
 def size_of_arguments(reply: ModelReply) -> int:
@@ -101,9 +121,11 @@ def _read_arguments(call: ProviderCall) -> _Arguments:
     if len(raw) > MAX_ARGUMENT_BYTES:
         return _Arguments(as_sent, problem=f"they are larger than {MAX_ARGUMENT_BYTES} bytes.")
     try:
-        value = json.loads(call.arguments_json or "{}")
+        value = json.loads(call.arguments_json.strip() or "null")
     except (ValueError, RecursionError):
         return _Arguments(as_sent, problem="they are not JSON.")
+    if value is None:  # how models say that there is nothing to say
+        value = {}
     if not isinstance(value, dict):
         return _Arguments(as_sent, problem="they are not a JSON object.")
     if not _is_shallow(value):
@@ -136,7 +158,7 @@ def _checked(
     package: RuntimePackage, call: ProviderCall, read: _Arguments, problem: str | None
 ) -> tuple[RequestedCall, list[Content]]:
     arguments = read.content
-    if package.tool(call.tool) is None:
+    if package.tool(call.tool) is None:  # a name that was changed to be shown is longer than any tool's, or unlike it
         known = ", ".join(tool.name for tool in package.tools) or "none"
         told = Content.text(f"There is no tool called {call.tool}. The tools are: {known}.")
         reason = ErrorReason.TOOL_UNKNOWN
@@ -160,10 +182,7 @@ def _is_shallow(value: JsonValue) -> bool:
 
 
 def _content(text: str, adapter: str) -> Content:
-    try:
-        content = Content.text(text)
-    except UnicodeEncodeError:
-        raise invalid_reply(adapter, "text that is not Unicode") from None
+    content = Content.text(text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
     _require(content.ref.size <= MAX_TEXT_BYTES, adapter, f"text above {MAX_TEXT_BYTES} bytes")
     return content
 

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeVar, assert_never
+
+from msgspec.structs import replace
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import trace
 from runwright.core.content import JSON, Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
-from runwright.core.package import RuntimePackage
+from runwright.core.ids import EffectId, call_effect_id
+from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.state import RunState
 from runwright.ports.provider import Message, ModelReply, ModelRequest, ToolSpecification
-from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
-from runwright.runtime.model_reply import check_reply
-from runwright.runtime.waiting import bounded, comes_before
+from runwright.runtime.model_reply import check_reply, counted
+from runwright.runtime.places import CallPlaces
+from runwright.runtime.waiting import Patience, bounded
 from runwright.runtime.world import World
 
 T = TypeVar("T")
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
-PROBE_US = 1_000_000
+# How long an executor that is not connected may take to be, before its outage is written down.
+CONNECT_US = 1_000_000
+# How long an executor has to come back to a call whose wait was over before this server could look for it.
+PROBE_US = 5_000_000
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -37,6 +45,7 @@ class Performer:
     """Performs the effects of one run. Failures of the world become inputs; only our own faults raise."""
 
     def __init__(self, world: World, package: RuntimePackage, conversation: Conversation, texts: LiveTexts) -> None:
+        self.places = CallPlaces()
         self._world = world
         self._package = package
         self._conversation = conversation
@@ -47,7 +56,8 @@ class Performer:
     async def perform(self, state: RunState, position: int, effect: e.Effect, may_begin: Callable[[], bool]) -> i.Input:
         """Performs one effect for a run in `state`, whose last event is at `position`, and says what came of it.
 
-        `may_begin` is asked right before a tool call is sent.
+        `may_begin` is asked right before a tool call is sent. An input that
+        carries places has them in `places`, until it is decided on.
         """
         match effect:
             case e.CallModel():
@@ -111,11 +121,50 @@ class Performer:
             attempt=effect.attempt,
             text=checked.text.ref if checked.text else None,
             finish=reply.finish,
-            calls=checked.calls,
-            input_tokens=max(0, reply.input_tokens),
-            output_tokens=max(0, reply.output_tokens),
+            calls=self._with_places(state, checked.calls),
+            input_tokens=counted(reply.input_tokens),
+            output_tokens=counted(reply.output_tokens),
             contents=checked.contents,
         )
+
+    def _with_places(self, state: RunState, asked: Sequence[i.RequestedCall]) -> tuple[i.RequestedCall, ...]:
+        """The calls, each with a place at its executor if one is free: as many as may run at once, in their order.
+
+        Nothing is awaited from here on, so whatever ends this effect comes before the places are taken.
+        """
+        calls, room = [], state.budget.parallel_calls
+        for index, call in enumerate(asked, start=1):
+            if call.problem is not None:
+                calls.append(call)
+                continue
+            found = self._available(self._wanted(state, call_effect_id(state.round, index), call.tool), room > 0)
+            room -= found is i.Availability.HELD
+            calls.append(replace(call, availability=found))
+        return tuple(calls)
+
+    def recovered(self, state: RunState, given: i.Recovered) -> i.Recovered:
+        """The news of a restart, with places for the calls that may be sent again at once."""
+        if state.phase is not RunPhase.RUNNING:
+            return given
+        lost = [call for call in state.calls if call.phase is CallPhase.RUNNING and call.idempotent]
+        wanted = [self._wanted(state, call.call_id, call.tool) for call in lost]
+        held = [each.call_id for each in wanted if self._available(each, has_room=True) is i.Availability.HELD]
+        return replace(given, places=tuple(EffectId(call_id) for call_id in held))
+
+    def _available(self, wanted: PlaceRequest, has_room: bool) -> i.Availability:
+        """Takes a place for a call that has room, if one is free."""
+        if has_room and (place := self._world.tools.take_place(wanted)):
+            self.places.offer(EffectId(wanted.call_id), place)
+            return i.Availability.HELD
+        return i.Availability.BUSY if self._world.tools.is_reachable(wanted) else i.Availability.AWAY
+
+    def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
+        return PlaceRequest(state.key, call_id, self._tool(tool).executor, tool)
+
+    def _tool(self, name: str) -> ToolSpec:
+        tool = self._package.tool(name)
+        assert tool is not None, "only calls of declared tools are made"
+        return tool
 
     async def _require_provider(self, state: RunState, effect: e.CallModel) -> None:
         """Never returns while no provider of the route, or of one after it, is configured: the next start may have one.
@@ -169,7 +218,19 @@ class Performer:
             ) from None
 
     async def _call_tool(self, state: RunState, effect: e.CallTool, may_begin: Callable[[], bool]) -> i.Input:
-        invocation = ToolInvocation(
+        place = self.places.begin(effect.call_id)
+        try:
+            arguments = await self._conversation.data(effect.arguments)
+            invocation = self._invocation(state, effect, arguments, may_begin)
+            outcome = await _guarded(self._world.tools.execute(place, invocation))
+        finally:
+            place.release()
+        return self._settled(effect, outcome, may_begin)
+
+    def _invocation(
+        self, state: RunState, effect: e.CallTool, arguments: bytes, may_begin: Callable[[], bool]
+    ) -> ToolInvocation:
+        return ToolInvocation(
             namespace=state.key.namespace,
             run_id=state.key.run_id,
             turn_id=state.turn_id,
@@ -178,15 +239,14 @@ class Performer:
             attempt=effect.attempt,
             idempotency_key=effect.idempotency_key,
             tool=effect.tool,
-            arguments_json=await self._conversation.data(effect.arguments),
+            arguments_json=arguments,
             arguments_digest=effect.arguments.digest,
-            deadline=effect.deadline,
+            # From now, not from the intent: writing that down and reading the arguments may have taken long.
+            deadline=self._world.clock.now() + self._tool(effect.tool).timeout_ms * 1000,
             package_fingerprint=state.package_fingerprint,
             trace_parent=self._trace_parent(state, effect),
             may_begin=may_begin,
         )
-        outcome = await _guarded(self._world.tools.execute(effect.executor, invocation))
-        return self._settled(effect, outcome)
 
     def _trace_parent(self, state: RunState, effect: e.CallTool) -> str:
         """What the executor is told: below the attempt's own span where spans are made, else what the caller said."""
@@ -194,12 +254,14 @@ class Performer:
             return state.trace_parent
         return trace.child(state.trace_parent, trace.attempt_span(state.key, effect.call_id, effect.attempt))
 
-    def _settled(self, effect: e.CallTool, outcome: ToolOutcome) -> i.Input:
+    def _settled(self, effect: e.CallTool, outcome: ToolOutcome, may_begin: Callable[[], bool]) -> i.Input:
         at, call_id, attempt, by = self._world.clock.now(), effect.call_id, effect.attempt, outcome.executor_identity
         ok, reason = False, ErrorReason.TOOL_FAILED
         match outcome.kind:
             case ToolOutcomeKind.NOT_SENT:
-                return i.ToolNotSent(at=at, call_id=call_id, attempt=attempt, executor_identity=by)
+                return i.ToolNotSent(
+                    at=at, call_id=call_id, attempt=attempt, withdrawn=not may_begin(), executor_identity=by
+                )
             case ToolOutcomeKind.LOST | ToolOutcomeKind.TIMED_OUT | ToolOutcomeKind.UNREADABLE:
                 return i.ToolOutcomeUnknown(
                     at=at, call_id=call_id, attempt=attempt, reason=_UNKNOWN[outcome.kind], executor_identity=by
@@ -228,13 +290,49 @@ class Performer:
     async def _await_executor(self, state: RunState, effect: e.AwaitExecutor) -> i.Input:
         clock, call = self._world.clock, state.call(effect.call_id)
         assert call is not None, "what waits is a call of the run"
-        give_up_at = bounded(effect.give_up_at, call.since, clock.now())
-        await clock.sleep_until(min(bounded(effect.not_before, call.since, clock.now()), give_up_at))
-        # Asked at least once: the wait may have been over while there was no room for the call.
-        due = max(give_up_at, clock.now() + PROBE_US)
-        reaching = self._world.tools.reachable(state.key.namespace, effect.executor, call.tool)
-        reachable = await _guarded(comes_before(reaching, clock, due))
-        return i.ExecutorAwaited(at=clock.now(), call_id=effect.call_id, attempt=effect.attempt, reachable=reachable)
+        await clock.sleep_until(bounded(effect.not_before, call.since, clock.now()))
+        place = await self._place(
+            self._wanted(state, effect.call_id, call.tool), bounded(effect.give_up_at, call.since, clock.now())
+        )
+        if place is not None:
+            self.places.offer(effect.call_id, place)
+        return i.ExecutorAwaited(
+            # The wait is over, whatever the clock says: the time on record goes on from what was planned.
+            at=max(clock.now(), effect.not_before),
+            call_id=effect.call_id,
+            attempt=effect.attempt,
+            has_place=place is not None,
+            give_up_at=effect.give_up_at,
+        )
+
+    async def _granted(self, wanted: PlaceRequest) -> Place:
+        return await _guarded(self._world.tools.place(wanted))
+
+    async def _place(self, wanted: PlaceRequest, give_up_at: int) -> Place | None:
+        """A place; None when the executor is away and the wait is over, or no outage of it is on record yet.
+
+        One that is there and has too much to do is waited for without end: the call is next after those before it.
+        """
+        tools, clock = self._world.tools, self._world.clock
+        patience = self._tool(wanted.tool).unavailable_timeout_ms * 1000
+        # Looked for at least once: the wait may have been over while there was no room for the call.
+        due = max(give_up_at, clock.now() + PROBE_US) if give_up_at else clock.now() + CONNECT_US
+        waiting = asyncio.ensure_future(self._granted(wanted))
+        place, was_there = None, False
+        try:
+            with Patience(clock) as limit:
+                while not await limit.lasts(due, waiting):
+                    is_there = tools.is_reachable(wanted)
+                    if not is_there and not (give_up_at and was_there):
+                        return None
+                    was_there, due = is_there, clock.now() + patience
+            place = waiting.result()
+            return place
+        finally:
+            if place is None:
+                # It may come, or have come, although nobody waits for it any more.
+                waiting.add_done_callback(_give_back)
+                waiting.cancel()
 
 
 async def _guarded(call: Coroutine[object, object, T]) -> T:
@@ -259,3 +357,8 @@ def _media_type(said: str) -> str:
         return JSON
     fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable()
     return said if fits else "application/octet-stream"
+
+
+def _give_back(waiting: asyncio.Future[Place]) -> None:
+    if not waiting.cancelled() and waiting.exception() is None:
+        waiting.result().release()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Self
+from typing import Any, Self
 
 from runwright.ports.clock import Clock
 
@@ -69,7 +69,7 @@ class Patience:
             self._limit.cancel()
             self._limit = None
 
-    async def lasts(self, due: int, *bells: asyncio.Future[None]) -> bool:
+    async def lasts(self, due: int, *bells: asyncio.Future[Any]) -> bool:
         """True once a bell has rung; False when none has by `due` (microseconds), which never moves back."""
         while not any(bell.done() for bell in bells):
             if self._limit is None:

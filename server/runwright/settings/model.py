@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runwright.core import allow_list
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, MAX_CALLS_IN_FLIGHT
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import LOCAL_PRINCIPAL
 from runwright.core.loopback import is_loopback
@@ -47,6 +48,11 @@ class Settings:
     )
     executors: Mapping[str, str] = setting(
         kinds.ADDRESSES, "Where each executor is, and whose; without a principal `local`'s.", {}, flag="--executor"
+    )
+    executor_calls: int = setting(
+        kinds.whole("calls", 1, MAX_CALLS_IN_FLIGHT),
+        "How many calls each of these executors gets at once; more wait. Registered ones say it themselves.",
+        DEFAULT_CALLS_IN_FLIGHT,
     )
     executor_owners: Mapping[str, tuple[str, ...]] = setting(
         kinds.OWNERS,

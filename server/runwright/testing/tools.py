@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 from msgspec import Struct, field
 from pydantic import JsonValue
 
+from runwright.adapters.waiting_calls import WaitingCalls
 from runwright.core.content import JSON
 from runwright.core.ids import Namespace
-from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 Tool = Callable[[dict[str, JsonValue]], Awaitable[JsonValue | ToolOutcome]]
 
@@ -25,12 +27,30 @@ class Performed(Struct, frozen=True):
     arguments: str
 
 
+class FunctionPlace:
+    """Room for one call at one of the executors of FunctionTools."""
+
+    def __init__(self, tools: FunctionTools, executor: str) -> None:
+        self.executor = executor
+        self.is_held = True
+        self._tools = tools
+        tools.held[executor] += 1
+
+    def release(self) -> None:
+        """See `Place`."""
+        if self.is_held:
+            self.is_held = False
+            self._tools.held[self.executor] -= 1
+            self._tools.serve(self.executor)
+
+
 class FunctionTools(Struct):
     """ToolExecutors for tests and for library users: `{tool name: async function}` under every executor name.
 
     A function gets the arguments and returns JSON, or a ToolOutcome to play a
     failure. `ledger` lists every attempt that began, `cancelled` every one whose
     caller gave up. Executors in `unreachable` cannot be reached until `reach`.
+    Each executor takes `most_calls` at once; `held` says how many it has.
     """
 
     tools: Mapping[str, Tool]
@@ -38,7 +58,9 @@ class FunctionTools(Struct):
     unknown: set[str] = field(default_factory=set)
     ledger: list[Performed] = field(default_factory=list)
     cancelled: list[Performed] = field(default_factory=list)
-    _reached: asyncio.Event = field(default_factory=asyncio.Event)
+    most_calls: int = 1_000
+    held: Counter[str] = field(default_factory=Counter)
+    _waiting: WaitingCalls = field(default_factory=WaitingCalls)
 
     def knows(self, namespace: Namespace, executor: str) -> bool:
         """True unless the name is in `unknown`."""
@@ -47,17 +69,33 @@ class FunctionTools(Struct):
     def reach(self, executor: str) -> None:
         """Lets an executor be reached from now on."""
         self.unreachable.discard(executor)
-        self._reached.set()
-        self._reached = asyncio.Event()
+        self.serve(executor)
 
-    async def reachable(self, namespace: Namespace, executor: str, tool: str) -> None:
-        """Returns once the executor is not in `unreachable`."""
-        while executor in self.unreachable:
-            await self._reached.wait()
+    def serve(self, executor: str) -> None:
+        """Gives the executor's free places to the calls that wait for them."""
+        self._waiting.serve(executor, self._take)
 
-    async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
+    def is_reachable(self, wanted: PlaceRequest) -> bool:
+        """True unless the executor is in `unreachable`."""
+        return wanted.executor not in self.unreachable
+
+    def take_place(self, wanted: PlaceRequest) -> Place | None:
+        """See the port."""
+        return None if self._waiting.waits(wanted) else self._take(wanted)
+
+    async def place(self, wanted: PlaceRequest) -> Place:
+        """See the port."""
+        return self.take_place(wanted) or await self._waiting.served(self._waiting.join(wanted))
+
+    def _take(self, wanted: PlaceRequest) -> Place | None:
+        if wanted.executor in self.unreachable or self.held[wanted.executor] >= self.most_calls:
+            return None
+        return FunctionPlace(self, wanted.executor)
+
+    async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
         """Calls the function and notes it."""
-        if executor in self.unreachable or not call.may_begin():
+        assert isinstance(place, FunctionPlace) and place.is_held, "an attempt has a place of its own"
+        if place.executor in self.unreachable or not call.may_begin():
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         entry = Performed(call.idempotency_key, call.tool, call.attempt, call.arguments_json.decode())
         self.ledger.append(entry)

@@ -38,6 +38,7 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
         case r.ToolRequested():
             asked = event.tool_requested
             asked.tool, asked.provider_call_id = record.tool, record.provider_call_id
+            asked.executor = record.executor
             v.put_ref(asked.arguments, record.arguments)
         case r.PolicyDecided():
             decided = event.policy_decided
@@ -95,6 +96,7 @@ def read_call(event: pb.Event, body: str) -> r.CallRecord:
                 tool=asked.tool,
                 provider_call_id=asked.provider_call_id,
                 arguments=v.to_content_ref(asked.arguments),
+                executor=asked.executor,
             )
         case "policy_decided":
             decided = event.policy_decided

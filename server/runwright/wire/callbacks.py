@@ -40,6 +40,7 @@ def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Ca
         tls=Tls(spec.tls.ca_pem, spec.tls.server_name) if spec.HasField("tls") else None,
         credential=request.credential,
         lease=lease,
+        max_calls_in_flight=spec.max_calls_in_flight,
         owner_key=principal.credential,
     )
 
@@ -48,7 +49,11 @@ def callback(value: Callback, health: Health) -> pb.Callback:
     """A registration as it stands."""
     message = pb.Callback(
         spec=pb.CallbackSpec(
-            callback_id=value.callback_id, executor=value.executor, address=value.address, tools=value.tools
+            callback_id=value.callback_id,
+            executor=value.executor,
+            address=value.address,
+            tools=value.tools,
+            max_calls_in_flight=value.max_calls_in_flight,
         ),
         owner=value.owner,
         lease=Duration(seconds=value.lease // _MICROS, nanos=value.lease % _MICROS * 1000),

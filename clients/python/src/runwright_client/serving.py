@@ -97,12 +97,15 @@ class ToolServer:
         callback_id: str = "",
         address: str = "",
         lease: float = 60.0,
+        max_calls: int = 0,
         ca: str | Path | None = None,
         server_name: str = "",
     ) -> None:
         """Registers the address with the client's server, and renews that until `stop`.
 
-        `address` is how the runtime reaches this server, if not where it serves.
+        `address` is how the runtime reaches this server, if not where it serves,
+        `max_calls` how many calls it may have here at once; 0: as many as the
+        server thinks fit, which is 8. More than `threads` only if the tools are async.
         With TLS the runtime trusts `ca` (a PEM file; absent: public authorities)
         and expects `server_name` (absent: the host).
         """
@@ -113,6 +116,7 @@ class ToolServer:
             address=address or self.address,
             tools=sorted(self._tools),
             tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
+            max_calls_in_flight=max_calls,
         )
         request = pb.RegisterCallbackRequest(spec=spec, credential=self._credential, lease=timedelta(seconds=lease))
         registered = await client.register_callback(request)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+from msgspec.structs import replace
 
 from runwright.adapters.remote.doors import Doors, refused
 from runwright.adapters.remote.lines import ConfiguredLine, Line, RegisteredLine
-from runwright.core.callbacks import Callback, ConfiguredExecutor, Health, HealthKind
-from runwright.core.ids import Namespace
+from runwright.adapters.waiting_calls import WaitingCalls
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, Callback, ConfiguredExecutor, Health, HealthKind
+from runwright.core.ids import Namespace, RunKey
 from runwright.ports.clock import Clock
-from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
@@ -19,57 +22,109 @@ MOST_MISHAPS = 4096
 _UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.UNREADABLE, ToolOutcomeKind.NOT_SENT)
 
 
+class ExecutorPlace:
+    """Room for one call at one executor."""
+
+    def __init__(self, line: Line, wanted: PlaceRequest, freed: Callable[[str], None]) -> None:
+        self.line = line
+        self.wanted = wanted
+        self._freed = freed
+        self._is_held = True
+        line.calls += 1
+
+    def move(self, line: Line) -> None:
+        """Gives up the room here for room there."""
+        if self._is_held:
+            self.line.calls -= 1
+            line.calls += 1
+        self.line = line
+
+    def release(self) -> None:
+        """See `Place`."""
+        if self._is_held:
+            self._is_held = False
+            self.line.calls -= 1
+            self._freed(self.wanted.executor)
+
+
 class DialledExecutors:
     """ToolExecutors at the operator's addresses, `{name: "[principal@]host:port"}`, and at those registered by hosts.
 
-    Without `doors` nothing can be registered. Also a CallbackDialler.
+    Each configured address gets `most_calls` at once, a registered one what its
+    registration says. Without `doors` nothing can be registered. Also a
+    CallbackDialler.
     """
 
-    def __init__(self, addresses: Mapping[str, str], clock: Clock, doors: Doors | None = None) -> None:
+    def __init__(
+        self,
+        addresses: Mapping[str, str],
+        clock: Clock,
+        doors: Doors | None = None,
+        *,
+        most_calls: int = DEFAULT_CALLS_IN_FLIGHT,
+    ) -> None:
         self._addresses = {name: ConfiguredExecutor.parse(address) for name, address in addresses.items()}
         self._clock = clock
         self._doors = doors
+        self._most_calls = most_calls
         self._configured: dict[str, ConfiguredLine] = {}
         self._registered: dict[tuple[Namespace, str], RegisteredLine] = {}  # by the id of the registration
         self._serving: dict[tuple[Namespace, str], set[RegisteredLine]] = {}  # by the name of the executor
         self._leaving: set[RegisteredLine] = set()  # dropped, perhaps with calls under way
+        self._waiting = WaitingCalls()
+        self._connecting: dict[str, asyncio.Task[None]] = {}  # configured executors that a call waits for
         self._changed = asyncio.Event()
+        self._is_closed = False
         self._calls = 0
-        self._mishaps: OrderedDict[str, str] = OrderedDict()  # where the last attempt of a call failed, by its key
+        self._mishaps: OrderedDict[tuple[RunKey, str], str] = OrderedDict()  # where a call's last attempt failed
 
     def knows(self, namespace: Namespace, executor: str) -> bool:
         """True when an address is configured or registered, or can be registered."""
         takes_registrations = self._doors is not None and not self._doors.allowed.is_empty
         return takes_registrations or executor in self._addresses
 
-    async def reachable(self, namespace: Namespace, executor: str, tool: str) -> None:
-        """Returns once a line is ready; never, while there is none."""
-        await self._ready(namespace, executor, tool)
+    def is_reachable(self, wanted: PlaceRequest) -> bool:
+        """True when a line that serves the tool is ready, or may be so in a moment."""
+        return any(line.is_ready or not line.is_away for line in self._lines(wanted))
 
-    async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
-        """Performs one attempt, at the ready executor that was not asked for the longest time.
+    def take_place(self, wanted: PlaceRequest) -> ExecutorPlace | None:
+        """A place at the ready executor that was not asked for the longest time; see the port."""
+        return None if self._waiting.waits(wanted) else self._take(wanted)
+
+    async def place(self, wanted: PlaceRequest) -> Place:
+        """See the port."""
+        if place := self.take_place(wanted):
+            return place
+        call = self._waiting.join(wanted)
+        self._connect_when_waited_for(wanted.executor)
+        return await self._waiting.served(call)
+
+    async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
+        """Performs one attempt.
 
         None ready in time: certainly not sent. Any error once the call has begun leaves the outcome unknown.
         """
-        if not self._lines(call.namespace, executor, call.tool):
-            return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        try:
-            # Not wait_for: on Python 3.11 it swallows a cancel that comes as the channel becomes ready.
-            async with asyncio.timeout(min(CONNECT_SECONDS, max(0.0, self._left(call)))):
-                line = await self._ready(call.namespace, executor, call.tool, self._mishaps.get(call.idempotency_key))
-        except TimeoutError:
-            return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        left = self._left(call)
+        assert isinstance(place, ExecutorPlace), "a place of these executors"
+        if not place.line.is_ready:
+            began = self._clock.now()
+            try:
+                # Not wait_for: on Python 3.11 it swallows a cancel that comes as the channel becomes ready.
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await self._until_ready(place)
+            except TimeoutError:
+                return ToolOutcome(ToolOutcomeKind.NOT_SENT)
+            # The tool has its whole time from when it is asked.
+            call = replace(call, deadline=call.deadline + self._clock.now() - began)
+        left = (call.deadline - self._clock.now()) / 1_000_000
         if left <= 0 or not call.may_begin():
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        self._calls += 1
-        line.used = self._calls
-        outcome = await line.perform(call, left)
-        self._remember(call.idempotency_key, line.name if outcome.kind in _UNANSWERED else None)
+        outcome = await place.line.perform(call, left)
+        name = place.line.name
+        self._remember((place.wanted.run, place.wanted.call_id), name if outcome.kind in _UNANSWERED else None)
         return outcome
 
     def connect(self) -> None:
-        """Begins to dial every configured executor, so that `counts` tells of those that were never needed, too."""
+        """Begins to dial every configured executor, so that calls find them connected and `counts` tells of all."""
         for executor in self._addresses:
             self._configured_line(executor).channel.get_state(try_to_connect=True)
 
@@ -85,6 +140,10 @@ class DialledExecutors:
 
     async def close(self) -> None:
         """Closes every channel."""
+        self._is_closed = True
+        for connecting in list(self._connecting.values()):
+            connecting.cancel()
+        await asyncio.gather(*self._connecting.values(), return_exceptions=True)
         for configured in self._configured.values():
             await configured.channel.close()
         for line in [*self._registered.values(), *self._leaving]:
@@ -129,23 +188,77 @@ class DialledExecutors:
     def _configured_line(self, executor: str) -> ConfiguredLine:
         if executor not in self._configured:
             log = self._doors.log if self._doors is not None else None
-            self._configured[executor] = ConfiguredLine(self._addresses[executor], log)
+            self._configured[executor] = ConfiguredLine(self._addresses[executor], self._most_calls, log)
         return self._configured[executor]
 
-    def _lines(self, namespace: Namespace, executor: str, tool: str) -> list[Line]:
-        lines: list[Line] = list(self._serving.get((namespace, executor), ()))
-        if executor in self._addresses:
-            lines.append(self._configured_line(executor))
-        return [line for line in lines if line.serves(tool)]
+    def _lines(self, wanted: PlaceRequest) -> list[Line]:
+        lines: list[Line] = list(self._serving.get((wanted.run.namespace, wanted.executor), ()))
+        if wanted.executor in self._addresses:
+            lines.append(self._configured_line(wanted.executor))
+        return [line for line in lines if line.serves(wanted.tool)]
 
-    async def _ready(self, namespace: Namespace, executor: str, tool: str, not_first: str | None = None) -> Line:
+    def _take(self, wanted: PlaceRequest) -> ExecutorPlace | None:
+        line = self._free(wanted)
+        if line is None:
+            return None
+        self._use(line)
+        return ExecutorPlace(line, wanted, self._serve)
+
+    def _use(self, line: Line) -> None:
+        self._calls += 1
+        line.used = self._calls
+
+    def _free(self, wanted: PlaceRequest) -> Line | None:
+        """A ready line with room: not where the call's last attempt failed if there is another, then in turn."""
+        free = [line for line in self._lines(wanted) if line.calls < line.most_calls and line.is_ready]
+        not_first = self._mishaps.get((wanted.run, wanted.call_id))
+        return min(free, key=lambda line: (line.name == not_first, line.used, line.name), default=None)
+
+    def _serve(self, executor: str) -> None:
+        """Gives free places of the executor to those that wait for them."""
+        if self._is_closed:
+            return
+        self._waiting.serve(executor, self._take)
+        self._connect_when_waited_for(executor)
+
+    def _wake(self) -> None:
+        """Something is ready that was not."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+        for executor in self._waiting.executors():
+            self._serve(executor)
+
+    def _connect_when_waited_for(self, executor: str) -> None:
+        """Sees to it that a call that waits for a configured executor learns when that is connected.
+
+        One task for each name, however many calls wait. Registered ones say it themselves.
+        """
+        if executor not in self._addresses or executor in self._connecting or not self._waiting.has(executor):
+            return
+        line = self._configured_line(executor)
+        if line.calls >= line.most_calls and line.is_ready:
+            return  # whoever gives back a place is heard
+        connecting = asyncio.create_task(self._connect(executor, line), name=f"executor {executor}")
+        self._connecting[executor] = connecting
+
+    async def _connect(self, executor: str, line: ConfiguredLine) -> None:
+        try:
+            await line.until_ready()
+        finally:
+            del self._connecting[executor]
+        self._serve(executor)
+
+    async def _until_ready(self, place: ExecutorPlace) -> None:
+        """Returns once the line of the place is ready, or another one with room, to which the place moves."""
         while True:
             changed = self._changed  # before looking: what changes meanwhile is not missed
-            lines = self._lines(namespace, executor, tool)
-            ready = [line for line in lines if line.is_ready]
-            if ready:
-                return min(ready, key=lambda line: (line.name == not_first, line.used, line.name))
-            waits = [asyncio.ensure_future(wait) for wait in (changed.wait(), *(line.until_ready() for line in lines))]
+            if place.line.is_ready:
+                return
+            if other := self._free(place.wanted):
+                self._use(other)
+                place.move(other)
+                return
+            waits = [asyncio.ensure_future(wait) for wait in (changed.wait(), place.line.until_ready())]
             try:
                 done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for wait in done:
@@ -155,16 +268,9 @@ class DialledExecutors:
                     wait.cancel()
                 await asyncio.gather(*waits, return_exceptions=True)
 
-    def _wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def _remember(self, key: str, mishap: str | None) -> None:
-        self._mishaps.pop(key, None)
+    def _remember(self, call: tuple[RunKey, str], mishap: str | None) -> None:
+        self._mishaps.pop(call, None)
         if mishap is not None:
-            self._mishaps[key] = mishap
+            self._mishaps[call] = mishap
             if len(self._mishaps) > MOST_MISHAPS:
                 self._mishaps.popitem(last=False)
-
-    def _left(self, call: ToolInvocation) -> float:
-        return (call.deadline - self._clock.now()) / 1_000_000

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from runwright.adapters.remote.doors import DIAL_OPTIONS, Doors
 from runwright.adapters.remote.tool_calls import Metadata, perform
-from runwright.core.callbacks import Callback, ConfiguredExecutor, Health, HealthKind
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, Callback, ConfiguredExecutor, Health, HealthKind
 from runwright.core.errors import AgentError
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.ports.clock import Clock
@@ -27,6 +27,7 @@ WELL_US = 5_000_000
 ILL_US = 1_000_000
 REFUSED_US = 15_000_000  # seldom: a name that does not resolve keeps a thread busy
 _READY = grpc.ChannelConnectivity.READY
+_FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
 # Codes of a server that has nothing to say of its health.
 _SILENT = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND)
 _REFUSING = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
@@ -34,10 +35,18 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 
 
 class Line(Protocol):
-    """A connection to one executor. `used` is when it last got a call, as a count of calls."""
+    """A connection to one executor. `used` is when it last got a call, as a count of calls.
+
+    `calls` counts the places that are taken here, of `most_calls`.
+    """
 
     name: str
     used: int
+    calls: int
+
+    @property
+    def most_calls(self) -> int:
+        """How many calls may be under way here at once."""
 
     @property
     def identity(self) -> ExecutorIdentity:
@@ -50,6 +59,10 @@ class Line(Protocol):
     def is_ready(self) -> bool:
         """True when a call can be sent now."""
 
+    @property
+    def is_away(self) -> bool:
+        """True when it was tried and found that no call can be sent now."""
+
     async def until_ready(self) -> None:
         """Returns once `is_ready` may have become true."""
 
@@ -60,9 +73,11 @@ class Line(Protocol):
 class ConfiguredLine:
     """An executor the operator named, in whatever state its channel is."""
 
-    def __init__(self, configured: ConfiguredExecutor, log: OperatorLog | None = None) -> None:
+    def __init__(self, configured: ConfiguredExecutor, most_calls: int, log: OperatorLog | None = None) -> None:
         self.name = configured.address
         self.used = 0
+        self.calls = 0
+        self.most_calls = most_calls
         self.identity = ExecutorIdentity("", configured.principal, configured.address)
         self.channel = grpc.aio.insecure_channel(configured.address, options=DIAL_OPTIONS)
         self._log = log
@@ -75,6 +90,11 @@ class ConfiguredLine:
     def is_ready(self) -> bool:
         """See `Line`."""
         return self.channel.get_state(try_to_connect=True) is _READY
+
+    @property
+    def is_away(self) -> bool:
+        """See `Line`."""
+        return self.channel.get_state(try_to_connect=True) is _FAILING
 
     async def until_ready(self) -> None:
         """See `Line`."""
@@ -93,6 +113,7 @@ class RegisteredLine:
         self.callback = callback
         self.name = callback.callback_id
         self.used = 0
+        self.calls = 0
         self.health = Health(HealthKind.UNKNOWN, clock.now())
         self._doors = doors
         self._clock = clock
@@ -106,6 +127,11 @@ class RegisteredLine:
         self._calls: dict[grpc.aio.Channel, int] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._watching = asyncio.create_task(self._watch(), name=f"callback {callback.callback_id}")
+
+    @property
+    def most_calls(self) -> int:
+        """See `Line`."""
+        return self.callback.max_calls_in_flight or DEFAULT_CALLS_IN_FLIGHT
 
     @property
     def identity(self) -> ExecutorIdentity:
@@ -126,6 +152,11 @@ class RegisteredLine:
         self._is_missed = True
         self._kick.set()
         return False
+
+    @property
+    def is_away(self) -> bool:
+        """See `Line`: not leased any more, or found unhealthy."""
+        return self.health.kind is HealthKind.UNHEALTHY or self.callback.expires_at <= self._clock.now()
 
     async def until_ready(self) -> None:
         """Never: what `changed` tells is enough."""

@@ -16,7 +16,7 @@ _TAG = "runwright-callback-v1"
 _CHECKED = Encoder()
 COLUMNS = (
     "namespace, callback_id, owner, executor, address, tools, ca_pem, server_name, credential, lease, expires_at, "
-    "owner_key"
+    "owner_key, max_calls_in_flight"
 )
 
 
@@ -36,6 +36,7 @@ def row_of(callback: Callback) -> tuple[Any, ...]:
         callback.lease,
         callback.expires_at,
         callback.owner_key,
+        callback.max_calls_in_flight,
     )
 
 
@@ -59,6 +60,7 @@ def callback_of(row: Sequence[Any]) -> Callback:
         lease,
         expires_at,
         owner_key,
+        max_calls_in_flight,
     ) = row
     return Callback(
         namespace=Namespace(namespace),
@@ -72,4 +74,5 @@ def callback_of(row: Sequence[Any]) -> Callback:
         lease=lease,
         expires_at=expires_at,
         owner_key=owner_key,
+        max_calls_in_flight=max_calls_in_flight,
     )

@@ -17,7 +17,7 @@ from runwright.ports.log import OperatorLog
 
 T = TypeVar("T")
 NEEDED_BYTES = 32 * 1024  # a registration's row, with its certificate, and the pages it changes
-_PUT = f"INSERT OR REPLACE INTO callbacks ({COLUMNS}, row_check) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT = f"INSERT OR REPLACE INTO callbacks ({COLUMNS}, row_check) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM callbacks WHERE namespace = ? AND callback_id = ?"
 _CREDENTIAL = "SELECT credential FROM callbacks WHERE namespace = ? AND callback_id = ?"
 _LOAD = f"SELECT {COLUMNS}, row_check FROM callbacks ORDER BY namespace, callback_id"

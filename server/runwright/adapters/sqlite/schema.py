@@ -18,6 +18,7 @@ from runwright.adapters.sqlite.tables import (
     CALLBACK_CHECKS,
     CALLBACK_KEYS,
     CALLBACKS,
+    CALLS_IN_FLIGHT,
     EPOCHS,
     HOLDING,
     REMOVING,
@@ -149,8 +150,9 @@ def _create(db: apsw.Connection) -> None:
         *AUDIT,
         *HOLDING,
         *CALLBACK_KEYS,
-        *CALLBACK_CHECKS,
         *EPOCHS,
+        *CALLS_IN_FLIGHT,
+        *CALLBACK_CHECKS,
     )
     for statement in made:
         db.execute(statement)

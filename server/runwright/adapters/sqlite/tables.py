@@ -93,6 +93,8 @@ CALLBACK_CHECKS = ("ALTER TABLE callbacks ADD COLUMN row_check BLOB NOT NULL DEF
 CALLBACK_KEYS = ("ALTER TABLE callbacks ADD COLUMN owner_key TEXT NOT NULL DEFAULT ''",)
 # Of version 5: which process gave the positions above `after`; see core/epochs.py.
 EPOCHS = ("CREATE TABLE epochs (after INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT",)
+# Of version 5: how many calls a registration gets at once; 0 is the default.
+CALLS_IN_FLIGHT = ("ALTER TABLE callbacks ADD COLUMN max_calls_in_flight INTEGER NOT NULL DEFAULT 0",)
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")
 

@@ -16,6 +16,7 @@ from runwright.adapters.sqlite.tables import (
     CALLBACK_CHECKS,
     CALLBACK_KEYS,
     CALLBACKS,
+    CALLS_IN_FLIGHT,
     EPOCHS,
     GONE,
     HOLDING,
@@ -96,6 +97,11 @@ def _name_callback_keys(db: apsw.Connection) -> None:
         db.execute(statement)
 
 
+def _bound_callbacks(db: apsw.Connection) -> None:
+    for statement in CALLS_IN_FLIGHT:
+        db.execute(statement)
+
+
 def _make_selectable(db: apsw.Connection) -> None:
     """Of version 2: every run and event gets what it is selected by."""
     for statement in _COLUMNS:
@@ -156,6 +162,7 @@ def _check_callbacks(db: apsw.Connection) -> None:
 _TO_VERSION_5: tuple[Callable[[apsw.Connection], None], ...] = (
     _make_holdable,
     _name_callback_keys,
+    _bound_callbacks,
     _check_callbacks,  # of the columns that are there by now
     _add_epochs,
     _note_scrub,

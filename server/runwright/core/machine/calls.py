@@ -46,23 +46,41 @@ def may_repeat(step: Step, call: CallState) -> bool:
     return call.idempotent and call.losses + 1 < tool.max_attempts
 
 
-def retry(step: Step, call: CallState, reason: ErrorReason, by: ExecutorIdentity | None = None) -> None:
-    """The attempt does not stand; another one waits for time and executor."""
-    patience = step.at + spec_of(step, call).unavailable_timeout_ms * 1000
-    if reason is ErrorReason.EXECUTOR_UNAVAILABLE and call.give_up_at:
-        # Still the same outage: an executor that comes and goes does not make a call wait for ever.
-        patience = max(step.at, call.give_up_at)
+def retry(
+    step: Step,
+    call: CallState,
+    reason: ErrorReason,
+    by: ExecutorIdentity | None = None,
+    *,
+    after_us: int | None = None,
+) -> None:
+    """The attempt does not stand, or none could be made; the next one waits for time and executor.
+
+    The time is `after_us`, else what attempts wait for one another.
+    """
     step.add(
         r.RetryScheduled(
             at=step.at,
             call_id=call.call_id,
             attempt=call.attempt,
             reason=reason,
-            not_before=step.at + backoff_us(call.attempt),
-            give_up_at=patience,
+            not_before=next_attempt_at(step, call) if after_us is None else step.at + after_us,
+            give_up_at=give_up_at(step, call, reason),
             executor_identity=by,
         )
     )
+
+
+def next_attempt_at(step: Step, call: CallState) -> int:
+    """When the next attempt may be made at the earliest, after one that was refused or lost."""
+    return step.at + backoff_us(call.attempt)
+
+
+def give_up_at(step: Step, call: CallState, reason: ErrorReason) -> int:
+    """When an executor that goes on refusing, or is away, is waited for no more."""
+    if reason is ErrorReason.EXECUTOR_UNAVAILABLE and call.give_up_at:
+        return call.give_up_at  # the same outage: an executor that comes and goes is not waited for without end
+    return step.at + spec_of(step, call).unavailable_timeout_ms * 1000
 
 
 def fail(

@@ -24,7 +24,7 @@ def advance(package: RuntimePackage, state: RunState, given: i.Input) -> tuple[l
     """What the input makes true, and the state after it: what was folded while deciding is not folded again."""
     if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(given, i.StartRequested):
         return [], state
-    step = Step(package, state, given.at)
+    step = Step(package, state, given.at, i.places_held(given))
     match given:
         case i.StartRequested():
             _start(step, given)

@@ -8,7 +8,7 @@ from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, WaitKind
-from runwright.core.state import RunState, has_room_for_call
+from runwright.core.state import CallState, RunState, has_room_for_call
 
 
 class WaitingOn(Struct, frozen=True):
@@ -47,7 +47,7 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
                 call.idempotent,
                 call.deadline,
             )
-        elif call.phase is CallPhase.REQUESTED and call.attempt and may_start:
+        elif call.phase is CallPhase.REQUESTED and call.allowed and may_start:
             wanted[(call.call_id, "await", call.attempt)] = e.AwaitExecutor(
                 call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at
             )
@@ -78,10 +78,25 @@ def waiting_on(state: RunState) -> list[WaitingOn]:
         remedy = f"provider {state.provider} answering when it is asked again, {seconds:g} s after it failed"
         waits.append(WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.asked.since, remedy))
     for call in state.calls:
-        if call.phase is CallPhase.REQUESTED and call.attempt:
-            remedy = f"executor {call.executor} with tool {call.tool}, answering where it is configured or registered"
-            waits.append(WaitingOn(WaitKind.EXECUTOR, call.call_id, call.executor, call.since, remedy))
+        if _waits_for_executor(state, call):
+            waits.append(_for_executor(call))
         elif call.phase is CallPhase.UNKNOWN:
             remedy = "cancelling the run, once its owner knows what became of the call"
             waits.append(WaitingOn(WaitKind.REPAIR, call.call_id, call.executor, call.since, remedy))
     return waits
+
+
+def _waits_for_executor(state: RunState, call: CallState) -> bool:
+    """True of a call that an executor must be there for, and not only another call of its own run to end."""
+    if call.phase is not CallPhase.REQUESTED or not call.allowed:
+        return False
+    return bool(call.attempt or call.give_up_at) or (state.phase is RunPhase.RUNNING and has_room_for_call(state))
+
+
+def _for_executor(call: CallState) -> WaitingOn:
+    # In runs of older versions a call that was never started does not say who performs it.
+    if call.attempt or call.give_up_at:
+        remedy = f"executor {call.executor} with tool {call.tool}, answering where it is configured or registered"
+    else:
+        remedy = f"executor {call.executor} with tool {call.tool}, connected and with room for another call"
+    return WaitingOn(WaitKind.EXECUTOR, call.call_id, call.executor or call.tool, call.since, remedy)

@@ -8,7 +8,7 @@ from runwright.core.outcomes import CallPhase, RunPhase
 
 
 def settle(step: Step) -> None:
-    """Starts calls that wait in line; once every call has its result, goes on to the next round or the end.
+    """Starts calls that have a place; once every call has its result, goes on to the next round or the end.
 
     In REPAIR_NEEDED nothing new begins: asking the model on would hide the
     unknown outcome from it.
@@ -18,7 +18,7 @@ def settle(step: Step) -> None:
         return
     if step.state.phase is not RunPhase.RUNNING or step.state.asked.attempt:
         return
-    tools.start_queued(step)
+    tools.start_with_places(step)
     if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
         return
     if step.state.stop is not None:

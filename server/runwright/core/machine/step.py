@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from runwright.core import records as r
 from runwright.core.errors import Failure
+from runwright.core.ids import EffectId
 from runwright.core.outcomes import CallPhase, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.core.state import CallState, RunState, apply
@@ -14,8 +15,9 @@ from runwright.core.state import CallState, RunState, apply
 class Step:
     """Collects the records of one decision; `state` is always the state after them."""
 
-    def __init__(self, package: RuntimePackage, state: RunState, at: int) -> None:
+    def __init__(self, package: RuntimePackage, state: RunState, at: int, places: Iterable[EffectId] = ()) -> None:
         self.package = package
+        self.places = frozenset(places)  # the calls for which a place at their executor is held
         self.state = state
         # Clocks may step back; the time on record never does.
         self.at = max(at, state.updated_at)

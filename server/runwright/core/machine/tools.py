@@ -10,7 +10,7 @@ from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.machine import calls
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase
 from runwright.core.policy import Verdict, decide_tool_call
 from runwright.core.state import CallState, has_room_for_call
 
@@ -26,6 +26,7 @@ def requested(step: Step, asked: Sequence[i.RequestedCall]) -> None:
                 tool=call.tool,
                 provider_call_id=call.provider_call_id,
                 arguments=call.arguments,
+                executor=tool.executor if (tool := step.package.tool(call.tool)) else "",
             )
         )
         known = step.state.calls[-1]
@@ -37,14 +38,20 @@ def requested(step: Step, asked: Sequence[i.RequestedCall]) -> None:
             calls.fail(step, known, ErrorReason.BUDGET_EXHAUSTED)
         else:
             left -= 1
+            if call.availability is i.Availability.AWAY:
+                # Everybody can see the wait, and its end is the same after a restart.
+                calls.retry(step, step.state.calls[-1], ErrorReason.EXECUTOR_UNAVAILABLE, after_us=0)
 
 
-def start_queued(step: Step) -> None:
-    """Starts calls that are allowed and were never started, up to the bound of the budget."""
+def start_with_places(step: Step) -> None:
+    """Starts the calls for which a place is held, up to the bound of the budget; a place that is not used goes back.
+
+    A call without a place has no intent on record: nothing can become of it, whatever ends the server.
+    """
     for call in step.calls(CallPhase.REQUESTED):
         if not has_room_for_call(step.state):
             return
-        if call.attempt == 0:
+        if call.call_id in step.places and step.at >= call.not_before:
             calls.start(step, call)
 
 
@@ -69,14 +76,17 @@ def returned(step: Step, given: i.ToolReturned) -> None:
 
 
 def not_sent(step: Step, given: i.ToolNotSent) -> None:
-    """Plans another attempt: what was not sent may always be sent."""
+    """Plans another attempt, as what was not sent may always be sent, unless it would come after the wait's end."""
     call = _running(step, given.call_id, given.attempt)
     if call is None:
         return
+    reason = ErrorReason.EXECUTOR_UNAVAILABLE
     if step.state.phase is RunPhase.CANCELLING:
         calls.cancel(step, call)
+    elif given.withdrawn or calls.next_attempt_at(step, call) < calls.give_up_at(step, call, reason):
+        calls.retry(step, call, reason)
     else:
-        calls.retry(step, call, ErrorReason.EXECUTOR_UNAVAILABLE, given.executor_identity)
+        _give_up(step, call, given.executor_identity)
 
 
 def outcome_unknown(step: Step, given: i.ToolOutcomeUnknown) -> None:
@@ -99,27 +109,39 @@ def outcome_unknown(step: Step, given: i.ToolOutcomeUnknown) -> None:
 
 
 def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
-    """Sends the next attempt, or gives up for good."""
+    """Sends the next attempt, writes down that the executor is away, or gives up for good."""
     call = step.state.call(given.call_id)
-    waits = call is not None and call.phase is CallPhase.REQUESTED and call.attempt == given.attempt > 0
+    waits = call is not None and call.phase is CallPhase.REQUESTED and call.allowed and call.attempt == given.attempt
     if call is None or not waits or step.state.phase is not RunPhase.RUNNING:
         return
-    if not given.reachable:
-        # "Not sent" would be untrue of a call that was lost before.
-        calls.fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE)
-    elif has_room_for_call(step.state):
-        calls.start(step, call)
+    if given.has_place:
+        start_with_places(step)
+    elif given.give_up_at != call.give_up_at:
+        return  # news of an earlier wait
+    elif call.give_up_at:
+        _give_up(step, call)
+    else:
+        calls.retry(step, call, ErrorReason.EXECUTOR_UNAVAILABLE, after_us=0)
 
 
 def recover(step: Step) -> None:
-    """After a restart: a running call is sent again if it may be, as often as its tool allows; else it is unknown."""
+    """After a restart: a running call waits to be sent again, as often as its tool allows; else it is unknown.
+
+    It was not the executor's failure, so no time is waited for; but thousands of calls come back together, and each
+    needs a place at its executor.
+    """
     for call in step.calls(CallPhase.RUNNING):
         if not call.idempotent:
             calls.require_recovery(step, call, ErrorReason.EXECUTOR_LOST)
-        elif call.losses + 1 < calls.spec_of(step, call).max_attempts:
-            calls.start(step, call)
+        elif calls.may_repeat(step, call):
+            calls.retry(step, call, ErrorReason.EXECUTOR_LOST, after_us=0)
         else:
             calls.fail(step, call, ErrorReason.EXECUTOR_LOST)
+
+
+def _give_up(step: Step, call: CallState, by: ExecutorIdentity | None = None) -> None:
+    # "Not sent" would be untrue of a call that was lost before.
+    calls.fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE, by=by)
 
 
 def _allowed(step: Step, call: CallState) -> bool:

@@ -1331,7 +1331,10 @@ type ToolRequested struct {
 	// The provider's id of the call, for correlation only.
 	ProviderCallId string `protobuf:"bytes,2,opt,name=provider_call_id,json=providerCallId,proto3" json:"provider_call_id,omitempty"`
 	// The arguments: RFC 8785 JSON, or the model's own bytes if they do not parse.
-	Arguments     *ContentRef `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	Arguments *ContentRef `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	// The executor that performs the tool; empty for an unknown tool, and in events
+	// of older servers.
+	Executor      string `protobuf:"bytes,4,opt,name=executor,proto3" json:"executor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1385,6 +1388,13 @@ func (x *ToolRequested) GetArguments() *ContentRef {
 		return x.Arguments
 	}
 	return nil
+}
+
+func (x *ToolRequested) GetExecutor() string {
+	if x != nil {
+		return x.Executor
+	}
+	return ""
 }
 
 // A policy's decision.
@@ -1477,7 +1487,8 @@ type ToolStarted struct {
 	IdempotencyKey string `protobuf:"bytes,5,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// Digest of the arguments sent.
 	ArgumentsDigest string `protobuf:"bytes,6,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
-	// When the attempt is given up.
+	// When the attempt is given up, if it is sent at once. One that is sent later
+	// than its intent was written has the tool's whole time from then on.
 	Deadline      *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=deadline,proto3" json:"deadline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2240,16 +2251,18 @@ func (x *RunCancelled) GetUsage() *Usage {
 	return nil
 }
 
-// A later attempt is planned.
+// A later attempt is planned. Of a tool call whose executor was away when it was
+// requested, this is the first attempt, and the event's `attempt` is 0.
 type RetryScheduled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Why the attempt did not stand. Of a tool call: EXECUTOR_UNAVAILABLE (it was
 	// not performed), or EXECUTOR_LOST, TOOL_TIMED_OUT or TOOL_ANSWER_INVALID (it
 	// may be repeated). Of a model request: the reason of its failure.
 	Reason ErrorReason `protobuf:"varint,1,opt,name=reason,proto3,enum=runwright.v1.ErrorReason" json:"reason,omitempty"`
-	// Not before this time; a tool call also not before its executor can be reached.
+	// Not before this time; a tool call also not before its executor has a free place.
 	NotBefore *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=not_before,json=notBefore,proto3" json:"not_before,omitempty"`
-	// When waiting is given up and the call fails; absent for a model request.
+	// When waiting is given up and the call fails, unless the executor is there by
+	// then and only has too much to do; absent for a model request.
 	GiveUpAt *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=give_up_at,json=giveUpAt,proto3" json:"give_up_at,omitempty"`
 	// Who got the attempt; absent when nobody did.
 	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,4,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
@@ -2976,11 +2989,12 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\finput_tokens\x18\x04 \x01(\x04R\vinputTokens\x12#\n" +
 	"\routput_tokens\x18\x05 \x01(\x04R\foutputTokens\"D\n" +
 	"\x12ModelAttemptFailed\x12.\n" +
-	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\x85\x01\n" +
+	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xa1\x01\n" +
 	"\rToolRequested\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12(\n" +
 	"\x10provider_call_id\x18\x02 \x01(\tR\x0eproviderCallId\x126\n" +
-	"\targuments\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\targuments\"\xaa\x01\n" +
+	"\targuments\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\targuments\x12\x1a\n" +
+	"\bexecutor\x18\x04 \x01(\tR\bexecutor\"\xaa\x01\n" +
 	"\rPolicyDecided\x12/\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x125\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x1d\n" +

@@ -669,10 +669,15 @@ class ToolRequested(message.Message):
     TOOL_FIELD_NUMBER: builtins.int
     PROVIDER_CALL_ID_FIELD_NUMBER: builtins.int
     ARGUMENTS_FIELD_NUMBER: builtins.int
+    EXECUTOR_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool's name as the model spelled it, at most 64 characters."""
     provider_call_id: builtins.str
     """The provider's id of the call, for correlation only."""
+    executor: builtins.str
+    """The executor that performs the tool; empty for an unknown tool, and in events
+    of older servers.
+    """
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
         """The arguments: RFC 8785 JSON, or the model's own bytes if they do not parse."""
@@ -683,10 +688,11 @@ class ToolRequested(message.Message):
         tool: builtins.str = ...,
         provider_call_id: builtins.str = ...,
         arguments: content_pb2.ContentRef | None = ...,
+        executor: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "provider_call_id", b"provider_call_id", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "executor", b"executor", "provider_call_id", b"provider_call_id", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -752,7 +758,9 @@ class ToolStarted(message.Message):
     """Digest of the arguments sent."""
     @builtins.property
     def deadline(self) -> timestamp_pb2.Timestamp:
-        """When the attempt is given up."""
+        """When the attempt is given up, if it is sent at once. One that is sent later
+        than its intent was written has the tool's whole time from then on.
+        """
 
     def __init__(
         self,
@@ -1098,7 +1106,9 @@ class RunCancelled(message.Message):
 
 @typing.final
 class RetryScheduled(message.Message):
-    """A later attempt is planned."""
+    """A later attempt is planned. Of a tool call whose executor was away when it was
+    requested, this is the first attempt, and the event's `attempt` is 0.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -1113,11 +1123,13 @@ class RetryScheduled(message.Message):
     """
     @builtins.property
     def not_before(self) -> timestamp_pb2.Timestamp:
-        """Not before this time; a tool call also not before its executor can be reached."""
+        """Not before this time; a tool call also not before its executor has a free place."""
 
     @builtins.property
     def give_up_at(self) -> timestamp_pb2.Timestamp:
-        """When waiting is given up and the call fails; absent for a model request."""
+        """When waiting is given up and the call fails, unless the executor is there by
+        then and only has too much to do; absent for a model request.
+        """
 
     @builtins.property
     def executor_identity(self) -> run_pb2.ExecutorIdentity:

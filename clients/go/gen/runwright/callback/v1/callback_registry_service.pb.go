@@ -97,9 +97,13 @@ type CallbackSpec struct {
 	// Names of the tools it performs, at most 128. Empty: any.
 	Tools []string `protobuf:"bytes,4,rep,name=tools,proto3" json:"tools,omitempty"`
 	// Absent: plaintext.
-	Tls           *CallbackTls `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Tls *CallbackTls `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
+	// How many calls the runtime may have under way here at once, at most 10,000;
+	// more wait in the runtime, where nothing is lost when either side ends.
+	// Zero: 8.
+	MaxCallsInFlight uint32 `protobuf:"varint,6,opt,name=max_calls_in_flight,json=maxCallsInFlight,proto3" json:"max_calls_in_flight,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *CallbackSpec) Reset() {
@@ -165,6 +169,13 @@ func (x *CallbackSpec) GetTls() *CallbackTls {
 		return x.Tls
 	}
 	return nil
+}
+
+func (x *CallbackSpec) GetMaxCallsInFlight() uint32 {
+	if x != nil {
+		return x.MaxCallsInFlight
+	}
+	return 0
 }
 
 // How the runtime checks who answers.
@@ -641,14 +652,15 @@ var File_runwright_callback_v1_callback_registry_service_proto protoreflect.File
 
 const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"\n" +
-	"5runwright/callback/v1/callback_registry_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x01\n" +
+	"5runwright/callback/v1/callback_registry_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n" +
 	"\fCallbackSpec\x12\x1f\n" +
 	"\vcallback_id\x18\x01 \x01(\tR\n" +
 	"callbackId\x12\x1a\n" +
 	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x12\x18\n" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05tools\x18\x04 \x03(\tR\x05tools\x124\n" +
-	"\x03tls\x18\x05 \x01(\v2\".runwright.callback.v1.CallbackTlsR\x03tls\"E\n" +
+	"\x03tls\x18\x05 \x01(\v2\".runwright.callback.v1.CallbackTlsR\x03tls\x12-\n" +
+	"\x13max_calls_in_flight\x18\x06 \x01(\rR\x10maxCallsInFlight\"E\n" +
 	"\vCallbackTls\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12\x1f\n" +
 	"\vserver_name\x18\x02 \x01(\tR\n" +

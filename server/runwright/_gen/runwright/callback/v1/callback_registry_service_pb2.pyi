@@ -59,6 +59,7 @@ class CallbackSpec(message.Message):
     ADDRESS_FIELD_NUMBER: builtins.int
     TOOLS_FIELD_NUMBER: builtins.int
     TLS_FIELD_NUMBER: builtins.int
+    MAX_CALLS_IN_FLIGHT_FIELD_NUMBER: builtins.int
     callback_id: builtins.str
     """Made by the caller, unique in the namespace: 1 to 128 letters, digits and
     `. _ : @ -`, the first a letter or digit.
@@ -72,6 +73,11 @@ class CallbackSpec(message.Message):
     address: builtins.str
     """Where it serves `runwright.callback.v1.ToolExecutorService`: `host:port`,
     an IPv6 address in brackets.
+    """
+    max_calls_in_flight: builtins.int
+    """How many calls the runtime may have under way here at once, at most 10,000;
+    more wait in the runtime, where nothing is lost when either side ends.
+    Zero: 8.
     """
     @builtins.property
     def tools(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
@@ -89,10 +95,11 @@ class CallbackSpec(message.Message):
         address: builtins.str = ...,
         tools: abc.Iterable[builtins.str] | None = ...,
         tls: CallbackTls | None = ...,
+        max_calls_in_flight: builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["address", b"address", "callback_id", b"callback_id", "executor", b"executor", "tls", b"tls", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["address", b"address", "callback_id", b"callback_id", "executor", b"executor", "max_calls_in_flight", b"max_calls_in_flight", "tls", b"tls", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

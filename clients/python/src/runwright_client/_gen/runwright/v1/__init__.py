@@ -3229,7 +3229,8 @@ default_message_pool.register_message(
 @dataclass(eq=False, repr=False)
 class RetryScheduled(betterproto2.Message):
     """
-    A later attempt is planned.
+    A later attempt is planned. Of a tool call whose executor was away when it was
+    requested, this is the first attempt, and the event's `attempt` is 0.
     """
 
     reason: "ErrorReason" = betterproto2.field(
@@ -3248,7 +3249,7 @@ class RetryScheduled(betterproto2.Message):
         optional=True,
     )
     """
-    Not before this time; a tool call also not before its executor can be reached.
+    Not before this time; a tool call also not before its executor has a free place.
     """
 
     give_up_at: "datetime.datetime | None" = betterproto2.field(
@@ -3258,7 +3259,8 @@ class RetryScheduled(betterproto2.Message):
         optional=True,
     )
     """
-    When waiting is given up and the call fails; absent for a model request.
+    When waiting is given up and the call fails, unless the executor is there by
+    then and only has too much to do; absent for a model request.
     """
 
     executor_identity: "ExecutorIdentity | None" = betterproto2.field(
@@ -4301,6 +4303,12 @@ class ToolRequested(betterproto2.Message):
     The arguments: RFC 8785 JSON, or the model's own bytes if they do not parse.
     """
 
+    executor: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The executor that performs the tool; empty for an unknown tool, and in events
+    of older servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "ToolRequested", ToolRequested)
 
@@ -4352,7 +4360,8 @@ class ToolStarted(betterproto2.Message):
         optional=True,
     )
     """
-    When the attempt is given up.
+    When the attempt is given up, if it is sent at once. One that is sent later
+    than its intent was written has the tool's whole time from then on.
     """
 
 

@@ -186,6 +186,13 @@ class CallbackSpec(betterproto2.Message):
     Absent: plaintext.
     """
 
+    max_calls_in_flight: "int" = betterproto2.field(6, betterproto2.TYPE_UINT32)
+    """
+    How many calls the runtime may have under way here at once, at most 10,000;
+    more wait in the runtime, where nothing is lost when either side ends.
+    Zero: 8.
+    """
+
 
 default_message_pool.register_message(
     "runwright.callback.v1", "CallbackSpec", CallbackSpec
