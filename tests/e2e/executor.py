@@ -84,6 +84,11 @@ class Executor(ToolExecutorServiceServicer):
         """The attempts of one run, in the order in which they came."""
         return [asked for asked in self.asked if asked.run_id == run_id]
 
+    def effects_of(self, run_id: str, call_id: str) -> int:
+        """How often a call's effect was made, under whatever keys."""
+        keys = {asked.key for asked in self.calls_of(run_id) if asked.call_id == call_id}
+        return sum(self.effects[key] for key in keys)
+
     async def until_asked(self, number: int) -> None:
         """Returns once that many attempts have come."""
         await self.news.until(lambda: len(self.asked) >= number)

@@ -145,7 +145,7 @@ async def test_the_executor_kills_around_the_effect_of(
     assert (call_id in at_death.open_writes) == (call_id in writes), "the intent was on disk before the call was made"
     await victim.check_next_life(at_death, relay.undisturbed[package_id])
     if call_id in writes:
-        assert relay.executor.effects[f"default/{victim.run_id}/{call_id}"] == (moment == "after")
+        assert relay.executor.effects_of(victim.run_id, call_id) == (moment == "after")
 
 
 @pytest.mark.parametrize("cycle", CYCLES)

@@ -18,7 +18,7 @@ from runwright.adapters import schema_worker as worker
 DEFAULT_CHECK_MS = 500
 DEFAULT_CHECK_BYTES = 256 * 1024 * 1024
 # The bound is on processor time; this is for a process that gets none, or was stopped: so many times that.
-_WALL_FACTOR = 20
+DEFAULT_WALL_FACTOR = 20
 _LAST_SECONDS = 1.0  # between the end of its socket and its own
 _START = (
     "import sys; milliseconds, memory, *sys.path = sys.argv[1:]; "
@@ -29,10 +29,14 @@ _SPENT = frozenset({-signal.SIGPROF, -signal.SIGABRT})
 
 
 class CheckLimits(Struct, frozen=True):
-    """What one check may take: milliseconds of processor time, and the process bytes of address space."""
+    """What one check may take: milliseconds of processor time, and the process bytes of address space.
+
+    An answer that has not come after `wall_factor` times the milliseconds is not waited for any longer.
+    """
 
     milliseconds: int = DEFAULT_CHECK_MS
     memory: int = DEFAULT_CHECK_BYTES
+    wall_factor: int = DEFAULT_WALL_FACTOR
 
 
 class Verdict(Enum):
@@ -151,7 +155,7 @@ class SchemaProcess:
             except OSError:
                 ours.close()
                 raise
-        ours.settimeout(_WALL_FACTOR * limits.milliseconds / 1000)
+        ours.settimeout(limits.wall_factor * limits.milliseconds / 1000)
         self._process, self._socket = process, ours
         self._finalizer = weakref.finalize(self, _put_away, process, ours)
         return ours
