@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -44,6 +45,11 @@ def _nested(levels: int) -> Spec:
     return condition
 
 
+def _searches(arguments: Spec) -> Spec:
+    """A scripted answer with these arguments; as text, because a package file may not be nested so deeply."""
+    return {"calls": [{"tool": "search", "arguments_json": json.dumps(arguments)}]}
+
+
 def _hostile() -> list[Spec]:
     """Packages whose model says what is expensive to look at."""
     condition = {"$ref": "#/$defs/filter"}
@@ -58,8 +64,7 @@ def _hostile() -> list[Spec]:
     where = {"where": condition}
     filters = {"type": "object", "properties": where, "$defs": {"filter": {"anyOf": ways}}}
     search = {"name": "search", "effect": "read", "executor": EXECUTOR, "parameters": filters}
-    deep = {"calls": [{"tool": "search", "arguments": {"where": _nested(50)}}]}
-    wide = {"calls": [{"tool": "search", "arguments": {"where": {"and": [{"field": "a"}] * 10_000}}}]}
+    deep, wide = _searches({"where": _nested(50)}), _searches({"where": {"and": [{"field": "a"}] * 10_000}})
     many = asks(*["look"] * 2_000)
     done = {"text": "Done."}
     return [

@@ -130,8 +130,8 @@ func (c *Client) ServerInfo(ctx context.Context) (*ServerInfo, error) {
 // How long one call waits; a longer wait is made of several.
 const waitSlice = 60 * time.Second
 
-// Wait returns a run once it has ended or needs repair, through disconnects and restarts of the
-// server. With a timeout above zero it also returns, with done false, when that is over; so does
+// Wait returns a run once it has ended, needs repair or is HELD, through disconnects and restarts of
+// the server. With a timeout above zero it also returns, with done false, when that is over; so does
 // the end of the context, with an error. It never cancels the run. A server that has never
 // answered is given up after the client's deadline.
 func (c *Client) Wait(ctx context.Context, runID string, timeout time.Duration) (run *Run, done bool, err error) {

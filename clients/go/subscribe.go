@@ -115,8 +115,8 @@ func (s *Subscription) Reconnects() int {
 }
 
 // Frames gives frames in order, each event exactly once, through disconnects, restarts and drains
-// of the server. It ends after a run's terminal event, or with an error that does not pass by
-// waiting. A server that has never answered is given up after the client's deadline. Leaving the
+// of the server. It ends after a run's terminal event, not while the run is HELD or needs repair
+// ([Client.Wait] returns then), or with an error that does not pass by waiting. A server that has never answered is given up after the client's deadline. Leaving the
 // loop ends the call; another loop goes on after the last frame. One goroutine at a time.
 func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 	return func(yield func(*Frame, error) bool) {

@@ -74,10 +74,8 @@ async def quarantine(stage: Stage, args: Mapping[str, Any]) -> None:
     """What starts of the server leave that one run has ended, each of them."""
     database = sqlite3.connect(stage.server.data / "journal.db")
     [(number,)] = database.execute("SELECT run_no FROM runs WHERE run_id = ?", (args["run_id"],))
-    database.execute(
-        "REPLACE INTO recovering (run_no, stage, tries, trials, told, alone, quarantined_at) VALUES (?, 0, 3, 3, 3, 3, 1)",
-        (number,),
-    )
+    columns = "run_no, stage, tries, trials, told, alone, quarantined_at"
+    database.execute(f"REPLACE INTO recovering ({columns}) VALUES (?, 0, 3, 3, 3, 3, 1)", (number,))
     database.commit()
     database.close()
 

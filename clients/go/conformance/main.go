@@ -91,7 +91,7 @@ func (p *program) answer(id json.RawMessage, result any, err error) {
 	case errors.As(err, &failure):
 		answer = object{"id": id, "error": object{
 			"reason": failure.Reason, "code": failure.Code, "metadata": failure.Metadata, "retryable": failure.Retryable,
-			"has_remedy": failure.Remedy != "", "message": failure.Message,
+			"has_remedy": failure.Remedy != "", "message": failure.Message, "retry_after_seconds": failure.RetryAfter.Seconds(),
 		}}
 	case err != nil:
 		answer = object{"id": id, "error": object{"reason": "PROGRAM", "message": err.Error()}}

@@ -274,7 +274,8 @@ class Program:
             return {"id": request["id"], "ok": await getattr(self, request["op"])(request.get("args") or {})}
         except RunwrightError as error:
             told = {name: getattr(error, name) for name in ("reason", "code", "metadata", "retryable", "message")}
-            return {"id": request["id"], "error": {**told, "has_remedy": bool(error.remedy)}}
+            told |= {"has_remedy": bool(error.remedy), "retry_after_seconds": error.retry_after}
+            return {"id": request["id"], "error": told}
         except Exception as error:  # noqa: BLE001  # the runner is told of everything
             return {"id": request.get("id"), "error": {"reason": "PROGRAM", "message": repr(error)}}
 

@@ -301,8 +301,9 @@ function errorOf(thrown: unknown): JsonValue {
   if (!(thrown instanceof RunwrightError)) {
     return { reason: "PROGRAM", message: thrown instanceof Error ? (thrown.stack ?? thrown.message) : String(thrown) };
   }
-  const { reason, code, metadata, retryable, remedy, message } = thrown;
-  return { reason, code, metadata: { ...metadata }, retryable, has_remedy: remedy !== "", message };
+  const { reason, code, metadata, retryable, remedy, message, retryAfterMs } = thrown;
+  const told = { has_remedy: remedy !== "", retry_after_seconds: retryAfterMs / 1000 };
+  return { reason, code, metadata: { ...metadata }, retryable, message, ...told };
 }
 
 async function answer(line: string): Promise<void> {

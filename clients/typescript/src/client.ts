@@ -73,7 +73,7 @@ export interface Cancelled {
 export interface Waited {
   /** The run as it stands. */
   readonly run: RunSnapshot;
-  /** True when it has ended or needs repair, false when the time was over. */
+  /** True when it has ended, needs repair or is HELD, false when the time was over. */
   readonly done: boolean;
 }
 
@@ -129,8 +129,8 @@ export class Client implements AsyncDisposable {
   }
 
   /**
-   * Waits until a run has ended or needs repair, over restarts of the server; `timeoutMs` and `signal` bound it. A
-   * server that has never answered is given up after the client's deadline. Never cancels the run.
+   * Waits until a run has ended, needs repair or is HELD, over restarts of the server; `timeoutMs` and `signal` bound
+   * it. A server that has never answered is given up after the client's deadline. Never cancels the run.
    */
   async wait(
     runId: string,
@@ -202,7 +202,7 @@ export class Client implements AsyncDisposable {
 
   /**
    * Follows the events of a scope: each exactly once and in order, over disconnects and restarts of the server. Ends by
-   * itself with the run; streams of many runs do not end.
+   * itself with the run, not while it is HELD or needs repair; streams of many runs do not end.
    */
   subscribe(scope: Scope, options: SubscribeOptions = {}): Subscription {
     return new Subscription(

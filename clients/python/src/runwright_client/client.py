@@ -153,9 +153,9 @@ class Client:
         return Cancelled(_run(answer.run), answer.barrier_seq)
 
     async def wait(self, run_id: str, timeout: float | None = None) -> RunSnapshot:
-        """The run once it has ended or needs repair, or as it stands after `timeout` seconds; `run.done` tells which.
+        """The run once it has ended, needs repair or is HELD, or as it stands after `timeout` seconds.
 
-        Goes on through disconnects and restarts of the server.
+        `run.done` tells which. Goes on through disconnects and restarts of the server.
         """
         loop, backoff = asyncio.get_running_loop(), Backoff()
         end = None if timeout is None else loop.time() + timeout

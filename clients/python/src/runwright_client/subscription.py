@@ -27,7 +27,8 @@ class Subscription:
     """An async iterator of frames, in order, each once, through every disconnect and restart.
 
     The stream is opened by `async with`, or with the first frame that is asked
-    for. It ends after the terminal event of the run that it follows, and raises
+    for. It ends after the terminal event of the run that it follows, not while the
+    run is HELD or needs repair (`Client.wait` returns then), and raises
     `RunwrightError` for what does not pass by itself. The RPC ends when the
     subscription is closed, left as an `async with` block, or let go of.
     """
