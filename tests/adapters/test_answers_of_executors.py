@@ -182,4 +182,6 @@ async def test_an_outcome_names_the_address_and_the_principal_that_the_operator_
 
 
 async def test_what_was_never_sent_names_nobody(tools: DialledExecutors) -> None:
-    assert await tools.execute("unheard of", invocation()) == ToolOutcome(Kind.NOT_SENT)
+    came = await executed(tools, invocation(may_begin=lambda: False))
+
+    assert came == ToolOutcome(Kind.NOT_SENT)

@@ -16,7 +16,7 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest, ProviderCall, ToolResultMessage
-from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime
 from runwright.wire.references import event_refs
 
@@ -62,32 +62,51 @@ def answer_of(run_id: str) -> str:
     return f"{run_id}: {result_of(arguments_of(run_id))}"
 
 
+class DeskPlace:
+    """One of as many places as are wanted."""
+
+    def release(self) -> None:
+        """See `Place`."""
+
+
 @dataclass
 class Desk:
-    """ToolExecutors with a ledger. `holds`: calls of runs named `cut` are not answered; `closed`: nobody is reached."""
+    """ToolExecutors with a ledger and room for everybody.
+
+    `holds`: calls of runs named `cut` are not answered; `closed`: those named `wait` reach nobody.
+    """
 
     holds: bool = False
     closed: bool = False
     sent: list[ToolInvocation] = field(default_factory=list)
-    opened: asyncio.Event = field(default_factory=asyncio.Event)
 
     def knows(self, namespace: str, executor: str) -> bool:
         """See the port."""
         return True
 
-    async def reachable(self, namespace: str, executor: str, tool: str) -> None:
+    def is_reachable(self, wanted: PlaceRequest) -> bool:
         """See the port."""
-        if self.closed:
-            await asyncio.Event().wait()
+        return not self._shuts_out(wanted.run.run_id)
 
-    async def execute(self, executor: str, call: ToolInvocation) -> ToolOutcome:
+    def take_place(self, wanted: PlaceRequest) -> Place | None:
+        """See the port."""
+        return DeskPlace() if self.is_reachable(wanted) else None
+
+    async def place(self, wanted: PlaceRequest) -> Place:
+        """See the port."""
+        return self.take_place(wanted) or await asyncio.Future()
+
+    async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
         """See the class."""
-        if (self.closed and call.run_id.startswith("wait")) or not call.may_begin():
+        if self._shuts_out(call.run_id) or not call.may_begin():
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
         self.sent.append(call)
         if self.holds and call.run_id.startswith("cut"):
             await asyncio.Event().wait()
         return ToolOutcome(ToolOutcomeKind.RESULT, result_of(call.arguments_json.decode()).encode(), JSON)
+
+    def _shuts_out(self, run_id: str) -> bool:
+        return self.closed and run_id.startswith("wait")
 
     async def close(self) -> None:
         """Nothing to let go of."""
