@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 
 import grpc
-from runwright._gen.runwright.v1 import event_pb2
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 
 from tests.e2e.client import error_info
@@ -94,6 +95,15 @@ class Reader:
     async def until_seen(self, holds: Callable[[event_pb2.Event], bool]) -> None:
         """Returns once an event has come for which `holds` does."""
         await self.news.until(lambda: any(holds(frame.event) for frame in self.frames))
+
+
+async def until_waiting(server: Server, run_id: str) -> run_pb2.RunSnapshot:
+    """The run once it has said that it waits, for an executor or for a repetition."""
+    reader = Reader(server, run_id)
+    reading = asyncio.create_task(reader.read_once())
+    await reader.until_seen(lambda event: event.HasField("retry_scheduled"))
+    reading.cancel()
+    return await server.call.snapshot(run_id)
 
 
 def assert_whole(seen: list[event_pb2.EventFrame], listed: list[event_pb2.EventFrame]) -> None:

@@ -21,7 +21,7 @@ from tests.e2e.client import SECONDS, answer, error_info
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import EXECUTOR, Asked, Executor, Gate, running_executor
 from tests.e2e.packages import BOOK, LOOK, one_call
-from tests.e2e.reader import Reader
+from tests.e2e.reader import until_waiting
 from tests.e2e.server_process import ROOT, Server
 from tests.transport.known import add_key, bearer
 
@@ -38,14 +38,6 @@ async def listed(server: Server) -> list[pb.Callback]:
     """What the present life knows."""
     stub = CallbackRegistryServiceStub(server.call.channel)
     return list((await stub.ListCallbacks(pb.ListCallbacksRequest(), timeout=SECONDS)).callbacks)
-
-
-async def until_waiting(server: Server, run_id: str) -> run_pb2.RunSnapshot:
-    """The run once it has said that it waits."""
-    reader = Reader(server, run_id, cuts=[8])
-    await reader.read_once()
-    assert reader.frames[-1].event.HasField("retry_scheduled")
-    return await server.call.snapshot(run_id)
 
 
 async def test_a_run_waits_until_its_executor_registers(make_server: MakeServer, executor: Executor) -> None:
