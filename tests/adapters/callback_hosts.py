@@ -189,12 +189,17 @@ def wanted(executor: str, call: ToolInvocation | None = None) -> PlaceRequest:
 
 
 async def performed(tools: DialledExecutors, executor: str, call: ToolInvocation) -> ToolOutcome:
-    """What came of an attempt for which a place was wanted for a second; without one it is not sent."""
+    """What came of an attempt; it is not sent if it has no place when nobody can be reached any more."""
+    request = wanted(executor, call)
+    placing = asyncio.create_task(tools.place(request))
     try:
-        async with asyncio.timeout(1):
-            place = await tools.place(wanted(executor, call))
-    except TimeoutError:
+        await eventually(lambda: placing.done() or not tools.is_reachable(request))
+    finally:
+        if not placing.done():
+            placing.cancel()
+    if not placing.done():
         return ToolOutcome(ToolOutcomeKind.NOT_SENT)
+    place = await placing
     try:
         async with asyncio.timeout(20):
             return await tools.execute(place, call)
