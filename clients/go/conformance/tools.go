@@ -17,6 +17,7 @@ type registration struct {
 	CallbackID   string   `json:"callback_id"`
 	LeaseSeconds *float64 `json:"lease_seconds"`
 	Address      string   `json:"address"`
+	MaxCalls     uint32   `json:"max_calls"`
 }
 
 type behaviour struct {
@@ -93,6 +94,9 @@ func (t *tools) register(ctx context.Context, client *runwright.Client, asked *r
 	}
 	if asked.Address != "" {
 		options = append(options, runwright.WithAdvertised(asked.Address))
+	}
+	if asked.MaxCalls != 0 {
+		options = append(options, runwright.WithMaxCalls(asked.MaxCalls))
 	}
 	_, err := t.server.Register(ctx, client, asked.Executor, options...)
 	return err

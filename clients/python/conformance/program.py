@@ -245,6 +245,7 @@ class Program:
                     register["executor"],
                     callback_id=register.get("callback_id", ""),
                     lease=float(register.get("lease_seconds", 60)),
+                    max_calls=register.get("max_calls", 0),
                 )
             except RunwrightError:
                 await tools.server.stop()

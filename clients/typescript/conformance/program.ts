@@ -96,6 +96,7 @@ class Tools {
   readonly calls: { call: Call; signal: AbortSignal }[] = [];
   readonly server = new ToolServer({ onError: () => undefined });
   readonly #released = new EventEmitter();
+  #isReleased = false; // from then on no call waits
 
   constructor(behaviours: Record<string, Args>) {
     this.#released.setMaxListeners(0);
@@ -105,13 +106,14 @@ class Tools {
   }
 
   release(): void {
+    this.#isReleased = true;
     this.#released.emit("released");
   }
 
   async #perform(behaviour: Args, args: Call, told: ToolCall): Promise<unknown> {
     const { tool, callId: call_id, attempt, idempotencyKey: idempotency_key } = told;
     this.calls.push({ call: { tool, call_id, attempt, idempotency_key, arguments: args }, signal: told.signal });
-    if (behaviour["waits"]) await once(this.#released, "released", { signal: told.signal });
+    if (behaviour["waits"] && !this.#isReleased) await once(this.#released, "released", { signal: told.signal });
     if (behaviour["raises"]) throw new Error("the behaviour raises");
     if (behaviour["fails"] !== undefined) throw new ToolError(text(behaviour["fails"]));
     if (!behaviour["echo"]) return behaviour["returns"] ?? null;
@@ -221,10 +223,11 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     served.push(made);
     await made.server.listen(optional(listen, text));
     if (register) {
-      const { executor, callback_id: callbackId, lease_seconds: lease } = register as Args;
+      const { executor, callback_id: callbackId, lease_seconds: lease, max_calls: maxCalls } = register as Args;
       await made.server.register(connected(), text(executor), {
         callbackId: optional(callbackId, text),
         leaseMs: milliseconds(lease),
+        maxCalls: optional(maxCalls, Number),
       });
     }
     return { address: made.server.address };
