@@ -13,7 +13,7 @@ from tests.e2e.conftest import SOAK
 from tests.e2e.flip_life import REFUSED, counted, live
 from tests.e2e.flip_scene import FILES, Scene, make_scene
 
-FLIPS = 400 if SOAK else 24
+FLIPS = 400 if SOAK else 14
 SEED = 20_231
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -13,13 +13,14 @@ from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 
 from tests.e2e.client import answer, error_info, run_request
+from tests.e2e.conftest import SOAK
 from tests.e2e.executor import EXECUTOR, Executor, Gate, pass_by
 from tests.e2e.killing_provider import HOLD
 from tests.e2e.packages import BOOK, LOOK, one_call, package, says, write
 from tests.e2e.server_process import Server
 
 INNOCENTS = 6
-STORM = 12
+STORM = 40 if SOAK else 6
 
 
 def killing(tmp_path: Path, executor: Executor) -> Server:
