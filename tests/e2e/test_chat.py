@@ -42,9 +42,16 @@ class Chat:
     async def read_note(self, text: str) -> None:
         """Returns once standard error has said so."""
         assert self.process.stderr is not None
-        async with asyncio.timeout(SECONDS):
-            while text.encode() not in (line := await self.process.stderr.readline()):
-                assert line, f"it never said {text!r}"
+        said: list[str] = []
+        try:
+            async with asyncio.timeout(SECONDS):
+                while line := (await self.process.stderr.readline()).decode():
+                    said.append(line)
+                    if text in line:
+                        return
+        except TimeoutError:
+            raise AssertionError(f"{text!r} was not said in time, but {said}") from None
+        raise AssertionError(f"{text!r} was not said before the end, but {said}")
 
     async def leave(self) -> tuple[int, str]:
         """Ends the input; gives the exit code and the rest of standard error."""
