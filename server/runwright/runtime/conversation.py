@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from msgspec import Struct
@@ -29,16 +28,48 @@ READ_INLINE_BYTES = 1024 * 1024  # turned into text on the loop
 
 
 class Said(Struct):
-    """Everything said so far: records in order, contents by digest, and what both take."""
+    """Everything said so far: records in order, contents by digest; bytes that a model is told, and that all takes."""
 
     records: list[r.Record]
     contents: dict[str, bytes]
+    told: int = 0
     size: int = 0
 
     def add(self, record: r.Record) -> None:
         """Takes in one more record, whose contents are there or on their way."""
+        told = sum([ref.size for ref in refs(record)])
         self.records.append(record)
-        self.size += RECORD_BYTES + sum(ref.size for ref in refs(record))
+        self.told += told
+        self.size += RECORD_BYTES + told
+
+
+class ConversationRequest:
+    """A request under way. A class, because a context made of a generator costs ten times as much."""
+
+    __slots__ = ("_conversation", "_memory", "_taken")
+
+    def __init__(self, conversation: Conversation, memory: ConversationMemory) -> None:
+        self._conversation = conversation
+        self._memory = memory
+        self._taken = 0
+
+    async def __aenter__(self) -> tuple[Message, ...]:
+        try:
+            return await self._conversation.tell(self._enter)
+        except BaseException:
+            self._leave()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leave()
+
+    async def _enter(self, size: int) -> None:
+        self._taken = await self._memory.enter(size)
+
+    def _leave(self) -> None:
+        taken, self._taken = self._taken, 0
+        if taken:
+            self._memory.leave(taken)
 
 
 class Conversation:
@@ -96,24 +127,28 @@ class Conversation:
         held = self._said.contents.get(ref.digest) if self._said else None
         return held if held is not None else (await self._contents([ref]))[ref.digest]
 
-    @asynccontextmanager
-    async def request(self) -> AsyncIterator[tuple[Message, ...]]:
-        """Everything said so far, for a request to a model that lasts as long as the context.
+    def request(self) -> ConversationRequest:
+        """Everything said so far, for a request to a model that lasts as long as the asynchronous context.
 
         The results of a round follow its calls, in the calls' order. Waits until there is room for it. Raises
         CONVERSATION_TOO_LARGE when it is more than a request may hold, JOURNAL_CORRUPT when some of it is damaged or
         missing.
         """
+        return ConversationRequest(self, self._memory)
+
+    async def tell(self, enter: Callable[[int], Awaitable[None]]) -> tuple[Message, ...]:
+        """For `request`: the messages, made once `enter` has let so many bytes in."""
         said = self._said
-        records = said.records if said else await self._journal.messages(self._run)
-        wanted = [ref for record in records for ref in refs(record)]
-        async with self._memory.request(sum(ref.size for ref in wanted)):
-            if said is None:
-                said = await self._read(records, wanted)
-            if said.size > READ_INLINE_BYTES:
-                yield await asyncio.to_thread(messages_of, said.records, said.contents)
-            else:
-                yield messages_of(said.records, said.contents)
+        if said is not None:
+            await enter(said.told)
+        else:
+            records = await self._journal.messages(self._run)
+            wanted = [ref for record in records for ref in refs(record)]
+            await enter(sum([ref.size for ref in wanted]))
+            said = await self._read(records, wanted)
+        if said.size > READ_INLINE_BYTES:
+            return await asyncio.to_thread(messages_of, said.records, said.contents)
+        return messages_of(said.records, said.contents)
 
     async def _read(self, records: list[r.Record], wanted: Sequence[ContentRef]) -> Said:
         said = Said([], await self._contents(wanted))

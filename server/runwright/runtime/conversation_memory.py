@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Protocol
 
 from runwright.core.errors import AgentError, ErrorReason
@@ -26,6 +24,23 @@ class Cached(Protocol):
 
     def let_go(self) -> None:
         """Holds nothing from now on."""
+
+
+class RequestMemory:
+    """What one request holds. A class, because a context made of a generator costs ten times as much."""
+
+    __slots__ = ("_memory", "_size", "_taken")
+
+    def __init__(self, memory: ConversationMemory, size: int) -> None:
+        self._memory = memory
+        self._size = size
+        self._taken = 0
+
+    async def __aenter__(self) -> None:
+        self._taken = await self._memory.enter(self._size)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._memory.leave(self._taken)
 
 
 class ConversationMemory:
@@ -63,21 +78,25 @@ class ConversationMemory:
         """Says that a holder has nothing any more."""
         self._cached_bytes -= self._cached.pop(holder, 0)
 
-    @asynccontextmanager
-    async def request(self, size: int) -> AsyncIterator[None]:
-        """Counts a request that tells a model so many bytes, while it lasts; waits until there is room for it.
+    def request(self, size: int) -> RequestMemory:
+        """Counts a request that tells a model so many bytes, as an asynchronous context; waits until there is room.
 
         Raises CONVERSATION_TOO_LARGE for one above `request_limit`.
         """
+        return RequestMemory(self, size)
+
+    async def enter(self, size: int) -> int:
+        """Waits for room for a request of that size. Returns what it takes, for `leave`."""
         if size > self.request_limit:
             raise _too_large(size, self.request_limit)
         taken = size * COPIES
         await self._take(taken)
-        try:
-            yield
-        finally:
-            self._in_requests -= taken
-            self._let_in()
+        return taken
+
+    def leave(self, taken: int) -> None:
+        """Says that a request is over."""
+        self._in_requests -= taken
+        self._let_in()
 
     def refuse_when_full(self) -> None:
         """Raises OVERLOADED while requests wait for room."""

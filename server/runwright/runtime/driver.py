@@ -78,6 +78,8 @@ class RunDriver:
         # What this driver has made durable and has not settled. Whatever the state says, nothing else is ever sent:
         # of what was under way before, only its record of recovery can tell whether it may be sent again.
         self._intents: set[e.EffectKey] = set()
+        self._wanted_by: RunState | None = None
+        self._wanted_now: dict[e.EffectKey, e.Effect] = {}
         self._draining = False
         self._cancelling = False  # decided, and perhaps not durable yet
         self._settled = settled
@@ -174,7 +176,8 @@ class RunDriver:
 
     def _tell(self, arrived: list[Delivery], produced: list[list[Record]]) -> None:
         for delivery, new in zip(arrived, produced, strict=True):
-            self._performer.places.decided(delivery.given)
+            if self._performer.places:
+                self._performer.places.decided(delivery.given)
             if delivery.settles and not new and isinstance(delivery.given, i.ToolReturned):
                 given = delivery.given
                 by = given.executor_identity.principal if given.executor_identity else ""
@@ -275,17 +278,23 @@ class RunDriver:
             return False
         if self._draining:
             return not self._tasks
-        return not pending(self.state)
+        return not self._wanted()
+
+    def _wanted(self) -> dict[e.EffectKey, e.Effect]:
+        """What the state wants of the world; asked for more than once between two appends."""
+        if self._wanted_by is not self.state:
+            self._wanted_by, self._wanted_now = self.state, pending(self.state)
+        return self._wanted_now
 
     def _reconcile(self, group: asyncio.TaskGroup) -> None:
         """Starts what is wanted and missing, cancels what runs and is no longer wanted."""
-        wanted = pending(self.state)
+        wanted = self._wanted()
         if self._draining:
             wanted = {key: effect for key, effect in wanted.items() if self._must_settle(key, effect)}
         self._cancel([key for key in self._tasks if key not in wanted])
-        self._performer.places.keep(
-            {EffectId(key[0]) for key, effect in wanted.items() if isinstance(effect, e.CallTool)}
-        )
+        if self._performer.places:
+            called = {EffectId(key[0]) for key, effect in wanted.items() if isinstance(effect, e.CallTool)}
+            self._performer.places.keep(called)
         for key, effect in wanted.items():
             if key not in self._tasks:
                 self._require_intent(key, effect)

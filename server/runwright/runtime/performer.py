@@ -91,7 +91,9 @@ class Performer:
             text.end(is_whole=False)
 
     async def _request_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
-        await self._require_provider(state, effect)
+        routes, providers = self._package.routes[effect.route :], self._world.providers
+        if routes[0].adapter not in providers and not any(route.adapter in providers for route in routes):
+            await self._await_provider(state, routes[0].adapter)
         try:
             # What the journal says while it is read is no failure of the model: it is raised.
             async with self._conversation.request() as messages:
@@ -166,20 +168,17 @@ class Performer:
         assert tool is not None, "only calls of declared tools are made"
         return tool
 
-    async def _require_provider(self, state: RunState, effect: e.CallModel) -> None:
-        """Never returns while no provider of the route, or of one after it, is configured: the next start may have one.
+    async def _await_provider(self, state: RunState, adapter: str) -> None:
+        """Never returns: no provider of the route, or of one after it, is configured, and the next start may have one.
 
         A start is refused then; a run that is under way has done nothing wrong.
         """
-        routes = self._package.routes[effect.route :]
-        if any(route.adapter in self._world.providers for route in routes):
-            return
-        self.missing_provider = routes[0].adapter
+        self.missing_provider = adapter
         self._world.log.warning(
             "run waits for a provider that is not configured",
             run_id=state.key.run_id,
             trace_id=state.trace_id,
-            adapter=self.missing_provider,
+            adapter=adapter,
         )
         try:
             await asyncio.Event().wait()
