@@ -211,11 +211,11 @@ async def test_memory_is_bounded() -> None:
 
 
 async def test_a_costly_schema_waits_for_itself_only(checker: JsonSchemaChecker) -> None:
-    await checker.problems([given(FILTER, nested(50)), given(FILTER, nested(8))])
+    await checker.problems([given(FILTER, nested(50)), given(FILTER, nested(0, []))])
     slow = checker._slow.process.pid
     assert slow is not None, "the second check by this schema was made in the other process"
     os.kill(slow, signal.SIGSTOP)
-    waiting = asyncio.create_task(checker.problems([given(FILTER, nested(2))]))
+    waiting = asyncio.create_task(checker.problems([given(FILTER, nested(0, []))]))
 
     others = await checker.problems([given(TREE, {"child": {}})])
     waited = not waiting.done()
@@ -223,7 +223,7 @@ async def test_a_costly_schema_waits_for_itself_only(checker: JsonSchemaChecker)
 
     assert waited
     assert others == [None]
-    assert (await waiting)[0] is not None
+    assert await waiting == [None]
 
 
 async def test_of_an_answer_with_many_costly_calls_few_are_checked(checker: JsonSchemaChecker) -> None:
