@@ -260,7 +260,7 @@ async def test_runs_are_listed_by_their_index(tmp_path: Path) -> None:
     await written(tmp_path)
     wanted = RunFilter(statuses=frozenset({RunStatus.RUNNING}), agent_id="agent-1", labels={"team": "blue"})
 
-    _, plans = plan(tmp_path, lambda db: selecting.list_runs(db, RUN.namespace, wanted, None, 10))
+    _, plans = plan(tmp_path, lambda db: selecting.list_runs(db, RUN.namespace, wanted, before=None, limit=10))
 
     assert sum("runs_of_namespace (namespace=? AND rowid" in step for step in plans) == 2
     assert [step for step in plans if "TEMP B-TREE" in step] == []

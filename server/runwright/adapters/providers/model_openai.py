@@ -119,14 +119,12 @@ class Stream:
                 raise BrokenAnswerError(TOO_MANY_CALLS)
             # The library would make up an id of its own, another one each time.
             named = identifier or f"call_{len(self._calls) + 1}"
-            call = _Call(given.get("index"), named, name, v.fields(given.get("extra_content")))
+            call = _Call(given.get("index"), named, name)
             self._calls.append(call)
         piece = call.pieces.add(v.arguments(function.get("arguments", custom.get("input"))))
         call.made += piece
         if is_new or piece:
             begun: Fields = {"id": call.identifier, "type": "function"} if is_new else {}
-            if is_new and call.extra:
-                begun["extra_content"] = call.extra
             function = {"name": call.name, "arguments": piece} if is_new else {"arguments": piece}
             index = next(number for number, each in enumerate(self._calls) if each is call)
             yield self._chunk({"tool_calls": [{"index": index, **begun, "function": function}]})
@@ -154,14 +152,12 @@ class _Call(Struct, eq=False):
     index: object
     identifier: str
     name: str
-    extra: Fields
     made: str = ""
     pieces: v.Pieces = field(default_factory=v.Pieces)
 
     def whole(self) -> Fields:
         function: Fields = {"name": self.name, "arguments": self.made}
-        extra: Fields = {"extra_content": self.extra} if self.extra else {}
-        return {"id": self.identifier, "type": "function", "function": function, **extra}
+        return {"id": self.identifier, "type": "function", "function": function}
 
 
 def _usage(given: Fields) -> Fields:

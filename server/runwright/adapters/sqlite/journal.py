@@ -234,7 +234,8 @@ class SqliteJournal:
     ) -> RunPage:
         """See the port."""
         self._refuse_when_closed()
-        page, rewrites = await self._reader.ask(selecting.list_runs, namespace, wanted, before, limit, stands)
+        asked = partial(selecting.list_runs, before=before, limit=limit, stands=stands)
+        page, rewrites = await self._reader.ask(asked, namespace, wanted)
         self._rewrite(rewrites)
         return page
 

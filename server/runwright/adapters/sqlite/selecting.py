@@ -174,6 +174,7 @@ def list_runs(
     db: apsw.Connection,
     namespace: Namespace,
     wanted: RunFilter,
+    *,
     before: int | None,
     limit: int,
     stands: Mapping[str, RunStatus] = NOTHING,
