@@ -7,6 +7,7 @@
  * @packageDocumentation
  */
 
+export { RawResult, type ToolCall, ToolError, type ToolHandler } from "./answers.js";
 export { type Cancelled, type CallOptions, Client, type Started, type StartOptions, type Waited } from "./client.js";
 export type { ConnectOptions, Keepalive, Tls } from "./connection.js";
 export { asRunwrightError, type ErrorFields, RunwrightError } from "./errors.js";
@@ -15,5 +16,5 @@ export { OnBusy, type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.j
 export { EventView } from "./gen/runwright/v1/runtime_service_pb.js";
 export { type Lease, type RegisterOptions } from "./lease.js";
 export { type SubscribeOptions, Subscription } from "./subscription.js";
-export { RawResult, type ToolCall, ToolError, type ToolHandler, ToolServer, type ToolServerOptions } from "./tools.js";
+export { ToolServer, type ToolServerOptions } from "./tools.js";
 export { type Part, resultText, type Scope } from "./words.js";
