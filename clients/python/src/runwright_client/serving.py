@@ -30,6 +30,7 @@ from .answers import Handler, answer, answered
 from .backoff import Backoff
 from .client import Client
 from .connection import Keepalive, Tls, split_address
+from .contact import Contact
 from .errors import RunwrightError
 from .tools import Tool, ToolCall
 
@@ -122,10 +123,10 @@ class ToolServer:
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
         """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.
 
-        While nobody is there to register with, it goes on trying.
+        A server that cannot be reached is tried again, and given up after the client's deadline.
         """
         options["callback_id"] = options.get("callback_id") or _new_id(executor)
-        backoff = Backoff(0.5)
+        contact = Contact(client.deadline, first_pause=0.5)
         try:
             if not self.address:
                 await self.start(listen)
@@ -133,10 +134,9 @@ class ToolServer:
                 try:
                     await self.register(client, executor, **options)
                 except RunwrightError as error:
-                    if not error.retryable:
-                        raise
+                    pause = contact.lost(error, passes=error.retryable)
                     _log.warning("not registered yet: %s", error)
-                    await asyncio.sleep(backoff.seconds(error.retry_after))
+                    await asyncio.sleep(pause)
             await asyncio.get_running_loop().create_future()
         finally:
             await self.stop()

@@ -6,15 +6,16 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
 from ._gen.runwright.v1 import Event, EventFrame, RuntimeServiceStub, SubscribeRequest
-from .backoff import Backoff
 from .connection import Connection
-from .errors import RunwrightError, typed
+from .contact import Contact
+from .diagnosis import typed
+from .errors import RunwrightError
 
 _log = logging.getLogger("runwright_client")
 
@@ -33,10 +34,12 @@ class Subscription:
     subscription is closed, left as an `async with` block, or let go of.
     """
 
-    def __init__(self, connection: Connection, request: SubscribeRequest, on_reconnect: OnReconnect | None) -> None:
+    def __init__(
+        self, connection: Connection, request: SubscribeRequest, on_reconnect: OnReconnect | None, open_seconds: float
+    ) -> None:
         #: The cursor of the last frame that was handed out. Keep it once you are done with that frame.
         self.cursor = request.after_cursor
-        self._feed = _Feed(connection, request, on_reconnect)
+        self._feed = _Feed(connection, request, on_reconnect, open_seconds)
 
     @property
     def reconnects(self) -> int:
@@ -77,8 +80,11 @@ class Subscription:
 class _Feed:
     """Reads the stream in a task of its own, one response ahead; knows nothing of the subscription it feeds."""
 
-    def __init__(self, connection: Connection, request: SubscribeRequest, on_reconnect: OnReconnect | None) -> None:
+    def __init__(
+        self, connection: Connection, request: SubscribeRequest, on_reconnect: OnReconnect | None, open_seconds: float
+    ) -> None:
         self.reconnects = 0
+        self._open_seconds = open_seconds
         self._connection = connection
         self._stub = RuntimeServiceStub(connection.channel)
         self._request = request
@@ -123,31 +129,32 @@ class _Feed:
         return self._is_stopped or (self._task is not None and self._task.done() and self._responses.empty())
 
     async def _read(self) -> None:
-        backoff = Backoff()
+        contact = Contact(self._open_seconds)
         try:
             while not self._is_stopped:
                 try:
-                    if await self._read_once(backoff):
+                    if await self._read_once(contact):
                         return
                     lost = RunwrightError("The stream ended.", reason="UNAVAILABLE", code="UNAVAILABLE")
                 except RunwrightError as error:
-                    is_cut_short = error.reason == error.code and error.code in _CUT_SHORT
-                    if self._connection.is_closed or not (error.retryable or is_cut_short):
-                        raise
                     lost = error
-                await self._pause(backoff, lost)
+                is_cut_short = lost.reason == lost.code and lost.code in _CUT_SHORT
+                passes = not self._connection.is_closed and (lost.retryable or is_cut_short)
+                await self._pause(contact.lost(lost, passes=passes), lost)
         except Exception as error:  # noqa: BLE001  # whoever waits for a frame is told
-            self._error = typed(error)
+            self._error = typed(error, self._connection.peer)
 
     def _wake(self, _: asyncio.Task[None]) -> None:
         if self._responses.empty():
             self._responses.put_nowait([])
 
-    async def _read_once(self, backoff: Backoff) -> bool:
+    async def _read_once(self, contact: Contact) -> bool:
         """Reads one stream. True when it came to its end: streams of many runs have none."""
-        async with aclosing(self._connection.stream(self._stub.subscribe, self._request)) as responses:
+        stream = self._connection.stream(self._stub.subscribe, self._request)
+        async with self._opening() as opening, aclosing(stream) as responses:
             async for response in responses:
-                backoff.reset()
+                opening.reschedule(None)
+                contact.made()
                 await self._responses.put(response.frames)
                 if response.frames:
                     # Where to begin is said once: from now on there is a cursor, behind what was handed on.
@@ -156,9 +163,17 @@ class _Feed:
         scope = self._request.scope
         return scope is not None and scope.run_id is not None
 
-    async def _pause(self, backoff: Backoff, lost: RunwrightError) -> None:
+    @asynccontextmanager
+    async def _opening(self) -> AsyncGenerator[asyncio.Timeout]:
+        """A server that does not even open a stream in time is as good as away."""
+        try:
+            async with asyncio.timeout(self._open_seconds) as opening:
+                yield opening
+        except TimeoutError as error:
+            raise typed(error, self._connection.peer) from error
+
+    async def _pause(self, wait: float, lost: RunwrightError) -> None:
         self.reconnects += 1
-        wait = backoff.seconds(lost.retry_after)
         _log.warning("The stream was lost and is opened again in %.1f s: %s", wait, lost)
         if self._on_reconnect is not None:
             try:
