@@ -129,7 +129,7 @@ func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 			if left || err == nil {
 				return
 			}
-			failure := newError(s.ctx, err)
+			failure := s.client.failure(s.ctx, err)
 			if s.notice != nil && contact.passes(s.ctx, failure) {
 				s.notice(failure)
 			}
