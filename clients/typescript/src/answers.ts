@@ -96,7 +96,7 @@ export async function answer(
 /** The words of a ToolError; undefined for anything else. What is thrown may be of any kind, and throw when it is looked at. */
 function declared(given: unknown): string | undefined {
   try {
-    return given instanceof ToolError ? String(given.message) : undefined;
+    return given instanceof ToolError ? given.message : undefined;
   } catch {
     return undefined;
   }
@@ -104,7 +104,9 @@ function declared(given: unknown): string | undefined {
 
 function note(onError: OnError, message: string, thrown: unknown): void {
   try {
-    const done: unknown = onError(message, thrown);
+    // Of an async log, too, nothing may come back: a rejection that nobody handles ends the process.
+    const log: (message: string, error: unknown) => unknown = onError;
+    const done = log(message, thrown);
     Promise.resolve(done).catch(() => undefined);
   } catch {
     // A log that fails, or an error that cannot be shown, must not change the answer.

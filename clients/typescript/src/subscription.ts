@@ -1,7 +1,8 @@
 /** A stream of events that comes back by itself. */
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { asRunwrightError, RunwrightError } from "./errors.js";
+import { asRunwrightError, type Peer } from "./diagnosis.js";
+import { RunwrightError } from "./errors.js";
 import type { Event, EventFrame } from "./gen/runwright/v1/event_pb.js";
 import type {
   EventFilterSchema,
@@ -32,6 +33,12 @@ export interface SubscribeOptions {
 
 type Request = MessageInitShape<typeof SubscribeRequestSchema>;
 
+/** The server that is asked, and how long it may take to open a stream. */
+export interface Served {
+  readonly openMs: number;
+  readonly peer: Peer;
+}
+
 /** Opens one stream. */
 export type OpenStream = (request: Request, call: { signal: AbortSignal }) => AsyncIterable<SubscribeResponse>;
 
@@ -46,9 +53,9 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
   #reconnects = 0;
 
   /** Made by {@link Client.subscribe}. */
-  constructor(open: OpenStream, operations: Operations, scope: StreamScope, options: SubscribeOptions, openMs: number) {
+  constructor(open: OpenStream, operations: Operations, scope: StreamScope, options: SubscribeOptions, server: Served) {
     this.#cursor = options.after ?? "";
-    this.#frames = this.#follow(open, operations, scope, options, openMs);
+    this.#frames = this.#follow(open, operations, scope, options, server);
   }
 
   /** Where to come back to: the cursor of the last frame that was handed out, exclusive. */
@@ -96,7 +103,7 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     operations: Operations,
     scope: StreamScope,
     options: SubscribeOptions,
-    openMs: number,
+    { openMs, peer }: Served,
   ): AsyncGenerator<EventFrame, void, undefined> {
     const operation = operations.begin(options.signal);
     this.#left.signal.addEventListener("abort", () => {
@@ -109,8 +116,9 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     try {
       for (;;) {
         try {
-          for await (const frame of readStream(open, request, operation.signal, openMs)) {
+          for await (const frame of readStream(open, request, operation.signal, { openMs, peer })) {
             contact.made();
+            peer.heard = true;
             const isOpening = frame.item.case === "bookmark" && frame.item.value.opening;
             const isKnownAgain = isKnown && isOpening;
             isKnown = true;
@@ -120,10 +128,10 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
             if (!isKnownAgain) yield frame;
           }
           if (scope.scope.case === "runId") return;
-          throw away("The server ended a stream that has no end.");
+          throw away(`${peer.address} ended a stream that has no end.`);
         } catch (thrown) {
           operation.signal.throwIfAborted();
-          const error = asRunwrightError(thrown);
+          const error = asRunwrightError(thrown, peer);
           const delay = contact.lost(error);
           this.#reconnects++;
           options.onReconnect?.(error);
@@ -143,7 +151,7 @@ async function* readStream(
   open: OpenStream,
   request: Request,
   signal: AbortSignal,
-  openMs: number,
+  { openMs, peer }: Served,
 ): AsyncGenerator<EventFrame, void, undefined> {
   const attempt = new AbortController();
   const leave = (): void => {
@@ -152,7 +160,7 @@ async function* readStream(
   signal.addEventListener("abort", leave, { once: true });
   let late: RunwrightError | undefined;
   const timer = setTimeout(() => {
-    late = away(`The server did not open the stream within ${String(openMs)} ms.`);
+    late = away(`${peer.address} did not answer in time.`);
     attempt.abort(late);
   }, openMs);
   try {
@@ -170,5 +178,13 @@ async function* readStream(
 }
 
 function away(message: string): RunwrightError {
-  return new RunwrightError({ reason: "UNAVAILABLE", code: "UNAVAILABLE", message, retryable: true });
+  const remedy = "Try again, and look at the server's log.";
+  return new RunwrightError({
+    reason: "UNAVAILABLE",
+    code: "UNAVAILABLE",
+    message,
+    remedy,
+    retryable: true,
+    isBare: true,
+  });
 }

@@ -5,6 +5,7 @@ import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { type InputPart, InputPartSchema } from "./gen/runwright/v1/content_pb.js";
 import type { RunSnapshot } from "./gen/runwright/v1/run_pb.js";
 import { type StreamScope, StreamScopeSchema } from "./gen/runwright/v1/runtime_service_pb.js";
+import { shown } from "./options.js";
 
 /** Which events are meant: those of one run (its id), of a session, of an agent, or all of the key's namespace. */
 export type Scope = string | { runId: string } | { sessionId: string } | { agentId: string } | { all: true };
@@ -20,12 +21,17 @@ export function scopeMessage(scope: Scope): StreamScope {
   if ("runId" in scope) return made({ case: "runId", value: scope.runId });
   if ("sessionId" in scope) return made({ case: "sessionId", value: scope.sessionId });
   if ("agentId" in scope) return made({ case: "agentId", value: scope.agentId });
-  return made({ case: "all", value: {} });
+  if ("all" in scope) return made({ case: "all", value: {} });
+  const said = "A scope is the id of a run, { runId }, { sessionId }, { agentId } or { all: true }";
+  throw new TypeError(`${said}, not ${shown(scope)}.`);
 }
 
 /** The input as the contract has it. */
 export function inputMessages(input: string | readonly Part[]): InputPart[] {
-  return (typeof input === "string" ? [input] : input).map((part) => {
+  if (typeof input !== "string" && !Array.isArray(input)) {
+    throw new TypeError(`The input must be a text, or a list of texts and images, not ${shown(input)}.`);
+  }
+  return (typeof input === "string" ? [input] : (input as readonly Part[])).map((part) => {
     if (typeof part === "string") return create(InputPartSchema, { part: { case: "text", value: part } });
     if ("text" in part) return create(InputPartSchema, { part: { case: "text", value: part.text } });
     return create(InputPartSchema, { part: { case: "data", value: part } });
