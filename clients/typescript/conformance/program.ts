@@ -209,6 +209,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       ...selection(args),
       liveOnly: Boolean(args["live_only"]),
       deltas: Boolean(args["include_deltas"] ?? args["deltas"]),
+      untilDone: Boolean(args["until_done"]),
     });
     streams.set(text(args["name"]), new Stream(subscription));
     return {};

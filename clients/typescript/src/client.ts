@@ -213,7 +213,7 @@ export class Client implements AsyncDisposable {
 
   /**
    * Follows the events of a scope: each exactly once and in order, over disconnects and restarts of the server. Ends by
-   * itself with the run, not while it is HELD or needs repair; streams of many runs do not end.
+   * itself with the run; while that is HELD or needs repair only with `untilDone`. Streams of many runs do not end.
    */
   subscribe(scope: Scope, options: SubscribeOptions = {}): Subscription {
     check("subscribe", options);
@@ -222,7 +222,11 @@ export class Client implements AsyncDisposable {
       this.#operations,
       scopeMessage(scope),
       options,
-      { openMs: this.#deadlineMs, peer: this.#connection.peer },
+      {
+        openMs: this.#deadlineMs,
+        peer: this.#connection.peer,
+        wait: async (runId, signal) => (await this.wait(runId, { signal })).run,
+      },
     );
   }
 

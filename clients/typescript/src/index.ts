@@ -18,4 +18,4 @@ export { EventView } from "./gen/runwright/v1/runtime_service_pb.js";
 export { type Lease, type RegisterOptions } from "./lease.js";
 export { type SubscribeOptions, Subscription } from "./subscription.js";
 export { ToolServer, type ToolServerOptions } from "./tools.js";
-export { type Part, resultText, type Scope } from "./words.js";
+export { deltaText, type Part, resultText, type Scope, toolText } from "./words.js";

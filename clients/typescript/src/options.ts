@@ -18,7 +18,7 @@ export const OPTIONS = {
   list: [...CALL, "pageSize"],
   listEvents: [...CALL, ...READ, "pageSize"],
   serverInfo: CALL,
-  subscribe: [...READ, "liveOnly", "deltas", "signal", "onReconnect"],
+  subscribe: [...READ, "liveOnly", "deltas", "untilDone", "signal", "onReconnect"],
   ToolServer: ["tls", "credential", "onError", "onNote"],
   register: ["callbackId", "address", "leaseMs", "maxCalls", "tls"],
   serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "executor", "listen"],

@@ -3,7 +3,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { asRunwrightError, type Peer } from "./diagnosis.js";
 import { RunwrightError } from "./errors.js";
-import type { Event, EventFrame } from "./gen/runwright/v1/event_pb.js";
+import { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
+import { type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";
 import type {
   EventFilterSchema,
   EventView,
@@ -25,6 +26,11 @@ export interface SubscribeOptions {
   readonly view?: EventView;
   /** Also the text of models while they answer, as events of kind MODEL_STREAM_DELTA, which are not stored. */
   readonly deltas?: boolean;
+  /**
+   * Ends the stream of one run, read without a filter, as soon as {@link Client.wait} would return: also when the run
+   * needs repair or is HELD.
+   */
+  readonly untilDone?: boolean;
   /** Leaves the stream; reading then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Told of each connection that broke or could not be made. */
@@ -37,6 +43,8 @@ type Request = MessageInitShape<typeof SubscribeRequestSchema>;
 export interface Served {
   readonly openMs: number;
   readonly peer: Peer;
+  /** As {@link Client.wait}. */
+  readonly wait: (runId: string, signal: AbortSignal) => Promise<RunSnapshot>;
 }
 
 /** Opens one stream. */
@@ -51,10 +59,15 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
   readonly #left = new AbortController();
   #cursor: string;
   #reconnects = 0;
+  #seq = 0n; // of the last event that was handed out
+  #standing: RunSnapshot | undefined;
 
   /** Made by {@link Client.subscribe}. */
   constructor(open: OpenStream, operations: Operations, scope: StreamScope, options: SubscribeOptions, server: Served) {
     this.#cursor = options.after ?? "";
+    if (options.untilDone && (scope.scope.case !== "runId" || options.filter !== undefined)) {
+      throw new TypeError("untilDone: only of one run, and without a filter.");
+    }
     this.#frames = this.#follow(open, operations, scope, options, server);
   }
 
@@ -98,12 +111,40 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     for await (const frame of this) if (frame.item.case === "event") yield frame.item.value;
   }
 
+  /** Finds out whether the run stands still; ends the stream once all of its events have been handed out. */
+  async #awaitDone(server: Served, runId: string, signal: AbortSignal): Promise<void> {
+    try {
+      const run = await server.wait(runId, signal);
+      if (run.status !== RunStatus.REPAIR_NEEDED && run.status !== RunStatus.HELD) return;
+      this.#standing = run;
+      if (this.#isOver()) this.#left.abort();
+    } catch {
+      // The stream meets the same, and says so.
+    }
+  }
+
+  /** Whether nothing more is to come of a run that stands still. */
+  #isOver(frame?: EventFrame): boolean {
+    if (frame?.item.case === "event" && frame.item.value.seq > this.#seq) this.#seq = frame.item.value.seq;
+    const run = this.#standing;
+    return run !== undefined && (this.#seq >= run.lastSeq || this.#cursor === run.lastCursor);
+  }
+
+  #noteRepair({ item }: EventFrame, { untilDone }: SubscribeOptions): void {
+    if (untilDone || item.case !== "event" || item.value.kind !== EventKind.TOOL_RECOVERY_REQUIRED) return;
+    const { runId } = item.value;
+    process.emitWarning(`The run ${runId} needs repair; its stream stays open.`, {
+      code: "RUNWRIGHT_REPAIR_NEEDED",
+      detail: `\`runwright explain ${runId}\` says what to do; \`untilDone\` ends the stream.`,
+    });
+  }
+
   async *#follow(
     open: OpenStream,
     operations: Operations,
     scope: StreamScope,
     options: SubscribeOptions,
-    { openMs, peer }: Served,
+    server: Served,
   ): AsyncGenerator<EventFrame, void, undefined> {
     const operation = operations.begin(options.signal);
     this.#left.signal.addEventListener("abort", () => {
@@ -111,12 +152,14 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     });
     const { after: afterCursor, liveOnly, filter, view, deltas: includeDeltas } = options;
     const request: Request = { scope, afterCursor, liveOnly, filter, view, includeDeltas };
+    const { openMs, peer } = server;
     const contact = new Contact(openMs);
+    if (options.untilDone) void this.#awaitDone(server, scope.scope.value as string, operation.signal);
     let isKnown = false;
     try {
       for (;;) {
         try {
-          for await (const frame of readStream(open, request, operation.signal, { openMs, peer })) {
+          for await (const frame of readStream(open, request, operation.signal, server)) {
             contact.made();
             peer.heard = true;
             const isOpening = frame.item.case === "bookmark" && frame.item.value.opening;
@@ -126,6 +169,8 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
             request.liveOnly = false;
             // A stream that was opened again begins with a bookmark of the place that is known.
             if (!isKnownAgain) yield frame;
+            this.#noteRepair(frame, options);
+            if (this.#isOver(frame)) return;
           }
           if (scope.scope.case === "runId") return;
           throw away(`${peer.address} ended a stream that has no end.`);
@@ -141,6 +186,7 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     } catch (thrown) {
       if (!this.#left.signal.aborted) throw thrown;
     } finally {
+      if (options.untilDone) operation.controller.abort(); // or the waiting would outlive the stream
       operation.done();
     }
   }

@@ -3,6 +3,7 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Duration, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { type InputPart, InputPartSchema } from "./gen/runwright/v1/content_pb.js";
+import type { Event, EventFrame } from "./gen/runwright/v1/event_pb.js";
 import type { RunSnapshot } from "./gen/runwright/v1/run_pb.js";
 import { type StreamScope, StreamScopeSchema } from "./gen/runwright/v1/runtime_service_pb.js";
 import { shown } from "./options.js";
@@ -48,4 +49,24 @@ export function duration(ms: number | undefined): Duration | undefined {
 /** The answer of a run as text; undefined while there is none, or when it is none or too large to be inline. */
 export function resultText(run: RunSnapshot): string | undefined {
   return run.result?.body.case === "text" ? run.result.body.value : undefined;
+}
+
+/**
+ * What the model is told by a tool: the result of TOOL_COMPLETED, the words of TOOL_FAILED. Undefined for another frame,
+ * one that was not asked for with `EventView.FULL`, and for what is no text or above 64 KiB.
+ */
+export function toolText({ item, contents }: EventFrame): string | undefined {
+  const body = item.case === "event" ? item.value.body : undefined;
+  const told =
+    body?.case === "toolCompleted" ? body.value.result : body?.case === "toolFailed" ? body.value.message : undefined;
+  const held = contents.find(({ ref }) => ref !== undefined && ref.digest === told?.digest);
+  return held?.body.case === "text" ? held.body.value : undefined;
+}
+
+/**
+ * The piece of a model's text that an event of kind MODEL_STREAM_DELTA holds; undefined for any other. Its `offset` says
+ * where it belongs: at 0 the text begins anew.
+ */
+export function deltaText({ body }: Event): string | undefined {
+  return body.case === "modelStreamDelta" ? body.value.text : undefined;
 }

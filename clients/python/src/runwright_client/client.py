@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
@@ -221,12 +222,15 @@ class Client:
         filter: EventFilter | None = None,
         view: EventView = EventView.SUMMARY,
         deltas: bool = False,
+        until_done: bool = False,
         on_reconnect: OnReconnect | None = None,
     ) -> Subscription:
         """Follows a run (by its id) or a scope of many: see `Subscription`.
 
-        `deltas` asks for the text of models while they answer. `on_reconnect` is
-        told whenever the stream was lost.
+        `deltas` asks for the text of models while they answer. `until_done`, for one
+        run and without a filter, ends the stream as soon as `wait` would return: also
+        when the run needs repair or is HELD. `on_reconnect` is told whenever the
+        stream was lost.
         """
         request = SubscribeRequest(
             scope=_scope(scope),
@@ -236,7 +240,11 @@ class Client:
             filter=filter,
             include_deltas=deltas,
         )
-        return Subscription(self._connection, request, on_reconnect, self.deadline)
+        run_id = request.scope.run_id if request.scope is not None else None
+        if until_done and (run_id is None or filter is not None):
+            raise ValueError("until_done: only of one run, and without a filter")
+        done = functools.partial(self.wait, run_id) if until_done and run_id is not None else None
+        return Subscription(self._connection, request, on_reconnect, self.deadline, done)
 
     async def server_info(self, *, deadline: float | None = None) -> GetServerInfoResponse:
         """What the server is: version, limits, packages."""
