@@ -137,7 +137,7 @@ class Settings:
     max_concurrent_streams: int = setting(
         kinds.whole("calls", 1, 1_000_000),
         "How many calls and streams one connection may have open; more wait in their client.",
-        1_500,
+        5_000,
     )
     max_connections: int = setting(
         kinds.whole("connections", 1, 1_000_000), "How many connections there may be; more are closed at once.", 1_000
@@ -145,7 +145,7 @@ class Settings:
     max_principal_calls: int = setting(
         kinds.whole("calls", 1, 1_000_000),
         "How many calls and streams one key, or everyone where there are no keys, may have open; more are refused.",
-        4_000,
+        7_000,
     )
     health_listen: str | None = setting(
         kinds.ADDRESS,
