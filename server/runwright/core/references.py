@@ -15,7 +15,9 @@ def refs(record: r.Record) -> tuple[ContentRef, ...]:
             return tuple(ref for turn in record.context.included for ref in turn.refs)
         case r.TurnStarted():
             return record.input
-        case r.ModelMessageCompleted(text=ContentRef() as ref) | r.ToolFailed(message=ContentRef() as ref):
+        case r.ModelMessageCompleted():
+            return tuple(ref for ref in (record.text, record.opaque) if ref)
+        case r.ToolFailed(message=ContentRef() as ref):
             return (ref,)
         case r.ToolRequested(arguments=ref) | r.ToolCompleted(result=ref) | r.RunCompleted(result=ref):
             return (ref,)

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Protocol
 
 import httpx2
-from msgspec import Struct
+from msgspec import Struct, field
 
 from runwright.adapters.providers import model_anthropic, model_openai
 from runwright.adapters.providers import model_values as v
@@ -24,9 +24,11 @@ _DONE = "[DONE]"
 class Heard(Struct):
     """What one request heard of the vendor that its library does not pass on."""
 
+    wants_stream: bool = False  # how it asked
     url: str = ""
     status: int = 0
     words: str = ""
+    opaque: Fields | None = field(default_factory=dict)  # what goes back with the answer; None when it is too large
 
 
 heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
@@ -40,6 +42,12 @@ class AnswerStream(Protocol):
 
     def end(self) -> Iterator[Fields]:
         """What was held back."""
+
+    def whole(self, body: Fields) -> Fields:
+        """An answer in one piece, instead of pieces."""
+
+    def opaque(self) -> Fields | None:
+        """What the vendor needs back of an answer that has ended."""
 
 
 class PlainAnswers:
@@ -65,18 +73,19 @@ class PlainAnswers:
             noted.status, noted.words = response.status_code, words_of(body)
             _replace(response, body)
             return
-        wants_stream = b'"stream":true' in response.request.content.replace(b" ", b"")
-        if wants_stream and "text/event-stream" in response.headers.get("content-type", ""):
+        if noted.wants_stream and "text/event-stream" in response.headers.get("content-type", ""):
             response.stream = _Lines(self._events(raw, noted))
             return
         body = await _read(raw, MAX_BODY_BYTES)
         found = _json(body)
         answer = v.fields(found)
         if self._format.is_answer(answer):
-            if wants_stream:
-                _replace(response, b"".join(self._sent(self._replay(answer))), "text/event-stream")
+            stream: AnswerStream = self._format.Stream()
+            if noted.wants_stream:
+                _replace(response, b"".join(self._sent(self._replay(answer, stream))), "text/event-stream")
             else:
-                _replace(response, json.dumps(self._format.whole(answer)).encode())
+                _replace(response, json.dumps(stream.whole(answer)).encode())
+            noted.opaque = stream.opaque()
         elif "error" in answer:
             noted.status, noted.words = status_of(answer), words_of(body)
             response.status_code = noted.status
@@ -86,7 +95,7 @@ class PlainAnswers:
             _replace(response, b"no answer" if found is not None else body)
 
     async def _events(self, raw: httpx2.AsyncByteStream, noted: Heard) -> AsyncIterator[bytes]:
-        stream = self._format.Stream()
+        stream: AnswerStream = self._format.Stream()
         events = events_of(raw)
         try:
             async for data in events:
@@ -99,7 +108,9 @@ class PlainAnswers:
                     return
                 for piece in stream.add(body):
                     yield self._line(piece)
-            for sent in self._sent(stream.end()):
+            last = list(self._sent(stream.end()))
+            noted.opaque = stream.opaque()  # before the last piece, after which nobody may ask for more
+            for sent in last:
                 yield sent
             async for _ in events:
                 pass  # read to its end, a connection can be used again
@@ -107,9 +118,8 @@ class PlainAnswers:
             await events.aclose()
             await raw.aclose()
 
-    def _replay(self, answer: Fields) -> Iterator[Fields]:
+    def _replay(self, answer: Fields, stream: AnswerStream) -> Iterator[Fields]:
         """A whole answer to who asked for a stream, as its pieces."""
-        stream = self._format.Stream()
         for piece in self._format.pieces(answer):
             yield from stream.add(piece)
         yield from stream.end()
