@@ -20,16 +20,18 @@ class Echoes:
         self._openai: dict[str, list[Fields]] = {}
         self._anthropic: dict[str, list[list[Fields]]] = {}
         self._signed: list[Fields] = []
+        self._own: list[Fields] = []
 
     def answered(self, kind: str, body: Any) -> None:
         """Notes an answer."""
         if kind == "openai":
             message = body["choices"][0]["message"]
             calls = message.get("tool_calls") or []
+            self._own.append(_own(message, calls))
             for call in calls:
                 self._openai.setdefault(call["id"], []).append(_own(message, calls))
         else:
-            blocks = [block if block["type"] in _SIGNED else {"type": block["type"]} for block in body["content"]]
+            blocks = _order(body["content"])
             self._signed += [block for block in blocks if block["type"] in _SIGNED]
             for block in body["content"]:
                 if block["type"] == "tool_use":
@@ -46,7 +48,7 @@ class Echoes:
         calls = message.get("tool_calls") or []
         found = _own(message, calls)
         known = [own for call in calls for own in self._openai.get(call["id"], [])]
-        if found and found not in known:
+        if found and found not in self._own:
             yield f"{where}: {json.dumps(found)} is not what came with these calls"
         elif known and not found and all(known):
             yield f"{where}: what came with these calls is missing: {json.dumps(known[0])}"
@@ -58,8 +60,8 @@ class Echoes:
             yield f"{where}: invalid signature in thinking block"
         ids = [block["id"] for block in blocks if block["type"] == "tool_use"]
         known = [sent for each in ids for sent in self._anthropic.get(each, [])]
-        order = [block if block["type"] in _SIGNED else {"type": block["type"]} for block in blocks]
-        if known and all(any(block["type"] in _SIGNED for block in sent) for sent in known) and order not in known:
+        is_bound = bool(known) and all(any(block["type"] in _SIGNED for block in sent) for sent in known)
+        if is_bound and _order(blocks) not in known:
             yield f"{where}: thinking blocks cannot be left out, moved or modified: {json.dumps(known[0])}"
 
 
@@ -68,3 +70,9 @@ def _own(message: Fields, calls: Sequence[Fields]) -> Fields:
     own = {name: value for name, value in message.items() if name not in _MESSAGE and value not in (None, "")}
     ours = [{name: value for name, value in call.items() if name not in _CALL} for call in calls]
     return {**own, **({"calls": ours} if any(ours) else {})}
+
+
+def _order(blocks: Sequence[Fields]) -> list[Fields]:
+    """Thoughts and calls as they follow one another; texts may have been blank, which no vendor takes back."""
+    told = [block for block in blocks if block["type"] != "text"]
+    return [block if block["type"] in _SIGNED else {"type": block["type"]} for block in told]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -54,6 +54,7 @@ class FakeVendor:
         self.began = asyncio.Event()  # set by the first request
         self.left = asyncio.Event()  # set when a connection is closed
         self.url = ""
+        self.play: Callable[[Asked], Answer] | None = None  # instead of `answers`
         self.minds_echoes = True
         self._echoes: dict[str, Echoes] = {}  # of each model
 
@@ -68,6 +69,16 @@ class FakeVendor:
             self.left.set()
             writer.close()
 
+    def forget(self) -> None:
+        """Begins anew, as a vendor that was never asked."""
+        self.asked.clear()
+        self._echoes.clear()
+
+    def _next(self) -> Answer:
+        if self.play is not None:
+            return self.play(self.asked[-1])
+        return self.answers.pop(0) if self.answers else Answer({"error": {"message": "no answer left"}}, status=418)
+
     def _echoes_of(self) -> Echoes:
         return self._echoes.setdefault(str(self.asked[-1].body.get("model")), Echoes())
 
@@ -77,7 +88,7 @@ class FakeVendor:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.asked.append(Asked(head[0].split(" ")[1], headers, json.loads(body or b"{}")))
         self.began.set()
-        answer = self.answers.pop(0) if self.answers else Answer({"error": {"message": "no answer left"}}, status=418)
+        answer = self._next()
         kind = "anthropic" if self.asked[-1].path.endswith("/messages") else "openai"
         wrong = problems(kind, self.asked[-1].body)
         if self.minds_echoes:

@@ -104,7 +104,9 @@ async def test_blocks_go_back_in_their_places(blocks: list[Fields], stream: bool
     async with fake_vendor(anthropic_thinks(*blocks), ANTHROPIC.answer("so")) as vendor:
         await play(vendor, "anthropic", stream=stream)
 
-    assert len(vendor.asked) == 2, "and the strict vendor has found them in order"
+    assert len(vendor.asked) == 2, "and the strict vendor has found them"
+    told = answers(vendor)[0]["content"]
+    assert [block["type"] for block in told] == [block["type"] for block in blocks]
 
 
 async def test_a_thought_that_was_not_signed_stays_here() -> None:
