@@ -121,6 +121,7 @@ class Performer:
                     limit=MAX_OPAQUE_BYTES,
                 )
         except AgentError as error:
+            self._tell_failure(state, effect, error)
             return i.ModelFailed(
                 at=self._world.clock.now(), round=effect.round, attempt=effect.attempt, error=Failure.of(error)
             )
@@ -135,6 +136,21 @@ class Performer:
             input_tokens=counted(reply.input_tokens),
             output_tokens=counted(reply.output_tokens),
             contents=checked.contents,
+        )
+
+    def _tell_failure(self, state: RunState, effect: e.CallModel, error: AgentError) -> None:
+        """The operator hears of every request that failed, also of those that another one makes up for."""
+        route = self._package.routes[effect.route]
+        self._world.log.warning(
+            "model request failed",
+            run_id=state.key.run_id,
+            trace_id=state.trace_id,
+            round=effect.round,
+            attempt=effect.attempt,
+            adapter=route.adapter,
+            model=route.model,
+            reason=error.reason.name,
+            said=error.message,
         )
 
     def _with_places(self, state: RunState, asked: Sequence[i.RequestedCall]) -> tuple[i.RequestedCall, ...]:

@@ -18,6 +18,7 @@ from runwright.adapters.providers.model_values import Fields
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 _BAD_GATEWAY = 502
+_MOST_TYPE = 127  # characters of a media type
 _DONE = "[DONE]"
 
 
@@ -28,6 +29,7 @@ class Heard(Struct):
     url: str = ""
     status: int = 0
     words: str = ""
+    unread: str = ""  # how an answer came that is none
     opaque: Fields | None = field(default_factory=dict)  # what goes back with the answer; None when it is too large
 
 
@@ -92,6 +94,7 @@ class PlainAnswers:
             _replace(response, body)
         else:
             # No answer at all. The library says so of what is no JSON, and takes much else for an empty one.
+            noted.unread = f"HTTP 200 with {_media_type(response)}"
             _replace(response, b"no answer" if found is not None else body)
 
     async def _events(self, raw: httpx2.AsyncByteStream, noted: Heard) -> AsyncIterator[bytes]:
@@ -209,6 +212,7 @@ _STATUSES = (
     ("permission", 403),
     ("not_found", 404),
     ("not found", 404),
+    ("unexpected endpoint", 404),
     ("invalid", 400),
     ("context_length", 400),
     ("overloaded", 529),
@@ -248,6 +252,12 @@ def _replace(response: httpx2.Response, body: bytes, media_type: str = "applicat
     response.headers["content-type"] = media_type
     response.headers["content-length"] = str(len(body))
     response.headers.pop("transfer-encoding", None)
+
+
+def _media_type(response: httpx2.Response) -> str:
+    """What the body says it is, if that can be shown."""
+    said = response.headers.get("content-type", "").partition(";")[0].strip()
+    return said if said.isascii() and said.isprintable() and 0 < len(said) <= _MOST_TYPE else "a body"
 
 
 def _json(body: bytes) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
@@ -167,18 +168,26 @@ def _http(route: ModelRoute) -> httpx2.AsyncClient:
     goes in the clear, and a proxy would get it. A transport that is given makes the library look at none of them.
     """
     limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS)
-    host = urlsplit(_base_url(route)).hostname or ""
-    direct = httpx2.AsyncHTTPTransport(limits=limits) if is_loopback(host) else None
+    address = urlsplit(_base_url(route))
     seconds = route.timeout_seconds
     try:
+        # Without TLS, no certificates of the environment are read, which need not be there.
+        verify = True if address.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        is_direct = is_loopback(address.hostname or "")
+        direct = httpx2.AsyncHTTPTransport(limits=limits, verify=verify) if is_direct else None
         return httpx2.AsyncClient(
             follow_redirects=False,
             timeout=seconds,
             limits=limits,
             transport=direct,
+            verify=verify,
             headers={"accept-encoding": "identity"},
             event_hooks={"response": [bound_body, PlainAnswers(route.kind)]},
         )
+    except OSError:
+        told = f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names for {route.adapter} cannot be used."
+        metadata = {"adapter": route.adapter, "class": "certificates"}
+        raise AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata=metadata) from None
     except (ImportError, ValueError):  # SOCKS without its library, or no URL of a proxy
         told = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."
         metadata = {"adapter": route.adapter, "class": "proxy"}
