@@ -51,16 +51,17 @@ class Said(Struct):
 class ConversationRequest:
     """A request under way. A class, because a context made of a generator costs ten times as much."""
 
-    __slots__ = ("_conversation", "_memory", "_taken")
+    __slots__ = ("_conversation", "_memory", "_route", "_taken")
 
-    def __init__(self, conversation: Conversation, memory: ConversationMemory) -> None:
+    def __init__(self, conversation: Conversation, memory: ConversationMemory, route: int) -> None:
         self._conversation = conversation
         self._memory = memory
+        self._route = route
         self._taken = 0
 
     async def __aenter__(self) -> tuple[Message, ...]:
         try:
-            return await self._conversation.tell(self._enter)
+            return await self._conversation.tell(self._route, self._enter)
         except BaseException:
             self._leave()
             raise
@@ -134,16 +135,16 @@ class Conversation:
         held = self._said.contents.get(ref.digest) if self._said else None
         return held if held is not None else (await self._contents([ref]))[ref.digest]
 
-    def request(self) -> ConversationRequest:
-        """Everything said so far, for a request to a model that lasts as long as the asynchronous context.
+    def request(self, route: int) -> ConversationRequest:
+        """Everything said so far, for a request over that route that lasts as long as the asynchronous context.
 
         The results of a round follow its calls, in the calls' order. Waits until there is room for it. Raises
         CONVERSATION_TOO_LARGE when it is more than a request may hold, JOURNAL_CORRUPT when some of it is damaged or
         missing.
         """
-        return ConversationRequest(self, self._memory)
+        return ConversationRequest(self, self._memory, route)
 
-    async def tell(self, enter: Callable[[int], Awaitable[None]]) -> tuple[Message, ...]:
+    async def tell(self, route: int, enter: Callable[[int], Awaitable[None]]) -> tuple[Message, ...]:
         """For `request`: the messages, made once `enter` has let so many bytes in."""
         said = self._said
         if said is not None:
@@ -154,8 +155,8 @@ class Conversation:
             await enter(sum([ref.size for ref in wanted]))
             said = await self._read(records, wanted)
         if said.size > READ_INLINE_BYTES:
-            return await asyncio.to_thread(messages_of, said.records, said.contents)
-        return messages_of(said.records, said.contents)
+            return await asyncio.to_thread(messages_of, said.records, said.contents, route)
+        return messages_of(said.records, said.contents, route)
 
     async def _read(self, records: list[r.Record], wanted: Sequence[ContentRef]) -> Said:
         said = Said([], await self._contents(wanted))
@@ -196,8 +197,8 @@ def _batches(wanted: Sequence[ContentRef]) -> Iterator[list[str]]:
         yield batch
 
 
-def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes]) -> tuple[Message, ...]:
-    """The messages that the records stand for, in one pass over them."""
+def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], route: int) -> tuple[Message, ...]:
+    """The messages that the records stand for, in one pass over them. What is opaque is told over its `route` alone."""
     told = _Telling(contents)
     results = {record.call_id: record for record in records if isinstance(record, _RESULTS)}
     requested = iter([record for record in records if isinstance(record, r.ToolRequested)])
@@ -212,7 +213,8 @@ def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes]) -> t
                 # The calls of a message are those that follow it: as many as it says, before any of the next.
                 calls = list(islice(requested, record.tool_calls))
                 text = told.text(record.text) if record.text else None
-                messages.append(AssistantMessage(text, tuple(told.part(call) for call in calls)))
+                opaque = contents[record.opaque.digest] if record.opaque and record.route == route else b""
+                messages.append(AssistantMessage(text, tuple(told.part(call) for call in calls), opaque))
                 messages += [told.result(call, results.get(call.call_id)) for call in calls]
             case _:
                 pass

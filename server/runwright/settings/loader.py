@@ -61,6 +61,8 @@ def load(
     findings += [_missing(field) for field in FIELDS if field.name not in values and field.name not in wrong]
     if not findings:
         findings = [_unfit(values[name], expected) for name, expected in _made(values).problems()]
+    if "providers" in values and values["providers"].value:
+        findings += _outbound(values["providers"].value, variables)
     in_order = {field.name: values[field.name] for field in FIELDS if field.name in values}
     return Loaded(in_order, findings, file)
 
@@ -78,6 +80,12 @@ def settle_libraries() -> None:
 def _made(values: Mapping[str, Value]) -> Settings:
     arguments = {name: value.value for name, value in values.items()}
     return Settings(**arguments)  # type: ignore[arg-type]  # each kind reads the type of its field
+
+
+def _outbound(providers: object, variables: Mapping[str, str]) -> list[Finding]:
+    from runwright.settings.outbound import outbound_findings  # noqa: PLC0415 - TLS is for those who ask real models
+
+    return list(outbound_findings(providers, variables))
 
 
 def _take(

@@ -89,7 +89,7 @@ class Settings:
     )
     providers: Mapping[str, str] = setting(
         kinds.ROUTES,
-        "Real models: openai, anthropic or ollama, each with the name of the variable that holds its key.",
+        "Real models: openai, anthropic or ollama, each with the variable that holds its key, its address, or both.",
         {},
         flag="--provider",
         secret=True,

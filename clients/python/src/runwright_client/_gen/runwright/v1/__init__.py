@@ -1106,7 +1106,8 @@ class EventView(betterproto2.Enum):
 
     FULL = 2
     """
-    The event and the content it refers to, up to 64 KiB each.
+    The event and the content it refers to, up to 64 KiB each, but for what is
+    opaque: see ModelMessageCompleted.
     """
 
     @classmethod
@@ -2908,6 +2909,21 @@ class ModelMessageCompleted(betterproto2.Message):
     output_tokens: "int" = betterproto2.field(5, betterproto2.TYPE_UINT64)
     """
     Tokens the provider counted as output; 0 when it does not say.
+    """
+
+    opaque: "ContentRef | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Parts of the answer that its vendor needs back with the results of its
+    calls, such as signed thoughts. They go over the same route and nowhere
+    else, and are in no view. Absent when there are none.
+    """
+
+    route: "int" = betterproto2.field(7, betterproto2.TYPE_UINT32)
+    """
+    The route that answered, as in ModelAttemptStarted; 0 in events of older
+    servers.
     """
 
 
