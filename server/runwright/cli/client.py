@@ -48,6 +48,7 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self.server = connection.server
+        self._connection = connection
         channel = connection.channel([*_OPTIONS, *_pings()])
         self._stub = RuntimeServiceStub(channel)
         self._callbacks = CallbackRegistryServiceStub(channel)
@@ -121,6 +122,15 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
+    def info(self) -> pb.GetServerInfoResponse:
+        """What the server can run, the packages of all pages together, and its limits."""
+        found = self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest())
+        while found.next_page_token:
+            page = self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(page_token=found.next_page_token))
+            found.packages.extend(page.packages)
+            found.next_page_token = page.next_page_token
+        return found
+
     def callbacks(self, executor: str = "") -> callback_pb.ListCallbacksResponse:
         """Every registration of the namespace, or of one executor in it."""
         request = callback_pb.ListCallbacksRequest(executor=executor)
@@ -190,9 +200,14 @@ class Client:
         try:
             yield from call
         except grpc.RpcError as error:
-            raise Problem.of(error, self.server) from None
+            raise self._problem(error) from None
         finally:
             call.cancel()
+
+    def _problem(self, error: grpc.RpcError) -> Problem:
+        problem = Problem.of(error, self.server)
+        problem.connection = self._connection
+        return problem
 
     def _call(
         self,
@@ -203,7 +218,7 @@ class Client:
         try:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise Problem.of(error, self.server) from None
+            raise self._problem(error) from None
 
 
 def _pings() -> list[tuple[str, int]]:
