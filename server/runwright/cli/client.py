@@ -111,13 +111,14 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
-    def troubles(self, run_id: str) -> Iterator[event_pb2.Event]:
-        """Every event of a run that says that something did not go well, in order."""
-        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=pb.EventFilter(kinds=TROUBLES))
+    def troubles(self, run_id: str) -> Iterator[event_pb2.EventFrame]:
+        """Every event of a run that says that something did not go well, in order, with what it says."""
+        wanted = pb.EventFilter(kinds=TROUBLES)
+        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=wanted, view=pb.EVENT_VIEW_FULL)
         request.scope.run_id = run_id
         while True:
             page = self._call(self._stub.ListEvents, request)
-            yield from (frame.event for frame in page.frames if frame.event.kind in TROUBLES)
+            yield from (frame for frame in page.frames if frame.event.kind in TROUBLES)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token

@@ -12,9 +12,14 @@ from runwright.cli.errors import Problem
 
 LOOK_SECONDS = 2.0  # for each of at most three connections
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0"  # and an empty SETTINGS frame: RFC 9113, 3.4
+_GET = b"GET / HTTP/1.0\r\n\r\n"
 _SETTINGS = 4
 _OTHER_ADDRESS = "Give the address that `runwright serve` printed, with --server HOST:PORT or RUNWRIGHT_SERVER."
 _START_ONE = "Start one with `runwright serve`, or give the address that it printed with --server HOST:PORT."
+
+
+class _ShookHands(OSError):
+    """The TLS handshake was made, and the connection ended then."""
 
 
 class Diagnosis(NamedTuple):
@@ -69,9 +74,9 @@ def _in_plaintext(connection: Connection) -> Diagnosis:
     if _is_http2(begun):
         told = f"{server} took the connection and ended it: it may be starting, stopping, or full."
         return Diagnosis(told, "Try again; the server's log says what it does.")
-    if begun.startswith(b"HTTP/1."):
+    if begun.startswith(b"HTTP/1.") or _answer(connection, _GET).startswith(b"HTTP/"):
         return Diagnosis(f"What answers at {server} is a web server (HTTP/1.1), no Runwright server.", _OTHER_ADDRESS)
-    if _handshake(connection, _anybody()) is None:
+    if isinstance(_handshake(connection, _anybody()), _ShookHands | None):
         told = f"{server} speaks TLS, and this call was made in plaintext."
         return Diagnosis(told, "Give --tls-ca FILE, the authority (PEM) that the server's certificate is of.")
     what = "closes the connection" if not begun else "speaks another protocol"
@@ -92,7 +97,8 @@ def _over_tls(connection: Connection) -> Diagnosis:
     failed = _handshake(connection, context)
     match failed:
         case None:
-            return Diagnosis(f"{server} ends the connection after its TLS handshake.", "Try again; look at its log.")
+            told = f"{server} took the connection and ended it: it may be starting, stopping, or full."
+            return Diagnosis(told, "Try again; the server's log says what it does.")
         case ssl.SSLCertVerificationError(verify_code=62 | 64):  # X509_V_ERR_HOSTNAME_MISMATCH, …_IP_ADDRESS_MISMATCH
             told = f"The certificate of {server} is for other names: {_names(connection)}."
             return Diagnosis(
@@ -103,20 +109,20 @@ def _over_tls(connection: Connection) -> Diagnosis:
             return Diagnosis(
                 told, "Give the authority that signed it; `openssl x509 -in FILE -noout -issuer` names that."
             )
-        case ssl.SSLError(reason=str(reason)) if "CERTIFICATE" in reason:
+        case _ShookHands() | ssl.SSLError(reason="TLSV13_ALERT_CERTIFICATE_REQUIRED"):
             remedy = "Give one that its authority (--tls-client-ca) signed: --tls-cert FILE --tls-key FILE."
             return Diagnosis(f"{server} takes calls only from those who show a certificate it trusts.", remedy)
         case _:
             return Diagnosis(f"What listens at {server} speaks no TLS and is no Runwright server.", _OTHER_ADDRESS)
 
 
-def _answer(connection: Connection) -> bytes:
-    """What comes back to the beginning of HTTP/2 in plaintext; empty when nothing does."""
+def _answer(connection: Connection, said: bytes = _PREFACE) -> bytes:
+    """What comes back to `said` in plaintext, the beginning of HTTP/2; empty when nothing does."""
     host, _, port = connection.server.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), LOOK_SECONDS) as opened:
             opened.settimeout(LOOK_SECONDS)
-            opened.sendall(_PREFACE)
+            opened.sendall(said)
             return opened.recv(64)
     except OSError:
         return b""
@@ -136,16 +142,17 @@ def _handshake(connection: Connection, context: ssl.SSLContext) -> OSError | Non
             context.wrap_socket(opened, server_hostname=host) as wrapped,
         ):
             wrapped.sendall(_PREFACE)
-            wrapped.recv(64)  # TLS 1.3 says only now that a certificate of ours is missing
+            # TLS 1.3 says only now that a certificate of ours is missing; gRPC's servers end the connection then.
+            return None if wrapped.recv(64) else _ShookHands()
     except OSError as error:  # SSLError and TimeoutError are some
         return error
-    return None
 
 
 def _anybody() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
     return context
 
 

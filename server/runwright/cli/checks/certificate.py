@@ -28,7 +28,11 @@ def check_certificate(path: Path, now: datetime) -> Iterator[Check]:
     except ValueError:
         found = []
     if not found:
-        yield fail("certificate", f"{path} holds no certificate that can be read", "Give the file that has -----BEGIN CERTIFICATE----- in it.")
+        yield fail(
+            "certificate",
+            f"{path} holds no certificate that can be read",
+            "Give the file that has -----BEGIN CERTIFICATE----- in it.",
+        )
         return
     until = min(found)
     left = until - now
