@@ -12,7 +12,7 @@ from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import SessionTurn
 from runwright.core.errors import MEANINGS, ErrorReason
-from runwright.core.events import MESSAGE_BEARING, kind_of
+from runwright.core.events import KINDS, MESSAGE_BEARING
 from runwright.core.ids import RunKey
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.outcomes import CallPhase
@@ -25,6 +25,7 @@ from runwright.runtime.conversation_memory import ConversationMemory
 RECORD_BYTES = 512  # a record with its references and texts, roughly
 READ_BYTES = 4 * 1024 * 1024  # of contents, at a time
 READ_INLINE_BYTES = 1024 * 1024  # turned into text on the loop
+_BEARING = frozenset(record for record, kind in KINDS.items() if kind in MESSAGE_BEARING)
 
 
 class Said(Struct):
@@ -35,12 +36,16 @@ class Said(Struct):
     told: int = 0
     size: int = 0
 
-    def add(self, record: r.Record) -> None:
-        """Takes in one more record, whose contents are there or on their way."""
-        told = sum([ref.size for ref in refs(record)])
+    def add(self, record: r.Record) -> tuple[ContentRef, ...]:
+        """Takes in one more record, whose contents are there or on their way; returns which they are."""
+        wanted = refs(record)
+        told = 0
+        for ref in wanted:
+            told += ref.size
         self.records.append(record)
         self.told += told
         self.size += RECORD_BYTES + told
+        return wanted
 
 
 class ConversationRequest:
@@ -94,11 +99,13 @@ class Conversation:
         said = self._said
         if said is None:
             return
-        bearing = [record for record in records if kind_of(record) in MESSAGE_BEARING]
-        wanted = {ref.digest for record in bearing for ref in refs(record)}
-        for record in bearing:
-            said.add(record)
-        said.contents.update((each.ref.digest, each.data) for each in contents if each.ref.digest in wanted)
+        wanted = [ref for record in records if type(record) in _BEARING for ref in said.add(record)]
+        if not wanted:
+            return
+        digests = {ref.digest for ref in wanted}
+        for each in contents:
+            if each.ref.digest in digests:
+                said.contents[each.ref.digest] = each.data
         self._hold(said)
 
     async def check(self, state: RunState) -> None:

@@ -15,10 +15,10 @@ from runwright.core.ids import RunKey
 from runwright.core.selection import EVERYTHING, Selection
 from runwright.ports.journal import EventPage, StoredEvent
 from runwright.runtime.delta_reader import DeltaReader, Ephemeral
-from runwright.runtime.driver import draining
 from runwright.runtime.journal_tail import JournalTail
 from runwright.runtime.kept import Kept
 from runwright.runtime.live_text import LiveTexts
+from runwright.runtime.refusals import draining
 from runwright.runtime.run_pages import RunPages
 from runwright.runtime.stored_runs import not_found, removed
 from runwright.runtime.supervisor import Supervisor
@@ -170,7 +170,8 @@ class Subscriptions:
             if position - told >= HIDDEN_BOOKMARK or not (moved or await patience.lasts(due, *more)):
                 yield [await self._bookmark(selection, Place(position, floor))]
                 told, due = position, self._bookmark_due()
-            await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
+            if moved:
+                await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
 
     async def page(self, selection: Selection, place: Place, limit: int) -> EventPage:
         """At most `limit` events after `place`, from the tail where it reaches back that far. CURSOR_EXPIRED."""
