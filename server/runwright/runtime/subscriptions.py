@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runwright.core.cursor import CursorMaker, Place
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.ids import RunKey
 from runwright.core.selection import EVERYTHING, Selection
 from runwright.ports.journal import EventPage, StoredEvent
@@ -103,12 +103,7 @@ class Subscriptions:
         """
         newest = await self._newest(selection)
         if live_only and after_cursor:
-            expected = "false beside a cursor"
-            raise AgentError(
-                ErrorReason.INVALID_REQUEST,
-                f"live_only must be {expected}.",
-                metadata={"field": "live_only", "expected": expected},
-            )
+            raise invalid_request("live_only", "false beside a cursor", "Leave the cursor out to begin at the end.")
         if live_only:
             return Place(newest)
         # A run's stream is there as a whole or not at all.

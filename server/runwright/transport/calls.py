@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import grpc
 from msgspec import Struct
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.principal import Principal
 from runwright.transport.methods import Method
 from runwright.transport.usage import (
@@ -29,7 +29,6 @@ from runwright.transport.usage import (
     Usage,
     too_many,
 )
-from runwright.wire.values import invalid
 
 Context = grpc.aio.ServicerContext[Any, Any]
 SWEEP_SECONDS = 0.25
@@ -91,7 +90,7 @@ class Call:
                 usage.requests.release(1)
             self._finish()
         if raw is grpc.aio.EOF:
-            raise invalid("request", "one message")
+            raise invalid_request("request", "one message", "Send the request before the half-close.")
         return bytes(raw)
 
     async def receive_each(self, context: Context) -> AsyncIterator[bytes]:
@@ -203,7 +202,9 @@ class Call:
             most_seconds = min(most_seconds, CONTENDED_SECONDS)
         if seconds < most_seconds:
             return None
-        return invalid("request", f"complete after at most {math.ceil(most_seconds)} s")
+        return invalid_request(
+            "request", f"complete after at most {math.ceil(most_seconds)} s", "Make the whole request, then send it."
+        )
 
 
 class Calls:

@@ -14,7 +14,7 @@ from runwright.adapters.remote.resolver import MOST_OF_ONE, Resolver, TooManyNam
 from runwright.adapters.remote.tool_calls import MAX_RECEIVE_BYTES
 from runwright.core.allow_list import NOT_COVERED, AllowList, plain
 from runwright.core.callbacks import Callback
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.ports.log import OperatorLog
 
 RESOLVE_SECONDS = 3.0
@@ -99,9 +99,8 @@ class Doors:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.load_verify_locations(cadata=callback.tls.ca_pem.decode("ascii"))
             except (ssl.SSLError, ValueError):
-                metadata = {"field": "spec.tls.ca_pem", "expected": "certificates in PEM form"}
-                told = "spec.tls.ca_pem must be certificates in PEM form."
-                raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata) from None
+                remedy = "Send the text between and with -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----."
+                raise invalid_request("spec.tls.ca_pem", "certificates in PEM form", remedy) from None
         await self.addresses(callback)
 
     def channel(self, callback: Callback, address: str) -> grpc.aio.Channel:

@@ -33,7 +33,8 @@ class DirectoryLock:
                 raise
             # Between taking the lock and writing to it a holder is nameless.
             holder = f"process {pid} on {host}" if pid else "another process"
-            raise busy(f"The data directory {directory} is in use by {holder}.") from None
+            remedy = "Stop that server, or give this one a directory of its own with --data."
+            raise busy(f"The data directory {directory} is in use by {holder}.", remedy) from None
         os.ftruncate(descriptor, 0)
         try:
             os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
