@@ -18,6 +18,7 @@ from runwright.cli.commands import command
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.follow import delay
 from runwright.cli.grow import contents_of, excerpt
+from runwright.cli.input_parts import parts_of
 from runwright.cli.output import Format, FormatOption, print_json_line
 from runwright.cli.run import new_request, selector
 from runwright.cli.view import QuietView, View, view_for
@@ -108,7 +109,7 @@ class Talk:
         _note(f"to come back: {command(self._client.server, 'chat', '--session', self._session)}")
 
     def _turn(self, text: str) -> ExitCode:
-        request = new_request(text, RandomIds().run_id(), self._session, [])
+        request = new_request(parts_of(text), RandomIds().run_id(), self._session, [])
         request.on_busy = run_pb2.ON_BUSY_REJECT
         if self._package:
             request.package.CopyFrom(selector(self._package))

@@ -18,6 +18,7 @@ from runwright.cli.connection import Connection
 from runwright.cli.errors import Problem
 
 UNARY_SECONDS = 30.0
+SLOW_BYTES = 256 * 1024  # a second: what images on their way are given
 PAGE_SIZE = 50
 MOST_RUNS = 100
 # Without pings a stream from a machine that has lost its power would wait for ever. The server takes one in 10 s.
@@ -60,7 +61,8 @@ class Client:
 
     def start(self, run: run_pb2.RunRequest) -> pb.StartRunResponse:
         """Starts a run."""
-        return self._call(self._stub.StartRun, pb.StartRunRequest(run=run))
+        request = pb.StartRunRequest(run=run)
+        return self._call(self._stub.StartRun, request, seconds=UNARY_SECONDS + request.ByteSize() / SLOW_BYTES)
 
     def snapshot(self, run_id: str) -> pb.SnapshotResponse:
         """A run as it stands."""

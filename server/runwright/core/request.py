@@ -6,13 +6,14 @@ import re
 from enum import Enum
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 from pydantic import JsonValue
 
 from runwright.core.content import Content, digest
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.fingerprint import canonical_plain_json
 from runwright.core.ids import check_caller_id
-from runwright.core.images import IMAGE_TYPES, Image, image_type
+from runwright.core.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGES_BYTES, Image, image_type
 
 _FINGERPRINT = re.compile(r"sha256:[a-z0-9-]{1,64}:[0-9a-f]{64}\Z")
 MAX_INPUT_PARTS = 64
@@ -63,9 +64,11 @@ class RunRequest(Struct, frozen=True, kw_only=True):
             raise _broken("input", f"1 to {MAX_INPUT_PARTS} parts")
         for index, part in enumerate(self.input):
             _check_part(index, part)
-        size = sum([len(part.data if isinstance(part, Image) else part.encode()) for part in self.input])
+        size = sum([len(part.encode()) for part in self.input if isinstance(part, str)])
         if size > MAX_INPUT_BYTES:
-            raise _broken("input", f"at most {MAX_INPUT_BYTES} bytes together, not {size}")
+            raise _broken("input", f"at most {MAX_INPUT_BYTES} bytes of text together, not {size}")
+        if self.image_bytes > MAX_IMAGES_BYTES:
+            raise _broken("input", f"at most {MAX_IMAGES_BYTES} bytes of images together, not {self.image_bytes}")
         if self.labels:
             self._check_labels()
 
@@ -78,6 +81,19 @@ class RunRequest(Struct, frozen=True, kw_only=True):
                 raise _broken(f"labels[{key}]", "Unicode text")
             if len(value.encode()) > MAX_LABEL_BYTES:
                 raise _broken(f"labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes")
+
+    @property
+    def image_bytes(self) -> int:
+        """How much the images are together."""
+        return sum([len(part.data) for part in self.input if isinstance(part, Image)])
+
+    def with_digests(self) -> RunRequest:
+        """The same request, its images with their digests. Of large ones that takes a while, on any thread."""
+        parts = [
+            replace(part, digest=digest(part.data)) if isinstance(part, Image) and not part.digest else part
+            for part in self.input
+        ]
+        return replace(self, input=tuple(parts))
 
     def normal_form(self) -> dict[str, JsonValue]:
         """Everything that makes two requests the same request: all but the run id."""
@@ -125,17 +141,25 @@ def _check_part(index: int, part: str | Image) -> None:
         raise _broken(f"input[{index}].data.media_type", f"one of {', '.join(IMAGE_TYPES)}")
     if not part.data:
         raise _broken(f"input[{index}].data.data", "an image that is not empty")
-    if image_type(part.data) != part.media_type:
-        raise _broken(f"input[{index}].data.media_type", "what the first bytes of the data say they are")
+    if len(part.data) > MAX_IMAGE_BYTES:
+        raise _broken(f"input[{index}].data.data", f"an image of at most {MAX_IMAGE_BYTES} bytes, not {len(part.data)}")
+    found = image_type(part.data)
+    if found != part.media_type:
+        told = found or f"none of {', '.join(IMAGE_TYPES)}"
+        raise _broken(f"input[{index}].data.media_type", f"what the first bytes of the data say they are: {told}")
 
 
 def _normal_part(part: str | Image) -> JsonValue:
     # A text stands for itself, as it did before there were images: digests of such requests stay.
-    return part if isinstance(part, str) else {"digest": digest(part.data), "media_type": part.media_type}
+    return part if isinstance(part, str) else {"digest": _digest(part), "media_type": part.media_type}
 
 
 def _content(part: str | Image) -> Content:
-    return Content.text(part) if isinstance(part, str) else Content.of(part.data, part.media_type)
+    return Content.text(part) if isinstance(part, str) else Content.known(part.data, part.media_type, _digest(part))
+
+
+def _digest(image: Image) -> str:
+    return image.digest or digest(image.data)
 
 
 def _is_unicode(text: str) -> bool:

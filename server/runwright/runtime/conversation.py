@@ -28,19 +28,21 @@ READ_INLINE_BYTES = 1024 * 1024  # turned into text on the loop
 
 
 class Said(Struct):
-    """Everything said so far: records in order, contents by digest; bytes that a model is told, and that all takes."""
+    """Everything said so far: records in order, contents by digest; bytes told and shown, and what all takes."""
 
     records: list[r.Record]
     contents: dict[str, bytes]
     told: int = 0
+    images: int = 0
     size: int = 0
 
     def add(self, record: r.Record) -> None:
         """Takes in one more record, whose contents are there or on their way."""
-        told = sum([ref.size for ref in refs(record)])
+        told, images = _weights(record)
         self.records.append(record)
         self.told += told
-        self.size += RECORD_BYTES + told
+        self.images += images
+        self.size += RECORD_BYTES + told + images
 
 
 class ConversationRequest:
@@ -63,8 +65,8 @@ class ConversationRequest:
     async def __aexit__(self, *_: object) -> None:
         self._leave()
 
-    async def _enter(self, size: int) -> None:
-        self._taken = await self._memory.enter(size)
+    async def _enter(self, size: int, images: int) -> None:
+        self._taken = await self._memory.enter(size, images)
 
     def _leave(self) -> None:
         taken, self._taken = self._taken, 0
@@ -106,7 +108,8 @@ class Conversation:
         if state.model_attempt:
             records = await self._journal.messages(self._run)
             wanted = [ref for record in records for ref in refs(record)]
-            if sum(ref.size for ref in wanted) <= self._memory.request_limit:
+            told, images = _weights(*records)
+            if told <= self._memory.request_limit and images <= self._memory.image_limit:
                 await self._read(records, wanted)
         else:
             running = (call.arguments for call in state.calls if call.phase is CallPhase.RUNNING)
@@ -136,15 +139,15 @@ class Conversation:
         """
         return ConversationRequest(self, self._memory)
 
-    async def tell(self, enter: Callable[[int], Awaitable[None]]) -> tuple[Message, ...]:
-        """For `request`: the messages, made once `enter` has let so many bytes in."""
+    async def tell(self, enter: Callable[[int, int], Awaitable[None]]) -> tuple[Message, ...]:
+        """For `request`: the messages, made once `enter` has let so many bytes, and so many of images, in."""
         said = self._said
         if said is not None:
-            await enter(said.told)
+            await enter(said.told, said.images)
         else:
             records = await self._journal.messages(self._run)
             wanted = [ref for record in records for ref in refs(record)]
-            await enter(sum([ref.size for ref in wanted]))
+            await enter(*_weights(*records))
             said = await self._read(records, wanted)
         if said.size > READ_INLINE_BYTES:
             return await asyncio.to_thread(messages_of, said.records, said.contents)
@@ -172,6 +175,19 @@ class Conversation:
             self._said = None
         else:
             self._memory.cache(self, said.size)
+
+
+def _weights(*records: r.Record) -> tuple[int, int]:
+    """How many bytes a model is told, and how many of images it is shown."""
+    told = images = 0
+    for record in records:
+        shows = isinstance(record, r.TurnStarted | r.ContextAssembled)  # a tool's result is text, whatever it is called
+        for ref in refs(record):
+            if shows and ref.media_type in IMAGE_TYPES:
+                images += ref.size
+            else:
+                told += ref.size
+    return told, images
 
 
 def _batches(wanted: Sequence[ContentRef]) -> Iterator[list[str]]:

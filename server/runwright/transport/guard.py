@@ -159,6 +159,8 @@ _SERVED = {Shape.UNARY: _unary, Shape.STREAM: _stream, Shape.BIDI: _bidi}
 
 
 def _parsed(method: Method, raw: bytes) -> Message:
+    if len(raw) > method.request_bytes:
+        raise invalid("request", f"at most {method.request_bytes} bytes, not {len(raw)}")
     try:
         return method.request.FromString(raw)
     except DecodeError:

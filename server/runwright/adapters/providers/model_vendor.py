@@ -34,6 +34,7 @@ from runwright.adapters.providers.model_answer import to_reply
 from runwright.adapters.providers.model_errors import invalid_output, translate
 from runwright.adapters.providers.model_history import History, to_tool
 from runwright.adapters.providers.model_http import Heard, PlainAnswers, heard
+from runwright.adapters.providers.model_images import put_in, shown
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.core.errors import AgentError, ErrorReason
@@ -68,7 +69,9 @@ class Vendor:
 
     async def ask(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """Sends the request once; text is emitted as it comes. Raises AgentError only."""
-        history = History(self._route.kind).messages(request.messages, request.instructions)
+        told = History(self._route.kind)
+        history = told.messages(request.messages, request.instructions)
+        images = shown.set(told.images.by_token)
         noted = Heard()
         heard.set(noted)
         tools = ModelRequestParameters(function_tools=[to_tool(tool) for tool in request.tools])
@@ -91,6 +94,8 @@ class Vendor:
             raise (
                 invalid_output(self._route, str(broken)) if broken else translate(self._route, error, noted)
             ) from None
+        finally:
+            shown.reset(images)
 
     async def _streamed(
         self, request: ModelRequest, history: list[ModelMessage], tools: ModelRequestParameters, emit: EmitText
@@ -148,7 +153,7 @@ def _http(route: ModelRoute) -> httpx2.AsyncClient:
             limits=limits,
             transport=direct,
             headers={"accept-encoding": "identity"},
-            event_hooks={"response": [bound_body, PlainAnswers(route.kind)]},
+            event_hooks={"request": [put_in], "response": [bound_body, PlainAnswers(route.kind)]},
         )
     except (ImportError, ValueError):  # SOCKS without its library, or no URL of a proxy
         told = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."
