@@ -26,6 +26,7 @@ from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.fresh import UnservedDirectory
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
 from runwright.core.allow_list import AllowList
@@ -173,6 +174,13 @@ async def serve(
     grace at once; the journal stays whole either way.
     """
     settings.check()
+    with UnservedDirectory(settings.data) as directory:
+        return await _serve(settings, directory.kept_by(ready), providers)
+
+
+async def _serve(
+    settings: Settings, ready: Callable[[str], None], providers: Mapping[str, Provider] | None = None
+) -> bool:
     stop, hurry = asyncio.Event(), asyncio.Event()
     for number in _stopping_signals():
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())

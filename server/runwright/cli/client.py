@@ -170,6 +170,14 @@ class Client:
         """Everything the journal holds of a run, as it is stored."""
         return self._stream(self._stub.ExportRun, pb.ExportRunRequest(run_id=run_id))
 
+    def content(self, run_id: str, digest: str) -> Iterator[bytes]:
+        """A content of a run, piece by piece, whatever its size."""
+        for response in self.export(run_id):
+            if response.content.digest == digest:
+                yield response.content.data
+                if response.content.last:
+                    return
+
     def subscribe(self, run_id: str, cursor: str, *, deltas: bool) -> Iterator[pb.SubscribeResponse]:
         """A run's events after `cursor` with their content, until the run ends; with `deltas` text as it comes."""
         scope = pb.StreamScope(run_id=run_id)

@@ -83,7 +83,7 @@ def _stay(client: Client, started: pb.StartRunResponse, output: Format) -> None:
         raise typer.Exit(outcome.exit_code(standing))
     _note(_begun(started))
     standing = watch_run(client, run_id, "", view_for(sys.stderr))
-    outcome.report(standing, client.server, answer=_answer, note=_note)
+    outcome.report(standing, client, answer=_answer, note=_note)
     raise typer.Exit(outcome.exit_code(standing))
 
 

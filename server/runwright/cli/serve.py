@@ -44,7 +44,6 @@ def serve(loaded: Loaded) -> None:
         typer.echo(f"error: {clean.line(f'{error.message} {error.meaning.remedy}')}", err=True)
         raise typer.Exit(UNUSABLE) from None
     if not settled:
-        StandardLog().warning("calls that must not be repeated were still open; their runs may need repair")
         raise typer.Exit(CUT_OFF)
     sys.stdout.flush()
 

@@ -16,6 +16,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
+from runwright.runtime import drain_log
 from runwright.runtime.census import ParkedRuns, count
 from runwright.runtime.driver import RunDriver, draining
 from runwright.runtime.failures import Failures
@@ -249,9 +250,11 @@ class Supervisor:
         clock = self._world.clock
         if not tasks:
             return True
+        drain_log.waits(self._world.log, self._drivers.values(), grace_us)
         try:
             return await comes_before(asyncio.wait(tasks), clock, clock.now() + grace_us)
         finally:
+            drain_log.gives_up(self._world.log, self._drivers.values())
             for task in tasks:
                 task.cancel()
             # Bounded: an adapter that swallows its cancel must not keep the server from stopping.
