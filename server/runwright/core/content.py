@@ -39,6 +39,11 @@ class Content(Struct, frozen=True):
         return cls(ContentRef(digest(data), len(data), media_type), data)
 
     @classmethod
+    def known(cls, data: bytes, media_type: str, its_digest: str) -> Content:
+        """Content whose digest is known."""
+        return cls(ContentRef(its_digest, len(data), media_type), data)
+
+    @classmethod
     def text(cls, text: str) -> Content:
         """Content of a text, as UTF-8."""
         return cls.of(text.encode(), TEXT)

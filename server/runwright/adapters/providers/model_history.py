@@ -26,6 +26,7 @@ from pydantic_ai.messages import ToolCallPart as VendorCall
 from pydantic_ai.tools import ToolDefinition
 
 from runwright.adapters.providers import model_values as v
+from runwright.adapters.providers.model_images import ShownImages
 from runwright.adapters.providers.model_opaque import load
 from runwright.core.images import Image
 from runwright.ports.provider import (
@@ -58,6 +59,7 @@ class History:
         self._fit_id = _FIT_ID.get(kind, _FIT_ID_ELSEWHERE)
         self._ids: dict[str, str] = {}  # of each call, what the vendor is told
         self._taken: set[str] = set()
+        self.images = ShownImages()
 
     def messages(self, messages: Sequence[Message], instructions: str) -> list[ModelMessage]:
         """The whole of it. What comes between two answers is one request, as Anthropic wants it."""
@@ -66,7 +68,7 @@ class History:
         for message in messages:
             match message:
                 case UserMessage():
-                    parts.append(_prompt(message))
+                    parts.append(self._prompt(message))
                 case ToolResultMessage():
                     parts.append(self._result(message))
                 case AssistantMessage():
@@ -79,6 +81,15 @@ class History:
         # The library takes the instructions from the last request.
         history.append(ModelRequest(parts, instructions=instructions if instructions.strip() else None))
         return history
+
+    def _prompt(self, message: UserMessage) -> UserPromptPart:
+        said: list[UserContent] = [
+            BinaryContent(self.images.token(part.data), media_type=part.media_type) if isinstance(part, Image) else part
+            for part in message.parts
+            if isinstance(part, Image) or part.strip()
+        ]
+        alone = said[0] if len(said) == 1 else None
+        return UserPromptPart(alone if isinstance(alone, str) else said or _NOTHING)
 
     def _answer(self, message: AssistantMessage) -> ModelResponse:
         said = (message.text or "").rstrip()
@@ -161,16 +172,6 @@ def fit_arguments(made: str) -> str:
     if isinstance(value, dict):
         return made or "{}"
     return json.dumps({} if value is None else {"not_an_object": value}, ensure_ascii=False)
-
-
-def _prompt(message: UserMessage) -> UserPromptPart:
-    said: list[UserContent] = [
-        BinaryContent(part.data, media_type=part.media_type) if isinstance(part, Image) else part
-        for part in message.parts
-        if isinstance(part, Image) or part.strip()
-    ]
-    alone = said[0] if len(said) == 1 else None
-    return UserPromptPart(alone if isinstance(alone, str) else said or _NOTHING)
 
 
 def _own_id(call_id: str) -> str:

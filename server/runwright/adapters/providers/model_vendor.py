@@ -43,6 +43,7 @@ from runwright.adapters.providers.model_answer import to_reply
 from runwright.adapters.providers.model_errors import invalid_output, translate
 from runwright.adapters.providers.model_history import OPAQUE, History, to_tool
 from runwright.adapters.providers.model_http import Heard, PlainAnswers, heard
+from runwright.adapters.providers.model_images import put_in, shown
 from runwright.adapters.providers.model_opaque import dump, put_back
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
 from runwright.adapters.providers.model_route import ModelKind, ModelRoute
@@ -94,7 +95,9 @@ class Vendor:
 
     async def ask(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """Sends the request once; text is emitted as it comes. Raises AgentError only."""
-        history = History(self._route.kind).messages(request.messages, request.instructions)
+        told = History(self._route.kind)
+        history = told.messages(request.messages, request.instructions)
+        images = shown.set(told.images.by_token)
         streams = wants_stream(self._route.kind, request.parameters)
         noted = Heard(wants_stream=streams)
         heard.set(noted)
@@ -119,6 +122,8 @@ class Vendor:
             raise (
                 invalid_output(self._route, str(broken)) if broken else translate(self._route, error, noted)
             ) from None
+        finally:
+            shown.reset(images)
 
     async def _streamed(
         self, request: ModelRequest, history: list[ModelMessage], tools: ModelRequestParameters, emit: EmitText
@@ -229,7 +234,7 @@ def _http(route: ModelRoute, transport: httpx2.AsyncBaseTransport | None) -> htt
             transport=direct,
             verify=verify,
             headers={"accept-encoding": "identity"},
-            event_hooks={"response": [bound_body, PlainAnswers(route.kind)]},
+            event_hooks={"request": [put_in], "response": [bound_body, PlainAnswers(route.kind)]},
         )
     except OSError:
         told = f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names for {route.adapter} cannot be used."

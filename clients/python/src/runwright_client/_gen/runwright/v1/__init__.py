@@ -2625,7 +2625,8 @@ class InputData(betterproto2.Message):
 
     data: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
     """
-    The bytes; they count against the bound of the whole input.
+    The bytes: at most 10 MiB of one image, and 20 MiB of all images of an input
+    together. GetServerInfo tells both as `image_bytes` and `images_bytes`.
     """
 
 
@@ -2645,7 +2646,8 @@ class InputPart(betterproto2.Message):
         1, betterproto2.TYPE_STRING, optional=True, group="part"
     )
     """
-    Plain text, at most 65,536 bytes of UTF-8.
+    Plain text. All texts of an input have at most 65,536 bytes of UTF-8
+    together.
     """
 
     data: "InputData | None" = betterproto2.field(
