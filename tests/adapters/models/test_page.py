@@ -33,10 +33,10 @@ def block(form: str, containing: str) -> str:
 async def test_the_first_example_answers(tmp_path: Path) -> None:
     file = tmp_path / "package.yaml"
     file.write_text(block("yaml", "format:"))
-    package, problems = examine_package(file, JsonSchemaChecker())
-    assert package is not None and not problems
+    examined = examine_package(file, JsonSchemaChecker())
+    assert examined.package is not None and not examined.found
     async with fake_vendor(OPENAI.answer("A book.")) as vendor, provider_at(vendor, "openai") as provider:
-        runtime = b.Bench(providers={"openai": provider}).runtime(package)
+        runtime = b.Bench(providers={"openai": provider}).runtime(examined.package)
         ended = await runtime.run_text(b.request())
         await runtime.close()
 
