@@ -344,7 +344,7 @@ async def test_an_error_that_comes_as_an_answer_is_an_error(wire: Wire, body: Fi
 async def test_a_number_larger_than_any_other_is_bounded_and_the_answer_kept(wire: Wire) -> None:
     body = wire.answer("so").body
     assert isinstance(body, dict)
-    body["usage"] = {name: 10**400 for name in ("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens")}
+    body["usage"] = dict.fromkeys(("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"), 10**400)
 
     reply, _ = await ask(wire, Answer(body), parameters=WHOLE)
 
@@ -359,3 +359,9 @@ async def test_parts_within_parts_without_end_say_nothing() -> None:
     reply, _ = await ask(OPENAI, openai({"content": content, "refusal": content}), parameters=WHOLE)
 
     assert reply.text is None
+
+
+async def test_texts_are_told_in_their_order_also_when_one_is_blank() -> None:
+    told = [{"type": "text", "text": "\n"}, {"type": "text", "text": "<th"}, {"type": "text", "text": "so"}]
+
+    assert (await alike(ANTHROPIC, anthropic(*told))).text == "\n<thso"
