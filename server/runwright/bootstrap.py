@@ -109,7 +109,8 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
     """The providers for real models. Raises INVALID_REQUEST if a key or the extra is missing."""
     missing = missing_libraries() if settings.providers else ()
     if missing:
-        told = f"--provider needs the extra: pip install 'runwright[models]' (missing: {', '.join(missing)})."
+        remedy = "python -m pip install '.[models]' in the checkout"
+        told = f"--provider needs the extra models (missing: {', '.join(missing)}): {remedy}."
         metadata = {"field": "--provider", "expected": "given where the extra models is installed"}
         raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata)
     return {

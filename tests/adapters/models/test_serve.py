@@ -138,7 +138,7 @@ async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(bootstrap, "missing_libraries", lambda: ("openai",))
     settings = Settings(data=tmp_path, providers={"ollama": ""})
 
-    with pytest.raises(AgentError, match=r"runwright\[models\].*openai"):
+    with pytest.raises(AgentError, match=r"openai.*pip install '\.\[models\]'"):
         bootstrap.build_runtime(settings)
 
 

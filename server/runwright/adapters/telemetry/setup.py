@@ -105,6 +105,7 @@ def _metrics() -> Metrics:
 def _require(extra: str, option: str, value: str | None) -> None:
     missing = missing_libraries(extra) if value is not None else ()
     if missing:
-        told = f"{option} needs the extra: pip install 'runwright[{extra}]' (missing: {', '.join(missing)})."
+        remedy = f"python -m pip install '.[{extra}]' in the checkout"
+        told = f"{option} needs the extra {extra} (missing: {', '.join(missing)}): {remedy}."
         metadata = {"field": option, "expected": f"given where the extra {extra} is installed"}
         raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata)
