@@ -16,7 +16,7 @@ CONFIG_VARIABLE = "RUNWRIGHT_CONFIG"
 
 
 class Loaded(Struct, frozen=True):
-    """Every setting with its origin, and everything that is wrong. `config` is the file that was read."""
+    """Every setting with its origin, and what is wrong with them. `config` is the file that was read."""
 
     values: Mapping[str, Value]
     findings: Sequence[Finding]
