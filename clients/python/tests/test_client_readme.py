@@ -55,7 +55,7 @@ async def test_a_run_is_started_and_watched(make_server: MakeServer, tmp_path: P
     assert err == b""
     assert process.returncode == 0
     assert "COMPLETED" in out.decode()
-    assert number or "RUN_NOT_FOUND {'run_id': 'no-such-run'} -> Check the run id" in out.decode()
+    assert number or "RUN_NOT_FOUND {'run_id': 'no-such-run'} -> `runwright ls` shows the runs" in out.decode()
 
 
 async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: Client, tmp_path: Path) -> None:

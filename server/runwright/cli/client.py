@@ -18,6 +18,7 @@ from runwright.cli.connection import Connection
 from runwright.cli.errors import Problem
 
 UNARY_SECONDS = 30.0
+SLOW_BYTES = 256 * 1024  # a second: what images on their way are given
 PAGE_SIZE = 50
 MOST_RUNS = 100
 # Without pings a stream from a machine that has lost its power would wait for ever. The server takes one in 10 s.
@@ -48,6 +49,7 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self.server = connection.server
+        self._connection = connection
         channel = connection.channel([*_OPTIONS, *_pings()])
         self._stub = RuntimeServiceStub(channel)
         self._callbacks = CallbackRegistryServiceStub(channel)
@@ -60,7 +62,8 @@ class Client:
 
     def start(self, run: run_pb2.RunRequest) -> pb.StartRunResponse:
         """Starts a run."""
-        return self._call(self._stub.StartRun, pb.StartRunRequest(run=run))
+        request = pb.StartRunRequest(run=run)
+        return self._call(self._stub.StartRun, request, seconds=UNARY_SECONDS + request.ByteSize() / SLOW_BYTES)
 
     def snapshot(self, run_id: str) -> pb.SnapshotResponse:
         """A run as it stands."""
@@ -110,16 +113,26 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
-    def troubles(self, run_id: str) -> Iterator[event_pb2.Event]:
-        """Every event of a run that says that something did not go well, in order."""
-        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=pb.EventFilter(kinds=TROUBLES))
+    def troubles(self, run_id: str) -> Iterator[event_pb2.EventFrame]:
+        """Every event of a run that says that something did not go well, in order, with what it says."""
+        wanted = pb.EventFilter(kinds=TROUBLES)
+        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=wanted, view=pb.EVENT_VIEW_FULL)
         request.scope.run_id = run_id
         while True:
             page = self._call(self._stub.ListEvents, request)
-            yield from (frame.event for frame in page.frames if frame.event.kind in TROUBLES)
+            yield from (frame for frame in page.frames if frame.event.kind in TROUBLES)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    def info(self) -> pb.GetServerInfoResponse:
+        """What the server can run, the packages of all pages together, and its limits."""
+        found = self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest())
+        while found.next_page_token:
+            page = self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(page_token=found.next_page_token))
+            found.packages.extend(page.packages)
+            found.next_page_token = page.next_page_token
+        return found
 
     def callbacks(self, executor: str = "") -> callback_pb.ListCallbacksResponse:
         """Every registration of the namespace, or of one executor in it."""
@@ -168,6 +181,14 @@ class Client:
         """Everything the journal holds of a run, as it is stored."""
         return self._stream(self._stub.ExportRun, pb.ExportRunRequest(run_id=run_id))
 
+    def content(self, run_id: str, digest: str) -> Iterator[bytes]:
+        """A content of a run, piece by piece, whatever its size."""
+        for response in self.export(run_id):
+            if response.content.digest == digest:
+                yield response.content.data
+                if response.content.last:
+                    return
+
     def subscribe(self, run_id: str, cursor: str, *, deltas: bool) -> Iterator[pb.SubscribeResponse]:
         """A run's events after `cursor` with their content, until the run ends; with `deltas` text as it comes."""
         scope = pb.StreamScope(run_id=run_id)
@@ -190,9 +211,14 @@ class Client:
         try:
             yield from call
         except grpc.RpcError as error:
-            raise Problem.of(error, self.server) from None
+            raise self._problem(error) from None
         finally:
             call.cancel()
+
+    def _problem(self, error: grpc.RpcError) -> Problem:
+        problem = Problem.of(error, self.server)
+        problem.connection = self._connection
+        return problem
 
     def _call(
         self,
@@ -203,7 +229,7 @@ class Client:
         try:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise Problem.of(error, self.server) from None
+            raise self._problem(error) from None
 
 
 def _pings() -> list[tuple[str, int]]:
