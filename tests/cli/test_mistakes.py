@@ -7,9 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import grpc
 import pytest
+from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.sqlite import SqliteJournal
-from runwright_client import ToolServer, tool
+from runwright.cli.errors import Problem
+from runwright_client import tool
 
 from tests.architecture.test_remedies import GENERIC
 from tests.cli.conftest import Program
@@ -131,6 +136,9 @@ MISTAKES = {
         5,
     ),
     "misspelled package": Mistake(run("greter"), "no package greter", "greter", "Did you mean greeter?", 5),
+    "misspelled agent": Mistake(
+        calls("open", "ls", "--agent", "helpr"), "No run of agent helpr.", "helpr", "Did you mean helper?", 0
+    ),
     "misspelled adapter": Mistake(
         started(provider={"adapter": "demmo", "model": "m"}), "called demmo", "provider.adapter, line 1", "mean demo?"
     ),
@@ -238,6 +246,19 @@ def test_a_run_id_that_is_taken_says_by_what_and_how_to_go_on(program: Program, 
     assert "use another run id" in err
 
 
+def test_a_misspelled_agent_of_a_request_is_told_the_one_that_is_near(here: Neighbourhood) -> None:
+    stub = RuntimeServiceStub(grpc.insecure_channel(here.open))
+    request = pb.StartRunRequest(run=run_pb2.RunRequest(run_id="misspelled", agent_id="helpr"))
+    request.run.input.add(text="hi")
+
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.StartRun(request, timeout=30)
+
+    told = str(Problem.of(refused.value, here.open))
+    assert told.startswith("AGENT_MISMATCH: Package greeter is agent helper, not helpr. ")
+    assert "Did you mean helper?" in told
+
+
 def test_options_of_the_connection_stand_anywhere(program: Program, here: Neighbourhood) -> None:
     for words in (
         ("run", "hi", "--server", here.open, "--package", "greeter"),
@@ -280,7 +301,6 @@ def test_the_misuse_of_tools_in_python_names_what_the_author_wrote() -> None:
 
     with pytest.raises(TypeError, match=r"tool spread: \*words.* cannot be given by name"):
         tool(spread)
-    assert ToolServer
 
 
 @pytest.mark.parametrize(
