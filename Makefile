@@ -7,13 +7,16 @@ ASK ?= What is in here, and what should I read first?
 # What the tests use where it can be had; each test that cannot run without says so.
 TOOLS := .cache/bin/.stamp $(if $(shell command -v npm),node_modules/.stamp)
 
-.PHONY: help demo test check gen gen-check proto-check proto-baseline format bench soak dist clean
+.PHONY: help demo demo-crash test check gen gen-check proto-check proto-baseline format bench soak dist clean
 
 help: ## print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 demo: .venv/.stamp ## run a real agent over DIR (default: this checkout), with a live view
 	$(BIN)/python scripts/demo.py --dir "$(DIR)" --ask "$(ASK)"
+
+demo-crash: .venv/.stamp ## the same with a slow model, to kill the server by hand meanwhile
+	$(BIN)/python scripts/demo.py --crash --dir "$(DIR)" --ask "$(ASK)"
 
 test: .venv/.dev-stamp $(TOOLS) ## run every test, those of the clients in their own languages
 	@scripts/clients.sh conformance
@@ -66,13 +69,16 @@ clean: ## remove everything that was installed or made here
 	rm -rf .venv node_modules .cache .runwright .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf clients/typescript/node_modules clients/typescript/dist
 
+# pip says what it fetches: the first time takes from some seconds to some minutes, by the network.
 .venv/.stamp: pyproject.toml constraints.txt
+	@echo "Installing Runwright and what it needs into .venv, once:"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
 .venv/.dev-stamp: .venv/.stamp
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@echo "Installing what the tests need into .venv, once:"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 node_modules/.stamp: package.json

@@ -1,8 +1,9 @@
 """One agent run with real processes: a tool executor and a server are started, a run is watched, both are ended.
 
-`python scripts/demo.py [--dir DIR] [--ask TEXT]`. The journal stays in
+`python scripts/demo.py [--dir DIR] [--ask TEXT] [--crash]`. The journal stays in
 `.runwright/demo`, so the run can be looked at again with the commands that are
-printed at the end.
+printed at the end. With `--crash` the model takes its time, so that somebody can
+kill the server meanwhile, as often as they like: it is started again each time.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ class DemoFailed(Exception):
 class Child:
     """A process of the demo. It has a session of its own, so that Ctrl-C ends it through us and not under us."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
+    def __init__(self, name: str, arguments: list[str], log: Path, *, mode: str = "w") -> None:
         self.name = name
         self.log = log
         self.address = ""  # where it serves, once it has said so
         self._lines: queue.Queue[str | None] = queue.Queue()
-        with log.open("w") as errors:
+        with log.open(mode) as errors:
             self.process = subprocess.Popen(
                 [sys.executable, *arguments],
                 env=environment(),
@@ -58,7 +59,19 @@ class Child:
                 text=True,
                 start_new_session=True,
             )
+        self.arguments = arguments
         threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def was_killed(self) -> bool:
+        """True when somebody ended the process with `kill -9`."""
+        return self.process.poll() == -signal.SIGKILL
+
+    def again(self) -> Child:
+        """The same process once more, where it served before."""
+        words = list(self.arguments)
+        words[words.index("--listen") + 1] = self.address
+        return Child(self.name, words, self.log, mode="a")
 
     def ready(self) -> None:
         """Waits for the line that says where it serves. Raises DemoFailed when it does not come."""
@@ -131,6 +144,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dir", default="", help="directory the agent looks at (default: this checkout)")
     parser.add_argument("--ask", default="", help=f"what to ask (default: {ASK})")
     parser.add_argument("--data", default="", help="data directory (default: .runwright/demo of this checkout)")
+    parser.add_argument("--crash", action="store_true", help="a slow run, and a server that may be killed meanwhile")
+    parser.add_argument("--words", type=int, default=3, help="how many words a second make it slow (default: 3)")
     options = parser.parse_args()
     options.dir = Path(options.dir or ROOT).resolve()
     options.ask = options.ask.strip() or ASK
@@ -150,26 +165,53 @@ def perform(options: argparse.Namespace, run_id: str, children: list[Child]) -> 
     children[0].ready()
     tools = children[0].address
     say(f"   pid {children[0].process.pid}, {tools}\n2. server with its journal in {shown(options.data)}")
-    serve = ["--data", str(options.data), "--listen", "127.0.0.1:0", "--package", str(PACKAGE), "--grace", "5"]
+    package = slow_package(log, options.words) if options.crash else PACKAGE
+    serve = ["--data", str(options.data), "--listen", "127.0.0.1:0", "--package", str(package), "--grace", "5"]
     serve += ["--executor", f"workspace={tools}"]
     with unstoppable():
         children.append(Child("server", ["-m", "runwright", "serve", *serve], Path(f"{log}-server.log")))
     children[1].ready()
     server = children[1].address
     say(f"   pid {children[1].process.pid}, {server}\n3. run {run_id}: {options.ask}\n")
-    return follow(["--server", server, "run", "--id", run_id, "--", options.ask], children)
+    if options.crash:
+        say(f"Now kill the server, in another terminal, as often as you like:\n\n  kill -9 {children[1].process.pid}\n")
+    return follow(["--server", server, "run", "--id", run_id, "--", options.ask], children, revives=options.crash)
 
 
-def follow(words: list[str], children: list[Child]) -> int:
-    """Runs the command line client until it ends; gives up when a process that it needs ends before."""
+def slow_package(log: Path, words: int) -> Path:
+    """The package with a model that says a few words a second."""
+    text = PACKAGE.read_text()
+    model = "  model: demo-1\n"
+    assert text.count(model) == 1, "the package names its model once"
+    slow = Path(f"{log}-slow.yaml")
+    slow.write_text(text.replace(model, f"{model}  parameters: {{words_per_second: {words}}}\n"))
+    return slow
+
+
+def follow(words: list[str], children: list[Child], *, revives: bool) -> int:
+    """Runs the command line client until it ends; gives up when a process that it needs ends before.
+
+    With `revives` a server that was killed is started again.
+    """
     client: subprocess.Popen[bytes] | None = None
+    killed = 0
     try:
         with unstoppable():
             client = subprocess.Popen([sys.executable, "-m", "runwright", *words], env=environment())
         while True:
             try:
-                return client.wait(timeout=0.5)
+                code = client.wait(timeout=0.5)
+                if revives:
+                    times = {0: "not killed", 1: "killed once"}.get(killed, f"killed {killed} times")
+                    say(f"\nThe server was {times}; the run is one, and every event above came once.")
+                return code
             except subprocess.TimeoutExpired:
+                if revives and children[1].was_killed:
+                    killed += 1
+                    with unstoppable():
+                        children[1] = children[1].again()
+                    children[1].ready()
+                    say(f"-- the server was killed and is started again; once more: kill -9 {children[1].process.pid}")
                 for child in children:
                     child.check()
     finally:
@@ -218,7 +260,9 @@ def look_again(options: argparse.Namespace, run_id: str) -> str:
     runwright = program()
     grpcurl = shutil.which("grpcurl") or ROOT / ".cache" / "bin" / "grpcurl"
     grpcurl = "grpcurl" if shutil.which("grpcurl") or not Path(grpcurl).exists() else shown(Path(grpcurl))
-    serve = ["serve", "--data", shown(options.data), "--package", shown(PACKAGE), "--listen", SERVER]
+    log = options.data.parent / options.data.name
+    package = Path(f"{log}-slow.yaml") if options.crash else PACKAGE
+    serve = ["serve", "--data", shown(options.data), "--package", shown(package), "--listen", SERVER]
     subject = f'{{"run_id": "{run_id}"}}'
     lines = [
         "\nThe run is kept. To look at it again, start the server on the same data:\n",

@@ -22,6 +22,7 @@ from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.fresh import UnservedDirectory
 from runwright.adapters.start_errors import extra_missing, unbound, unusable_data
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
@@ -148,6 +149,16 @@ async def serve(
     the grace. A second signal ends the grace at once; the journal stays whole either way.
     """
     settings.check()
+    with UnservedDirectory(settings.data) as directory:
+        return await _serve(settings, directory.kept_by(ready), providers, packages)
+
+
+async def _serve(
+    settings: Settings,
+    ready: Callable[[str], None],
+    providers: Mapping[str, Provider] | None,
+    packages: Sequence[RuntimePackage] | None,
+) -> bool:
     stop, hurry = asyncio.Event(), asyncio.Event()
     for number in _stopping_signals():
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())

@@ -65,7 +65,8 @@ def test_time_is_read_by_the_clock_alone() -> None:
 
 def test_random_ids_are_made_in_one_place_and_secrets_by_the_journals() -> None:
     assert outside(uses("uuid", "random"), "adapters/ids.py") == set()
-    assert outside(uses("secrets"), "adapters/sqlite", "adapters/memory", "adapters/keys.py") == set()
+    tokens = ("adapters/keys.py", "adapters/providers/model_images.py")
+    assert outside(uses("secrets"), "adapters/sqlite", "adapters/memory", *tokens) == set()
     assert places(lambda source: "os.urandom" in mentions(source)) == {"adapters/ids.py"}
 
 
@@ -73,8 +74,8 @@ def test_the_vendors_libraries_are_known_to_their_adapter_alone() -> None:
     vendors = ("pydantic_ai", "openai", "anthropic", "httpx2")
     found = places(lambda source: any(name.split(".")[0] in vendors for name in imports(source)))
 
-    of_answers = ("answer_bounds", "model_answer", "model_errors", "model_history", "model_http", "model_vendor")
-    assert found == {f"adapters/providers/{name}.py" for name in of_answers}
+    of_answers = ("answer_bounds", "model_answer", "model_errors", "model_http", "model_vendor")
+    assert found == {f"adapters/providers/{name}.py" for name in (*of_answers, "model_history", "model_images")}
 
 
 def test_the_libraries_of_telemetry_are_known_to_their_adapters_alone() -> None:

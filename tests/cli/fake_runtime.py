@@ -122,7 +122,9 @@ def fail(
 @contextmanager
 def serving(runtime: FakeRuntime) -> Iterator[str]:
     """Serves it on a free port; gives the address."""
-    server = grpc.server(ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0)])
+    server = grpc.server(
+        ThreadPoolExecutor(4), options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 32 * 1024 * 1024)]
+    )
     add_RuntimeServiceServicer_to_server(runtime, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.cli.main import app
 
-from tests.builders import PIXEL
 from tests.cli.conftest import Program
 from tests.cli.fake_runtime import FakeRuntime, serving
 from tests.cli.story import RUN, Story, failure, one_tool, stuck
@@ -35,33 +33,6 @@ def test_a_run_prints_the_answer_on_standard_output_alone(program: Program) -> N
     sent.run.budget.rounds = 3
     sent.run.package.package_id = "w"
     assert request == sent
-
-
-def test_images_go_along_as_what_their_first_bytes_say(program: Program, tmp_path: Path) -> None:
-    pixel, photo = tmp_path / "pixel.dat", tmp_path / "photo.png"
-    pixel.write_bytes(PIXEL)
-    photo.write_bytes(b"\xff\xd8\xff\xe0 a JPEG by another name")
-    runtime = FakeRuntime(one_tool())
-    with serving(runtime) as server:
-        program("--server", server, "run", "--no-watch", "What?", "--image", str(pixel), "--image", str(photo))
-
-    text, first, second = runtime.requests[0].run.input
-    assert text.text == "What?"
-    assert (first.data.media_type, first.data.data) == ("image/png", PIXEL)
-    assert (second.data.media_type, second.data.data) == ("image/jpeg", photo.read_bytes())
-
-
-@pytest.mark.parametrize(
-    ("data", "told"), [(b"hello", "image/webp"), (b"", "image/webp"), (PIXEL + bytes(65_536), "65536 bytes")]
-)
-def test_a_file_that_cannot_go_along_is_wrong_usage(program: Program, tmp_path: Path, data: bytes, told: str) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(data)
-
-    code, out, err = program("run", "What?", "--image", str(file))
-
-    assert (code, out) == (2, "")
-    assert told in err.replace("\n", " ")
 
 
 def test_a_run_without_an_id_gets_one_from_the_client(program: Program) -> None:

@@ -75,7 +75,7 @@ def test_a_failed_run_names_its_failure_and_an_answer_too_large_its_size() -> No
     lines = snapshot_lines(snapshot(run_pb2.RUN_STATUS_FAILED, error=failure(), result=omitted))
 
     assert "error     BUDGET_EXHAUSTED: The budget is used up. Raise it." in lines
-    assert lines[-1] == "(the answer has 70000 bytes, too many to show; sha256:ab)"
+    assert lines[-1] == "(70000 bytes, too many to show: runwright get run-1 --result FILE writes them)"
 
 
 def test_of_a_removed_run_there_is_little_left() -> None:
@@ -93,5 +93,5 @@ def test_of_a_removed_run_there_is_little_left() -> None:
         "status    COMPLETED (END_TURN)",
         "agent     analyst, package workspace",
         "times     started 2023-11-14 22:13:20Z, ended 2023-11-14 22:13:23Z (3.0s)",
-        "removed   2023-11-15 22:13:20Z, with result, error, labels and usage: it was older than the retention",
+        "removed   2023-11-15 22:13:20Z, with answer, error, labels and usage",
     ]

@@ -50,6 +50,18 @@ def test_a_run_that_goes_on_after_the_time_has_a_code_of_its_own(program: Progra
     assert (request.run_id, request.timeout.seconds) == (RUN, 0)
 
 
+def test_a_run_that_was_removed_is_no_run_without_an_answer(program: Program) -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_COMPLETED)
+    run.removed_at.FromSeconds(1_700_000_000)
+    with serving(FakeRuntime(one_tool(), run=run)) as server:
+        code, out, err = program("--server", server, "wait", RUN)
+
+    assert (code, out) == (0, "")
+    assert err == (
+        f"run {RUN} COMPLETED; it was removed at 2023-11-14 22:13:20Z, with its answer, error, labels and usage\n"
+    )
+
+
 def test_json_output_is_the_response(program: Program) -> None:
     with serving(answering(run_pb2.RUN_STATUS_COMPLETED)) as server:
         _, out, _ = program("--server", server, "wait", RUN, "-o", "json")

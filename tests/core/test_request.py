@@ -11,8 +11,8 @@ from runwright.core.content import TEXT
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import check_caller_id
-from runwright.core.images import Image
-from runwright.core.request import Budget, OnBusy, RunRequest, differing_fields
+from runwright.core.images import MAX_IMAGE_BYTES, MAX_IMAGES_BYTES, Image
+from runwright.core.request import MAX_INPUT_BYTES, Budget, OnBusy, RunRequest, differing_fields
 
 IDS = ["run_id", "session_id", "turn_id", "agent_id", "package_id"]
 
@@ -205,7 +205,7 @@ def test_an_image_is_a_part_by_its_bytes_and_type(kind: str, data: bytes) -> Non
         (Image("", PNG), "input[0].data.media_type", "image/webp"),
         (Image("image/svg+xml", b"<svg/>"), "input[0].data.media_type", "image/webp"),
         (Image("application/pdf", b"%PDF"), "input[0].data.media_type", "image/webp"),
-        (Image("image/png", PNG + b"\0" * 65_536), "input", "65536 bytes"),
+        (Image("image/png", PNG + bytes(MAX_IMAGE_BYTES)), "input[0].data.data", f"at most {MAX_IMAGE_BYTES} bytes"),
     ],
 )
 def test_what_is_no_such_image_is_refused_by_field(image: Image, field: str, expected: str) -> None:
@@ -215,6 +215,30 @@ def test_what_is_no_such_image_is_refused_by_field(image: Image, field: str, exp
     assert refused.value.reason is ErrorReason.INVALID_REQUEST
     assert refused.value.metadata["field"] == field
     assert expected in refused.value.metadata["expected"]
+
+
+def test_images_have_a_bound_of_their_own_beside_that_of_the_text() -> None:
+    photo = Image("image/png", PNG + bytes(5 * 1024 * 1024))
+    text = "x" * MAX_INPUT_BYTES
+
+    request(input=(text, photo, photo, photo)).check()
+    with pytest.raises(AgentError) as refused:
+        request(input=(text, *[photo] * 4)).check()
+
+    size = 4 * len(photo.data)
+    assert refused.value.metadata == {
+        "field": "input",
+        "expected": f"at most {MAX_IMAGES_BYTES} bytes of images together, not {size}",
+    }
+
+
+def test_a_request_with_the_digests_of_its_images_is_the_same_request() -> None:
+    given = request(input=("Hello", Image("image/png", PNG)))
+
+    known = given.with_digests()
+
+    assert known.digest() == given.digest()
+    assert known.contents() == given.contents()
 
 
 def test_an_image_stands_in_the_normal_form_by_its_digest() -> None:

@@ -179,3 +179,46 @@ def test_a_demo_that_is_stopped_ends_what_it_started(
     assert process.returncode == 128 + number
     assert "Traceback" not in seen
     assert not left_behind(tmp_path)
+
+
+def test_a_demo_to_crash_goes_on_over_kills(tmp_path: Path, garden: Path) -> None:
+    words = [
+        *DEMO,
+        "--crash",
+        "--words",
+        "40",
+        "--dir",
+        str(garden),
+        "--data",
+        str(tmp_path / "data"),
+        "--ask",
+        "Where are the roses?",
+    ]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    seen: list[str] = []
+    targets: list[int] = []
+    killed = 0
+    for line in process.stdout:
+        seen.append(line)
+        targets += [int(pid) for pid in re.findall(r"kill -9 (\d+)", line)]
+        if killed < len(targets) and killed < 2 and "model asked" in line:
+            os.kill(targets[killed], signal.SIGKILL)
+            killed += 1
+    code = process.wait(SECONDS)
+    told = "".join(seen)
+
+    assert (code, killed) == (0, 2), told
+    assert "The server was killed 2 times; the run is one, and every event above came once." in told
+    numbers = [int(number) for number in re.findall(r"^\d\d:\d\d:\d\d\.\d+ #(\d+)", told, re.MULTILINE)]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert "You asked" in told
+    assert not left_behind(tmp_path)
+
+
+def test_what_a_demo_waits_for_while_it_installs_is_seen() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+
+    installing = [line for line in makefile.splitlines() if "pip install" in line]
+    assert installing
+    assert not [line for line in installing if "--quiet" in line]

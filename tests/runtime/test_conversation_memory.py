@@ -11,6 +11,7 @@ from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId, RunKey
+from runwright.core.images import MAX_IMAGES_BYTES
 from runwright.core.outcomes import FinishReason, RunStatus
 from runwright.ports.journal import Journal
 from runwright.runtime.conversation import READ_BYTES, RECORD_BYTES, Conversation, messages_of
@@ -117,6 +118,18 @@ async def test_a_request_above_its_bound_is_refused() -> None:
 
     assert refused.value.reason is ErrorReason.CONVERSATION_TOO_LARGE
     assert refused.value.metadata == {"bytes": "26", "limit": "25"}
+
+
+async def test_images_of_a_request_count_once_and_have_a_bound_of_their_own() -> None:
+    memory = ConversationMemory(100)
+
+    async with memory.request(25, 25):
+        assert memory.used == 100, "the largest request that is taken always finds room"
+    with pytest.raises(AgentError) as refused:
+        await memory.enter(0, 26)
+
+    assert refused.value.message.startswith("The conversation shows images of 26 bytes")
+    assert ConversationMemory().image_limit == MAX_IMAGES_BYTES
 
 
 # Runs
@@ -337,7 +350,7 @@ def test_the_messages_of_a_long_run_are_made_in_a_few_passes(number: int) -> Non
         completed = r.ToolCompleted(at=1, call_id=call, attempt=1, tool="look", result=content.ref)
         records += [asked, requested, completed]
 
-    messages = messages_of(records, {content.ref.digest: content.data})
+    messages = messages_of(records, {content.ref.digest: content.data}, 0)
 
     assert len(messages) == 2 * number
     assert records.looks <= 3 * len(records)

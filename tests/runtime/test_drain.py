@@ -51,6 +51,8 @@ async def test_a_drain_waits_for_a_call_that_must_not_be_repeated(bench: b.Bench
     ended = await stood_still(await restarted(bench))
 
     assert (was_done, settled, tool.given_up) == (False, True, 0)
+    [line] = [line for line in bench.log.lines if line.event.startswith("stopping waits")]
+    assert line.fields == {"calls": ["run-1 c1.1 write"], "count": 1, "at_most": "20s"}
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, '"done"')
     assert EventKind.TOOL_RECOVERY_REQUIRED not in await kinds(bench.journal)
     assert len(bench.function_tools.ledger) == 1
@@ -68,6 +70,8 @@ async def test_a_drain_says_when_its_grace_was_too_short(bench: b.Bench) -> None
     stands = await stood_still(await restarted(bench))
 
     assert not settled
+    [line] = [line for line in bench.log.lines if line.event.startswith("stopped with calls open")]
+    assert line.fields == {"calls": ["run-1 c1.1 write"], "count": 1}
     assert stands.status is RunStatus.REPAIR_NEEDED
     assert len(bench.function_tools.ledger) == 1
 

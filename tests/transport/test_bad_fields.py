@@ -10,6 +10,8 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.images import MAX_IMAGE_BYTES, MAX_IMAGES_BYTES
+from runwright.transport.connections import MAX_MESSAGE_BYTES
 
 from tests.builders import PIXEL
 from tests.transport.serving import CALL_SECONDS, SERVICE, Served, raw_call, refused, run_request, scope, subscription
@@ -71,7 +73,24 @@ BAD: dict[str, tuple[str, Any, str, str]] = {
         "first bytes",
     ),
     "an image without bytes": ("StartRun", start(input=[image(b"", "image/png")]), "input[0].data.data", "not empty"),
-    "too large an image": ("StartRun", start(input=[image(PIXEL + bytes(65_536))]), "input", "65536 bytes"),
+    "too large an image": (
+        "StartRun",
+        start(input=[image(PIXEL + bytes(MAX_IMAGE_BYTES))]),
+        "input[0].data.data",
+        f"at most {MAX_IMAGE_BYTES} bytes",
+    ),
+    "too many large images": (
+        "StartRun",
+        start(input=[image(PIXEL + bytes(6 * 1024 * 1024))] * 4),
+        "input",
+        f"at most {MAX_IMAGES_BYTES} bytes of images",
+    ),
+    "too large a request of a method without images": (
+        "Snapshot",
+        pb.SnapshotRequest(run_id="x" * MAX_MESSAGE_BYTES),
+        "request",
+        f"at most {MAX_MESSAGE_BYTES} bytes",
+    ),
     "too much input": ("StartRun", start(input=[text("x" * 65_537)]), "input", "65536 bytes"),
     "too much together": (
         "StartRun",

@@ -9,12 +9,13 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from runwright._gen.runwright.v1 import content_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.testing import FunctionTools
 from runwright.transport.calls import CallTimes, address_of
-from runwright.transport.connections import ConnectionLimits
-from runwright.transport.usage import ADDRESS, CONNECTION, FEW_CALLS, PAGE_BYTES
+from runwright.transport.connections import MAX_START_BYTES, ConnectionLimits
+from runwright.transport.usage import ADDRESS, CONNECTION, FEW_CALLS, MIB, PAGE_BYTES
 
 from tests import builders as b
 from tests.runtime.watching import eventually
@@ -29,14 +30,21 @@ EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 INVALID = grpc.StatusCode.INVALID_ARGUMENT.value[0]
 SNAPSHOT_BYTES = 60_000
 PATIENT = CallTimes(request=60.0, stall=60.0)
+ROOM = CONNECTION.request_bytes // MAX_START_BYTES  # for requests that may be as large as any
 LARGE_PAGE = pb.ListEventsRequest(scope=pb.StreamScope(run_id="run-1"), view=pb.EVENT_VIEW_FULL, page_size=1000)
 
 
-def half(connection: RawConnection, path: str = SERVICE + "StartRun") -> Stream:
+def half(connection: RawConnection, path: str = SERVICE + "StartRun", announced: int = 1000) -> Stream:
     """A call with the beginning of a request."""
     stream = connection.call(path)
-    connection.send(stream, message(b"x" * 10, announced=1000))
+    connection.send(stream, message(b"x" * 10, announced=announced))
     return stream
+
+
+def large(size: int = 5 * MIB) -> pb.StartRunRequest:
+    """A start that shows an image."""
+    image = content_pb2.InputData(media_type="image/png", data=b.PIXEL + bytes(size - len(b.PIXEL)))
+    return pb.StartRunRequest(run=run_request(input=[content_pb2.InputPart(data=image)]))
 
 
 async def check(served: Served) -> int:
@@ -106,7 +114,51 @@ async def test_half_requests_beyond_the_limit_make_room_for_whole_ones(serve: Se
         whole = connection.call(SERVICE + "StartRun", body=message(request))
 
         assert await connection.ended(whole) == 0, "long before a request's time is over"
-        assert {await connection.ended(call) for call in halves[: CONNECTION.requests]} == {INVALID}
+        ended = [call.status for call in halves if call.is_ended]
+        assert set(ended) == {EXHAUSTED}
+
+
+async def test_requests_that_may_be_large_are_few_and_the_others_are_ended(serve: Serve) -> None:
+    served = await serve(times=PATIENT)
+    async with raw_connection(served.port) as connection:
+        halves = [half(connection, announced=20 * MIB) for _ in range(CONNECTION.requests)]
+
+        await connection.until(lambda: sum(call.is_ended for call in halves) == len(halves) - ROOM)
+        beside = await refused(served.stub.StartRun(large(8 * MIB), timeout=CALL_SECONDS))
+        small = await served.start("run-2")
+
+        assert {call.status for call in halves if call.is_ended} == {EXHAUSTED}
+        assert sum(not call.is_ended for call in halves) == ROOM, "a photo on a slow way has its time"
+        assert served.server._server.calls._server.request_bytes == ROOM * MAX_START_BYTES
+        assert (beside.info.reason, beside.info.metadata["limit"]) == ("TOO_MANY_CALLS", "principal_request_bytes")
+        assert small.run_id == "run-2"
+    await eventually(lambda: served.server._server.calls._server.request_bytes == 0)
+    assert (await served.stub.StartRun(large(), timeout=CALL_SECONDS)).created
+    await eventually(lambda: served.server._server.calls._server.request_bytes == 0)
+
+
+async def test_a_large_request_that_comes_slowly_is_taken(serve: Serve) -> None:
+    served = await serve(times=CallTimes(request=0.5, small_request=0.25))
+    body = message(large().SerializeToString())
+    usage = served.server._server.calls._server
+    async with raw_connection(served.port) as connection:
+        call = connection.call(SERVICE + "StartRun")
+        sent = connection.send(call, body)
+        await eventually(lambda: usage.request_bytes > 0)
+        await connection.send_all(call, body[sent:])
+        connection.send(call, b"", end=True)
+
+        assert await connection.ended(call) == 0
+        await eventually(lambda: usage.request_bytes == 0)
+
+
+async def test_a_stranger_has_nothing_large_to_say(serve: Serve) -> None:
+    served = await serve(times=PATIENT)
+    async with raw_connection(served.port) as connection:
+        halves = [half(connection, CHECK, announced=20 * MIB) for _ in range(ADDRESS.requests)]
+
+        assert {await connection.ended(call) for call in halves} == {INVALID}
+        assert served.server._server.calls._server.request_bytes == 0
 
 
 async def test_half_requests_without_a_key_do_not_keep_a_probe_from_its_answer(serve: Serve) -> None:

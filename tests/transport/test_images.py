@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+
 import pytest
 from runwright._gen.runwright.v1 import content_pb2, error_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.providers.demo import DemoProvider
+from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.content import digest
 from runwright.core.events import EventKind
-from runwright.core.images import Image
+from runwright.core.images import MAX_IMAGE_BYTES, Image
 from runwright.ports.provider import UserMessage
 
 from tests import builders as b
@@ -22,6 +26,12 @@ ASKED = [
     content_pb2.InputPart(data=content_pb2.InputData(media_type="image/png", data=b.PIXEL)),
 ]
 SHOWN = (UserMessage(("What is this?", Image("image/png", b.PIXEL))),)
+
+
+def photo(size: int, number: int = 0) -> content_pb2.InputPart:
+    """A JPEG of that size, as far as anybody here looks at it."""
+    data = b"\xff\xd8\xff\xe0" + bytes([number]) * (size - 4)
+    return content_pb2.InputPart(data=content_pb2.InputData(media_type="image/jpeg", data=data))
 
 
 async def test_an_image_reaches_the_model_and_every_reader_of_the_full_view(serve: Serve) -> None:
@@ -54,6 +64,45 @@ async def test_the_same_image_is_the_same_request_and_another_is_not(serve: Serv
     assert not again.created
     assert refusal.error.reason == error_pb2.ERROR_REASON_RUN_ID_CONFLICT
     assert refusal.error.metadata["fields"] == "input"
+
+
+async def test_photos_up_to_the_limit_reach_the_model_and_are_stored_once(serve: Serve, tmp_path: Path) -> None:
+    provider = RecordingProvider()
+    bench = b.Bench(packages=(b.package(b.says("A field.")),), providers={"scripted": provider})
+    journal = SqliteJournal.open(tmp_path / "data")
+    served = await serve(bench, journal=journal)
+    photos = [photo(MAX_IMAGE_BYTES, number) for number in (1, 2)]
+
+    for run_id in ("run-1", "run-2"):
+        assert (await served.ended(run_id, input=[ASKED[0], *photos])).status == run_pb2.RUN_STATUS_COMPLETED
+
+    shown = [Image("image/jpeg", part.data.data) for part in photos]
+    assert [request.messages for request in provider.requests] == [(UserMessage(("What is this?", *shown)),)] * 2
+    full = await served.frames(view=pb.EVENT_VIEW_FULL)
+    [contents] = [frame.contents for frame in full if frame.event.HasField("turn_started")]
+    assert [content.omitted for content in contents] == [False, True, True]
+    exported = [r async for r in served.stub.ExportRun(pb.ExportRunRequest(run_id="run-1"), timeout=CALL_SECONDS)]
+    parts = [r.content.data for r in exported if r.content.digest == digest(photos[1].data.data)]
+    assert b"".join(parts) == photos[1].data.data
+    await served.close()
+    await journal.close()
+    assert (tmp_path / "data" / "journal.db").stat().st_size < 3 * MAX_IMAGE_BYTES
+
+
+async def test_large_images_are_digested_on_another_thread(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: list[tuple[int, threading.Thread]] = []
+
+    def noted(data: bytes) -> str:
+        threads.append((len(data), threading.current_thread()))
+        return digest(data)
+
+    monkeypatch.setattr("runwright.core.request.digest", noted)
+    served = await serve()
+
+    await served.ended(input=[photo(1024 * 1024)])
+
+    assert [thread for size, thread in threads if size >= 1024 * 1024] != []
+    assert threading.main_thread() not in {thread for size, thread in threads if size >= 1024 * 1024}
 
 
 async def test_a_provider_without_eyes_says_so(serve: Serve) -> None:

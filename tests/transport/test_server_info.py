@@ -137,15 +137,19 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
     assert set(limits) == {
         "input_parts",
         "input_bytes",
+        "image_bytes",
+        "images_bytes",
         "id_length",
         "labels",
         "label_bytes",
         "filter_entries",
         "message_bytes",
+        "start_message_bytes",
         "metadata_bytes",
         "inline_content_bytes",
         "tool_result_bytes",
         "model_request_bytes",
+        "model_request_image_bytes",
         "run_conversation_memory_bytes",
         "conversation_memory_bytes",
         "batch_frames",
@@ -160,14 +164,18 @@ async def test_the_limits_that_are_told_are_those_that_hold(served: Served) -> N
         "connection_age_seconds",
         "min_ping_interval_seconds",
         "request_seconds",
+        "large_request_seconds",
         "idle_seconds",
         "connections",
         *(f"{scope}_calls" for scope in ("principal", "address", "server")),
         *(f"{scope}_requests" for scope in ("connection", "principal", "address", "server")),
+        *(f"{scope}_request_bytes" for scope in ("connection", "principal", "address", "server")),
         *(f"{scope}_answer_bytes" for scope in ("connection", "principal", "address", "server")),
         "health_watches",
         "health_watches_per_address",
         "reflection_streams_per_principal",
+        "exports",
+        "exports_per_principal",
     }
 
 
@@ -184,12 +192,14 @@ async def test_ids_pages_reasons_and_messages_are_limited_as_told(served: Served
     page.page_size += 1
     cancel.reason += "x"
     fat = pb.SnapshotRequest(run_id="x" * limits["message_bytes"])
+    fatter = pb.SnapshotRequest(run_id="x" * limits["start_message_bytes"])
     refusals = [
         await refused(served.stub.StartRun(pb.StartRunRequest(run=run_request(longest + "x")))),
         await refused(served.stub.ListEvents(page)),
         await refused(served.stub.Cancel(cancel)),
+        await refused(served.stub.Snapshot(fat)),
     ]
-    assert [refusal.info.reason for refusal in refusals] == ["INVALID_REQUEST"] * 3
+    assert [refusal.info.reason for refusal in refusals] == ["INVALID_REQUEST"] * 4
     with pytest.raises(grpc.aio.AioRpcError) as too_large:
-        await served.stub.Snapshot(fat, timeout=CALL_SECONDS)
+        await served.stub.Snapshot(fatter, timeout=CALL_SECONDS)
     assert too_large.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

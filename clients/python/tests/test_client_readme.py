@@ -80,4 +80,9 @@ async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: C
     assert run.status is RunStatus.COMPLETED
     assert run.result is not None
     assert '"words":2' in str(run.result.text).replace(" ", "")
-    assert (process.returncode, out, err) == (0, b"", b"")
+    assert (process.returncode, out) == (0, b"")
+    registered, unregistered, ended = err.decode().splitlines()
+    told = f"runwright: registered with {server.address} as executor words: count_words; called at 127.0.0.1:"
+    assert registered.startswith(told)
+    assert unregistered.startswith("runwright: unregistered words.")
+    assert ended == f"runwright: the tool server at {registered.rpartition(' ')[2]} has ended"

@@ -7,6 +7,8 @@ import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { answer, type ToolCall, type ToolHandler } from "./answers.js";
+import { checkRegistration, checkTool } from "./authored.js";
 import type { Client } from "./client.js";
 import {
   type ExecuteToolRequest,
@@ -16,54 +18,9 @@ import {
   ToolNotPerformedSchema,
 } from "./gen/runwright/callback/v1/tool_executor_service_pb.js";
 import { Lease, type RegisterOptions } from "./lease.js";
+import { check } from "./options.js";
 
 const MOST_KEYS = 65_536;
-const MOST_RESULT_BYTES = 1024 * 1024;
-const MOST_MESSAGE_BYTES = 4096;
-
-/** What a tool is told beside its arguments. */
-export interface ToolCall {
-  /** The run that asks. */
-  readonly runId: string;
-  /** The turn that asks. */
-  readonly turnId: string;
-  /** The round that asks, counted from 1. */
-  readonly round: number;
-  /** The call inside the run. */
-  readonly callId: string;
-  /** Which attempt this is, counted from 1. */
-  readonly attempt: number;
-  /** The same for every attempt of the call: perform the effect at most once for it. */
-  readonly idempotencyKey: string;
-  /** The tool's name. */
-  readonly tool: string;
-  /** When the runtime stops waiting. */
-  readonly deadline: Date | undefined;
-  /** Fingerprint of the package that declares the tool. */
-  readonly packageFingerprint: string;
-  /** W3C trace of the run; empty without. */
-  readonly traceParent: string;
-  /** Aborted when the run was cancelled, the deadline has passed, or the runtime is gone. */
-  readonly signal: AbortSignal;
-}
-
-/** Performs calls of one tool. What it returns is given to the model as JSON; a {@link RawResult} as it is. */
-export type ToolHandler<Arguments> = (args: Arguments, call: ToolCall) => unknown;
-
-/** A failure of the tool itself, for certain; thrown or returned, its message is told to the model. */
-export class ToolError extends Error {
-  override readonly name = "ToolError";
-}
-
-/** A result with a media type of its own. */
-export class RawResult {
-  constructor(
-    /** The bytes. */
-    readonly data: Uint8Array,
-    /** What they are, such as `text/plain; charset=utf-8`. */
-    readonly mediaType: string,
-  ) {}
-}
 
 /** Options of a {@link ToolServer}. */
 export interface ToolServerOptions {
@@ -73,6 +30,8 @@ export interface ToolServerOptions {
   readonly credential?: string;
   /** Told what a handler threw, or why a lease was not renewed. Absent: `console.error`. */
   readonly onError?: (message: string, error: unknown) => void;
+  /** Told what was registered and where, and when it ended. Absent: `console.error`, because standard output is yours. */
+  readonly onNote?: (message: string) => void;
 }
 
 /** Serves tools to the runtime. Ended by {@link ToolServer.close} or `await using`. */
@@ -86,10 +45,17 @@ export class ToolServer implements AsyncDisposable {
   readonly #leases: Lease[] = [];
   #isStopping = false;
   readonly #onError: (message: string, error: unknown) => void;
+  readonly #onNote: (message: string) => void;
 
   /** A server without tools, which does not listen yet. */
   constructor(options: ToolServerOptions = {}) {
+    check("ToolServer", options);
     this.#options = options;
+    this.#onNote =
+      options.onNote ??
+      ((message) => {
+        console.error(`runwright: ${message}`);
+      });
     this.#onError =
       options.onError ??
       ((message, error) => {
@@ -126,6 +92,10 @@ export class ToolServer implements AsyncDisposable {
 
   /** Adds a tool. Its arguments are valid under the schema that the package has for it. */
   add<Arguments = Record<string, unknown>>(tool: string, handler: ToolHandler<Arguments>): this {
+    checkTool(tool, handler, this.#tools);
+    if (this.#leases.length > 0) {
+      throw new TypeError(`Add ${tool} before the tool server is registered: nobody would call it.`);
+    }
     this.#tools.set(tool, handler);
     return this;
   }
@@ -156,10 +126,14 @@ export class ToolServer implements AsyncDisposable {
    * registration is on disk. The client must stay open for as long.
    */
   async register(client: Client, executor: string, options: RegisterOptions = {}): Promise<Lease> {
+    check("register", options);
     const spec = { executor, address: options.address ?? this.address, tools: [...this.#tools.keys()] };
+    checkRegistration(executor, options.callbackId, spec.address, this.#tools);
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();
     this.#leases.push(lease);
+    const tools = spec.tools.join(", ");
+    this.#onNote(`registered with ${client.address} as executor ${executor}: ${tools}; called at ${spec.address}`);
     return lease;
   }
 
@@ -168,15 +142,23 @@ export class ToolServer implements AsyncDisposable {
     client: Client,
     options: RegisterOptions & { readonly executor: string; readonly listen?: string },
   ): Promise<Lease> {
-    if (this.address === "") await this.listen(options.listen);
-    return this.register(client, options.executor, options);
+    check("serveFor", options);
+    const { executor, listen, ...rest } = options;
+    checkRegistration(executor, rest.callbackId, rest.address ?? listen ?? "127.0.0.1:0", this.#tools);
+    if (this.address === "") await this.listen(listen);
+    return this.register(client, executor, rest);
   }
 
   /** Unregisters, within `graceMs`, lets calls under way answer for up to as long, begins none, and ends. */
   async close(graceMs = 5_000): Promise<void> {
     this.#isStopping = true;
-    await Promise.all(this.#leases.map((lease) => lease.end(graceMs)));
+    await Promise.all(
+      this.#leases.map(async (lease) => {
+        if (await lease.end(graceMs)) this.#onNote(`unregistered ${lease.callbackId} from ${lease.server}`);
+      }),
+    );
     if (!this.#server.listening) return;
+    const { address } = this;
     const ended = new Promise<void>((resolve) => {
       this.#server.close(() => {
         resolve();
@@ -189,6 +171,7 @@ export class ToolServer implements AsyncDisposable {
     }, graceMs);
     await ended;
     clearTimeout(timer);
+    this.#onNote(`the tool server at ${address} has ended`);
   }
 
   /** As {@link ToolServer.close}. */
@@ -212,14 +195,7 @@ export class ToolServer implements AsyncDisposable {
     };
     context.signal.addEventListener("abort", abort, { once: true });
     try {
-      const args = JSON.parse(new TextDecoder().decode(request.argumentsJson)) as never;
-      const result = await handler(args, toolCall(request, context, running.signal));
-      return result instanceof ToolError ? failed(result.message) : completed(result);
-    } catch (thrown) {
-      if (thrown instanceof ToolError) return failed(thrown.message);
-      if (running.signal.aborted) throw new ConnectError("The call was given up.", Code.Canceled);
-      this.#onError(`tool ${request.tool} failed, call ${request.callId} of run ${request.runId}`, thrown);
-      return failed("The tool failed.");
+      return await answer(handler, request.argumentsJson, toolCall(request, context, running.signal), this.#onError);
     } finally {
       context.signal.removeEventListener("abort", abort);
     }
@@ -254,23 +230,4 @@ function toolCall(request: ExecuteToolRequest, context: HandlerContext, signal: 
   const traceParent = context.requestHeader.get("traceparent") ?? "";
   const call = { runId, turnId, round, callId, attempt, idempotencyKey, tool, packageFingerprint };
   return { ...call, deadline, traceParent, signal };
-}
-
-function completed(result: unknown): ExecuteToolResponse {
-  const raw = result instanceof RawResult ? result : new RawResult(Buffer.from(JSON.stringify(result ?? null)), "");
-  const { data, mediaType } = raw;
-  // The effect has happened, so the model must not be told that it has not.
-  if (data.length > MOST_RESULT_BYTES) {
-    return failed(
-      `The call was made; its result of ${String(data.length)} bytes is above ${String(MOST_RESULT_BYTES)}.`,
-    );
-  }
-  return create(ExecuteToolResponseSchema, { outcome: { case: "result", value: { data, mediaType } } });
-}
-
-function failed(told: string): ExecuteToolResponse {
-  const bytes = Buffer.from(told);
-  // A character that is cut becomes U+FFFD, which may be longer than what was left of it.
-  const message = bytes.length > MOST_MESSAGE_BYTES ? bytes.subarray(0, MOST_MESSAGE_BYTES - 4).toString() : told;
-  return create(ExecuteToolResponseSchema, { outcome: { case: "error", value: { message } } });
 }

@@ -18,9 +18,11 @@ from runwright.cli.commands import command
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.follow import delay
 from runwright.cli.grow import contents_of, excerpt
+from runwright.cli.input_parts import parts_of
 from runwright.cli.output import Format, FormatOption, print_json_line
 from runwright.cli.run import new_request, selector
-from runwright.cli.view import QuietView, View, view_for
+from runwright.cli.talk_view import TalkView
+from runwright.cli.view import QuietView, View
 from runwright.cli.watch import followed
 from runwright.core.request import MAX_INPUT_BYTES
 
@@ -38,8 +40,9 @@ def chat(
 ) -> None:
     """Talks with an agent: each line of input is a turn that sees the earlier ones.
 
-    Answers go to standard output, everything else to standard error; with -o json
-    each turn is one line, the run's snapshot. A server that restarts is waited for.
+    What the agent says goes to standard output, on a terminal as it comes, else the
+    answer alone; everything else goes to standard error. With -o json each turn is
+    one line, the run's snapshot. A server that restarts is waited for.
     Ctrl-C cancels the turn, once more it leaves and the turn goes on; the end of
     input leaves. Exit code: that of the last turn, as of `runwright run`.
 
@@ -83,7 +86,7 @@ class Talk:
             self._show_past(run)
         if runs and runs[0].status in _OPEN:
             _note(f"run {runs[0].run_id} goes on")
-            self._report(self._settled(runs[0].run_id, lambda: None))
+            self._see(runs[0].run_id, lambda: None)
 
     def turns(self, lines: Iterator[str]) -> ExitCode:
         """One run for each line that is not blank; the code of the last one.
@@ -108,32 +111,40 @@ class Talk:
         _note(f"to come back: {command(self._client.server, 'chat', '--session', self._session)}")
 
     def _turn(self, text: str) -> ExitCode:
-        request = new_request(text, RandomIds().run_id(), self._session, [])
+        request = new_request(parts_of(text), RandomIds().run_id(), self._session, [])
         request.on_busy = run_pb2.ON_BUSY_REJECT
         if self._package:
             request.package.CopyFrom(selector(self._package))
         # The same request again starts nothing anew, so it may be sent as often as the server goes away.
-        standing = self._settled(request.run_id, lambda: self._client.start(request))
-        self._report(standing)
-        return outcome.exit_code(standing)
+        return outcome.exit_code(self._see(request.run_id, lambda: self._client.start(request)))
 
-    def _settled(self, run_id: str, start: Callable[[], object]) -> run_pb2.RunSnapshot:
-        """The run, started and followed until it has ended or needs repair."""
-        view = QuietView() if self._output is Format.JSON else view_for(sys.stderr)
+    def _see(self, run_id: str, start: Callable[[], object]) -> run_pb2.RunSnapshot:
+        """The run, started, followed until it has ended or needs repair, and reported."""
+        if self._output is Format.JSON:
+            standing = self._settled(run_id, start, QuietView(), deltas=False)
+            print_json_line(self._through(lambda: self._client.snapshot(standing.run_id)))
+            return standing
+        streams = sys.stdout.isatty()
+        view = TalkView(_say, _note, streams=streams)
+        standing = self._settled(run_id, start, view, deltas=streams)
+        outcome.report(standing, self._client, answer=view.answer, note=view.note)
+        return standing
+
+    def _settled(self, run_id: str, start: Callable[[], object], view: View, *, deltas: bool) -> run_pb2.RunSnapshot:
         view.tree.run_id = run_id
 
         def follow() -> run_pb2.RunSnapshot:
             start()
-            return self._follow(run_id, view)
+            return self._follow(run_id, view, deltas=deltas)
 
         return self._through(follow)
 
-    def _follow(self, run_id: str, view: View) -> run_pb2.RunSnapshot:
+    def _follow(self, run_id: str, view: View, *, deltas: bool) -> run_pb2.RunSnapshot:
         cancelled = False
         while True:
             try:
                 with view.showing():
-                    return followed(self._client, run_id, view.tree.cursor, view, self._wait)
+                    return followed(self._client, run_id, view.tree.cursor, view, self._wait, deltas=deltas)
             except KeyboardInterrupt:
                 if cancelled:
                     _note(f"left; run {run_id} goes on until it has come to its end")
@@ -161,12 +172,6 @@ class Talk:
                     _note(f"-- connection lost ({problem.reason}); trying again")
             self._wait(delay(failures))
             failures += 1
-
-    def _report(self, standing: run_pb2.RunSnapshot) -> None:
-        if self._output is Format.JSON:
-            print_json_line(self._through(lambda: self._client.snapshot(standing.run_id)))
-        else:
-            outcome.report(standing, self._client.server, answer=_answer, note=_note)
 
     def _show_past(self, run: run_pb2.RunSnapshot) -> None:
         for frame in self._client.said(run.run_id):
@@ -206,8 +211,8 @@ def _piped() -> Iterator[str]:
             raise typer.BadParameter("must be valid UTF-8", param_hint="standard input") from None
 
 
-def _answer(text: str) -> None:
-    print(text, flush=True)
+def _say(text: str) -> None:
+    print(text, end="", flush=True)
 
 
 def _note(text: str) -> None:

@@ -18,6 +18,7 @@ from runwright.cli.connection import Connection
 from runwright.cli.errors import Problem
 
 UNARY_SECONDS = 30.0
+SLOW_BYTES = 256 * 1024  # a second: what images on their way are given
 PAGE_SIZE = 50
 MOST_RUNS = 100
 # Without pings a stream from a machine that has lost its power would wait for ever. The server takes one in 10 s.
@@ -61,7 +62,8 @@ class Client:
 
     def start(self, run: run_pb2.RunRequest) -> pb.StartRunResponse:
         """Starts a run."""
-        return self._call(self._stub.StartRun, pb.StartRunRequest(run=run))
+        request = pb.StartRunRequest(run=run)
+        return self._call(self._stub.StartRun, request, seconds=UNARY_SECONDS + request.ByteSize() / SLOW_BYTES)
 
     def snapshot(self, run_id: str) -> pb.SnapshotResponse:
         """A run as it stands."""
@@ -178,6 +180,14 @@ class Client:
     def export(self, run_id: str) -> Iterator[pb.ExportRunResponse]:
         """Everything the journal holds of a run, as it is stored."""
         return self._stream(self._stub.ExportRun, pb.ExportRunRequest(run_id=run_id))
+
+    def content(self, run_id: str, digest: str) -> Iterator[bytes]:
+        """A content of a run, piece by piece, whatever its size."""
+        for response in self.export(run_id):
+            if response.content.digest == digest:
+                yield response.content.data
+                if response.content.last:
+                    return
 
     def subscribe(self, run_id: str, cursor: str, *, deltas: bool) -> Iterator[pb.SubscribeResponse]:
         """A run's events after `cursor` with their content, until the run ends; with `deltas` text as it comes."""

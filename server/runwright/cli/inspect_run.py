@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,7 @@ from runwright.cli.changes import snapshots
 from runwright.cli.client import Client
 from runwright.cli.errors import ExitCode
 from runwright.cli.output import Format, FormatOption, RunFormat, RunFormatOption, WatchOption, print_json, print_yaml
+from runwright.cli.result import write_result
 from runwright.cli.snapshot_text import snapshot_lines
 from runwright.cli.standard_streams import terminal_width
 from runwright.cli.view import PlainView
@@ -22,18 +24,32 @@ RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run."
 
 
 def get(
-    context: typer.Context, run_id: RunArgument, watch: WatchOption = False, output: RunFormatOption = RunFormat.TEXT
+    context: typer.Context,
+    run_id: RunArgument,
+    watch: WatchOption = False,
+    result: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the answer there and nothing else, byte by byte; - is standard output."
+        ),
+    ] = None,
+    output: RunFormatOption = RunFormat.TEXT,
 ) -> None:
     """Prints a run as it stands.
 
     With --watch it prints it again whenever it has moved on, until it has ended.
+    With --result it writes the whole answer, however large, to a new file.
 
     \b
     Example:
       runwright run --id first "What is in this directory?"
       runwright get first
+      runwright get first --result answer.txt
     """
     client = Client.of(context)
+    if result is not None:
+        write_result(client, run_id, result)
+        return
     if not watch:
         _print(client.snapshot(run_id), output)
         return

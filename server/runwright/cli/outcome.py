@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright._gen.runwright.v1 import run_pb2
 from runwright.cli import clean, names
+from runwright.cli.client import Client
 from runwright.cli.commands import command
 from runwright.cli.errors import ExitCode
 from runwright.wire.snapshots import inline_bytes
@@ -25,8 +26,12 @@ def exit_code(run: run_pb2.RunSnapshot) -> ExitCode:
     return _EXIT_CODES.get(run.status, ExitCode.COMPLETED)
 
 
-def report(run: run_pb2.RunSnapshot, server: str, answer: Print, note: Print) -> None:
-    """Prints how the run ended, or why it stands. Only the answer itself goes to `answer`."""
+def report(run: run_pb2.RunSnapshot, client: Client, answer: Print | None, note: Print) -> None:
+    """Prints how the run ended, or why it stands. Only the answer itself goes to `answer`, however large it is."""
+    server = client.server
+    if run.HasField("removed_at"):
+        note(f"run {run.run_id} {names.status(run.status)}; {removed(run)}")
+        return
     match run.status:
         case run_pb2.RUN_STATUS_COMPLETED:
             note(f"run {run.run_id} completed: {names.usage(run.usage)}")
@@ -44,15 +49,25 @@ def report(run: run_pb2.RunSnapshot, server: str, answer: Print, note: Print) ->
             note(f"  unknown: {_effect(effect)}")
     if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
         _remedy(run, server, note)
-    if run.HasField("result"):
-        answer(answer_text(run.result))
+    if run.HasField("result") and answer is not None:
+        answer(shown(answer_bytes(run, client)))
 
 
-def answer_text(result: content_pb2.InlineContent) -> str:
-    """The answer, cleaned; or where it is when it is too large to be sent along."""
-    if result.omitted:
-        return f"(the answer has {result.ref.size} bytes, too many to show; {result.ref.digest})"
-    return clean.block(clean.decoded(inline_bytes(result))).rstrip("\n")
+def answer_bytes(run: run_pb2.RunSnapshot, client: Client) -> bytes:
+    """The whole answer of a run that has one; a large one is asked for, since snapshots do not hold it."""
+    if run.result.omitted:
+        return b"".join(client.content(run.run_id, run.result.ref.digest))
+    return inline_bytes(run.result)
+
+
+def shown(answer: bytes) -> str:
+    """An answer as it is printed, cleaned."""
+    return clean.block(clean.decoded(answer)).rstrip("\n")
+
+
+def removed(run: run_pb2.RunSnapshot) -> str:
+    """That a run was removed, when, and what went with it."""
+    return f"it was removed at {names.clock(run.removed_at)}, with its answer, error, labels and usage"
 
 
 def _effect(effect: run_pb2.OpenEffect) -> str:

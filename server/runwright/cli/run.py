@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,23 +15,25 @@ from runwright.adapters.ids import RandomIds
 from runwright.cli import clean, outcome
 from runwright.cli.client import Client
 from runwright.cli.commands import command
+from runwright.cli.input_parts import parts_of
 from runwright.cli.output import Format, FormatOption, print_json
 from runwright.cli.view import QuietView, view_for
 from runwright.cli.watch import watch_run
-from runwright.core.images import IMAGE_TYPES, image_type
-from runwright.core.request import MAX_INPUT_BYTES
 
 _MOST = 2**32 - 1
 
 
 def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     context: typer.Context,
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to ask the agent.")],
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to ask the agent.", show_default=False)] = "",
     run_id: Annotated[
         str, typer.Option("--id", help="Id of the run; the same id and request never start a second run.")
     ] = "",
     package: Annotated[str, typer.Option(help="Package that answers, by id or sha256: fingerprint.")] = "",
     session: Annotated[str, typer.Option(help="Id of the session; the run sees its earlier turns.")] = "",
+    input: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file of text, after TEXT; - is standard input.")
+    ] = None,
     image: Annotated[
         list[Path] | None,
         typer.Option(
@@ -53,9 +56,10 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     \b
     Example:
       runwright run --id first "What is in this directory?"
+      git diff | runwright run --input - "What does this change?"
     """
-    request = new_request(text, run_id or RandomIds().run_id(), session, label or [])
-    request.input.extend(_shown(file) for file in image or [])
+    parts = parts_of(text, input, image or [])
+    request = new_request(parts, run_id or RandomIds().run_id(), session, label or [])
     if package:
         request.package.CopyFrom(selector(package))
     if rounds or tool_calls:
@@ -79,37 +83,23 @@ def _stay(client: Client, started: pb.StartRunResponse, output: Format) -> None:
         raise typer.Exit(outcome.exit_code(standing))
     _note(_begun(started))
     standing = watch_run(client, run_id, "", view_for(sys.stderr))
-    outcome.report(standing, client.server, answer=_answer, note=_note)
+    outcome.report(standing, client, answer=_answer, note=_note)
     raise typer.Exit(outcome.exit_code(standing))
 
 
-def new_request(text: str, run_id: str, session: str, labels: list[str]) -> run_pb2.RunRequest:
-    """The request for one text. Raises BadParameter for what is no Unicode."""
+def new_request(
+    parts: Iterator[content_pb2.InputPart], run_id: str, session: str, labels: list[str]
+) -> run_pb2.RunRequest:
+    """The request for an input. Raises BadParameter for what is no Unicode."""
     try:
         return run_pb2.RunRequest(
             run_id=run_id,
             session_id=session,
-            input=[content_pb2.InputPart(text=text)],
+            input=list(parts),
             labels=parse_labels(labels),
         )
     except UnicodeEncodeError:
         raise typer.BadParameter("must be valid UTF-8", param_hint="TEXT, --id, --session or --label") from None
-
-
-def _shown(file: Path) -> content_pb2.InputPart:
-    """An image file as a part of the input; its first bytes tell what it is."""
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(MAX_INPUT_BYTES + 1)
-    except OSError as error:
-        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}", param_hint="--image") from None
-    if len(data) > MAX_INPUT_BYTES:
-        told = f"{file} is too large: text and images may have {MAX_INPUT_BYTES} bytes together"
-        raise typer.BadParameter(told, param_hint="--image")
-    media_type = image_type(data)
-    if media_type is None:
-        raise typer.BadParameter(f"{file} is none of: {', '.join(IMAGE_TYPES)}", param_hint="--image")
-    return content_pb2.InputPart(data=content_pb2.InputData(media_type=media_type, data=data))
 
 
 def parse_labels(labels: list[str]) -> dict[str, str]:

@@ -53,7 +53,6 @@ def serve(loaded: Loaded) -> None:
         typer.echo(f"error: {clean.line(f'{error.message} {error.remedy}')}", err=True)
         raise typer.Exit(UNUSABLE) from None
     if not settled:
-        StandardLog().warning("calls that must not be repeated were still open; their runs may need repair")
         raise typer.Exit(CUT_OFF)
     sys.stdout.flush()
 

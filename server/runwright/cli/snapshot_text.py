@@ -6,14 +6,15 @@ from collections.abc import Iterator
 
 from runwright._gen.runwright.v1 import run_pb2
 from runwright.cli import clean, names
-from runwright.cli.outcome import answer_text
+from runwright.cli.outcome import shown
+from runwright.wire.snapshots import inline_bytes
 
 
 def snapshot_lines(run: run_pb2.RunSnapshot) -> list[str]:
     """Everything a snapshot says, one fact a line; the answer last, as it was written."""
     lines = [f"{name:<9} {clean.line(value)}" for name, value in _facts(run) if value]
     if run.HasField("result"):
-        lines += ["answer", answer_text(run.result)]
+        lines += ["answer", _answer(run)]
     return lines
 
 
@@ -28,10 +29,7 @@ def _facts(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
     yield "package", run.package_fingerprint
     yield "times", _times(run)
     if run.HasField("removed_at"):
-        yield (
-            "removed",
-            f"{names.clock(run.removed_at)}, with result, error, labels and usage: it was older than the retention",
-        )
+        yield "removed", f"{names.clock(run.removed_at)}, with answer, error, labels and usage"
         return
     yield "usage", f"{names.usage(run.usage)} (input + output)"
     limits = run.budget
@@ -53,6 +51,12 @@ def _facts(run: run_pb2.RunSnapshot) -> Iterator[tuple[str, str]]:
     if run.HasField("error"):
         yield "error", names.failure(run.error)
     yield "cursor", f"{run.last_cursor} (event #{run.last_seq})"
+
+
+def _answer(run: run_pb2.RunSnapshot) -> str:
+    if run.result.omitted:
+        return f"({run.result.ref.size} bytes, too many to show: runwright get {run.run_id} --result FILE writes them)"
+    return shown(inline_bytes(run.result))
 
 
 def _times(run: run_pb2.RunSnapshot) -> str:

@@ -49,7 +49,7 @@ def wait(
     if output is Format.JSON:
         print_json(response)
     elif response.done:
-        outcome.report(response.run, client.server, answer=print, note=_note)
+        outcome.report(response.run, client, answer=print, note=_note)
     else:
         _note(f"run {response.run.run_id} goes on; to watch it: {command(client.server, 'watch', run_id)}")
     raise typer.Exit(outcome.exit_code(response.run) if response.done else ExitCode.STILL_RUNNING)

@@ -46,10 +46,10 @@ def watch(
     client = Client.of(context)
     if output is Format.JSON:
         run = watch_run(client, run_id, cursor, JsonView(_print, _note), deltas=deltas is True)
-        outcome.report(run, client.server, answer=lambda _: None, note=_note)
+        outcome.report(run, client, answer=None, note=_note)
     else:
         run = watch_run(client, run_id, cursor, view_for(sys.stdout), deltas=deltas is not False)
-        outcome.report(run, client.server, answer=lambda text: print("\n" + text), note=print)
+        outcome.report(run, client, answer=lambda text: print("\n" + text), note=print)
     raise typer.Exit(outcome.exit_code(run))
 
 

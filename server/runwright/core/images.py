@@ -6,6 +6,11 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+# A photograph as a telephone makes it has 2 to 8 MB. All of a request as base64 stay below the 32 MB that the
+# stricter one of the vendors takes.
+MAX_IMAGE_BYTES = 10 * 1024 * 1024
+MAX_IMAGES_BYTES = 20 * 1024 * 1024
+
 _SIGNS: Mapping[str, tuple[tuple[int, bytes], ...]] = {
     "image/png": ((0, b"\x89PNG\r\n\x1a\n"),),
     "image/jpeg": ((0, b"\xff\xd8\xff"),),
@@ -16,10 +21,11 @@ IMAGE_TYPES = tuple(_SIGNS)
 
 
 class Image(Struct, frozen=True):
-    """An image as a part of what somebody says."""
+    """An image as a part of what somebody says. `digest` is that of the data, if somebody has worked it out."""
 
     media_type: str
     data: bytes
+    digest: str = ""
 
     def __repr__(self) -> str:
         return f"Image({self.media_type}, {len(self.data)} bytes)"

@@ -15,8 +15,8 @@ def refs(record: r.Record) -> tuple[ContentRef, ...]:
     return () if found is None else found(record)
 
 
-def _given(ref: ContentRef | None) -> tuple[ContentRef, ...]:
-    return () if ref is None else (ref,)
+def _given(*found: ContentRef | None) -> tuple[ContentRef, ...]:
+    return tuple([ref for ref in found if ref is not None])
 
 
 # By class, because every append asks for each of its records more than once.
@@ -24,7 +24,7 @@ _REFS: Mapping[type, Callable[[Any], tuple[ContentRef, ...]]] = {
     r.RunStarted: lambda record: (record.request, record.package),
     r.ContextAssembled: lambda record: tuple(ref for turn in record.context.included for ref in turn.refs),
     r.TurnStarted: lambda record: record.input,
-    r.ModelMessageCompleted: lambda record: _given(record.text),
+    r.ModelMessageCompleted: lambda record: _given(record.text, record.opaque),
     r.ToolRequested: lambda record: _given(record.arguments),
     r.ToolCompleted: lambda record: (record.result,),
     r.ToolFailed: lambda record: _given(record.message),

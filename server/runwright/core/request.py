@@ -6,13 +6,14 @@ import re
 from enum import Enum
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 from pydantic import JsonValue
 
 from runwright.core.content import Content, digest
 from runwright.core.errors import invalid_request
 from runwright.core.fingerprint import canonical_plain_json
 from runwright.core.ids import check_caller_id
-from runwright.core.images import IMAGE_TYPES, Image, image_type
+from runwright.core.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGES_BYTES, Image, image_type
 
 _FINGERPRINT = re.compile(r"sha256:[a-z0-9-]{1,64}:[0-9a-f]{64}\Z")
 MAX_INPUT_PARTS = 64
@@ -73,12 +74,18 @@ class RunRequest(Struct, frozen=True, kw_only=True):
             )
         for index, part in enumerate(self.input):
             _check_part(index, part)
-        size = sum([len(part.data if isinstance(part, Image) else part.encode()) for part in self.input])
+        size = sum([len(part.encode()) for part in self.input if isinstance(part, str)])
         if size > MAX_INPUT_BYTES:
             raise invalid_request(
                 "input",
-                f"at most {MAX_INPUT_BYTES} bytes together, not {size}",
+                f"at most {MAX_INPUT_BYTES} bytes of text together, not {size}",
                 "Shorten it, or have a tool of the package read what is long.",
+            )
+        if self.image_bytes > MAX_IMAGES_BYTES:
+            raise invalid_request(
+                "input",
+                f"at most {MAX_IMAGES_BYTES} bytes of images together, not {self.image_bytes}",
+                "Send fewer of them, or smaller ones.",
             )
         if self.labels:
             self._check_labels()
@@ -96,6 +103,19 @@ class RunRequest(Struct, frozen=True, kw_only=True):
                 raise invalid_request(
                     f"labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes", "Shorten it, or put a reference to it there."
                 )
+
+    @property
+    def image_bytes(self) -> int:
+        """How much the images are together."""
+        return sum([len(part.data) for part in self.input if isinstance(part, Image)])
+
+    def with_digests(self) -> RunRequest:
+        """The same request, its images with their digests. Of large ones that takes a while, on any thread."""
+        parts = [
+            replace(part, digest=digest(part.data)) if isinstance(part, Image) and not part.digest else part
+            for part in self.input
+        ]
+        return replace(self, input=tuple(parts))
 
     def normal_form(self) -> dict[str, JsonValue]:
         """Everything that makes two requests the same request: all but the run id."""
@@ -147,21 +167,33 @@ def _check_part(index: int, part: str | Image) -> None:
         )
     if not part.data:
         raise invalid_request(f"input[{index}].data.data", "an image that is not empty", "Leave the part out.")
-    if image_type(part.data) != part.media_type:
+    if len(part.data) > MAX_IMAGE_BYTES:
+        raise invalid_request(
+            f"input[{index}].data.data",
+            f"an image of at most {MAX_IMAGE_BYTES} bytes, not {len(part.data)}",
+            "Make it smaller: models see no more than a few thousand pixels a side.",
+        )
+    found = image_type(part.data)
+    if found != part.media_type:
+        told = found or f"none of {', '.join(IMAGE_TYPES)}"
         raise invalid_request(
             f"input[{index}].data.media_type",
-            "what the first bytes of the data say they are",
-            f"Say {image_type(part.data)}." if image_type(part.data) else f"Send one of {', '.join(IMAGE_TYPES)}.",
+            f"what the first bytes of the data say they are: {told}",
+            f"Say {found}." if found else f"Send one of {', '.join(IMAGE_TYPES)}.",
         )
 
 
 def _normal_part(part: str | Image) -> JsonValue:
     # A text stands for itself, as it did before there were images: digests of such requests stay.
-    return part if isinstance(part, str) else {"digest": digest(part.data), "media_type": part.media_type}
+    return part if isinstance(part, str) else {"digest": _digest(part), "media_type": part.media_type}
 
 
 def _content(part: str | Image) -> Content:
-    return Content.text(part) if isinstance(part, str) else Content.of(part.data, part.media_type)
+    return Content.text(part) if isinstance(part, str) else Content.known(part.data, part.media_type, _digest(part))
+
+
+def _digest(image: Image) -> str:
+    return image.digest or digest(image.data)
 
 
 def _is_unicode(text: str) -> bool:

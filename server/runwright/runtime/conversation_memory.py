@@ -7,14 +7,16 @@ from collections import OrderedDict, deque
 from typing import Protocol
 
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.images import MAX_IMAGES_BYTES
 
 DEFAULT_MEMORY_BYTES = 256 * 1024 * 1024
 # What one run keeps between its requests; of more it keeps nothing and reads the journal when a model is asked.
 RUN_BYTES = 4 * 1024 * 1024
-# What one request to a model may tell it. A million tokens are some 4 MiB of text; images are larger. The vendors'
-# libraries write the request as JSON in one step, on the loop: of this in some 50 ms.
+# What one request to a model may tell it, without its images. A million tokens are some 4 MiB of text. The vendors'
+# libraries write it as JSON in one step, on the loop: of this in some 50 ms. Images are put in as the request is sent.
 REQUEST_BYTES = 12 * 1024 * 1024
-# A request in flight: its contents, the text made of them, and what the vendor's library makes of that.
+# A request in flight: its contents, the text made of them, and what the vendor's library makes of that. Of an image
+# there is one copy.
 COPIES = 3
 RETRY_AFTER = "2s"
 
@@ -29,15 +31,16 @@ class Cached(Protocol):
 class RequestMemory:
     """What one request holds. A class, because a context made of a generator costs ten times as much."""
 
-    __slots__ = ("_memory", "_size", "_taken")
+    __slots__ = ("_images", "_memory", "_size", "_taken")
 
-    def __init__(self, memory: ConversationMemory, size: int) -> None:
+    def __init__(self, memory: ConversationMemory, size: int, images: int) -> None:
         self._memory = memory
         self._size = size
+        self._images = images
         self._taken = 0
 
     async def __aenter__(self) -> None:
-        self._taken = await self._memory.enter(self._size)
+        self._taken = await self._memory.enter(self._size, self._images)
 
     async def __aexit__(self, *_: object) -> None:
         self._memory.leave(self._taken)
@@ -55,6 +58,7 @@ class ConversationMemory:
     def __init__(self, limit: int = DEFAULT_MEMORY_BYTES) -> None:
         self.limit = limit
         self.request_limit = min(REQUEST_BYTES, limit // (COPIES + 1))
+        self.image_limit = min(MAX_IMAGES_BYTES, limit // (COPIES + 1))  # the two together always find room
         self.run_limit = min(RUN_BYTES, limit)
         self._cached: OrderedDict[Cached, int] = OrderedDict()
         self._cached_bytes = 0
@@ -79,18 +83,20 @@ class ConversationMemory:
         """Says that a holder has nothing any more."""
         self._cached_bytes -= self._cached.pop(holder, 0)
 
-    def request(self, size: int) -> RequestMemory:
-        """Counts a request that tells a model so many bytes, as an asynchronous context; waits until there is room.
+    def request(self, size: int, images: int = 0) -> RequestMemory:
+        """Counts a request that tells a model so many bytes and shows it images of so many, as an asynchronous context.
 
-        Raises CONVERSATION_TOO_LARGE for one above `request_limit`.
+        Waits until there is room. Raises CONVERSATION_TOO_LARGE for one above `request_limit` or `image_limit`.
         """
-        return RequestMemory(self, size)
+        return RequestMemory(self, size, images)
 
-    async def enter(self, size: int) -> int:
-        """Waits for room for a request of that size. Returns what it takes, for `leave`."""
+    async def enter(self, size: int, images: int = 0) -> int:
+        """Waits for room for a request of that size and its images. Returns what it takes, for `leave`."""
         if size > self.request_limit:
-            raise _too_large(size, self.request_limit)
-        taken = size * COPIES
+            raise _too_large("has come to", size, self.request_limit)
+        if images > self.image_limit:
+            raise _too_large("shows images of", images, self.image_limit)
+        taken = size * COPIES + images
         await self._take(taken)
         return taken
 
@@ -144,9 +150,9 @@ class ConversationMemory:
             holder.let_go()
 
 
-def _too_large(size: int, limit: int) -> AgentError:
+def _too_large(what: str, size: int, limit: int) -> AgentError:
     return AgentError(
         ErrorReason.CONVERSATION_TOO_LARGE,
-        f"The conversation has come to {size} bytes; one request to a model may hold {limit}.",
+        f"The conversation {what} {size} bytes; one request to a model may hold {limit}.",
         metadata={"bytes": str(size), "limit": str(limit)},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
 from msgspec import Struct
@@ -49,6 +50,7 @@ from runwright.runtime.write_watch import WriteWatch
 
 DEFAULT_GRACE_US = 10_000_000
 START_ATTEMPTS = 3  # of one start that meets another one; a journal that says both yes and no is not asked for ever
+HASHED_INLINE_BYTES = 256 * 1024  # of images, in a millisecond on the loop; more of them on another thread
 _A_YEAR_US = 365 * 24 * 3600 * 1_000_000
 
 
@@ -104,6 +106,8 @@ class AgentRuntime:
         """
         request.check()
         self._supervisor.refuse_when_draining()
+        if request.image_bytes > HASHED_INLINE_BYTES:
+            request = await asyncio.to_thread(request.with_digests)
         run = RunKey(namespace, RunId(request.run_id or self.world.ids.run_id()))
         for attempt in range(START_ATTEMPTS):
             existing = await self._supervisor.state(run) if request.run_id or attempt else None

@@ -18,6 +18,7 @@ from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
 from runwright.runtime.census import ParkedRuns, count
+from runwright.runtime.drain_log import gives_up, waits
 from runwright.runtime.driver import RunDriver
 from runwright.runtime.failures import Failures
 from runwright.runtime.held import INTERNAL, HeldRuns
@@ -249,12 +250,13 @@ class Supervisor:
         clock = self._world.clock
         if beginning := [driver.first for driver in self._drivers.values() if driver.first is not None]:
             await comes_before(asyncio.wait(beginning), clock, clock.now() + grace_us)
-        tasks = set(self._tasks.values())
-        if not tasks:
+        if not (tasks := set(self._tasks.values())):
             return True
+        waits(self._world.log, self._drivers.values(), grace_us)
         try:
             return await comes_before(asyncio.wait(tasks), clock, clock.now() + grace_us)
         finally:
+            gives_up(self._world.log, self._drivers.values())
             for task in tasks:
                 task.cancel()
             # Bounded: an adapter that swallows its cancel must not keep the server from stopping.

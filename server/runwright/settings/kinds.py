@@ -246,7 +246,8 @@ OWNERS = Kind(
 )
 ROUTES = Kind(
     "kind=KEYENV[@URL]",
-    "openai=KEYENV[@URL], anthropic=KEYENV[@URL] or ollama=[KEYENV][@URL], each once",
+    "openai=KEYENV[@URL], anthropic=KEYENV[@URL], ollama=[KEYENV][@URL], or KIND=URL without a key, each once; "
+    "KIND-NAME for another one of its kind",
     '{openai = "OPENAI_API_KEY"}',
     _routes_of_words,
     _routes,

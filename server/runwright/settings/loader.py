@@ -26,7 +26,7 @@ _OTHER_VARIABLES = (
 
 
 class Loaded(Struct, frozen=True):
-    """Every setting with its origin, and everything that is wrong. `config` is the file that was read.
+    """Every setting with its origin, and what is wrong with them. `config` is the file that was read.
 
     `warnings` are what a server can be started with all the same.
     """
@@ -77,6 +77,8 @@ def load(
     wrong = {finding.key for finding in findings}
     beside = [unfit for unfit in _whole(values).problems() if not wrong & {unfit.name, *unfit.beside}]
     findings += [_unfit(values[unfit.name], unfit) for unfit in beside]
+    if "providers" in values and values["providers"].value:
+        findings += _outbound(values["providers"].value, variables)
     in_order = {field.name: values[field.name] for field in FIELDS if field.name in values}
     return Loaded(in_order, findings, file, [_misspelled(name, meant) for name, meant in _near_variables(variables)])
 
@@ -112,6 +114,12 @@ def _whole(values: Mapping[str, Value]) -> Settings:
 def _made(values: Mapping[str, Value]) -> Settings:
     arguments = {name: value.value for name, value in values.items()}
     return Settings(**arguments)  # type: ignore[arg-type]  # each kind reads the type of its field
+
+
+def _outbound(providers: object, variables: Mapping[str, str]) -> list[Finding]:
+    from runwright.settings.outbound import outbound_findings  # noqa: PLC0415 - TLS is for those who ask real models
+
+    return list(outbound_findings(providers, variables))
 
 
 def _take(

@@ -103,7 +103,7 @@ class Settings:
     )
     providers: Mapping[str, str] = setting(
         kinds.ROUTES,
-        "Real models: openai, anthropic or ollama, each with the name of the variable that holds its key.",
+        "Real models: openai, anthropic or ollama, each with the variable that holds its key, its address, or both.",
         {},
         flag="--provider",
         secret=True,
@@ -151,7 +151,7 @@ class Settings:
     max_concurrent_streams: int = setting(
         kinds.whole("calls", 1, 1_000_000),
         "How many calls and streams one connection may have open; more wait in their client.",
-        1_500,
+        5_000,
     )
     max_connections: int = setting(
         kinds.whole("connections", 1, 1_000_000), "How many connections there may be; more are closed at once.", 1_000
@@ -159,7 +159,7 @@ class Settings:
     max_principal_calls: int = setting(
         kinds.whole("calls", 1, 1_000_000),
         "How many calls and streams one key, or everyone where there are no keys, may have open; more are refused.",
-        4_000,
+        7_000,
     )
     health_listen: str | None = setting(
         kinds.ADDRESS,

@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.principal import Principal
+from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_START_BYTES
 from runwright.transport.methods import Method
 from runwright.transport.usage import (
     FEW_CALLS,
@@ -40,6 +41,8 @@ class CallTimes(Struct, frozen=True, kw_only=True):
     """How long a call may wait for its peer, in seconds."""
 
     request: float = 10.0  # until the request is complete
+    small_request: float = 0.5  # until a request that is not complete counts as a large one
+    large_request: float = 60.0  # until a large one is complete
     idle: float = 60.0  # until the next request of a bidirectional stream
     stall: float = 30.0  # until a message of an answer is read, or there is room to make it
 
@@ -54,12 +57,25 @@ class _Phase(Enum):
 class Call:
     """One call. `owner` is whose limits it counts against; `ended_by` is why the server ended it."""
 
-    __slots__ = ("_calls", "_held", "_phase", "_since", "_task", "ended_by", "is_served", "method", "owner", "usages")
+    __slots__ = (
+        "_calls",
+        "_held",
+        "_large",
+        "_phase",
+        "_since",
+        "_task",
+        "ended_by",
+        "is_served",
+        "method",
+        "owner",
+        "usages",
+    )
 
     def __init__(self, calls: Calls, method: Method, owner: Principal | str, usages: tuple[Usage, ...]) -> None:
         self._calls = calls
         self._task = _this_task()
         self._held = 0  # units of every usage's answers
+        self._large = 0  # of every usage's large requests
         self._phase = _Phase.WAITING
         self._since = 0
         self.method = method
@@ -75,7 +91,11 @@ class Call:
             self._task.cancel()
 
     async def receive(self, context: Context) -> bytes:
-        """The request, as bytes. Raises INVALID_REQUEST when there is none, or it does not come to its end."""
+        """The request, as bytes. Raises INVALID_REQUEST when there is none, or it does not come to its end.
+
+        Raises TOO_MANY_CALLS for a large one when there is no room for it. How large a message is gRPC only says when
+        it is there: until then one that takes long is taken for as large as it may be.
+        """
         taken = 0
         try:
             for usage in self.usages:
@@ -91,7 +111,21 @@ class Call:
             self._finish()
         if raw is grpc.aio.EOF:
             raise invalid_request("request", "one message", "Send the request before the half-close.")
+        if self._large or len(raw) > MAX_MESSAGE_BYTES:
+            self._weigh(len(raw) if len(raw) > MAX_MESSAGE_BYTES else 0)
         return bytes(raw)
+
+    def _weigh(self, size: int) -> None:
+        """Counts the request with so many bytes from now on. Raises TOO_MANY_CALLS, and counts it with none."""
+        for usage in self.usages:
+            usage.request_bytes -= self._large
+        self._large = 0
+        for usage in self.usages:
+            if size and usage.request_bytes + size > usage.limits.request_bytes:
+                raise too_many(f"{usage.limits.scope}_request_bytes", usage.limits.request_bytes)
+        for usage in self.usages:
+            usage.request_bytes += size
+        self._large = size
 
     async def receive_each(self, context: Context) -> AsyncIterator[bytes]:
         """The requests of a bidirectional call; each must come in time after the one before."""
@@ -184,6 +218,8 @@ class Call:
             if self.method.most is not None:
                 usage.calls_by_method[self.method.path] -= 1
         self._release(self._held)
+        if self._large:
+            self._weigh(0)
         self._calls.open_by_owner[self.owner].discard(self)
 
     def overdue(self) -> AgentError | None:
@@ -194,17 +230,30 @@ class Call:
             full = next((usage for usage in self.usages if usage.answers.is_contended), self.usages[0])
             most = full.limits.answer_bytes
             return too_many(f"{full.limits.scope}_answer_bytes", most) if seconds >= times.stall else None
-        if self._phase is _Phase.QUEUED and seconds >= times.request:
+        if self._phase is _Phase.QUEUED:
             full = next((usage for usage in self.usages if usage.requests.is_contended), self.usages[0])
-            return too_many(f"{full.limits.scope}_requests", full.limits.requests)
-        most_seconds = times.idle if self._phase is _Phase.IDLE else times.request
-        if self._phase is _Phase.RECEIVING and any(usage.requests.is_contended for usage in self.usages):
+            most = full.limits.requests
+            return too_many(f"{full.limits.scope}_requests", most) if seconds >= times.request else None
+        if self._phase is _Phase.RECEIVING:
+            return self._late(seconds, times)
+        return None if seconds < times.idle else _incomplete(times.idle)
+
+    def _late(self, seconds: float, times: CallTimes) -> AgentError | None:
+        """Why a request that is being received is to be ended; one that takes long is a large one from then on."""
+        most_seconds = times.request
+        if self._large and self.method.request_bytes > MAX_MESSAGE_BYTES:
+            most_seconds = times.large_request
+        elif any(usage.requests.is_contended for usage in self.usages):
             most_seconds = min(most_seconds, CONTENDED_SECONDS)
-        if seconds < most_seconds:
-            return None
-        return invalid_request(
-            "request", f"complete after at most {math.ceil(most_seconds)} s", "Make the whole request, then send it."
-        )
+        if seconds < most_seconds and seconds >= times.small_request and not self._large:
+            if isinstance(self.owner, str):
+                most_seconds = times.small_request
+            else:
+                try:
+                    self._weigh(MAX_START_BYTES)
+                except AgentError as error:
+                    return error
+        return None if seconds < most_seconds else _incomplete(most_seconds)
 
 
 class Calls:
@@ -302,6 +351,12 @@ def address_of(peer: str) -> str:
     except ValueError:
         return host
     return str(address.ipv4_mapped or IPv6Network((int(address), 64), strict=False))
+
+
+def _incomplete(seconds: float) -> AgentError:
+    return invalid_request(
+        "request", f"complete after at most {math.ceil(seconds)} s", "Make the whole request, then send it."
+    )
 
 
 def _this_task() -> asyncio.Task[Any]:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from runwright.core.callbacks import MAX_CA_BYTES
+from runwright.core.images import MAX_IMAGES_BYTES
 from runwright.core.request import MAX_INPUT_BYTES
-from runwright.transport.usage import PRINCIPAL
+from runwright.transport.usage import MIB, PRINCIPAL
 
-# Four times the largest request that is taken, so that the error for a somewhat larger one names its field.
-MAX_MESSAGE_BYTES = 4 * max(MAX_INPUT_BYTES, MAX_CA_BYTES)
+# Each is larger than what is taken, so that the error for a somewhat larger request names its field.
+MAX_MESSAGE_BYTES = 4 * max(MAX_INPUT_BYTES, MAX_CA_BYTES)  # of any request that shows no images
+MAX_START_BYTES = MAX_IMAGES_BYTES + 4 * MIB + MAX_MESSAGE_BYTES  # of StartRun
 MAX_METADATA_BYTES = 16 * 1024
 
 
@@ -23,10 +25,12 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     keepalive_seconds: float = 20.0
     keepalive_timeout_seconds: float = 10.0
     min_ping_seconds: float = 10.0
-    max_streams: int = 1_500
+    max_streams: int = 5_000
     max_connections: int = 1_000
     principal_calls: int = PRINCIPAL.calls
     handshake_seconds: float = 10.0
+    # gRPC has one bound for all methods; `transport/guard.py` holds each to its own.
+    message_bytes: int = MAX_START_BYTES
 
     def options(self) -> Sequence[tuple[str, int]]:
         """The options of a gRPC server."""
@@ -36,7 +40,7 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
             # gRPC refuses bursts of calls with a bare CANCELLED, which looks like a cancel of the client's.
             ("grpc.server.max_pending_requests", 100_000),
             ("grpc.server.max_pending_requests_hard_limit", 100_000),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_receive_message_length", self.message_bytes),
             ("grpc.max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
             ("grpc.max_concurrent_streams", self.max_streams),

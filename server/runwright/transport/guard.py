@@ -158,6 +158,12 @@ _SERVED = {Shape.UNARY: _unary, Shape.STREAM: _stream, Shape.BIDI: _bidi}
 
 
 def _parsed(method: Method, raw: bytes) -> Message:
+    if len(raw) > method.request_bytes:
+        raise invalid_request(
+            "request",
+            f"at most {method.request_bytes} bytes, not {len(raw)}",
+            "Send less; `runwright info` shows the limits of this server.",
+        )
     try:
         return method.request.FromString(raw)
     except DecodeError:

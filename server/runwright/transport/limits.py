@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from runwright.core import ids, request
+from runwright.core import ids, images, request
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime import performer
 from runwright.runtime.conversation_memory import ConversationMemory
 from runwright.transport.calls import CallTimes
-from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, ConnectionLimits
+from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_START_BYTES, ConnectionLimits
 from runwright.transport.methods import most_by_method
 from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES
 from runwright.transport.usage import PAGE_BYTES, Limits, limits_by_name
@@ -27,15 +27,19 @@ def server_limits(connections: ConnectionLimits, times: CallTimes, memory: Conve
     return {
         "input_parts": request.MAX_INPUT_PARTS,
         "input_bytes": request.MAX_INPUT_BYTES,
+        "image_bytes": images.MAX_IMAGE_BYTES,
+        "images_bytes": images.MAX_IMAGES_BYTES,
         "id_length": ids.MAX_ID_LENGTH,
         "labels": request.MAX_LABELS,
         "label_bytes": request.MAX_LABEL_BYTES,
         "filter_entries": selections.MAX_FILTER_ENTRIES,
         "message_bytes": MAX_MESSAGE_BYTES,
+        "start_message_bytes": MAX_START_BYTES,
         "metadata_bytes": MAX_METADATA_BYTES,
         "inline_content_bytes": INLINE_LIMIT_BYTES,
         "tool_result_bytes": performer.MAX_RESULT_BYTES,
         "model_request_bytes": memory.request_limit,
+        "model_request_image_bytes": memory.image_limit,
         "run_conversation_memory_bytes": memory.run_limit,
         "conversation_memory_bytes": memory.limit,
         "batch_frames": BATCH_FRAMES,
@@ -47,6 +51,7 @@ def server_limits(connections: ConnectionLimits, times: CallTimes, memory: Conve
         "wait_seconds": MAX_WAIT_SECONDS,
         "stall_seconds": math.ceil(times.stall),
         "request_seconds": math.ceil(times.request),
+        "large_request_seconds": math.ceil(times.large_request),
         "idle_seconds": math.ceil(times.idle),
         "connections": connections.max_connections,
         "streams_per_connection": connections.max_streams,

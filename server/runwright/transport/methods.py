@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from runwright.core.principal import Role
 from runwright.transport.access import ROLES
+from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_START_BYTES
 from runwright.transport.usage import PAGE_BYTES
 
 _R = "/runwright.v1.RuntimeService/"
@@ -24,6 +25,8 @@ _ANSWER_BYTES: Mapping[str, int] = {
     _R + "GetServerInfo": PAGE_BYTES,
     "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": PAGE_BYTES,
 }
+# What a request may weigh, where that is more than MAX_MESSAGE_BYTES.
+_REQUEST_BYTES: Mapping[str, int] = {_R + "StartRun": MAX_START_BYTES}
 
 
 class Shape(Enum):
@@ -42,12 +45,15 @@ class Most(Struct, frozen=True):
 
 
 _WATCH = "/grpc.health.v1.Health/Watch"
+_EXPORT = _R + "ExportRun"
 _REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-# Health watchers need no key, and nobody says how long a reflection stream may wait for its next request.
+# Health watchers need no key, and nobody says how long a reflection stream may wait for its next request, half of which
+# may be there. An export has one content in memory, for a reader who may be slow.
 _MOST: Mapping[str, Most] = {
     _WATCH: Most(16, 128),
-    _REFLECTION: Most(16, 128),
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Most(16, 128),
+    _REFLECTION: Most(8, 16),
+    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Most(8, 16),
+    _EXPORT: Most(16, 32),
 }
 
 
@@ -57,11 +63,16 @@ def most_by_method() -> Mapping[str, int]:
         "health_watches": _MOST[_WATCH].server,
         "health_watches_per_address": _MOST[_WATCH].principal,
         "reflection_streams_per_principal": _MOST[_REFLECTION].principal,
+        "exports": _MOST[_EXPORT].server,
+        "exports_per_principal": _MOST[_EXPORT].principal,
     }
 
 
 class Method(Struct, frozen=True):
-    """A method. Without `roles` it is served without credentials. `answer_bytes` are reserved before it is served."""
+    """A method. Without `roles` it is served without credentials.
+
+    `request_bytes` are the most that a request may have; `answer_bytes` are reserved before it is served.
+    """
 
     path: str
     shape: Shape
@@ -69,6 +80,7 @@ class Method(Struct, frozen=True):
     serve: Callable[[Any, Any], Awaitable[Any]]
     roles: frozenset[Role] | None
     answer_bytes: int = 0
+    request_bytes: int = MAX_MESSAGE_BYTES
     most: Most | None = None
 
 
@@ -102,5 +114,6 @@ def methods_of(service: str, servicer: object) -> Iterator[Method]:
             serve=getattr(servicer, method.name),
             roles=ROLES[path],
             answer_bytes=_ANSWER_BYTES.get(path, 0),
+            request_bytes=_REQUEST_BYTES.get(path, MAX_MESSAGE_BYTES),
             most=_MOST.get(path),
         )

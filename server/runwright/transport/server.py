@@ -21,7 +21,7 @@ from runwright.transport import health
 from runwright.transport.access import Access, incoming
 from runwright.transport.callback_service import CallbackRegistryService
 from runwright.transport.calls import Calls, CallTimes
-from runwright.transport.connections import ConnectionLimits
+from runwright.transport.connections import MAX_MESSAGE_BYTES, ConnectionLimits
 from runwright.transport.guard import Guard
 from runwright.transport.health import Health
 from runwright.transport.limits import server_limits
@@ -34,7 +34,7 @@ from runwright.transport.usage import Limits
 RUNTIME_SERVICE = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
 CALLBACK_SERVICE = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
 # Probes are few; who else reaches the port of health takes little.
-_HEALTH_CONNECTIONS = ConnectionLimits(max_streams=64, max_connections=128)
+_HEALTH_CONNECTIONS = ConnectionLimits(max_streams=64, max_connections=128, message_bytes=MAX_MESSAGE_BYTES)
 _HEALTH_TIMES = CallTimes(request=2.0, idle=2.0, stall=5.0)
 # How long gRPC may take to end calls that it was told to cancel.
 _CANCEL_SECONDS = 0.25

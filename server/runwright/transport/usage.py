@@ -25,22 +25,24 @@ class UsageLimits(Struct, frozen=True, kw_only=True):
     """What one connection, principal or server may have open at once.
 
     `calls` counts calls of any kind, streams among them. `requests` counts calls whose request is not there as a
-    whole. `answer_bytes` are those that gRPC was handed and has not written yet.
+    whole. `request_bytes` are those of large requests until they are answered. `answer_bytes` are those that gRPC was
+    handed and has not written yet.
     """
 
     scope: str
     calls: int
     requests: int
+    request_bytes: int
     answer_bytes: int
 
 
 # HTTP/2 bounds the calls of a connection already; see ConnectionLimits.max_streams.
-CONNECTION = UsageLimits(scope="connection", calls=1_000_000, requests=32, answer_bytes=8 * MIB)
-# 4,000 streams cost about 100 MiB.
-PRINCIPAL = UsageLimits(scope="principal", calls=4_000, requests=256, answer_bytes=48 * MIB)
-# Callers without a key, such as probes, are told apart by the address they come from.
-ADDRESS = UsageLimits(scope="address", calls=100, requests=16, answer_bytes=1 * MIB)
-SERVER = UsageLimits(scope="server", calls=20_000, requests=384, answer_bytes=96 * MIB)
+CONNECTION = UsageLimits(scope="connection", calls=1_000_000, requests=32, request_bytes=80 * MIB, answer_bytes=8 * MIB)
+# 7,000 streams cost about 175 MiB. Three quarters of it are more than one connection carries: see FEW_CALLS.
+PRINCIPAL = UsageLimits(scope="principal", calls=7_000, requests=256, request_bytes=80 * MIB, answer_bytes=48 * MIB)
+# Callers without a key, such as probes, are told apart by the address they come from. They have nothing large to say.
+ADDRESS = UsageLimits(scope="address", calls=100, requests=16, request_bytes=0, answer_bytes=1 * MIB)
+SERVER = UsageLimits(scope="server", calls=20_000, requests=384, request_bytes=160 * MIB, answer_bytes=96 * MIB)
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -65,6 +67,7 @@ def limits_by_name(limits: Limits) -> Mapping[str, int]:
     told = {f"{each.scope}_calls": each.calls for each in (limits.principal, limits.address, limits.server)}
     for each in (limits.connection, limits.principal, limits.address, limits.server):
         told[f"{each.scope}_requests"] = each.requests
+        told[f"{each.scope}_request_bytes"] = each.request_bytes
         told[f"{each.scope}_answer_bytes"] = each.answer_bytes
     return told
 
@@ -138,11 +141,12 @@ class WeightedSemaphore:
 class Usage:
     """What of the limits is used at present."""
 
-    __slots__ = ("answers", "calls", "calls_by_method", "limits", "requests")
+    __slots__ = ("answers", "calls", "calls_by_method", "limits", "request_bytes", "requests")
 
     def __init__(self, limits: UsageLimits) -> None:
         self.limits = limits
         self.calls = 0
         self.calls_by_method: Counter[str] = Counter()  # of the methods that have a limit of their own
         self.requests = WeightedSemaphore(limits.requests)
+        self.request_bytes = 0
         self.answers = WeightedSemaphore(limits.answer_bytes)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 
+import httpx2
 import pytest
+from runwright.adapters.providers import model_images
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.outcomes import RunStatus
 from runwright.ports.provider import UserMessage
@@ -19,6 +22,7 @@ SHOWN = base64.b64encode(b.PIXEL).decode()
 OPENAI_IMAGE = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{SHOWN}"}}
 ANTHROPIC_IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": SHOWN}}
 PICTURE = Image("image/png", b.PIXEL)
+SIZES = (5 * 1024 * 1024, 1, 1000, model_images.PIECE_BYTES)
 
 
 def parts(wire: Wire, content: list[dict[str, object]]) -> list[dict[str, object]]:
@@ -53,6 +57,45 @@ async def test_every_kind_of_image_goes_out_as_what_it_is(wire: Wire, media_type
     told = str(vendor.asked[0].body["messages"])
     assert SHOWN in told
     assert media_type in told
+
+
+@both
+async def test_photos_arrive_whole_and_no_library_had_them_in_its_hands(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = [Image("image/jpeg", b"\xff\xd8\xff" + bytes([number]) * size) for number, size in enumerate(SIZES)]
+    seen: list[int] = []
+
+    async def noted(request: httpx2.Request) -> None:
+        seen.append(len(request.content))
+        await model_images.put_in(request)
+
+    monkeypatch.setattr("runwright.adapters.providers.model_vendor.put_in", noted)
+
+    _, vendor = await ask(wire, wire.answer("Dots."), messages=(UserMessage(("Which?", *photos, "Say.")),))
+
+    [message] = [each for each in vendor.asked[0].body["messages"] if each["role"] == "user"]
+    shown = [str(part) for part in message["content"] if "image" in part["type"]]
+    assert len(shown) == len(photos)
+    assert all(base64.b64encode(photo.data).decode() in part for photo, part in zip(photos, shown, strict=True))
+    assert seen == [pytest.approx(1000, abs=900)]
+
+
+async def test_an_image_is_written_a_piece_at_a_time() -> None:
+    images = model_images.ShownImages()
+    token = images.token(b"x" * (3 * model_images.PIECE_BYTES + 1))
+    body = b'{"data":"' + base64.b64encode(token) + b'"}'
+    request = httpx2.Request("POST", "http://127.0.0.1/", content=body)
+    shown = model_images.shown.set(images.by_token)
+
+    await model_images.put_in(request)
+    model_images.shown.reset(shown)
+
+    assert isinstance(request.stream, httpx2.AsyncByteStream)
+    pieces = [piece async for piece in request.stream]
+    assert max(map(len, pieces)) == model_images.PIECE_BYTES // 3 * 4
+    assert len(b"".join(pieces)) == int(request.headers["content-length"])
+    assert base64.b64decode(json.loads(b"".join(pieces))["data"]) == b"x" * (3 * model_images.PIECE_BYTES + 1)
 
 
 @both

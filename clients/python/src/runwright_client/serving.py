@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import inspect
-import json
 import logging
 import signal
 import socket
@@ -13,7 +11,7 @@ import ssl
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -26,22 +24,21 @@ from grpclib.const import Cardinality, Status
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
-from pydantic_core import to_json
 
 from ._gen.runwright.callback import v1 as pb
+from .answers import Handler, answer, answered
+from .authored import check_handler, registered_name, tool_name, tools_by_name
 from .backoff import Backoff
 from .client import Client
 from .connection import Keepalive, Tls, split_address
+from .contact import Contact
 from .errors import RunwrightError
-from .tools import Content, Tool, ToolCall, ToolError, performed
+from .tools import Tool, ToolCall
 
 _log = logging.getLogger("runwright_client")
 
-Handler = Callable[[Any, ToolCall], Any]
 _Call = grpclib.server.Stream[pb.ExecuteToolRequest, pb.ExecuteToolResponse]
 _MOST_BYTES = 4 * 1024 * 1024  # of a request; arguments are far smaller
-_RESULT_BYTES = 1024 * 1024
-_MESSAGE_BYTES = 4096
 _KEYS = 65_536  # idempotency keys whose attempts are remembered
 
 
@@ -58,7 +55,7 @@ class ToolServer:
         self, tools: Iterable[Tool[..., Any]] = (), *, tls: Tls | None = None, credential: str = "", threads: int = 16
     ) -> None:
         self.address = ""  #: where it serves, once it does
-        self._tools: dict[str, Tool[..., Any] | Handler] = {tool.name: tool for tool in tools}
+        self._tools: dict[str, Tool[..., Any] | Handler] = {**tools_by_name(tools, Tool)}
         self._tls = tls
         self._credential = credential
         self._thread_count = threads
@@ -71,6 +68,13 @@ class ToolServer:
 
     def add(self, name: str, handler: Handler) -> None:
         """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call."""
+        tool_name(name)
+        if not isinstance(handler, Tool):
+            check_handler(name, handler)
+        if name in self._tools:
+            raise ValueError(f"ToolServer: two tools are named {name}")
+        if self._registrations:
+            raise RuntimeError(f"ToolServer: add {name} before the server is registered: nobody would call it")
         self._tools[name] = handler
 
     def declarations(self, executor: str) -> list[dict[str, Any]]:
@@ -81,7 +85,11 @@ class ToolServer:
         """Serves at `host:port` and returns the address; port 0 is any that is free."""
         host, port = split_address(listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.create_server((host, port), family=family)
+        try:
+            sock = socket.create_server((host, port), family=family)
+        except OSError as error:
+            why = (error.strerror or str(error)).partition(" (while")[0].lower()
+            raise OSError(error.errno, f"ToolServer cannot serve at {listen}: {why}") from error
         self._is_stopping = False
         self._threads = ThreadPoolExecutor(self._thread_count, "runwright-tool")
         self._server = _Server([self], codec=ProtoCodec())
@@ -109,11 +117,16 @@ class ToolServer:
         With TLS the runtime trusts `ca` (a PEM file; absent: public authorities)
         and expects `server_name` (absent: the host).
         """
+        address = self._dialled(address)
+        registered_name("name of an executor", executor)
+        registered_name("id of a callback", callback_id or "a")
+        if not self._tools:
+            raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
         ca_pem = Path(ca).read_bytes() if ca is not None else b""
         spec = pb.CallbackSpec(
             callback_id=callback_id or _new_id(executor),
             executor=executor,
-            address=address or self.address,
+            address=address,
             tools=sorted(self._tools),
             tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
             max_calls_in_flight=max_calls,
@@ -123,14 +136,19 @@ class ToolServer:
         seconds = (registered.lease or timedelta(seconds=lease)).total_seconds()
         renewing = asyncio.create_task(_renew(client, request, seconds / 3))
         self._registrations[spec.callback_id] = (client, renewing)
+        told = "registered with %s as executor %s: %s; called at %s"
+        _log.info(told, client.address, executor, ", ".join(spec.tools), address)
 
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
         """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.
 
-        While nobody is there to register with, it goes on trying.
+        A server that cannot be reached is tried again, and given up after the client's
+        deadline. What it registers, and when it ends, is logged, and shown on standard
+        error unless logging is set up.
         """
         options["callback_id"] = options.get("callback_id") or _new_id(executor)
-        backoff = Backoff(0.5)
+        _show_log()
+        contact = Contact(client.deadline, first_pause=0.5)
         try:
             if not self.address:
                 await self.start(listen)
@@ -138,10 +156,9 @@ class ToolServer:
                 try:
                     await self.register(client, executor, **options)
                 except RunwrightError as error:
-                    if not error.retryable:
-                        raise
+                    pause = contact.lost(error, passes=error.retryable)
                     _log.warning("not registered yet: %s", error)
-                    await asyncio.sleep(backoff.seconds(error.retry_after))
+                    await asyncio.sleep(pause)
             await asyncio.get_running_loop().create_future()
         finally:
             await self.stop()
@@ -153,13 +170,14 @@ class ToolServer:
         *,
         key: str = "",
         tls: Tls | None = None,
+        deadline: float = 10.0,
         keepalive: Keepalive | None = None,
         **options: Any,
     ) -> None:
-        """`serve_for` the runtime at `server`, until SIGINT or SIGTERM."""
+        """`serve_for` the runtime at `server`, until SIGINT or SIGTERM. A failure ends the process, with one line."""
 
         async def serve() -> None:
-            async with Client.connect(server, key=key, tls=tls, keepalive=keepalive) as client:
+            async with Client.connect(server, key=key, tls=tls, deadline=deadline, keepalive=keepalive) as client:
                 serving = asyncio.ensure_future(self.serve_for(client, executor, **options))
                 for name in (signal.SIGINT, signal.SIGTERM):
                     with suppress(NotImplementedError):  # on Windows, where Ctrl-C raises KeyboardInterrupt
@@ -167,7 +185,10 @@ class ToolServer:
                 with suppress(asyncio.CancelledError):
                     await serving
 
-        asyncio.run(serve())
+        try:
+            asyncio.run(serve())
+        except RunwrightError as error:
+            raise SystemExit(f"runwright: {error}") from error
 
     async def stop(self, grace: float = 5.0) -> None:
         """Unregisters, lets the calls under way answer within `grace` seconds, begins none, and ends."""
@@ -177,6 +198,7 @@ class ToolServer:
             renewing.cancel()
             try:
                 await client.unregister_callback(callback_id)
+                _log.info("unregistered %s from %s", callback_id, client.address)
             except RunwrightError as error:
                 if error.reason != "CALLBACK_NOT_FOUND":  # which is what is wanted
                     _log.warning("%s stays registered until its lease is over: %s", callback_id, error)
@@ -184,9 +206,19 @@ class ToolServer:
             await asyncio.wait(self._calls, timeout=grace)
         if self._server is not None:
             await self._server.end()
+            _log.info("the tool server at %s has ended", self.address)
         self._server, self.address = None, ""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _dialled(self, address: str) -> str:
+        """Where the runtime reaches this server."""
+        if self._server is None:
+            raise RuntimeError("ToolServer: start it before it is registered")
+        address = address or self.address
+        if split_address(address)[0] in ("0.0.0.0", "::"):  # what is refused
+            raise ValueError(f"ToolServer: nobody can dial {address}: register(…, address=…) says where it is reached")
+        return address
 
     def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
         path = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
@@ -222,14 +254,14 @@ class ToolServer:
             deadline=request.deadline,
             package_fingerprint=request.package_fingerprint,
         )
-        work = asyncio.create_task(self._perform(tool, request.arguments_json, call))
+        work = asyncio.create_task(answer(tool, request.arguments_json, call, self._threads))
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:  # the run was cancelled, the deadline passed, or the runtime is gone
             call.cancelled.set()
             work.cancel()
             raise
-        await stream.send_message(work.result())
+        await stream.send_message(answered(work))
 
     def _admit(self, request: pb.ExecuteToolRequest) -> None:
         seen = self._attempts.pop(request.idempotency_key, 0)
@@ -238,27 +270,6 @@ class ToolServer:
             self._attempts.popitem(last=False)
         if request.attempt < seen:
             raise GRPCError(Status.FAILED_PRECONDITION, f"Attempt {seen} of this call has been here.")
-
-    async def _perform(
-        self, tool: Tool[..., Any] | Handler, arguments: bytes, call: ToolCall
-    ) -> pb.ExecuteToolResponse:
-        try:
-            if isinstance(tool, Tool):
-                value = await tool.perform(arguments, call, self._threads)
-            else:
-                handler, parsed = tool, json.loads(arguments)
-                is_async = inspect.iscoroutinefunction(handler)
-                value = await performed(lambda: handler(parsed, call), is_async, self._threads)
-            return _response(value)
-        except ToolError as error:
-            return _response(error)
-        except asyncio.CancelledError:
-            if call.cancelled.is_set():
-                raise
-            return _response(ToolError("The tool failed."))  # it cancelled itself
-        except Exception:  # noqa: BLE001  # a tool may raise anything; its text is for this process' log only
-            _log.exception("tool %s failed in call %s of run %s", call.tool, call.call_id, call.run_id)
-            return _response(ToolError("The tool failed."))
 
 
 class _Server(grpclib.server.Server):
@@ -283,18 +294,17 @@ class _Server(grpclib.server.Server):
 
 
 def _new_id(executor: str) -> str:
-    return f"{executor}.{uuid.uuid4().hex}"
+    named = registered_name("name of an executor", executor)
+    return f"{named[:90]}.{uuid.uuid4().hex}"  # an id has at most 128 characters
 
 
-def _response(value: object) -> pb.ExecuteToolResponse:
-    if isinstance(value, ToolError):
-        told = (str(value) or "The tool failed.").encode("utf-8", "replace")[:_MESSAGE_BYTES]
-        return pb.ExecuteToolResponse(error=pb.ToolError(message=told.decode("utf-8", "ignore")))
-    content = value if isinstance(value, Content) else Content(to_json(value, inf_nan_mode="null"), "")
-    if len(content.data) > _RESULT_BYTES:
-        size = len(content.data)  # the effect has happened, and the model must not be told otherwise
-        return _response(ToolError(f"The call was made; its result of {size} bytes is above {_RESULT_BYTES}."))
-    return pb.ExecuteToolResponse(result=pb.ToolResult(data=content.data, media_type=content.media_type))
+def _show_log() -> None:
+    """On standard error, for a program that has not set up logging."""
+    if not _log.hasHandlers():
+        shown = logging.StreamHandler()
+        shown.setFormatter(logging.Formatter("runwright: %(message)s"))
+        _log.addHandler(shown)
+        _log.setLevel(logging.INFO)
 
 
 async def _received(stream: _Call) -> pb.ExecuteToolRequest:
@@ -313,6 +323,8 @@ async def _renew(client: Client, request: pb.RegisterCallbackRequest, interval: 
         await asyncio.sleep(pause)
         try:
             await client.register_callback(request)
+            if pause != interval:
+                _log.info("registered again with %s", client.address)
             backoff.reset()
             pause = interval
         except RunwrightError as error:

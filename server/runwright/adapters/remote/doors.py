@@ -30,7 +30,10 @@ DIAL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
     ("grpc.enable_http_proxy", 0),  # a proxy would resolve the name again, and is no way to loopback
-    ("grpc.enable_retries", 0),  # a repeated call is the run machine's decision
+    # A repeated call is the run machine's decision, and no policy from elsewhere says otherwise. What is left of gRPC's
+    # retries sends once more what a host that goes away has certainly not begun, as its GOAWAY says.
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config_disable_resolution", 1),
 )
 # A peer behind a cut line is found by TCP itself: what it does not acknowledge for five seconds (TCP_USER_TIMEOUT,
 # which follows from the keepalive time-out), the health check's bytes at the least, ends the connection. Pings come

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from runwright.adapters.sqlite.failures import NO_SPACE, busy
 
+LOCK = "LOCK"
+
 
 class DirectoryLock:
     """An flock on `LOCK`, which tells who holds it.
 
     The kernel gives it up when the process ends, however it ends. The file
-    stays: to remove it would let two processes lock two files of one name.
+    stays as long as the directory does; see `fresh.py` for when both go.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -23,7 +25,7 @@ class DirectoryLock:
     @classmethod
     def take(cls, directory: Path) -> DirectoryLock:
         """Takes the lock at once, or raises JOURNAL_BUSY naming the holder."""
-        descriptor = os.open(directory / "LOCK", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -35,6 +37,9 @@ class DirectoryLock:
             holder = f"process {pid} on {host}" if pid else "another process"
             remedy = "Stop that server, or give this one a directory of its own with --data."
             raise busy(f"The data directory {directory} is in use by {holder}.", remedy) from None
+        if not _is_there(directory / LOCK, descriptor):  # its holder removed it between our opening and our locking
+            os.close(descriptor)
+            return cls.take(directory)
         os.ftruncate(descriptor, 0)
         try:
             os.write(descriptor, f"{os.getpid()} {socket.gethostname()}\n".encode())
@@ -50,3 +55,15 @@ class DirectoryLock:
             os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+def holder(directory: Path) -> str:
+    """The number of the process that says it holds the lock; empty when none does."""
+    return (directory / LOCK).read_text(errors="replace").partition(" ")[0].strip()
+
+
+def _is_there(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

@@ -265,7 +265,8 @@ type isInputPart_Part interface {
 }
 
 type InputPart_Text struct {
-	// Plain text, at most 65,536 bytes of UTF-8.
+	// Plain text. All texts of an input have at most 65,536 bytes of UTF-8
+	// together.
 	Text string `protobuf:"bytes,1,opt,name=text,proto3,oneof"`
 }
 
@@ -284,7 +285,8 @@ type InputData struct {
 	// What the bytes are: image/png, image/jpeg, image/gif or image/webp. The
 	// first bytes must say the same.
 	MediaType string `protobuf:"bytes,1,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
-	// The bytes; they count against the bound of the whole input.
+	// The bytes: at most 10 MiB of one image, and 20 MiB of all images of an input
+	// together. GetServerInfo tells both as `image_bytes` and `images_bytes`.
 	Data          []byte `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

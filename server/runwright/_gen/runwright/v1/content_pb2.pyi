@@ -91,7 +91,9 @@ class InputPart(message.Message):
     TEXT_FIELD_NUMBER: builtins.int
     DATA_FIELD_NUMBER: builtins.int
     text: builtins.str
-    """Plain text, at most 65,536 bytes of UTF-8."""
+    """Plain text. All texts of an input have at most 65,536 bytes of UTF-8
+    together.
+    """
     @builtins.property
     def data(self) -> InputData:
         """An image."""
@@ -123,7 +125,9 @@ class InputData(message.Message):
     first bytes must say the same.
     """
     data: builtins.bytes
-    """The bytes; they count against the bound of the whole input."""
+    """The bytes: at most 10 MiB of one image, and 20 MiB of all images of an input
+    together. GetServerInfo tells both as `image_bytes` and `images_bytes`.
+    """
     def __init__(
         self,
         *,

@@ -112,7 +112,8 @@ export type InputPart = Message<"runwright.v1.InputPart"> & {
    */
   part: {
     /**
-     * Plain text, at most 65,536 bytes of UTF-8.
+     * Plain text. All texts of an input have at most 65,536 bytes of UTF-8
+     * together.
      *
      * @generated from field: string text = 1;
      */
@@ -151,7 +152,8 @@ export type InputData = Message<"runwright.v1.InputData"> & {
   mediaType: string;
 
   /**
-   * The bytes; they count against the bound of the whole input.
+   * The bytes: at most 10 MiB of one image, and 20 MiB of all images of an input
+   * together. GetServerInfo tells both as `image_bytes` and `images_bytes`.
    *
    * @generated from field: bytes data = 2;
    */

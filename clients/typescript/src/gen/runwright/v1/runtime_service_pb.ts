@@ -1221,7 +1221,8 @@ export enum EventView {
   SUMMARY = 1,
 
   /**
-   * The event and the content it refers to, up to 64 KiB each.
+   * The event and the content it refers to, up to 64 KiB each, but for what is
+   * opaque: see ModelMessageCompleted.
    *
    * @generated from enum value: EVENT_VIEW_FULL = 2;
    */

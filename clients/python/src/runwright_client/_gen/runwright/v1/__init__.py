@@ -1106,7 +1106,8 @@ class EventView(betterproto2.Enum):
 
     FULL = 2
     """
-    The event and the content it refers to, up to 64 KiB each.
+    The event and the content it refers to, up to 64 KiB each, but for what is
+    opaque: see ModelMessageCompleted.
     """
 
     @classmethod
@@ -2624,7 +2625,8 @@ class InputData(betterproto2.Message):
 
     data: "bytes" = betterproto2.field(2, betterproto2.TYPE_BYTES)
     """
-    The bytes; they count against the bound of the whole input.
+    The bytes: at most 10 MiB of one image, and 20 MiB of all images of an input
+    together. GetServerInfo tells both as `image_bytes` and `images_bytes`.
     """
 
 
@@ -2644,7 +2646,8 @@ class InputPart(betterproto2.Message):
         1, betterproto2.TYPE_STRING, optional=True, group="part"
     )
     """
-    Plain text, at most 65,536 bytes of UTF-8.
+    Plain text. All texts of an input have at most 65,536 bytes of UTF-8
+    together.
     """
 
     data: "InputData | None" = betterproto2.field(
@@ -2908,6 +2911,21 @@ class ModelMessageCompleted(betterproto2.Message):
     output_tokens: "int" = betterproto2.field(5, betterproto2.TYPE_UINT64)
     """
     Tokens the provider counted as output; 0 when it does not say.
+    """
+
+    opaque: "ContentRef | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Parts of the answer that its vendor needs back with the results of its
+    calls, such as signed thoughts. They go over the same route and nowhere
+    else, and are in no view. Absent when there are none.
+    """
+
+    route: "int" = betterproto2.field(7, betterproto2.TYPE_UINT32)
+    """
+    The route that answered, as in ModelAttemptStarted; 0 in events of older
+    servers.
     """
 
 
