@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.cli.errors import Problem
-from runwright_client import tool
+from runwright_client import Client, ToolServer, tool
 
 from tests.architecture.test_remedies import GENERIC
 from tests.cli.conftest import Program
@@ -189,7 +190,7 @@ MISTAKES = {
         calls("open", "watch", "kept", "--from", "rubbish"), "not one this server made", "CURSOR", "leave it out", 5
     ),
     "oversize input": Mistake(
-        calls("open", "run", "a" * 70_000), "at most 65536 bytes together, not 70000", "input", "Shorten it", 5
+        calls("open", "run", "a" * 70_000), "at most 65536 bytes of text together, not 70000", "input", "Shorten it", 5
     ),
     "port in use": Mistake(
         started("--listen", "{here.open}"), "is in use by another program", "--listen 127.0.0.1:", "ss -ltnp"
@@ -272,10 +273,10 @@ def test_options_of_the_connection_stand_anywhere(program: Program, here: Neighb
 
 
 TOOLS = {
-    "raising": ("TOOL_FAILED: ", "raising", "See the executor's log"),
+    "raising": ("TOOL_FAILED: ", "raising", "The executor's log has what the tool raised"),
     "slow": ("TOOL_TIMED_OUT", "slow", "Raise the tool's timeout_ms"),
-    "wordless": ("TOOL_FAILED", "wordless", "See the executor's log"),
-    "endless": ("is above 1048576", "endless", "See the executor's log"),
+    "wordless": ("TOOL_FAILED", "wordless", "The executor's log has what the tool raised"),
+    "endless": ("is above 1048576", "endless", "The executor's log has what the tool raised"),
 }
 
 
@@ -295,12 +296,41 @@ def test_what_a_tool_does_wrong_is_told_by_the_run_and_by_explain(
     assert place in line
 
 
-def test_the_misuse_of_tools_in_python_names_what_the_author_wrote() -> None:
-    def spread(*words: str) -> str:
-        return ""
+def plain(path: str) -> str:
+    """A function that is no tool."""
+    return path
 
-    with pytest.raises(TypeError, match=r"tool spread: \*words.* cannot be given by name"):
-        tool(spread)
+
+def spread(*words: str) -> str:
+    """A function whose arguments have no names."""
+    return ""
+
+
+MISUSES: dict[str, tuple[Callable[[], object], str, str]] = {
+    "not decorated": (lambda: ToolServer([plain]), "plain", "@tool"),  # type: ignore[list-item]
+    "one name twice": (lambda: ToolServer([tool(plain), tool(plain)]), "two tools are named plain", "plain"),
+    "unknown effect": (lambda: tool(effect="reed")(plain), "effect='reed'", "is none of read, write"),  # type: ignore[call-overload]
+    "arguments without names": (lambda: tool(spread), "the parameter *words", "cannot be given by name"),
+    "no tool at all": (lambda: asyncio.run(registered(ToolServer([]))), "no tool to register", "ToolServer([…])"),
+}
+
+
+async def registered(server: ToolServer) -> None:
+    """What a program does that offers nothing."""
+    await server.start()
+    async with Client.connect("127.0.0.1:1") as client:
+        await server.register(client, "desk")
+
+
+@pytest.mark.parametrize("name", MISUSES, ids=lambda name: name.replace(" ", "-"))
+def test_the_misuse_of_tools_in_python_names_what_the_author_wrote_and_what_to_write(name: str) -> None:
+    misuse, cause, remedy = MISUSES[name]
+
+    with pytest.raises((TypeError, ValueError)) as refused:
+        misuse()
+
+    assert cause in str(refused.value)
+    assert remedy in str(refused.value)
 
 
 @pytest.mark.parametrize(
