@@ -90,6 +90,9 @@ MISTAKES = {
         lambda here, _: ("--server", free_address(), "ls"), "nothing listens there", "127.0.0.1:", "Start one with", 5
     ),
     "another service": Mistake(calls("web", "ls"), "a web server (HTTP/1.1)", "127.0.0.1:", "with --server", 5),
+    "a listener that says nothing": Mistake(
+        calls("mute", "ls"), "is no Runwright server: it says nothing", "127.0.0.1:", "with --server", 5
+    ),
     "another gRPC service": Mistake(
         calls("other_grpc", "ls"), "speaks gRPC, but it is no Runwright", "127.0.0.1:", "with --server", 5
     ),
