@@ -181,7 +181,7 @@ MISTAKES = {
         calls("open", "watch", "kept", "--from", "rubbish"), "not one this server made", "CURSOR", "leave it out", 5
     ),
     "oversize input": Mistake(
-        calls("open", "run", "a" * 70_000), "at most 65536 bytes together, not 70000", "input", "Shorten it", 5
+        calls("open", "run", "a" * 70_000), "at most 65536 bytes of text together, not 70000", "input", "Shorten it", 5
     ),
     "port in use": Mistake(
         started("--listen", "{here.open}"), "is in use by another program", "--listen 127.0.0.1:", "ss -ltnp"
@@ -278,7 +278,7 @@ def test_the_misuse_of_tools_in_python_names_what_the_author_wrote() -> None:
     def spread(*words: str) -> str:
         return ""
 
-    with pytest.raises(TypeError, match=r"tool spread: \*words.* cannot be given by name"):
+    with pytest.raises(TypeError, match=r"tool spread: .*\*words.* cannot be given by name"):
         tool(spread)
     assert ToolServer
 

@@ -22,8 +22,10 @@ def audit(
         EntryFormat, typer.Option("--output", "-o", help="Print for people or for programs.")
     ] = EntryFormat.TABLE,
 ) -> None:
-    """Lists refused calls, security events and removals, newest first.
+    """Lists who was turned away, and what was removed or held, newest first.
 
+    Calls without a known key or without the role, keys that ended, refused starts
+    and registrations; not calls that were refused for what they ask.
     Needs the role admin. -o json and -o yaml print one ListAuditEventsResponse,
     whose next_page_token is set when there are more.
 

@@ -36,5 +36,5 @@ class Principal(Struct, frozen=True):
         return Role.ADMIN in self.roles or bool(self.roles & roles)
 
 
-# Without a keys file only loopback is bound, and everyone who can reach it is this.
+# Without a keys file everyone who can reach the server is this; what is bound then, the settings say.
 LOCAL = Principal(LOCAL_PRINCIPAL, DEFAULT_NAMESPACE, frozenset(Role))

@@ -16,7 +16,10 @@ _BY_NAME = {field.name: field for field in FIELDS}
 
 
 def read_config(path: Path) -> tuple[dict[str, Value], list[Finding]]:
-    """The settings that a file gives, and everything that is wrong in it. Relative paths begin where the file is."""
+    """The settings that a file gives, and what is wrong in it; of a file that is no TOML, the first place.
+
+    Relative paths begin where the file is.
+    """
     try:
         table = _table(path)
     except tomllib.TOMLDecodeError as error:

@@ -26,7 +26,7 @@ _OTHER_VARIABLES = (
 
 
 class Loaded(Struct, frozen=True):
-    """Every setting with its origin, and everything that is wrong. `config` is the file that was read.
+    """Every setting with its origin, and what is wrong with them. `config` is the file that was read.
 
     `warnings` are what a server can be started with all the same.
     """

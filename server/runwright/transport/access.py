@@ -75,7 +75,7 @@ def trace_parent() -> str:
 
 
 class Access:
-    """Lets calls in. Without an authenticator everyone is `local`: then only loopback is bound."""
+    """Lets calls in. Without an authenticator everyone is `local`: see `Settings.problems` for what is bound then."""
 
     def __init__(self, authenticator: Authenticator | None, audit: Audit) -> None:
         self._authenticator = authenticator
