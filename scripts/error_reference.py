@@ -8,6 +8,7 @@ from pathlib import Path
 from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.transport.status import STATUS
 
+OWN = "Each error says it: `remedy` is about its field and what was given."
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "errors.md"
 HEAD = """# Errors
 
@@ -27,7 +28,7 @@ def page() -> str:
     for reason in ErrorReason:
         meaning = MEANINGS[reason]
         keys = ", ".join(f"`{key}`" for key in meaning.keys) or "none"
-        cells = (reason.name, STATUS[reason].name, meaning.kind.name, meaning.retry.name, keys, meaning.remedy)
+        cells = (reason.name, STATUS[reason].name, meaning.kind.name, meaning.retry.name, keys, meaning.remedy or OWN)
         rows.append(f"| {' | '.join(cells)} |\n")
     return HEAD + "".join(rows)
 

@@ -32,6 +32,7 @@ type Client struct {
 	runtime    runwrightv1.RuntimeServiceClient
 	registry   callbackv1.CallbackRegistryServiceClient
 	deadline   time.Duration
+	peer       *peer
 }
 
 // TLS says whom to trust and what to show, all in PEM form.
@@ -106,8 +107,9 @@ func Connect(address string, options ...Option) (*Client, error) {
 	for _, option := range options {
 		option(&set)
 	}
-	transport := insecure.NewCredentials()
+	transport, called := insecure.NewCredentials(), &peer{address: address}
 	if set.tls != nil {
+		called.tls, called.certified = true, len(set.tls.Cert) > 0
 		config, err := set.tls.config()
 		if err != nil {
 			return nil, err
@@ -139,6 +141,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 		runtime:    runwrightv1.NewRuntimeServiceClient(connection),
 		registry:   callbackv1.NewCallbackRegistryServiceClient(connection),
 		deadline:   set.deadline,
+		peer:       called,
 	}, nil
 }
 

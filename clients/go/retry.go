@@ -53,10 +53,11 @@ func unary[Request, Response any](
 	for {
 		response, err := method(ctx, request)
 		if err == nil {
+			c.peer.heard.Store(true)
 			return response, nil
 		}
-		failure := newError(ctx, err)
-		if !safe || failure.Code != unavailable || pause.failures == mostTries-1 {
+		failure := c.failure(ctx, err)
+		if !safe || !failure.Retryable || failure.Code != unavailable || pause.failures == mostTries-1 {
 			return response, failure
 		}
 		if pause.wait(ctx, failure) != nil {
@@ -76,7 +77,10 @@ type contact struct {
 func newContact(c *Client) *contact { return &contact{client: c, giveUp: time.Now().Add(c.deadline)} }
 
 // made is told of every answer.
-func (c *contact) made() { c.everMade, c.failures = true, 0 }
+func (c *contact) made() {
+	c.everMade, c.failures = true, 0
+	c.client.peer.heard.Store(true)
+}
 
 // passes is true for what waiting cures: what the server says it does, and lost connections. Some
 // of these look like faults of the server, when a proxy or a dying process breaks a stream off;

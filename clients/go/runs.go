@@ -128,7 +128,10 @@ func (c *Client) ServerInfo(ctx context.Context) (*ServerInfo, error) {
 }
 
 // How long one call waits; a longer wait is made of several.
-const waitSlice = 60 * time.Second
+const (
+	waitSlice      = 60 * time.Second
+	firstWaitSlice = time.Second
+)
 
 // Wait returns a run once it has ended, needs repair or is HELD, through disconnects and restarts of
 // the server. With a timeout above zero it also returns, with done false, when that is over; so does
@@ -139,6 +142,9 @@ func (c *Client) Wait(ctx context.Context, runID string, timeout time.Duration) 
 	contact := newContact(c)
 	for {
 		slice := waitSlice
+		if !contact.everMade {
+			slice = firstWaitSlice // it also finds out whether anybody is there
+		}
 		if timeout > 0 {
 			slice = max(0, min(slice, time.Until(until)))
 		}
@@ -153,7 +159,7 @@ func (c *Client) Wait(ctx context.Context, runID string, timeout time.Duration) 
 			}
 			continue
 		}
-		if err := contact.lost(ctx, newError(ctx, err)); err != nil {
+		if err := contact.lost(ctx, c.failure(ctx, err)); err != nil {
 			return nil, false, err
 		}
 	}

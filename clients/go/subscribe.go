@@ -85,6 +85,8 @@ type Subscription struct {
 	notice  func(error)
 	contact *contact // of the last loop
 
+	untilDone bool
+
 	mutex      sync.Mutex
 	cursor     string
 	reconnects int
@@ -115,8 +117,8 @@ func (s *Subscription) Reconnects() int {
 }
 
 // Frames gives frames in order, each event exactly once, through disconnects, restarts and drains
-// of the server. It ends after a run's terminal event, not while the run is HELD or needs repair
-// ([Client.Wait] returns then), or with an error that does not pass by waiting. A server that has never answered is given up after the client's deadline. Leaving the
+// of the server. It ends after a run's terminal event; while the run is HELD or needs repair only with
+// [WithUntilDone] ([Client.Wait] returns then). It also ends with an error that does not pass by waiting. A server that has never answered is given up after the client's deadline. Leaving the
 // loop ends the call; another loop goes on after the last frame. One goroutine at a time.
 func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 	return func(yield func(*Frame, error) bool) {
@@ -124,12 +126,23 @@ func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 			s.contact = newContact(s.client)
 		}
 		contact := s.contact
-		for {
-			left, err := s.read(contact, yield)
-			if left || err == nil {
+		var end end
+		if runID := s.request.GetScope().GetRunId(); s.untilDone {
+			if runID == "" || s.request.GetFilter() != nil {
+				yield(nil, errors.New("runwright: WithUntilDone: only of one run, and without a filter"))
 				return
 			}
-			failure := newError(s.ctx, err)
+			ctx, stop := context.WithCancel(s.ctx)
+			defer stop()
+			end.cursor = s.Cursor()
+			go end.watch(ctx, s.client, runID)
+		}
+		for {
+			left, err := s.read(contact, &end, yield)
+			if left || err == nil || (end.isReached() && s.ctx.Err() == nil) {
+				return
+			}
+			failure := s.client.failure(s.ctx, err)
 			if s.notice != nil && contact.passes(s.ctx, failure) {
 				s.notice(failure)
 			}
@@ -145,9 +158,10 @@ func (s *Subscription) Frames() iter.Seq2[*Frame, error] {
 }
 
 // read gives out one stream until it ends (nil), fails, or the loop is left.
-func (s *Subscription) read(contact *contact, yield func(*Frame, error) bool) (left bool, err error) {
+func (s *Subscription) read(contact *contact, end *end, yield func(*Frame, error) bool) (left bool, err error) {
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
+	end.opened(cancel)
 	s.request.AfterCursor = s.Cursor()
 	stream, err := s.client.runtime.Subscribe(ctx, s.request)
 	if err != nil {
@@ -170,7 +184,8 @@ func (s *Subscription) read(contact *contact, yield func(*Frame, error) bool) (l
 			s.cursor = frame.GetCursor()
 			s.mutex.Unlock()
 			s.request.LiveOnly = false // from here on there is a cursor
-			if !yield(frame, nil) {
+			s.noteRepair(frame.GetEvent())
+			if !yield(frame, nil) || end.passed(frame) {
 				return true, nil
 			}
 		}

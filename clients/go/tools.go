@@ -1,7 +1,6 @@
 package runwright
 
 import (
-	"bytes"
 	"context"
 	"crypto/subtle"
 	"crypto/tls"
@@ -10,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -29,14 +27,8 @@ import (
 	callbackv1 "github.com/runwright/runwright/clients/go/gen/runwright/callback/v1"
 )
 
-const (
-	maxResultBytes = 1 << 20
-	maxErrorBytes  = 4 << 10
-	// How many calls are remembered, so that a lower attempt than seen is refused.
-	mostKeys = 1 << 14
-	// How many calls one connection may have under way; more wait.
-	mostCalls = 1000
-)
+// How many calls one connection may have under way; more wait.
+const mostCalls = 1000
 
 // ToolCall is one attempt of one call.
 type ToolCall struct {
@@ -259,53 +251,7 @@ func (s *ToolServer) ExecuteTool(ctx context.Context, request *callbackv1.Execut
 	if deadline := request.GetDeadline(); deadline != nil {
 		call.Deadline = deadline.AsTime()
 	}
-	result, err := s.performed(ctx, perform, call)
-	if err == nil {
-		return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_Result{Result: result}}, nil
-	}
-	var declared *ToolError
-	if !errors.As(err, &declared) {
-		if ctx.Err() != nil { // given up in the middle: nobody knows what it did
-			return nil, status.FromContextError(ctx.Err()).Err()
-		}
-		s.log.Error("tool failed", "tool", call.Tool, "run_id", call.RunID, "call_id", call.CallID, "error", err)
-		declared = &ToolError{Message: "The tool failed."}
-	}
-	return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_Error{
-		Error: &callbackv1.ToolError{Message: clipped(declared.Message)},
-	}}, nil
-}
-
-// performed calls a handler and writes down its result; a panic is an error.
-func (s *ToolServer) performed(ctx context.Context, perform handler, call *ToolCall) (result *callbackv1.ToolResult, err error) {
-	defer func() {
-		if panicked := recover(); panicked != nil {
-			err = fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())
-		}
-	}()
-	value, err := perform(ctx, call)
-	if err != nil {
-		return nil, err
-	}
-	raw, isRaw := value.(Raw)
-	if !isRaw {
-		var text bytes.Buffer
-		encoder := json.NewEncoder(&text)
-		encoder.SetEscapeHTML(false) // a model reads it, not a browser
-		if err := encoder.Encode(value); err != nil {
-			return nil, err
-		}
-		raw.Data = bytes.TrimSuffix(text.Bytes(), []byte("\n"))
-	}
-	if len(raw.Data) > maxResultBytes {
-		return nil, ToolErrorf("The call was made; its result of %d bytes is above %d.", len(raw.Data), maxResultBytes)
-	}
-	return &callbackv1.ToolResult{Data: raw.Data, MediaType: raw.MediaType}, nil
-}
-
-// clipped is a text of at most 4 KiB of whole characters.
-func clipped(text string) string {
-	return strings.ToValidUTF8(text[:min(len(text), maxErrorBytes)], "")
+	return s.answer(ctx, perform, call)
 }
 
 // tools are the names of what is handled.
@@ -316,32 +262,4 @@ func (s *ToolServer) tools() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// attempts remembers the highest attempt of each call, and forgets the oldest calls.
-type attempts struct {
-	mutex   sync.Mutex
-	highest map[string]uint32
-	keys    []string // in the order in which they came; a ring once it is full
-	next    int
-}
-
-// begin notes an attempt and gives the highest so far.
-func (a *attempts) begin(key string, attempt uint32) uint32 {
-	a.mutex.Lock()
-	defer a.mutex.Unlock()
-	if a.highest == nil {
-		a.highest = map[string]uint32{}
-	}
-	if _, known := a.highest[key]; !known {
-		if len(a.keys) < mostKeys {
-			a.keys = append(a.keys, key)
-		} else {
-			delete(a.highest, a.keys[a.next])
-			a.keys[a.next] = key
-			a.next = (a.next + 1) % mostKeys
-		}
-	}
-	a.highest[key] = max(a.highest[key], attempt)
-	return a.highest[key]
 }

@@ -74,7 +74,6 @@ func TestWhatAHandlerGivesIsAnswered(t *testing.T) {
 	handle("long", func() (any, error) { return nil, runwright.ToolErrorf("%s", "a"+strings.Repeat("é", 4000)) })
 	handle("broken", func() (any, error) { return nil, errors.New("secret one") })
 	handle("panics", func() (any, error) { panic("secret two") })
-	handle("unwritable", func() (any, error) { return func() {}, nil })
 	handle("large", func() (any, error) { return strings.Repeat("x", 1<<20), nil })
 	runwright.Handle(tools, "strict", func(context.Context, *runwright.ToolCall, struct{ Step string }) (any, error) {
 		return "not reached", nil
@@ -105,7 +104,7 @@ func TestWhatAHandlerGivesIsAnswered(t *testing.T) {
 	if message := answer("long").GetError().GetMessage(); len(message) != 4095 {
 		t.Errorf("long: %d bytes", len(message))
 	}
-	for _, tool := range []string{"broken", "panics", "unwritable"} {
+	for _, tool := range []string{"broken", "panics"} {
 		if message := answer(tool).GetError().GetMessage(); message != "The tool failed." {
 			t.Errorf("%s: %q", tool, message)
 		}

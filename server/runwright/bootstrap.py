@@ -6,8 +6,7 @@ import asyncio
 import gc
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
@@ -15,10 +14,7 @@ from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.memory_trim import MemoryTrimmer
-from runwright.adapters.package_files import examine_package
-from runwright.adapters.private_files import exposure
 from runwright.adapters.providers.demo import DemoProvider
-from runwright.adapters.providers.model_parameters import parameters_problem
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
@@ -27,16 +23,18 @@ from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.fresh import UnservedDirectory
+from runwright.adapters.start_errors import extra_missing, unbound, unusable_data
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
 from runwright.core.allow_list import AllowList
 from runwright.core.audit import AuditEntry, AuditKind
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.package import RuntimePackage
+from runwright.examination import BUILT_IN_ADAPTERS, load_packages
+from runwright.files import unusable_directory
 from runwright.ports.access import Authenticator
 from runwright.ports.provider import Provider
-from runwright.ports.schemas import SchemaChecker
 from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.runtime.callbacks import CallbackRegistry
@@ -64,15 +62,22 @@ def build_runtime(
     providers: Mapping[str, Provider] | None = None,
     telemetry: Telemetry | None = None,
     authenticator: Authenticator | None = None,
+    packages: Sequence[RuntimePackage] | None = None,
 ) -> tuple[AgentRuntime, CallbackRegistry]:
     """The runtime of a server and what registers with it, the journal opened and locked.
 
+    `packages` are those of the settings, if they were read and examined before.
     Raises AgentError for what cannot be used. Call it on the loop that serves.
     """
     schemas = JsonSchemaChecker(CheckLimits(settings.schema_check_ms, settings.schema_check_bytes))
     models = _models(settings)
-    packages = [_load(path, schemas, models) for path in settings.packages]
     clock, log = SystemClock(), StandardLog()
+    built_in: Mapping[str, Provider] = dict(
+        zip(BUILT_IN_ADAPTERS, (DemoProvider(clock), ScriptedProvider()), strict=True)
+    )
+    adapters = {**built_in, **models, **(providers or {})}
+    if packages is None:
+        packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
     telemetry = telemetry or Telemetry()
     journal = _open_journal(settings, telemetry.journal_type)
@@ -88,7 +93,7 @@ def build_runtime(
         tools=tools,
         schemas=schemas,
         log=log,
-        providers={"demo": DemoProvider(clock), "scripted": ScriptedProvider(), **models, **(providers or {})},
+        providers=adapters,
         packages=packages,
         default_package_id=settings.default_package,
         traces=telemetry.traces,
@@ -109,10 +114,7 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
     """The providers for real models. Raises INVALID_REQUEST if a key or the extra is missing."""
     missing = missing_libraries() if settings.providers else ()
     if missing:
-        remedy = "python -m pip install '.[models]' in the checkout"
-        told = f"--provider needs the extra models (missing: {', '.join(missing)}): {remedy}."
-        metadata = {"field": "--provider", "expected": "given where the extra models is installed"}
-        raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata)
+        raise extra_missing("--provider", "models", missing)
     return {
         name: ModelsProvider(
             ModelRoute(
@@ -128,59 +130,34 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
     }
 
 
-def _check_parameters(package: RuntimePackage, models: Mapping[str, ModelsProvider]) -> None:
-    for index, route in enumerate(package.routes):
-        model = models.get(route.adapter)
-        problem = parameters_problem(model.route.kind, route.parameters) if model else None
-        if problem:
-            where = f"fallbacks.{index - 1}" if index else "provider"
-            path, rule = f"{where}.parameters.{problem[0]}", problem[1]
-            told = f"Package {package.id}, {path} {rule}."
-            raise AgentError(
-                ErrorReason.PACKAGE_INVALID, told, metadata={"package": package.id, "path": path, "rule": rule}
-            )
-
-
-def _load(path: Path, schemas: SchemaChecker, models: Mapping[str, ModelsProvider]) -> RuntimePackage:
-    """A package whose schemas and model parameters can be used, too; else the error names the file."""
-    package, found = examine_package(path, schemas)
-    if package is None or found:
-        raise found[0]
-    try:
-        _check_parameters(package, models)
-    except AgentError as error:
-        told = f"{path}, {error.metadata['path']}: {error.metadata['rule']}"
-        raise AgentError(error.reason, told, metadata={**error.metadata, "package": str(path)}) from None
-    return package
-
-
 def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
     try:
         return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
     except OSError as error:
-        told = f"The data directory {settings.data} cannot be used: {error.strerror}."
-        expected = "a directory that this user may write, on a disk with file locks"
-        raise AgentError(
-            ErrorReason.INVALID_REQUEST, told, metadata={"field": "--data", "expected": expected}
-        ) from None
+        raise unusable_data(settings.data, unusable_directory(settings.data, error)) from None
 
 
 async def serve(
-    settings: Settings, ready: Callable[[str], None], providers: Mapping[str, Provider] | None = None
+    settings: Settings,
+    ready: Callable[[str], None],
+    providers: Mapping[str, Provider] | None = None,
+    packages: Sequence[RuntimePackage] | None = None,
 ) -> bool:
-    """Serves until SIGTERM or SIGINT, then drains.
+    """Serves until SIGTERM or SIGINT, then drains. See `build_runtime` for `packages`.
 
-    `ready` gets the bound address. Returns False when a call that must not be
-    repeated was still open at the end of the grace. A second signal ends the
-    grace at once; the journal stays whole either way.
+    `ready` gets the bound address. Returns False when a call that must not be repeated was still open at the end of
+    the grace. A second signal ends the grace at once; the journal stays whole either way.
     """
     settings.check()
     with UnservedDirectory(settings.data) as directory:
-        return await _serve(settings, directory.kept_by(ready), providers)
+        return await _serve(settings, directory.kept_by(ready), providers, packages)
 
 
 async def _serve(
-    settings: Settings, ready: Callable[[str], None], providers: Mapping[str, Provider] | None = None
+    settings: Settings,
+    ready: Callable[[str], None],
+    providers: Mapping[str, Provider] | None,
+    packages: Sequence[RuntimePackage] | None,
 ) -> bool:
     stop, hurry = asyncio.Event(), asyncio.Event()
     for number in _stopping_signals():
@@ -189,7 +166,7 @@ async def _serve(
     keys, tls = _credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, keys, tls)
     telemetry = Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint)
-    runtime, callbacks = build_runtime(settings, providers, telemetry, keys)
+    runtime, callbacks = build_runtime(settings, providers, telemetry, keys, packages)
     readiness = Readiness(runtime)
     server = RuntimeServer(
         runtime,
@@ -245,10 +222,6 @@ def _credentials(
     settings: Settings, reload_failed: Callable[[AgentError], None]
 ) -> tuple[KeyFileAuthenticator | None, Certificates | None]:
     keys = tls = None
-    for path in (settings.keys, settings.tls_key):
-        if path is not None and (what := exposure(path)):
-            remedy = f"chmod 600 {path}"
-            StandardLog().warning("a file with secrets is not for its owner alone", found=what, remedy=remedy)
     if settings.keys:
         keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog(), reload_failed)
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -283,9 +256,7 @@ def _bound(option: str, address: str, tls: Certificates | None, server: RuntimeS
             return server.bind(address, tls.credentials)
         return server.bind(address)
     except RuntimeError:
-        told = f"{address} cannot be bound: is another server running there?"
-        metadata = {"field": option, "expected": "a free address"}
-        raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata) from None
+        raise unbound(option, address) from None
 
 
 def _address(asked: str, port: int) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 from msgspec import structs
@@ -141,7 +142,7 @@ def test_a_file_whose_owner_cannot_be_kept_stays_as_it_is(tmp_path: Path, monkey
     with pytest.raises(AgentError) as refused:
         write_keys(file, KeysFile())
 
-    assert "run this as its owner" in refused.value.message
+    assert refused.value.remedy == "Run this as its owner."
     assert file.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["keys.json"], "nothing is left lying about"
 
@@ -151,14 +152,14 @@ class Unreadable:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_closed = True
-        read = Path.read_bytes
+        opened = Path.open
 
-        def read_bytes(path: Path) -> bytes:
+        def open_(path: Path, mode: str = "r") -> IO[Any]:
             if self.is_closed and path.name == "keys.json":
                 raise PermissionError(errno.EACCES, "Permission denied")
-            return read(path)
+            return opened(path, mode)
 
-        monkeypatch.setattr(Path, "read_bytes", read_bytes)
+        monkeypatch.setattr(Path, "open", open_)
 
 
 def test_a_file_that_could_not_be_read_is_read_once_it_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,11 +90,11 @@ def test_check_lists_every_finding(program: Program, tmp_path: Path) -> None:
         f"{file}, lisen: must be one of the known keys",
         "Did you mean listen?",
         f"{file}, stall_seconds: must be a number of seconds",
-        "one.yaml: tools.0.parameters (look): ",
-        "one.yaml: tools.1.parameters (peek): ",
-        "same.yaml: colour: Extra inputs",
-        "same.yaml: tools.0.timeout_ms: ",
-        "default_package must be the id of a package",
+        "one.yaml, tools.0.parameters, line 1, ",
+        "one.yaml, tools.1.parameters, line 1, ",
+        "same.yaml, colour, line 1, ",
+        "same.yaml, tools.0.timeout_ms, line 1, ",
+        "default_package two is the id of no package",
     ):
         assert said in out, said
 
@@ -115,4 +115,4 @@ def test_check_finds_two_packages_of_one_id(program: Program, tmp_path: Path) ->
     code, out, _ = program("config", "check", "--data", "d", *(w for file in files for w in ("--package", str(file))))
 
     assert code == 2
-    assert f"{files[1]}: id: package one is in {files[0]} already" in out
+    assert f"{files[1]}, id, line 1, column 42: package one is in {files[0]} already" in out

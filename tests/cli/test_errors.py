@@ -82,7 +82,7 @@ def test_what_a_server_says_cannot_harm_the_terminal() -> None:
         (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE: No Runwright server answers at here:1. Start one with"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED: here:1 did not answer in time."),
         (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED: What answers at here:1 does not serve this call."),
-        (grpc.StatusCode.DATA_LOSS, "DATA_LOSS: foreign words"),
+        (grpc.StatusCode.DATA_LOSS, "DATA_LOSS: here:1 ended the call: foreign words"),
     ],
 )
 def test_without_details_we_say_what_to_do(code: grpc.StatusCode, said: str) -> None:

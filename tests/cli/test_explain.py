@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
@@ -10,7 +12,7 @@ from runwright.cli.explain_text import MOST_CALLBACKS, Found, explain_lines
 from tests.cli.conftest import Program
 from tests.cli.fake_registry import FakeRegistry, callback, serving_both
 from tests.cli.fake_runtime import FakeRuntime, serving
-from tests.cli.story import RUN, START, Story, failure, stuck
+from tests.cli.story import RUN, START, Story, failure, ref, stuck
 
 SERVER = "127.0.0.1:7760"
 
@@ -157,3 +159,48 @@ def test_a_held_run_says_why_and_what_can_be_done() -> None:
     assert "first bad  event 4" in text
     for word in ("release", "cancel", "remove"):
         assert f"runwright held {word} {RUN}" in text
+
+
+def test_what_waits_for_an_executor_says_how_to_bring_it() -> None:
+    lines = told(waiting_run(), retry()).splitlines()
+
+    assert "why        c1.1 waits for EXECUTOR desk" in lines
+    (to_do,) = [index for index, line in enumerate(lines) if line.startswith("to do ")]
+    assert lines[to_do] == "to do      start executor desk where the server looks for it, or register it:"
+    assert lines[to_do + 1].endswith("callbacks register desk-1 --executor desk --address HOST:PORT")
+
+
+def test_a_run_that_failed_says_the_sentence_and_what_to_do_apart() -> None:
+    run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_FAILED, error=failure())
+    run.ended_at.FromSeconds(START)
+
+    lines = told(run).splitlines()
+
+    assert "why        BUDGET_EXHAUSTED: The budget is used up." in lines
+    assert f"to do      {failure().remedy}" in lines
+
+
+def test_the_last_error_says_what_the_tool_said_and_what_to_do() -> None:
+    said = "The shelf is empty."
+    failed = event_pb2.ToolFailed(reason=error_pb2.ERROR_REASON_TOOL_FAILED, message=ref(said))
+    frame = Story().add("c1.1", 1, texts=(said,), tool_failed=failed).frames[0]
+    contents = {content.ref.digest: content for content in frame.contents}
+    found = Found(waiting_run(), [frame.event], {}, START, contents)
+
+    text = "\n".join(explain_lines(found, SERVER))
+
+    assert "TOOL_FAILED: The shelf is empty." in text
+    assert "  to do    See the executor's log." in text
+
+
+def test_for_programs_there_is_the_sentence_what_to_do_and_every_fact(program: Program) -> None:
+    with serving(FakeRuntime(stuck(), run=waiting_run())) as server:
+        code, out, _ = program("--server", server, "explain", RUN, "-o", "json")
+
+    explained = json.loads(out)
+    assert code == 0
+    assert (explained["run_id"], explained["status"]) == (RUN, "WAITING")
+    assert explained["why"] == "c1.1 waits for EXECUTOR desk"
+    assert explained["to_do"][0].startswith("start executor desk")
+    assert explained["to_do"][1].endswith("callbacks register desk-1 --executor desk --address HOST:PORT")
+    assert {"name": "run", "text": RUN} in explained["facts"]

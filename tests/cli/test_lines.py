@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 from rich.cells import cell_len
 from rich.style import Style
@@ -9,14 +11,16 @@ from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_p
 from runwright.cli import names, render
 from runwright.cli.grow import grow
 from runwright.cli.plain import event_line
+from runwright.cli.spoken import SpokenLines
 from runwright.cli.tree import RunTree
+from runwright.cli.view import view_for
 
 from tests.cli.story import START, Story, failure, one_tool, stuck
 
 NASTY = "\x1b[2Jowned\u202e\n" + "long " * 50
 
 
-def lines(story: Story, width: int = 80) -> list[str]:
+def lines(story: Story, width: int | None = 80) -> list[str]:
     tree, printed = RunTree(), []
     for frame in story.frames:
         grow(tree, frame)
@@ -73,7 +77,7 @@ def test_who_had_a_call_that_failed_is_said() -> None:
     waits, ends = lines(story, width=120)
 
     assert waits.endswith("waits: TOOL_TIMED_OUT (desk-1 of shop at 10.0.0.1:7761)")
-    assert ends.endswith("TOOL_ANSWER_INVALID (the configured executor of local at desk:1)")
+    assert "TOOL_ANSWER_INVALID (the configured executor of local at desk:1). Correct the executor..." in ends
 
 
 def test_a_request_that_is_made_again_says_when_and_a_fallback_which() -> None:
@@ -165,3 +169,41 @@ def test_names_newer_than_this_client_keep_their_number() -> None:
 )
 def test_durations_read_well(duration: float | None, text: str) -> None:
     assert names.elapsed(duration) == text
+
+
+@pytest.mark.parametrize(("terminal", "width"), [(None, None), (40, 40), (160, 160)])
+def test_lines_of_events_are_as_wide_as_the_terminal_and_whole_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch, terminal: int | None, width: int | None
+) -> None:
+    stream = io.StringIO()
+    monkeypatch.setattr(stream, "isatty", lambda: terminal is not None)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", str(terminal or 80))
+    said = "word " * 2_000
+    view = view_for(stream)
+
+    for frame in Story().begin().model_says("m1", said).frames:
+        view.take(frame)
+
+    line = stream.getvalue().splitlines()[-1]
+    if width is None:
+        assert line.endswith(said.strip())
+    else:
+        assert len(line) == width
+        assert line.endswith("...")
+
+
+def test_a_text_that_comes_loses_no_wide_character_at_the_end_of_a_line() -> None:
+    spoken, said = SpokenLines(40), "\u6f22" * 100
+
+    told = [*spoken.take(Story().begin().delta("m1", said, 0).frames[-1].event, said), *spoken.end()]
+
+    assert "".join(line.partition("round 1: ")[2] for line in told) == said
+
+
+def test_a_call_that_failed_says_what_to_do() -> None:
+    failed = event_pb2.ToolFailed(reason=error_pb2.ERROR_REASON_TOOL_TIMED_OUT)
+
+    (line,) = lines(Story().add("c1.1", 1, tool_failed=failed), width=None)
+
+    assert line.endswith("failed: TOOL_TIMED_OUT. Raise the tool's timeout_ms or make the tool faster.")

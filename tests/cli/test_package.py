@@ -21,9 +21,9 @@ def test_validate_says_valid_or_every_finding_with_file_path_and_rule(program: P
     lines = out.splitlines()
     assert code == 2
     assert lines[0] == f"{good}: valid, package one of agent clerk"
-    assert any(line.startswith(f"{bad}: tools.0.effect: ") for line in lines)
-    assert any(line.startswith(f"{bad}: polcy: ") for line in lines)
-    assert lines[-1] == f"{tmp_path}/none.yaml: a readable UTF-8 file"
+    assert any(line.startswith(f"{bad}, tools.0.effect, line 1, column ") for line in lines)
+    assert any(line.startswith(f"{bad}, polcy, line 1") and line.endswith("Did you mean policy?") for line in lines)
+    assert lines[-1].startswith(f"The package file {tmp_path}/none.yaml does not exist. Did you mean one.yaml?")
     assert program("package", "validate", str(good))[0] == 0
 
 
@@ -43,4 +43,5 @@ def test_a_package_that_cannot_be_used_has_no_fingerprint(program: Program, tmp_
         code, out, err = program("package", command, str(file))
 
         assert (code, out) == (2, "")
-        assert f"error: {file}: tools.0.parameters (look): " in err
+        assert f"error: {file}, tools.0.parameters, line 1, " in err
+        assert "the schema of tool look cannot be used" in err

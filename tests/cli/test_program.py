@@ -160,7 +160,7 @@ def test_a_server_that_is_not_there_is_one_line_with_what_to_do(program: Program
     code, out, err = program("--server", server, "run", "Where?")
 
     assert (code, out) == (5, "")
-    assert err.startswith(f"error: UNAVAILABLE: No Runwright server answers at {server}. Start one with")
+    assert err.startswith(f"error: UNAVAILABLE: No Runwright server answers at {server}: nothing listens there. Start")
     assert err.count("\n") == 1
 
 
@@ -182,7 +182,8 @@ def test_wrong_usage_is_code_two_and_no_traceback(program: Program, words: tuple
     code, out, err = program(*words)
 
     assert (code, out) == (2, "")
-    assert "Error:" in err
+    assert err.startswith("error: USAGE: ")
+    assert err.count("\n") == 1
     assert "Traceback" not in err
 
 

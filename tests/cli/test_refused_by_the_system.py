@@ -17,7 +17,11 @@ from tests.cli.story import RUN, one_tool
 @pytest.mark.parametrize("words", [("get", "\udcff"), ("cancel", RUN, "--reason", "\udcff"), ("watch", "\udcff")])
 def test_words_that_are_not_unicode_are_refused(program: Program, words: tuple[str, ...]) -> None:
     with serving(FakeRuntime(one_tool())) as server:
-        assert program("--server", server, *words) == (2, "", "error: the arguments must be valid UTF-8\n")
+        assert program("--server", server, *words) == (
+            2,
+            "",
+            "error: USAGE: The arguments must be valid UTF-8. Encode what is not text, such as in base64.\n",
+        )
 
 
 @pytest.mark.parametrize("key", ["a b", "clé", "a\nb", "\udcff"])
@@ -29,7 +33,7 @@ def test_a_key_that_cannot_be_sent_is_refused_without_being_shown(
     code, out, err = program("get", RUN)
 
     assert (code, out) == (2, "")
-    assert "Error: Invalid value for --key or RUNWRIGHT_KEY: must be a key as `keys add` printed it" in err
+    assert "error: USAGE: --key or RUNWRIGHT_KEY: must be a key as `keys add` printed it." in err
     assert key not in err
 
 
@@ -78,4 +82,7 @@ def test_output_that_finds_no_room_is_said_and_is_not_the_code_of_a_failed_run()
             timeout=60,
         )
 
-    assert (ended.returncode, ended.stderr) == (2, b"error: standard output: No space left on device\n")
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        b"error: USAGE: standard output: No space left on device. Make room there.\n",
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from runwright.core import inputs as i
 from runwright.core import records as r
-from runwright.core.content import JSON, Content, ContentRef
+from runwright.core.content import JSON, OPAQUE, Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import EventKind, kind_of
@@ -265,6 +265,8 @@ def _model_examples() -> list[r.Record]:
             tool_calls=2,
             input_tokens=2**40,
             output_tokens=7,
+            opaque=Content.of(b"signed", OPAQUE).ref,
+            route=1,
         ),
         r.ModelAttemptFailed(at=now, round=1, attempt=1, error=_failure()),
     ]

@@ -57,7 +57,7 @@ async def test_nothing_is_written_over_and_what_is_no_backup_is_said_to_be_none(
 
     assert [code for code, _, _ in (noise, over, missing)] == [2, 2, 2]
     assert "there is a journal already" in over[2]
-    assert "there is no such file" in missing[2]
+    assert "nowhere/journal.db does not exist. Check the path." in missing[2]
     assert all("Traceback" not in told for _, _, told in (noise, over, missing))
     assert (tmp_path / "taken" / "journal.db").read_bytes() == b"precious"
     assert not (tmp_path / "new" / "journal.db").exists()

@@ -113,6 +113,7 @@ async def in_batches(server: Server, what: Any, run_ids: list[str]) -> list[Any]
     return found
 
 
+@pytest.mark.timeout(900 if SOAK else 120)
 @pytest.mark.parametrize(
     ("count", "tool", "made_with"), BURSTS, ids=lambda value: str(value["name"] if isinstance(value, dict) else value)
 )

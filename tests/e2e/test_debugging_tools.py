@@ -39,7 +39,7 @@ METHODS = {
 }
 START = {"run": {"run_id": "run-1", "input": [{"text": "hello"}]}}
 BAD_START = {"run": {"run_id": "not an id", "input": [{"text": "hello"}]}}
-REMEDY = "Correct the field that is named."
+REMEDY = "Use not-an-id instead."
 SCOPE = {"scope": {"run_id": "run-1"}}
 
 

@@ -67,7 +67,7 @@ async def test_another_address_than_loopback_needs_a_flag_that_is_named(make_ser
 @pytest.mark.parametrize(
     ("change", "inside", "rule"),
     [
-        ({"polcy": "builtin:read-only"}, "polcy", "Extra inputs are not permitted"),
+        ({"polcy": "builtin:read-only"}, "polcy", "no key that is known here. Did you mean policy?"),
         ({"policy": "builtin:everything"}, "policy", "builtin:read-only"),
         ({"tools": [LOOK, LOOK]}, "tools", "twice"),
         ({"tools": [{**LOOK, "parameters": {"type": "objekt"}}]}, "tools.0.parameters", '"type": "object"'),
@@ -87,7 +87,7 @@ async def test_a_bad_package_file_names_file_place_and_rule(
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("tools: [", "YAML"), ("id: one\nid: two\n", "repeated"), ("", "valid dictionary"), (None, "readable")],
+    [("tools: [", "YAML"), ("id: one\nid: two\n", "repeated"), ("", "it is empty"), (None, "does not exist")],
     ids=["not-yaml", "repeated-key", "empty", "missing"],
 )
 async def test_a_file_that_is_no_package_is_named(make_server: MakeServer, text: str | None, said: str) -> None:

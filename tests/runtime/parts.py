@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.core.content import JSON
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest, Provider
-from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome
+from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.testing import FunctionTools
 
 
 @dataclass
@@ -123,3 +126,12 @@ class PlayedTools:
 
     async def close(self) -> None:
         """See the port."""
+
+
+class LeakyTools(FunctionTools):
+    """A tools port that breaks its word: what its functions raise comes out of it."""
+
+    async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
+        """See the class."""
+        answer = await self.tools[call.tool](json.loads(call.arguments_json))  # type: ignore[misc]
+        return ToolOutcome(ToolOutcomeKind.RESULT, json.dumps(answer).encode(), JSON)

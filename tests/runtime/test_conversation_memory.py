@@ -350,7 +350,7 @@ def test_the_messages_of_a_long_run_are_made_in_a_few_passes(number: int) -> Non
         completed = r.ToolCompleted(at=1, call_id=call, attempt=1, tool="look", result=content.ref)
         records += [asked, requested, completed]
 
-    messages = messages_of(records, {content.ref.digest: content.data})
+    messages = messages_of(records, {content.ref.digest: content.data}, 0)
 
     assert len(messages) == 2 * number
     assert records.looks <= 3 * len(records)

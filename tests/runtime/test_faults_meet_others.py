@@ -14,7 +14,7 @@ from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.runtime.journals import FailingJournal, GatedJournal, JournalWrapper
-from tests.runtime.parts import HeldTool
+from tests.runtime.parts import HeldTool, LeakyTools
 from tests.runtime.watching import CAP_SECONDS, eventually, quiet, records_of, stood_still
 
 
@@ -42,7 +42,7 @@ async def test_a_cancel_that_overtakes_the_end_of_a_faulty_run_leaves_nothing_st
         journal.armed = True
         raise ZeroDivisionError
 
-    bench.tools = FunctionTools({"look": fault})
+    bench.tools = LeakyTools({"look": fault})
     journal = PausingTail(bench.journal)
     runtime = bench.runtime(journal=journal)
     await runtime.start_run(b.request())
@@ -130,7 +130,7 @@ async def test_a_fault_beside_a_call_that_must_not_be_repeated_names_it_as_unkno
 
     tools = b.writing_tool("write"), b.tool("fault"), b.tool("look")
     bench.packages = (b.package(b.asks("write", "fault", "look"), b.says("done"), tools=tools),)
-    bench.tools = FunctionTools({"write": write, "fault": fault, "look": HeldTool()})
+    bench.tools = LeakyTools({"write": write, "fault": fault, "look": HeldTool()})
     runtime = bench.runtime()
     await runtime.start_run(b.request())
 

@@ -21,7 +21,7 @@ from runwright.wire.references import event_refs
 
 from tests import builders as b
 from tests.runtime.journals import FailingJournal, GatedJournal, JournalWrapper
-from tests.runtime.parts import HeldTool, PlayedProvider
+from tests.runtime.parts import HeldTool, LeakyTools, PlayedProvider
 from tests.runtime.watching import kinds, quiet, stood_still
 
 SECRET = "sk-hunter2"
@@ -94,7 +94,7 @@ async def test_a_fault_in_the_schema_checker_fails_the_run() -> None:
 
 
 async def test_a_fault_in_the_tools_port_fails_the_run() -> None:
-    bench = b.Bench(tools=FunctionTools({"look": b.look, "fault": fault}))
+    bench = b.Bench(tools=LeakyTools({"look": b.look, "fault": fault}))
     bench.packages = (faulty({"tool": "fault"}), b.one_call_package())
 
     ended = await play(bench)
@@ -104,7 +104,7 @@ async def test_a_fault_in_the_tools_port_fails_the_run() -> None:
 
 
 async def test_a_tools_port_that_cancels_itself_does_not_hang_the_run() -> None:
-    bench = b.Bench(tools=FunctionTools({"look": b.look, "fault": gives_up}))
+    bench = b.Bench(tools=LeakyTools({"look": b.look, "fault": gives_up}))
     bench.packages = (faulty({"tool": "fault"}), b.one_call_package())
 
     ended = await play(bench)
@@ -138,7 +138,7 @@ async def test_a_fault_beside_an_append_under_way_still_ends_the_run(bench: b.Be
     script = b.asks("look", "fault"), b.says("done")
     bench.packages = (b.package(*script, tools=(b.tool(), b.tool("fault"))),)
     answer = HeldTool("a lamp")
-    bench.tools = FunctionTools({"look": answer, "fault": fails_later})
+    bench.tools = LeakyTools({"look": answer, "fault": fails_later})
     journal = GatedJournal(bench.journal)
     runtime = bench.runtime(journal=journal)
     await runtime.start_run(b.request())

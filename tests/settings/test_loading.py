@@ -154,7 +154,7 @@ def test_a_wrong_flag_or_variable_is_named_as_it_was_given() -> None:
     with pytest.raises(AgentError) as raised:
         loaded.settings()
     assert raised.value.reason is ErrorReason.INVALID_REQUEST
-    assert "1 more" in raised.value.message
+    assert "1 more" in raised.value.remedy
 
 
 def test_blanks_in_a_variable_are_no_part_of_what_it_lists() -> None:

@@ -117,7 +117,7 @@ def check_error(reason: ErrorReason, refusal: Refusal) -> None:
     error, meaning = refusal.error, MEANINGS[reason]
     assert (error.reason, error.reason_name) == (reason.value, reason.name)
     assert (error.kind, error.retry_class) == (meaning.kind.value, meaning.retry.value)
-    assert error.remedy == meaning.remedy
+    assert error.remedy and error.remedy.endswith(meaning.remedy), "its own words come before those of the reason"
     assert error.message and error.message in refusal.text and error.remedy in refusal.text
     assert dict(error.metadata) == dict(refusal.info.metadata)
     assert set(meaning.keys) <= set(error.metadata)

@@ -10,13 +10,15 @@ import pytest
 from google.protobuf.descriptor import FieldDescriptor
 from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.content import INLINE_LIMIT_BYTES, digest
+from runwright.core.content import INLINE_LIMIT_BYTES, OPAQUE, digest
+from runwright.ports.provider import ModelReply, ProviderCall
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 from runwright.wire.frames import RawSubscribeResponse
 from runwright.wire.snapshots import inline_bytes
 
 from tests import builders as b
+from tests.runtime.parts import PlayedProvider
 from tests.runtime.watching import events
 from tests.transport.conftest import Serve
 from tests.transport.serving import CALL_SECONDS, SERVICE, Served, scope, subscription
@@ -159,6 +161,24 @@ async def test_the_full_view_holds_what_user_model_and_tool_said(served: Served)
     assert said["run_completed"] == [b'found "a lamp"']
     assert len(said["run_started"]) == 2
     assert said["policy_decided"] == []
+
+
+async def test_no_view_holds_what_goes_back_to_a_vendor_and_no_tool_can_pass_for_it(serve: Serve) -> None:
+    async def sly(arguments: object) -> ToolOutcome:
+        return ToolOutcome(ToolOutcomeKind.RESULT, b"a lamp", OPAQUE)
+
+    asking = ModelReply(calls=(ProviderCall("p-1", "look", "{}"),), opaque=b"signed")
+    provider = PlayedProvider(asking, ModelReply(text="There is a lamp."))
+    served = await serve(b.Bench(tools=FunctionTools({"look": sly}), providers={"scripted": provider}))
+    await served.ended()
+
+    frames = await served.frames(view=pb.EVENT_VIEW_FULL)
+
+    said = [frame for frame in frames if frame.event.HasField("model_message_completed")]
+    assert said[0].event.model_message_completed.opaque.digest == digest(b"signed")
+    assert list(said[0].contents) == []
+    [completed] = [frame for frame in frames if frame.event.HasField("tool_completed")]
+    assert [inline_bytes(content) for content in completed.contents] == [b"a lamp"]
 
 
 @pytest.mark.parametrize(

@@ -128,6 +128,7 @@ type arguments struct {
 	LiveOnly        bool                       `json:"live_only"`
 	IncludeDeltas   bool                       `json:"include_deltas"`
 	Deltas          bool                       `json:"deltas"`
+	UntilDone       bool                       `json:"until_done"`
 	Count           int                        `json:"count"`
 	UntilEnd        bool                       `json:"until_end"`
 	UntilKind       string                     `json:"until_kind"`

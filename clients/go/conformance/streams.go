@@ -71,6 +71,9 @@ func (p *program) subscribe(ctx context.Context, args arguments) (any, error) {
 	if args.LiveOnly {
 		all = append(all, runwright.WithLiveOnly())
 	}
+	if args.UntilDone {
+		all = append(all, runwright.WithUntilDone())
+	}
 	if args.IncludeDeltas || args.Deltas {
 		all = append(all, runwright.WithDeltas())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -21,11 +22,12 @@ type registration struct {
 }
 
 type behaviour struct {
-	Returns any     `json:"returns"`
-	Fails   *string `json:"fails"`
-	Raises  bool    `json:"raises"`
-	Waits   bool    `json:"waits"`
-	Echo    bool    `json:"echo"`
+	Returns     any     `json:"returns"`
+	Fails       *string `json:"fails"`
+	Raises      any     `json:"raises"` // true, or "odd"
+	Unencodable bool    `json:"unencodable"`
+	Waits       bool    `json:"waits"`
+	Echo        bool    `json:"echo"`
 }
 
 type tools struct {
@@ -125,8 +127,12 @@ func (t *tools) perform(does behaviour) func(context.Context, *runwright.ToolCal
 		switch {
 		case does.Fails != nil:
 			return nil, &runwright.ToolError{Message: *does.Fails}
-		case does.Raises:
+		case does.Raises == "odd":
+			runtime.Goexit()
+		case does.Raises == true:
 			return nil, errors.New("a secret of the tool")
+		case does.Unencodable:
+			return object{"secret": make(chan int)}, nil
 		case does.Echo:
 			return object{"arguments": given, "context": object{
 				"run_id": asked.RunID, "turn_id": asked.TurnID, "round": asked.Round, "call_id": asked.CallID,

@@ -79,11 +79,16 @@ class Tools:
         self._released = asyncio.Event()
         self.registration: Client | None = None
         for name, behaviour in behaviours.items():
-            self.server.add(name, self._handler(behaviour))
+            is_odd = behaviour.get("raises") == "odd"
+            self.server.add(name, self._stopping if is_odd else self._handler(behaviour))
 
     def release(self) -> None:
         """Lets the calls that wait, and all later ones, go on."""
         self._released.set()
+
+    def _stopping(self, arguments: Any, call: ToolCall) -> Any:
+        """Raises what a future does not take, in a thread."""
+        raise StopIteration("a secret that must not leave this process")
 
     def _handler(self, behaviour: Args) -> Callable[[Any, ToolCall], Awaitable[Any]]:
         async def perform(arguments: Any, call: ToolCall) -> Any:
@@ -105,6 +110,8 @@ class Tools:
                 raise ToolError(behaviour["fails"])
             if behaviour.get("raises"):
                 raise RuntimeError("a secret that must not leave this process")
+            if behaviour.get("unencodable"):
+                return {"secret": object()}
             if behaviour.get("echo"):
                 more = {
                     "run_id": call.run_id,
@@ -216,6 +223,7 @@ class Program:
             filter=EventFilter.from_dict(args["filter"]) if "filter" in args else None,
             view=view_of(args),
             deltas=bool(args.get("deltas") or args.get("include_deltas")),
+            until_done=bool(args.get("until_done")),
         )
         self._subscriptions[args["name"]] = await subscription.__aenter__()
         return {}

@@ -114,7 +114,10 @@ class Tools {
     const { tool, callId: call_id, attempt, idempotencyKey: idempotency_key } = told;
     this.calls.push({ call: { tool, call_id, attempt, idempotency_key, arguments: args }, signal: told.signal });
     if (behaviour["waits"] && !this.#isReleased) await once(this.#released, "released", { signal: told.signal });
+    // eslint-disable-next-line @typescript-eslint/only-throw-error -- as tools do
+    if (behaviour["raises"] === "odd") throw undefined;
     if (behaviour["raises"]) throw new Error("the behaviour raises");
+    if (behaviour["unencodable"]) return { secret: 5n };
     if (behaviour["fails"] !== undefined) throw new ToolError(text(behaviour["fails"]));
     if (!behaviour["echo"]) return behaviour["returns"] ?? null;
     const { runId: run_id, turnId: turn_id, round, deadline, packageFingerprint: package_fingerprint } = told;
@@ -206,6 +209,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       ...selection(args),
       liveOnly: Boolean(args["live_only"]),
       deltas: Boolean(args["include_deltas"] ?? args["deltas"]),
+      untilDone: Boolean(args["until_done"]),
     });
     streams.set(text(args["name"]), new Stream(subscription));
     return {};

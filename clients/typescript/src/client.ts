@@ -4,7 +4,7 @@ import { randomUUID } from "node:crypto";
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { type Client as Stub, createClient } from "@connectrpc/connect";
 import { type Connection, type ConnectOptions, open } from "./connection.js";
-import { asRunwrightError } from "./errors.js";
+import { asRunwrightError } from "./diagnosis.js";
 import { type Callback, CallbackRegistryService } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 import type { CallbackSpecSchema } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 import type { EventFrame } from "./gen/runwright/v1/event_pb.js";
@@ -17,11 +17,13 @@ import {
   type RunFilterSchema,
   RuntimeService,
 } from "./gen/runwright/v1/runtime_service_pb.js";
+import { check, shown } from "./options.js";
 import { backoff, Contact, Operations, sleep, TRIES } from "./patience.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
 import { duration, inputMessages, type Part, type Scope, scopeMessage } from "./words.js";
 
 const WAIT_MS = 60_000;
+const FIRST_WAIT_MS = 1_000; // the first also finds out whether anybody is there
 
 /** Options of every call. */
 export interface CallOptions {
@@ -41,8 +43,8 @@ export interface StartOptions extends CallOptions {
   readonly turnId?: string;
   /** The agent that is expected to answer; another than the package's is refused. */
   readonly agentId?: string;
-  /** Which package answers. Absent: the server's default. */
-  readonly package?: { packageId: string } | { fingerprint: string };
+  /** Which package answers: its id, or its fingerprint. Absent: the server's default. */
+  readonly package?: string | { packageId: string } | { fingerprint: string };
   /** Limits below the package's. */
   readonly budget?: MessageInitShape<typeof BudgetSchema>;
   /** Words of the caller, at most 16. */
@@ -104,8 +106,9 @@ export class Client implements AsyncDisposable {
 
   /** Starts a run and returns once it is on disk. The same id with the same request is the same run. */
   async start(input: string | readonly Part[], options: StartOptions = {}): Promise<Started> {
+    check("start", options);
     const { runId = randomUUID(), package: named, deadlineMs, signal, traceParent, ...rest } = options;
-    const run = { ...rest, runId, input: inputMessages(input), package: named && selector(named) };
+    const run = { ...rest, runId, input: inputMessages(input), package: named ? selector(named) : undefined };
     const headers = traceParent ? { traceparent: traceParent } : undefined;
     const answer = await this.#call({ deadlineMs, signal }, (call) =>
       this.runtime.startRun({ run }, { ...call, headers }),
@@ -115,6 +118,7 @@ export class Client implements AsyncDisposable {
 
   /** A run as it stands. */
   async snapshot(runId: string, options?: CallOptions): Promise<RunSnapshot> {
+    check("snapshot", options);
     return present((await this.#call(options, (call) => this.runtime.snapshot({ runId }, call))).run);
   }
 
@@ -123,6 +127,7 @@ export class Client implements AsyncDisposable {
     runId: string,
     options: CallOptions & { readonly reason?: string; readonly graceMs?: number } = {},
   ): Promise<Cancelled> {
+    check("cancel", options);
     const request = { runId, reason: options.reason, grace: duration(options.graceMs) };
     const answer = await this.#call(options, (call) => this.runtime.cancel(request, call));
     return { run: present(answer.run), barrierSeq: answer.barrierSeq };
@@ -136,21 +141,24 @@ export class Client implements AsyncDisposable {
     runId: string,
     options: { readonly timeoutMs?: number; readonly signal?: AbortSignal } = {},
   ): Promise<Waited> {
+    check("wait", options);
     const operation = this.#operations.begin(options.signal);
     const contact = new Contact(this.#deadlineMs);
     const end = performance.now() + (options.timeoutMs ?? Number.POSITIVE_INFINITY);
     const left = (): number => Math.max(0, Math.min(WAIT_MS, end - performance.now()));
     try {
       for (;;) {
-        const request = { runId, timeout: duration(left()) };
-        const timeoutMs = timeout(left() + this.#deadlineMs);
+        const slice = Math.min(left(), contact.isMade ? WAIT_MS : FIRST_WAIT_MS);
+        const request = { runId, timeout: duration(slice) };
+        const timeoutMs = timeout(slice + this.#deadlineMs);
         try {
           const { run, done } = await this.runtime.wait(request, { signal: operation.signal, timeoutMs });
           contact.made();
+          this.#connection.peer.heard = true;
           if (done || left() === 0) return { run: present(run), done };
         } catch (thrown) {
           operation.signal.throwIfAborted();
-          const error = asRunwrightError(thrown);
+          const error = asRunwrightError(thrown, this.#connection.peer);
           const delay = contact.lost(error);
           if (left() === 0) throw error;
           await sleep(Math.min(delay, left()), operation.signal);
@@ -166,6 +174,7 @@ export class Client implements AsyncDisposable {
     filter: MessageInitShape<typeof RunFilterSchema> = {},
     options: CallOptions & { readonly pageSize?: number } = {},
   ): AsyncGenerator<RunSnapshot, void, undefined> {
+    check("list", options);
     for (let pageToken = ""; ;) {
       const request = { filter, pageSize: options.pageSize, pageToken };
       const page = await this.#call(options, (call) => this.runtime.listRuns(request, call));
@@ -185,6 +194,7 @@ export class Client implements AsyncDisposable {
       readonly pageSize?: number;
     } = {},
   ): AsyncGenerator<EventFrame, void, undefined> {
+    check("listEvents", options);
     const { filter, view, pageSize } = options;
     for (let pageToken = options.after ?? ""; ;) {
       const request = { scope: scopeMessage(scope), filter, view, pageSize, pageToken };
@@ -197,20 +207,26 @@ export class Client implements AsyncDisposable {
 
   /** The server's version, limits and packages. */
   async serverInfo(options?: CallOptions): Promise<GetServerInfoResponse> {
+    check("serverInfo", options);
     return this.#call(options, (call) => this.runtime.getServerInfo({}, call));
   }
 
   /**
    * Follows the events of a scope: each exactly once and in order, over disconnects and restarts of the server. Ends by
-   * itself with the run, not while it is HELD or needs repair; streams of many runs do not end.
+   * itself with the run; while that is HELD or needs repair only with `untilDone`. Streams of many runs do not end.
    */
   subscribe(scope: Scope, options: SubscribeOptions = {}): Subscription {
+    check("subscribe", options);
     return new Subscription(
       (request, call) => this.runtime.subscribe(request, call),
       this.#operations,
       scopeMessage(scope),
       options,
-      this.#deadlineMs,
+      {
+        openMs: this.#deadlineMs,
+        peer: this.#connection.peer,
+        wait: async (runId, signal) => (await this.wait(runId, { signal })).run,
+      },
     );
   }
 
@@ -251,10 +267,12 @@ export class Client implements AsyncDisposable {
       for (let failures = 1; ; failures++) {
         const timeoutMs = timeout(end - performance.now());
         try {
-          return await send({ signal: operation.signal, timeoutMs });
+          const answer = await send({ signal: operation.signal, timeoutMs });
+          this.#connection.peer.heard = true;
+          return answer;
         } catch (thrown) {
           operation.signal.throwIfAborted();
-          const error = asRunwrightError(thrown);
+          const error = asRunwrightError(thrown, this.#connection.peer);
           const delay = backoff(failures, error, 4); // the tries together outlast a restart
           const isLast = failures === TRIES || performance.now() + delay >= end;
           if (isLast || !error.retryable || error.code !== "UNAVAILABLE") throw error;
@@ -268,12 +286,12 @@ export class Client implements AsyncDisposable {
 }
 
 function selector(named: NonNullable<StartOptions["package"]>) {
-  return create(PackageSelectorSchema, {
-    selector:
-      "packageId" in named
-        ? { case: "packageId", value: named.packageId }
-        : { case: "fingerprint", value: named.fingerprint },
-  });
+  const of = (name: "packageId" | "fingerprint", value: string) =>
+    create(PackageSelectorSchema, { selector: { case: name, value } });
+  if (typeof named === "string") return of(named.startsWith("sha256:") ? "fingerprint" : "packageId", named);
+  if ("packageId" in named) return of("packageId", named.packageId);
+  if ("fingerprint" in named) return of("fingerprint", named.fingerprint);
+  throw new TypeError(`package must be an id, a fingerprint, { packageId } or { fingerprint }, not ${shown(named)}.`);
 }
 
 /** Milliseconds as gRPC takes them: whole, and with at most eight digits. */

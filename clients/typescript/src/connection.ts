@@ -4,6 +4,8 @@ import type { ClientHttp2Session } from "node:http2";
 import { isIPv4 } from "node:net";
 import type { Interceptor, Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
+import type { Peer } from "./diagnosis.js";
+import { check } from "./options.js";
 
 /** TLS of a connection. Everything is PEM, as text or bytes. */
 export interface Tls {
@@ -40,6 +42,7 @@ export interface ConnectOptions {
 /** A transport and the connections behind it. */
 export interface Connection {
   readonly transport: Transport;
+  readonly peer: Peer;
   readonly close: () => void;
 }
 
@@ -48,6 +51,9 @@ export function open(address: string, options: ConnectOptions): Connection {
   if (!/^[^\s/]+:\d{1,5}$/.test(address)) {
     throw new TypeError(`The address must be HOST:PORT, such as 127.0.0.1:7760, not ${JSON.stringify(address)}.`);
   }
+  check("Client.connect", options);
+  check("Client.connect, tls", options.tls);
+  check("Client.connect, keepalive", options.keepalive);
   const { key, tls, keepalive } = options;
   if (key && !tls && !staysHere(address)) warnOfPlaintext(address);
   if (tls && !tls.cert !== !tls.key) throw new TypeError("tls.cert and tls.key must be given together.");
@@ -69,6 +75,7 @@ export function open(address: string, options: ConnectOptions): Connection {
   const transport = createGrpcTransport({ baseUrl, sessionManager: sessions, interceptors: [authorize] });
   return {
     transport,
+    peer: { address, hasTls: tls !== undefined, hasCertificate: Boolean(tls?.cert), heard: false },
     close: () => {
       sessions.abort();
     },

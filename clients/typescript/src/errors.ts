@@ -15,6 +15,8 @@ export interface ErrorFields {
   readonly retryable?: boolean;
   readonly retryAfterMs?: number | undefined;
   readonly cause?: unknown;
+  /** True when no Runwright server said it, only gRPC or the connection. */
+  readonly isBare?: boolean;
 }
 
 /** Why a call failed, in the server's words where it had any. */
@@ -32,6 +34,9 @@ export class RunwrightError extends Error {
   /** How long the server asks to wait before the next try, in milliseconds; 0 when it does not say. */
   readonly retryAfterMs: number;
 
+  /** True when no Runwright server said it, only gRPC or the connection. */
+  readonly isBare: boolean;
+
   /** Mostly made by the client itself. */
   constructor(fields: ErrorFields) {
     super(fields.message, fields.cause === undefined ? undefined : { cause: fields.cause });
@@ -42,6 +47,7 @@ export class RunwrightError extends Error {
     this.metadata = fields.metadata ?? {};
     this.retryable = fields.retryable ?? false;
     this.retryAfterMs = fields.retryAfterMs ?? 0;
+    this.isBare = fields.isBare ?? false;
   }
 }
 
@@ -51,14 +57,8 @@ export function closedError(): RunwrightError {
   return new RunwrightError({ reason: "CLIENT_CLOSED", code: "CANCELLED", message, remedy: "Connect a new client." });
 }
 
-/** What a call failed with as a {@link RunwrightError}; for calls of the generated clients, the others do it themselves. */
-export function asRunwrightError(thrown: unknown): RunwrightError {
-  if (thrown instanceof RunwrightError) return thrown;
-  const error = ConnectError.from(thrown);
-  return fromDetails(error) ?? (wasAnswered(error) ? bare(error, error.code) : fromTransport(error));
-}
-
-function fromDetails(error: ConnectError): RunwrightError | undefined {
+/** What the server says itself, if it does. */
+export function fromDetails(error: ConnectError): RunwrightError | undefined {
   const [info] = error.findDetails(ErrorInfoSchema);
   const [detail] = error.findDetails(AgentErrorSchema);
   const code = codeName(error.code);
@@ -80,37 +80,8 @@ function fromDetails(error: ConnectError): RunwrightError | undefined {
   return new RunwrightError({ reason, code, message: error.rawMessage, metadata, retryable, cause: error });
 }
 
-/** The words that the transport has for a connection that broke: a reset, a stream without a status, a lost peer. */
-const BROKEN = new Set([Code.Aborted, Code.Internal, Code.Canceled, Code.ResourceExhausted, Code.Unavailable]);
-
-/** True when the status is the server's own. */
-function wasAnswered(error: ConnectError): boolean {
-  return error.metadata.has("grpc-status") || !BROKEN.has(error.code);
-}
-
-/** A failure on this side: of the connection, unless its cause is none of Node's, such as a message that has no form. */
-function fromTransport(error: ConnectError): RunwrightError {
-  const nodeCode = nodeErrorCode(error);
-  if (error.cause instanceof Error && nodeCode === undefined) return bare(error, error.code);
-  // A certificate that is not trusted does not get better by waiting.
-  const isLasting = nodeCode !== undefined && /CERT|TLS|SSL|SIGNATURE|HOSTNAME_MISMATCH|ISSUER/.test(nodeCode);
-  return bare(error, Code.Unavailable, !isLasting);
-}
-
-function bare(error: ConnectError, status: Code, retryable = status === Code.Unavailable): RunwrightError {
-  const code = codeName(status);
-  return new RunwrightError({ reason: code, code, message: error.rawMessage, retryable, cause: error });
-}
-
-function nodeErrorCode(error: Error): string | undefined {
-  for (let at: unknown = error.cause; at instanceof Error; at = at.cause) {
-    if ("code" in at && typeof at.code === "string") return at.code;
-  }
-  return undefined;
-}
-
 /** `NotFound` as gRPC spells it, `NOT_FOUND`. */
-function codeName(code: Code): string {
+export function codeName(code: Code): string {
   if (code === Code.Canceled) return "CANCELLED";
   return ((Code[code] as string | undefined) ?? "Unknown").replace(/(?<=[a-z])(?=[A-Z])/g, "_").toUpperCase();
 }

@@ -24,6 +24,11 @@ export class Contact {
     this.#giveUpAt = performance.now() + giveUpAfterMs;
   }
 
+  /** True once the server has answered. */
+  get isMade(): boolean {
+    return this.#everMade;
+  }
+
   /** The server answered. */
   made(): void {
     this.#everMade = true;
@@ -42,7 +47,7 @@ export class Contact {
 /** What a dying process or a proxy says, without the server's own words. It is not believed for ever. */
 function isUnexplained(error: RunwrightError): boolean {
   const codes = ["CANCELLED", "DEADLINE_EXCEEDED", "INTERNAL", "UNKNOWN"];
-  return error.reason === error.code && error.remedy === "" && codes.includes(error.code);
+  return error.isBare && codes.includes(error.code);
 }
 
 /** Sleeps, or rejects with the signal's reason. */

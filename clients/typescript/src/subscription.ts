@@ -1,8 +1,10 @@
 /** A stream of events that comes back by itself. */
 
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { asRunwrightError, RunwrightError } from "./errors.js";
-import type { Event, EventFrame } from "./gen/runwright/v1/event_pb.js";
+import { asRunwrightError, type Peer } from "./diagnosis.js";
+import { RunwrightError } from "./errors.js";
+import { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
+import { type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";
 import type {
   EventFilterSchema,
   EventView,
@@ -24,6 +26,11 @@ export interface SubscribeOptions {
   readonly view?: EventView;
   /** Also the text of models while they answer, as events of kind MODEL_STREAM_DELTA, which are not stored. */
   readonly deltas?: boolean;
+  /**
+   * Ends the stream of one run, read without a filter, as soon as {@link Client.wait} would return: also when the run
+   * needs repair or is HELD.
+   */
+  readonly untilDone?: boolean;
   /** Leaves the stream; reading then rejects with the signal's reason. */
   readonly signal?: AbortSignal;
   /** Told of each connection that broke or could not be made. */
@@ -31,6 +38,14 @@ export interface SubscribeOptions {
 }
 
 type Request = MessageInitShape<typeof SubscribeRequestSchema>;
+
+/** The server that is asked, and how long it may take to open a stream. */
+export interface Served {
+  readonly openMs: number;
+  readonly peer: Peer;
+  /** As {@link Client.wait}. */
+  readonly wait: (runId: string, signal: AbortSignal) => Promise<RunSnapshot>;
+}
 
 /** Opens one stream. */
 export type OpenStream = (request: Request, call: { signal: AbortSignal }) => AsyncIterable<SubscribeResponse>;
@@ -44,11 +59,16 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
   readonly #left = new AbortController();
   #cursor: string;
   #reconnects = 0;
+  #seq = 0n; // of the last event that was handed out
+  #standing: RunSnapshot | undefined;
 
   /** Made by {@link Client.subscribe}. */
-  constructor(open: OpenStream, operations: Operations, scope: StreamScope, options: SubscribeOptions, openMs: number) {
+  constructor(open: OpenStream, operations: Operations, scope: StreamScope, options: SubscribeOptions, server: Served) {
     this.#cursor = options.after ?? "";
-    this.#frames = this.#follow(open, operations, scope, options, openMs);
+    if (options.untilDone && (scope.scope.case !== "runId" || options.filter !== undefined)) {
+      throw new TypeError("untilDone: only of one run, and without a filter.");
+    }
+    this.#frames = this.#follow(open, operations, scope, options, server);
   }
 
   /** Where to come back to: the cursor of the last frame that was handed out, exclusive. */
@@ -91,12 +111,40 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     for await (const frame of this) if (frame.item.case === "event") yield frame.item.value;
   }
 
+  /** Finds out whether the run stands still; ends the stream once all of its events have been handed out. */
+  async #awaitDone(server: Served, runId: string, signal: AbortSignal): Promise<void> {
+    try {
+      const run = await server.wait(runId, signal);
+      if (run.status !== RunStatus.REPAIR_NEEDED && run.status !== RunStatus.HELD) return;
+      this.#standing = run;
+      if (this.#isOver()) this.#left.abort();
+    } catch {
+      // The stream meets the same, and says so.
+    }
+  }
+
+  /** Whether nothing more is to come of a run that stands still. */
+  #isOver(frame?: EventFrame): boolean {
+    if (frame?.item.case === "event" && frame.item.value.seq > this.#seq) this.#seq = frame.item.value.seq;
+    const run = this.#standing;
+    return run !== undefined && (this.#seq >= run.lastSeq || this.#cursor === run.lastCursor);
+  }
+
+  #noteRepair({ item }: EventFrame, { untilDone }: SubscribeOptions): void {
+    if (untilDone || item.case !== "event" || item.value.kind !== EventKind.TOOL_RECOVERY_REQUIRED) return;
+    const { runId } = item.value;
+    process.emitWarning(`The run ${runId} needs repair; its stream stays open.`, {
+      code: "RUNWRIGHT_REPAIR_NEEDED",
+      detail: `\`runwright explain ${runId}\` says what to do; \`untilDone\` ends the stream.`,
+    });
+  }
+
   async *#follow(
     open: OpenStream,
     operations: Operations,
     scope: StreamScope,
     options: SubscribeOptions,
-    openMs: number,
+    server: Served,
   ): AsyncGenerator<EventFrame, void, undefined> {
     const operation = operations.begin(options.signal);
     this.#left.signal.addEventListener("abort", () => {
@@ -104,13 +152,16 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     });
     const { after: afterCursor, liveOnly, filter, view, deltas: includeDeltas } = options;
     const request: Request = { scope, afterCursor, liveOnly, filter, view, includeDeltas };
+    const { openMs, peer } = server;
     const contact = new Contact(openMs);
+    if (options.untilDone) void this.#awaitDone(server, scope.scope.value as string, operation.signal);
     let isKnown = false;
     try {
       for (;;) {
         try {
-          for await (const frame of readStream(open, request, operation.signal, openMs)) {
+          for await (const frame of readStream(open, request, operation.signal, server)) {
             contact.made();
+            peer.heard = true;
             const isOpening = frame.item.case === "bookmark" && frame.item.value.opening;
             const isKnownAgain = isKnown && isOpening;
             isKnown = true;
@@ -118,12 +169,14 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
             request.liveOnly = false;
             // A stream that was opened again begins with a bookmark of the place that is known.
             if (!isKnownAgain) yield frame;
+            this.#noteRepair(frame, options);
+            if (this.#isOver(frame)) return;
           }
           if (scope.scope.case === "runId") return;
-          throw away("The server ended a stream that has no end.");
+          throw away(`${peer.address} ended a stream that has no end.`);
         } catch (thrown) {
           operation.signal.throwIfAborted();
-          const error = asRunwrightError(thrown);
+          const error = asRunwrightError(thrown, peer);
           const delay = contact.lost(error);
           this.#reconnects++;
           options.onReconnect?.(error);
@@ -133,6 +186,7 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     } catch (thrown) {
       if (!this.#left.signal.aborted) throw thrown;
     } finally {
+      if (options.untilDone) operation.controller.abort(); // or the waiting would outlive the stream
       operation.done();
     }
   }
@@ -143,7 +197,7 @@ async function* readStream(
   open: OpenStream,
   request: Request,
   signal: AbortSignal,
-  openMs: number,
+  { openMs, peer }: Served,
 ): AsyncGenerator<EventFrame, void, undefined> {
   const attempt = new AbortController();
   const leave = (): void => {
@@ -152,7 +206,7 @@ async function* readStream(
   signal.addEventListener("abort", leave, { once: true });
   let late: RunwrightError | undefined;
   const timer = setTimeout(() => {
-    late = away(`The server did not open the stream within ${String(openMs)} ms.`);
+    late = away(`${peer.address} did not answer in time.`);
     attempt.abort(late);
   }, openMs);
   try {
@@ -170,5 +224,13 @@ async function* readStream(
 }
 
 function away(message: string): RunwrightError {
-  return new RunwrightError({ reason: "UNAVAILABLE", code: "UNAVAILABLE", message, retryable: true });
+  const remedy = "Try again, and look at the server's log.";
+  return new RunwrightError({
+    reason: "UNAVAILABLE",
+    code: "UNAVAILABLE",
+    message,
+    remedy,
+    retryable: true,
+    isBare: true,
+  });
 }

@@ -7,6 +7,7 @@ import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { answer, type ToolCall, type ToolHandler } from "./answers.js";
 import type { Client } from "./client.js";
 import {
   type ExecuteToolRequest,
@@ -18,52 +19,6 @@ import {
 import { Lease, type RegisterOptions } from "./lease.js";
 
 const MOST_KEYS = 65_536;
-const MOST_RESULT_BYTES = 1024 * 1024;
-const MOST_MESSAGE_BYTES = 4096;
-
-/** What a tool is told beside its arguments. */
-export interface ToolCall {
-  /** The run that asks. */
-  readonly runId: string;
-  /** The turn that asks. */
-  readonly turnId: string;
-  /** The round that asks, counted from 1. */
-  readonly round: number;
-  /** The call inside the run. */
-  readonly callId: string;
-  /** Which attempt this is, counted from 1. */
-  readonly attempt: number;
-  /** The same for every attempt of the call: perform the effect at most once for it. */
-  readonly idempotencyKey: string;
-  /** The tool's name. */
-  readonly tool: string;
-  /** When the runtime stops waiting. */
-  readonly deadline: Date | undefined;
-  /** Fingerprint of the package that declares the tool. */
-  readonly packageFingerprint: string;
-  /** W3C trace of the run; empty without. */
-  readonly traceParent: string;
-  /** Aborted when the run was cancelled, the deadline has passed, or the runtime is gone. */
-  readonly signal: AbortSignal;
-}
-
-/** Performs calls of one tool. What it returns is given to the model as JSON; a {@link RawResult} as it is. */
-export type ToolHandler<Arguments> = (args: Arguments, call: ToolCall) => unknown;
-
-/** A failure of the tool itself, for certain; thrown or returned, its message is told to the model. */
-export class ToolError extends Error {
-  override readonly name = "ToolError";
-}
-
-/** A result with a media type of its own. */
-export class RawResult {
-  constructor(
-    /** The bytes. */
-    readonly data: Uint8Array,
-    /** What they are, such as `text/plain; charset=utf-8`. */
-    readonly mediaType: string,
-  ) {}
-}
 
 /** Options of a {@link ToolServer}. */
 export interface ToolServerOptions {
@@ -212,14 +167,7 @@ export class ToolServer implements AsyncDisposable {
     };
     context.signal.addEventListener("abort", abort, { once: true });
     try {
-      const args = JSON.parse(new TextDecoder().decode(request.argumentsJson)) as never;
-      const result = await handler(args, toolCall(request, context, running.signal));
-      return result instanceof ToolError ? failed(result.message) : completed(result);
-    } catch (thrown) {
-      if (thrown instanceof ToolError) return failed(thrown.message);
-      if (running.signal.aborted) throw new ConnectError("The call was given up.", Code.Canceled);
-      this.#onError(`tool ${request.tool} failed, call ${request.callId} of run ${request.runId}`, thrown);
-      return failed("The tool failed.");
+      return await answer(handler, request.argumentsJson, toolCall(request, context, running.signal), this.#onError);
     } finally {
       context.signal.removeEventListener("abort", abort);
     }
@@ -254,23 +202,4 @@ function toolCall(request: ExecuteToolRequest, context: HandlerContext, signal: 
   const traceParent = context.requestHeader.get("traceparent") ?? "";
   const call = { runId, turnId, round, callId, attempt, idempotencyKey, tool, packageFingerprint };
   return { ...call, deadline, traceParent, signal };
-}
-
-function completed(result: unknown): ExecuteToolResponse {
-  const raw = result instanceof RawResult ? result : new RawResult(Buffer.from(JSON.stringify(result ?? null)), "");
-  const { data, mediaType } = raw;
-  // The effect has happened, so the model must not be told that it has not.
-  if (data.length > MOST_RESULT_BYTES) {
-    return failed(
-      `The call was made; its result of ${String(data.length)} bytes is above ${String(MOST_RESULT_BYTES)}.`,
-    );
-  }
-  return create(ExecuteToolResponseSchema, { outcome: { case: "result", value: { data, mediaType } } });
-}
-
-function failed(told: string): ExecuteToolResponse {
-  const bytes = Buffer.from(told);
-  // A character that is cut becomes U+FFFD, which may be longer than what was left of it.
-  const message = bytes.length > MOST_MESSAGE_BYTES ? bytes.subarray(0, MOST_MESSAGE_BYTES - 4).toString() : told;
-  return create(ExecuteToolResponseSchema, { outcome: { case: "error", value: { message } } });
 }

@@ -20,10 +20,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.ids import Namespace
 from runwright.core.package import ID_PATTERN
 from runwright.core.principal import Principal, Role
+from runwright.files import UnreadableFileError, read_file
 from runwright.ports.access import Credentials
 from runwright.ports.clock import Clock
 from runwright.ports.log import OperatorLog
@@ -33,6 +34,7 @@ RETRY_US = 1_000_000
 # How old the last look at the file may be: a system call for each call would cost a busy server more than the
 # rest of what lets the call in.
 LOOK_EVERY_US = 20_000
+MAX_FILE_BYTES = 16 * 1024 * 1024  # some fifty thousand keys
 
 Stamp = tuple[int, int, int, int]
 Name = Annotated[str, Field(pattern=ID_PATTERN)]
@@ -80,13 +82,15 @@ class KeysFile(BaseModel):
 def read_keys(path: Path) -> KeysFile:
     """Reads the file. Raises INVALID_REQUEST naming it and the place; never shows a value."""
     try:
-        return KeysFile.model_validate_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
-    except OSError as error:
-        raise _unusable(path, f"readable: {error.strerror}") from None
+        return KeysFile.model_validate_json(read_file(path, MAX_FILE_BYTES).removeprefix(codecs.BOM_UTF8))
+    except UnreadableFileError as error:
+        expected = "a keys file that can be read"
+        raise invalid_request("--keys", expected, error.remedy, told=f"The keys file {error.told}.") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         inside = ".".join(str(step) for step in first["loc"])
-        raise _unusable(path, f"a keys file; {inside}: {first['msg']}") from None
+        remedy = "Make keys with `runwright keys add NAME --file FILE --role ROLE`; do not edit the file."
+        raise _unusable(path, f"a keys file; {inside}: {first['msg']}", remedy) from None
 
 
 @contextmanager
@@ -114,8 +118,8 @@ def write_keys(path: Path, keys: KeysFile) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        expected = f"replaceable by a file of the same owner, group and mode: {error.strerror}; run this as its owner"
-        raise _unusable(path, expected) from None
+        expected = f"replaceable by a file of the same owner, group and mode: {error.strerror}"
+        raise _unusable(path, expected, "Run this as its owner.") from None
     _sync(path.parent)  # else a crash brings a revoked key back
 
 
@@ -281,9 +285,5 @@ class _Known:
         return [known for subject in credentials.subjects for known in self._by_subject.get(subject, ())]
 
 
-def _unusable(path: Path, expected: str) -> AgentError:
-    return AgentError(
-        ErrorReason.INVALID_REQUEST,
-        f"{path} must be {expected}.",
-        metadata={"field": "--keys", "expected": expected},
-    )
+def _unusable(path: Path, expected: str, remedy: str) -> AgentError:
+    return invalid_request("--keys", expected, remedy, told=f"{path} must be {expected}.")

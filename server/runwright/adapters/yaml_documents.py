@@ -68,10 +68,25 @@ def read_document(text: str) -> Document:
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
-        raise DocumentError(_READABLE, error.problem_mark) from None
+        raise DocumentError(_parsers_words(error), error.problem_mark or error.context_mark) from None
+    except yaml.reader.ReaderError as error:
+        raise DocumentError(f"YAML or JSON without the character U+{_number(error.character):04X}", None) from None
     except (yaml.YAMLError, RecursionError):
         raise DocumentError(_READABLE, None) from None
     return Document(_value(root) if root is not None else None, root)
+
+
+def _parsers_words(error: yaml.MarkedYAMLError) -> str:
+    """What the parser says, in one line; what it was busy with, and where that begins."""
+    words = f"YAML or JSON that can be parsed: {error.problem or _READABLE}"
+    if not error.context:
+        return words
+    began = f" that begins in line {error.context_mark.line + 1}" if error.context_mark else ""
+    return f"{words} {error.context}{began}"
+
+
+def _number(character: str | int) -> int:
+    return character if isinstance(character, int) else ord(character[:1] or "\0")
 
 
 class _Loader(yaml.SafeLoader):

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from runwright.cli.errors import ExitCode, Problem
 from runwright.core.errors import AgentError
-
-UNUSABLE = 2
+from runwright.files import unreadable
 
 
 def backup(
@@ -51,9 +51,11 @@ def restore(
     typer.echo("calls that were under way at the time of the backup are treated as after a crash", err=True)
 
 
-def _refusal(error: AgentError | OSError) -> typer.Exit:
+def _refusal(error: AgentError | OSError) -> Problem:
     if isinstance(error, AgentError):
-        typer.echo(f"error: {error.message} {error.meaning.remedy}", err=True)
-    else:
-        typer.echo(f"error: {error.filename}: {error.strerror}", err=True)
-    return typer.Exit(UNUSABLE)
+        return Problem.refused(error)
+    trouble = unreadable(Path(str(error.filename)), error)
+    told, remedy = f"{trouble.told}.", trouble.remedy
+    if isinstance(error, FileExistsError):
+        told, remedy = f"{error.filename}: {error.strerror}.", "Name another path, or move away what is there."
+    return Problem("FILE_UNUSABLE", told, remedy, exit_code=ExitCode.USAGE)

@@ -12,6 +12,7 @@ import typer
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
 from runwright.cli import clean, names
 from runwright.cli.client import Client
+from runwright.cli.connection import MAX_PEM_BYTES, option_file
 from runwright.cli.output import ListFormat, ListFormatOption, RunFormat, RunFormatOption, print_json, print_yaml
 from runwright.core.callbacks import MAX_CALLS_IN_FLIGHT
 
@@ -137,7 +138,4 @@ def _cells(callback: pb.Callback) -> tuple[str, ...]:
 def _pem(path: Path | None) -> bytes:
     if path is None:
         return b""
-    try:
-        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint="--ca") from None
+    return option_file(path, "--ca", MAX_PEM_BYTES).removeprefix(codecs.BOM_UTF8)

@@ -13,9 +13,9 @@ _UNFIT_IN_OUTPUT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u
 _EXCERPT = 2_000
 
 
-def line(text: str) -> str:
-    """One line without control characters; white space of any kind becomes one space."""
-    return _UNFIT.sub("", " ".join(text[:_EXCERPT].split())).strip()
+def line(text: str, *, most: int | None = _EXCERPT) -> str:
+    """One line without control characters, of so many characters at most; white space of any kind becomes one space."""
+    return _UNFIT.sub("", " ".join(text[:most].split())).strip()
 
 
 def block(text: str) -> str:

@@ -49,6 +49,7 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self.server = connection.server
+        self._connection = connection
         channel = connection.channel([*_OPTIONS, *_pings()])
         self._stub = RuntimeServiceStub(channel)
         self._callbacks = CallbackRegistryServiceStub(channel)
@@ -112,16 +113,26 @@ class Client:
                 return
             request.page_token = page.next_page_token
 
-    def troubles(self, run_id: str) -> Iterator[event_pb2.Event]:
-        """Every event of a run that says that something did not go well, in order."""
-        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=pb.EventFilter(kinds=TROUBLES))
+    def troubles(self, run_id: str) -> Iterator[event_pb2.EventFrame]:
+        """Every event of a run that says that something did not go well, in order, with what it says."""
+        wanted = pb.EventFilter(kinds=TROUBLES)
+        request = pb.ListEventsRequest(page_size=MOST_EVENTS, filter=wanted, view=pb.EVENT_VIEW_FULL)
         request.scope.run_id = run_id
         while True:
             page = self._call(self._stub.ListEvents, request)
-            yield from (frame.event for frame in page.frames if frame.event.kind in TROUBLES)
+            yield from (frame for frame in page.frames if frame.event.kind in TROUBLES)
             if not page.next_page_token:
                 return
             request.page_token = page.next_page_token
+
+    def info(self) -> pb.GetServerInfoResponse:
+        """What the server can run, the packages of all pages together, and its limits."""
+        found = self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest())
+        while found.next_page_token:
+            page = self._call(self._stub.GetServerInfo, pb.GetServerInfoRequest(page_token=found.next_page_token))
+            found.packages.extend(page.packages)
+            found.next_page_token = page.next_page_token
+        return found
 
     def callbacks(self, executor: str = "") -> callback_pb.ListCallbacksResponse:
         """Every registration of the namespace, or of one executor in it."""
@@ -200,9 +211,14 @@ class Client:
         try:
             yield from call
         except grpc.RpcError as error:
-            raise Problem.of(error, self.server) from None
+            raise self._problem(error) from None
         finally:
             call.cancel()
+
+    def _problem(self, error: grpc.RpcError) -> Problem:
+        problem = Problem.of(error, self.server)
+        problem.connection = self._connection
+        return problem
 
     def _call(
         self,
@@ -213,7 +229,7 @@ class Client:
         try:
             return method(request, timeout=seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise Problem.of(error, self.server) from None
+            raise self._problem(error) from None
 
 
 def _pings() -> list[tuple[str, int]]:

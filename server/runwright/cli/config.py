@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runwright.adapters.json_schema import JsonSchemaChecker
-from runwright.adapters.package_files import examine_package
 from runwright.cli import clean
 from runwright.cli.errors import ExitCode
-from runwright.cli.package import finding_line
+from runwright.cli.findings import finding_lines, finding_text
 from runwright.cli.settings_options import takes_settings
-from runwright.core.package import RuntimePackage
-from runwright.settings import Finding, Loaded
+from runwright.examination import examine
+from runwright.settings import Loaded
 
 app = typer.Typer(
     name="config", no_args_is_help=True, rich_markup_mode=None, help="Look at the configuration of a server."
@@ -75,51 +71,9 @@ def check(loaded: Loaded) -> None:
     Example:
       runwright config check --config runwright.toml
     """
-    errors = [finding_text(finding) for finding in loaded.findings]
-    packages: list[tuple[Path, RuntimePackage]] = []
-    for path in package_paths(loaded):
-        package, found = examine_package(path, JsonSchemaChecker())
-        errors += [finding_line(error) for error in found]
-        if package is not None:
-            packages.append((path, package))
-    errors += _among(loaded, packages)
-    for error in errors:
-        print(f"error: {clean.line(error)}")
-    for warning in _unconnected(loaded, packages):
-        print(f"warning: {clean.line(warning)}")
-    if errors:
+    examined = examine(loaded)
+    for line in finding_lines(examined):
+        print(line)
+    if examined.blocking:
         raise typer.Exit(ExitCode.USAGE)
-    print(clean.line(f"ok: {loaded.config or 'no file'}, {len(packages)} package(s)"))
-
-
-def finding_text(finding: Finding) -> str:
-    """A finding in one line, with what to do."""
-    return clean.line(f"{finding.message} {finding.remedy}")
-
-
-def package_paths(loaded: Loaded) -> tuple[Path, ...]:
-    """The package files, as far as they are known."""
-    paths = loaded.value("packages")
-    return paths if isinstance(paths, tuple) else ()
-
-
-def _among(loaded: Loaded, packages: list[tuple[Path, RuntimePackage]]) -> Iterator[str]:
-    """What is wrong with the packages taken together."""
-    seen: dict[str, Path] = {}
-    for path, package in packages:
-        if package.id in seen:
-            yield f"{path}: id: package {package.id} is in {seen[package.id]} already; give it another id."
-        seen.setdefault(package.id, path)
-    default = loaded.values.get("default_package")
-    if default is not None and default.value is not None and packages and default.value not in seen:
-        known = ", ".join(seen)
-        yield clean.line(f"{default.origin}: default_package must be the id of a package that is given: {known}.")
-
-
-def _unconnected(loaded: Loaded, packages: list[tuple[Path, RuntimePackage]]) -> Iterator[str]:
-    """Executors that tools name and nobody can find; a server starts without them, their calls wait."""
-    executors = loaded.value("executors")
-    known = executors if isinstance(executors, dict) else {}
-    for path, package in packages:
-        for name in sorted({tool.executor for tool in package.tools} - set(known)):
-            yield f"{path}: executor {name} has no address: give --executor {name}=HOST:PORT or write [executors]."
+    print(clean.line(f"ok: {loaded.config or 'no file'}, {len(examined.packages)} package(s)"))

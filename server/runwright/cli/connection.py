@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import codecs
+import inspect
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
 
 import grpc
 import typer
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from runwright.adapters.private_files import exposure
 from runwright.cli import clean
 from runwright.cli.commands import DEFAULT_SERVER
 from runwright.core.loopback import is_loopback
+from runwright.files import UnreadableFileError, read_file
+
+MAX_PORT = 65_535
+_BOTH = "Give both files, or neither."
+MAX_PEM_BYTES = 1024 * 1024
 
 
 class Connection(Struct, frozen=True):
@@ -29,11 +36,13 @@ class Connection(Struct, frozen=True):
     def check(self) -> None:
         """Raises BadParameter for TLS options that say nothing without one another, or whose files are none."""
         if self.certificate is not None and self.certificate_key is None:
-            raise typer.BadParameter("needs --tls-key, its private key", param_hint="--tls-cert")
+            raise typer.BadParameter(f"needs --tls-key, its private key. {_BOTH}", param_hint="--tls-cert")
         if self.certificate_key is not None and self.certificate is None:
-            raise typer.BadParameter("needs --tls-cert, the certificate that it belongs to", param_hint="--tls-key")
+            told = f"needs --tls-cert, the certificate that it belongs to. {_BOTH}"
+            raise typer.BadParameter(told, param_hint="--tls-key")
         if self.certificate is not None and self.ca is None:
-            raise typer.BadParameter("needs --tls-ca: without it the connection is not TLS", param_hint="--tls-cert")
+            told = "needs --tls-ca: without it the connection is not TLS. Give the server's authority (PEM) too."
+            raise typer.BadParameter(told, param_hint="--tls-cert")
         if self.ca is not None:
             _check_authority(self.ca)
         if self.certificate is not None and self.certificate_key is not None:
@@ -67,7 +76,8 @@ def _check_authority(path: Path) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=_pem(path, "--tls-ca").decode("ascii"))
     except (ssl.SSLError, ValueError):
-        raise typer.BadParameter(f"{path} must be a PEM file with certificates", param_hint="--tls-ca") from None
+        told = f"{path} must be a PEM file with certificates. Text with -----BEGIN CERTIFICATE----- is one."
+        raise typer.BadParameter(told, param_hint="--tls-ca") from None
 
 
 def _check_pair(certificate: Path, key: Path) -> None:
@@ -76,12 +86,81 @@ def _check_pair(certificate: Path, key: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")  # never asks
     except (OSError, ValueError):  # SSLError is an OSError
-        told = f"{certificate} must be a PEM certificate whose private key, unencrypted, is --tls-key {key}"
+        told = (
+            f"{certificate} must be a PEM certificate whose private key, unencrypted, is --tls-key {key}. "
+            "Name the two files that were made together."
+        )
         raise typer.BadParameter(told, param_hint="--tls-cert") from None
 
 
 def _pem(path: Path, option: str) -> bytes:
+    return option_file(path, option, MAX_PEM_BYTES).removeprefix(codecs.BOM_UTF8)
+
+
+def option_file(path: Path, option: str, most_bytes: int) -> bytes:
+    """The file that an option names. Raises BadParameter that says what is the matter with it and what to do."""
     try:
-        return path.read_bytes().removeprefix(codecs.BOM_UTF8)
-    except OSError as error:
-        raise typer.BadParameter(f"{path} cannot be read: {error.strerror}", param_hint=option) from None
+        return read_file(path, most_bytes)
+    except UnreadableFileError as error:
+        raise typer.BadParameter(f"{error.told}. {error.remedy}", param_hint=option) from None
+
+
+def connection(given: Mapping[str, Any], before: Connection) -> Connection:
+    """The connection that options name, in place of what `before` has. Raises BadParameter for a malformed one."""
+    changes = {name: value for name, value in given.items() if value is not None}
+    if (server := changes.get("server")) is not None:
+        _check_server(server)
+    if (key := changes.get("key")) is not None:
+        key = changes["key"] = key.strip("\ufeff \t\r\n")  # a variable read from a file has what stands around it
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise typer.BadParameter("must be a key as `keys add` printed it", param_hint="--key or RUNWRIGHT_KEY")
+    return structs.replace(before, **changes)
+
+
+def _check_server(server: str) -> None:
+    host, colon, port = server.rpartition(":")
+    if "://" in server:
+        scheme = server.partition("://")[0]
+        told = f"{server!r} is not of the form HOST:PORT. Leave {scheme}:// out; --tls-ca asks for TLS."
+    elif not colon:
+        told = f"{server!r} is not of the form HOST:PORT. Add the port, as in {server or 'localhost'}:7760."
+    elif not (host and port.isdigit() and int(port) <= MAX_PORT):
+        told = f"{server!r} is not of the form HOST:PORT. The port is a number up to {MAX_PORT}."
+    else:
+        return
+    raise typer.BadParameter(told, param_hint="--server")
+
+
+OPTIONS = {
+    "server": Annotated[str | None, typer.Option("--server", hidden=True)],
+    "key": Annotated[str | None, typer.Option("--key", hidden=True)],
+    "ca": Annotated[Path | None, typer.Option("--tls-ca", hidden=True)],
+    "certificate": Annotated[Path | None, typer.Option("--tls-cert", hidden=True)],
+    "certificate_key": Annotated[Path | None, typer.Option("--tls-key", hidden=True)],
+}
+_PREFIX = "connection_"
+
+
+def has_connection(parameters: Collection[str]) -> bool:
+    """True for the parameters of a command that `takes_connection` made."""
+    return _PREFIX + "server" in parameters
+
+
+def takes_connection(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that calls a server, which takes the options of the connection behind its name as well as before it."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())
+
+    def called(context: typer.Context, **given: Any) -> None:
+        options = {name: given.pop(_PREFIX + name) for name in OPTIONS}
+        context.obj = connection(options, context.ensure_object(Connection))
+        command(context, **given)
+
+    more = [
+        inspect.Parameter(_PREFIX + name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)
+        for name, option in OPTIONS.items()
+    ]
+    keyword = [own[0], *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own[1:]), *more]
+    called.__name__, called.__doc__ = command.__name__, command.__doc__
+    called.__annotations__ = {parameter.name: parameter.annotation for parameter in keyword}
+    called.__signature__ = inspect.Signature(keyword)  # type: ignore[attr-defined]  # where inspect looks first
+    return called

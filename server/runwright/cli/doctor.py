@@ -15,16 +15,14 @@ from msgspec.structs import asdict
 from runwright.cli import clean
 from runwright.cli.checks.certificate import check_certificate
 from runwright.cli.checks.check import Check, Status, warn
-from runwright.cli.checks.credentials import check_keys, check_tls
 from runwright.cli.checks.directory import check_directory
 from runwright.cli.checks.journal import check_holder, check_journal
-from runwright.cli.checks.surroundings import check_executors, check_packages, check_settings
+from runwright.cli.checks.surroundings import check_executors, check_findings, what_is_right
 from runwright.cli.checks.versions import check_versions
 from runwright.cli.settings_options import takes_settings
 from runwright.core.space import LeastSpace
+from runwright.examination import examine
 from runwright.settings import Loaded
-
-_TLS = ("tls_cert", "tls_key", "tls_client_ca")
 
 
 class Form(StrEnum):
@@ -63,7 +61,9 @@ def doctor(
 def checks(loaded: Loaded) -> Iterator[Check]:
     """Every check, in the order in which a server would meet what it is about."""
     yield from check_versions()
-    yield from check_settings(loaded)
+    examined = examine(loaded)
+    yield from check_findings(examined)
+    yield from what_is_right(loaded, examined)
     data = loaded.value("data")
     if isinstance(data, Path):
         least, bound = _least(loaded), loaded.value("journal_max_bytes")
@@ -73,21 +73,16 @@ def checks(loaded: Loaded) -> Iterator[Check]:
             yield from check_journal(data, bound if isinstance(bound, int) else None, least)
     else:
         yield warn("data directory", "none is named", "Name one with --data or --config to have it checked.")
-    yield from _credentials(loaded)
-    packages, executors = loaded.value("packages"), loaded.value("executors")
-    yield from check_packages(packages if isinstance(packages, tuple) else ())
+    yield from _certificates(loaded)
+    executors = loaded.value("executors")
     yield from check_executors(executors if isinstance(executors, dict) else {})
 
 
-def _credentials(loaded: Loaded) -> Iterator[Check]:
-    keys, certificate, key, authority = (loaded.value(name) for name in ("keys", *_TLS))
-    if isinstance(keys, Path):
-        yield from check_keys(keys)
-    for path in (certificate, authority):
+def _certificates(loaded: Loaded) -> Iterator[Check]:
+    for name in ("tls_cert", "tls_client_ca"):
+        path = loaded.value(name)
         if isinstance(path, Path):
             yield from check_certificate(path, datetime.now(UTC))
-    if isinstance(certificate, Path) and isinstance(key, Path):
-        yield from check_tls(certificate, key, authority if isinstance(authority, Path) else None)
 
 
 def _least(loaded: Loaded) -> LeastSpace:

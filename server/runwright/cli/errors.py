@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 
 import grpc
@@ -12,8 +14,16 @@ from google.rpc import error_details_pb2, status_pb2
 
 from runwright._gen.runwright.v1 import error_pb2
 from runwright.cli import clean, names
+from runwright.cli.connection import Connection
+from runwright.core.errors import AgentError
 
 _DETAILS_KEY = "grpc-status-details-bin"
+_NOBODY_SAID = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNKNOWN)
+# In the words of this program, where the server's are for those who write a client.
+_REMEDIES = {
+    "UNAUTHENTICATED": "Give a key that `runwright keys add` printed, in RUNWRIGHT_KEY or with --key, or a client "
+    "certificate with --tls-cert and --tls-key.",
+}
 
 
 class ExitCode(IntEnum):
@@ -30,18 +40,53 @@ class ExitCode(IntEnum):
 
 
 class Problem(Exception):
-    """A failed call. `passing` is true when the same call may succeed later without anybody's help."""
+    """What keeps a command from doing its work, most often a failed call.
 
-    def __init__(self, reason: str, message: str, remedy: str, *, passing: bool = False) -> None:
+    `passing` is true when the same call may succeed later without anybody's help;
+    `unexplained` when nobody said why it failed: `connection` may be looked into.
+    """
+
+    unexplained = False
+    connection: Connection | None = None
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        remedy: str,
+        *,
+        passing: bool = False,
+        exit_code: ExitCode = ExitCode.CALL_FAILED,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.message = message
         self.remedy = remedy
         self.passing = passing
+        self.exit_code = exit_code
+        self.metadata = dict(metadata or {})
 
     def __str__(self) -> str:
         """One line: reason, message, remedy."""
         return clean.line(f"{self.reason}: {self.message} {self.remedy}".strip())
+
+    def json(self) -> str:
+        """One line of JSON, an object with the one key `error`. Whatever is not ASCII is escaped."""
+        said = {
+            "reason": self.reason,
+            "message": self.message,
+            "remedy": self.remedy,
+            "metadata": self.metadata,
+            "may_pass": self.passing,
+        }
+        return json.dumps({"error": said})
+
+    @classmethod
+    def refused(cls, error: AgentError) -> Problem:
+        """What keeps a command from its work on this machine: files, settings, the journal."""
+        reason, metadata = error.reason.name, error.metadata
+        return cls(reason, error.message, error.remedy, exit_code=ExitCode.USAGE, metadata=metadata)
 
     @classmethod
     def of(cls, error: grpc.RpcError, server: str) -> Problem:
@@ -51,8 +96,11 @@ class Problem(Exception):
         if told is not None:
             stalled = told.reason == error_pb2.ERROR_REASON_SUBSCRIBER_STALLED
             passing = code is grpc.StatusCode.UNAVAILABLE or stalled
-            return cls(reason, _with_metadata(told), told.remedy, passing=passing)
-        return cls._unexplained(code, error.details() or "", server)
+            remedy = _REMEDIES.get(reason, told.remedy)
+            return cls(reason, _with_metadata(told), remedy, passing=passing, metadata=told.metadata)
+        problem = cls._unexplained(code, error.details() or "", server)
+        problem.unexplained = code in _NOBODY_SAID
+        return problem
 
     @classmethod
     def _unexplained(cls, code: grpc.StatusCode, details: str, server: str) -> Problem:
@@ -63,13 +111,17 @@ class Problem(Exception):
                 return cls(code.name, message, remedy, passing=True)
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return cls(
-                    code.name, f"{server} did not answer in time.", "Try again; look at the server's log.", passing=True
+                    code.name,
+                    f"{server} did not answer in time.",
+                    "Try again; the server's log says what it does.",
+                    passing=True,
                 )
             case grpc.StatusCode.UNIMPLEMENTED:
                 message = f"What answers at {server} does not serve this call."
                 return cls(code.name, message, "Check --server, and that client and server are of one version.")
             case _:
-                return cls(code.name, details or "The call failed.", "Look at the server's log.")
+                told = f"{server} ended the call: {details or code.name}"
+                return cls(code.name, told, f"Check that {server} (--server) is the server; its log may say more.")
 
 
 def _told(error: grpc.RpcError) -> tuple[error_pb2.AgentError | None, str]:
@@ -95,3 +147,17 @@ def _with_metadata(error: error_pb2.AgentError) -> str:
     """The message, with those facts it does not spell out itself, such as an incident's id."""
     unsaid = [f"{key}={value}" for key, value in sorted(error.metadata.items()) if value not in error.message]
     return f"{error.message} ({', '.join(unsaid)})" if unsaid else error.message
+
+
+def tell(problem: Problem) -> None:
+    """Says it on standard error: as JSON if the command line asks for JSON, else in one line for people."""
+    print(problem.json() if wants_json(sys.argv[1:]) else f"error: {problem}", file=sys.stderr, flush=True)
+
+
+def wants_json(words: Sequence[str]) -> bool:
+    """True for a command line with `-o json`, in any of its spellings, whether or not it can be parsed."""
+    before = ["", *words]
+    return any(
+        word in ("-ojson", "--output=json") or (word == "json" and last in ("-o", "--output"))
+        for last, word in zip(before, words, strict=False)
+    )

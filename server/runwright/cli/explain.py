@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 
@@ -11,15 +12,19 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.v1 import run_pb2
 from runwright.cli.client import Client
 from runwright.cli.errors import Problem
-from runwright.cli.explain_text import Found, explain_lines
+from runwright.cli.explain_text import Found, explain_lines, explanation
 from runwright.cli.inspect_run import RunArgument
+from runwright.cli.output import Format, FormatOption
 
 # What a server answers that is older, or does not let this key see registrations.
 _NOT_SHOWN = ("UNIMPLEMENTED", "ROLE_MISSING")
 
 
-def explain(context: typer.Context, run_id: RunArgument) -> None:
-    """Says on one screen why a run does not move, or why it ended.
+def explain(context: typer.Context, run_id: RunArgument, output: FormatOption = Format.TEXT) -> None:
+    """Says on one screen why a run does not move, or why it ended, and what to do.
+
+    With -o json it prints an object: the sentence in `why`, what to do in `to_do`,
+    and every fact with its name.
 
     \b
     Example:
@@ -30,8 +35,13 @@ def explain(context: typer.Context, run_id: RunArgument) -> None:
     run = client.snapshot(run_id).run
     waited = {wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_EXECUTOR}
     callbacks = {executor: _callbacks(client, executor) for executor in sorted(waited)}
-    found = Found(run, list(client.troubles(run_id)), callbacks, time.time())
-    print("\n".join(explain_lines(found, client.server)))
+    frames = list(client.troubles(run_id))
+    contents = {content.ref.digest: content for frame in frames for content in frame.contents}
+    found = Found(run, [frame.event for frame in frames], callbacks, time.time(), contents)
+    if output is Format.JSON:
+        print(json.dumps(explanation(found, client.server), indent=2))
+    else:
+        print("\n".join(explain_lines(found, client.server)))
 
 
 def _callbacks(client: Client, executor: str) -> Sequence[callback_pb.Callback] | None:

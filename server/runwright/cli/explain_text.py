@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import clean, names
 from runwright.cli.commands import command
+from runwright.cli.grow import excerpt
 
 MOST_CALLBACKS = 5
+TO_DO = "to do"
 _STATUS = {
     run_pb2.RUN_STATUS_RUNNING: "it moves: what is open is under way",
     run_pb2.RUN_STATUS_WAITING: "nothing is under way; it waits",
@@ -28,25 +30,44 @@ class Found(Struct, frozen=True):
     troubles: Sequence[event_pb2.Event]
     callbacks: Mapping[str, Sequence[callback_pb.Callback] | None]
     now: float
+    contents: Mapping[str, content_pb2.InlineContent] = {}  # what came with the troubles, by digest
 
 
 def explain_lines(found: Found, server: str) -> list[str]:
     """One screen: status, what is waited for and what would end that, what is open, the last error, what to do."""
-    facts = _ended(found) if found.run.HasField("ended_at") else _open(found, server)
-    return [f"{name:<10} {clean.line(value)}" for name, value in facts]
+    return [f"{name:<10} {clean.line(value)}" for name, value in facts(found, server)]
 
 
-def _ended(found: Found) -> Iterator[tuple[str, str]]:
+def explanation(found: Found, server: str) -> dict[str, object]:
+    """The same for programs: the sentence, what to do, and every fact as a name and a text."""
+    told = list(facts(found, server))
+    to_do = [text for name, text in told if name == TO_DO or (name == "" and "runwright" in text)]
+    why = next((text for name, text in told if name == "why"), "")
+    status = names.status(found.run.status)
+    said = [{"name": name.strip(), "text": clean.line(text)} for name, text in told]
+    return {"run_id": found.run.run_id, "status": status, "why": why, "to_do": to_do, "facts": said}
+
+
+def facts(found: Found, server: str) -> Iterator[tuple[str, str]]:
+    """What is to be said, each with its name; what belongs to the one before has an empty or an indented name."""
+    yield from _ended(found, server) if found.run.HasField("ended_at") else _open(found, server)
+
+
+def _ended(found: Found, server: str) -> Iterator[tuple[str, str]]:
     run = found.run
     stop = f" ({names.stop_reason(run.stop_reason)})" if run.stop_reason else ""
     yield "run", run.run_id
     yield "status", f"{names.status(run.status)}{stop} since {names.clock(run.ended_at)}"
     if run.HasField("error"):
-        yield "why", names.failure(run.error)
+        yield "why", names.sentence(run.error)
     else:
         yield "why", f"it was answered: {names.usage(run.usage)}"
     yield from _effects(run)
     yield from _last(found)
+    if run.HasField("error") and run.error.remedy:
+        yield TO_DO, run.error.remedy
+    else:
+        yield TO_DO, f"nothing; what it said: `{command(server, 'get', run.run_id)}`"
 
 
 def _open(found: Found, server: str) -> Iterator[tuple[str, str]]:
@@ -58,22 +79,48 @@ def _open(found: Found, server: str) -> Iterator[tuple[str, str]]:
     if run.status == run_pb2.RUN_STATUS_HELD:
         yield from _held(run, server)
         return
+    yield "why", _why(run)
     for wait in run.waiting_on:
         yield from _wait(found, wait)
     yield from _effects(run)
     yield from _last(found)
+    yield from _to_do(run, server)
+
+
+def _why(run: run_pb2.RunSnapshot) -> str:
+    """One sentence for a run that has not ended."""
+    waits = [f"{wait.effect_id} waits for {names.wait_kind(wait.kind)} {wait.subject}" for wait in run.waiting_on]
+    if waits:
+        return "; ".join(waits)
+    under_way = [f"{effect.effect_id} {effect.tool or 'model request'}" for effect in run.open_effects]
+    return f"under way: {', '.join(under_way)}" if under_way else "it is between two steps"
+
+
+def _to_do(run: run_pb2.RunSnapshot, server: str) -> Iterator[tuple[str, str]]:
+    """What ends a wait, or that nothing need be done."""
     if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
-        yield "to do", "find out by the idempotency key whether the call was performed, then end the run:"
+        yield TO_DO, "find out by the idempotency key whether the call was performed, then end the run:"
         yield "", command(server, "cancel", run.run_id)
+        return
+    executors = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_EXECUTOR})
+    for executor in executors:
+        yield TO_DO, f"start executor {executor} where the server looks for it, or register it:"
+        words = ("callbacks", "register", f"{executor}-1", "--executor", executor, "--address", "HOST:PORT")
+        yield "", command(server, *words)
+    providers = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_PROVIDER})
+    for provider in providers:
+        yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
+    if not executors and not providers:
+        yield TO_DO, f"nothing; to see how it goes on: `{command(server, 'watch', run.run_id)}`"
 
 
 def _held(run: run_pb2.RunSnapshot, server: str) -> Iterator[tuple[str, str]]:
     for wait in run.waiting_on:
         yield "held", f"{wait.subject} since {names.clock(wait.since)}"
-    yield "why", names.failure(run.error)
+    yield "why", names.sentence(run.error)
     if first_bad := run.error.metadata.get("first_bad"):
         yield "first bad", f"event {first_bad}; what is before it is intact: `runwright events {run.run_id}`"
-    yield "to do", "try it again, end it if its events are intact, or remove what is stored of it:"
+    yield TO_DO, "try it again, end it if its events are intact, or remove what is stored of it:"
     for word in ("release", "cancel", "remove"):
         yield "", command(server, "held", word, run.run_id)
 
@@ -125,23 +172,32 @@ def _last(found: Found) -> Iterator[tuple[str, str]]:
     if found.troubles:
         event = found.troubles[-1]
         kind = names.event_kind(event.kind)
-        yield "last error", f"#{event.seq} {event.effect_id}, attempt {event.attempt}, {kind}: {_said(event)}"
+        said, remedy = _said(found, event)
+        yield "last error", f"#{event.seq} {event.effect_id}, attempt {event.attempt}, {kind}: {said}"
+        if remedy and remedy != found.run.error.remedy:
+            yield "  to do", remedy
 
 
-def _said(event: event_pb2.Event) -> str:
+def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
+    """What an event says that went wrong, and the remedy."""
     match event.WhichOneof("body"):
         case "model_attempt_failed":
-            return names.failure(event.model_attempt_failed.error)
+            error = event.model_attempt_failed.error
+            return names.sentence(error), error.remedy
         case "tool_failed":
-            return _by(event.tool_failed)
+            failed = event.tool_failed
+            text = excerpt(failed.message, found.contents) if failed.HasField("message") else ""
+            return f"{_by(failed)}{f': {text}' if text else ''}", names.remedy(failed.reason)
         case "tool_denied":
-            return f"denied by {event.tool_denied.policy_ref} ({event.tool_denied.code})"
+            policy = event.tool_denied.policy_ref
+            told = f"denied by {policy} ({event.tool_denied.code})"
+            return told, "Name builtin:allow-declared as the policy of the package if calls like this may be made."
         case "tool_recovery_required":
-            return _by(event.tool_recovery_required)
+            return _by(event.tool_recovery_required), names.remedy(event.tool_recovery_required.reason)
         case "retry_scheduled":
-            return _by(event.retry_scheduled)
+            return _by(event.retry_scheduled), names.remedy(event.retry_scheduled.reason)
         case _:
-            return "unknown to this client"
+            return "unknown to this client", ""
 
 
 def _by(ended: event_pb2.ToolFailed | event_pb2.ToolRecoveryRequired | event_pb2.RetryScheduled) -> str:

@@ -14,11 +14,12 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.private_files import created
 from runwright.cli import clean
 from runwright.cli.client import Client
+from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.output import json_line
 from runwright.cli.verify import UNPROVEN, faults_of
+from runwright.files import unreadable
 
 BROKEN = 1
-UNUSABLE = 2
 
 
 def export(
@@ -44,7 +45,7 @@ def export(
             file.write(first)
             file.writelines(lines)
     except FileExistsError:
-        told = f"{output} is there already: name another file, or remove it"
+        told = f"{output} is there already. Name another file, or remove it."
         raise typer.BadParameter(told, param_hint="--output") from None
 
 
@@ -57,9 +58,12 @@ def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -
     """
     try:
         faults = list(faults_of(_elements(file)))
-    except (OSError, ValueError):
-        typer.echo(clean.line(f"error: {file} is not an export"), err=True)
-        raise typer.Exit(UNUSABLE) from None
+    except OSError as error:
+        trouble = unreadable(file, error)
+        raise Problem("FILE_UNUSABLE", f"{trouble.told}.", trouble.remedy, exit_code=ExitCode.USAGE) from None
+    except ValueError:
+        told, remedy = f"{file} is not an export.", "Name a file that `runwright export RUN -o FILE` wrote."
+        raise Problem("FILE_UNUSABLE", told, remedy, exit_code=ExitCode.USAGE) from None
     for fault in faults:
         typer.echo(f"BROKEN  {clean.line(fault)}")  # what it names is as the file says it
     if faults:

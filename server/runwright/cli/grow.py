@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import clean, names
 from runwright.cli.tree import Call, RunTree, State
 from runwright.core.images import IMAGE_TYPES
 from runwright.wire.snapshots import inline_bytes
 
-Contents = dict[str, content_pb2.InlineContent]
+Contents = Mapping[str, content_pb2.InlineContent]
 
 
 def grow(tree: RunTree, frame: event_pb2.EventFrame) -> None:
@@ -33,13 +35,18 @@ def contents_of(frame: event_pb2.EventFrame) -> Contents:
 
 
 def excerpt(ref: content_pb2.ContentRef, contents: Contents) -> str:
+    """Content as one line that a terminal has room for. See `whole`."""
+    return clean.line(whole(ref, contents))
+
+
+def whole(ref: content_pb2.ContentRef, contents: Contents) -> str:
     """Content as one line; its size when it was not sent along, and what it is when it is an image."""
     if ref.media_type in IMAGE_TYPES:
         return f"({ref.media_type}, {ref.size} bytes)"
     content = contents.get(ref.digest)
     if content is None or content.omitted:
         return f"({ref.size} bytes)"
-    return clean.line(clean.decoded(inline_bytes(content)))
+    return clean.line(clean.decoded(inline_bytes(content)), most=None)
 
 
 def _take_run(tree: RunTree, event: event_pb2.Event, contents: Contents) -> None:

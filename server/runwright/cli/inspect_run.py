@@ -17,6 +17,7 @@ from runwright.cli.errors import ExitCode
 from runwright.cli.output import Format, FormatOption, RunFormat, RunFormatOption, WatchOption, print_json, print_yaml
 from runwright.cli.result import write_result
 from runwright.cli.snapshot_text import snapshot_lines
+from runwright.cli.standard_streams import terminal_width
 from runwright.cli.view import PlainView
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
@@ -93,7 +94,7 @@ def events(
     if output is Format.JSON:
         print_json(pb.ListEventsResponse(frames=[frame for page in pages for frame in page.frames]))
         return
-    view = PlainView(print)
+    view = PlainView(print, terminal_width(sys.stdout))
     for page in pages:
         for frame in page.frames:
             view.take(frame)

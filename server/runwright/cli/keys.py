@@ -10,11 +10,12 @@ import typer
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.keys import KeyEntry, KeysFile, changing_keys, new_key, read_keys, write_keys
 from runwright.cli import clean
+from runwright.cli.errors import ExitCode, Problem
 from runwright.core.errors import AgentError
+from runwright.core.near import did_you_mean
 from runwright.core.principal import Role
 
 DAY_US = 24 * 3600 * 1_000_000
-UNUSABLE = 2
 
 keys = typer.Typer(name="keys", no_args_is_help=True, rich_markup_mode=None, help="Keys of callers: add, ls, revoke.")
 FileOption = Annotated[Path, typer.Option("--file", help="The keys file, as given to `serve --keys`.")]
@@ -49,9 +50,8 @@ def add(
             expires_at=SystemClock().now() + days * DAY_US if days else None,
         )
     except ValueError:
-        told = "NAME and --namespace must be ids: letters, digits and . _ : @ -; --subject 1 to 256 characters"
-        typer.echo(f"error: {told}", err=True)
-        raise typer.Exit(UNUSABLE) from None
+        told = "NAME and --namespace must be ids: letters, digits and . _ : @ -; --subject 1 to 256 characters."
+        raise _misused(told, "Write the name with - where it has anything else.") from None
     with changing_keys(file):
         known = _read(file) if file.exists() else KeysFile()
         _write(file, KeysFile(keys=(*known.keys, entry)))
@@ -88,8 +88,8 @@ def revoke(key_id: Annotated[str, typer.Argument(help="The id, as `ls` shows it.
         known = _read(file)
         left = tuple(entry for entry in known.keys if entry.id != key_id)
         if len(left) == len(known.keys):
-            typer.echo(f"error: {file} has no key {key_id}; see `runwright keys ls`", err=True)
-            raise typer.Exit(UNUSABLE)
+            remedy = did_you_mean(key_id, (entry.id for entry in known.keys))
+            raise _misused(f"{file} has no key {key_id}.", f"{remedy}See `runwright keys ls --file {file}`.")
         _write(file, KeysFile(keys=left))
     typer.echo(f"revoked {key_id}", err=True)
 
@@ -102,13 +102,15 @@ def _write(file: Path, keys: KeysFile) -> None:
     try:
         write_keys(file, keys)
     except AgentError as error:
-        typer.echo(f"error: {error.message}", err=True)
-        raise typer.Exit(UNUSABLE) from None
+        raise Problem.refused(error) from None
+
+
+def _misused(message: str, remedy: str) -> Problem:
+    return Problem("USAGE", message, remedy, exit_code=ExitCode.USAGE)
 
 
 def _read(file: Path) -> KeysFile:
     try:
         return read_keys(file)
     except AgentError as error:
-        typer.echo(f"error: {clean.line(error.message)}", err=True)
-        raise typer.Exit(UNUSABLE) from None
+        raise Problem.refused(error) from None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from inspect import signature
 from pkgutil import resolve_name
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
+
+from runwright.cli.connection import has_connection, takes_connection
 
 
 class LazyCommands(MutableMapping[str, Any]):  # of typer's commands, a type it does not export
@@ -50,11 +53,31 @@ def lazy_group(places: Mapping[str, str]) -> type[TyperGroup]:
     return LazyGroup
 
 
+def _calls_a_server(command: Callable[..., None]) -> bool:
+    parameters = signature(command).parameters
+    return "context" in parameters and not has_connection(parameters)
+
+
+def _take_connection(group: typer.Typer) -> None:
+    """Lets a group whose commands call a server take the options of the connection, and each of the commands."""
+    found = [info for info in group.registered_commands if info.callback and _calls_a_server(info.callback)]
+    for info in found:
+        assert info.callback is not None
+        info.callback = takes_connection(info.callback)
+    if found and group.registered_callback is None:
+
+        def nothing(context: typer.Context) -> None:
+            pass
+
+        group.callback()(takes_connection(nothing))
+
+
 def _made(name: str, place: str) -> Any:
     target = resolve_name(place)
     around = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
     if isinstance(target, typer.Typer):
+        _take_connection(target)
         around.add_typer(target, name=name)
     else:
-        around.command(name)(target)
+        around.command(name)(takes_connection(target) if _calls_a_server(target) else target)
     return get_group(around).commands[name]

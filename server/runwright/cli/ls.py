@@ -118,6 +118,6 @@ def _cells(run: run_pb2.RunSnapshot) -> tuple[str, ...]:
 def _numbers(given: Sequence[str]) -> list[run_pb2.RunStatus.ValueType]:
     unknown = [name for name in given if name.upper() not in _STATUSES]
     if unknown:
-        known = ", ".join(_STATUSES)
-        raise typer.BadParameter(f"{unknown[0]!r} is none of {known}", param_hint="--status")
+        known = ", ".join(f"'{name}'" for name in _STATUSES)
+        raise typer.BadParameter(f"'{unknown[0]}' is not one of {known}", param_hint="--status")
     return [_STATUSES[name.upper()] for name in given]

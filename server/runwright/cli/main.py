@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -10,8 +11,8 @@ import typer
 
 from runwright import __version__
 from runwright.cli.commands import DEFAULT_SERVER
-from runwright.cli.connection import Connection
-from runwright.cli.errors import ExitCode, Problem
+from runwright.cli.connection import Connection, connection
+from runwright.cli.errors import ExitCode, Problem, tell
 from runwright.cli.lazy import lazy_group
 from runwright.cli.standard_streams import sanitize_standard_streams
 
@@ -26,6 +27,7 @@ _COMMANDS = {
     "events": "runwright.cli.inspect_run:events",
     "export": "runwright.cli.export:export",
     "verify": "runwright.cli.export:verify",
+    "info": "runwright.cli.info:info",
     "audit": "runwright.cli.audit:audit",
     "cancel": "runwright.cli.inspect_run:cancel",
     "held": "runwright.cli.held:app",
@@ -80,29 +82,49 @@ def options(
     Example:
       runwright run "What is in this directory?"
     """
-    host, colon, port = server.rpartition(":")
-    if not (host and colon and port.isdigit()):
-        raise typer.BadParameter(f"{server!r} is not of the form HOST:PORT", param_hint="--server")
-    key = key.strip("\ufeff \t\r\n")  # a variable that was read from a file has what stands around it
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise typer.BadParameter("must be a key as `keys add` printed it", param_hint="--key or RUNWRIGHT_KEY")
-    context.obj = Connection(server, key, tls_ca, tls_cert, tls_key)
+    given = {"server": server, "key": key, "ca": tls_ca, "certificate": tls_cert, "certificate_key": tls_key}
+    context.obj = connection(given, Connection())
 
 
 def main() -> None:
     """Runs the command line and exits."""
     sanitize_standard_streams()
     try:
-        app()
+        sys.exit(app(standalone_mode=False) or ExitCode.COMPLETED)
     except Problem as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        sys.exit(ExitCode.CALL_FAILED)
+        _end(_explained(problem))
+    except typer.TyperException as error:
+        from runwright.cli.usage import shows_help, usage_problem  # noqa: PLC0415 - most command lines are right
+
+        if shows_help(error):
+            sys.exit(ExitCode.USAGE)
+        _end(usage_problem(error, sys.argv[1:]))
     except UnicodeEncodeError:  # a word of the command line with stray bytes, on its way into a message
-        _refuse("the arguments must be valid UTF-8")
+        _end(_misused("The arguments must be valid UTF-8.", "Encode what is not text, such as in base64."))
     except OSError as error:
-        _refuse(f"{error.filename or 'standard output'}: {error.strerror or error}")
+        told = f"{error.filename or 'standard output'}: {error.strerror or error}."
+        _end(
+            _misused(told, "Make room there." if error.errno == errno.ENOSPC else "Check that path and who may use it.")
+        )
 
 
-def _refuse(told: str) -> NoReturn:
-    print(f"error: {told}", file=sys.stderr)
-    sys.exit(ExitCode.USAGE)
+def _misused(message: str, remedy: str) -> Problem:
+    return Problem("USAGE", message, remedy, exit_code=ExitCode.USAGE)
+
+
+def _explained(problem: Problem) -> Problem:
+    """The problem; one of which nobody said what it is, with what a look at the address finds."""
+    if not problem.unexplained or problem.connection is None:
+        return problem
+    from runwright.cli import diagnosis  # noqa: PLC0415
+
+    if problem.reason == "UNIMPLEMENTED":
+        found = diagnosis.another_service(problem.connection)
+    else:
+        found = diagnosis.look(problem.connection)
+    return Problem(problem.reason, found.message, found.remedy, passing=problem.passing)
+
+
+def _end(problem: Problem) -> NoReturn:
+    tell(problem)
+    sys.exit(problem.exit_code)

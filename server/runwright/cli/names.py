@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
 from runwright.cli import clean
+from runwright.core.errors import MEANINGS, ErrorReason
 
 
 def _name(enum: EnumDescriptor, prefix: str, value: int) -> str:
@@ -58,6 +59,19 @@ def event_kind(value: int) -> str:
 def health(value: int) -> str:
     """Name of a CallbackHealth."""
     return _name(callback_pb.CallbackHealth.DESCRIPTOR, "CALLBACK_HEALTH_", value)
+
+
+def remedy(value: int) -> str:
+    """What to do about a reason, as far as this client knows it."""
+    try:
+        return MEANINGS[ErrorReason(value)].remedy
+    except (KeyError, ValueError):
+        return ""
+
+
+def sentence(error: error_pb2.AgentError) -> str:
+    """An AgentError in one line without the remedy."""
+    return clean.line(f"{reason(error.reason)}: {error.message}")
 
 
 def failure(error: error_pb2.AgentError) -> str:

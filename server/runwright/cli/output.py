@@ -45,6 +45,7 @@ class ListFormat(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="Print for people or for programs.")]
+EntryFormatOption = Annotated[EntryFormat, typer.Option("--output", "-o", help="Print for people or for programs.")]
 
 
 RunFormatOption = Annotated[

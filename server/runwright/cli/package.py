@@ -15,7 +15,7 @@ from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_files import examine_package
 from runwright.cli import clean
 from runwright.cli.errors import ExitCode
-from runwright.core.errors import AgentError
+from runwright.cli.findings import finding_text
 from runwright.core.package import RuntimePackage
 
 app = typer.Typer(
@@ -37,7 +37,7 @@ def validate(
 ) -> None:
     """Checks package files: form, limits, tool schemas.
 
-    Prints one line for each finding with file, path inside and rule.
+    Prints one line for each finding with file, path inside, line and what to do.
     Exit code: 0 all are valid, 2 there are findings.
 
     \b
@@ -46,12 +46,12 @@ def validate(
     """
     found = False
     for file in files:
-        package, errors = examine_package(file, JsonSchemaChecker())
-        for error in errors:
-            print(finding_line(error))
-        if package is not None and not errors:
+        examined = examine_package(file, JsonSchemaChecker())
+        for error in examined.found:
+            print(finding_text(error))
+        if (package := examined.package) is not None and not examined.found:
             print(f"{clean.line(str(file))}: valid, package {package.id} of agent {package.agent.id}")
-        found = found or bool(errors)
+        found = found or bool(examined.found)
     raise typer.Exit(ExitCode.USAGE if found else ExitCode.COMPLETED)
 
 
@@ -85,16 +85,10 @@ def show(
         yaml.safe_dump(json.loads(canonical), sys.stdout, sort_keys=False)
 
 
-def finding_line(error: AgentError) -> str:
-    """One finding: file, path inside, rule."""
-    facts = (error.metadata["package"], error.metadata["path"], error.metadata["rule"])
-    return clean.line(": ".join(fact for fact in facts if fact))
-
-
 def _valid(file: Path) -> RuntimePackage:
-    package, errors = examine_package(file, JsonSchemaChecker())
-    for error in errors:
-        print(f"error: {finding_line(error)}", file=sys.stderr)
-    if package is None or errors:
+    examined = examine_package(file, JsonSchemaChecker())
+    for error in examined.found:
+        print(f"error: {finding_text(error)}", file=sys.stderr)
+    if examined.package is None or examined.found:
         raise typer.Exit(ExitCode.USAGE)
-    return package
+    return examined.package

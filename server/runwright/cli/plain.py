@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli import clean, names
-from runwright.cli.grow import Contents, contents_of, excerpt
+from runwright.cli.grow import Contents, contents_of, whole
 from runwright.cli.tree import RunTree, Step
 
-WIDTH = 80
 
+def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = None) -> str:
+    """One event in one line, cut to a terminal's width; without a width all of it is said.
 
-def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int = WIDTH) -> str:
-    """One event in one line. `tree` has already taken the frame in; it knows when things began."""
+    `tree` has already taken the frame in; it knows when things began.
+    """
     event, contents = frame.event, contents_of(frame)
     if event.effect_id.startswith("c"):
         call = tree.call(event)
@@ -20,7 +21,8 @@ def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int = WIDTH) -
         text = f"round {event.round}: {_model(event, contents, tree.round(event))}"
     else:
         text = _run(event, contents, tree)
-    return clean.fit(f"{names.time_of_day(event.time)} {f'#{event.seq}':<4} {clean.line(text)}", width)
+    line = f"{names.time_of_day(event.time)} {f'#{event.seq}':<4} {clean.line(text, most=None)}"
+    return line if width is None else clean.fit(line, width)
 
 
 def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
@@ -33,7 +35,7 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
             left_out = f", {names.counted(omitted, 'run')} left out" if omitted else ""
             return f"context: {names.counted(len(seen), 'earlier turn')}{left_out}"
         case "turn_started":
-            return "turn started: " + " ".join(excerpt(ref, contents) for ref in event.turn_started.input)
+            return "turn started: " + " ".join(whole(ref, contents) for ref in event.turn_started.input)
         case "turn_completed":
             return "turn completed"
         case "turn_failed":
@@ -59,7 +61,7 @@ def _model(event: event_pb2.Event, contents: Contents, step: Step) -> str:
         case "model_message_completed":
             said = event.model_message_completed
             asks = f"asks for {names.counted(said.tool_calls, 'tool call')}" if said.tool_calls else "answers"
-            text = excerpt(said.text, contents) if said.HasField("text") else ""
+            text = whole(said.text, contents) if said.HasField("text") else ""
             used = f"{said.input_tokens}+{said.output_tokens} tokens"
             return f"model {asks}{_in(step, event)}, {used}{_because(text)}"
         case "model_attempt_failed":
@@ -74,7 +76,7 @@ def _model(event: event_pb2.Event, contents: Contents, step: Step) -> str:
 def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
     match event.WhichOneof("body"):
         case "tool_requested":
-            return f"requested {excerpt(event.tool_requested.arguments, contents)}"
+            return f"requested {whole(event.tool_requested.arguments, contents)}"
         case "policy_decided":
             decided = event.policy_decided
             word = "allowed" if decided.verdict == event_pb2.POLICY_VERDICT_ALLOW else "denied"
@@ -85,12 +87,13 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             planned = event.retry_scheduled
             return f"waits: {names.reason(planned.reason)}{_by(planned.executor_identity)}"
         case "tool_completed":
-            return f"done{_in(step, event)}{_because(excerpt(event.tool_completed.result, contents))}"
+            return f"done{_in(step, event)}{_because(whole(event.tool_completed.result, contents))}"
         case "tool_failed":
             failed = event.tool_failed
-            text = excerpt(failed.message, contents) if failed.HasField("message") else ""
+            text = whole(failed.message, contents) if failed.HasField("message") else ""
             by = _by(failed.executor_identity)
-            return f"failed{_in(step, event)}: {names.reason(failed.reason)}{_because(text)}{by}"
+            told = f"failed{_in(step, event)}: {names.reason(failed.reason)}{_because(text)}{by}"
+            return f"{told}. {names.remedy(failed.reason)}".rstrip(". ") + "."
         case "tool_denied":
             return f"denied; the model is told ({event.tool_denied.code})"
         case "tool_cancelled":

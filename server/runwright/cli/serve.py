@@ -32,16 +32,25 @@ def serve(loaded: Loaded) -> None:
         --executor workspace=127.0.0.1:7761
     """
     from runwright import bootstrap  # noqa: PLC0415 - the other commands need not load the server
+    from runwright.cli.findings import finding_lines  # noqa: PLC0415
+    from runwright.examination import examine  # noqa: PLC0415
 
     outlive_readers()
+    examined = examine(loaded)
+    if examined.blocking:
+        for line in finding_lines(examined):
+            typer.echo(line, err=True)
+        raise typer.Exit(UNUSABLE)
     configure_logging()
+    for finding in examined.findings:
+        StandardLog().warning(finding.message, remedy=finding.remedy)
     try:
         settings = loaded.settings()
         if settings.insecure_allow_remote:
             StandardLog().warning("--insecure-allow-remote: what TLS and keys do not guard is open to anyone")
-        settled = asyncio.run(bootstrap.serve(settings, _announce))
+        settled = asyncio.run(bootstrap.serve(settings, _announce, packages=examined.packages))
     except AgentError as error:
-        typer.echo(f"error: {clean.line(f'{error.message} {error.meaning.remedy}')}", err=True)
+        typer.echo(f"error: {clean.line(f'{error.message} {error.remedy}')}", err=True)
         raise typer.Exit(UNUSABLE) from None
     if not settled:
         raise typer.Exit(CUT_OFF)

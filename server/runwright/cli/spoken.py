@@ -8,7 +8,7 @@ from runwright._gen.runwright.v1 import event_pb2
 from runwright.cli import clean, names
 
 _KEPT = 4_000  # characters: more than a terminal shows
-_WIDTH = 80
+PIPE_WIDTH = 80  # where the text of a model is broken into lines that no terminal shows
 
 
 class Spoken(Struct):
@@ -34,7 +34,8 @@ class Spoken(Struct):
 class SpokenLines:
     """Cuts what is new into lines for a plain view: at its own line ends, else at a space before the width."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = PIPE_WIDTH) -> None:
+        self._width = width
         self._rest = ""
         self._head = ""
 
@@ -44,7 +45,7 @@ class SpokenLines:
         self._head = self._head if self._rest else head
         self._rest += clean.block(new)
         lines: list[str] = []
-        room = _WIDTH - len(self._head)
+        room = max(1, self._width - len(self._head))
         while "\n" in self._rest or len(self._rest) > room:
             line, end, rest = self._rest.partition("\n")
             if not end or len(line) > room:
@@ -61,4 +62,4 @@ class SpokenLines:
 
     def _made(self, line: str) -> list[str]:
         text = clean.line(line)
-        return [clean.fit(self._head + text, _WIDTH)] if text else []
+        return [self._head + text] if text else []  # a terminal breaks wide characters by itself; none is cut

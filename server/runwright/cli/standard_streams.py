@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
@@ -77,6 +78,14 @@ def outlive_readers() -> None:
 def raw(stream: TextIO) -> TextIO:
     """The stream itself, for what moves a terminal's cursor on purpose and cleans what it shows."""
     return stream.raw if isinstance(stream, SanitizedStream) else stream
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """The columns of the terminal that a stream writes to; None when it is none."""
+    try:
+        return shutil.get_terminal_size().columns if stream.isatty() else None
+    except (OSError, ValueError):  # closed
+        return None
 
 
 def _to_nowhere(descriptor: int) -> None:

@@ -10,8 +10,8 @@ from runwright._gen.runwright.v1 import event_pb2
 from runwright.cli.grow import grow
 from runwright.cli.output import json_line
 from runwright.cli.plain import event_line
-from runwright.cli.spoken import SpokenLines
-from runwright.cli.standard_streams import raw
+from runwright.cli.spoken import PIPE_WIDTH, SpokenLines
+from runwright.cli.standard_streams import raw, terminal_width
 from runwright.cli.tree import RunTree
 
 
@@ -31,12 +31,16 @@ class View(Protocol):
 
 
 class PlainView:
-    """One line for each event, and lines of the text that a model is giving."""
+    """One line for each event, and lines of the text that a model is giving.
 
-    def __init__(self, write: Callable[[str], None]) -> None:
+    On a terminal they are as wide as it is; without a `width`, in pipes and files, no event's line is cut.
+    """
+
+    def __init__(self, write: Callable[[str], None], width: int | None = None) -> None:
         self.tree = RunTree()
         self._write = write
-        self._spoken = SpokenLines()
+        self._width = width
+        self._spoken = SpokenLines(width or PIPE_WIDTH)
 
     def take(self, frame: event_pb2.EventFrame) -> None:
         """Writes the event's line, or those of a text that are complete; bookmarks show nothing."""
@@ -45,7 +49,7 @@ class PlainView:
         if frame.event.HasField("model_stream_delta"):
             lines = self._spoken.take(frame.event, self.tree.round(frame.event).spoken.new)
         elif frame.HasField("event"):
-            lines = [*self._spoken.end(), event_line(frame, self.tree)]
+            lines = [*self._spoken.end(), event_line(frame, self.tree, self._width)]
         for line in lines:
             self._write(line)
 
@@ -94,4 +98,4 @@ def view_for(stream: TextIO) -> View:
     console = Console(file=raw(stream), highlight=False, markup=False, emoji=False)
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveView(console)
-    return PlainView(lambda text: print(text, file=stream, flush=True))
+    return PlainView(lambda text: print(text, file=stream, flush=True), terminal_width(stream))

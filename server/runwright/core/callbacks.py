@@ -8,7 +8,7 @@ from enum import Enum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import invalid_request
 from runwright.core.ids import LOCAL_PRINCIPAL, Namespace, check_caller_id
 
 DEFAULT_LEASE_US = 60_000_000
@@ -111,36 +111,51 @@ class Callback(Struct, frozen=True, kw_only=True):
         check_caller_id("spec.executor", self.executor)
         _check_address(self.address)
         if len(self.tools) > MAX_TOOLS:
-            raise _broken("spec.tools", f"at most {MAX_TOOLS} names")
+            raise invalid_request(
+                "spec.tools",
+                f"at most {MAX_TOOLS} names",
+                "Leave it empty for any tool, or register several callbacks.",
+            )
         for index, tool in enumerate(self.tools):
             if not _TOOL.match(tool):
                 rule = "a tool's name: 1 to 64 letters, digits, _ and -, the first a letter or _"
-                raise _broken(f"spec.tools[{index}]", rule)
+                raise invalid_request(f"spec.tools[{index}]", rule, "Name tools as the package does.")
         if self.tls is not None:
             if len(self.tls.ca_pem) > MAX_CA_BYTES:
-                raise _broken("spec.tls.ca_pem", f"at most {MAX_CA_BYTES} bytes")
+                raise invalid_request(
+                    "spec.tls.ca_pem",
+                    f"at most {MAX_CA_BYTES} bytes",
+                    "Send only the authority of the executor's certificate.",
+                )
             if self.tls.server_name and not _is_host(self.tls.server_name):
-                raise _broken("spec.tls.server_name", "a host name, or empty")
+                raise invalid_request(
+                    "spec.tls.server_name", "a host name, or empty", "Leave it empty to expect the host of the address."
+                )
         if self.max_calls_in_flight > MAX_CALLS_IN_FLIGHT:
-            raise _broken(
-                "spec.max_calls_in_flight", f"at most {MAX_CALLS_IN_FLIGHT}, or 0 for {DEFAULT_CALLS_IN_FLIGHT}"
+            raise invalid_request(
+                "spec.max_calls_in_flight",
+                f"at most {MAX_CALLS_IN_FLIGHT}, or 0 for {DEFAULT_CALLS_IN_FLIGHT}",
+                "Register more hosts of the executor to have more calls at once.",
             )
         token = self.credential
         if len(token) > MAX_CREDENTIAL_BYTES or not (token.isascii() and token.isprintable()) or " " in token:
-            raise _broken("credential", f"at most {MAX_CREDENTIAL_BYTES} printable ASCII characters without spaces")
+            raise invalid_request(
+                "credential",
+                f"at most {MAX_CREDENTIAL_BYTES} printable ASCII characters without spaces",
+                "Encode it, such as in base64, on both sides.",
+            )
 
 
 def _check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
     is_port = port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65_535
     if not is_port or not _is_host(host):
-        raise _broken("spec.address", "host:port, an IPv6 address in brackets, the port from 1 to 65535")
+        raise invalid_request(
+            "spec.address",
+            "host:port, an IPv6 address in brackets, the port from 1 to 65535",
+            "Write it as in executor.example:7761 or [::1]:7761, without a scheme.",
+        )
 
 
 def _is_host(text: str) -> bool:
     return len(text) <= MAX_HOST_BYTES and bool(_HOST.match(text))
-
-
-def _broken(name: str, expected: str) -> AgentError:
-    metadata = {"field": name, "expected": expected}
-    return AgentError(ErrorReason.INVALID_REQUEST, f"{name} must be {expected}.", metadata=metadata)

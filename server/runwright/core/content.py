@@ -8,6 +8,8 @@ from msgspec import Struct
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
+# Parts of an answer for the vendor that made them, in a form of their adapter's; shown to nobody else.
+OPAQUE = "application/vnd.runwright.opaque+json"
 # Larger content is referred to, never inlined in a frame or snapshot (gRPC's default message limit is 4 MiB).
 INLINE_LIMIT_BYTES = 64 * 1024
 

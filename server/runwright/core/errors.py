@@ -91,7 +91,10 @@ class RetryClass(Enum):
 
 
 class Meaning(Struct, frozen=True):
-    """What a reason stands for: its family, what to do, and the metadata keys it always has."""
+    """What a reason stands for: its family, what to do, and the metadata keys it always has.
+
+    With an empty `remedy` every error of the reason brings one of its own: what to do depends on the field.
+    """
 
     kind: AgentErrorKind
     retry: RetryClass
@@ -103,29 +106,30 @@ _K = AgentErrorKind
 _R = RetryClass
 
 MEANINGS: Mapping[ErrorReason, Meaning] = {
-    ErrorReason.INVALID_REQUEST: Meaning(
-        _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Correct the field that is named.", ("field", "expected")
-    ),
+    ErrorReason.INVALID_REQUEST: Meaning(_K.INVALID_REQUEST, _R.NOT_RETRYABLE, "", ("field", "expected")),
     ErrorReason.PACKAGE_INVALID: Meaning(
         _K.INVALID_PACKAGE,
         _R.HOST_CONFIGURATION_NEEDED,
-        "Correct the package at the path that is named and load it again.",
+        "",
         ("package", "path", "rule"),
     ),
     ErrorReason.PACKAGE_NOT_FOUND: Meaning(
         _K.INVALID_PACKAGE,
         _R.HOST_CONFIGURATION_NEEDED,
-        "Ask GetServerInfo for the packages of this server, or start it with the package.",
+        "`runwright info` shows the packages of the server; to add one, start it with --package FILE.",
         ("package",),
     ),
     ErrorReason.AGENT_MISMATCH: Meaning(
         _K.INVALID_REQUEST,
         _R.NOT_RETRYABLE,
-        "Leave agent_id empty or select the package of that agent.",
+        "Leave agent_id out, or select a package of that agent; `runwright info` shows them.",
         ("agent_id", "expected"),
     ),
     ErrorReason.RUN_NOT_FOUND: Meaning(
-        _K.INVALID_STATE_TRANSITION, _R.NOT_RETRYABLE, "Check the run id, or start the run.", ("run_id",)
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "`runwright ls` shows the runs that this key can see.",
+        ("run_id",),
     ),
     ErrorReason.RUN_ID_CONFLICT: Meaning(
         _K.INVALID_STATE_TRANSITION,
@@ -134,10 +138,16 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         ("run_id", "fields"),
     ),
     ErrorReason.CURSOR_MALFORMED: Meaning(
-        _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Use a cursor exactly as the server sent it.", ("expected",)
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Copy it whole, as the server sent it with an event or bookmark, or leave it out to read from the beginning.",
+        ("expected",),
     ),
     ErrorReason.CURSOR_SCOPE_MISMATCH: Meaning(
-        _K.INVALID_REQUEST, _R.NOT_RETRYABLE, "Use the cursor with the scope and filter it came from.", ("expected",)
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Use it with the run or scope and the filter it came from, or leave it out to read from the beginning.",
+        ("expected",),
     ),
     ErrorReason.CURSOR_AHEAD: Meaning(
         _K.JOURNAL_FAILURE,
@@ -158,7 +168,10 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _K.JOURNAL_FAILURE, _R.RETRYABLE, "Free space on the disk of the data directory.", ("retry_after",)
     ),
     ErrorReason.JOURNAL_BUSY: Meaning(
-        _K.JOURNAL_FAILURE, _R.RETRYABLE, "Find and end what holds the journal's file open.", ("retry_after",)
+        _K.JOURNAL_FAILURE,
+        _R.RETRYABLE,
+        "End the program that holds the journal's file open; `fuser journal.db` names it.",
+        ("retry_after",),
     ),
     ErrorReason.JOURNAL_CONFLICT: Meaning(
         _K.JOURNAL_FAILURE, _R.RETRYABLE, "Try again; another writer owned the run.", ("run_id",)
@@ -175,7 +188,7 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.PROVIDER_MISSING: Meaning(
         _K.HOST_CONFIGURATION_NEEDED,
         _R.HOST_CONFIGURATION_NEEDED,
-        "Name one of the known adapters in the package, or register the missing one (a real model: --provider).",
+        "Name a known adapter in the package, or start the server with --provider ADAPTER=KEYENV for a real model.",
         ("adapter", "known"),
     ),
     ErrorReason.PROVIDER_FAILED: Meaning(
@@ -274,7 +287,10 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _K.POLICY_DENIAL, _R.USER_ACTION_NEEDED, "Ask an operator for a key with the role.", ("role",)
     ),
     ErrorReason.CALLBACK_NOT_FOUND: Meaning(
-        _K.INVALID_STATE_TRANSITION, _R.NOT_RETRYABLE, "Check the id, or register the callback.", ("callback_id",)
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "`runwright callbacks ls` shows the registrations of this namespace.",
+        ("callback_id",),
     ),
     ErrorReason.CALLBACK_ADDRESS_REFUSED: Meaning(
         _K.POLICY_DENIAL,
@@ -337,18 +353,30 @@ class AgentError(Exception):
 
     `message` is one sentence for a person and never holds a foreign
     exception's text. `metadata` holds the keys that MEANINGS documents.
+    `remedy` says what to do about this very error; without one the reason's
+    does. Records keep the reason's: it is never part of a Failure.
     """
 
-    def __init__(self, reason: ErrorReason, message: str, *, metadata: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, reason: ErrorReason, message: str, *, metadata: Mapping[str, str] | None = None, remedy: str = ""
+    ) -> None:
         super().__init__(f"{reason.name}: {message}")
         self.reason = reason
         self.message = message
         self.metadata: dict[str, str] = dict(metadata or {})
+        self.remedy = remedy or MEANINGS[reason].remedy
 
     @property
     def meaning(self) -> Meaning:
         """The family, retry class and remedy of the reason."""
         return MEANINGS[self.reason]
+
+
+def invalid_request(field: str, expected: str, remedy: str, *, told: str = "") -> AgentError:
+    """A field or an option breaks its rule. `told` is the sentence, unless it is that the field must be as expected."""
+    metadata = {"field": field, "expected": expected}
+    message = told or f"{field} must be {expected}."
+    return AgentError(ErrorReason.INVALID_REQUEST, message, metadata=metadata, remedy=remedy)
 
 
 class Failure(Struct, frozen=True):

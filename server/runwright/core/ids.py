@@ -7,7 +7,7 @@ from typing import NewType
 
 from msgspec import Struct
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import invalid_request
 
 Namespace = NewType("Namespace", str)
 RunId = NewType("RunId", str)
@@ -18,6 +18,7 @@ LOCAL_PRINCIPAL = "local"
 
 MAX_ID_LENGTH = 128
 _CALLER_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@-]{{0,{MAX_ID_LENGTH - 1}}}\Z")
+_UNFIT = re.compile(r"[^A-Za-z0-9._:@-]+")
 
 
 class RunKey(Struct, frozen=True):
@@ -36,11 +37,9 @@ def check_caller_id(field: str, value: str) -> str:
     if _CALLER_ID.match(value):
         return value
     expected = f"1 to {MAX_ID_LENGTH} characters: letters, digits and . _ : @ -, the first a letter or digit"
-    raise AgentError(
-        ErrorReason.INVALID_REQUEST,
-        f"{field} is not a valid id: {expected}.",
-        metadata={"field": field, "expected": expected},
-    )
+    fit = _UNFIT.sub("-", value[:MAX_ID_LENGTH]).lstrip("-._:@")
+    remedy = f"Use {fit} instead." if fit else "Use one such as `first-1`."
+    raise invalid_request(field, expected, remedy, told=f"{field} is not a valid id: {expected}.")
 
 
 def model_effect_id(round_number: int) -> EffectId:

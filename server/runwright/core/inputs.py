@@ -56,7 +56,7 @@ class RequestedCall(Struct, frozen=True):
 
 
 class ModelReplied(Struct, frozen=True, kw_only=True):
-    """The model answered."""
+    """The model answered. `opaque`: what its vendor needs back with the results of the calls."""
 
     at: int
     round: int
@@ -66,6 +66,7 @@ class ModelReplied(Struct, frozen=True, kw_only=True):
     calls: tuple[RequestedCall, ...] = ()
     input_tokens: int = 0
     output_tokens: int = 0
+    opaque: ContentRef | None = None
     contents: tuple[Content, ...] = ()
 
 

@@ -65,7 +65,10 @@ class ModelAttemptStarted(Struct, frozen=True, kw_only=True):
 
 
 class ModelMessageCompleted(Struct, frozen=True, kw_only=True):
-    """Result of a model request."""
+    """Result of a model request. `opaque`: what goes back over the same `route`, and nowhere else.
+
+    `route` is as in ModelAttemptStarted, and 0 in older events; none of those has `opaque`.
+    """
 
     at: int
     round: int
@@ -75,6 +78,8 @@ class ModelMessageCompleted(Struct, frozen=True, kw_only=True):
     tool_calls: int
     input_tokens: int
     output_tokens: int
+    opaque: ContentRef | None = None
+    route: int = 0
 
 
 class ModelAttemptFailed(Struct, frozen=True, kw_only=True):

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from runwright.core import records as r
 from runwright.core.content import ContentRef
 
 
 def refs(record: r.Record) -> tuple[ContentRef, ...]:
     """Every content the record refers to. A test holds this equal to what its stored event refers to."""
-    match record:
-        case r.RunStarted():
-            return record.request, record.package
-        case r.ContextAssembled():
-            return tuple(ref for turn in record.context.included for ref in turn.refs)
-        case r.TurnStarted():
-            return record.input
-        case r.ModelMessageCompleted(text=ContentRef() as ref) | r.ToolFailed(message=ContentRef() as ref):
-            return (ref,)
-        case r.ToolRequested(arguments=ref) | r.ToolCompleted(result=ref) | r.RunCompleted(result=ref):
-            return (ref,)
-        case _:
-            return ()
+    found = _REFS.get(type(record))
+    return () if found is None else found(record)
+
+
+def _given(*found: ContentRef | None) -> tuple[ContentRef, ...]:
+    return tuple([ref for ref in found if ref is not None])
+
+
+# By class, because every append asks for each of its records more than once.
+_REFS: Mapping[type, Callable[[Any], tuple[ContentRef, ...]]] = {
+    r.RunStarted: lambda record: (record.request, record.package),
+    r.ContextAssembled: lambda record: tuple(ref for turn in record.context.included for ref in turn.refs),
+    r.TurnStarted: lambda record: record.input,
+    r.ModelMessageCompleted: lambda record: _given(record.text, record.opaque),
+    r.ToolRequested: lambda record: _given(record.arguments),
+    r.ToolCompleted: lambda record: (record.result,),
+    r.ToolFailed: lambda record: _given(record.message),
+    r.RunCompleted: lambda record: (record.result,),
+}

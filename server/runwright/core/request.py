@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pydantic import JsonValue
 
 from runwright.core.content import Content, digest
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import invalid_request
 from runwright.core.fingerprint import canonical_plain_json
 from runwright.core.ids import check_caller_id
 from runwright.core.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGES_BYTES, Image, image_type
@@ -57,30 +57,52 @@ class RunRequest(Struct, frozen=True, kw_only=True):
             if value := getattr(self, name):
                 check_caller_id("package.package_id" if name == "package_id" else name, value)
         if self.on_busy is not OnBusy.ALLOW and not self.session_id:
-            raise _broken("on_busy", "ON_BUSY_ALLOW without a session_id")
+            raise invalid_request(
+                "on_busy",
+                "ON_BUSY_ALLOW without a session_id",
+                "Name the session whose runs it is about, or leave it out.",
+            )
         if self.package_fingerprint and not _FINGERPRINT.match(self.package_fingerprint):
-            raise _broken("package.fingerprint", "sha256:TAG:HEX, as GetServerInfo shows it")
+            raise invalid_request(
+                "package.fingerprint",
+                "sha256:TAG:HEX, as GetServerInfo shows it",
+                "Copy it from `runwright info`, or select the package by its id.",
+            )
         if not 1 <= len(self.input) <= MAX_INPUT_PARTS:
-            raise _broken("input", f"1 to {MAX_INPUT_PARTS} parts")
+            raise invalid_request(
+                "input", f"1 to {MAX_INPUT_PARTS} parts", "Send one part of text, or join some of them."
+            )
         for index, part in enumerate(self.input):
             _check_part(index, part)
         size = sum([len(part.encode()) for part in self.input if isinstance(part, str)])
         if size > MAX_INPUT_BYTES:
-            raise _broken("input", f"at most {MAX_INPUT_BYTES} bytes of text together, not {size}")
+            raise invalid_request(
+                "input",
+                f"at most {MAX_INPUT_BYTES} bytes of text together, not {size}",
+                "Shorten it, or have a tool of the package read what is long.",
+            )
         if self.image_bytes > MAX_IMAGES_BYTES:
-            raise _broken("input", f"at most {MAX_IMAGES_BYTES} bytes of images together, not {self.image_bytes}")
+            raise invalid_request(
+                "input",
+                f"at most {MAX_IMAGES_BYTES} bytes of images together, not {self.image_bytes}",
+                "Send fewer of them, or smaller ones.",
+            )
         if self.labels:
             self._check_labels()
 
     def _check_labels(self) -> None:
         if len(self.labels) > MAX_LABELS:
-            raise _broken("labels", f"at most {MAX_LABELS} labels")
+            raise invalid_request(
+                "labels", f"at most {MAX_LABELS} labels", "Leave some out, or join them in one value."
+            )
         for key, value in self.labels.items():
             check_caller_id("labels", key)
             if not _is_unicode(value):
-                raise _broken(f"labels[{key}]", "Unicode text")
+                raise invalid_request(f"labels[{key}]", "Unicode text", "Encode what is no text, such as in base64.")
             if len(value.encode()) > MAX_LABEL_BYTES:
-                raise _broken(f"labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes")
+                raise invalid_request(
+                    f"labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes", "Shorten it, or put a reference to it there."
+                )
 
     @property
     def image_bytes(self) -> int:
@@ -135,18 +157,30 @@ def differing_fields(first: dict[str, JsonValue], second: dict[str, JsonValue]) 
 def _check_part(index: int, part: str | Image) -> None:
     if isinstance(part, str):
         if not part.strip() or not _is_unicode(part):  # vendors refuse blank texts
-            raise _broken(f"input[{index}].text", "Unicode text that is not blank")
+            raise invalid_request(
+                f"input[{index}].text", "Unicode text that is not blank", "Say something in it, or leave the part out."
+            )
         return
     if part.media_type not in IMAGE_TYPES:
-        raise _broken(f"input[{index}].data.media_type", f"one of {', '.join(IMAGE_TYPES)}")
+        raise invalid_request(
+            f"input[{index}].data.media_type", f"one of {', '.join(IMAGE_TYPES)}", "Convert the image to one of them."
+        )
     if not part.data:
-        raise _broken(f"input[{index}].data.data", "an image that is not empty")
+        raise invalid_request(f"input[{index}].data.data", "an image that is not empty", "Leave the part out.")
     if len(part.data) > MAX_IMAGE_BYTES:
-        raise _broken(f"input[{index}].data.data", f"an image of at most {MAX_IMAGE_BYTES} bytes, not {len(part.data)}")
+        raise invalid_request(
+            f"input[{index}].data.data",
+            f"an image of at most {MAX_IMAGE_BYTES} bytes, not {len(part.data)}",
+            "Make it smaller: models see no more than a few thousand pixels a side.",
+        )
     found = image_type(part.data)
     if found != part.media_type:
         told = found or f"none of {', '.join(IMAGE_TYPES)}"
-        raise _broken(f"input[{index}].data.media_type", f"what the first bytes of the data say they are: {told}")
+        raise invalid_request(
+            f"input[{index}].data.media_type",
+            f"what the first bytes of the data say they are: {told}",
+            f"Say {found}." if found else f"Send one of {', '.join(IMAGE_TYPES)}.",
+        )
 
 
 def _normal_part(part: str | Image) -> JsonValue:
@@ -168,11 +202,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _broken(field_name: str, expected: str) -> AgentError:
-    return AgentError(
-        ErrorReason.INVALID_REQUEST,
-        f"{field_name} must be {expected}.",
-        metadata={"field": field_name, "expected": expected},
-    )

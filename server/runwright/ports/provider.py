@@ -15,6 +15,7 @@ from runwright.core.outcomes import FinishReason
 MAX_CALLS = 64
 MAX_TEXT_BYTES = 4 * 1024 * 1024
 MAX_REPLY_ARGUMENT_BYTES = 1024 * 1024
+MAX_OPAQUE_BYTES = 1024 * 1024  # more is left out as a whole: half of a signed thought is none
 
 
 class UserMessage(Struct, frozen=True):
@@ -33,10 +34,15 @@ class ToolCallPart(Struct, frozen=True):
 
 
 class AssistantMessage(Struct, frozen=True):
-    """An earlier answer of the model, with the calls it asked for."""
+    """An earlier answer of the model, with the calls it asked for.
+
+    `opaque` is what the provider gave as that of its reply; empty when there was nothing, and for an answer that came
+    over another route.
+    """
 
     text: str | None
     calls: tuple[ToolCallPart, ...]
+    opaque: bytes = b""
 
 
 class ToolResultMessage(Struct, frozen=True):
@@ -82,13 +88,18 @@ class ProviderCall(Struct, frozen=True):
 
 
 class ModelReply(Struct, frozen=True, kw_only=True):
-    """What a model answered; nothing in it is trusted."""
+    """What a model answered; nothing in it is trusted.
+
+    `opaque` is what the vendor needs back beside the text and the calls, in any form: it is kept with the answer in the
+    journal, shown to nobody, and handed to the provider of the same route alone. None: it is more than may be kept.
+    """
 
     text: str | None = None
     calls: tuple[ProviderCall, ...] = ()
     finish: FinishReason = FinishReason.STOP
     input_tokens: int = 0
     output_tokens: int = 0
+    opaque: bytes | None = b""
 
 
 # Takes the next piece of the text, on the loop and without waiting: whoever follows the run sees it come.

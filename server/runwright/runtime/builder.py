@@ -92,4 +92,5 @@ def check_schemas(package: RuntimePackage, schemas: SchemaChecker) -> None:
                 ErrorReason.PACKAGE_INVALID,
                 f"Package {package.id}, tools.{index}.parameters: the schema cannot be used: {problem}",
                 metadata={"package": package.id, "path": f"tools.{index}.parameters", "rule": problem},
+                remedy=f"Write the parameters of tool {tool.name} as JSON Schema, draft 2020-12.",
             )

@@ -12,7 +12,7 @@ from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import SessionTurn
 from runwright.core.errors import MEANINGS, ErrorReason
-from runwright.core.events import MESSAGE_BEARING, kind_of
+from runwright.core.events import KINDS, MESSAGE_BEARING
 from runwright.core.ids import RunKey
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.outcomes import CallPhase
@@ -25,6 +25,8 @@ from runwright.runtime.conversation_memory import ConversationMemory
 RECORD_BYTES = 512  # a record with its references and texts, roughly
 READ_BYTES = 4 * 1024 * 1024  # of contents, at a time
 READ_INLINE_BYTES = 1024 * 1024  # turned into text on the loop
+_SHOWING = (r.TurnStarted, r.ContextAssembled)  # a tool's result is text, whatever it is called
+_BEARING = frozenset(record for record, kind in KINDS.items() if kind in MESSAGE_BEARING)
 
 
 class Said(Struct):
@@ -36,28 +38,31 @@ class Said(Struct):
     images: int = 0
     size: int = 0
 
-    def add(self, record: r.Record) -> None:
-        """Takes in one more record, whose contents are there or on their way."""
-        told, images = _weights(record)
+    def add(self, record: r.Record) -> tuple[ContentRef, ...]:
+        """Takes in one more record, whose contents are there or on their way; returns which they are."""
+        wanted = refs(record)
+        told, images = _weights(record, wanted)
         self.records.append(record)
         self.told += told
         self.images += images
         self.size += RECORD_BYTES + told + images
+        return wanted
 
 
 class ConversationRequest:
     """A request under way. A class, because a context made of a generator costs ten times as much."""
 
-    __slots__ = ("_conversation", "_memory", "_taken")
+    __slots__ = ("_conversation", "_memory", "_route", "_taken")
 
-    def __init__(self, conversation: Conversation, memory: ConversationMemory) -> None:
+    def __init__(self, conversation: Conversation, memory: ConversationMemory, route: int) -> None:
         self._conversation = conversation
         self._memory = memory
+        self._route = route
         self._taken = 0
 
     async def __aenter__(self) -> tuple[Message, ...]:
         try:
-            return await self._conversation.tell(self._enter)
+            return await self._conversation.tell(self._route, self._enter)
         except BaseException:
             self._leave()
             raise
@@ -96,11 +101,13 @@ class Conversation:
         said = self._said
         if said is None:
             return
-        bearing = [record for record in records if kind_of(record) in MESSAGE_BEARING]
-        wanted = {ref.digest for record in bearing for ref in refs(record)}
-        for record in bearing:
-            said.add(record)
-        said.contents.update((each.ref.digest, each.data) for each in contents if each.ref.digest in wanted)
+        wanted = [ref for record in records if type(record) in _BEARING for ref in said.add(record)]
+        if not wanted:
+            return
+        digests = {ref.digest for ref in wanted}
+        for each in contents:
+            if each.ref.digest in digests:
+                said.contents[each.ref.digest] = each.data
         self._hold(said)
 
     async def check(self, state: RunState) -> None:
@@ -108,7 +115,7 @@ class Conversation:
         if state.model_attempt:
             records = await self._journal.messages(self._run)
             wanted = [ref for record in records for ref in refs(record)]
-            told, images = _weights(*records)
+            told, images = _told_by(records)
             if told <= self._memory.request_limit and images <= self._memory.image_limit:
                 await self._read(records, wanted)
         else:
@@ -130,16 +137,16 @@ class Conversation:
         held = self._said.contents.get(ref.digest) if self._said else None
         return held if held is not None else (await self._contents([ref]))[ref.digest]
 
-    def request(self) -> ConversationRequest:
-        """Everything said so far, for a request to a model that lasts as long as the asynchronous context.
+    def request(self, route: int) -> ConversationRequest:
+        """Everything said so far, for a request over that route that lasts as long as the asynchronous context.
 
         The results of a round follow its calls, in the calls' order. Waits until there is room for it. Raises
         CONVERSATION_TOO_LARGE when it is more than a request may hold, JOURNAL_CORRUPT when some of it is damaged or
         missing.
         """
-        return ConversationRequest(self, self._memory)
+        return ConversationRequest(self, self._memory, route)
 
-    async def tell(self, enter: Callable[[int, int], Awaitable[None]]) -> tuple[Message, ...]:
+    async def tell(self, route: int, enter: Callable[[int, int], Awaitable[None]]) -> tuple[Message, ...]:
         """For `request`: the messages, made once `enter` has let so many bytes, and so many of images, in."""
         said = self._said
         if said is not None:
@@ -147,11 +154,11 @@ class Conversation:
         else:
             records = await self._journal.messages(self._run)
             wanted = [ref for record in records for ref in refs(record)]
-            await enter(*_weights(*records))
+            await enter(*_told_by(records))
             said = await self._read(records, wanted)
         if said.size > READ_INLINE_BYTES:
-            return await asyncio.to_thread(messages_of, said.records, said.contents)
-        return messages_of(said.records, said.contents)
+            return await asyncio.to_thread(messages_of, said.records, said.contents, route)
+        return messages_of(said.records, said.contents, route)
 
     async def _read(self, records: list[r.Record], wanted: Sequence[ContentRef]) -> Said:
         said = Said([], await self._contents(wanted))
@@ -177,17 +184,21 @@ class Conversation:
             self._memory.cache(self, said.size)
 
 
-def _weights(*records: r.Record) -> tuple[int, int]:
-    """How many bytes a model is told, and how many of images it is shown."""
+def _weights(record: r.Record, wanted: Sequence[ContentRef]) -> tuple[int, int]:
+    """How many bytes of what the record refers to a model is told, and how many of images it is shown."""
     told = images = 0
-    for record in records:
-        shows = isinstance(record, r.TurnStarted | r.ContextAssembled)  # a tool's result is text, whatever it is called
-        for ref in refs(record):
-            if shows and ref.media_type in IMAGE_TYPES:
-                images += ref.size
-            else:
-                told += ref.size
+    shows = isinstance(record, _SHOWING)
+    for ref in wanted:
+        if shows and ref.media_type in IMAGE_TYPES:
+            images += ref.size
+        else:
+            told += ref.size
     return told, images
+
+
+def _told_by(records: Sequence[r.Record]) -> tuple[int, int]:
+    weights = [_weights(record, refs(record)) for record in records]
+    return sum([told for told, _ in weights]), sum([images for _, images in weights])
 
 
 def _batches(wanted: Sequence[ContentRef]) -> Iterator[list[str]]:
@@ -205,8 +216,8 @@ def _batches(wanted: Sequence[ContentRef]) -> Iterator[list[str]]:
         yield batch
 
 
-def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes]) -> tuple[Message, ...]:
-    """The messages that the records stand for, in one pass over them."""
+def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], route: int) -> tuple[Message, ...]:
+    """The messages that the records stand for, in one pass over them. What is opaque is told over its `route` alone."""
     told = _Telling(contents)
     results = {record.call_id: record for record in records if isinstance(record, _RESULTS)}
     requested = iter([record for record in records if isinstance(record, r.ToolRequested)])
@@ -221,7 +232,8 @@ def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes]) -> t
                 # The calls of a message are those that follow it: as many as it says, before any of the next.
                 calls = list(islice(requested, record.tool_calls))
                 text = told.text(record.text) if record.text else None
-                messages.append(AssistantMessage(text, tuple(told.part(call) for call in calls)))
+                opaque = contents[record.opaque.digest] if record.opaque and record.route == route else b""
+                messages.append(AssistantMessage(text, tuple(told.part(call) for call in calls), opaque))
                 messages += [told.result(call, results.get(call.call_id)) for call in calls]
             case _:
                 pass

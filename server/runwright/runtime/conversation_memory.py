@@ -72,10 +72,11 @@ class ConversationMemory:
 
     def cache(self, holder: Cached, size: int) -> None:
         """Says that a holder has so many bytes from now on, and was used. It may be told to let go at once."""
-        self.drop(holder)
+        before = self._cached.pop(holder, 0)
         if size:
             self._cached[holder] = size
-            self._cached_bytes += size
+        self._cached_bytes += size - before
+        if self.used > self.limit:
             self._make_room()
 
     def drop(self, holder: Cached) -> None:
@@ -114,7 +115,8 @@ class ConversationMemory:
     async def _take(self, size: int) -> None:
         if not self._waiting and self._fits(size):
             self._in_requests += size
-            self._make_room()
+            if self.used > self.limit:
+                self._make_room()
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, admitted))

@@ -9,7 +9,6 @@ the next event of its run.
 
 from __future__ import annotations
 
-import asyncio
 from typing import TypeAlias
 
 from msgspec import Struct
@@ -19,7 +18,7 @@ from runwright.core.selection import Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.runtime.live_text import PIECE_BYTES, LiveText, LiveTexts, TextDelta, TextGap
-from runwright.runtime.waiting import Bell
+from runwright.runtime.waiting import Bell, Ring
 
 BATCH_BYTES = 64 * 1024
 Ephemeral: TypeAlias = TextDelta | TextGap
@@ -51,7 +50,7 @@ class DeltaReader:
     def __exit__(self, *_: object) -> None:
         self._texts.leave(self, self._selection.run)
 
-    def signal(self) -> asyncio.Future[None]:
+    def signal(self) -> Ring:
         """Is done at the next change. Take it before `take`, so that nothing slips between."""
         return self._bell.next()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
-
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.content import Content
@@ -18,10 +16,12 @@ from runwright.core.package import RuntimePackage
 from runwright.core.records import OUTCOMES, Record
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
+from runwright.ports.journal import Appending, StoredEvent
 from runwright.runtime.conversation import Conversation
-from runwright.runtime.inbox import Inbox
+from runwright.runtime.inbox import Delivery, Inbox
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.performer import Performer
+from runwright.runtime.refusals import does_not_fit, draining, held_up
 from runwright.runtime.tail import RunTail
 from runwright.runtime.waiting import Bell
 from runwright.runtime.world import World
@@ -29,14 +29,6 @@ from runwright.runtime.world import World
 # How often an append is tried again while the disk is full or the file is held.
 APPEND_RETRY_US = 500_000
 _MAY_PASS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
-
-
-class Delivery(Struct, frozen=True):
-    """An input, whom to tell what it made true, and the effect it settles, if any."""
-
-    given: i.Input
-    answer: asyncio.Future[list[Record]]
-    settles: e.EffectKey | None = None
 
 
 class RunDriver:
@@ -83,6 +75,8 @@ class RunDriver:
         self._draining = False
         self._cancelling = False  # decided, and perhaps not durable yet
         self._settled = settled
+        self.first: Appending | None = None  # the append that begins the run, until it is durable
+        self._begins: Delivery | None = None
 
     @property
     def missing_provider(self) -> str:
@@ -101,6 +95,34 @@ class RunDriver:
         self._inbox.put(Delivery(given, answer, settles))
         return answer
 
+    def begin(self, given: i.StartRequested, launch: Callable[[], None]) -> asyncio.Future[list[Record]]:
+        """Appends how the run begins, at once, and launches the loop when that is durable or has failed. As `submit`.
+
+        A start would otherwise wait for its turn of the event loop twice more.
+        """
+        answer: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
+        begins, produced = Delivery(given, answer), list[list[Record]]()
+
+        def settled(append: Appending) -> None:
+            if append.exception() is None:
+                self.first = None
+                self._stored(append.result(), records, given.contents, state)
+                self._tell([begins], produced)
+            launch()
+
+        try:
+            state = self._decide([begins], produced)
+            (records,) = produced
+            append = self._world.journal.append
+            self.first = append(state.key, records, after=0, contents=given.contents, snapshot=state)
+        except Exception:  # noqa: BLE001 - the loop will meet it again, and knows what to do about it
+            self._inbox.put(begins)
+            launch()
+        else:
+            self._begins = begins
+            self.first.add_done_callback(settled)
+        return answer
+
     def drain(self) -> None:
         """Begins to stop: nothing new is started; calls that must not be repeated may still answer."""
         if not self._draining:
@@ -116,6 +138,7 @@ class RunDriver:
         try:
             async with asyncio.TaskGroup() as group:
                 # Nothing is started before the first input: after a crash it settles what was under way.
+                self._take_first(group)
                 while not self._is_done():
                     await self._take(await self._arrived())
                     if not self.state.is_terminal:
@@ -123,12 +146,23 @@ class RunDriver:
                         self._reconcile(group)
                 self.closed = True
                 self._cancel(list(self._tasks))
+                self._performer.places.release_all()
         finally:
             self.closed = True
             self._performer.places.release_all()
             self.conversation.close()
             self.begun.ring()
             self._turn_away()
+
+    def _take_first(self, group: asyncio.TaskGroup) -> None:
+        """Goes on from the append that began the run, if one did. Raises what it failed with."""
+        begins, self._begins = self._begins, None
+        if begins is None:
+            return
+        if self.first is not None and (error := self.first.exception()) is not None:
+            self._refuse([begins], error)
+            raise error
+        self._reconcile(group)
 
     async def _arrived(self) -> list[Delivery]:
         """All that has come, for one append; waits for the first."""
@@ -197,9 +231,7 @@ class RunDriver:
         else:
             told = self._fault()
         for delivery in arrived:
-            if not delivery.answer.done():
-                delivery.answer.set_exception(told)
-                delivery.answer.exception()  # marks it as seen: nobody may be waiting
+            delivery.refuse(told)
 
     async def cancel_at_once(self, asked: i.CancelRequested) -> None:
         """Ends a run that nobody drives: what must not be repeated is closed as after a crash, nothing is begun."""
@@ -239,9 +271,8 @@ class RunDriver:
                     )
                 self.blocked_by = error.reason
                 for delivery in arrived:
-                    if not delivery.settles and not delivery.answer.done():
-                        delivery.answer.set_exception(held_up(error.reason))
-                        delivery.answer.exception()  # marks it as seen: nobody may be waiting
+                    if not delivery.settles:
+                        delivery.refuse(held_up(error.reason))
                 await self._world.clock.sleep_until(self._world.clock.now() + APPEND_RETRY_US)
 
     def _is_precious(self, delivery: Delivery) -> bool:
@@ -257,17 +288,24 @@ class RunDriver:
             await append
         finally:
             if append.done() and not append.cancelled() and append.exception() is None:
-                stored = append.result()
-                self.blocked_by = None
-                self.state = state
-                self.last_position = stored[-1].position
-                self._intents.update(key for key in map(intent, records) if key)
-                self.conversation.extend(records, contents)
-                self._tail.publish(stored)
-                self.begun.ring()
-                if self._settled is not None and any(isinstance(record, OUTCOMES) for record in records):
-                    self._settled(state.key)
-                    self._settled = None
+                self._stored(append.result(), records, contents, state)
+
+    def _stored(
+        self, stored: list[StoredEvent], records: Sequence[Record], contents: Sequence[Content], state: RunState
+    ) -> None:
+        """Takes note of what has become durable, and passes it on."""
+        self.blocked_by = None
+        self.state = state
+        self.last_position = stored[-1].position
+        self._tail.publish(stored)
+        self.begun.ring()
+        for record in records:
+            if key := intent(record):
+                self._intents.add(key)
+        self.conversation.extend(records, contents)
+        if self._settled is not None and any(isinstance(record, OUTCOMES) for record in records):
+            self._settled(state.key)
+            self._settled = None
 
     def _is_done(self) -> bool:
         if self._inbox:
@@ -305,7 +343,7 @@ class RunDriver:
     def _require_intent(self, key: e.EffectKey, effect: e.Effect) -> None:
         """Raises when something would be sent whose intent this driver has not made durable, or which it has sent."""
         if isinstance(effect, e.CallModel | e.CallTool) and key not in self._intents:
-            raise self._does_not_fit(key)
+            raise does_not_fit(self.state.key, key)
 
     def _must_settle(self, key: e.EffectKey, effect: e.Effect) -> bool:
         """While draining: a call under way that must not be repeated, and the deadline of a cancel.
@@ -338,15 +376,6 @@ class RunDriver:
         for key in keys:
             self._tasks.pop(key).cancel()
 
-    def _does_not_fit(self, key: e.EffectKey) -> AgentError:
-        """What a restart finds under way is settled, durably, before anything is sent: else the state is not the run's.
-
-        A damaged state would send again what was sent before, as often as it is read.
-        """
-        told = f"The stored state of run {self.state.key.run_id} wants {key[0]} without an intent on record."
-        metadata = {"run_id": self.state.key.run_id, "first_bad": ""}
-        return AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata=metadata)
-
     def _fault(self) -> AgentError:
         self.incident = self.incident or self._world.ids.incident_id()
         told = "The server failed to go on with the run; its log holds the incident."
@@ -360,16 +389,4 @@ class RunDriver:
             if self.state.is_terminal:
                 late.answer.set_result([])
             else:
-                late.answer.set_exception(draining())
-                late.answer.exception()
-
-
-def draining() -> AgentError:
-    """The server is stopping."""
-    return AgentError(ErrorReason.DRAINING, "The server is stopping.", metadata={"retry_after": "2s"})
-
-
-def held_up(reason: ErrorReason) -> AgentError:
-    """The journal takes nothing at the moment; the run goes on by itself when it does."""
-    told = "The journal takes nothing at the moment; the request may still take effect."
-    return AgentError(reason, told, metadata={"retry_after": "2s"})
+                late.refuse(draining())

@@ -5,7 +5,28 @@ from __future__ import annotations
 import asyncio
 from typing import Generic, TypeVar
 
+from msgspec import Struct
+
+from runwright.core.effects import EffectKey
+from runwright.core.errors import AgentError
+from runwright.core.inputs import Input
+from runwright.core.records import Record
+
 T = TypeVar("T")
+
+
+class Delivery(Struct, frozen=True):
+    """An input, whom to tell what it made true, and the effect it settles, if any."""
+
+    given: Input
+    answer: asyncio.Future[list[Record]]
+    settles: EffectKey | None = None
+
+    def refuse(self, error: AgentError) -> None:
+        """Says why nothing comes of it, unless something was said already."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # marks it as seen: nobody may be waiting
 
 
 class Inbox(Generic[T]):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Sequence
 
 from runwright.core.selection import Selection
 from runwright.ports.journal import EventPage, StoredEvent
-from runwright.runtime.waiting import Bell
+from runwright.runtime.waiting import Bell, Ring
 
 # A reader further behind than this is served from the journal.
 KEPT_EVENTS = 1024
@@ -38,7 +37,7 @@ class JournalTail:
         while self._events and self._events[0].position <= position:
             self._events.popleft()
 
-    def signal(self) -> asyncio.Future[None]:
+    def signal(self) -> Ring:
         """Is done at the next publish. Take it before reading, so that nothing slips between."""
         return self._bell.next()
 

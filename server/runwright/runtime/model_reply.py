@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from pydantic import JsonValue
 
-from runwright.core.content import JSON, TEXT, Content
+from runwright.core.content import JSON, OPAQUE, TEXT, Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.fingerprint import canonical_json
 from runwright.core.inputs import RequestedCall
@@ -18,6 +18,7 @@ from runwright.core.outcomes import FinishReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.provider import (
     MAX_CALLS,
+    MAX_OPAQUE_BYTES,
     MAX_REPLY_ARGUMENT_BYTES,
     MAX_TEXT_BYTES,
     ModelReply,
@@ -38,6 +39,7 @@ class CheckedReply(Struct, frozen=True):
     """A reply fit for the machine, with the contents to store."""
 
     text: Content | None
+    opaque: Content | None
     calls: tuple[RequestedCall, ...]
     contents: tuple[Content, ...]
 
@@ -60,9 +62,11 @@ async def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: Mo
         arguments = [_read_arguments(call) for call in calls]
     problems = await _schema_problems(package, schemas, calls, arguments)
     checked = [_checked(package, *each) for each in zip(_named(calls), arguments, problems, strict=True)]
-    contents = [text] if text else []
+    # It goes back beside the results of calls; of an answer without any, nothing does.
+    opaque = Content.of(reply.opaque, OPAQUE) if calls and reply.opaque and is_opaque_fit(reply) else None
+    contents = [content for content in (text, opaque) if content]
     contents += [content for _, made in checked for content in made]
-    return CheckedReply(text, tuple(call for call, _ in checked), tuple(contents))
+    return CheckedReply(text, opaque, tuple(call for call, _ in checked), tuple(contents))
 
 
 def _require_form(reply: ModelReply, adapter: str, *, stopped_early: bool) -> None:
@@ -100,6 +104,11 @@ def counted(tokens: object) -> int:
     if isinstance(tokens, bool) or not isinstance(tokens, int | float) or not math.isfinite(tokens):
         return 0
     return max(0, min(round(tokens), MAX_TOKENS))
+
+
+def is_opaque_fit(reply: ModelReply) -> bool:
+    """False when what the vendor needs back is more than is kept."""
+    return reply.opaque is not None and len(reply.opaque) <= MAX_OPAQUE_BYTES
 
 
 def size_of_arguments(reply: ModelReply) -> int:

@@ -11,17 +11,17 @@ from msgspec.structs import replace
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import trace
-from runwright.core.content import JSON, Content
+from runwright.core.content import JSON, OPAQUE, Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.state import RunState
-from runwright.ports.provider import Message, ModelReply, ModelRequest, ToolSpecification
+from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.live_text import LiveText, LiveTexts
-from runwright.runtime.model_reply import check_reply, counted
+from runwright.runtime.model_reply import check_reply, counted, is_opaque_fit
 from runwright.runtime.places import CallPlaces
 from runwright.runtime.waiting import Patience, bounded
 from runwright.runtime.world import World
@@ -96,7 +96,7 @@ class Performer:
             await self._await_provider(state, routes[0].adapter)
         try:
             # What the journal says while it is read is no failure of the model: it is raised.
-            async with self._conversation.request() as messages:
+            async with self._conversation.request(effect.route) as messages:
                 return await self._call_model(state, effect, text, messages)
         except AgentError as error:
             if error.reason is not ErrorReason.CONVERSATION_TOO_LARGE:
@@ -113,7 +113,15 @@ class Performer:
             checked = await check_reply(self._package, self._world.schemas, reply, adapter)
             if not text.begins(reply.text or ""):
                 self._world.log.error("provider emitted other text than its answer", run_id=state.key.run_id)
+            if not is_opaque_fit(reply):
+                self._world.log.warning(
+                    "what the vendor needs back is too large to be kept; it is left out",
+                    run_id=state.key.run_id,
+                    adapter=adapter,
+                    limit=MAX_OPAQUE_BYTES,
+                )
         except AgentError as error:
+            self._tell_failure(state, effect, error)
             return i.ModelFailed(
                 at=self._world.clock.now(), round=effect.round, attempt=effect.attempt, error=Failure.of(error)
             )
@@ -122,11 +130,27 @@ class Performer:
             round=effect.round,
             attempt=effect.attempt,
             text=checked.text.ref if checked.text else None,
+            opaque=checked.opaque.ref if checked.opaque else None,
             finish=reply.finish,
             calls=self._with_places(state, checked.calls),
             input_tokens=counted(reply.input_tokens),
             output_tokens=counted(reply.output_tokens),
             contents=checked.contents,
+        )
+
+    def _tell_failure(self, state: RunState, effect: e.CallModel, error: AgentError) -> None:
+        """The operator hears of every request that failed, also of those that another one makes up for."""
+        route = self._package.routes[effect.route]
+        self._world.log.warning(
+            "model request failed",
+            run_id=state.key.run_id,
+            trace_id=state.trace_id,
+            round=effect.round,
+            attempt=effect.attempt,
+            adapter=route.adapter,
+            model=route.model,
+            reason=error.reason.name,
+            said=error.message,
         )
 
     def _with_places(self, state: RunState, asked: Sequence[i.RequestedCall]) -> tuple[i.RequestedCall, ...]:
@@ -354,7 +378,7 @@ def _media_type(said: str) -> str:
     """An executor's word for its result, if it can be one; it ends up in events and terminals."""
     if not said:
         return JSON
-    fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable()
+    fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable() and said != OPAQUE
     return said if fits else "application/octet-stream"
 
 

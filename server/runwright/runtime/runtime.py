@@ -30,11 +30,11 @@ from runwright.ports.journal import StoredEvent
 from runwright.ports.telemetry import RuntimeReport
 from runwright.runtime.audit_list import AuditList, ListedAudit
 from runwright.runtime.census import Readers
-from runwright.runtime.driver import draining
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.held_actions import HeldRunActions
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.refusals import draining
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.same_request import require_same
 from runwright.runtime.sessions import Sessions

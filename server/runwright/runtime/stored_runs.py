@@ -6,6 +6,7 @@ from collections.abc import Container, Sequence
 
 from pydantic import ValidationError
 
+from runwright.core.condition import HoldCause
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
@@ -82,6 +83,11 @@ def is_of(error: BaseException, run: RunKey) -> bool:
 def causes(error: BaseException) -> Sequence[BaseException]:
     """What a group of errors consists of."""
     return error.exceptions if isinstance(error, BaseExceptionGroup) else [error]
+
+
+def cause_of(error: BaseException, run: RunKey) -> HoldCause:
+    """Why a run with this error is held."""
+    return HoldCause.UNREADABLE if any(is_of(each, run) for each in causes(error)) else HoldCause.FAILING
 
 
 def not_found(run: RunKey) -> AgentError:

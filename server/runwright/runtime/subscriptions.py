@@ -10,15 +10,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runwright.core.cursor import CursorMaker, Place
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.ids import RunKey
 from runwright.core.selection import EVERYTHING, Selection
 from runwright.ports.journal import EventPage, StoredEvent
 from runwright.runtime.delta_reader import DeltaReader, Ephemeral
-from runwright.runtime.driver import draining
 from runwright.runtime.journal_tail import JournalTail
 from runwright.runtime.kept import Kept
 from runwright.runtime.live_text import LiveTexts
+from runwright.runtime.refusals import draining
 from runwright.runtime.run_pages import RunPages
 from runwright.runtime.stored_runs import not_found, removed
 from runwright.runtime.supervisor import Supervisor
@@ -103,12 +103,7 @@ class Subscriptions:
         """
         newest = await self._newest(selection)
         if live_only and after_cursor:
-            expected = "false beside a cursor"
-            raise AgentError(
-                ErrorReason.INVALID_REQUEST,
-                f"live_only must be {expected}.",
-                metadata={"field": "live_only", "expected": expected},
-            )
+            raise invalid_request("live_only", "false beside a cursor", "Leave the cursor out to begin at the end.")
         if live_only:
             return Place(newest)
         # A run's stream is there as a whole or not at all.
@@ -175,7 +170,8 @@ class Subscriptions:
             if position - told >= HIDDEN_BOOKMARK or not (moved or await patience.lasts(due, *more)):
                 yield [await self._bookmark(selection, Place(position, floor))]
                 told, due = position, self._bookmark_due()
-            await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
+            if moved:
+                await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
 
     async def page(self, selection: Selection, place: Place, limit: int) -> EventPage:
         """At most `limit` events after `place`, from the tail where it reaches back that far. CURSOR_EXPIRED."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from runwright.core import inputs as i
@@ -16,15 +17,16 @@ from runwright.core.package import RuntimePackage
 from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
 from runwright.core.state import RunState, fold
-from runwright.runtime import drain_log
 from runwright.runtime.census import ParkedRuns, count
-from runwright.runtime.driver import RunDriver, draining
+from runwright.runtime.drain_log import gives_up, waits
+from runwright.runtime.driver import RunDriver
 from runwright.runtime.failures import Failures
 from runwright.runtime.held import INTERNAL, HeldRuns
 from runwright.runtime.kept import Kept
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.recovery import Recovery
-from runwright.runtime.stored_runs import StoredRuns, causes, is_of, taken
+from runwright.runtime.refusals import draining
+from runwright.runtime.stored_runs import StoredRuns, cause_of, causes, is_of, taken
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before
 from runwright.runtime.world import World
@@ -103,14 +105,13 @@ class Supervisor:
         stopping, and the journal's own errors.
         """
         self.refuse_when_draining()
-        driver = self._drivers.get(run)
-        if driver is not None:
+        if run in self._drivers:
             raise taken(run)
         tail = self._tails.of(run)
         driver = RunDriver(self._world, package, RunState(key=run), tail, texts=self._texts)
         tail.covers_from(0)
-        answer = self._launch(run, driver, given)
-        await self.noted(answer)
+        self._register(run, driver)
+        await self.noted(driver.begin(given, partial(self._launch, run, driver)))
         return driver.state
 
     async def noted(self, appending: Awaitable[T]) -> T:
@@ -144,7 +145,7 @@ class Supervisor:
             if driver.state.seq:
                 return driver.state, driver.last_position
             if not driver.closed:
-                await asyncio.wait({driver.begun.next()})
+                await driver.begun.rung()
             if driver.state.seq == 0 and run in self._drivers:
                 await asyncio.wait({self._tasks[run]})
         if ended := self._ended.get(run):
@@ -199,7 +200,7 @@ class Supervisor:
                 self._recovery.settled(run)
         except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
             if run not in self.held:
-                self.hold(run, _cause(error, run), error)
+                self.hold(run, cause_of(error, run), error)
 
     def quarantine(self, suspect: Suspect) -> None:
         """Holds a run that seems to end the server, without reading it."""
@@ -246,15 +247,16 @@ class Supervisor:
         await self._recovery.stop()
         for driver in self._drivers.values():
             driver.drain()
-        tasks = set(self._tasks.values())
         clock = self._world.clock
-        if not tasks:
+        if beginning := [driver.first for driver in self._drivers.values() if driver.first is not None]:
+            await comes_before(asyncio.wait(beginning), clock, clock.now() + grace_us)
+        if not (tasks := set(self._tasks.values())):
             return True
-        drain_log.waits(self._world.log, self._drivers.values(), grace_us)
+        waits(self._world.log, self._drivers.values(), grace_us)
         try:
             return await comes_before(asyncio.wait(tasks), clock, clock.now() + grace_us)
         finally:
-            drain_log.gives_up(self._world.log, self._drivers.values())
+            gives_up(self._world.log, self._drivers.values())
             for task in tasks:
                 task.cancel()
             # Bounded: an adapter that swallows its cancel must not keep the server from stopping.
@@ -270,14 +272,14 @@ class Supervisor:
         if self.draining:
             raise draining()
 
-    def _launch(self, run: RunKey, driver: RunDriver, given: i.Input) -> asyncio.Future[list[Record]]:
-        answer = driver.submit(given)
+    def _register(self, run: RunKey, driver: RunDriver) -> None:
         self._drivers[run] = driver
         self.parked.discard(run)
         self._missing.pop(run, None)
+
+    def _launch(self, run: RunKey, driver: RunDriver) -> None:
         watching = self._watch(run, driver, self._ended.generation)
         self._tasks[run] = asyncio.create_task(watching, name=f"run {run.run_id}")
-        return answer
 
     async def _revive(self, run: RunKey) -> RunDriver:
         """Brings a parked run back to life; two who ask at once get one driver. Raises RUN_HELD."""
@@ -292,7 +294,9 @@ class Supervisor:
         if run in self._drivers:
             return self._drivers[run]
         if not driver.state.is_terminal and not driver.closed:
-            self._launch(run, driver, i.Recovered(at=self._world.clock.now()))
+            driver.submit(i.Recovered(at=self._world.clock.now()))
+            self._register(run, driver)
+            self._launch(run, driver)
         else:
             driver.closed = True
             self.parked.discard(run)
@@ -389,12 +393,8 @@ class Supervisor:
             self._hold_failed(run, error, "", "")
 
     def _hold_failed(self, run: RunKey, error: Exception, incident: str, trace_id: str) -> None:
-        cause = _cause(error, run)
+        cause = cause_of(error, run)
         reasons = [each.reason for each in causes(error) if isinstance(each, AgentError)]
         if cause is HoldCause.FAILING and ErrorReason.JOURNAL_CORRUPT in reasons:
             self.refused = ErrorReason.JOURNAL_CORRUPT  # of no run: the journal takes nothing any more
         self.hold(run, cause, error, incident=incident, trace_id=trace_id)
-
-
-def _cause(error: BaseException, run: RunKey) -> HoldCause:
-    return HoldCause.UNREADABLE if any(is_of(each, run) for each in causes(error)) else HoldCause.FAILING

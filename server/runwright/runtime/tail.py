@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 from runwright.core.ids import RunKey
 from runwright.ports.journal import StoredEvent
-from runwright.runtime.waiting import Bell
+from runwright.runtime.waiting import Bell, Ring
 
 # A reader further behind than this is served from the journal.
 KEPT_EVENTS = 256
@@ -48,7 +47,7 @@ class RunTail:
             return None
         return [event for event in self._events if event.position > position]
 
-    def signal(self) -> asyncio.Future[None]:
+    def signal(self) -> Ring:
         """Is done at the next publish. Take it before reading, so that nothing slips between."""
         return self._bell.next()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Self
 
 from runwright.ports.clock import Clock
@@ -33,22 +33,64 @@ def bounded(due: int, since: int, now: int) -> int:
 
 
 class Bell:
-    """Wakes all who wait for its next ring. Thousands may wait: one future serves them all."""
+    """Wakes all who wait for its next ring: each by a future of its own, so that nothing comes between them and it."""
+
+    __slots__ = ("_waiting", "count")
 
     def __init__(self) -> None:
-        self._next: asyncio.Future[None] | None = None
+        self.count = 0  # how often it has rung
+        self._waiting: set[asyncio.Future[None]] | None = None  # most of the many bells there are wake nobody
 
-    def next(self) -> asyncio.Future[None]:
-        """Is done at the next ring. Only ever wait for it beside something else, as Patience does: it is shared."""
-        if self._next is None or self._next.done():
-            self._next = asyncio.get_running_loop().create_future()
-        return self._next
+    def next(self) -> Ring:
+        """Is done at the next ring."""
+        return Ring(self)
 
     def ring(self) -> None:
         """Wakes them."""
-        if self._next is not None and not self._next.done():
-            self._next.set_result(None)
-        self._next = None
+        self.count += 1
+        if self._waiting:
+            woken, self._waiting = self._waiting, None
+            for waiting in woken:
+                _settle(waiting)
+
+    def wakes(self, waiting: asyncio.Future[None]) -> None:
+        """Settles the future at the next ring."""
+        if self._waiting is None:
+            self._waiting = set()
+        self._waiting.add(waiting)
+
+    def lets_be(self, waiting: asyncio.Future[None]) -> None:
+        """Leaves the future alone from now on."""
+        if self._waiting is not None:
+            self._waiting.discard(waiting)
+
+    async def rung(self) -> None:
+        """Waits for the next ring."""
+        waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.wakes(waiting)
+        try:
+            await waiting
+        finally:
+            self.lets_be(waiting)
+
+
+class Ring:
+    """The next ring of a bell, from when it was asked for."""
+
+    __slots__ = ("_count", "bell")
+
+    def __init__(self, bell: Bell) -> None:
+        self.bell = bell
+        self._count = bell.count
+
+    def done(self) -> bool:
+        """True once it has rung."""
+        return self.bell.count != self._count
+
+
+def _settle(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class Patience:
@@ -69,14 +111,36 @@ class Patience:
             self._limit.cancel()
             self._limit = None
 
-    async def lasts(self, due: int, *bells: asyncio.Future[Any]) -> bool:
+    async def lasts(self, due: int, *bells: Ring | asyncio.Future[Any]) -> bool:
         """True once a bell has rung; False when none has by `due` (microseconds), which never moves back."""
         while not any(bell.done() for bell in bells):
             if self._limit is None:
                 self._limit = asyncio.ensure_future(self._clock.sleep_until(due))
-            await asyncio.wait((*bells, self._limit), return_when=asyncio.FIRST_COMPLETED)
+            await _any_of(bells, self._limit)
             if self._limit.done():
                 self._limit = None
                 if not any(bell.done() for bell in bells) and self._clock.now() >= due:
                     return False
         return True
+
+
+async def _any_of(bells: Sequence[Ring | asyncio.Future[Any]], limit: asyncio.Task[None]) -> None:
+    """Waits for the first of them; `asyncio.wait` would have whoever waits stand in line twice for each ring."""
+    waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def wake(_: asyncio.Future[Any]) -> None:
+        _settle(waiting)
+
+    futures = [limit, *[bell for bell in bells if not isinstance(bell, Ring)]]
+    rings = [bell for bell in bells if isinstance(bell, Ring)]
+    for future in futures:
+        future.add_done_callback(wake)
+    for ring in rings:
+        ring.bell.wakes(waiting)
+    try:
+        await waiting
+    finally:
+        for future in futures:
+            future.remove_done_callback(wake)
+        for ring in rings:
+            ring.bell.lets_be(waiting)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import MEANINGS, AgentError, ErrorReason
+from runwright.core.near import did_you_mean
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
 from runwright.ports.ids import IdSource
@@ -43,6 +44,7 @@ class World(Struct, frozen=True, kw_only=True):
                 ErrorReason.PROVIDER_MISSING,
                 f"No provider adapter is called {adapter}; known: {known}.",
                 metadata={"adapter": adapter, "known": known},
+                remedy=did_you_mean(adapter, self.providers) + MEANINGS[ErrorReason.PROVIDER_MISSING].remedy,
             )
         return found
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import tomllib
 from pathlib import Path
 
+from runwright.core.near import did_you_mean
+from runwright.files import UnreadableFileError, read_text
 from runwright.settings.fields import FIELDS, Field
 from runwright.settings.values import Finding, Value
 
 MAX_FILE_BYTES = 1024 * 1024
+_CHECK = "Mend that line; `runwright config check --config FILE` reads it again."
 _BY_NAME = {field.name: field for field in FIELDS}
 
 
@@ -21,12 +23,11 @@ def read_config(path: Path) -> tuple[dict[str, Value], list[Finding]]:
     try:
         table = _table(path)
     except tomllib.TOMLDecodeError as error:
-        return {}, [Finding(str(path), "", f"TOML: {str(error).rstrip('.')}", "Correct the file.")]
+        return {}, [Finding(str(path), "", f"TOML: {str(error).rstrip('.')}", _CHECK)]
     except RecursionError:
-        return {}, [Finding(str(path), "", "TOML that is nested less deeply", "Correct the file.")]
-    except (OSError, ValueError):
-        expected = f"a readable UTF-8 file of at most {MAX_FILE_BYTES} bytes"
-        return {}, [Finding(str(path), "", expected, "Check --config or RUNWRIGHT_CONFIG, and the file's mode.")]
+        return {}, [Finding(str(path), "", "TOML that is nested less deeply", _CHECK)]
+    except UnreadableFileError as error:
+        return {}, [Finding(str(path), "", f"a file that can be read, but it {error.cause}", error.remedy)]
     values: dict[str, Value] = {}
     findings: list[Finding] = []
     for key, given in table.items():
@@ -44,18 +45,13 @@ def read_config(path: Path) -> tuple[dict[str, Value], list[Finding]]:
 
 
 def _table(path: Path) -> dict[str, object]:
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE_BYTES + 1)
-    if len(data) > MAX_FILE_BYTES:
-        raise ValueError
-    return tomllib.loads(data.decode("utf-8-sig"))
+    return tomllib.loads(read_text(path, MAX_FILE_BYTES))
 
 
 def _unknown(path: Path, key: str) -> Finding:
-    near = difflib.get_close_matches(key, _BY_NAME, n=1)
-    remedy = f"Did you mean {near[0]}?" if near else "Remove it; docs/configuration.md lists the keys."
+    remedy = did_you_mean(key, _BY_NAME).strip() or "Remove it; `runwright config show` lists the keys."
     return Finding(str(path), key, f"one of the known keys ({', '.join(_BY_NAME)})", remedy)
 
 
 def _wrong(path: Path, field: Field) -> Finding:
-    return Finding(str(path), field.name, field.kind.expected, f"Correct {field.name} in the file.")
+    return Finding(str(path), field.name, field.kind.expected, f"Write it as in `{field.example(str(path))}`.")

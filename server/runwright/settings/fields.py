@@ -32,6 +32,15 @@ class Field:
             return "required"
         return self.absent or shown(self.default) or "none"
 
+    def example(self, place: str) -> str:
+        """A value of this setting as it is written at a place: behind its flag, in its variable or in a file."""
+        if not place.startswith(("--", "RUNWRIGHT_")):
+            return f"{self.name} = {self.kind.example}"
+        words = self.kind.example.strip('[]{}"').replace(" = ", "=").replace('"', "").replace("[", "")
+        if place == self.variable:
+            return f"{place}={words}"
+        return place if self.kind.is_switch else f"{place} {words}"
+
 
 def _fields() -> tuple[Field, ...]:
     rows = []

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from runwright.core import allow_list
 from runwright.core.allow_list import AllowList
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, invalid_request
 from runwright.core.ids import check_caller_id
 
 _SWITCH = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
@@ -26,10 +26,12 @@ class Kind(Struct, frozen=True):
 
     `words` are what a flag was given, once or more often; `split` makes words
     of an environment variable. `placed` puts relative paths below a directory.
+    `example` is one value, as TOML writes it.
     """
 
     unit: str
     expected: str
+    example: str
     from_words: Callable[[list[str]], object]
     from_toml: Callable[[object], object]
     split: Callable[[str], list[str]] = lambda text: [text]
@@ -189,30 +191,45 @@ def seconds(low: float, high: float) -> Kind:
     """A duration, fractions allowed."""
     check = bounded(low, high)
     expected = f"a number of seconds from {low:g} to {high:g}"
-    return Kind("seconds", expected, lambda words: check(_number(float(words[-1]))), lambda v: check(_number(v)))
+    return Kind(
+        "seconds",
+        expected,
+        f"{max(low, 1):g}",
+        lambda words: check(_number(float(words[-1]))),
+        lambda v: check(_number(v)),
+    )
 
 
 def whole(unit: str, low: int, high: int | None = None) -> Kind:
     """A whole number, at least `low`."""
     check = bounded(low, 2**63 - 1 if high is None else high)
     expected = f"a whole number of {unit}, " + (f"at least {low}" if high is None else f"from {low} to {high}")
-    return Kind(unit, expected, lambda words: int(check(int(words[-1]))), lambda v: int(check(_whole(v))))
+    return Kind(
+        unit, expected, str(max(low, 1)), lambda words: int(check(int(words[-1]))), lambda v: int(check(_whole(v)))
+    )
 
 
 def amount(unit: str, low: float, high: float) -> Kind:
     """A number, fractions allowed."""
     check = bounded(low, high)
     expected = f"a number of {unit} from {low:g} to {high:g}"
-    return Kind(unit, expected, lambda words: check(_number(float(words[-1]))), lambda v: check(_number(v)))
+    return Kind(
+        unit, expected, f"{max(low, 1):g}", lambda words: check(_number(float(words[-1]))), lambda v: check(_number(v))
+    )
 
 
-TEXT = Kind("text", "a text that is not empty", lambda words: _text(words[-1]), _text)
-PATH = Kind("path", "a path", lambda words: Path(_text(words[-1])), lambda v: Path(_text(v)), placed=_placed_path)
-PATHS = Kind("paths", "a list of paths", _paths, _paths, lambda t: t.split(os.pathsep), _placed_paths, many=True)
-ADDRESS = Kind("host:port", "HOST:PORT", lambda words: _address(words[-1]), _address)
+TEXT = Kind("text", "a text that is not empty", '"workspace"', lambda words: _text(words[-1]), _text)
+PATH = Kind(
+    "path", "a path", '"file"', lambda words: Path(_text(words[-1])), lambda v: Path(_text(v)), placed=_placed_path
+)
+PATHS = Kind(
+    "paths", "a list of paths", '["file"]', _paths, _paths, lambda t: t.split(os.pathsep), _placed_paths, many=True
+)
+ADDRESS = Kind("host:port", "HOST:PORT", '"127.0.0.1:7760"', lambda words: _address(words[-1]), _address)
 ADDRESSES = Kind(
     "name=[principal@]host:port",
     "NAME=[PRINCIPAL@]HOST:PORT, each name once",
+    '{desk = "127.0.0.1:7761"}',
     _addresses_of_words,
     _addresses,
     _listed,
@@ -221,6 +238,7 @@ ADDRESSES = Kind(
 OWNERS = Kind(
     "[namespace/]name=principal",
     "[NAMESPACE/]NAME=PRINCIPAL, as often as there are principals",
+    '{desk = ["billing"]}',
     _owners_of_words,
     _owners,
     _listed,
@@ -228,7 +246,9 @@ OWNERS = Kind(
 )
 ROUTES = Kind(
     "kind=KEYENV[@URL]",
-    "openai=KEYENV[@URL], anthropic=KEYENV[@URL] or ollama=[KEYENV][@URL], each once",
+    "openai=KEYENV[@URL], anthropic=KEYENV[@URL], ollama=[KEYENV][@URL], or KIND=URL without a key, each once; "
+    "KIND-NAME for another one of its kind",
+    '{openai = "OPENAI_API_KEY"}',
     _routes_of_words,
     _routes,
     _listed,
@@ -237,6 +257,7 @@ ROUTES = Kind(
 ALLOWED = Kind(
     "network or host:port",
     f"a list, each entry {allow_list.EXPECTED}; or none",
+    '["10.0.0.0/8"]',
     _allowed,
     _allowed,
     lambda t: t.split(","),
@@ -245,10 +266,11 @@ ALLOWED = Kind(
 COLLECTOR = Kind(
     "http[s]://host:port",
     "http://HOST:PORT, or https://HOST:PORT for TLS",
+    '"http://127.0.0.1:4317"',
     lambda words: _collector(words[-1]),
     _collector,
 )
-SWITCH = Kind("true or false", "true or false", _switch_of_words, _switch, is_switch=True)
+SWITCH = Kind("true or false", "true or false", "true", _switch_of_words, _switch, is_switch=True)
 
 
 def parse_executors(values: list[str]) -> dict[str, str]:
@@ -256,6 +278,4 @@ def parse_executors(values: list[str]) -> dict[str, str]:
     try:
         return dict(_addresses_of_words(values))
     except ValueError:
-        metadata = {"field": "--executor", "expected": ADDRESSES.expected}
-        message = f"--executor must be {ADDRESSES.expected}."
-        raise AgentError(ErrorReason.INVALID_REQUEST, message, metadata=metadata) from None
+        raise invalid_request("--executor", ADDRESSES.expected, "Write it as in desk=127.0.0.1:7761.") from None

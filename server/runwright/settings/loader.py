@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
+from runwright.core.near import nearest
 from runwright.settings.fields import FIELDS, Field
-from runwright.settings.model import Settings
+from runwright.settings.model import Settings, Unfit
 from runwright.settings.values import DEFAULT, Finding, Value
 
 CONFIG_VARIABLE = "RUNWRIGHT_CONFIG"
+_PREFIX = "RUNWRIGHT_"
+# Those of the commands that call a server; TLS_CERT and TLS_KEY are settings as well.
+_OTHER_VARIABLES = (
+    CONFIG_VARIABLE,
+    "RUNWRIGHT_SERVER",
+    "RUNWRIGHT_KEY",
+    "RUNWRIGHT_TLS_CA",
+    "RUNWRIGHT_CALLBACK_CREDENTIAL",
+)
 
 
 class Loaded(Struct, frozen=True):
-    """Every setting with its origin, and what is wrong with them. `config` is the file that was read."""
+    """Every setting with its origin, and what is wrong with them. `config` is the file that was read.
+
+    `warnings` are what a server can be started with all the same.
+    """
 
     values: Mapping[str, Value]
     findings: Sequence[Finding]
     config: Path | None = None
+    warnings: Sequence[Finding] = ()
 
     def value(self, name: str) -> object:
         """One setting's value; None when it is required and was not given."""
@@ -32,7 +46,7 @@ class Loaded(Struct, frozen=True):
         if self.findings:
             error = self.findings[0].error()
             if len(self.findings) > 1:
-                error.message += f" ({len(self.findings) - 1} more: `runwright config check` lists all.)"
+                error.remedy += f" ({len(self.findings) - 1} more: `runwright config check` lists all.)"
             raise error
         return _made(self.values)
 
@@ -59,10 +73,14 @@ def load(
     # A wrong value in the file is wrong even if a flag covers it; what is missing is missing only then.
     wrong = {finding.key for finding in findings}
     findings += [_missing(field) for field in FIELDS if field.name not in values and field.name not in wrong]
-    if not findings:
-        findings = [_unfit(values[name], expected) for name, expected in _made(values).problems()]
+    # What is wrong in itself is not said to go badly with the rest as well.
+    wrong = {finding.key for finding in findings}
+    beside = [unfit for unfit in _whole(values).problems() if not wrong & {unfit.name, *unfit.beside}]
+    findings += [_unfit(values[unfit.name], unfit) for unfit in beside]
+    if "providers" in values and values["providers"].value:
+        findings += _outbound(values["providers"].value, variables)
     in_order = {field.name: values[field.name] for field in FIELDS if field.name in values}
-    return Loaded(in_order, findings, file)
+    return Loaded(in_order, findings, file, [_misspelled(name, meant) for name, meant in _near_variables(variables)])
 
 
 def settle_libraries() -> None:
@@ -75,9 +93,33 @@ def settle_libraries() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 
+def _near_variables(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Variables that nothing reads and that look like one of ours, with the one that was meant."""
+    known = [name.removeprefix(_PREFIX) for name in (*(field.variable for field in FIELDS), *_OTHER_VARIABLES)]
+    for name in variables:
+        bare = name.removeprefix(_PREFIX)
+        if bare != name and bare not in known and (meant := nearest(bare, known)):
+            yield name, _PREFIX + meant
+
+
+def _misspelled(name: str, meant: str) -> Finding:
+    return Finding(name, "", "a variable that is read", f"Did you mean {meant}?")
+
+
+def _whole(values: Mapping[str, Value]) -> Settings:
+    """The settings; what is missing, which is said elsewhere, as some value."""
+    return _made({**{field.name: Value(field, field.default) for field in FIELDS}, **values})
+
+
 def _made(values: Mapping[str, Value]) -> Settings:
     arguments = {name: value.value for name, value in values.items()}
     return Settings(**arguments)  # type: ignore[arg-type]  # each kind reads the type of its field
+
+
+def _outbound(providers: object, variables: Mapping[str, str]) -> list[Finding]:
+    from runwright.settings.outbound import outbound_findings  # noqa: PLC0415 - TLS is for those who ask real models
+
+    return list(outbound_findings(providers, variables))
 
 
 def _take(
@@ -86,7 +128,7 @@ def _take(
     try:
         value = given if isinstance(given, bool) else field.kind.from_words(list(given))
     except ValueError:
-        findings.append(Finding(place, field.name, field.kind.expected, ""))
+        findings.append(Finding(place, field.name, field.kind.expected, f"Write it as in `{field.example(place)}`."))
     else:
         values[field.name] = Value(field, value, place)
 
@@ -96,6 +138,6 @@ def _missing(field: Field) -> Finding:
     return Finding(field.flag, field.name, f"given: {field.kind.expected}", remedy, is_missing=True)
 
 
-def _unfit(value: Value, expected: str) -> Finding:
+def _unfit(value: Value, unfit: Unfit) -> Finding:
     place = value.field.flag if value.origin == DEFAULT else value.origin
-    return Finding(place, value.field.name, expected, "", is_missing=not value.value)
+    return Finding(place, value.field.name, unfit.expected, unfit.remedy, is_missing=not value.value)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runwright.core import allow_list
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, MAX_CALLS_IN_FLIGHT
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, invalid_request
 from runwright.core.ids import LOCAL_PRINCIPAL
 from runwright.core.loopback import is_loopback
 from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
@@ -17,6 +17,8 @@ from runwright.settings import kinds
 from runwright.settings.kinds import Kind
 from runwright.settings.providers import DEFAULT_PROVIDER_TIMEOUT_SECONDS, ProviderSettings, provider_routes
 
+_PAIR = ("tls_cert", "tls_key")
+_GUARDS = ("keys", "insecure_allow_remote", *_PAIR)
 DEFAULT_LISTEN = "127.0.0.1:7760"
 
 
@@ -32,6 +34,18 @@ def setting(
     if isinstance(default, dict):
         return field(default_factory=lambda: dict(default), metadata=row)
     return field(default=default, metadata=row)
+
+
+class Unfit(NamedTuple):
+    """A setting that cannot be used beside the others: its name, what is expected of it, what to do.
+
+    `beside` are the settings that it depends on.
+    """
+
+    name: str
+    expected: str
+    remedy: str
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +103,7 @@ class Settings:
     )
     providers: Mapping[str, str] = setting(
         kinds.ROUTES,
-        "Real models: openai, anthropic or ollama, each with the name of the variable that holds its key.",
+        "Real models: openai, anthropic or ollama, each with the variable that holds its key, its address, or both.",
         {},
         flag="--provider",
         secret=True,
@@ -137,7 +151,7 @@ class Settings:
     max_concurrent_streams: int = setting(
         kinds.whole("calls", 1, 1_000_000),
         "How many calls and streams one connection may have open; more wait in their client.",
-        1_500,
+        5_000,
     )
     max_connections: int = setting(
         kinds.whole("connections", 1, 1_000_000), "How many connections there may be; more are closed at once.", 1_000
@@ -145,7 +159,7 @@ class Settings:
     max_principal_calls: int = setting(
         kinds.whole("calls", 1, 1_000_000),
         "How many calls and streams one key, or everyone where there are no keys, may have open; more are refused.",
-        4_000,
+        7_000,
     )
     health_listen: str | None = setting(
         kinds.ADDRESS,
@@ -199,35 +213,43 @@ class Settings:
         """How each kind of real model is reached. Raises INVALID_REQUEST for a route of another form."""
         return provider_routes(self.providers, self.provider_timeout_seconds)
 
-    def problems(self) -> Iterator[tuple[str, str]]:
-        """What cannot be used together: the field and what is expected of it."""
+    def problems(self) -> Iterator[Unfit]:
+        """What cannot be used together."""
         host, _, port = self.listen.rpartition(":")
         if not host or not port.isdigit():
-            yield "listen", "HOST:PORT"
+            yield Unfit("listen", "HOST:PORT", f"Leave it out for {DEFAULT_LISTEN}.")
         elif not (self.keys and self.tls_cert) and not self.insecure_allow_remote and not is_loopback(host):
             expected = "a loopback address, unless --keys and --tls-cert are given, or --insecure-allow-remote"
-            yield "listen", expected
+            yield Unfit("listen", expected, f"Use 127.0.0.1:{port}, or give keys and a certificate.", _GUARDS)
         metrics_host = self.metrics.rpartition(":")[0] if self.metrics else "localhost"
         if not self.insecure_allow_remote and not is_loopback(metrics_host):
-            yield "metrics", "a loopback address, unless --insecure-allow-remote is given: anybody may read it there"
+            expected = "a loopback address, unless --insecure-allow-remote is given: anybody may read it there"
+            yield Unfit("metrics", expected, "Use 127.0.0.1:9464, and let the collector run beside the server.")
         health_host, _, health_port = (self.health_listen or DEFAULT_LISTEN).rpartition(":")
         if not health_host or not health_port.isdigit():
-            yield "health_listen", "HOST:PORT"
+            yield Unfit("health_listen", "HOST:PORT", "Leave it out to serve health with everything else.")
         if (self.tls_cert is None) != (self.tls_key is None):
-            yield "tls_cert", "given together with --tls-key"
+            remedy = "Give both files: --tls-cert CERTIFICATE --tls-key ITS-PRIVATE-KEY."
+            if self.tls_key is None:
+                yield Unfit("tls_cert", "given together with --tls-key", remedy, _PAIR)
+            else:
+                yield Unfit("tls_key", "given together with --tls-cert", remedy, _PAIR)
         if self.tls_client_ca is not None and self.tls_cert is None:
-            yield "tls_client_ca", "given together with --tls-cert and --tls-key"
+            remedy = "Give the server's own certificate too: without it there is no TLS."
+            yield Unfit("tls_client_ca", "given together with --tls-cert and --tls-key", remedy, _PAIR)
         if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in self.executor_owners.values()):
-            yield "executor_owners", f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
+            expected = f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
+            remedy = "Make a file with `runwright keys add` and give it with --keys."
+            yield Unfit("executor_owners", expected, remedy, ("keys",))
         try:
             self.provider_routes()
         except AgentError as error:
-            yield "providers", error.metadata["expected"]
+            yield Unfit("providers", error.metadata["expected"], error.remedy)
         if not self.packages:
-            yield "packages", "given: at least one package file"
+            remedy = "Give --package FILE, or write packages into the configuration file."
+            yield Unfit("packages", "given: at least one package file", remedy)
 
     def check(self) -> None:
         """Raises INVALID_REQUEST naming the setting that cannot be used."""
-        for name, expected in self.problems():
-            metadata = {"field": name, "expected": expected}
-            raise AgentError(ErrorReason.INVALID_REQUEST, f"{name} must be {expected}.", metadata=metadata)
+        for unfit in self.problems():
+            raise invalid_request(unfit.name, unfit.expected, unfit.remedy)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, invalid_request
 from runwright.core.loopback import is_loopback
+from runwright.core.near import did_you_mean
 from runwright.settings.kinds import ROUTES
 
 DEFAULT_PROVIDER_TIMEOUT_SECONDS = 120.0
 ProviderKind: TypeAlias = Literal["openai", "anthropic", "ollama"]
-_PROVIDER_FORM = "openai=KEYENV[@URL], anthropic=KEYENV[@URL] or ollama=[KEYENV][@URL], each once"
+_NAME = re.compile(r"(openai|anthropic|ollama)(-[a-z0-9][a-z0-9-]{0,31})?")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -34,47 +35,55 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
             return None
         key = os.environ.get(self.key_variable, "").strip()
         if not key or not key.isascii() or not key.isprintable() or " " in key:
-            raise _invalid(
-                "--provider", f"given with an environment variable that holds a key; {self.key_variable} does not"
+            raise invalid_request(
+                "--provider",
+                f"given with an environment variable that holds a key; {self.key_variable} does not",
+                f"export {self.key_variable}=… with the key of {self.kind} before the server is started.",
             )
         return key
 
 
 def parse_providers(values: list[str], timeout_seconds: float) -> dict[str, ProviderSettings]:
-    """`KIND=KEYENV[@URL]` options as a mapping by kind. Raises INVALID_REQUEST for another form."""
+    """`NAME=KEYENV[@URL]` options as a mapping by name. Raises INVALID_REQUEST for another form."""
     try:
         return provider_routes(ROUTES.from_words(values), timeout_seconds)
     except ValueError:
-        raise _invalid("--provider", _PROVIDER_FORM) from None
+        raise _malformed("") from None
 
 
 def provider_routes(routes: object, timeout_seconds: float) -> dict[str, ProviderSettings]:
-    """Routes `KEYENV[@URL]` by kind. Raises INVALID_REQUEST for another form.
+    """Routes `KEYENV[@URL]`, or `URL`, by the adapter's name: a kind, or a kind and a name of its own, `openai-eu`.
 
-    The value is never repeated: somebody may have put the key itself there.
+    Raises INVALID_REQUEST for another form. The value is never repeated: somebody may have put the key itself there.
     """
     providers: dict[str, ProviderSettings] = {}
     for name, rest in routes.items() if isinstance(routes, Mapping) else ():
-        variable, at, url = rest.partition("@")
         kind = _kind(name)
-        key_is_named = bool(_VARIABLE.fullmatch(variable)) or (kind == "ollama" and not variable)
-        if kind is None or not key_is_named or (at and not url):
-            raise _invalid("--provider", _PROVIDER_FORM)
+        if rest.startswith(("http://", "https://")):
+            variable, at, url = "", "@", rest
+        else:
+            variable, at, url = rest.partition("@")
+            key_is_named = bool(_VARIABLE.fullmatch(variable)) or (kind == "ollama" and not variable)
+            kind = kind if key_is_named else None
+        if kind is None or (at and not url):
+            raise _malformed(name)
         if url and not _may_be_called(url, with_key=bool(variable)):
-            raise _invalid(
+            raise invalid_request(
                 "--provider",
                 "given an https:// URL without user, query and fragment; http:// goes to loopback, or without a key",
+                "Write it as in openai=OPENAI_API_KEY@https://models.example/v1, the key in the variable alone.",
             )
-        providers[kind] = ProviderSettings(
+        providers[name] = ProviderSettings(
             kind=kind, base_url=url or None, key_variable=variable or None, timeout_seconds=timeout_seconds
         )
     return providers
 
 
 def _kind(name: str) -> ProviderKind | None:
-    match name:
-        case "openai" | "anthropic" | "ollama":
-            return name
+    found = _NAME.fullmatch(name)
+    match found.group(1) if found else None:
+        case "openai" | "anthropic" | "ollama" as kind:
+            return kind
         case _:
             return None
 
@@ -90,9 +99,6 @@ def _may_be_called(url: str, *, with_key: bool) -> bool:
     return parts.scheme == "https" or (parts.scheme == "http" and (not with_key or is_loopback(host)))
 
 
-def _invalid(option: str, expected: str) -> AgentError:
-    return AgentError(
-        ErrorReason.INVALID_REQUEST,
-        f"{option} must be {expected}.",
-        metadata={"field": option, "expected": expected},
-    )
+def _malformed(name: str) -> AgentError:
+    remedy = did_you_mean(name, get_args(ProviderKind)) + "Write it as in openai=OPENAI_API_KEY."
+    return invalid_request("--provider", ROUTES.expected, remedy)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, invalid_request
 from runwright.settings.fields import Field, plain, shown
 
 DEFAULT = "default"
@@ -50,5 +50,4 @@ class Finding(Struct, frozen=True):
 
     def error(self) -> AgentError:
         """The exception that says it."""
-        metadata = {"field": self.place, "expected": self.expected}
-        return AgentError(ErrorReason.INVALID_REQUEST, f"{self.message} {self.remedy}".strip(), metadata=metadata)
+        return invalid_request(self.place, self.expected, self.remedy, told=self.message)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -15,7 +17,9 @@ from runwright.core.content import JSON
 from runwright.core.ids import Namespace
 from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
-Tool = Callable[[dict[str, JsonValue]], Awaitable[JsonValue | ToolOutcome]]
+_log = logging.getLogger("runwright.testing")
+
+Tool = Callable[[dict[str, JsonValue]], Awaitable[JsonValue | ToolOutcome] | JsonValue | ToolOutcome]
 
 
 class Performed(Struct, frozen=True):
@@ -47,8 +51,9 @@ class FunctionPlace:
 class FunctionTools(Struct):
     """ToolExecutors for tests and for library users: `{tool name: async function}` under every executor name.
 
-    A function gets the arguments and returns JSON, or a ToolOutcome to play a
-    failure. `ledger` lists every attempt that began, `cancelled` every one whose
+    A function, async or not, gets the arguments and returns JSON, or a ToolOutcome to
+    play a failure. Whatever it raises fails its call alone, and is logged as of
+    `runwright.testing`. `ledger` lists every attempt that began, `cancelled` every one whose
     caller gave up. Executors in `unreachable` cannot be reached until `reach`.
     Each executor takes `most_calls` at once; `held` says how many it has.
     """
@@ -100,13 +105,27 @@ class FunctionTools(Struct):
         entry = Performed(call.idempotency_key, call.tool, call.attempt, call.arguments_json.decode())
         self.ledger.append(entry)
         try:
-            answer = await self.tools[call.tool](json.loads(call.arguments_json))
-        except asyncio.CancelledError:
-            self.cancelled.append(entry)
-            raise
-        if isinstance(answer, ToolOutcome):
-            return answer
-        return ToolOutcome(ToolOutcomeKind.RESULT, json.dumps(answer, sort_keys=True).encode(), JSON)
+            answer = self.tools[call.tool](json.loads(call.arguments_json))
+            if inspect.isawaitable(answer):
+                answer = await answer
+        # Whatever it is: SystemExit would end the program, and with it every other run.
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                self.cancelled.append(entry)
+                raise
+            _log.error("tool %s failed in call %s of run %s", call.tool, call.call_id, call.run_id, exc_info=error)
+            return ToolOutcome(ToolOutcomeKind.ERROR, b"The tool failed.")
+        return answer if isinstance(answer, ToolOutcome) else _made(answer)
 
     async def close(self) -> None:
         """Nothing to let go of."""
+
+
+def _made(answer: JsonValue) -> ToolOutcome:
+    """The effect has happened: whatever is wrong with its result, the model must not be told that it has not."""
+    try:
+        data = json.dumps(answer, sort_keys=True, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return ToolOutcome(ToolOutcomeKind.ERROR, b"The call was made; its result cannot be encoded.")
+    return ToolOutcome(ToolOutcomeKind.RESULT, data, JSON)

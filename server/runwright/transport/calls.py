@@ -18,7 +18,7 @@ from urllib.parse import unquote
 import grpc
 from msgspec import Struct
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.principal import Principal
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_START_BYTES
 from runwright.transport.methods import Method
@@ -30,7 +30,6 @@ from runwright.transport.usage import (
     Usage,
     too_many,
 )
-from runwright.wire.values import invalid
 
 Context = grpc.aio.ServicerContext[Any, Any]
 SWEEP_SECONDS = 0.25
@@ -111,7 +110,7 @@ class Call:
                 usage.requests.release(1)
             self._finish()
         if raw is grpc.aio.EOF:
-            raise invalid("request", "one message")
+            raise invalid_request("request", "one message", "Send the request before the half-close.")
         if self._large or len(raw) > MAX_MESSAGE_BYTES:
             self._weigh(len(raw) if len(raw) > MAX_MESSAGE_BYTES else 0)
         return bytes(raw)
@@ -355,7 +354,9 @@ def address_of(peer: str) -> str:
 
 
 def _incomplete(seconds: float) -> AgentError:
-    return invalid("request", f"complete after at most {math.ceil(seconds)} s")
+    return invalid_request(
+        "request", f"complete after at most {math.ceil(seconds)} s", "Make the whole request, then send it."
+    )
 
 
 def _this_task() -> asyncio.Task[Any]:

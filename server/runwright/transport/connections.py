@@ -25,7 +25,7 @@ class ConnectionLimits(Struct, frozen=True, kw_only=True):
     keepalive_seconds: float = 20.0
     keepalive_timeout_seconds: float = 10.0
     min_ping_seconds: float = 10.0
-    max_streams: int = 1_500
+    max_streams: int = 5_000
     max_connections: int = 1_000
     principal_calls: int = PRINCIPAL.calls
     handshake_seconds: float = 10.0

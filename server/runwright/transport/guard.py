@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.ports.ids import IdSource
 from runwright.ports.log import OperatorLog
 from runwright.ports.telemetry import CallMeter
@@ -34,7 +34,6 @@ from runwright.transport.status import (
     abort_unknown_service,
     code_name,
 )
-from runwright.wire.values import invalid
 
 Context = grpc.aio.ServicerContext[Any, Any]
 if TYPE_CHECKING:
@@ -160,8 +159,16 @@ _SERVED = {Shape.UNARY: _unary, Shape.STREAM: _stream, Shape.BIDI: _bidi}
 
 def _parsed(method: Method, raw: bytes) -> Message:
     if len(raw) > method.request_bytes:
-        raise invalid("request", f"at most {method.request_bytes} bytes, not {len(raw)}")
+        raise invalid_request(
+            "request",
+            f"at most {method.request_bytes} bytes, not {len(raw)}",
+            "Send less; `runwright info` shows the limits of this server.",
+        )
     try:
         return method.request.FromString(raw)
     except DecodeError:
-        raise invalid("request", "a well-formed message of the method's request type") from None
+        raise invalid_request(
+            "request",
+            "a well-formed message of the method's request type",
+            "Make the client's code anew from the server's .proto files, or use one of the client libraries.",
+        ) from None

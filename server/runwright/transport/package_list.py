@@ -5,13 +5,13 @@ from __future__ import annotations
 from itertools import dropwhile, islice
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.errors import invalid_request
 from runwright.core.principal import Principal
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
 from runwright.transport.access import ROLES
 from runwright.transport.usage import PAGE_BYTES
 from runwright.wire import packages
 from runwright.wire.requests import page_size
-from runwright.wire.values import invalid
 
 _STARTS = ROLES["/runwright.v1.RuntimeService/StartRun"]
 
@@ -24,7 +24,9 @@ def put_packages(
     if request.page_token:
         left = dropwhile(lambda known: known.package.id != request.page_token, left)
         if next(left, None) is None:
-            raise invalid("page_token", "the next_page_token of a response of this server")
+            raise invalid_request(
+                "page_token", "the next_page_token of a response of this server", "Leave it out to begin again."
+            )
     hides = _STARTS is not None and not asks.has_any(_STARTS)
     size = 0
     for known in islice(left, page_size(request.page_size)):

@@ -11,7 +11,7 @@ from runwright import __version__
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceServicer
-from runwright.core.errors import AgentError, RetryClass
+from runwright.core.errors import AgentError, RetryClass, invalid_request
 from runwright.ports.audit import refused_start
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
@@ -25,7 +25,6 @@ from runwright.transport.usage import PAGE_BYTES
 from runwright.wire import requests as wire
 from runwright.wire import selections, snapshots
 from runwright.wire.audit import audit_event
-from runwright.wire.values import invalid
 
 DEFAULT_WAIT_US = 30_000_000
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -168,7 +167,11 @@ class RuntimeService(RuntimeServiceServicer):
 
 def _check_reason(reason: str) -> None:
     if len(reason.encode()) > MAX_REASON_BYTES:
-        raise invalid("reason", f"at most {MAX_REASON_BYTES} bytes")
+        raise invalid_request(
+            "reason",
+            f"at most {MAX_REASON_BYTES} bytes",
+            "Shorten it; what is longer belongs where the reason points to.",
+        )
 
 
 def _put(message: run_pb2.RunSnapshot, snapshot: RunSnapshot) -> None:

@@ -103,7 +103,7 @@ def status_details(error: AgentError) -> bytes:
 
 def told(error: AgentError) -> str:
     """The status message: what is wrong and what to do, for tools that show nothing else."""
-    return f"{error.message} {error.meaning.remedy}"
+    return f"{error.message} {error.remedy}"
 
 
 async def abort_unimplemented(context: grpc.aio.ServicerContext[object, object]) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from runwright._gen.runwright.v1 import event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.content import INLINE_LIMIT_BYTES, ContentRef
+from runwright.core.content import INLINE_LIMIT_BYTES, OPAQUE, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.runtime import AgentRuntime, Ephemeral, StreamItem, TextDelta, TextGap
@@ -165,7 +165,7 @@ def _groups(items: Sequence[StreamItem], *, full: bool) -> Iterator[list[Sized]]
     group: list[Sized] = []
     weight = 0
     for item in items:
-        refs = event_refs(item.event.data) if full and item.event else []
+        refs = [ref for ref in event_refs(item.event.data) if ref.media_type != OPAQUE] if full and item.event else []
         size = FRAME_BYTES + (len(item.event.data) if item.event else 0)
         if isinstance(item.ephemeral, TextDelta):
             size += ENVELOPE_BYTES + len(item.ephemeral.text.encode())

@@ -10,7 +10,12 @@ from pathlib import Path
 import grpc
 from msgspec import Struct
 
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, invalid_request
+from runwright.files import UnreadableFileError, read_file
+
+MAX_PEM_BYTES = 1024 * 1024
+_CONVERT = "Give the file that has -----BEGIN in it; `openssl x509 -in FILE -out FILE.pem` makes one of another form."
+_PAIR = "Name the two files that were made together; `openssl pkey -in KEY` asks for the password of an encrypted key."
 
 Stamps = tuple[tuple[int, int], ...]
 
@@ -40,13 +45,13 @@ class TlsFiles(Struct, frozen=True):
             context.load_cert_chain(self.certificate, self.key, password="")  # never asks at a terminal
         except (OSError, ValueError):  # SSLError is an OSError
             expected = f"a certificate chain whose private key, unencrypted, is --tls-key {self.key}"
-            raise _unusable("--tls-cert", self.certificate, expected) from None
+            raise _unusable("--tls-cert", self.certificate, expected, _PAIR) from None
         if self.client_ca is None:
             return
         try:
             context.load_verify_locations(cadata=_read(self.client_ca, "--tls-client-ca").decode("ascii"))
         except (OSError, ValueError):  # SSLError is an OSError
-            raise _unusable("--tls-client-ca", self.client_ca, "a PEM file with certificates") from None
+            raise _unusable("--tls-client-ca", self.client_ca, "a PEM file with certificates", _CONVERT) from None
 
     def stamps(self) -> Stamps:
         """What changes when a file does; empty when one cannot be found."""
@@ -92,19 +97,17 @@ class Certificates:
 
 def _read(path: Path, option: str) -> bytes:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise _unusable(option, path, f"readable: {error.strerror}") from None
+        data = read_file(path, MAX_PEM_BYTES)
+    except UnreadableFileError as error:
+        raise invalid_request(option, "a file that can be read", error.remedy, told=f"{option} {error.told}.") from None
     if b"-----BEGIN" not in data:
-        raise _unusable(option, path, "a PEM file")
+        raise _unusable(option, path, "a PEM file", _CONVERT)
     if option != "--tls-client-ca" and data.startswith(codecs.BOM_UTF8):  # which OpenSSL reads from the file itself
-        raise _unusable(option, path, "a PEM file without a byte order mark before its first line")
+        raise _unusable(
+            option, path, "a PEM file without a byte order mark before its first line", "Save it as plain ASCII."
+        )
     return data.removeprefix(codecs.BOM_UTF8)
 
 
-def _unusable(option: str, path: Path, expected: str) -> AgentError:
-    return AgentError(
-        ErrorReason.INVALID_REQUEST,
-        f"{option} {path} must be {expected}.",
-        metadata={"field": option, "expected": expected},
-    )
+def _unusable(option: str, path: Path, expected: str, remedy: str) -> AgentError:
+    return invalid_request(option, expected, remedy, told=f"{option} {path} must be {expected}.")

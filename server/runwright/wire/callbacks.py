@@ -14,9 +14,10 @@ from runwright.core.callbacks import (
     HealthKind,
     Tls,
 )
+from runwright.core.errors import invalid_request
 from runwright.core.principal import Principal
 from runwright.wire.requests import duration_us
-from runwright.wire.values import invalid, timestamp
+from runwright.wire.values import timestamp
 
 _MICROS = 1_000_000
 
@@ -24,12 +25,16 @@ _MICROS = 1_000_000
 def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Callback:
     """What the principal wants registered. Raises INVALID_REQUEST for a missing spec or a lease that is too short."""
     if not request.HasField("spec"):
-        raise invalid("spec", "set")
+        raise invalid_request("spec", "set", "Put a CallbackSpec with callback_id, executor and address into it.")
     spec, lease = request.spec, DEFAULT_LEASE_US
     if request.HasField("lease"):
         lease = duration_us("lease", request.lease, most_seconds=MOST_LEASE_SECONDS)
         if lease < LEAST_LEASE_SECONDS * _MICROS:
-            raise invalid("lease", f"{LEAST_LEASE_SECONDS} s to {MOST_LEASE_SECONDS} s")
+            raise invalid_request(
+                "lease",
+                f"{LEAST_LEASE_SECONDS} s to {MOST_LEASE_SECONDS} s",
+                "Leave it out for the default and renew it.",
+            )
     return Callback(
         namespace=principal.namespace,
         callback_id=spec.callback_id,

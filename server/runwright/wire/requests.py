@@ -6,9 +6,10 @@ from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.errors import invalid_request
 from runwright.core.images import Image
 from runwright.core.request import OnBusy, RunRequest
-from runwright.wire.values import invalid, to_budget
+from runwright.wire.values import to_budget
 
 MAX_PAGE_SIZE = 1000
 _ON_BUSY = frozenset(run_pb2.OnBusy.values())
@@ -17,13 +18,19 @@ _ON_BUSY = frozenset(run_pb2.OnBusy.values())
 def run_request(message: pb.StartRunRequest) -> RunRequest:
     """The run request. Raises INVALID_REQUEST for a missing or empty part, naming it."""
     if not message.HasField("run"):
-        raise invalid("run", "set")
+        raise invalid_request("run", "set", "Put a RunRequest into it; only its input is required.")
     run = message.run
     selector = run.package.WhichOneof("selector") if run.HasField("package") else ""
     if selector is None or (selector and not getattr(run.package, selector)):
-        raise invalid("run.package", "a package_id or fingerprint that is not empty, or absent")
+        raise invalid_request(
+            "run.package",
+            "a package_id or fingerprint that is not empty, or absent",
+            "Leave it out for the default package, or name one that GetServerInfo shows.",
+        )
     if run.on_busy not in _ON_BUSY:
-        raise invalid("on_busy", "one of " + ", ".join(run_pb2.OnBusy.keys()))
+        raise invalid_request(
+            "on_busy", "one of " + ", ".join(run_pb2.OnBusy.keys()), "Leave it out to start whatever else goes on."
+        )
     return RunRequest(
         run_id=run.run_id,
         session_id=run.session_id,
@@ -45,14 +52,20 @@ def _part(index: int, part: content_pb2.InputPart) -> str | Image:
         case "data":
             return Image(part.data.media_type, part.data.data)
         case _:
-            raise invalid(f"input[{index}]", "a part of a known kind (text, data)")
+            raise invalid_request(
+                f"input[{index}]", "a part of a known kind (text, data)", "Set one of them, or leave the part out."
+            )
 
 
 def duration_us(field: str, message: Duration, *, most_seconds: int) -> int:
     """A duration in microseconds. Raises INVALID_REQUEST for a negative or malformed one; cuts a long one."""
     well_formed = 0 <= message.nanos < 1_000_000_000
     if message.seconds < 0 or not well_formed:
-        raise invalid(field, f"a duration of 0 to {most_seconds} s")
+        raise invalid_request(
+            field,
+            f"a duration of 0 to {most_seconds} s",
+            "Leave it out for the default, or set seconds and nanos >= 0.",
+        )
     return min(message.seconds, most_seconds) * 1_000_000 + (
         message.nanos // 1000 if message.seconds < most_seconds else 0
     )
@@ -61,12 +74,16 @@ def duration_us(field: str, message: Duration, *, most_seconds: int) -> int:
 def wants_contents(view: pb.EventView.ValueType) -> bool:
     """True for the FULL view. Raises INVALID_REQUEST for a number nobody knows."""
     if view not in pb.EventView.values():
-        raise invalid("view", "one of " + ", ".join(pb.EventView.keys()))
+        raise invalid_request(
+            "view", "one of " + ", ".join(pb.EventView.keys()), "Leave it out to get events without their contents."
+        )
     return view == pb.EVENT_VIEW_FULL
 
 
 def page_size(asked: int) -> int:
     """How many elements a page may hold. Raises INVALID_REQUEST outside of 0 to MAX_PAGE_SIZE."""
     if not 0 <= asked <= MAX_PAGE_SIZE:
-        raise invalid("page_size", f"0 to {MAX_PAGE_SIZE}")
+        raise invalid_request(
+            "page_size", f"0 to {MAX_PAGE_SIZE}", "Ask for less and go on with next_page_token; 0 stands for 100."
+        )
     return asked or 100

@@ -27,6 +27,9 @@ def write_model(event: pb.Event, record: r.ModelRecord) -> None:
             message.finish_reason = pb.FinishReason.ValueType(record.finish.value)
             message.tool_calls = record.tool_calls
             message.input_tokens, message.output_tokens = record.input_tokens, record.output_tokens
+            if record.opaque:
+                v.put_ref(message.opaque, record.opaque)
+            message.route = record.route
         case r.ModelAttemptFailed():
             event.model_attempt_failed.error.CopyFrom(v.failure(record.error))
         case r.ModelRetryScheduled():
@@ -112,6 +115,8 @@ def read_run_or_model(event: pb.Event, body: str) -> r.Record:
                 tool_calls=message.tool_calls,
                 input_tokens=message.input_tokens,
                 output_tokens=message.output_tokens,
+                opaque=v.to_content_ref(message.opaque) if message.HasField("opaque") else None,
+                route=message.route,
             )
         case "model_attempt_failed":
             error = v.to_failure(event.model_attempt_failed.error)

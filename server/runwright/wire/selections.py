@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.errors import invalid_request
 from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey, check_caller_id
 from runwright.core.outcomes import RunStatus
 from runwright.core.request import MAX_LABEL_BYTES, MAX_LABELS
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.wire.ephemeral import EPHEMERAL_KINDS
-from runwright.wire.values import invalid
 
 MAX_FILTER_ENTRIES = 100
 _SCOPES = {"session_id": ScopeKind.SESSION, "agent_id": ScopeKind.AGENT}
@@ -33,7 +33,9 @@ def selection(message: pb.SubscribeRequest | pb.ListEventsRequest, namespace: Na
         case "all":
             return Selection(Scope(namespace, ScopeKind.ALL), wanted)
         case _:
-            raise invalid("scope", "set to one of: run_id, session_id, agent_id, all")
+            raise invalid_request(
+                "scope", "set to one of: run_id, session_id, agent_id, all", "Set all for every run of the namespace."
+            )
 
 
 def run_filter(message: pb.RunFilter) -> RunFilter:
@@ -41,16 +43,26 @@ def run_filter(message: pb.RunFilter) -> RunFilter:
     _bounded("filter.statuses", message.statuses)
     for index, status in enumerate(message.statuses):
         if status not in _KNOWN_STATUSES:
-            raise invalid(f"filter.statuses[{index}]", _one_of(run_pb2.RunStatus.keys()))
+            raise invalid_request(
+                f"filter.statuses[{index}]",
+                _one_of(run_pb2.RunStatus.keys()),
+                "Name a status, or leave the filter out.",
+            )
     for name in ("agent_id", "session_id"):
         if value := getattr(message, name):
             check_caller_id(f"filter.{name}", value)
     if len(message.labels) > MAX_LABELS:
-        raise invalid("filter.labels", f"at most {MAX_LABELS} labels")
+        raise invalid_request(
+            "filter.labels", f"at most {MAX_LABELS} labels", "Runs have no more labels than that: leave some out."
+        )
     for key, value in message.labels.items():
         check_caller_id("filter.labels", key)
         if len(value.encode()) > MAX_LABEL_BYTES:
-            raise invalid(f"filter.labels[{key}]", f"at most {MAX_LABEL_BYTES} bytes")
+            raise invalid_request(
+                f"filter.labels[{key}]",
+                f"at most {MAX_LABEL_BYTES} bytes",
+                "Labels of runs are not longer: shorten it.",
+            )
     return RunFilter(
         statuses=frozenset(RunStatus(status) for status in message.statuses),
         agent_id=message.agent_id,
@@ -64,7 +76,9 @@ def _event_filter(message: pb.EventFilter) -> EventFilter:
     for index, kind in enumerate(message.kinds):
         if kind not in _KNOWN_KINDS:
             durable = (name for name, number in event_pb2.EventKind.items() if number not in EPHEMERAL_KINDS)
-            raise invalid(f"filter.kinds[{index}]", f"{_one_of(durable)}; deltas are asked for by include_deltas")
+            raise invalid_request(
+                f"filter.kinds[{index}]", _one_of(durable), "Leave it out; deltas are asked for by include_deltas."
+            )
     return EventFilter(
         kinds=frozenset(EventKind(kind) for kind in message.kinds),
         terminal_only=message.terminal_only,
@@ -81,7 +95,9 @@ def _ids(field: str, values: Sequence[str]) -> frozenset[str]:
 
 def _bounded(field: str, values: Sequence[object]) -> None:
     if len(values) > MAX_FILTER_ENTRIES:
-        raise invalid(field, f"at most {MAX_FILTER_ENTRIES} entries")
+        raise invalid_request(
+            field, f"at most {MAX_FILTER_ENTRIES} entries", "Ask several times, or filter what comes without it."
+        )
 
 
 def _one_of(names: Iterable[str]) -> str:

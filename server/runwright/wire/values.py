@@ -87,7 +87,7 @@ def agent_error(error: AgentError) -> error_pb2.AgentError:
         kind=error_pb2.AgentErrorKind.ValueType(error.meaning.kind.value),
         retry_class=error_pb2.RetryClass.ValueType(error.meaning.retry.value),
         message=error.message,
-        remedy=error.meaning.remedy,
+        remedy=error.remedy,
         metadata=error.metadata,
     )
 
@@ -100,12 +100,3 @@ def failure(value: Failure) -> error_pb2.AgentError:
 def to_failure(value: error_pb2.AgentError) -> Failure:
     """proto → core; kind, retry class and remedy follow from the reason."""
     return Failure(ErrorReason(value.reason), value.message, tuple(sorted(value.metadata.items())))
-
-
-def invalid(field: str, expected: str) -> AgentError:
-    """A field breaks its rule."""
-    return AgentError(
-        ErrorReason.INVALID_REQUEST,
-        f"{field} must be {expected}.",
-        metadata={"field": field, "expected": expected},
-    )

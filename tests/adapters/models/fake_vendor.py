@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.adapters.models.echoes import Echoes
 from tests.adapters.models.strict import Fields, problems
 
 
@@ -31,6 +32,7 @@ class Answer:
     stall: bool = False  # nothing at all is sent
     trickle: bool = False  # a byte now and then
     hang: bool = False  # more is announced than is sent, and nobody hangs up
+    is_kept: bool = False  # the vendor needs its parts back
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class FakeVendor:
         self.began = asyncio.Event()  # set by the first request
         self.left = asyncio.Event()  # set when a connection is closed
         self.url = ""
+        self.play: Callable[[Asked], Answer] | None = None  # instead of `answers`
+        self.minds_echoes = True
+        self._echoes: dict[str, Echoes] = {}  # of each model
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, request after request."""
@@ -64,17 +69,35 @@ class FakeVendor:
             self.left.set()
             writer.close()
 
+    def forget(self) -> None:
+        """Begins anew, as a vendor that was never asked."""
+        self.asked.clear()
+        self._echoes.clear()
+
+    def _next(self) -> Answer:
+        if self.play is not None:
+            return self.play(self.asked[-1])
+        return self.answers.pop(0) if self.answers else Answer({"error": {"message": "no answer left"}}, status=418)
+
+    def _echoes_of(self) -> Echoes:
+        return self._echoes.setdefault(str(self.asked[-1].body.get("model")), Echoes())
+
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.asked.append(Asked(head[0].split(" ")[1], headers, json.loads(body or b"{}")))
         self.began.set()
-        answer = self.answers.pop(0) if self.answers else Answer({"error": {"message": "no answer left"}}, status=418)
-        wrong = problems("anthropic" if self.asked[-1].path.endswith("/messages") else "openai", self.asked[-1].body)
+        answer = self._next()
+        kind = "anthropic" if self.asked[-1].path.endswith("/messages") else "openai"
+        wrong = problems(kind, self.asked[-1].body)
+        if self.minds_echoes:
+            wrong += self._echoes_of().problems(kind, self.asked[-1].body)
         if wrong:
             self.refused += wrong
             answer = Answer({"error": {"type": "invalid_request_error", "message": "; ".join(wrong)}}, status=400)
+        elif answer.is_kept:
+            self._echoes_of().answered(kind, answer.body)
         if answer.stall:
             await asyncio.sleep(30)
             return False

@@ -71,6 +71,58 @@ async def test_the_key_is_not_told_even_when_the_vendor_repeats_it(wire: Wire) -
     assert len(error.message) < 700
 
 
+@both
+async def test_statuses_read_differently(wire: Wire) -> None:
+    told = [
+        (await failing(wire, Answer({"error": {"message": ""}}, status=status))).message.partition(" (HTTP")[0]
+        for status in (400, 401, 402, 403, 404, 405, 413, 422, 429, 500)
+    ]
+
+    assert len(set(told)) == len(told)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer({"detail": "Not Found"}, status=404),
+        Answer(b"", status=405),
+        Answer(b"", status=308, headers={"location": "/v1/chat/completions"}),
+        Answer({"error": "Unexpected endpoint or method. (POST /chat/completions)"}),
+        Answer(b"<html>Welcome</html>", media_type="text/html"),
+        Answer({"status": "running"}),
+    ],
+    ids=["404", "405", "redirect", "error with 200", "page", "other JSON"],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_forgotten_version_can_be_guessed_whatever_answers_there(answer: Answer, stream: bool) -> None:
+    async with fake_vendor(answer) as vendor, provider_at(vendor, "openai", base_url=vendor.url) as provider:
+        with pytest.raises(AgentError, match=r"most servers want /v1 at its end") as caught:
+            await provider.complete(request(parameters={"stream": stream}), ignored)
+
+        assert f"from {vendor.url}/chat/completions" in caught.value.message
+
+
+async def test_a_version_too_many_can_be_guessed() -> None:
+    async with (
+        fake_vendor(Answer(b"", status=404)) as vendor,
+        provider_at(vendor, "anthropic", base_url=f"{vendor.url}/v1") as provider,
+    ):
+        with pytest.raises(AgentError, match=r"leave out its /v1"):
+            await provider.complete(request(), ignored)
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/api/v1", "/v1beta/openai", "/api/paas/v4"])
+async def test_an_address_with_a_version_is_not_doubted(path: str) -> None:
+    async with (
+        fake_vendor(Answer(b"", status=404)) as vendor,
+        provider_at(vendor, "openai", base_url=vendor.url + path) as provider,
+    ):
+        with pytest.raises(AgentError) as caught:
+            await provider.complete(request(), ignored)
+
+    assert "most servers" not in caught.value.message
+
+
 async def test_a_forgotten_version_in_the_address_is_named() -> None:
     answer = Answer(b"404 page not found", status=404)
     async with fake_vendor(answer) as vendor, provider_at(vendor, "openai", base_url=vendor.url) as provider:

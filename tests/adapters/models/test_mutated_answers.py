@@ -1,12 +1,8 @@
-"""Answers with anything in place of anything: each is used or refused for a reason, whole and streamed alike.
-
-`RUNWRIGHT_SEED` begins the seeds elsewhere; with RUNWRIGHT_SOAK there are 5,000 of them.
-"""
+"""Answers with anything in place of anything: each is used or refused for a reason, whole and streamed alike."""
 
 from __future__ import annotations
 
 import copy
-import os
 import random
 from typing import Any
 
@@ -17,10 +13,9 @@ from runwright.ports.provider import ModelReply
 
 from tests.adapters.models.asking import provider_at, request
 from tests.adapters.models.fake_vendor import Answer, Fields, fake_vendor
+from tests.adapters.models.seeds import seeds
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire, chunks, events
 
-FIRST = int(os.environ.get("RUNWRIGHT_SEED", "0"))
-ANSWERS = 5_000 if os.environ.get("RUNWRIGHT_SOAK") else 250
 USABLE = {ErrorReason.MODEL_OUTPUT_INVALID} | {reason for reason in ErrorReason if reason.name.startswith("PROVIDER_")}
 ODD: list[Any] = [
     None, True, False, 0, -1, 1.5, 1e308, 2**70, "", " ", "\n", "null", "stop", "\ud83d", "<think>", "</think>x", "🙂",
@@ -31,7 +26,7 @@ ODD: list[Any] = [
 @pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
 async def test_anything_is_used_or_refused_and_both_forms_agree(wire: Wire) -> None:
     async with fake_vendor() as vendor, provider_at(vendor, wire.kind) as provider:
-        for number in range(FIRST, FIRST + ANSWERS):
+        for number in seeds(250, 5_000):
             body = mutated(wire, random.Random(f"{wire.kind} {number}"))
             ends = []
             for stream in (True, False):

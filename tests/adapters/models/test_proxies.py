@@ -86,3 +86,20 @@ async def test_a_proxy_that_cannot_be_used_is_said_to_be_so(
 
     assert caught.value.reason is ErrorReason.PROVIDER_REFUSED
     assert caught.value.metadata == {"adapter": wire.kind, "class": "proxy"}
+
+
+@both
+async def test_a_model_on_this_machine_needs_no_certificates(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/missing")
+    async with fake_vendor(wire.answer("There.")) as vendor, provider_at(vendor, wire.kind) as provider:
+        assert (await provider.complete(request(), lambda text: None)).text == "There."
+
+
+@both
+async def test_certificates_that_cannot_be_used_are_said_to_be_so(monkeypatch: pytest.MonkeyPatch, wire: Wire) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/missing")
+    async with fake_vendor() as vendor, provider_at(vendor, wire.kind, base_url="https://models.invalid") as provider:
+        with pytest.raises(AgentError, match="SSL_CERT_FILE") as caught:
+            await provider.complete(request(), lambda text: None)
+
+    assert caught.value.metadata == {"adapter": wire.kind, "class": "certificates"}

@@ -1,11 +1,7 @@
-"""Whatever a conversation holds, both vendors take it: strict fakes, random histories.
-
-`RUNWRIGHT_SEED` begins the seeds elsewhere; with RUNWRIGHT_SOAK there are 2,000 of them.
-"""
+"""Whatever a conversation holds, both vendors take it: strict fakes, random histories."""
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
@@ -14,10 +10,9 @@ from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, To
 
 from tests.adapters.models.asking import provider_at, request
 from tests.adapters.models.fake_vendor import fake_vendor
+from tests.adapters.models.seeds import seeds
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
-FIRST = int(os.environ.get("RUNWRIGHT_SEED", "0"))
-HISTORIES = 2_000 if os.environ.get("RUNWRIGHT_SOAK") else 100
 TEXTS = ["hello", "", " ", "\n\n", "a ", "🙂", "\x00", "<think>", "x" * 5_000]
 IDS = ["", "a", "call_1", "call_1", "functions.look:0", "p\n1", "x" * 41, "toolu_01", "ä", "c1.1", " "]
 NAMES = ["look", "peek", "(no name)", "look?", "x" * 63 + "…", "", "äöü", "a b", "r" * 100]
@@ -53,7 +48,7 @@ def said(seed: random.Random) -> UserMessage:
 @pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
 async def test_no_history_is_refused(wire: Wire) -> None:
     async with fake_vendor() as vendor, provider_at(vendor, wire.kind) as provider:
-        for number in range(FIRST, FIRST + HISTORIES):
+        for number in seeds(100, 2_000):
             seed = random.Random(f"{wire.kind} {number}")
             vendor.answers.append(wire.answer("so"))
             instructions = seed.choice(["", " ", "Be brief."])

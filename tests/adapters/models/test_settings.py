@@ -41,6 +41,12 @@ def test_every_kind() -> None:
         [f"openai=KEY@https://gateway.example/v1?key={SECRET}"],
         ["openai=KEY@https://gateway.example:port/v1"],
         ["openai=KEY@file:///etc/passwd"],
+        ["openai=file:///etc/passwd"],
+        [f"openai=https://me:{SECRET}@gateway.example/v1"],
+        ["openai_eu=KEY"],
+        ["openai-=KEY"],
+        ["mistral-eu=KEY"],
+        ["ollama-a=http://one/v1", "ollama-a=http://two/v1"],
     ],
 )
 def test_another_form_is_refused_without_repeating_it(values: list[str]) -> None:
@@ -50,6 +56,20 @@ def test_another_form_is_refused_without_repeating_it(values: list[str]) -> None
     assert caught.value.reason is ErrorReason.INVALID_REQUEST
     assert caught.value.metadata["field"] == "--provider"
     assert SECRET not in f"{caught.value} {caught.value.metadata}"
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "ollama"])
+def test_an_address_alone_is_one_without_a_key(kind: str) -> None:
+    parsed = parse_providers([f"{kind}=http://10.0.0.1:8000/v1"], 1.0)
+
+    assert (parsed[kind].base_url, parsed[kind].key()) == ("http://10.0.0.1:8000/v1", None)
+
+
+def test_two_addresses_of_one_kind_have_names_of_their_own() -> None:
+    parsed = parse_providers(["openai=KEY", "openai-eu=OTHER@https://eu.example/v1"], 1.0)
+
+    assert {name: route.kind for name, route in parsed.items()} == {"openai": "openai", "openai-eu": "openai"}
+    assert [parsed[name].key_variable for name in parsed] == ["KEY", "OTHER"]
 
 
 def test_plain_http_with_a_key_goes_to_loopback() -> None:

@@ -26,6 +26,7 @@ from .errors import RunwrightError
 from .serving import ToolServer
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
+from .text import delta_text, result_text, tool_text
 from .tools import Content, Tool, ToolCall, ToolError, tool
 
 __all__ = [
@@ -59,5 +60,8 @@ __all__ = [
     "ToolCall",
     "ToolError",
     "ToolServer",
+    "delta_text",
+    "result_text",
     "tool",
+    "tool_text",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import uuid
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from dataclasses import dataclass
@@ -40,12 +41,13 @@ from ._gen.runwright.v1 import (
     SubscribeRequest,
     WaitRequest,
 )
-from .backoff import Backoff
 from .connection import Connection, Keepalive, Tls
+from .contact import Contact
 from .errors import RunwrightError
 from .subscription import OnReconnect, Subscription
 
 _WAIT_SECONDS = 60.0  # of one Wait; the server allows five minutes
+_FIRST_WAIT_SECONDS = 1.0  # of the first, which also finds out whether anybody is there
 
 Part = str | InputData | InputPart
 Scope = str | StreamScope
@@ -76,7 +78,8 @@ class Client:
 
     def __init__(self, connection: Connection, deadline: float) -> None:
         self._connection = connection
-        self._deadline = deadline
+        self.address = connection.peer.address  #: of the server, as it was given
+        self.deadline = deadline  #: seconds that a call may take, its repetitions included
         self._runtime = RuntimeServiceStub(connection.channel)
         self._registry = CallbackRegistryServiceStub(connection.channel)
 
@@ -128,7 +131,7 @@ class Client:
         answer = await self._connection.unary(
             self._runtime.start_run,
             StartRunRequest(run=run),
-            deadline=deadline or self._deadline,
+            deadline=deadline or self.deadline,
             safe=True,
             metadata={"traceparent": traceparent} if traceparent else None,
         )
@@ -138,7 +141,7 @@ class Client:
         """The run as it stands."""
         request = SnapshotRequest(run_id=run_id)
         answer = await self._connection.unary(
-            self._runtime.snapshot, request, deadline=deadline or self._deadline, safe=True
+            self._runtime.snapshot, request, deadline=deadline or self.deadline, safe=True
         )
         return _run(answer.run)
 
@@ -148,33 +151,33 @@ class Client:
         """Asks a run to end within `grace` seconds. Repeating it changes nothing."""
         request = CancelRequest(run_id=run_id, reason=reason, grace=None if grace is None else timedelta(seconds=grace))
         answer = await self._connection.unary(
-            self._runtime.cancel, request, deadline=deadline or self._deadline, safe=True
+            self._runtime.cancel, request, deadline=deadline or self.deadline, safe=True
         )
         return Cancelled(_run(answer.run), answer.barrier_seq)
 
     async def wait(self, run_id: str, timeout: float | None = None) -> RunSnapshot:
         """The run once it has ended, needs repair or is HELD, or as it stands after `timeout` seconds.
 
-        `run.done` tells which. Goes on through disconnects and restarts of the server.
+        `run.done` tells which. Goes on through disconnects and restarts of the server; one that has never answered is
+        given up after the client's deadline.
         """
-        loop, backoff = asyncio.get_running_loop(), Backoff()
+        loop, contact = asyncio.get_running_loop(), Contact(self.deadline)
         end = None if timeout is None else loop.time() + timeout
         while True:
             left = _WAIT_SECONDS if end is None else end - loop.time()
-            seconds = min(max(left, 0.001), _WAIT_SECONDS)
+            seconds = min(max(left, 0.001), _WAIT_SECONDS if contact.is_made else _FIRST_WAIT_SECONDS)
             request = WaitRequest(run_id=run_id, timeout=timedelta(seconds=seconds))
             try:
                 answer = await self._connection.unary(
-                    self._runtime.wait, request, deadline=seconds + self._deadline, safe=False
+                    self._runtime.wait, request, deadline=seconds + self.deadline, safe=False
                 )
             except RunwrightError as error:
-                pause = backoff.seconds(error.retry_after)
-                is_in_time = end is None or loop.time() + pause < end
-                if not is_in_time or not (error.retryable or error.code == "DEADLINE_EXCEEDED"):
+                pause = contact.lost(error, passes=error.retryable or error.code == "DEADLINE_EXCEEDED")
+                if end is not None and loop.time() + pause >= end:
                     raise
                 await asyncio.sleep(pause)
                 continue
-            backoff.reset()
+            contact.made()
             if answer.done or (end is not None and loop.time() >= end):
                 return _run(answer.run)
 
@@ -182,7 +185,7 @@ class Client:
         """Runs, newest first, page by page as they are asked for; without their results."""
         request = ListRunsRequest(page_size=page_size, filter=filter)
         while True:
-            page = await self._connection.unary(self._runtime.list_runs, request, deadline=self._deadline, safe=True)
+            page = await self._connection.unary(self._runtime.list_runs, request, deadline=self.deadline, safe=True)
             for run in page.runs:
                 yield run
             if not page.next_page_token:
@@ -203,7 +206,7 @@ class Client:
             scope=_scope(scope), page_token=after, page_size=page_size, view=view, filter=filter
         )
         while True:
-            page = await self._connection.unary(self._runtime.list_events, request, deadline=self._deadline, safe=True)
+            page = await self._connection.unary(self._runtime.list_events, request, deadline=self.deadline, safe=True)
             for frame in page.frames:
                 yield frame
             if not page.next_page_token:
@@ -219,12 +222,15 @@ class Client:
         filter: EventFilter | None = None,
         view: EventView = EventView.SUMMARY,
         deltas: bool = False,
+        until_done: bool = False,
         on_reconnect: OnReconnect | None = None,
     ) -> Subscription:
         """Follows a run (by its id) or a scope of many: see `Subscription`.
 
-        `deltas` asks for the text of models while they answer. `on_reconnect` is
-        told whenever the stream was lost.
+        `deltas` asks for the text of models while they answer. `until_done`, for one
+        run and without a filter, ends the stream as soon as `wait` would return: also
+        when the run needs repair or is HELD. `on_reconnect` is told whenever the
+        stream was lost.
         """
         request = SubscribeRequest(
             scope=_scope(scope),
@@ -234,25 +240,29 @@ class Client:
             filter=filter,
             include_deltas=deltas,
         )
-        return Subscription(self._connection, request, on_reconnect)
+        run_id = request.scope.run_id if request.scope is not None else None
+        if until_done and (run_id is None or filter is not None):
+            raise ValueError("until_done: only of one run, and without a filter")
+        done = functools.partial(self.wait, run_id) if until_done and run_id is not None else None
+        return Subscription(self._connection, request, on_reconnect, self.deadline, done)
 
     async def server_info(self, *, deadline: float | None = None) -> GetServerInfoResponse:
         """What the server is: version, limits, packages."""
         return await self._connection.unary(
-            self._runtime.get_server_info, GetServerInfoRequest(), deadline=deadline or self._deadline, safe=True
+            self._runtime.get_server_info, GetServerInfoRequest(), deadline=deadline or self.deadline, safe=True
         )
 
     async def register_callback(self, request: RegisterCallbackRequest) -> Callback:
         """Registers a tool executor, or renews its lease; `ToolServer.register` does so for as long as it serves."""
         answer = await self._connection.unary(
-            self._registry.register_callback, request, deadline=self._deadline, safe=True
+            self._registry.register_callback, request, deadline=self.deadline, safe=True
         )
         return answer.callback or Callback()
 
     async def unregister_callback(self, callback_id: str) -> None:
         """Ends a registration."""
         request = UnregisterCallbackRequest(callback_id=callback_id)
-        await self._connection.unary(self._registry.unregister_callback, request, deadline=self._deadline, safe=True)
+        await self._connection.unary(self._registry.unregister_callback, request, deadline=self.deadline, safe=True)
 
     async def close(self) -> None:
         """Ends the connection and every call on it."""

@@ -20,7 +20,8 @@ from grpclib.encoding.proto import ProtoCodec
 from grpclib.protocol import H2Protocol
 
 from .backoff import Backoff
-from .errors import RawDetails, RunwrightError, typed
+from .diagnosis import Peer, typed
+from .errors import RawDetails, RunwrightError
 
 _log = logging.getLogger("runwright_client")
 
@@ -103,6 +104,7 @@ class Connection:
         )
         self._metadata = {"authorization": f"Bearer {key}"} if key else {}
         self.is_closed = False
+        self.peer = Peer(address, has_tls=tls is not None, has_certificate=bool(tls and tls.cert))
         self.channel = _Channel(
             host,
             port,
@@ -112,6 +114,7 @@ class Connection:
             config=config,
         )
         self.channel.keepalive = keepalive
+        self.channel.peer = self.peer
 
     async def unary(
         self,
@@ -163,7 +166,7 @@ class Connection:
             raise closed()
 
     def _typed(self, raised: Exception) -> RunwrightError:
-        return closed() if self.is_closed else typed(raised)
+        return closed() if self.is_closed else typed(raised, self.peer)
 
 
 def closed() -> RunwrightError:
@@ -231,16 +234,18 @@ async def _apart(call: Coroutine[Any, Any, Result]) -> Result:
 
 class _Channel(Channel):
     keepalive = Keepalive()
+    peer = Peer("")
 
     def _protocol_factory(self) -> H2Protocol:
-        return _Wire(Handler(), self._config, self._h2_config, self.keepalive)
+        return _Wire(Handler(), self._config, self._h2_config, self.keepalive, self.peer)
 
     async def _create_connection(self) -> H2Protocol:
+        self.peer.greeting = b""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 return await super()._create_connection()
         except TimeoutError as error:  # which is also what the deadline of a call looks like
-            raise ConnectionError(f"nobody answered at {self._host}:{self._port}") from error
+            raise ConnectionError(f"no connection within {CONNECT_SECONDS:g} s") from error
 
 
 class _Lenient(dict[Any, Any]):
@@ -257,8 +262,11 @@ class _Wire(H2Protocol):
     then waits for a farewell that a frozen peer does not give.
     """
 
-    def __init__(self, handler: Handler, config: Configuration, h2_config: Any, keepalive: Keepalive) -> None:
+    def __init__(
+        self, handler: Handler, config: Configuration, h2_config: Any, keepalive: Keepalive, peer: Peer
+    ) -> None:
         super().__init__(handler, config, h2_config)
+        self._peer = peer
         self._keepalive = keepalive
         self._is_asked = False
         self._timer: asyncio.TimerHandle | None = None
@@ -271,6 +279,10 @@ class _Wire(H2Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard()
+        self._peer.greeting = self._peer.greeting or data[:16]
+        if self._peer.is_foreign:
+            self._wire.abort()  # it would be waited for: taken for a frame, its first bytes promise megabytes
+            return
         if not self.connection.is_closing():
             super().data_received(data)
 

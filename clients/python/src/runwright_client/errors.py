@@ -1,8 +1,7 @@
-"""The one error of this library, and how whatever goes wrong with a call becomes it."""
+"""The one error of this library, and how a status that a server sent becomes it."""
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -70,30 +69,8 @@ class RawDetails(StatusDetailsCodecBase):
         return data
 
 
-def typed(error: Exception) -> RunwrightError:
-    """The error that a user sees for one that the transport raised."""
-    match error:
-        case RunwrightError():
-            return error
-        case GRPCError():
-            return _of_status(error)
-        case ssl.SSLCertVerificationError():
-            told = f"The server's certificate is not trusted: {error.verify_message}."
-            return RunwrightError(
-                told, reason="UNAVAILABLE", code="UNAVAILABLE", remedy="Give its authority as Tls.ca."
-            )
-        case TimeoutError():
-            told = "The call was not answered within its deadline."
-            return RunwrightError(told, reason="DEADLINE_EXCEEDED", code="DEADLINE_EXCEEDED")
-        case ValueError() | NotImplementedError():
-            told = f"The answer could not be read ({type(error).__name__})."
-            return RunwrightError(told, reason="INTERNAL", code="INTERNAL")
-        case _:  # lost connections: resets, GOAWAY, refusals, and what the transport makes of them half-way
-            told = f"The connection failed: {str(error) or type(error).__name__}."
-            return RunwrightError(told, reason="UNAVAILABLE", code="UNAVAILABLE", retryable=True)
-
-
-def _of_status(error: GRPCError) -> RunwrightError:
+def of_status(error: GRPCError) -> RunwrightError:
+    """What a status says, in the server's own words where it had any."""
     code = error.status.name
     message = error.message or f"The call ended with {code}."
     info, agent_error = _details(error.details)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import inspect
-import json
 import logging
 import signal
 import socket
@@ -13,7 +11,7 @@ import ssl
 import uuid
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
@@ -26,22 +24,20 @@ from grpclib.const import Cardinality, Status
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError
 from grpclib.protocol import H2Protocol
-from pydantic_core import to_json
 
 from ._gen.runwright.callback import v1 as pb
+from .answers import Handler, answer, answered
 from .backoff import Backoff
 from .client import Client
 from .connection import Keepalive, Tls, split_address
+from .contact import Contact
 from .errors import RunwrightError
-from .tools import Content, Tool, ToolCall, ToolError, performed
+from .tools import Tool, ToolCall
 
 _log = logging.getLogger("runwright_client")
 
-Handler = Callable[[Any, ToolCall], Any]
 _Call = grpclib.server.Stream[pb.ExecuteToolRequest, pb.ExecuteToolResponse]
 _MOST_BYTES = 4 * 1024 * 1024  # of a request; arguments are far smaller
-_RESULT_BYTES = 1024 * 1024
-_MESSAGE_BYTES = 4096
 _KEYS = 65_536  # idempotency keys whose attempts are remembered
 
 
@@ -127,10 +123,10 @@ class ToolServer:
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
         """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.
 
-        While nobody is there to register with, it goes on trying.
+        A server that cannot be reached is tried again, and given up after the client's deadline.
         """
         options["callback_id"] = options.get("callback_id") or _new_id(executor)
-        backoff = Backoff(0.5)
+        contact = Contact(client.deadline, first_pause=0.5)
         try:
             if not self.address:
                 await self.start(listen)
@@ -138,10 +134,9 @@ class ToolServer:
                 try:
                     await self.register(client, executor, **options)
                 except RunwrightError as error:
-                    if not error.retryable:
-                        raise
+                    pause = contact.lost(error, passes=error.retryable)
                     _log.warning("not registered yet: %s", error)
-                    await asyncio.sleep(backoff.seconds(error.retry_after))
+                    await asyncio.sleep(pause)
             await asyncio.get_running_loop().create_future()
         finally:
             await self.stop()
@@ -222,14 +217,14 @@ class ToolServer:
             deadline=request.deadline,
             package_fingerprint=request.package_fingerprint,
         )
-        work = asyncio.create_task(self._perform(tool, request.arguments_json, call))
+        work = asyncio.create_task(answer(tool, request.arguments_json, call, self._threads))
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:  # the run was cancelled, the deadline passed, or the runtime is gone
             call.cancelled.set()
             work.cancel()
             raise
-        await stream.send_message(work.result())
+        await stream.send_message(answered(work))
 
     def _admit(self, request: pb.ExecuteToolRequest) -> None:
         seen = self._attempts.pop(request.idempotency_key, 0)
@@ -238,27 +233,6 @@ class ToolServer:
             self._attempts.popitem(last=False)
         if request.attempt < seen:
             raise GRPCError(Status.FAILED_PRECONDITION, f"Attempt {seen} of this call has been here.")
-
-    async def _perform(
-        self, tool: Tool[..., Any] | Handler, arguments: bytes, call: ToolCall
-    ) -> pb.ExecuteToolResponse:
-        try:
-            if isinstance(tool, Tool):
-                value = await tool.perform(arguments, call, self._threads)
-            else:
-                handler, parsed = tool, json.loads(arguments)
-                is_async = inspect.iscoroutinefunction(handler)
-                value = await performed(lambda: handler(parsed, call), is_async, self._threads)
-            return _response(value)
-        except ToolError as error:
-            return _response(error)
-        except asyncio.CancelledError:
-            if call.cancelled.is_set():
-                raise
-            return _response(ToolError("The tool failed."))  # it cancelled itself
-        except Exception:  # noqa: BLE001  # a tool may raise anything; its text is for this process' log only
-            _log.exception("tool %s failed in call %s of run %s", call.tool, call.call_id, call.run_id)
-            return _response(ToolError("The tool failed."))
 
 
 class _Server(grpclib.server.Server):
@@ -284,17 +258,6 @@ class _Server(grpclib.server.Server):
 
 def _new_id(executor: str) -> str:
     return f"{executor}.{uuid.uuid4().hex}"
-
-
-def _response(value: object) -> pb.ExecuteToolResponse:
-    if isinstance(value, ToolError):
-        told = (str(value) or "The tool failed.").encode("utf-8", "replace")[:_MESSAGE_BYTES]
-        return pb.ExecuteToolResponse(error=pb.ToolError(message=told.decode("utf-8", "ignore")))
-    content = value if isinstance(value, Content) else Content(to_json(value, inf_nan_mode="null"), "")
-    if len(content.data) > _RESULT_BYTES:
-        size = len(content.data)  # the effect has happened, and the model must not be told otherwise
-        return _response(ToolError(f"The call was made; its result of {size} bytes is above {_RESULT_BYTES}."))
-    return pb.ExecuteToolResponse(result=pb.ToolResult(data=content.data, media_type=content.media_type))
 
 
 async def _received(stream: _Call) -> pb.ExecuteToolRequest:

@@ -5,20 +5,30 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from ._gen.runwright.v1 import Event, EventFrame, RuntimeServiceStub, SubscribeRequest
-from .backoff import Backoff
+from ._gen.runwright.v1 import (
+    Event,
+    EventFrame,
+    EventKind,
+    RunSnapshot,
+    RunStatus,
+    RuntimeServiceStub,
+    SubscribeRequest,
+)
 from .connection import Connection
-from .errors import RunwrightError, typed
+from .contact import Contact
+from .diagnosis import typed
+from .errors import RunwrightError
 
 _log = logging.getLogger("runwright_client")
 
 OnReconnect = Callable[[RunwrightError], None]
+Done = Callable[[], Awaitable[RunSnapshot]]
 # How a stream may end that is merely to be opened again, beside every error that is retryable.
 _CUT_SHORT = ("CANCELLED", "DEADLINE_EXCEEDED")
 
@@ -27,16 +37,23 @@ class Subscription:
     """An async iterator of frames, in order, each once, through every disconnect and restart.
 
     The stream is opened by `async with`, or with the first frame that is asked
-    for. It ends after the terminal event of the run that it follows, not while the
-    run is HELD or needs repair (`Client.wait` returns then), and raises
+    for. It ends after the terminal event of the run that it follows; while that is
+    HELD or needs repair only with `until_done` (`Client.wait` returns then). It raises
     `RunwrightError` for what does not pass by itself. The RPC ends when the
     subscription is closed, left as an `async with` block, or let go of.
     """
 
-    def __init__(self, connection: Connection, request: SubscribeRequest, on_reconnect: OnReconnect | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request: SubscribeRequest,
+        on_reconnect: OnReconnect | None,
+        open_seconds: float,
+        done: Done | None,
+    ) -> None:
         #: The cursor of the last frame that was handed out. Keep it once you are done with that frame.
         self.cursor = request.after_cursor
-        self._feed = _Feed(connection, request, on_reconnect)
+        self._feed = _Feed(connection, request, on_reconnect, open_seconds, done)
 
     @property
     def reconnects(self) -> int:
@@ -74,11 +91,64 @@ class Subscription:
         self._feed.stop()
 
 
+class _End:
+    """When the stream of a run that stands still is over: once `done` says so and all its events were handed out."""
+
+    def __init__(self, done: Done | None, cursor: str) -> None:
+        self._done = done
+        self._cursor = cursor
+        self._seq = 0
+        self._run: RunSnapshot | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_reached(self) -> bool:
+        """True once nothing more is to come."""
+        run = self._run
+        return run is not None and (self._seq >= run.last_seq or self._cursor == run.last_cursor)
+
+    def watch(self, wake: Callable[[], None]) -> None:
+        """Begins to ask, and says when there is an answer."""
+        if self._done is not None:
+            self._task = asyncio.create_task(self._ask(self._done))
+            self._task.add_done_callback(lambda _: wake())
+
+    def passed(self, frame: EventFrame) -> None:
+        """A frame was handed out."""
+        self._cursor = frame.cursor or self._cursor
+        event = frame.event
+        if event is None:
+            return
+        self._seq = max(self._seq, event.seq)
+        if event.kind is EventKind.TOOL_RECOVERY_REQUIRED and self._done is None:
+            told = "run %s needs repair: `runwright explain %s` says how; its stream stays open, until_done ends it"
+            _log.warning(told, event.run_id, event.run_id)
+
+    def stop(self) -> None:
+        """Asks no more. May be called from any thread, and more than once."""
+        if self._task is not None and not (loop := self._task.get_loop()).is_closed():
+            loop.call_soon_threadsafe(self._task.cancel)
+
+    async def _ask(self, done: Done) -> None:
+        with suppress(RunwrightError):  # the stream meets the same, and says so
+            run = await done()
+            self._run = run if run.status in (RunStatus.REPAIR_NEEDED, RunStatus.HELD) else None
+
+
 class _Feed:
     """Reads the stream in a task of its own, one response ahead; knows nothing of the subscription it feeds."""
 
-    def __init__(self, connection: Connection, request: SubscribeRequest, on_reconnect: OnReconnect | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request: SubscribeRequest,
+        on_reconnect: OnReconnect | None,
+        open_seconds: float,
+        done: Done | None,
+    ) -> None:
         self.reconnects = 0
+        self._open_seconds = open_seconds
+        self._end = _End(done, request.after_cursor)
         self._connection = connection
         self._stub = RuntimeServiceStub(connection.channel)
         self._request = request
@@ -94,6 +164,7 @@ class _Feed:
         if self._task is None and not self._is_stopped:
             self._task = asyncio.create_task(self._read())
             self._task.add_done_callback(self._wake)
+            self._end.watch(lambda: self._wake(None))
 
     async def next(self) -> EventFrame:
         """The next frame."""
@@ -103,12 +174,18 @@ class _Feed:
                 if self._error is not None:
                     raise self._error
                 raise StopAsyncIteration
+            if self._end.is_reached:
+                self.stop()
+                raise StopAsyncIteration
             self._frames.extend(await self._responses.get())
-        return self._frames.popleft()
+        frame = self._frames.popleft()
+        self._end.passed(frame)
+        return frame
 
     def stop(self) -> None:
         """Ends the stream soon. May be called from any thread, and more than once."""
         self._is_stopped = True
+        self._end.stop()
         if self._task is not None and not (loop := self._task.get_loop()).is_closed():
             loop.call_soon_threadsafe(self._task.cancel)
 
@@ -123,31 +200,34 @@ class _Feed:
         return self._is_stopped or (self._task is not None and self._task.done() and self._responses.empty())
 
     async def _read(self) -> None:
-        backoff = Backoff()
+        contact = Contact(self._open_seconds)
         try:
             while not self._is_stopped:
                 try:
-                    if await self._read_once(backoff):
+                    if await self._read_once(contact):
                         return
                     lost = RunwrightError("The stream ended.", reason="UNAVAILABLE", code="UNAVAILABLE")
                 except RunwrightError as error:
-                    is_cut_short = error.reason == error.code and error.code in _CUT_SHORT
-                    if self._connection.is_closed or not (error.retryable or is_cut_short):
-                        raise
                     lost = error
-                await self._pause(backoff, lost)
+                is_cut_short = lost.reason == lost.code and lost.code in _CUT_SHORT
+                passes = not self._connection.is_closed and (lost.retryable or is_cut_short)
+                await self._pause(contact.lost(lost, passes=passes), lost)
         except Exception as error:  # noqa: BLE001  # whoever waits for a frame is told
-            self._error = typed(error)
+            self._error = typed(error, self._connection.peer)
 
-    def _wake(self, _: asyncio.Task[None]) -> None:
+    def _wake(self, _: object) -> None:
+        if self._task is not None and self._task.done():
+            self._end.stop()
         if self._responses.empty():
             self._responses.put_nowait([])
 
-    async def _read_once(self, backoff: Backoff) -> bool:
+    async def _read_once(self, contact: Contact) -> bool:
         """Reads one stream. True when it came to its end: streams of many runs have none."""
-        async with aclosing(self._connection.stream(self._stub.subscribe, self._request)) as responses:
+        stream = self._connection.stream(self._stub.subscribe, self._request)
+        async with self._opening() as opening, aclosing(stream) as responses:
             async for response in responses:
-                backoff.reset()
+                opening.reschedule(None)
+                contact.made()
                 await self._responses.put(response.frames)
                 if response.frames:
                     # Where to begin is said once: from now on there is a cursor, behind what was handed on.
@@ -156,9 +236,17 @@ class _Feed:
         scope = self._request.scope
         return scope is not None and scope.run_id is not None
 
-    async def _pause(self, backoff: Backoff, lost: RunwrightError) -> None:
+    @asynccontextmanager
+    async def _opening(self) -> AsyncGenerator[asyncio.Timeout]:
+        """A server that does not even open a stream in time is as good as away."""
+        try:
+            async with asyncio.timeout(self._open_seconds) as opening:
+                yield opening
+        except TimeoutError as error:
+            raise typed(error, self._connection.peer) from error
+
+    async def _pause(self, wait: float, lost: RunwrightError) -> None:
         self.reconnects += 1
-        wait = backoff.seconds(lost.retry_after)
         _log.warning("The stream was lost and is opened again in %.1f s: %s", wait, lost)
         if self._on_reconnect is not None:
             try:

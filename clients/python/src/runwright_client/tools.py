@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Executor
-from contextvars import copy_context
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, ParamSpec, TypeVar, get_type_hints, overload
+from typing import Any, Generic, Literal, ParamSpec, TypeVar, overload
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, ValidationError, create_model
 from pydantic.json_schema import GenerateJsonSchema
+
+from .authored import EFFECTS, name_of, parameters, shown, tool_name, words_of
+from .awaiting import is_async, outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -56,8 +56,13 @@ class Tool(Generic[P, R]):
     """A function that a model may ask for. Calling it calls the function."""
 
     def __init__(self, function: Callable[P, R], name: str, effect: Effect, idempotent: bool | None) -> None:
-        self.name = name or function.__name__
-        self.description = inspect.getdoc(function) or ""
+        if isinstance(function, Tool) or not callable(function):
+            is_one = "is a tool already" if isinstance(function, Tool) else "is no function"
+            raise TypeError(f"{shown(function)} {is_one}: write @tool, or @tool(name=…, effect=…), above a function")
+        self.name = tool_name(name) if name else name_of(function)
+        if effect not in EFFECTS:
+            raise ValueError(f"tool {self.name}: effect={effect!r} is none of {', '.join(EFFECTS)}")
+        self.description = words_of(function)
         self.effect = effect
         self.idempotent = effect == "read" if idempotent is None else idempotent
         self._function = function
@@ -95,15 +100,11 @@ class Tool(Generic[P, R]):
         values: dict[str, Any] = {name: getattr(read, field) for field, name in self._names.items()}
         if self._call_name:
             values[self._call_name] = call
-        return await performed(lambda: self._function(**values), inspect.iscoroutinefunction(self._function), threads)  # type: ignore[call-arg]
+        return await outcome(lambda: self._function(**values), is_async(self._function), threads)  # type: ignore[call-arg]
 
     def _arguments_model(self) -> type[BaseModel]:
-        hints = get_type_hints(self._function, include_extras=True)
         fields: dict[str, Any] = {}
-        for parameter in inspect.signature(self._function).parameters.values():
-            if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-                raise TypeError(f"tool {self.name}: {parameter} cannot be given by name")
-            annotation = hints.get(parameter.name, Any)
+        for parameter, annotation in parameters(self.name, self._function):
             if annotation is ToolCall:
                 self._call_name = parameter.name
                 continue
@@ -112,7 +113,13 @@ class Tool(Generic[P, R]):
             name = f"argument_{len(fields)}"
             fields[name] = (annotation, Field(default, alias=parameter.name))
             self._names[name] = parameter.name
-        return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+        try:
+            return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
+        except PydanticUserError as error:
+            told = error.message.splitlines()[0]
+            raise TypeError(
+                f"tool {self.name}: a parameter of {shown(self._function)} has no schema: {told}"
+            ) from error
 
 
 @overload
@@ -137,14 +144,6 @@ def tool(
     if function is not None:
         return Tool(function, name, effect, idempotent)
     return lambda function: Tool(function, name, effect, idempotent)
-
-
-async def performed(work: Callable[[], Any], is_async: bool, threads: Executor | None) -> object:
-    """What `work` gives: awaited, or run in a thread."""
-    if is_async:
-        awaitable: Awaitable[object] = work()
-        return await awaitable
-    return await asyncio.get_running_loop().run_in_executor(threads, copy_context().run, work)
 
 
 class _WithoutTitles(GenerateJsonSchema):

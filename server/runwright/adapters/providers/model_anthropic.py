@@ -21,6 +21,7 @@ _DELTAS = {
     "thinking": ("thinking_delta", "thinking"),
     "tool_use": ("input_json_delta", "partial_json"),
 }
+_SIGNED = ("thinking", "redacted_thinking")
 
 
 def is_answer(body: Fields) -> bool:
@@ -36,17 +37,6 @@ def pieces(body: Fields) -> list[Fields]:
     ]
     ended: Fields = {"type": "message_delta", "delta": {"stop_reason": body.get("stop_reason")}}
     return [{"type": "message_start", "message": body}, *opened, ended]
-
-
-def whole(body: Fields) -> Fields:
-    """An answer in one piece, in our form. It goes the way of the stream, so that both are taken alike."""
-    stream = Stream()
-    for piece in pieces(body):
-        for _ in stream.add(piece):
-            pass  # the stream keeps what it has said
-    for _ in stream.end():
-        pass
-    return stream.collected()
 
 
 class Stream:
@@ -85,10 +75,23 @@ class Stream:
         yield {"type": "message_delta", "delta": delta, "usage": dict(self._usage)}
         yield {"type": "message_stop"}
 
-    def collected(self) -> Fields:
-        """The whole answer that the events so far are."""
+    def whole(self, body: Fields) -> Fields:
+        """An answer in one piece, in our form. It goes the way of a stream, so that both are taken alike."""
+        for piece in pieces(body):
+            for _ in self.add(piece):
+                pass  # what was said is kept
+        for _ in self.end():
+            pass
         content: list[JsonValue] = [block.whole() for block in self._blocks.values()]
         return {**(self._head or {}), "content": content, "stop_reason": self._stop or None, "usage": self._usage}
+
+    def opaque(self) -> Fields | None:
+        """What goes back: thoughts with their signature, as they stand among the texts and the calls.
+
+        A thought without a signature is for people; its vendor refuses it.
+        """
+        blocks: list[JsonValue] = [kept for block in self._blocks.values() if (kept := block.kept())]
+        return {"blocks": blocks} if any(v.fields(each).get("type") in _SIGNED for each in blocks) else {}
 
     def _begin(self, message: Fields) -> Iterator[Fields]:
         self._count(v.fields(message.get("usage")))
@@ -185,6 +188,18 @@ class _Block(Struct, eq=False):
             self.said += told
             name, piece = _DELTAS[self.kind]
             yield {"type": "content_block_delta", "index": self.number, "delta": {"type": name, piece: told}}
+
+    def kept(self) -> Fields | None:
+        """The block as it goes back; of a text its length, of a call its place, since both are kept elsewhere."""
+        match self.kind:
+            case "text":
+                return {"type": "text", "characters": len(self.said)}
+            case "tool_use":
+                return {"type": "tool_use"}
+            case "redacted_thinking":
+                return self.begun() if self.begun()["data"] else None
+            case _:
+                return self.whole() if self.signature else None
 
     def whole(self) -> Fields:
         """The block in one piece."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
+from urllib.parse import urlsplit
 
 from pydantic_ai.exceptions import (
     ModelAPIError,
@@ -33,12 +35,24 @@ _SAID: dict[FailureClass, str] = {
 }
 
 
+# What a status says more exactly than its class.
+_SAID_BY_STATUS: Mapping[int, str] = {
+    400: "did not accept the request",
+    402: "wants to be paid first",
+    403: "refused the key for this",
+    404: "does not know the model or the address",
+    405: "takes no requests to a model at this address",
+    413: "finds the request too large",
+    422: "did not accept a value in the request",
+    **dict.fromkeys((301, 302, 303, 307, 308), "answered with a redirect, which is not followed"),
+}
 _REASONS: Mapping[FailureClass, ErrorReason] = {
     "rate_limited": ErrorReason.PROVIDER_RATE_LIMITED,
     "bad_request": ErrorReason.PROVIDER_REFUSED,
     "unauthorized": ErrorReason.PROVIDER_KEY_REFUSED,
 }
 _MOST_SECONDS = 999_999_999
+_VERSION = re.compile(r"/v\d")
 MOST_WORDS = 300  # characters
 
 
@@ -47,7 +61,7 @@ def translate(route: ModelRoute, error: Exception, noted: Heard) -> AgentError:
     if noted.status or isinstance(error, ModelHTTPError):
         # An error may come as an answer, or within one: then the library does not know its status.
         status = noted.status or getattr(error, "status_code", 0)
-        failed = _failed(route, _class_of_status(status), _said(route, status, noted))
+        failed = _failed(route, _class_of_status(status), _said(route, status, noted), _SAID_BY_STATUS.get(status))
         return _with_retry_after(failed, getattr(error, "retry_after", None))
     if isinstance(error, ModelTimeoutError | ModelRequestTimeout):
         return _failed(route, "timeout", f" of {route.timeout_seconds:g} seconds")
@@ -60,7 +74,8 @@ def translate(route: ModelRoute, error: Exception, noted: Heard) -> AgentError:
     if type(error) is ModelAPIError and error.__cause__ is None:  # how the library says it of a stream
         return invalid_output(route, "it does not say why it ended")
     # Anything else is raised while an answer is read, often with the answer in its text.
-    return invalid_output(route, f"it cannot be read ({type(error).__name__})")
+    where = f"; {noted.unread} from {noted.url}{_guess(route)}" if noted.unread else ""
+    return invalid_output(route, f"it cannot be read ({type(error).__name__})", where)
 
 
 def _said(route: ModelRoute, status: int, noted: Heard) -> str:
@@ -68,14 +83,19 @@ def _said(route: ModelRoute, status: int, noted: Heard) -> str:
     told = f" (HTTP {status} from {noted.url})" if noted.url else f" (HTTP {status})"
     words = shown(route, noted.words)
     told += f', saying "{words}"' if words else ""
-    if (
-        status in (404, 405)
-        and route.base_url
-        and route.kind != "anthropic"
-        and not route.base_url.rstrip("/").endswith("/v1")
-    ):
-        told += f"; the address of {route.adapter} is {route.base_url}, and most servers want /v1 at its end"
-    return told
+    is_elsewhere = status in (404, 405, 501) or 300 <= status < 400 or "endpoint" in words.lower()
+    return told + (_guess(route) if is_elsewhere else "")
+
+
+def _guess(route: ModelRoute) -> str:
+    """What may be wrong with an address where nothing answers as a model does; empty when it looks like the others."""
+    if not route.base_url:
+        return ""
+    path = urlsplit(route.base_url).path.rstrip("/")
+    told = f"; the address of {route.adapter} is {route.base_url}, and "
+    if route.kind == "anthropic":
+        return f"{told}/v1/messages is added to it: leave out its /v1" if path.endswith("/v1") else ""
+    return "" if _VERSION.search(path) else f"{told}most servers want /v1 at its end"
 
 
 def shown(route: ModelRoute, words: str) -> str:
@@ -86,11 +106,11 @@ def shown(route: ModelRoute, words: str) -> str:
     return line if len(line) <= MOST_WORDS else f"{line[:MOST_WORDS]}…"
 
 
-def invalid_output(route: ModelRoute, rule: str) -> AgentError:
-    """MODEL_OUTPUT_INVALID for an answer that breaks `rule`."""
+def invalid_output(route: ModelRoute, rule: str, where: str = "") -> AgentError:
+    """MODEL_OUTPUT_INVALID for an answer that breaks `rule`; `where` it came from goes into its text alone."""
     return AgentError(
         ErrorReason.MODEL_OUTPUT_INVALID,
-        f"The model's answer cannot be used: {rule}.",
+        f"The model's answer cannot be used: {rule}{where}.",
         metadata={"adapter": route.adapter, "rule": rule},
     )
 
@@ -114,8 +134,8 @@ def _with_retry_after(failed: AgentError, seconds: float | None) -> AgentError:
     return failed
 
 
-def _failed(route: ModelRoute, failure: FailureClass, detail: str = "") -> AgentError:
-    told = f"The model provider {route.adapter} {_SAID[failure]}{detail}"
+def _failed(route: ModelRoute, failure: FailureClass, detail: str = "", said: str | None = None) -> AgentError:
+    told = f"The model provider {route.adapter} {said or _SAID[failure]}{detail}"
     if failure == "unauthorized":
         held = f"the environment variable {route.key_variable} holds it" if route.key_variable else "none is configured"
         told = f"{told}; {held}"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import JsonValue
 from pydantic_ai.messages import (
     BinaryContent,
     ModelMessage,
@@ -16,6 +17,7 @@ from pydantic_ai.messages import (
     ModelResponse,
     ModelResponsePart,
     TextPart,
+    ThinkingPart,
     ToolReturnPart,
     UserContent,
     UserPromptPart,
@@ -23,7 +25,9 @@ from pydantic_ai.messages import (
 from pydantic_ai.messages import ToolCallPart as VendorCall
 from pydantic_ai.tools import ToolDefinition
 
+from runwright.adapters.providers import model_values as v
 from runwright.adapters.providers.model_images import ShownImages
+from runwright.adapters.providers.model_opaque import load
 from runwright.core.images import Image
 from runwright.ports.provider import (
     AssistantMessage,
@@ -43,12 +47,15 @@ _NAME_CHARACTERS = 64
 # Vendors refuse blank texts, and a model should know that nothing was cut off.
 _NOTHING = "(empty)"
 _FAILED = "The tool failed without saying why."
+OPAQUE = "opaque"  # the key in a response's metadata, which is not sent
+ANTHROPIC = "anthropic"  # the library sends a thought back to the vendor of that name alone
 
 
 class History:
     """One conversation on its way to a vendor of a kind."""
 
     def __init__(self, kind: str) -> None:
+        self._kind = kind
         self._fit_id = _FIT_ID.get(kind, _FIT_ID_ELSEWHERE)
         self._ids: dict[str, str] = {}  # of each call, what the vendor is told
         self._taken: set[str] = set()
@@ -66,11 +73,11 @@ class History:
                     parts.append(self._result(message))
                 case AssistantMessage():
                     answer = self._answer(message)
-                    if not answer:
+                    if not answer.parts:
                         continue
                     history += [ModelRequest(parts)] if parts else []
                     parts = []
-                    history.append(ModelResponse(answer))
+                    history.append(answer)
         # The library takes the instructions from the last request.
         history.append(ModelRequest(parts, instructions=instructions if instructions.strip() else None))
         return history
@@ -84,10 +91,13 @@ class History:
         alone = said[0] if len(said) == 1 else None
         return UserPromptPart(alone if isinstance(alone, str) else said or _NOTHING)
 
-    def _answer(self, message: AssistantMessage) -> list[ModelResponsePart]:
+    def _answer(self, message: AssistantMessage) -> ModelResponse:
         said = (message.text or "").rstrip()
-        text = [TextPart(said)] if said else []
-        return [*text, *(self._call(call) for call in message.calls)]
+        calls = [self._call(call) for call in message.calls]
+        opaque = load(self._kind, message.opaque) if calls else {}
+        if self._kind == "anthropic":
+            return ModelResponse(_in_order(said, calls, v.items(opaque.get("blocks"))))
+        return ModelResponse([*_text(said), *calls], metadata={OPAQUE: opaque} if opaque else None)
 
     def _call(self, call: ToolCallPart) -> VendorCall:
         return VendorCall(fit_name(call.tool), fit_arguments(call.arguments_json), self._id(call))
@@ -108,6 +118,34 @@ class History:
         self._taken.add(given)
         self._ids[call.call_id] = given
         return given
+
+
+def _in_order(said: str, calls: Sequence[VendorCall], blocks: Sequence[JsonValue]) -> list[ModelResponsePart]:
+    """Text and calls with the thoughts between them, each where it was."""
+    kept = [v.fields(block) for block in blocks]
+    lengths = [v.count(block.get("characters")) for block in kept if block.get("type") == "text"]
+    is_changed = sum(lengths) < len(said)  # then all of it goes where the first of it was
+    rest, left, parts = said, list(calls), list[ModelResponsePart]()
+    for block in kept:
+        match block.get("type"):
+            case "text":
+                size = len(rest) if is_changed else v.count(block.get("characters"))
+                parts += _text(rest[:size])
+                rest = rest[size:]
+            case "tool_use":
+                parts += left[:1]
+                left = left[1:]
+            case "thinking":
+                thought, signature = v.text(block.get("thinking")), v.text(block.get("signature"))
+                parts.append(ThinkingPart(thought, signature=signature, provider_name=ANTHROPIC))
+            case _:
+                data = v.text(block.get("data"))
+                parts.append(ThinkingPart("", id="redacted_thinking", signature=data, provider_name=ANTHROPIC))
+    return [*parts, *_text(rest), *left]
+
+
+def _text(said: str) -> list[TextPart]:
+    return [TextPart(said)] if said.strip() else []
 
 
 def to_tool(tool: ToolSpecification) -> ToolDefinition:

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from typing import Protocol
 
 import httpx2
-from msgspec import Struct
+from msgspec import Struct, field
 
 from runwright.adapters.providers import model_anthropic, model_openai
 from runwright.adapters.providers import model_values as v
@@ -18,15 +18,19 @@ from runwright.adapters.providers.model_values import Fields
 MAX_EVENT_BYTES = 16 * 1024 * 1024
 MAX_ERROR_BYTES = 64 * 1024
 _BAD_GATEWAY = 502
+_MOST_TYPE = 127  # characters of a media type
 _DONE = "[DONE]"
 
 
 class Heard(Struct):
     """What one request heard of the vendor that its library does not pass on."""
 
+    wants_stream: bool = False  # how it asked
     url: str = ""
     status: int = 0
     words: str = ""
+    unread: str = ""  # how an answer came that is none
+    opaque: Fields | None = field(default_factory=dict)  # what goes back with the answer; None when it is too large
 
 
 heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
@@ -40,6 +44,12 @@ class AnswerStream(Protocol):
 
     def end(self) -> Iterator[Fields]:
         """What was held back."""
+
+    def whole(self, body: Fields) -> Fields:
+        """An answer in one piece, instead of pieces."""
+
+    def opaque(self) -> Fields | None:
+        """What the vendor needs back of an answer that has ended."""
 
 
 class PlainAnswers:
@@ -65,28 +75,30 @@ class PlainAnswers:
             noted.status, noted.words = response.status_code, words_of(body)
             _replace(response, body)
             return
-        wants_stream = b'"stream":true' in response.request.content.replace(b" ", b"")
-        if wants_stream and "text/event-stream" in response.headers.get("content-type", ""):
+        if noted.wants_stream and "text/event-stream" in response.headers.get("content-type", ""):
             response.stream = _Lines(self._events(raw, noted))
             return
         body = await _read(raw, MAX_BODY_BYTES)
         found = _json(body)
         answer = v.fields(found)
         if self._format.is_answer(answer):
-            if wants_stream:
-                _replace(response, b"".join(self._sent(self._replay(answer))), "text/event-stream")
+            stream: AnswerStream = self._format.Stream()
+            if noted.wants_stream:
+                _replace(response, b"".join(self._sent(self._replay(answer, stream))), "text/event-stream")
             else:
-                _replace(response, json.dumps(self._format.whole(answer)).encode())
+                _replace(response, json.dumps(stream.whole(answer)).encode())
+            noted.opaque = stream.opaque()
         elif "error" in answer:
             noted.status, noted.words = status_of(answer), words_of(body)
             response.status_code = noted.status
             _replace(response, body)
         else:
             # No answer at all. The library says so of what is no JSON, and takes much else for an empty one.
+            noted.unread = f"HTTP 200 with {_media_type(response)}"
             _replace(response, b"no answer" if found is not None else body)
 
     async def _events(self, raw: httpx2.AsyncByteStream, noted: Heard) -> AsyncIterator[bytes]:
-        stream = self._format.Stream()
+        stream: AnswerStream = self._format.Stream()
         events = events_of(raw)
         try:
             async for data in events:
@@ -99,7 +111,9 @@ class PlainAnswers:
                     return
                 for piece in stream.add(body):
                     yield self._line(piece)
-            for sent in self._sent(stream.end()):
+            last = list(self._sent(stream.end()))
+            noted.opaque = stream.opaque()  # before the last piece, after which nobody may ask for more
+            for sent in last:
                 yield sent
             async for _ in events:
                 pass  # read to its end, a connection can be used again
@@ -107,9 +121,8 @@ class PlainAnswers:
             await events.aclose()
             await raw.aclose()
 
-    def _replay(self, answer: Fields) -> Iterator[Fields]:
+    def _replay(self, answer: Fields, stream: AnswerStream) -> Iterator[Fields]:
         """A whole answer to who asked for a stream, as its pieces."""
-        stream = self._format.Stream()
         for piece in self._format.pieces(answer):
             yield from stream.add(piece)
         yield from stream.end()
@@ -199,6 +212,7 @@ _STATUSES = (
     ("permission", 403),
     ("not_found", 404),
     ("not found", 404),
+    ("unexpected endpoint", 404),
     ("invalid", 400),
     ("context_length", 400),
     ("overloaded", 529),
@@ -238,6 +252,12 @@ def _replace(response: httpx2.Response, body: bytes, media_type: str = "applicat
     response.headers["content-type"] = media_type
     response.headers["content-length"] = str(len(body))
     response.headers.pop("transfer-encoding", None)
+
+
+def _media_type(response: httpx2.Response) -> str:
+    """What the body says it is, if that can be shown."""
+    said = response.headers.get("content-type", "").partition(";")[0].strip()
+    return said if said.isascii() and said.isprintable() and 0 < len(said) <= _MOST_TYPE else "a body"
 
 
 def _json(body: bytes) -> object:

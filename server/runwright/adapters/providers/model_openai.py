@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from msgspec import Struct, field
+from pydantic import JsonValue
 
 from runwright.adapters.providers import model_values as v
 from runwright.adapters.providers.answer_bounds import TOO_MANY_CALLS, BrokenAnswerError
+from runwright.adapters.providers.model_opaque import Collected, is_needed
 from runwright.adapters.providers.model_thoughts import Thoughts
 from runwright.adapters.providers.model_values import Fields
 from runwright.ports.provider import MAX_CALLS
@@ -29,13 +31,6 @@ def pieces(body: Fields) -> list[Fields]:
     return [{**body, "choices": [{**choice, "delta": message}]}]
 
 
-def whole(body: Fields) -> Fields:
-    """An answer in one piece, in our form. It goes the way of the stream, so that both are taken alike."""
-    stream = Stream()
-    made = [chunk for piece in pieces(body) for chunk in stream.add(piece)]
-    return stream.collected([*made, *stream.end()])
-
-
 class Stream:
     """Chunks of one answer, made plain one by one. Raises BrokenAnswerError for more calls than a reply holds."""
 
@@ -46,6 +41,8 @@ class Stream:
         self._usage: Fields = {}
         self._finish = ""
         self._head: Fields = {"id": "", "created": 0, "model": ""}
+        self._message, self._before = Collected(), Collected()
+        self._tagged: list[str] = []
 
     def add(self, body: Fields) -> Iterator[Fields]:
         """The chunks that one of the vendor's becomes."""
@@ -67,6 +64,7 @@ class Stream:
     def end(self) -> Iterator[Fields]:
         """What was held back, why the answer ended, and what it cost."""
         thought, text = self._thoughts.end()
+        self._tagged.append(thought)
         yield from self._say(self._thought.add(thought) + self._thought.end(), self._text.add(text) + self._text.end())
         if refusal := self._refusal.end():
             yield self._chunk({"refusal": refusal})
@@ -78,8 +76,12 @@ class Stream:
         if self._usage:
             yield {**self._chunk({}), "choices": [], "usage": self._usage}
 
-    def collected(self, chunks: list[Fields]) -> Fields:
-        """The whole answer that these chunks of ours are."""
+    def whole(self, body: Fields) -> Fields:
+        """An answer in one piece, in our form. It goes the way of a stream, so that both are taken alike."""
+        made = [chunk for piece in pieces(body) for chunk in self.add(piece)]
+        return self._collected([*made, *self.end()])
+
+    def _collected(self, chunks: list[Fields]) -> Fields:
         said: dict[str, list[str]] = {"content": [], "reasoning_content": [], "refusal": []}
         for chunk in chunks:
             delta = v.fields(v.fields(_first(chunk["choices"])).get("delta"))
@@ -91,9 +93,29 @@ class Stream:
         choice: Fields = {"index": 0, "message": message, "logprobs": None, "finish_reason": self._finish or None}
         return {**self._head, "object": "chat.completion", "choices": [choice], "usage": self._usage or None}
 
+    def opaque(self) -> Fields | None:
+        """What goes back: fields of the message, parts before its text, thoughts within it, fields of each call.
+
+        None when it is more than is kept.
+        """
+        if any(each.is_too_large for each in (self._message, self._before, *(call.opaque for call in self._calls))):
+            return None
+        calls: list[JsonValue] = [call.opaque.fields() for call in self._calls]
+        found: Fields = {
+            "message": self._message.fields(),
+            "before": self._before.fields().get("parts"),
+            "tagged": "".join(self._tagged),
+            "calls": calls if any(calls) else None,
+        }
+        return {name: value for name, value in found.items() if value}
+
     def _deltas(self, delta: Fields) -> Iterator[Fields]:
+        self._message.take(delta)
+        parts = [part for part in v.items(delta.get("content")) if is_needed(v.text(v.fields(part).get("type")))]
+        self._before.add({"parts": parts} if parts else {})
         thought = next((said for name in _THOUGHTS if (said := _raw(delta.get(name)))), "")
         inside, text = self._thoughts.add(self._text.add(_raw(delta.get("content"))))
+        self._tagged.append(inside)
         yield from self._say(self._thought.add(thought) + inside, text)
         if refusal := self._refusal.add(_raw(delta.get("refusal"))):
             yield self._chunk({"refusal": refusal})
@@ -121,6 +143,7 @@ class Stream:
             named = identifier or f"call_{len(self._calls) + 1}"
             call = _Call(given.get("index"), named, name)
             self._calls.append(call)
+        call.opaque.take(given)
         piece = call.pieces.add(v.arguments(function.get("arguments", custom.get("input"))))
         call.made += piece
         if is_new or piece:
@@ -154,6 +177,7 @@ class _Call(Struct, eq=False):
     name: str
     made: str = ""
     pieces: v.Pieces = field(default_factory=v.Pieces)
+    opaque: Collected = field(default_factory=Collected)
 
     def whole(self) -> Fields:
         function: Fields = {"name": self.name, "arguments": self.made}

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError
 
+from runwright.core.near import did_you_mean
+
 _Whole = Annotated[int, Strict()]
 _Stop = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=16)]
 
@@ -48,6 +50,14 @@ def parameters_problem(kind: str, parameters: Mapping[str, JsonValue]) -> tuple[
             return name, f"is not known to {kind}; the parameters are: {', '.join(form.model_fields)}"
         return name, f"cannot be used: {first['msg'][:1].lower()}{first['msg'][1:]}"
     return None
+
+
+def parameters_remedy(kind: str, name: str) -> str:
+    """What to do about a parameter that has a problem."""
+    known = _FORMS[kind].model_fields
+    if name in known:
+        return f"Give another value, or leave {name} out for the model's own."
+    return did_you_mean(name, known).strip() or f"Leave {name} out."
 
 
 def read_parameters(kind: str, parameters: Mapping[str, JsonValue]) -> dict[str, Any]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
 import httpx2
 from anthropic import AsyncAnthropic
+from msgspec.structs import replace
 from openai import AsyncOpenAI
+from openai.types.chat import ChatCompletionMessageParam
 from pydantic_ai.direct import model_request, model_request_stream
 from pydantic_ai.messages import (
     ModelMessage,
@@ -23,6 +26,7 @@ from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.ollama import OllamaModel
 from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles.anthropic import AnthropicModelProfile
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.ollama import OllamaProvider
@@ -32,11 +36,13 @@ from pydantic_ai.settings import ModelSettings
 from runwright.adapters.providers.answer_bounds import AnswerCount, bound_body, broken_by
 from runwright.adapters.providers.model_answer import to_reply
 from runwright.adapters.providers.model_errors import invalid_output, translate
-from runwright.adapters.providers.model_history import History, to_tool
+from runwright.adapters.providers.model_history import OPAQUE, History, to_tool
 from runwright.adapters.providers.model_http import Heard, PlainAnswers, heard
 from runwright.adapters.providers.model_images import put_in, shown
+from runwright.adapters.providers.model_opaque import dump, put_back
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
 from runwright.adapters.providers.model_route import ModelRoute
+from runwright.adapters.providers.model_values import Fields, fields
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.loopback import is_loopback
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest
@@ -48,11 +54,18 @@ _BASE_URLS = {
     "ollama": "http://127.0.0.1:11434/v1",
 }
 # Schemas go out as the package has them; a stream must say why it ended; thoughts were parted from the text before.
-_AS_IT_IS = OpenAIModelProfile(
+_AS_OPENAI = OpenAIModelProfile(
     json_schema_transformer=None,
     openai_chat_streaming_requires_finish_reason=True,
     thinking_tags=("\0", "\0"),
     ignore_streamed_leading_whitespace=False,
+)
+_AS_ANTHROPIC = AnthropicModelProfile(
+    json_schema_transformer=None,
+    thinking_tags=("\0", "\0"),
+    ignore_streamed_leading_whitespace=False,
+    # Where a thought that went back is refused, the library would ask again without it: an attempt is one request.
+    anthropic_binds_thinking_blocks=False,
 )
 _NO_KEY = "none"  # the SDK wants one; Ollama does not look at it
 _MAX_CONNECTIONS = 1000
@@ -72,11 +85,12 @@ class Vendor:
         told = History(self._route.kind)
         history = told.messages(request.messages, request.instructions)
         images = shown.set(told.images.by_token)
-        noted = Heard()
+        streams = wants_stream(self._route.kind, request.parameters)
+        noted = Heard(wants_stream=streams)
         heard.set(noted)
         tools = ModelRequestParameters(function_tools=[to_tool(tool) for tool in request.tools])
         try:
-            if wants_stream(self._route.kind, request.parameters):
+            if streams:
                 response = await self._streamed(request, history, tools, emit)
             else:
                 response = await model_request(
@@ -86,7 +100,8 @@ class Vendor:
                     model_request_parameters=tools,
                     instrument=False,
                 )
-            return to_reply(response)
+            kept = None if noted.opaque is None else dump(self._route.kind, noted.opaque)
+            return replace(to_reply(response), opaque=kept)
         except AgentError:
             raise  # of `emit`
         except Exception as error:  # noqa: BLE001 - the library's own errors hold the vendor's body
@@ -126,6 +141,21 @@ class Vendor:
         return cast(ModelSettings, {**given, **fixed})
 
 
+class _OpenAI(OpenAIChatModel):
+    """The library's model. Of the fields that vendors need back it knows some, and drops the others."""
+
+    def _map_model_response(self, message: ModelResponse) -> ChatCompletionMessageParam | None:
+        """The library's hook for this: its subclasses may override it."""
+        mapped = super()._map_model_response(message)
+        if mapped is not None and message.metadata:
+            put_back(cast(Fields, mapped), fields(message.metadata.get(OPAQUE)))
+        return mapped
+
+
+class _Ollama(_OpenAI, OllamaModel):
+    """The same for Ollama."""
+
+
 def _text_of(event: ModelResponseStreamEvent) -> str:
     """The text that an event adds to the answer; thoughts and calls add none."""
     match event:
@@ -143,18 +173,26 @@ def _http(route: ModelRoute) -> httpx2.AsyncClient:
     goes in the clear, and a proxy would get it. A transport that is given makes the library look at none of them.
     """
     limits = httpx2.Limits(max_connections=_MAX_CONNECTIONS)
-    host = urlsplit(_base_url(route)).hostname or ""
-    direct = httpx2.AsyncHTTPTransport(limits=limits) if is_loopback(host) else None
+    address = urlsplit(_base_url(route))
     seconds = route.timeout_seconds
     try:
+        # Without TLS, no certificates of the environment are read, which need not be there.
+        verify = True if address.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        is_direct = is_loopback(address.hostname or "")
+        direct = httpx2.AsyncHTTPTransport(limits=limits, verify=verify) if is_direct else None
         return httpx2.AsyncClient(
             follow_redirects=False,
             timeout=seconds,
             limits=limits,
             transport=direct,
+            verify=verify,
             headers={"accept-encoding": "identity"},
             event_hooks={"request": [put_in], "response": [bound_body, PlainAnswers(route.kind)]},
         )
+    except OSError:
+        told = f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names for {route.adapter} cannot be used."
+        metadata = {"adapter": route.adapter, "class": "certificates"}
+        raise AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata=metadata) from None
     except (ImportError, ValueError):  # SOCKS without its library, or no URL of a proxy
         told = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."
         metadata = {"adapter": route.adapter, "class": "proxy"}
@@ -173,8 +211,8 @@ def _openai(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
         max_retries=0,
     )
     if route.kind == "ollama":
-        return lambda model: OllamaModel(model, provider=OllamaProvider(openai_client=client), profile=_AS_IT_IS)
-    return lambda model: OpenAIChatModel(model, provider=OpenAIProvider(openai_client=client), profile=_AS_IT_IS)
+        return lambda model: _Ollama(model, provider=OllamaProvider(openai_client=client), profile=_AS_OPENAI)
+    return lambda model: _OpenAI(model, provider=OpenAIProvider(openai_client=client), profile=_AS_OPENAI)
 
 
 def _anthropic(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
@@ -184,4 +222,6 @@ def _anthropic(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
         http_client=http,
         max_retries=0,
     )
-    return lambda model: AnthropicModel(model, provider=AnthropicProvider(anthropic_client=client), profile=_AS_IT_IS)
+    return lambda model: AnthropicModel(
+        model, provider=AnthropicProvider(anthropic_client=client), profile=_AS_ANTHROPIC
+    )

@@ -14,7 +14,7 @@ from runwright.adapters.remote.resolver import MOST_OF_ONE, Resolver, TooManyNam
 from runwright.adapters.remote.tool_calls import MAX_RECEIVE_BYTES
 from runwright.core.allow_list import NOT_COVERED, AllowList, plain
 from runwright.core.callbacks import Callback
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.ports.log import OperatorLog
 
 RESOLVE_SECONDS = 3.0
@@ -30,7 +30,10 @@ DIAL_OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),
     ("grpc.enable_http_proxy", 0),  # a proxy would resolve the name again, and is no way to loopback
-    ("grpc.enable_retries", 0),  # a repeated call is the run machine's decision
+    # A repeated call is the run machine's decision, and no policy from elsewhere says otherwise. What is left of gRPC's
+    # retries sends once more what a host that goes away has certainly not begun, as its GOAWAY says.
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config_disable_resolution", 1),
 )
 # A peer behind a cut line is found by TCP itself: what it does not acknowledge for five seconds (TCP_USER_TIMEOUT,
 # which follows from the keepalive time-out), the health check's bytes at the least, ends the connection. Pings come
@@ -96,9 +99,8 @@ class Doors:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
                 context.load_verify_locations(cadata=callback.tls.ca_pem.decode("ascii"))
             except (ssl.SSLError, ValueError):
-                metadata = {"field": "spec.tls.ca_pem", "expected": "certificates in PEM form"}
-                told = "spec.tls.ca_pem must be certificates in PEM form."
-                raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata) from None
+                remedy = "Send the text between and with -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----."
+                raise invalid_request("spec.tls.ca_pem", "certificates in PEM form", remedy) from None
         await self.addresses(callback)
 
     def channel(self, callback: Callback, address: str) -> grpc.aio.Channel:

@@ -52,7 +52,7 @@ def restore(backup: Path, directory: Path) -> int:
             raise FileExistsError(17, "there is a journal already", str(target))
         for left in (directory / f"{anchor.JOURNAL}-wal", directory / f"{anchor.JOURNAL}-journal"):
             if left.exists():  # SQLite would read it into whatever journal.db it finds beside it
-                raise FileExistsError(17, "it belongs to another journal; move it away", str(left))
+                raise FileExistsError(17, "it belongs to another journal", str(left))
         partial = directory / f".{anchor.JOURNAL}.{os.getpid()}"
         try:
             _copy(backup, partial)

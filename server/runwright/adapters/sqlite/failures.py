@@ -70,9 +70,9 @@ def with_space(error: AgentError, directory: Path) -> AgentError:
     return AgentError(error.reason, told, metadata={**error.metadata, "disk_free": str(free)})
 
 
-def busy(message: str) -> AgentError:
-    """Somebody else holds what is needed."""
-    return AgentError(ErrorReason.JOURNAL_BUSY, message, metadata={"retry_after": "2s"})
+def busy(message: str, remedy: str = "") -> AgentError:
+    """Somebody else holds what is needed; `remedy` where more is known of them than that."""
+    return AgentError(ErrorReason.JOURNAL_BUSY, message, metadata={"retry_after": "2s"}, remedy=remedy)
 
 
 def corrupt(message: str, *, run_id: str = "", first_bad: str = "") -> AgentError:

@@ -34,8 +34,9 @@ class DirectoryLock:
             if not isinstance(error, BlockingIOError):
                 raise
             # Between taking the lock and writing to it a holder is nameless.
-            named = f"process {pid} on {host}" if pid else "another process"
-            raise busy(f"The data directory {directory} is in use by {named}.") from None
+            holder = f"process {pid} on {host}" if pid else "another process"
+            remedy = "Stop that server, or give this one a directory of its own with --data."
+            raise busy(f"The data directory {directory} is in use by {holder}.", remedy) from None
         if not _is_there(directory / LOCK, descriptor):  # its holder removed it between our opening and our locking
             os.close(descriptor)
             return cls.take(directory)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.observed import ObservedJournal
+from runwright.adapters.start_errors import extra_missing, unbound
 from runwright.adapters.telemetry.installed import missing_libraries
-from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.telemetry import AppendObserver, CountsExecutors, RuntimeReport
 
 if TYPE_CHECKING:
@@ -91,9 +91,7 @@ class Telemetry:
         try:
             self._server = MetricsServer(self._address, self.metrics.registry)
         except OSError:
-            told = f"{self._address} cannot be bound for metrics: is something else running there?"
-            metadata = {"field": "--metrics", "expected": "a free address"}
-            raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata) from None
+            raise unbound("--metrics", self._address) from None
 
 
 def _metrics() -> Metrics:
@@ -105,7 +103,4 @@ def _metrics() -> Metrics:
 def _require(extra: str, option: str, value: str | None) -> None:
     missing = missing_libraries(extra) if value is not None else ()
     if missing:
-        remedy = f"python -m pip install '.[{extra}]' in the checkout"
-        told = f"{option} needs the extra {extra} (missing: {', '.join(missing)}): {remedy}."
-        metadata = {"field": option, "expected": f"given where the extra {extra} is installed"}
-        raise AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata)
+        raise extra_missing(option, extra, missing)

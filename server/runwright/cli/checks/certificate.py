@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from runwright.cli.checks.check import Check, fail, ok, warn
+from runwright.files import UnreadableFileError, read_file
+from runwright.transport.tls import MAX_PEM_BYTES
 
 SOON = timedelta(days=30)
 _PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -18,14 +20,19 @@ _SEQUENCE, _UTC_TIME, _GENERAL_TIME, _VERSION = 0x30, 0x17, 0x18, 0xA0
 def check_certificate(path: Path, now: datetime) -> Iterator[Check]:
     """Every certificate of a PEM file; of a chain the server is as good as the first that ends."""
     try:
-        found = [valid_until(ssl.PEM_cert_to_DER_cert(pem)) for pem in _PEM.findall(path.read_text(errors="replace"))]
-    except OSError as error:
-        yield fail("certificate", f"{path} cannot be read: {error.strerror}", "Correct the path or its permissions.")
+        text = read_file(path, MAX_PEM_BYTES).decode(errors="replace")
+        found = [valid_until(ssl.PEM_cert_to_DER_cert(pem)) for pem in _PEM.findall(text)]
+    except UnreadableFileError as error:
+        yield fail("certificate", error.told, error.remedy)
         return
     except ValueError:
         found = []
     if not found:
-        yield fail("certificate", f"{path} holds no certificate that can be read", "Give a PEM file.")
+        yield fail(
+            "certificate",
+            f"{path} holds no certificate that can be read",
+            "Give the file that has -----BEGIN CERTIFICATE----- in it.",
+        )
         return
     until = min(found)
     left = until - now

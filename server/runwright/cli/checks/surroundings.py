@@ -8,34 +8,46 @@ from pathlib import Path
 
 import grpc
 
-from runwright.adapters.json_schema import JsonSchemaChecker
-from runwright.adapters.package_files import examine_package
+from runwright.adapters.keys import read_keys
 from runwright.adapters.remote.doors import DIAL_OPTIONS
-from runwright.cli.checks.check import Check, fail, ok
+from runwright.cli.checks.check import Check, fail, ok, warn
+from runwright.cli.names import counted
 from runwright.core.callbacks import ConfiguredExecutor
+from runwright.examination import Examined
 from runwright.settings import Loaded
 
 DIAL_SECONDS = 2.0  # for all executors together
 
 
-def check_settings(loaded: Loaded) -> Iterator[Check]:
-    """The settings that were given; those that only `serve` needs may be missing."""
-    wrong = [finding for finding in loaded.findings if not finding.is_missing]
-    for finding in wrong:
-        yield fail("configuration", finding.message, finding.remedy or "Correct it there.")
-    if not wrong:
+def check_findings(examined: Examined) -> Iterator[Check]:
+    """What `serve` and `config check` find as well; settings that only a server needs may be missing."""
+    for finding in examined.findings:
+        if not finding.is_missing:
+            made = fail if finding.blocks else warn
+            yield made(finding.subject, finding.message, finding.remedy)
+
+
+def what_is_right(loaded: Loaded, examined: Examined) -> Iterator[Check]:
+    """A line for each thing that was looked at and is as it should be."""
+    wrong = {finding.subject for finding in examined.findings if not finding.is_missing}
+    if "configuration" not in wrong:
         yield ok("configuration", str(loaded.config or "no file; flags, environment and defaults"))
+    for package in examined.packages:
+        yield ok("package", f"{package.id} of agent {package.agent.id}")
+    for subject, name in (("keys file", "keys"), ("tls", "tls_cert"), ("private key", "tls_key")):
+        path = loaded.value(name)
+        if isinstance(path, Path) and subject not in wrong:
+            yield ok(subject, _right(subject, path))
 
 
-def check_packages(paths: tuple[Path, ...]) -> Iterator[Check]:
-    """Every package file, every finding."""
-    for path in paths:
-        package, errors = examine_package(path, JsonSchemaChecker())
-        for error in errors:
-            remedy = "Correct the file; `runwright package validate` checks it."
-            yield fail("package", error.message.rstrip("."), remedy)
-        if package is not None and not errors:
-            yield ok("package", f"{path}: {package.id}")
+def _right(subject: str, path: Path) -> str:
+    match subject:
+        case "keys file":
+            return f"{path}: {counted(len(read_keys(path).keys), 'principal')}"
+        case "private key":
+            return f"only its owner may read {path}"
+        case _:
+            return f"{path} can be served with"
 
 
 def check_executors(addresses: Mapping[str, str]) -> Iterator[Check]:

@@ -58,13 +58,11 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
 
 def intent(record: r.Record) -> e.EffectKey | None:
     """The effect whose intent the record is; None for any other record."""
-    match record:
-        case r.ModelAttemptStarted():
-            return (str(model_effect_id(record.round)), "call", record.attempt)
-        case r.ToolStarted():
-            return (record.call_id, "call", record.attempt)
-        case _:
-            return None
+    if isinstance(record, r.ModelAttemptStarted):
+        return (str(model_effect_id(record.round)), "call", record.attempt)
+    if isinstance(record, r.ToolStarted):
+        return (record.call_id, "call", record.attempt)
+    return None
 
 
 def waiting_on(state: RunState) -> list[WaitingOn]:

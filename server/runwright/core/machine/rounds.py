@@ -32,6 +32,7 @@ def model_replied(step: Step, given: i.ModelReplied) -> None:
     """Records the message and what follows from it: tools, the end, or a failure."""
     if not _is_open(step, given):
         return
+    calls = len(given.calls) if given.finish in _ACTED_ON else 0
     step.add(
         r.ModelMessageCompleted(
             at=step.at,
@@ -39,9 +40,11 @@ def model_replied(step: Step, given: i.ModelReplied) -> None:
             attempt=given.attempt,
             text=given.text,
             finish=given.finish,
-            tool_calls=len(given.calls) if given.finish in _ACTED_ON else 0,
+            tool_calls=calls,
             input_tokens=given.input_tokens,
             output_tokens=given.output_tokens,
+            opaque=given.opaque if calls else None,  # without calls, this was the last request of the run
+            route=step.state.route,
         )
     )
     match given.finish:

@@ -1207,7 +1207,14 @@ type ModelMessageCompleted struct {
 	// Tokens the provider counted as input; 0 when it does not say.
 	InputTokens uint64 `protobuf:"varint,4,opt,name=input_tokens,json=inputTokens,proto3" json:"input_tokens,omitempty"`
 	// Tokens the provider counted as output; 0 when it does not say.
-	OutputTokens  uint64 `protobuf:"varint,5,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	OutputTokens uint64 `protobuf:"varint,5,opt,name=output_tokens,json=outputTokens,proto3" json:"output_tokens,omitempty"`
+	// Parts of the answer that its vendor needs back with the results of its
+	// calls, such as signed thoughts. They go over the same route and nowhere
+	// else, and are in no view. Absent when there are none.
+	Opaque *ContentRef `protobuf:"bytes,6,opt,name=opaque,proto3" json:"opaque,omitempty"`
+	// The route that answered, as in ModelAttemptStarted; 0 in events of older
+	// servers.
+	Route         uint32 `protobuf:"varint,7,opt,name=route,proto3" json:"route,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1273,6 +1280,20 @@ func (x *ModelMessageCompleted) GetInputTokens() uint64 {
 func (x *ModelMessageCompleted) GetOutputTokens() uint64 {
 	if x != nil {
 		return x.OutputTokens
+	}
+	return 0
+}
+
+func (x *ModelMessageCompleted) GetOpaque() *ContentRef {
+	if x != nil {
+		return x.Opaque
+	}
+	return nil
+}
+
+func (x *ModelMessageCompleted) GetRoute() uint32 {
+	if x != nil {
+		return x.Route
 	}
 	return 0
 }
@@ -2980,14 +3001,16 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x13ModelAttemptStarted\x12\x1a\n" +
 	"\bprovider\x18\x01 \x01(\tR\bprovider\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12\x14\n" +
-	"\x05route\x18\x03 \x01(\rR\x05route\"\xed\x01\n" +
+	"\x05route\x18\x03 \x01(\rR\x05route\"\xb5\x02\n" +
 	"\x15ModelMessageCompleted\x12,\n" +
 	"\x04text\x18\x01 \x01(\v2\x18.runwright.v1.ContentRefR\x04text\x12?\n" +
 	"\rfinish_reason\x18\x02 \x01(\x0e2\x1a.runwright.v1.FinishReasonR\ffinishReason\x12\x1d\n" +
 	"\n" +
 	"tool_calls\x18\x03 \x01(\rR\ttoolCalls\x12!\n" +
 	"\finput_tokens\x18\x04 \x01(\x04R\vinputTokens\x12#\n" +
-	"\routput_tokens\x18\x05 \x01(\x04R\foutputTokens\"D\n" +
+	"\routput_tokens\x18\x05 \x01(\x04R\foutputTokens\x120\n" +
+	"\x06opaque\x18\x06 \x01(\v2\x18.runwright.v1.ContentRefR\x06opaque\x12\x14\n" +
+	"\x05route\x18\a \x01(\rR\x05route\"D\n" +
 	"\x12ModelAttemptFailed\x12.\n" +
 	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xa1\x01\n" +
 	"\rToolRequested\x12\x12\n" +
@@ -3247,47 +3270,48 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	35, // 28: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
 	35, // 29: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
 	1,  // 30: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	37, // 31: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	35, // 32: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	2,  // 33: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	3,  // 34: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	38, // 35: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	34, // 36: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	35, // 37: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	39, // 38: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	40, // 39: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	35, // 40: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	39, // 41: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	40, // 42: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	39, // 43: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	34, // 44: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	37, // 45: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	41, // 46: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	35, // 47: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	42, // 48: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	41, // 49: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	37, // 50: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	42, // 51: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	37, // 52: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	42, // 53: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	40, // 54: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	34, // 55: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	34, // 56: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	39, // 57: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	27, // 58: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	28, // 59: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	35, // 60: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	35, // 61: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	4,  // 62: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	5,  // 63: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	30, // 64: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	31, // 65: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	43, // 66: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	67, // [67:67] is the sub-list for method output_type
-	67, // [67:67] is the sub-list for method input_type
-	67, // [67:67] is the sub-list for extension type_name
-	67, // [67:67] is the sub-list for extension extendee
-	0,  // [0:67] is the sub-list for field type_name
+	35, // 31: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	37, // 32: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	35, // 33: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	2,  // 34: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	3,  // 35: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	38, // 36: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	34, // 37: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	35, // 38: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	39, // 39: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	40, // 40: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	35, // 41: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	39, // 42: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	40, // 43: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	39, // 44: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	34, // 45: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	37, // 46: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	41, // 47: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	35, // 48: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	42, // 49: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	41, // 50: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	37, // 51: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	42, // 52: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	37, // 53: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	42, // 54: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	40, // 55: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	34, // 56: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	34, // 57: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	39, // 58: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	27, // 59: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	28, // 60: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	35, // 61: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	35, // 62: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	4,  // 63: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	5,  // 64: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	30, // 65: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	31, // 66: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	43, // 67: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	68, // [68:68] is the sub-list for method output_type
+	68, // [68:68] is the sub-list for method input_type
+	68, // [68:68] is the sub-list for extension type_name
+	68, // [68:68] is the sub-list for extension extendee
+	0,  // [0:68] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }

@@ -31,7 +31,8 @@ const (
 	EventView_EVENT_VIEW_UNSPECIFIED EventView = 0
 	// The event as it is stored, content by reference.
 	EventView_EVENT_VIEW_SUMMARY EventView = 1
-	// The event and the content it refers to, up to 64 KiB each.
+	// The event and the content it refers to, up to 64 KiB each, but for what is
+	// opaque: see ModelMessageCompleted.
 	EventView_EVENT_VIEW_FULL EventView = 2
 )
 

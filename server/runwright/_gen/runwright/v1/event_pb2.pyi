@@ -611,6 +611,8 @@ class ModelMessageCompleted(message.Message):
     TOOL_CALLS_FIELD_NUMBER: builtins.int
     INPUT_TOKENS_FIELD_NUMBER: builtins.int
     OUTPUT_TOKENS_FIELD_NUMBER: builtins.int
+    OPAQUE_FIELD_NUMBER: builtins.int
+    ROUTE_FIELD_NUMBER: builtins.int
     finish_reason: FinishReason.ValueType
     """Why it stopped."""
     tool_calls: builtins.int
@@ -619,9 +621,20 @@ class ModelMessageCompleted(message.Message):
     """Tokens the provider counted as input; 0 when it does not say."""
     output_tokens: builtins.int
     """Tokens the provider counted as output; 0 when it does not say."""
+    route: builtins.int
+    """The route that answered, as in ModelAttemptStarted; 0 in events of older
+    servers.
+    """
     @builtins.property
     def text(self) -> content_pb2.ContentRef:
         """What the model said; absent when it only asked for tools."""
+
+    @builtins.property
+    def opaque(self) -> content_pb2.ContentRef:
+        """Parts of the answer that its vendor needs back with the results of its
+        calls, such as signed thoughts. They go over the same route and nowhere
+        else, and are in no view. Absent when there are none.
+        """
 
     def __init__(
         self,
@@ -631,10 +644,12 @@ class ModelMessageCompleted(message.Message):
         tool_calls: builtins.int = ...,
         input_tokens: builtins.int = ...,
         output_tokens: builtins.int = ...,
+        opaque: content_pb2.ContentRef | None = ...,
+        route: builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["opaque", b"opaque", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["finish_reason", b"finish_reason", "input_tokens", b"input_tokens", "output_tokens", b"output_tokens", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["finish_reason", b"finish_reason", "input_tokens", b"input_tokens", "opaque", b"opaque", "output_tokens", b"output_tokens", "route", b"route", "text", b"text", "tool_calls", b"tool_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

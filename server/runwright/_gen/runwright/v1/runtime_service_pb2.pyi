@@ -35,7 +35,9 @@ class _EventViewEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventView.Va
     EVENT_VIEW_SUMMARY: _EventView.ValueType  # 1
     """The event as it is stored, content by reference."""
     EVENT_VIEW_FULL: _EventView.ValueType  # 2
-    """The event and the content it refers to, up to 64 KiB each."""
+    """The event and the content it refers to, up to 64 KiB each, but for what is
+    opaque: see ModelMessageCompleted.
+    """
 
 class EventView(_EventView, metaclass=_EventViewEnumTypeWrapper):
     """How much an event frame carries."""
@@ -45,7 +47,9 @@ EVENT_VIEW_UNSPECIFIED: EventView.ValueType  # 0
 EVENT_VIEW_SUMMARY: EventView.ValueType  # 1
 """The event as it is stored, content by reference."""
 EVENT_VIEW_FULL: EventView.ValueType  # 2
-"""The event and the content it refers to, up to 64 KiB each."""
+"""The event and the content it refers to, up to 64 KiB each, but for what is
+opaque: see ModelMessageCompleted.
+"""
 
 class _AuditKind:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -1221,7 +1221,8 @@ export enum EventView {
   SUMMARY = 1,
 
   /**
-   * The event and the content it refers to, up to 64 KiB each.
+   * The event and the content it refers to, up to 64 KiB each, but for what is
+   * opaque: see ModelMessageCompleted.
    *
    * @generated from enum value: EVENT_VIEW_FULL = 2;
    */
@@ -1502,9 +1503,11 @@ export const RuntimeService: GenService<{
     output: typeof ListRunsResponseSchema;
   },
   /**
-   * Lists what happened outside of every run, newest first: refused calls,
-   * security events, removals. For admins; each sees the entries of its own
-   * namespace, those of namespace `default` also what belongs to none.
+   * Lists what happened outside of every run, newest first: calls without a
+   * known key or the role for them, keys that ended, refused starts and
+   * registrations, removals, held runs. A call that is refused for what it asks
+   * is not among them. For admins; each sees the entries of its own namespace,
+   * those of namespace `default` also what belongs to none.
    *
    * @generated from rpc runwright.v1.RuntimeService.ListAuditEvents
    */

@@ -1106,7 +1106,8 @@ class EventView(betterproto2.Enum):
 
     FULL = 2
     """
-    The event and the content it refers to, up to 64 KiB each.
+    The event and the content it refers to, up to 64 KiB each, but for what is
+    opaque: see ModelMessageCompleted.
     """
 
     @classmethod
@@ -1367,7 +1368,8 @@ class RunStatus(betterproto2.Enum):
     REPAIR_NEEDED = 5
     """
     The outcome of a call is unknown and it must not be repeated; the run
-    stands until somebody resolves it or cancels the run.
+    stands until somebody cancels it. There is no way yet to say what became of
+    the call.
     """
 
     COMPLETED = 6
@@ -2910,6 +2912,21 @@ class ModelMessageCompleted(betterproto2.Message):
     output_tokens: "int" = betterproto2.field(5, betterproto2.TYPE_UINT64)
     """
     Tokens the provider counted as output; 0 when it does not say.
+    """
+
+    opaque: "ContentRef | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Parts of the answer that its vendor needs back with the results of its
+    calls, such as signed thoughts. They go over the same route and nowhere
+    else, and are in no view. Absent when there are none.
+    """
+
+    route: "int" = betterproto2.field(7, betterproto2.TYPE_UINT32)
+    """
+    The route that answered, as in ModelAttemptStarted; 0 in events of older
+    servers.
     """
 
 
@@ -4802,9 +4819,11 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListAuditEventsResponse":
         """
-        Lists what happened outside of every run, newest first: refused calls,
-        security events, removals. For admins; each sees the entries of its own
-        namespace, those of namespace `default` also what belongs to none.
+        Lists what happened outside of every run, newest first: calls without a
+        known key or the role for them, keys that ended, refused starts and
+        registrations, removals, held runs. A call that is refused for what it asks
+        is not among them. For admins; each sees the entries of its own namespace,
+        those of namespace `default` also what belongs to none.
         """
 
         return await self._unary_unary(

@@ -1,0 +1,51 @@
+/** Checks of what the caller wrote: an option that nobody reads would be missed without a word. */
+
+const CALL = ["deadlineMs", "signal"];
+const READ = ["after", "filter", "view"];
+
+/** The options there are, by the place that takes them. */
+export const OPTIONS = {
+  "Client.connect": ["key", "tls", "deadlineMs", "keepalive"],
+  "Client.connect, tls": ["ca", "cert", "key", "serverName"],
+  "Client.connect, keepalive": ["intervalMs", "timeoutMs"],
+  start: [
+    ...CALL,
+    ...["runId", "sessionId", "turnId", "agentId", "package", "budget", "labels", "onBusy", "traceParent"],
+  ],
+  snapshot: CALL,
+  cancel: [...CALL, "reason", "graceMs"],
+  wait: ["timeoutMs", "signal"],
+  list: [...CALL, "pageSize"],
+  listEvents: [...CALL, ...READ, "pageSize"],
+  serverInfo: CALL,
+  subscribe: [...READ, "liveOnly", "deltas", "untilDone", "signal", "onReconnect"],
+  ToolServer: ["tls", "credential", "onError", "onNote"],
+  register: ["callbackId", "address", "leaseMs", "maxCalls", "tls"],
+  serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "executor", "listen"],
+} as const;
+
+/** Throws a TypeError that names an option which does not exist, or a number that is none. */
+export function check(where: keyof typeof OPTIONS, options: object | undefined): void {
+  if (options === undefined) return;
+  if (typeof options !== "object" || (options as unknown) === null) {
+    throw new TypeError(`The options of ${where} must be an object, not ${shown(options)}.`);
+  }
+  const known: readonly string[] = OPTIONS[where];
+  for (const [name, value] of Object.entries(options) as [string, unknown][]) {
+    if (!known.includes(name)) throw new TypeError(`${where} has no option ${name}; it has ${known.join(", ")}.`);
+    const isNumber = name.endsWith("Ms") || name === "pageSize" || name === "maxCalls";
+    if (isNumber && value !== undefined && !(typeof value === "number" && value >= 0 && Number.isFinite(value))) {
+      throw new TypeError(`${name} of ${where} must be a number that is not negative, not ${shown(value)}.`);
+    }
+  }
+}
+
+/** What the caller wrote, for a message; never long. */
+export function shown(value: unknown): string {
+  if (typeof value === "function") return value.name ? `the function ${value.name}` : "a function";
+  try {
+    return ((JSON.stringify(value) as string | undefined) ?? typeof value).slice(0, 80);
+  } catch {
+    return typeof value;
+  }
+}

@@ -1,0 +1,236 @@
+"""What a server is to be started with, looked at as a whole. Nothing is opened for writing, nobody is called.
+
+`serve`, `config check` and `doctor` show what is found here, each in its form and none of them less than another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from msgspec import Struct
+
+from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.keys import read_keys
+from runwright.adapters.package_files import PackageFile, examine_package
+from runwright.adapters.package_rules import Rule
+from runwright.adapters.private_files import exposure
+from runwright.adapters.providers.model_parameters import parameters_problem, parameters_remedy
+from runwright.adapters.providers.models import missing_libraries
+from runwright.adapters.start_errors import extra_missing, unusable_data
+from runwright.adapters.telemetry import installed
+from runwright.core.allow_list import AllowList
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.near import did_you_mean, nearest
+from runwright.core.package import RuntimePackage
+from runwright.files import unusable_directory
+from runwright.ports.schemas import SchemaChecker
+from runwright.settings import DEFAULT_PROVIDER_TIMEOUT_SECONDS, Loaded, ProviderSettings, provider_routes
+from runwright.transport.tls import TlsFiles
+
+BUILT_IN_ADAPTERS = ("demo", "scripted")
+MODEL_KINDS = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "ollama": ""}
+Routes = Mapping[str, ProviderSettings]
+
+
+class Finding(Struct, frozen=True):
+    """Something that is wrong: what it is about, one sentence, what to do. Without `blocks` the server starts."""
+
+    subject: str
+    message: str
+    remedy: str
+    blocks: bool = True
+    reason: ErrorReason = ErrorReason.INVALID_REQUEST
+    is_missing: bool = False  # a setting that was not given, which only a server that starts minds
+
+    @classmethod
+    def of(cls, subject: str, error: AgentError) -> Finding:
+        """What an error says that keeps a server from starting."""
+        return cls(subject, error.message, error.remedy, reason=error.reason)
+
+
+class Examined(Struct, frozen=True):
+    """Everything that was found, and the packages in the order of their files, as far as they can be used."""
+
+    findings: Sequence[Finding]
+    packages: Sequence[RuntimePackage]
+
+    @property
+    def blocking(self) -> list[Finding]:
+        """What a server does not start with."""
+        return [finding for finding in self.findings if finding.blocks]
+
+
+def examine(loaded: Loaded) -> Examined:
+    """Looks at every setting and at the files that they name. Raises nothing."""
+    files = [examine_package(path, JsonSchemaChecker()) for path in _paths(loaded)]
+    findings = [
+        *(Finding("configuration", one.message, one.remedy, is_missing=one.is_missing) for one in loaded.findings),
+        *(Finding("configuration", one.message, one.remedy, blocks=False) for one in loaded.warnings),
+        *_data(loaded),
+        *_credentials(loaded),
+        *_extras(loaded),
+        *_models(loaded),
+        *(Finding.of("package", error) for file in files for error in file.found),
+        *_among(loaded, files),
+        *_routes(files, _known_routes(loaded)),
+        *_executors(loaded, files),
+    ]
+    return Examined(findings, [file.package for file in files if file.package is not None])
+
+
+def load_packages(
+    paths: Sequence[Path], schemas: SchemaChecker, known: Routes, more: Sequence[str]
+) -> list[RuntimePackage]:
+    """The packages of these files. Raises PACKAGE_INVALID or PROVIDER_MISSING for the first that cannot be used.
+
+    `known` are the real models, `more` the names of other adapters beside the built-in ones.
+    """
+    files = [examine_package(path, schemas) for path in paths]
+    for file in files:
+        if file.found:
+            raise file.found[0]
+    for finding in _routes(files, known, more):
+        raise AgentError(finding.reason, finding.message, remedy=finding.remedy)
+    return [file.package for file in files if file.package is not None]
+
+
+def _paths(loaded: Loaded) -> tuple[Path, ...]:
+    paths = loaded.value("packages")
+    return paths if isinstance(paths, tuple) else ()
+
+
+def _path(loaded: Loaded, name: str) -> Path | None:
+    value = loaded.value(name)
+    return value if isinstance(value, Path) else None
+
+
+def _data(loaded: Loaded) -> Iterator[Finding]:
+    data = _path(loaded, "data")
+    if data is not None and (cause := unusable_directory(data)):
+        yield Finding.of("data directory", unusable_data(data, cause))
+
+
+def _credentials(loaded: Loaded) -> Iterator[Finding]:
+    keys = _path(loaded, "keys")
+    if keys is not None:
+        try:
+            known = read_keys(keys).keys
+        except AgentError as error:
+            yield Finding.of("keys file", error)
+        else:
+            yield from _exposed("keys file", keys)
+            if not known:
+                remedy = f"Make a key: runwright keys add NAME --file {keys} --role caller"
+                yield Finding("keys file", f"{keys} lists nobody, so that every call is refused.", remedy, blocks=False)
+    certificate, key = _path(loaded, "tls_cert"), _path(loaded, "tls_key")
+    if certificate is not None and key is not None:
+        try:
+            TlsFiles(certificate, key, _path(loaded, "tls_client_ca")).configuration()
+        except AgentError as error:
+            yield Finding.of("tls", error)
+        yield from _exposed("private key", key)
+
+
+def _exposed(subject: str, path: Path) -> Iterator[Finding]:
+    if what := exposure(path):
+        yield Finding(subject, f"{what[0].upper()}{what[1:]}.", f"chmod 600 {path}", blocks=False)
+
+
+def _extras(loaded: Loaded) -> Iterator[Finding]:
+    for extra, option, name in (("metrics", "--metrics", "metrics"), ("otel", "--otlp-endpoint", "otlp_endpoint")):
+        missing = installed.missing_libraries(extra) if loaded.value(name) else ()
+        if missing:
+            yield Finding.of("configuration", extra_missing(option, extra, missing))
+
+
+def _known_routes(loaded: Loaded) -> Routes:
+    try:
+        return provider_routes(loaded.value("providers"), DEFAULT_PROVIDER_TIMEOUT_SECONDS)
+    except AgentError:
+        return {}  # said of the setting
+
+
+def _models(loaded: Loaded) -> Iterator[Finding]:
+    routes = _known_routes(loaded)
+    missing = missing_libraries() if routes else ()
+    if missing:
+        yield Finding.of("provider", extra_missing("--provider", "models", missing))
+    for route in routes.values():
+        try:
+            route.key()
+        except AgentError as error:
+            yield Finding.of("provider", error)
+
+
+def _among(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
+    """What is wrong with the packages taken together."""
+    seen: dict[str, Path] = {}
+    for file in files:
+        if file.package is not None and file.package.id in seen:
+            rule = Rule(f"package {file.package.id} is in {seen[file.package.id]} already", "Give it another id.")
+            yield Finding.of("package", file.finding(["id"], rule))
+        elif file.package is not None:
+            seen[file.package.id] = file.path
+    default = loaded.values.get("default_package")
+    if seen and default is not None and isinstance(default.value, str) and default.value not in seen:
+        remedy = did_you_mean(default.value, seen) + f"Known: {', '.join(seen)}."
+        told = f"{default.origin}: default_package {default.value} is the id of no package that is given."
+        yield Finding("package", told, remedy, reason=ErrorReason.PACKAGE_NOT_FOUND)
+
+
+def _routes(files: Sequence[PackageFile], known: Routes, more: Sequence[str] = ()) -> Iterator[Finding]:
+    """Adapters that nobody provides, and parameters that a real model does not take."""
+    adapters = [*BUILT_IN_ADAPTERS, *more, *known]
+    for file in files:
+        for index, route in enumerate(file.package.routes if file.package else ()):
+            where = ["fallbacks", index - 1] if index else ["provider"]
+            if route.adapter not in adapters:
+                error = file.finding([*where, "adapter"], _no_adapter(route.adapter, adapters))
+                yield Finding("provider", error.message, error.remedy, reason=ErrorReason.PROVIDER_MISSING)
+            elif route.adapter in known:
+                kind = known[route.adapter].kind
+                problem = parameters_problem(kind, route.parameters)
+                if problem is not None:
+                    rule = Rule(problem[1], parameters_remedy(kind, problem[0]))
+                    yield Finding.of("package", file.finding([*where, "parameters", problem[0]], rule))
+
+
+def _no_adapter(adapter: str, known: Sequence[str]) -> Rule:
+    expected = f"no provider adapter is called {adapter}; known: {', '.join(known)}"
+    kind = nearest(adapter, MODEL_KINDS)
+    if adapter in MODEL_KINDS:
+        return Rule(expected, f"Start the server with --provider {adapter}={MODEL_KINDS[adapter]} for that model.")
+    meant = did_you_mean(adapter, known)
+    if not meant and kind:
+        return Rule(expected, f"Did you mean {kind}? It needs --provider {kind}={MODEL_KINDS[kind]}.")
+    return Rule(expected, meant.strip() or f"Name one of them, or give --provider for one of {', '.join(MODEL_KINDS)}.")
+
+
+def _executors(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
+    """Executors that tools name and nothing serves, and the other way round."""
+    addresses, allowed = loaded.value("executors"), loaded.value("callback_allow")
+    configured = list(addresses) if isinstance(addresses, Mapping) else []
+    may_register = not (isinstance(allowed, tuple) and AllowList.parse(allowed).is_empty)
+    named: set[str] = set()
+    for file in files:
+        for index, tool in enumerate(file.package.tools if file.package else ()):
+            if tool.executor not in configured and tool.executor not in named:
+                rule = _nobody_serves(tool.executor, configured, may_register=may_register)
+                error = file.finding(["tools", index, "executor"], rule)
+                yield Finding("executor", error.message, error.remedy, blocks=False)
+            named.add(tool.executor)
+    for name in configured:
+        if named and name not in named:
+            told = f"Executor {name} is configured, and no tool of a package names it."
+            remedy = did_you_mean(name, named) + f"Tools name: {', '.join(sorted(named))}."
+            yield Finding("executor", told, remedy, blocks=False)
+
+
+def _nobody_serves(name: str, configured: Sequence[str], *, may_register: bool) -> Rule:
+    address = f"Give --executor {name}=HOST:PORT, or write it into [executors]"
+    if may_register:
+        expected = f"executor {name} has no address; calls wait until a program registers under that name"
+        return Rule(expected, f"{did_you_mean(name, configured)}{address}.")
+    expected = f"executor {name} has no address and cannot be registered; runs of this package are refused"
+    return Rule(expected, f"{did_you_mean(name, configured)}{address}; --callback-allow lets it register itself.")
