@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,11 +45,12 @@ type Registration struct {
 	// CallbackID is its id.
 	CallbackID string
 
-	server *ToolServer
-	client *Client
-	cancel context.CancelFunc
-	done   chan struct{}
-	err    error
+	executor string
+	server   *ToolServer
+	client   *Client
+	cancel   context.CancelFunc
+	done     chan struct{}
+	err      error
 }
 
 // Register has a Runwright server send the calls of an executor's tools here. It returns once that
@@ -59,7 +61,7 @@ func (s *ToolServer) Register(
 	ctx context.Context, client *Client, executor string, options ...RegisterOption,
 ) (*Registration, error) {
 	request := &callbackv1.RegisterCallbackRequest{Credential: s.credential, Spec: &callbackv1.CallbackSpec{
-		CallbackId: executor + "-" + uuid.NewString(), Executor: executor, Address: s.Address(), Tools: s.tools(),
+		CallbackId: executor[:min(len(executor), 90)] + "-" + uuid.NewString(), Executor: executor, Address: s.Address(), Tools: s.tools(),
 	}}
 	if s.tls != nil {
 		request.Spec.Tls = &callbackv1.CallbackTls{CaPem: s.tls.CA, ServerName: s.tls.ServerName}
@@ -67,8 +69,8 @@ func (s *ToolServer) Register(
 	for _, option := range options {
 		option(request)
 	}
-	if s.server == nil {
-		return nil, errors.New("runwright: start the tool server before it is registered")
+	if err := s.checkRegistration(executor, request.Spec.CallbackId); err != nil {
+		return nil, err
 	}
 	host, _, _ := net.SplitHostPort(request.Spec.Address)
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
@@ -80,11 +82,13 @@ func (s *ToolServer) Register(
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	r := &Registration{
-		CallbackID: request.Spec.CallbackId, server: s, client: client, cancel: cancel, done: make(chan struct{}),
+		CallbackID: request.Spec.CallbackId, executor: executor, server: s, client: client, cancel: cancel, done: make(chan struct{}),
 	}
 	s.mutex.Lock()
 	s.registrations = append(s.registrations, r)
 	s.mutex.Unlock()
+	s.log.Info("registered", "server", client.peer.address, "executor", executor,
+		"tools", strings.Join(request.Spec.Tools, ", "), "address", request.Spec.Address)
 	go func() {
 		defer close(r.done)
 		defer cancel()
@@ -130,7 +134,10 @@ func (r *Registration) Stop(ctx context.Context) error {
 	_, err := unary(ctx, r.client, true, bind(r.client.registry.UnregisterCallback), request)
 	var failure *Error
 	if errors.As(err, &failure) && failure.Reason == "CALLBACK_NOT_FOUND" {
-		return nil
+		err = nil
+	}
+	if err == nil {
+		r.server.log.Info("unregistered", "server", r.client.peer.address, "executor", r.executor, "callback_id", r.CallbackID)
 	}
 	return err
 }

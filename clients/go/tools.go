@@ -85,6 +85,7 @@ type ToolServer struct {
 	credential string
 	log        *slog.Logger
 	handlers   map[string]handler
+	mistakes   mistakes
 	attempts   attempts
 	health     *health.Server
 	server     *grpc.Server
@@ -92,6 +93,7 @@ type ToolServer struct {
 	served     chan struct{}
 
 	stopping      atomic.Bool
+	hasEnded      atomic.Bool
 	mutex         sync.Mutex
 	registrations []*Registration
 }
@@ -126,8 +128,10 @@ func NewToolServer(options ...ToolServerOption) *ToolServer {
 //
 // The handler gives a value that can be written as JSON, or [Raw]. A [ToolError] it returns is
 // told to the model; of any other error, or a panic, the model is only told that the tool failed,
-// and the log says why. The context ends with the run, the deadline or the server.
+// and the log says why. The context ends with the run, the deadline or the server. A name that no tool may have, or
+// that two have, is an error of [ToolServer.Start].
 func Handle[A any](s *ToolServer, tool string, perform func(ctx context.Context, call *ToolCall, arguments A) (any, error)) {
+	s.checkHandler(tool, perform != nil)
 	s.handlers[tool] = func(ctx context.Context, call *ToolCall) (any, error) {
 		var arguments A
 		if err := json.Unmarshal(call.Arguments, &arguments); err != nil {
@@ -141,6 +145,9 @@ func Handle[A any](s *ToolServer, tool string, perform func(ctx context.Context,
 func (s *ToolServer) Start(address string) error {
 	if s.server != nil {
 		return errors.New("runwright: this tool server has been started before")
+	}
+	if err := s.mistakes.err(); err != nil {
+		return err
 	}
 	options := []grpc.ServerOption{
 		grpc.UnaryInterceptor(s.admit),
@@ -210,6 +217,9 @@ func (s *ToolServer) Shutdown(ctx context.Context) {
 		go s.server.Stop() // waits for handlers that do not heed their context; nobody else does
 	}
 	<-s.served
+	if !s.hasEnded.Swap(true) {
+		s.log.Info("the tool server has ended", "address", s.Address())
+	}
 }
 
 // Close ends at once: calls under way are cancelled, and leases are left to end by themselves.

@@ -184,6 +184,7 @@ func TestARegistrationIsRenewedOverARestartAndEndedAtTheEnd(t *testing.T) {
 func TestWhatNobodyCanDialIsNotRegistered(t *testing.T) {
 	client := serve(t, looks(1)).connect()
 	tools := runwright.NewToolServer()
+	runwright.Handle(tools, "look", steps)
 	if err := tools.Start("0.0.0.0:0"); err != nil {
 		t.Fatal(err)
 	}

@@ -27,7 +27,9 @@ _ROW = re.compile(r"\| `(\w+)` \| (\w+) \| ([^|]*) \| [^|]+ \|")
 async def test_a_scrape_says_how_runs_stand_while_they_go_on(make_server: MakeServer, executor: Executor) -> None:
     executor.before = gate = Gate()
     options = (*WITH_METRICS, "--executor-calls", str(len(RUNS)))
-    server = make_server(one_call("looking", LOOK), options=options)
+    spec = one_call("looking", LOOK)
+    spec["provider"]["parameters"]["script"][0].update(input_tokens=7, output_tokens=2)
+    server = make_server(spec, options=options)
     await server.start()
     before = await scrape(server)
     await asyncio.gather(*(server.call.start(run_id) for run_id in RUNS))
@@ -50,6 +52,12 @@ async def test_a_scrape_says_how_runs_stand_while_they_go_on(make_server: MakeSe
     assert after.value("runwright_runs_ended_total", status="completed", stop_reason="end_turn") == 12
     assert after.value("runwright_tool_attempts_total", outcome="completed") == 12
     assert after.value("runwright_model_attempts_total", outcome="completed") == 24
+    spent = {"gen_ai_operation_name": "chat", "gen_ai_provider_name": "scripted", "gen_ai_token_modality": "unknown"}
+    tokens = [
+        after.value(f"gen_ai_client_inference_usage_{which}_tokens_total", gen_ai_request_model="script-1", **spent)
+        for which in ("input", "output")
+    ]
+    assert tokens == [12 * 7, 12 * 2]
     assert after.value("runwright_grpc_call_seconds_count", method=METHOD + "StartRun", code="OK") == 12
     assert after.value("runwright_journal_head") == after.value("runwright_journal_commit_records_sum") > 12
     assert after.value("runwright_journal_append_seconds_count") >= after.value(

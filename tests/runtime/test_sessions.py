@@ -222,3 +222,20 @@ async def test_a_script_does_not_fill_in_what_somebody_said(bench: b.Bench, aske
     await turn(runtime, "one", asked)
 
     assert await turn(runtime, "two", "hm") == f"heard; before: user: {asked} | assistant: heard; before: "
+
+
+async def test_every_turn_of_a_session_has_an_id_of_its_own() -> None:
+    bench, _ = recording(MemoryJournal(), packages=(PLAIN,))
+    runtime = bench.runtime()
+    for run_id in ("one", "two", "three"):
+        await turn(runtime, run_id, "Hello.")
+    await turn(runtime, "named", "Hello.", turn_id="mine")
+    _, created = await runtime.start_run(b.request("two", "Hello.", session_id="s"))
+
+    ids = {run_id: (await runtime.run_snapshot(run_id)).state.turn_id for run_id in ("one", "two", "three", "named")}
+    included = (await context_of(bench.journal, "named")).context.included
+
+    assert len(set(ids.values())) == 4
+    assert ids["named"] == "mine", "an id of the caller's is carried through"
+    assert not created, "the same request is the same turn"
+    assert {seen.run_id: seen.turn_id for seen in included} == {run: ids[run] for run in ("one", "two", "three")}

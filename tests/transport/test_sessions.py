@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.core.ids import RunId, derived_turn_id
 
 from tests import builders as b
 from tests.transport.conftest import Serve
@@ -38,7 +39,8 @@ async def test_the_full_view_shows_what_the_model_saw(serve: Serve) -> None:
     bare = await context(served, "two", pb.EVENT_VIEW_SUMMARY)
 
     [seen] = frame.event.context_assembled.included
-    assert (seen.run_id, seen.turn_id, seen.bytes) == ("one", "t1", len("I am Ada.") + len("heard"))
+    assert (seen.run_id, seen.turn_id) == ("one", derived_turn_id(RunId("one")))
+    assert seen.bytes == len("I am Ada.") + len("heard")
     said = {content.ref.digest: content.text for content in frame.contents}
     assert [said[ref.digest] for ref in (*seen.input, seen.answer)] == ["I am Ada.", "heard"]
     assert (bare.event, len(bare.contents)) == (frame.event, 0)

@@ -55,7 +55,7 @@ async def test_a_run_is_started_and_watched(make_server: MakeServer, tmp_path: P
     assert err == b""
     assert process.returncode == 0
     assert "COMPLETED" in out.decode()
-    assert number or "RUN_NOT_FOUND {'run_id': 'no-such-run'} -> Check the run id" in out.decode()
+    assert number or "RUN_NOT_FOUND {'run_id': 'no-such-run'} -> `runwright ls` shows the runs" in out.decode()
 
 
 async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: Client, tmp_path: Path) -> None:
@@ -80,4 +80,9 @@ async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: C
     assert run.status is RunStatus.COMPLETED
     assert run.result is not None
     assert '"words":2' in str(run.result.text).replace(" ", "")
-    assert (process.returncode, out, err) == (0, b"", b"")
+    assert (process.returncode, out) == (0, b"")
+    registered, unregistered, ended = err.decode().splitlines()
+    told = f"runwright: registered with {server.address} as executor words: count_words; called at 127.0.0.1:"
+    assert registered.startswith(told)
+    assert unregistered.startswith("runwright: unregistered words.")
+    assert ended == f"runwright: the tool server at {registered.rpartition(' ')[2]} has ended"

@@ -99,6 +99,11 @@ export class Client implements AsyncDisposable {
     this.callbacks = createClient(CallbackRegistryService, connection.transport);
   }
 
+  /** The server's address, as it was given. */
+  get address(): string {
+    return this.#connection.peer.address;
+  }
+
   /** A client of the server at `host:port`. Nothing is sent before the first call. Throws for what is no address. */
   static connect(address: string, options: ConnectOptions = {}): Client {
     return new Client(open(address, options), options.deadlineMs ?? 10_000);

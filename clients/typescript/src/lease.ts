@@ -43,13 +43,18 @@ export class Lease {
     onError: (message: string, error: unknown) => void,
   ) {
     const { tls, leaseMs, credential } = options;
-    this.callbackId = options.callbackId ?? `${spec.executor ?? ""}-${randomUUID()}`;
+    this.callbackId = options.callbackId ?? `${(spec.executor ?? "").slice(0, 90)}-${randomUUID()}`;
     this.#client = client;
     const caPem = typeof tls?.ca === "string" ? Buffer.from(tls.ca) : tls?.ca;
     const checks = tls && create(CallbackTlsSchema, { caPem, serverName: tls.serverName });
     this.#spec = { ...spec, callbackId: this.callbackId, tls: checks, maxCallsInFlight: options.maxCalls ?? 0 };
     this.#options = { leaseMs, credential };
     this.#onError = onError;
+  }
+
+  /** The address of the runtime that it is registered with. */
+  get server(): string {
+    return this.#client.address;
   }
 
   /** Registers for the first time. */
@@ -62,15 +67,19 @@ export class Lease {
     this.#timer.unref(); // it is the listening socket that keeps a process
   }
 
-  /** Ends the renewals and the registration. A runtime that cannot be told in time finds out when the lease is over. */
-  async end(withinMs = 5_000): Promise<void> {
-    if (this.#ended.signal.aborted) return;
+  /** Ends the renewals and the registration; true once that has ended. A runtime that cannot be told in time finds out when the lease is over. */
+  async end(withinMs = 5_000): Promise<boolean> {
+    if (this.#ended.signal.aborted) return false;
     this.#ended.abort();
     clearInterval(this.#timer);
     await this.#renewing; // or it would undo what comes next
-    await this.#client.unregisterCallback(this.callbackId, { deadlineMs: withinMs }).catch((error: unknown) => {
+    try {
+      await this.#client.unregisterCallback(this.callbackId, { deadlineMs: withinMs });
+      return true;
+    } catch (error) {
       this.#onError(`callback ${this.callbackId} could not be unregistered`, error);
-    });
+      return false;
+    }
   }
 
   async #renew(withinMs: number): Promise<void> {

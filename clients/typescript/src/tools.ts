@@ -8,6 +8,7 @@ import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { answer, type ToolCall, type ToolHandler } from "./answers.js";
+import { checkRegistration, checkTool } from "./authored.js";
 import type { Client } from "./client.js";
 import {
   type ExecuteToolRequest,
@@ -17,6 +18,7 @@ import {
   ToolNotPerformedSchema,
 } from "./gen/runwright/callback/v1/tool_executor_service_pb.js";
 import { Lease, type RegisterOptions } from "./lease.js";
+import { check } from "./options.js";
 
 const MOST_KEYS = 65_536;
 
@@ -28,6 +30,8 @@ export interface ToolServerOptions {
   readonly credential?: string;
   /** Told what a handler threw, or why a lease was not renewed. Absent: `console.error`. */
   readonly onError?: (message: string, error: unknown) => void;
+  /** Told what was registered and where, and when it ended. Absent: `console.error`, because standard output is yours. */
+  readonly onNote?: (message: string) => void;
 }
 
 /** Serves tools to the runtime. Ended by {@link ToolServer.close} or `await using`. */
@@ -41,10 +45,17 @@ export class ToolServer implements AsyncDisposable {
   readonly #leases: Lease[] = [];
   #isStopping = false;
   readonly #onError: (message: string, error: unknown) => void;
+  readonly #onNote: (message: string) => void;
 
   /** A server without tools, which does not listen yet. */
   constructor(options: ToolServerOptions = {}) {
+    check("ToolServer", options);
     this.#options = options;
+    this.#onNote =
+      options.onNote ??
+      ((message) => {
+        console.error(`runwright: ${message}`);
+      });
     this.#onError =
       options.onError ??
       ((message, error) => {
@@ -81,6 +92,10 @@ export class ToolServer implements AsyncDisposable {
 
   /** Adds a tool. Its arguments are valid under the schema that the package has for it. */
   add<Arguments = Record<string, unknown>>(tool: string, handler: ToolHandler<Arguments>): this {
+    checkTool(tool, handler, this.#tools);
+    if (this.#leases.length > 0) {
+      throw new TypeError(`Add ${tool} before the tool server is registered: nobody would call it.`);
+    }
     this.#tools.set(tool, handler);
     return this;
   }
@@ -111,10 +126,14 @@ export class ToolServer implements AsyncDisposable {
    * registration is on disk. The client must stay open for as long.
    */
   async register(client: Client, executor: string, options: RegisterOptions = {}): Promise<Lease> {
+    check("register", options);
     const spec = { executor, address: options.address ?? this.address, tools: [...this.#tools.keys()] };
+    checkRegistration(executor, options.callbackId, spec.address, this.#tools);
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();
     this.#leases.push(lease);
+    const tools = spec.tools.join(", ");
+    this.#onNote(`registered with ${client.address} as executor ${executor}: ${tools}; called at ${spec.address}`);
     return lease;
   }
 
@@ -123,15 +142,23 @@ export class ToolServer implements AsyncDisposable {
     client: Client,
     options: RegisterOptions & { readonly executor: string; readonly listen?: string },
   ): Promise<Lease> {
-    if (this.address === "") await this.listen(options.listen);
-    return this.register(client, options.executor, options);
+    check("serveFor", options);
+    const { executor, listen, ...rest } = options;
+    checkRegistration(executor, rest.callbackId, rest.address ?? listen ?? "127.0.0.1:0", this.#tools);
+    if (this.address === "") await this.listen(listen);
+    return this.register(client, executor, rest);
   }
 
   /** Unregisters, within `graceMs`, lets calls under way answer for up to as long, begins none, and ends. */
   async close(graceMs = 5_000): Promise<void> {
     this.#isStopping = true;
-    await Promise.all(this.#leases.map((lease) => lease.end(graceMs)));
+    await Promise.all(
+      this.#leases.map(async (lease) => {
+        if (await lease.end(graceMs)) this.#onNote(`unregistered ${lease.callbackId} from ${lease.server}`);
+      }),
+    );
     if (!this.#server.listening) return;
+    const { address } = this;
     const ended = new Promise<void>((resolve) => {
       this.#server.close(() => {
         resolve();
@@ -144,6 +171,7 @@ export class ToolServer implements AsyncDisposable {
     }, graceMs);
     await ended;
     clearTimeout(timer);
+    this.#onNote(`the tool server at ${address} has ended`);
   }
 
   /** As {@link ToolServer.close}. */

@@ -107,8 +107,8 @@ class Callback(Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Raises INVALID_REQUEST naming the first field that breaks its rule."""
+        check_caller_id("spec.executor", self.executor)  # first: clients make the id of it
         check_caller_id("spec.callback_id", self.callback_id)
-        check_caller_id("spec.executor", self.executor)
         _check_address(self.address)
         if len(self.tools) > MAX_TOOLS:
             raise invalid_request(

@@ -101,9 +101,11 @@ def _shown(name: str) -> str:
 
 def counted(tokens: object) -> int:
     """A number of tokens as a provider gave it, as the record holds it: whole, not negative, bounded."""
-    if isinstance(tokens, bool) or not isinstance(tokens, int | float) or not math.isfinite(tokens):
+    if isinstance(tokens, bool) or not isinstance(tokens, int | float):
         return 0
-    return max(0, min(round(tokens), MAX_TOKENS))
+    if isinstance(tokens, float) and not math.isfinite(tokens):
+        return 0
+    return round(max(0, min(tokens, MAX_TOKENS)))  # bounded first: a whole number may be larger than any float
 
 
 def is_opaque_fit(reply: ModelReply) -> bool:

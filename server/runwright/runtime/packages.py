@@ -62,7 +62,7 @@ class PackageCatalogue:
         else:
             found = self._by_id.get(request.package_id or self.default_id or "")
         if found is None:
-            raise self._not_found(request.package_fingerprint or request.package_id)
+            raise self._not_found(request.package_fingerprint or request.package_id or "the default package")
         package = found.package
         if request.agent_id and request.agent_id != package.agent.id:
             raise AgentError(
@@ -75,7 +75,7 @@ class PackageCatalogue:
 
     def _not_found(self, name: str) -> AgentError:
         remedy = did_you_mean(name, self._by_id) + MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy
-        told = f"There is no package {name}." if name else "There is no package at all."
+        told = f"There is no package {name}."
         return AgentError(ErrorReason.PACKAGE_NOT_FOUND, told, metadata={"package": name}, remedy=remedy)
 
     def _for_agent(self, agent_id: str) -> str:

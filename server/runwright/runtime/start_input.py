@@ -7,7 +7,7 @@ from msgspec import Struct
 from runwright.core import inputs as i
 from runwright.core.content import JSON, Content
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import Namespace, RunKey, short_journal_id
+from runwright.core.ids import Namespace, RunKey, derived_turn_id, short_journal_id
 from runwright.core.request import RunRequest
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
 from runwright.runtime.sessions import Sessions
@@ -50,7 +50,7 @@ async def start_input(
     return i.StartRequested(
         at=world.clock.now(),
         request=request,
-        turn_id=request.turn_id or "t1",
+        turn_id=request.turn_id or derived_turn_id(asked.run.run_id),
         principal=asked.principal,
         journal_id=short_journal_id(world.journal.incarnation),
         request_ref=canonical.ref,

@@ -20,6 +20,7 @@ from runwright.settings.values import Finding
 
 PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
 _PROXY_FORM = "http://HOST:PORT, https://HOST:PORT or socks5://HOST:PORT"
+_WITHOUT_PROXY = "Give it that form, or unset it to ask models directly; NO_PROXY does not help against a wrong one."
 _LOCAL = "http://127.0.0.1"
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")  # how OpenSSL names the certificates of a directory
 
@@ -37,7 +38,7 @@ def outbound_findings(providers: object, environment: Mapping[str, str]) -> Iter
     if any(not is_loopback(urlsplit(address).hostname or "") for address in addresses):
         for name in PROXIES:
             if expected := _proxy_problem(environment.get(name, "")):
-                yield Finding(name, "", expected, "Correct or unset it; NO_PROXY does not help against a wrong one.")
+                yield Finding(name, "", expected, _WITHOUT_PROXY)
     if any(address.startswith("https:") for address in addresses):
         yield from _certificates(environment)
 
@@ -63,13 +64,16 @@ def _certificates(environment: Mapping[str, str]) -> Iterator[Finding]:
     if file:
         if problem := _file_problem(file):
             expected = f"a file of PEM certificates that this user may read; {file} {problem}"
-            yield Finding("SSL_CERT_FILE", "", expected, "Correct it, or unset it for the system's own.")
+            yield Finding(
+                "SSL_CERT_FILE", "", expected, "Name a bundle of authorities, or unset it to use the system's."
+            )
     elif directory and not any(map(_holds_certificates, directory.split(os.pathsep))):
-        expected = f"a directory of certificates under OpenSSL's names (`openssl rehash`); {directory} holds none"
-        yield Finding("SSL_CERT_DIR", "", expected, "Correct it, or unset it for the system's own.")
+        expected = f"a directory of certificates under OpenSSL's names; {directory} holds none"
+        yield Finding("SSL_CERT_DIR", "", expected, "Run `openssl rehash` on it, or unset it for the system's own.")
     keys = environment.get("SSLKEYLOGFILE", "")
     if keys and not os.access(keys if Path(keys).exists() else Path(keys).parent, os.W_OK):
-        yield Finding("SSLKEYLOGFILE", "", f"a file that this user may write; {keys} is none", "Correct or unset it.")
+        expected = f"a file that this user may write; {keys} is none"
+        yield Finding("SSLKEYLOGFILE", "", expected, "Unset it, unless somebody has to read TLS along.")
 
 
 def _file_problem(file: str) -> str:

@@ -37,6 +37,35 @@ async def alike(wire: Wire, answer: Answer) -> ModelReply:
     return streamed
 
 
+@both
+@pytest.mark.parametrize("said", ["error", "ABORT", "internal_error", "server-error", "Finish.ERROR", "cancelled"])
+async def test_any_word_for_a_failure_is_one(wire: Wire, said: str) -> None:
+    for stream in (True, False):
+        error = await failing(wire, wire.answer("so", finish=said), parameters={"stream": stream})
+        assert error.reason is ErrorReason.MODEL_OUTPUT_INVALID
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"error": "model overloaded"}, "PROVIDER_FAILED"),
+        ({"error": {"message": "Rate limit exceeded"}}, "PROVIDER_RATE_LIMITED"),
+        ({"detail": "Too many_requests: quota"}, "PROVIDER_RATE_LIMITED"),
+        ({"object": "error", "message": "The model does not exist", "code": 404}, "PROVIDER_REFUSED"),
+        ([{"error": {"code": 429, "message": "later", "status": "RESOURCE_EXHAUSTED"}}], "PROVIDER_RATE_LIMITED"),
+        ({"choices": [], "error": {"message": "bad", "type": "invalid_request_error"}}, "PROVIDER_REFUSED"),
+        ({"error": {"message": "invalid state, come again"}}, "PROVIDER_FAILED"),
+    ],
+)
+async def test_an_error_that_came_as_an_answer_is_classified_by_what_it_says(body: Any, reason: str) -> None:
+    for stream in (True, False):
+        answer = Answer(json.dumps(body).encode(), stream=b"data: " + json.dumps(body).encode() + b"\n\n")
+        whole_error = await failing(OPENAI, Answer(answer.body), parameters={"stream": stream})
+        assert whole_error.reason.name == reason
+    if isinstance(body, dict) and "detail" not in body:
+        assert (await failing(OPENAI, answer)).reason.name == reason, "and within a stream"
+
+
 async def complete(wire: Wire, answer: Answer, *, stream: bool) -> ModelReply:
     """The reply alone, whatever text was told before."""
     async with fake_vendor(answer) as vendor, provider_at(vendor, wire.kind) as provider:
@@ -75,7 +104,13 @@ async def test_any_word_for_an_end_is_one(wire: Wire, said: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("said", ["length", "max_tokens", "MAX_TOKENS", "max_length", "model_length"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "length", "max_tokens", "MAX_TOKENS", "max_length", "model_length", "MAX-TOKENS", "max tokens reached",
+        "FinishReason.MAX_TOKENS", "FINISH_REASON_MAX_TOKENS", "max_output_tokens", "length_limit_exceeded",
+    ],
+)  # fmt: skip
 async def test_any_word_for_length_means_length(wire: Wire, said: str) -> None:
     assert (await alike(wire, wire.answer("so", finish=said))).finish is FinishReason.LENGTH
 
@@ -303,3 +338,30 @@ async def test_an_error_that_comes_as_an_answer_is_an_error(wire: Wire, body: Fi
 
     assert (await failing(wire, streamed)).reason is reason
     assert (await failing(wire, streamed, parameters=WHOLE)).reason is reason
+
+
+@both
+async def test_a_number_larger_than_any_other_is_bounded_and_the_answer_kept(wire: Wire) -> None:
+    body = wire.answer("so").body
+    assert isinstance(body, dict)
+    body["usage"] = dict.fromkeys(("prompt_tokens", "completion_tokens", "input_tokens", "output_tokens"), 10**400)
+
+    reply, _ = await ask(wire, Answer(body), parameters=WHOLE)
+
+    assert (reply.text, reply.input_tokens, reply.output_tokens) == ("so", 2**40, 2**40)
+
+
+async def test_parts_within_parts_without_end_say_nothing() -> None:
+    content: Any = "so"
+    for _ in range(400):
+        content = [content]
+
+    reply, _ = await ask(OPENAI, openai({"content": content, "refusal": content}), parameters=WHOLE)
+
+    assert reply.text is None
+
+
+async def test_texts_are_told_in_their_order_also_when_one_is_blank() -> None:
+    told = [{"type": "text", "text": "\n"}, {"type": "text", "text": "<th"}, {"type": "text", "text": "so"}]
+
+    assert (await alike(ANTHROPIC, anthropic(*told))).text == "\n<thso"

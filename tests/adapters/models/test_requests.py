@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from runwright.adapters.providers.model_route import ModelKind
+from runwright.adapters.providers.model_vendor import warm_up
 from runwright.ports.provider import (
     AssistantMessage,
     ToolCallPart,
@@ -14,8 +16,8 @@ from runwright.ports.provider import (
     UserMessage,
 )
 
-from tests.adapters.models.asking import KEY, ask
-from tests.adapters.models.fake_vendor import Asked, Fields
+from tests.adapters.models.asking import KEY, ask, provider_at, request
+from tests.adapters.models.fake_vendor import Asked, Fields, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
 both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
@@ -148,6 +150,19 @@ async def test_parameters_for_openai() -> None:
     given = {**parameters, "max_completion_tokens": parameters.pop("max_tokens")}
     del given["max_tokens"]
     assert {name: body[name] for name in given} == given
+
+
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "ollama"])
+def test_what_is_built_at_the_first_request_is_built_before_without_asking_anybody(kind: ModelKind) -> None:
+    assert warm_up.__wrapped__(kind)
+
+
+async def test_the_limit_of_tokens_has_its_older_name_for_ollama() -> None:
+    async with fake_vendor(OPENAI.answer("so")) as vendor, provider_at(vendor, "ollama") as provider:
+        await provider.complete(request(parameters={"max_tokens": 100}), lambda text: None)
+
+    assert vendor.asked[0].body["max_tokens"] == 100
+    assert "max_completion_tokens" not in vendor.asked[0].body
 
 
 async def test_parameters_for_anthropic() -> None:

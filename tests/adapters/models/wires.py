@@ -286,4 +286,5 @@ def whole(blocks: Sequence[Fields], said: str) -> list[Fields]:
 
 def events(*data: Fields) -> bytes:
     """Server-sent events, as Anthropic names them."""
-    return b"".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n".encode() for each in data)
+    sent = (f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in data)
+    return b"".join(each.encode("utf-8", "replace") for each in sent)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
-from typing import Any, get_type_hints
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar, get_type_hints
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}\Z")
@@ -15,9 +15,18 @@ _ID_RULE = "1 to 128 letters, digits and . _ : @ -, the first a letter or digit"
 EFFECTS = ("read", "write", "process", "network")
 
 
+class Named(Protocol):
+    """What has a tool's name."""
+
+    name: str
+
+
+T = TypeVar("T", bound=Named)
+
+
 def shown(thing: object) -> str:
     """How a sentence names what the author wrote: a function by its name, a value as it is written."""
-    name = getattr(thing, "__qualname__", None) if callable(thing) else None
+    name = getattr(thing, "__qualname__", getattr(thing, "name", None)) if callable(thing) else None
     try:
         return name.rpartition("<locals>.")[2] if isinstance(name, str) else repr(thing)[:80]
     except Exception:  # noqa: BLE001  # of an object that cannot even be shown
@@ -82,3 +91,39 @@ def _annotated(function: Callable[..., Any]) -> Any:
     function = _underlying(function)
     is_plain = inspect.isroutine(function) or inspect.isclass(function) or hasattr(function, "__wrapped__")
     return function if is_plain else type(function).__call__
+
+
+def tools_by_name(tools: object, kind: type[T]) -> dict[str, T]:
+    """A list of tools by their names. TypeError for what is none, ValueError for two of one name."""
+    if isinstance(tools, kind) or callable(tools) or not isinstance(tools, Iterable):
+        raise TypeError(f"ToolServer takes a list of tools, such as ToolServer([{shown(tools)}])")
+    named: dict[str, T] = {}
+    for tool in tools:
+        if not isinstance(tool, kind):
+            name = shown(tool)
+            told = (
+                f'write @tool above it, or add it with add("{name}", {name})'
+                if callable(tool)
+                else "make one with @tool"
+            )
+            raise TypeError(f"ToolServer: {name} is no tool: {told}")
+        name = tool.name
+        if name in named:
+            raise ValueError(f"ToolServer: two tools are named {name}: give one another name, @tool(name=…)")
+        named[name] = tool
+    return named
+
+
+def check_handler(name: str, handler: object) -> None:
+    """TypeError for what cannot be called with the arguments and the call."""
+    if not callable(handler):
+        raise TypeError(f"tool {name}: {shown(handler)} cannot be called")
+    try:
+        signature = inspect.signature(handler)
+    except (TypeError, ValueError):
+        return  # of a function that is not written in Python
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        told = f"{shown(handler)}{signature} is called with the arguments and the call, so it must take these two"
+        raise TypeError(f"tool {name}: {told}") from error

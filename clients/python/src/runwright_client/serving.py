@@ -27,6 +27,7 @@ from grpclib.protocol import H2Protocol
 
 from ._gen.runwright.callback import v1 as pb
 from .answers import Handler, answer, answered
+from .authored import check_handler, registered_name, tool_name, tools_by_name
 from .backoff import Backoff
 from .client import Client
 from .connection import Keepalive, Tls, split_address
@@ -54,7 +55,7 @@ class ToolServer:
         self, tools: Iterable[Tool[..., Any]] = (), *, tls: Tls | None = None, credential: str = "", threads: int = 16
     ) -> None:
         self.address = ""  #: where it serves, once it does
-        self._tools: dict[str, Tool[..., Any] | Handler] = {tool.name: tool for tool in tools}
+        self._tools: dict[str, Tool[..., Any] | Handler] = {**tools_by_name(tools, Tool)}
         self._tls = tls
         self._credential = credential
         self._thread_count = threads
@@ -67,6 +68,13 @@ class ToolServer:
 
     def add(self, name: str, handler: Handler) -> None:
         """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call."""
+        tool_name(name)
+        if not isinstance(handler, Tool):
+            check_handler(name, handler)
+        if name in self._tools:
+            raise ValueError(f"ToolServer: two tools are named {name}")
+        if self._registrations:
+            raise RuntimeError(f"ToolServer: add {name} before the server is registered: nobody would call it")
         self._tools[name] = handler
 
     def declarations(self, executor: str) -> list[dict[str, Any]]:
@@ -77,7 +85,11 @@ class ToolServer:
         """Serves at `host:port` and returns the address; port 0 is any that is free."""
         host, port = split_address(listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        sock = socket.create_server((host, port), family=family)
+        try:
+            sock = socket.create_server((host, port), family=family)
+        except OSError as error:
+            why = (error.strerror or str(error)).partition(" (while")[0].lower()
+            raise OSError(error.errno, f"ToolServer cannot serve at {listen}: {why}") from error
         self._is_stopping = False
         self._threads = ThreadPoolExecutor(self._thread_count, "runwright-tool")
         self._server = _Server([self], codec=ProtoCodec())
@@ -105,11 +117,16 @@ class ToolServer:
         With TLS the runtime trusts `ca` (a PEM file; absent: public authorities)
         and expects `server_name` (absent: the host).
         """
+        address = self._dialled(address)
+        registered_name("name of an executor", executor)
+        registered_name("id of a callback", callback_id or "a")
+        if not self._tools:
+            raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
         ca_pem = Path(ca).read_bytes() if ca is not None else b""
         spec = pb.CallbackSpec(
             callback_id=callback_id or _new_id(executor),
             executor=executor,
-            address=address or self.address,
+            address=address,
             tools=sorted(self._tools),
             tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
             max_calls_in_flight=max_calls,
@@ -119,13 +136,18 @@ class ToolServer:
         seconds = (registered.lease or timedelta(seconds=lease)).total_seconds()
         renewing = asyncio.create_task(_renew(client, request, seconds / 3))
         self._registrations[spec.callback_id] = (client, renewing)
+        told = "registered with %s as executor %s: %s; called at %s"
+        _log.info(told, client.address, executor, ", ".join(spec.tools), address)
 
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
         """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.
 
-        A server that cannot be reached is tried again, and given up after the client's deadline.
+        A server that cannot be reached is tried again, and given up after the client's
+        deadline. What it registers, and when it ends, is logged, and shown on standard
+        error unless logging is set up.
         """
         options["callback_id"] = options.get("callback_id") or _new_id(executor)
+        _show_log()
         contact = Contact(client.deadline, first_pause=0.5)
         try:
             if not self.address:
@@ -148,13 +170,14 @@ class ToolServer:
         *,
         key: str = "",
         tls: Tls | None = None,
+        deadline: float = 10.0,
         keepalive: Keepalive | None = None,
         **options: Any,
     ) -> None:
-        """`serve_for` the runtime at `server`, until SIGINT or SIGTERM."""
+        """`serve_for` the runtime at `server`, until SIGINT or SIGTERM. A failure ends the process, with one line."""
 
         async def serve() -> None:
-            async with Client.connect(server, key=key, tls=tls, keepalive=keepalive) as client:
+            async with Client.connect(server, key=key, tls=tls, deadline=deadline, keepalive=keepalive) as client:
                 serving = asyncio.ensure_future(self.serve_for(client, executor, **options))
                 for name in (signal.SIGINT, signal.SIGTERM):
                     with suppress(NotImplementedError):  # on Windows, where Ctrl-C raises KeyboardInterrupt
@@ -162,7 +185,10 @@ class ToolServer:
                 with suppress(asyncio.CancelledError):
                     await serving
 
-        asyncio.run(serve())
+        try:
+            asyncio.run(serve())
+        except RunwrightError as error:
+            raise SystemExit(f"runwright: {error}") from error
 
     async def stop(self, grace: float = 5.0) -> None:
         """Unregisters, lets the calls under way answer within `grace` seconds, begins none, and ends."""
@@ -172,6 +198,7 @@ class ToolServer:
             renewing.cancel()
             try:
                 await client.unregister_callback(callback_id)
+                _log.info("unregistered %s from %s", callback_id, client.address)
             except RunwrightError as error:
                 if error.reason != "CALLBACK_NOT_FOUND":  # which is what is wanted
                     _log.warning("%s stays registered until its lease is over: %s", callback_id, error)
@@ -179,9 +206,19 @@ class ToolServer:
             await asyncio.wait(self._calls, timeout=grace)
         if self._server is not None:
             await self._server.end()
+            _log.info("the tool server at %s has ended", self.address)
         self._server, self.address = None, ""
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _dialled(self, address: str) -> str:
+        """Where the runtime reaches this server."""
+        if self._server is None:
+            raise RuntimeError("ToolServer: start it before it is registered")
+        address = address or self.address
+        if split_address(address)[0] in ("0.0.0.0", "::"):  # what is refused
+            raise ValueError(f"ToolServer: nobody can dial {address}: register(…, address=…) says where it is reached")
+        return address
 
     def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
         path = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
@@ -257,7 +294,17 @@ class _Server(grpclib.server.Server):
 
 
 def _new_id(executor: str) -> str:
-    return f"{executor}.{uuid.uuid4().hex}"
+    named = registered_name("name of an executor", executor)
+    return f"{named[:90]}.{uuid.uuid4().hex}"  # an id has at most 128 characters
+
+
+def _show_log() -> None:
+    """On standard error, for a program that has not set up logging."""
+    if not _log.hasHandlers():
+        shown = logging.StreamHandler()
+        shown.setFormatter(logging.Formatter("runwright: %(message)s"))
+        _log.addHandler(shown)
+        _log.setLevel(logging.INFO)
 
 
 async def _received(stream: _Call) -> pb.ExecuteToolRequest:
@@ -276,6 +323,8 @@ async def _renew(client: Client, request: pb.RegisterCallbackRequest, interval: 
         await asyncio.sleep(pause)
         try:
             await client.register_callback(request)
+            if pause != interval:
+                _log.info("registered again with %s", client.address)
             backoff.reset()
             pause = interval
         except RunwrightError as error:

@@ -108,6 +108,9 @@ class Stream:
             return
         if len(self._blocks) == MAX_BLOCKS:
             raise BrokenAnswerError(TOO_MANY_CALLS)
+        for earlier in self._blocks.values():
+            if earlier.kind == "text":  # what it held back comes before what follows
+                yield from earlier.say(earlier.finish())
         block = self._blocks[key] = _Block(len(self._blocks), given)
         yield {"type": "content_block_start", "index": block.number, "content_block": block.begun()}
         yield from block.say(block.add(block.first()))

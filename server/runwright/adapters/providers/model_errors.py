@@ -74,8 +74,9 @@ def translate(route: ModelRoute, error: Exception, noted: Heard) -> AgentError:
     if type(error) is ModelAPIError and error.__cause__ is None:  # how the library says it of a stream
         return invalid_output(route, "it does not say why it ended")
     # Anything else is raised while an answer is read, often with the answer in its text.
-    where = f"; {noted.unread} from {noted.url}{_guess(route)}" if noted.unread else ""
-    return invalid_output(route, f"it cannot be read ({type(error).__name__})", where)
+    if noted.unread:
+        return invalid_output(route, "it is no answer of a model", f"; {noted.unread} from {noted.url}{_guess(route)}")
+    return invalid_output(route, f"it cannot be read ({type(error).__name__})")
 
 
 def _said(route: ModelRoute, status: int, noted: Heard) -> str:

@@ -88,8 +88,8 @@ class PlainAnswers:
             else:
                 _replace(response, json.dumps(stream.whole(answer)).encode())
             noted.opaque = stream.opaque()
-        elif "error" in answer:
-            noted.status, noted.words = status_of(answer), words_of(body)
+        elif is_error(said := answer or v.fields(v.items(found)[0] if v.items(found) else None)):
+            noted.status, noted.words = status_of(said), words_of(body)
             response.status_code = noted.status
             _replace(response, body)
         else:
@@ -105,7 +105,7 @@ class PlainAnswers:
                 if data.startswith(_DONE):
                     break
                 body = v.fields(_json(data.encode("utf-8", "surrogatepass")))
-                if body.get("error") or body.get("type") == "error":
+                if body.get("error") or "error" in (body.get("type"), body.get("object")):
                     noted.status, noted.words = status_of(body), words_of(data.encode("utf-8", "replace"))
                     yield self._line({"type": "error", "error": {"type": "api_error", "message": "as heard"}})
                     return
@@ -188,14 +188,27 @@ def _split(held: bytes) -> list[bytes]:
     return [*lines[:-1], lines[-1] + tail]
 
 
+def is_error(body: Fields) -> bool:
+    """True for what is no answer and says that something went wrong, in one of the ways in which that is said."""
+    names_it = "error" in (body.get("type"), body.get("object"))
+    return "error" in body or "detail" in body or names_it or ("code" in body and "message" in body)
+
+
 def status_of(body: Fields) -> int:
     """The HTTP status that an error should have come with."""
     error = v.fields(body.get("error"))
     for given in (error.get("code"), error.get("status"), error.get("status_code"), body.get("code")):
         if 400 <= v.count(given) < 600:
             return v.count(given)
-    said = " ".join(v.text(error.get(name)) for name in ("type", "code", "status")).lower() or v.text(body.get("error"))
-    return next((status for word, status in _STATUSES if word in said.lower()), _BAD_GATEWAY)
+    names = (error.get("type"), error.get("code"), error.get("status"), body.get("code"))
+    words = (body.get("error"), error.get("message"), body.get("message"), body.get("detail"))
+    for told in (names, words):
+        said = " ".join(map(v.text, told)).lower()
+        for word, status in _STATUSES:
+            # Names are meant for programs. Words may say anything: that a request is bad is not read out of them.
+            if word in said and (told is names or status not in (400, 403)):
+                return status
+    return _BAD_GATEWAY
 
 
 _STATUSES = (

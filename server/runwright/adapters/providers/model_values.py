@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 Fields: TypeAlias = dict[str, JsonValue]
 MOST_TOKENS = 2**40  # a thousand rounds of it still fit into the record's 64 bits
+MOST_DEPTH = 32  # of lists of parts within one another
 
 
 def fields(value: object) -> Fields:
@@ -36,9 +37,11 @@ def count(value: object) -> int:
             value = float(value)
         except ValueError:
             return 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return 0
-    return max(0, min(round(value), MOST_TOKENS))
+    if isinstance(value, float) and not math.isfinite(value):
+        return 0
+    return round(max(0, min(value, MOST_TOKENS)))  # bounded first: a whole number may be larger than any float
 
 
 def text(value: object) -> str:
@@ -46,7 +49,9 @@ def text(value: object) -> str:
     return whole(_text(value))
 
 
-def _text(value: object) -> str:
+def _text(value: object, depth: int = 0) -> str:
+    if depth > MOST_DEPTH:
+        return ""
     match value:
         case str():
             return value
@@ -55,9 +60,9 @@ def _text(value: object) -> str:
         case int() | float():
             return json.dumps(value)
         case list():
-            return "".join(map(_text, value))
+            return "".join(_text(each, depth + 1) for each in value)
         case Mapping():
-            return _text(value.get("text")) if value.get("type", "text") in ("text", "output_text") else ""
+            return _text(value.get("text"), depth + 1) if value.get("type", "text") in ("text", "output_text") else ""
         case _:
             return ""
 

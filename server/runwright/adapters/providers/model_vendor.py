@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from functools import cache
 from typing import TypeAlias, cast
 from urllib.parse import urlsplit
 
@@ -26,6 +30,7 @@ from pydantic_ai.models import Model, ModelRequestParameters
 from pydantic_ai.models.anthropic import AnthropicModel
 from pydantic_ai.models.ollama import OllamaModel
 from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.profiles import merge_profile
 from pydantic_ai.profiles.anthropic import AnthropicModelProfile
 from pydantic_ai.profiles.openai import OpenAIModelProfile
 from pydantic_ai.providers.anthropic import AnthropicProvider
@@ -41,11 +46,11 @@ from runwright.adapters.providers.model_http import Heard, PlainAnswers, heard
 from runwright.adapters.providers.model_images import put_in, shown
 from runwright.adapters.providers.model_opaque import dump, put_back
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
-from runwright.adapters.providers.model_route import ModelRoute
+from runwright.adapters.providers.model_route import ModelKind, ModelRoute
 from runwright.adapters.providers.model_values import Fields, fields
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.loopback import is_loopback
-from runwright.ports.provider import EmitText, ModelReply, ModelRequest
+from runwright.ports.provider import EmitText, ModelReply, ModelRequest, ToolSpecification, UserMessage
 
 # Spelled out, so that no variable of the vendors' own sends the key elsewhere.
 _BASE_URLS = {
@@ -60,12 +65,19 @@ _AS_OPENAI = OpenAIModelProfile(
     thinking_tags=("\0", "\0"),
     ignore_streamed_leading_whitespace=False,
 )
+# Ollama passes over the newer name of `max_tokens`, and some servers of its kind refuse it.
+_AS_OLLAMA = merge_profile(_AS_OPENAI, OpenAIModelProfile(openai_chat_supports_max_completion_tokens=False))
 _AS_ANTHROPIC = AnthropicModelProfile(
     json_schema_transformer=None,
     thinking_tags=("\0", "\0"),
     ignore_streamed_leading_whitespace=False,
     # Where a thought that went back is refused, the library would ask again without it: an attempt is one request.
     anthropic_binds_thinking_blocks=False,
+)
+# What both kinds may be answered, the second of them Anthropic's.
+_CANNED: tuple[Fields, Fields] = (
+    {"choices": [{"message": {"content": "None."}, "finish_reason": "stop"}]},
+    {"type": "message", "content": [{"type": "text", "text": "None."}], "stop_reason": "end_turn"},
 )
 _NO_KEY = "none"  # the SDK wants one; Ollama does not look at it
 _MAX_CONNECTIONS = 1000
@@ -75,9 +87,10 @@ _Make: TypeAlias = Callable[[str], Model]
 class Vendor:
     """A route with its connections."""
 
-    def __init__(self, route: ModelRoute) -> None:
+    def __init__(self, route: ModelRoute, transport: httpx2.AsyncBaseTransport | None = None) -> None:
+        """`transport`: asked instead of the network."""
         self._route = route
-        self._http = _http(route)
+        self._http = _http(route, transport)
         self._make = _anthropic(route, self._http) if route.kind == "anthropic" else _openai(route, self._http)
 
     async def ask(self, request: ModelRequest, emit: EmitText) -> ModelReply:
@@ -165,7 +178,41 @@ def _text_of(event: ModelResponseStreamEvent) -> str:
             return ""
 
 
-def _http(route: ModelRoute) -> httpx2.AsyncClient:
+@cache
+def warm_up(kind: ModelKind) -> bool:
+    """Has the vendors' libraries build what they build at their first request, which stops every other thread.
+
+    False when that did not work, which is no reason to ask nobody.
+    """
+
+    async def body() -> AsyncIterator[bytes]:
+        yield json.dumps(_CANNED[kind == "anthropic"]).encode()
+
+    canned = httpx2.MockTransport(lambda _: httpx2.Response(200, content=body()))
+    vendor = Vendor(ModelRoute(kind=kind, adapter=kind), canned)
+
+    async def ask() -> None:
+        for streams in (True, False):
+            asked = ModelRequest(
+                run_id="",
+                round=1,
+                attempt=1,
+                model="none",
+                parameters={"stream": streams},
+                instructions="None.",
+                messages=(UserMessage(("Nothing.",)),),
+                tools=(ToolSpecification("none", "", {"type": "object"}),),
+            )
+            await vendor.ask(asked, lambda _: None)
+        await vendor.close()
+
+    with contextlib.suppress(AgentError):
+        asyncio.run(ask())
+        return True
+    return False
+
+
+def _http(route: ModelRoute, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
     """A client that follows no redirect, and asks this machine itself without a proxy.
 
     A redirect would be a second request, and may carry the key to another host. HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and
@@ -179,7 +226,7 @@ def _http(route: ModelRoute) -> httpx2.AsyncClient:
         # Without TLS, no certificates of the environment are read, which need not be there.
         verify = True if address.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         is_direct = is_loopback(address.hostname or "")
-        direct = httpx2.AsyncHTTPTransport(limits=limits, verify=verify) if is_direct else None
+        direct = transport or (httpx2.AsyncHTTPTransport(limits=limits, verify=verify) if is_direct else None)
         return httpx2.AsyncClient(
             follow_redirects=False,
             timeout=seconds,
@@ -211,7 +258,7 @@ def _openai(route: ModelRoute, http: httpx2.AsyncClient) -> _Make:
         max_retries=0,
     )
     if route.kind == "ollama":
-        return lambda model: _Ollama(model, provider=OllamaProvider(openai_client=client), profile=_AS_OPENAI)
+        return lambda model: _Ollama(model, provider=OllamaProvider(openai_client=client), profile=_AS_OLLAMA)
     return lambda model: _OpenAI(model, provider=OpenAIProvider(openai_client=client), profile=_AS_OPENAI)
 
 

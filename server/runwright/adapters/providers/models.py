@@ -62,6 +62,7 @@ def missing_libraries() -> tuple[str, ...]:
 
 
 def _vendor(route: ModelRoute) -> Vendor:
-    from runwright.adapters.providers.model_vendor import Vendor  # noqa: PLC0415 - the extra may be missing
+    from runwright.adapters.providers.model_vendor import Vendor, warm_up  # noqa: PLC0415 - the extra may be missing
 
+    warm_up(route.kind)
     return Vendor(route)

@@ -21,6 +21,7 @@ from prometheus_client import (
 
 from runwright import __version__
 from runwright.adapters.clock import monotonic
+from runwright.adapters.telemetry import conventions as c
 from runwright.core import records as r
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunStatus, StopReason
@@ -56,6 +57,8 @@ class Metrics:
         self._tools = Counter(
             "runwright_tool_attempts", "Tool calls by what came of them.", ("outcome",), registry=registry
         )
+        self._input_tokens = _tokens(c.USAGE_INPUT_TOKENS, "Tokens that models read.", registry)
+        self._output_tokens = _tokens(c.USAGE_OUTPUT_TOKENS, "Tokens that models wrote.", registry)
         self._append = Histogram(
             "runwright_journal_append_seconds",
             "From handing records over to their being durable.",
@@ -97,6 +100,10 @@ class Metrics:
                 self._tools.labels(_TOOL_OUTCOMES[kind]).inc()
             elif kind in _MODEL_OUTCOMES:
                 self._model.labels(_MODEL_OUTCOMES[kind]).inc()
+                if isinstance(record, r.ModelMessageCompleted):
+                    spent = (c.CHAT, state.provider, state.model, c.UNKNOWN)
+                    self._input_tokens.labels(*spent).inc(record.input_tokens)
+                    self._output_tokens.labels(*spent).inc(record.output_tokens)
             elif isinstance(record, r.RunStarted):
                 self._started.inc()
             elif isinstance(record, _ENDS):
@@ -121,6 +128,16 @@ class Metrics:
     def stalled(self) -> None:
         """See LoopMeter."""
         self._stalls.inc()
+
+
+def _tokens(name: str, told: str, registry: CollectorRegistry) -> Counter:
+    """A counter of the conventions, under the names that Prometheus has for theirs."""
+    labels = (c.OPERATION, c.PROVIDER, c.REQUEST_MODEL, c.TOKEN_MODALITY)
+    return Counter(_name(name), told, [_name(label) for label in labels], registry=registry)
+
+
+def _name(given: str) -> str:
+    return given.replace(".", "_")
 
 
 def _end(state: RunState) -> tuple[str, str]:
