@@ -17,8 +17,9 @@ def extra_missing(option: str, extra: str, missing: Sequence[str]) -> AgentError
     """What an option needs is not installed; `missing` are the modules."""
     told = f"{option} needs libraries that are not installed: {', '.join(missing)}."
     expected = f"given where the extra {extra} is installed"
-    remedy = f"Install them: python -m pip install '.[{extra}]' in the checkout."
-    return invalid_request(option, expected, remedy, told=told)
+    return invalid_request(
+        option, expected, f"Install them, in the checkout: python -m pip install '.[{extra}]'.", told=told
+    )
 
 
 def unbound(option: str, address: str) -> AgentError:
