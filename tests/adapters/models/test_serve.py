@@ -140,7 +140,7 @@ async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
     with pytest.raises(AgentError, match="not installed: openai") as raised:
         bootstrap.build_runtime(settings)
-    assert raised.value.remedy == "Install them: python -m pip install '.[models]' in the checkout."
+    assert raised.value.remedy == "Install them, in the checkout: python -m pip install '.[models]'."
 
 
 async def test_an_adapter_that_nobody_provides_is_found_at_the_start(tmp_path: Path) -> None:
