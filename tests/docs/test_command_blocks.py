@@ -27,6 +27,7 @@ FIRST = next(block for block in HERE if "workspace_tools.py" in block.text)
 STAND_INS = ("7760", "7761", "7770", "9464")
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 INSTALLS = re.compile(r"pip install [^\n]*\[([a-z,]+)\]")
+ASKED_FOR = re.compile(r'(?:extra_missing\("--\w+", |_require\()"(\w+)"')
 # What the harness runs without being asked: the project's own programs, and what looks at them.
 HARMLESS = re.compile(r"(RUNWRIGHT_KEY=\S+ )?\.venv/bin/|grpcurl |curl -s http://127|openssl |printf ")
 CALLS = re.compile(r"(?:^|[|&;(]|\$ |\s)((?:\S*/)?runwright) (?:--server \S+ |--tls-ca \S+ )*[a-z]")
@@ -152,7 +153,7 @@ def test_whatever_names_an_extra_names_one_that_exists() -> None:
     named = {
         (file, extra)
         for file in [*files, "Dockerfile", "Makefile"]
-        for found in INSTALLS.findall((ROOT / file).read_text())
+        for found in (*INSTALLS.findall((ROOT / file).read_text()), *ASKED_FOR.findall((ROOT / file).read_text()))
         for extra in found.split(",")
     }
 

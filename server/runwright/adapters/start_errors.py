@@ -18,7 +18,7 @@ def extra_missing(option: str, extra: str, missing: Sequence[str]) -> AgentError
     told = f"{option} needs libraries that are not installed: {', '.join(missing)}."
     expected = f"given where the extra {extra} is installed"
     return invalid_request(
-        option, expected, f"Install them: python -m pip install '.[{extra}]' in the checkout.", told=told
+        option, expected, f"Install them, in the checkout: python -m pip install '.[{extra}]'.", told=told
     )
 
 

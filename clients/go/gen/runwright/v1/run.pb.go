@@ -35,7 +35,8 @@ const (
 	// A cancel was accepted; open calls are being closed.
 	RunStatus_RUN_STATUS_CANCELLING RunStatus = 4
 	// The outcome of a call is unknown and it must not be repeated; the run
-	// stands until somebody resolves it or cancels the run.
+	// stands until somebody cancels it. There is no way yet to say what became of
+	// the call.
 	RunStatus_RUN_STATUS_REPAIR_NEEDED RunStatus = 5
 	// Terminal: the agent answered.
 	RunStatus_RUN_STATUS_COMPLETED RunStatus = 6

@@ -97,9 +97,11 @@ type RuntimeServiceClient interface {
 	// Lists runs, newest first. The order is that in which they were started, so
 	// pages stay as they are while runs start and end: none is listed twice.
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
-	// Lists what happened outside of every run, newest first: refused calls,
-	// security events, removals. For admins; each sees the entries of its own
-	// namespace, those of namespace `default` also what belongs to none.
+	// Lists what happened outside of every run, newest first: calls without a
+	// known key or the role for them, keys that ended, refused starts and
+	// registrations, removals, held runs. A call that is refused for what it asks
+	// is not among them. For admins; each sees the entries of its own namespace,
+	// those of namespace `default` also what belongs to none.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 	// Describes this server: version, limits, packages.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
@@ -315,9 +317,11 @@ type RuntimeServiceServer interface {
 	// Lists runs, newest first. The order is that in which they were started, so
 	// pages stay as they are while runs start and end: none is listed twice.
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
-	// Lists what happened outside of every run, newest first: refused calls,
-	// security events, removals. For admins; each sees the entries of its own
-	// namespace, those of namespace `default` also what belongs to none.
+	// Lists what happened outside of every run, newest first: calls without a
+	// known key or the role for them, keys that ended, refused starts and
+	// registrations, removals, held runs. A call that is refused for what it asks
+	// is not among them. For admins; each sees the entries of its own namespace,
+	// those of namespace `default` also what belongs to none.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	// Describes this server: version, limits, packages.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)

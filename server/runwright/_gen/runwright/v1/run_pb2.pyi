@@ -39,7 +39,8 @@ class _RunStatusEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_RunStatus.Va
     """A cancel was accepted; open calls are being closed."""
     RUN_STATUS_REPAIR_NEEDED: _RunStatus.ValueType  # 5
     """The outcome of a call is unknown and it must not be repeated; the run
-    stands until somebody resolves it or cancels the run.
+    stands until somebody cancels it. There is no way yet to say what became of
+    the call.
     """
     RUN_STATUS_COMPLETED: _RunStatus.ValueType  # 6
     """Terminal: the agent answered."""
@@ -66,7 +67,8 @@ RUN_STATUS_CANCELLING: RunStatus.ValueType  # 4
 """A cancel was accepted; open calls are being closed."""
 RUN_STATUS_REPAIR_NEEDED: RunStatus.ValueType  # 5
 """The outcome of a call is unknown and it must not be repeated; the run
-stands until somebody resolves it or cancels the run.
+stands until somebody cancels it. There is no way yet to say what became of
+the call.
 """
 RUN_STATUS_COMPLETED: RunStatus.ValueType  # 6
 """Terminal: the agent answered."""

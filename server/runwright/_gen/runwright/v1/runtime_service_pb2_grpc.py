@@ -211,9 +211,11 @@ class RuntimeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditEvents(self, request, context):
-        """Lists what happened outside of every run, newest first: refused calls,
-        security events, removals. For admins; each sees the entries of its own
-        namespace, those of namespace `default` also what belongs to none.
+        """Lists what happened outside of every run, newest first: calls without a
+        known key or the role for them, keys that ended, refused starts and
+        registrations, removals, held runs. A call that is refused for what it asks
+        is not among them. For admins; each sees the entries of its own namespace,
+        those of namespace `default` also what belongs to none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -103,9 +103,11 @@ class RuntimeServiceStub:
     pages stay as they are while runs start and end: none is listed twice.
     """
     ListAuditEvents: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ListAuditEventsRequest, runtime_service_pb2.ListAuditEventsResponse]
-    """Lists what happened outside of every run, newest first: refused calls,
-    security events, removals. For admins; each sees the entries of its own
-    namespace, those of namespace `default` also what belongs to none.
+    """Lists what happened outside of every run, newest first: calls without a
+    known key or the role for them, keys that ended, refused starts and
+    registrations, removals, held runs. A call that is refused for what it asks
+    is not among them. For admins; each sees the entries of its own namespace,
+    those of namespace `default` also what belongs to none.
     """
     GetServerInfo: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.GetServerInfoRequest, runtime_service_pb2.GetServerInfoResponse]
     """Describes this server: version, limits, packages."""
@@ -185,9 +187,11 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     pages stay as they are while runs start and end: none is listed twice.
     """
     ListAuditEvents: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ListAuditEventsRequest, runtime_service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
-    """Lists what happened outside of every run, newest first: refused calls,
-    security events, removals. For admins; each sees the entries of its own
-    namespace, those of namespace `default` also what belongs to none.
+    """Lists what happened outside of every run, newest first: calls without a
+    known key or the role for them, keys that ended, refused starts and
+    registrations, removals, held runs. A call that is refused for what it asks
+    is not among them. For admins; each sees the entries of its own namespace,
+    those of namespace `default` also what belongs to none.
     """
     GetServerInfo: aio.UnaryUnaryMultiCallable[runtime_service_pb2.GetServerInfoRequest, runtime_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
     """Describes this server: version, limits, packages."""
@@ -330,9 +334,11 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         request: runtime_service_pb2.ListAuditEventsRequest,
         context: _ServicerContext,
     ) -> typing.Union[runtime_service_pb2.ListAuditEventsResponse, abc.Awaitable[runtime_service_pb2.ListAuditEventsResponse]]:
-        """Lists what happened outside of every run, newest first: refused calls,
-        security events, removals. For admins; each sees the entries of its own
-        namespace, those of namespace `default` also what belongs to none.
+        """Lists what happened outside of every run, newest first: calls without a
+        known key or the role for them, keys that ended, refused starts and
+        registrations, removals, held runs. A call that is refused for what it asks
+        is not among them. For admins; each sees the entries of its own namespace,
+        those of namespace `default` also what belongs to none.
         """
 
     @abc_1.abstractmethod

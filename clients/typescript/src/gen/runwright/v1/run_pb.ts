@@ -555,7 +555,8 @@ export enum RunStatus {
 
   /**
    * The outcome of a call is unknown and it must not be repeated; the run
-   * stands until somebody resolves it or cancels the run.
+   * stands until somebody cancels it. There is no way yet to say what became of
+   * the call.
    *
    * @generated from enum value: RUN_STATUS_REPAIR_NEEDED = 5;
    */

@@ -1503,9 +1503,11 @@ export const RuntimeService: GenService<{
     output: typeof ListRunsResponseSchema;
   },
   /**
-   * Lists what happened outside of every run, newest first: refused calls,
-   * security events, removals. For admins; each sees the entries of its own
-   * namespace, those of namespace `default` also what belongs to none.
+   * Lists what happened outside of every run, newest first: calls without a
+   * known key or the role for them, keys that ended, refused starts and
+   * registrations, removals, held runs. A call that is refused for what it asks
+   * is not among them. For admins; each sees the entries of its own namespace,
+   * those of namespace `default` also what belongs to none.
    *
    * @generated from rpc runwright.v1.RuntimeService.ListAuditEvents
    */

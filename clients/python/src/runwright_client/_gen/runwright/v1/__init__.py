@@ -1368,7 +1368,8 @@ class RunStatus(betterproto2.Enum):
     REPAIR_NEEDED = 5
     """
     The outcome of a call is unknown and it must not be repeated; the run
-    stands until somebody resolves it or cancels the run.
+    stands until somebody cancels it. There is no way yet to say what became of
+    the call.
     """
 
     COMPLETED = 6
@@ -4818,9 +4819,11 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "ListAuditEventsResponse":
         """
-        Lists what happened outside of every run, newest first: refused calls,
-        security events, removals. For admins; each sees the entries of its own
-        namespace, those of namespace `default` also what belongs to none.
+        Lists what happened outside of every run, newest first: calls without a
+        known key or the role for them, keys that ended, refused starts and
+        registrations, removals, held runs. A call that is refused for what it asks
+        is not among them. For admins; each sees the entries of its own namespace,
+        those of namespace `default` also what belongs to none.
         """
 
         return await self._unary_unary(
