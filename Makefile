@@ -20,15 +20,12 @@ demo-crash: .venv/.stamp ## the same with a slow model, to kill the server by ha
 
 test: .venv/.dev-stamp $(TOOLS) ## run every test, those of the clients in their own languages
 	@scripts/clients.sh conformance
-	$(BIN)/python -m pytest
-	@scripts/clients.sh test
+	@scripts/beside.sh "$(BIN)/python -m pytest" "scripts/clients.sh test"
 
 check: .venv/.dev-stamp gen-check proto-check ## lint, types, layers, generated code, protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	@scripts/clients.sh check
+	@scripts/beside.sh "$(BIN)/mypy && $(BIN)/lint-imports" "scripts/clients.sh check"
 
 gen: .venv/.dev-stamp node_modules/.stamp ## generate the code of the protos, for server and clients, and the reference pages
 	$(BIN)/python scripts/generate.py

@@ -12,7 +12,14 @@ import sys
 from pathlib import Path
 
 # The fields of `runwright.v1.Event` that refer to contents, by number, and the fields inside; None is a reference.
-REFERENCES = {20: {2: None, 5: None}, 21: {1: None}, 23: {1: None}, 25: {3: None}, 28: {2: None}, 29: {3: None}}
+REFERENCES = {
+    20: {2: None, 5: None},
+    21: {1: None},
+    23: {1: None, 6: None},
+    25: {3: None},
+    28: {2: None},
+    29: {3: None},
+}
 REFERENCES |= {36: {2: None}, 40: {1: {3: None, 4: None}}}
 WHOLE = "whole: every event and content is as written; position and incarnation are not proven"
 UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RuntimeError)

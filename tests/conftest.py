@@ -13,6 +13,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Their assertions are the tests' own and should say as much when they fail.
 pytest.register_assert_rewrite(
     "tests.clients.cpp_build",
+    "tests.clients.java_build",
     "tests.clients.program",
     "tests.e2e.client",
     "tests.e2e.kills",

@@ -159,7 +159,11 @@ func (r *Registration) renew(ctx context.Context, request *callbackv1.RegisterCa
 			next.Reset(every)
 			continue
 		}
-		if ctx.Err() == nil && failure.told && !failure.Retryable {
+		if ctx.Err() != nil {
+			return nil
+		}
+		r.server.log.Warn("the registration could not be renewed", "executor", r.executor, "callback_id", r.CallbackID, "error", failure)
+		if failure.told && !failure.Retryable {
 			return failure
 		}
 		next.Reset(min(every, longestPause))

@@ -42,11 +42,16 @@ class Finding(Struct, frozen=True):
     blocks: bool = True
     reason: ErrorReason = ErrorReason.INVALID_REQUEST
     is_missing: bool = False  # a setting that was not given, which only a server that starts minds
+    metadata: Mapping[str, str] = {}
 
     @classmethod
     def of(cls, subject: str, error: AgentError) -> Finding:
         """What an error says that keeps a server from starting."""
-        return cls(subject, error.message, error.remedy, reason=error.reason)
+        return cls(subject, error.message, error.remedy, reason=error.reason, metadata=error.metadata)
+
+    def error(self) -> AgentError:
+        """The error that says it."""
+        return AgentError(self.reason, self.message, remedy=self.remedy, metadata=self.metadata)
 
 
 class Examined(Struct, frozen=True):
@@ -91,7 +96,7 @@ def load_packages(
         if file.found:
             raise file.found[0]
     for finding in _routes(files, known, more):
-        raise AgentError(finding.reason, finding.message, remedy=finding.remedy)
+        raise finding.error()
     return [file.package for file in files if file.package is not None]
 
 
@@ -181,13 +186,15 @@ def _among(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
 
 def _routes(files: Sequence[PackageFile], known: Routes, more: Sequence[str] = ()) -> Iterator[Finding]:
     """Adapters that nobody provides, and parameters that a real model does not take."""
-    adapters = [*BUILT_IN_ADAPTERS, *more, *known]
+    adapters = list(dict.fromkeys((*BUILT_IN_ADAPTERS, *more, *known)))
     for file in files:
         for index, route in enumerate(file.package.routes if file.package else ()):
             where = ["fallbacks", index - 1] if index else ["provider"]
             if route.adapter not in adapters:
                 error = file.finding([*where, "adapter"], _no_adapter(route.adapter, adapters))
-                yield Finding("provider", error.message, error.remedy, reason=ErrorReason.PROVIDER_MISSING)
+                named = {"adapter": route.adapter, "known": ", ".join(adapters)}
+                missing = AgentError(ErrorReason.PROVIDER_MISSING, error.message, remedy=error.remedy, metadata=named)
+                yield Finding.of("provider", missing)
             elif route.adapter in known:
                 kind = known[route.adapter].kind
                 problem = parameters_problem(kind, route.parameters)

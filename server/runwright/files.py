@@ -116,7 +116,7 @@ def unusable_directory(path: Path, error: OSError | None = None) -> str:
             return f"{place} cannot be looked at: {found.strerror}"
         if not stat.S_ISDIR(mode):
             return f"{place} is a file"
-        if not os.access(place, os.W_OK | os.X_OK):
+        if not os.access(place, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
             return f"user {os.geteuid()} may not write to {place}"
         return _failed(place, error) if error is not None else ""
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import socketserver
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -39,6 +40,7 @@ class Neighbourhood:
     mutual: str = ""  # TLS, and only for those who show a certificate
     web: str = ""
     other_grpc: str = ""
+    mute: str = ""  # hangs up at once
     key: str = ""
 
     @property
@@ -95,7 +97,7 @@ def neighbourhood(folder: Path) -> Iterator[Neighbourhood]:
             await stop.wait()
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), name="servers")
-    with _web() as here.web, _other_grpc() as here.other_grpc:
+    with _web() as here.web, _other_grpc() as here.other_grpc, _mute() as here.mute:
         thread.start()
         assert ready.wait(30)
         try:
@@ -179,6 +181,16 @@ def _other_grpc() -> Iterator[str]:
     server.start()
     yield f"127.0.0.1:{port}"
     server.stop(None).wait()
+
+
+@contextmanager
+def _mute() -> Iterator[str]:
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        thread = threading.Thread(target=lambda: server.serve_forever(0.05))
+        thread.start()
+        yield f"127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+        thread.join()
 
 
 def free_address() -> str:

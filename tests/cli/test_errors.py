@@ -79,7 +79,7 @@ def test_what_a_server_says_cannot_harm_the_terminal() -> None:
 @pytest.mark.parametrize(
     ("code", "said"),
     [
-        (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE: No Runwright server answers at here:1. Start one with"),
+        (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE: The connection to here:1 ended: the server may be starting"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED: here:1 did not answer in time."),
         (grpc.StatusCode.UNIMPLEMENTED, "UNIMPLEMENTED: What answers at here:1 does not serve this call."),
         (grpc.StatusCode.DATA_LOSS, "DATA_LOSS: here:1 ended the call: foreign words"),
@@ -106,6 +106,15 @@ def test_only_what_passes_by_itself_is_worth_coming_back(
     problem = Problem.of(Failed(code, "", details(error_pb2.AgentError(reason=reason))), "here:1")
 
     assert problem.passing is passing
+
+
+def test_what_speaks_http_and_no_grpc_is_told_by_its_status() -> None:
+    failed = Failed(grpc.StatusCode.UNIMPLEMENTED, "Received http2 header with status: 404")
+
+    problem = Problem.of(failed, "here:1")
+
+    assert "a web server or a proxy, and says HTTP 404." in str(problem)
+    assert not problem.unexplained
 
 
 def test_a_server_that_is_slow_is_worth_coming_back_to() -> None:

@@ -190,7 +190,7 @@ def test_the_last_error_says_what_the_tool_said_and_what_to_do() -> None:
     text = "\n".join(explain_lines(found, SERVER))
 
     assert "TOOL_FAILED: The shelf is empty." in text
-    assert "  to do    See the executor's log." in text
+    assert "  to do    The executor's log has what the tool raised" in text
 
 
 def test_for_programs_there_is_the_sentence_what_to_do_and_every_fact(program: Program) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import grpc
 import pytest
+from runwright._gen.runwright.v1 import run_pb2
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.sqlite import SqliteJournal
-from runwright_client import ToolServer, tool
+from runwright.cli.errors import Problem
+from runwright_client import Client, ToolServer, tool
 
 from tests.architecture.test_remedies import GENERIC
 from tests.cli.conftest import Program
@@ -84,6 +90,9 @@ MISTAKES = {
         lambda here, _: ("--server", free_address(), "ls"), "nothing listens there", "127.0.0.1:", "Start one with", 5
     ),
     "another service": Mistake(calls("web", "ls"), "a web server (HTTP/1.1)", "127.0.0.1:", "with --server", 5),
+    "a listener that says nothing": Mistake(
+        calls("mute", "ls"), "is no Runwright server: it says nothing", "127.0.0.1:", "with --server", 5
+    ),
     "another gRPC service": Mistake(
         calls("other_grpc", "ls"), "speaks gRPC, but it is no Runwright", "127.0.0.1:", "with --server", 5
     ),
@@ -131,6 +140,9 @@ MISTAKES = {
         5,
     ),
     "misspelled package": Mistake(run("greter"), "no package greter", "greter", "Did you mean greeter?", 5),
+    "misspelled agent": Mistake(
+        calls("open", "ls", "--agent", "helpr"), "No run of agent helpr.", "helpr", "Did you mean helper?", 0
+    ),
     "misspelled adapter": Mistake(
         started(provider={"adapter": "demmo", "model": "m"}), "called demmo", "provider.adapter, line 1", "mean demo?"
     ),
@@ -238,6 +250,19 @@ def test_a_run_id_that_is_taken_says_by_what_and_how_to_go_on(program: Program, 
     assert "use another run id" in err
 
 
+def test_a_misspelled_agent_of_a_request_is_told_the_one_that_is_near(here: Neighbourhood) -> None:
+    stub = RuntimeServiceStub(grpc.insecure_channel(here.open))
+    request = pb.StartRunRequest(run=run_pb2.RunRequest(run_id="misspelled", agent_id="helpr"))
+    request.run.input.add(text="hi")
+
+    with pytest.raises(grpc.RpcError) as refused:
+        stub.StartRun(request, timeout=30)
+
+    told = str(Problem.of(refused.value, here.open))
+    assert told.startswith("AGENT_MISMATCH: Package greeter is agent helper, not helpr. ")
+    assert "Did you mean helper?" in told
+
+
 def test_options_of_the_connection_stand_anywhere(program: Program, here: Neighbourhood) -> None:
     for words in (
         ("run", "hi", "--server", here.open, "--package", "greeter"),
@@ -251,10 +276,10 @@ def test_options_of_the_connection_stand_anywhere(program: Program, here: Neighb
 
 
 TOOLS = {
-    "raising": ("TOOL_FAILED: ", "raising", "See the executor's log"),
+    "raising": ("TOOL_FAILED: ", "raising", "The executor's log has what the tool raised"),
     "slow": ("TOOL_TIMED_OUT", "slow", "Raise the tool's timeout_ms"),
-    "wordless": ("TOOL_FAILED", "wordless", "See the executor's log"),
-    "endless": ("is above 1048576", "endless", "See the executor's log"),
+    "wordless": ("TOOL_FAILED", "wordless", "The executor's log has what the tool raised"),
+    "endless": ("is above 1048576", "endless", "The executor's log has what the tool raised"),
 }
 
 
@@ -274,13 +299,41 @@ def test_what_a_tool_does_wrong_is_told_by_the_run_and_by_explain(
     assert place in line
 
 
-def test_the_misuse_of_tools_in_python_names_what_the_author_wrote() -> None:
-    def spread(*words: str) -> str:
-        return ""
+def plain(path: str) -> str:
+    """A function that is no tool."""
+    return path
 
-    with pytest.raises(TypeError, match=r"tool spread: \*words.* cannot be given by name"):
-        tool(spread)
-    assert ToolServer
+
+def spread(*words: str) -> str:
+    """A function whose arguments have no names."""
+    return ""
+
+
+MISUSES: dict[str, tuple[Callable[[], object], str, str]] = {
+    "not decorated": (lambda: ToolServer([plain]), "plain", "@tool"),  # type: ignore[list-item]
+    "one name twice": (lambda: ToolServer([tool(plain), tool(plain)]), "two tools are named plain", "plain"),
+    "unknown effect": (lambda: tool(effect="reed")(plain), "effect='reed'", "is none of read, write"),  # type: ignore[call-overload]
+    "arguments without names": (lambda: tool(spread), "the parameter *words", "cannot be given by name"),
+    "no tool at all": (lambda: asyncio.run(registered(ToolServer([]))), "no tool to register", "ToolServer([…])"),
+}
+
+
+async def registered(server: ToolServer) -> None:
+    """What a program does that offers nothing."""
+    await server.start()
+    async with Client.connect("127.0.0.1:1") as client:
+        await server.register(client, "desk")
+
+
+@pytest.mark.parametrize("name", MISUSES, ids=lambda name: name.replace(" ", "-"))
+def test_the_misuse_of_tools_in_python_names_what_the_author_wrote_and_what_to_write(name: str) -> None:
+    misuse, cause, remedy = MISUSES[name]
+
+    with pytest.raises((TypeError, ValueError)) as refused:
+        misuse()
+
+    assert cause in str(refused.value)
+    assert remedy in str(refused.value)
 
 
 @pytest.mark.parametrize(

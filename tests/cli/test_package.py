@@ -43,5 +43,5 @@ def test_a_package_that_cannot_be_used_has_no_fingerprint(program: Program, tmp_
         code, out, err = program("package", command, str(file))
 
         assert (code, out) == (2, "")
-        assert f"error: {file}, tools.0.parameters, line 1, " in err
+        assert f"error: PACKAGE_INVALID: {file}, tools.0.parameters, line 1, " in err
         assert "the schema of tool look cannot be used" in err

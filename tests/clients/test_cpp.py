@@ -8,13 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
-from runwright._gen.runwright.v1 import event_pb2
 
 from tests.clients.cpp_build import BUILD_SECONDS, built, what_is_missing
-from tests.clients.program import Program, running
-from tests.e2e.client import SECONDS, answer
+from tests.clients.played import executors_of, has_line, printed_of, stay_at
+from tests.clients.program import running
+from tests.e2e.client import answer
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import EXECUTOR, Asked, Executor
 from tests.e2e.packages import LOOK, asks, one_call, package, says, tool
@@ -34,33 +32,6 @@ COMPLETED, NOT_COMPLETED, CALL_FAILED = 0, 1, 5
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the built programs."""
     return built(tmp_path_factory.mktemp("cpp"))
-
-
-async def printed_of(server: Server, run_id: str) -> list[str]:
-    """What `follow` must print for a run: each event of the journal, once, in order."""
-    lines = []
-    for event in (frame.event for frame in await server.call.frames(run_id)):
-        effect = f" {event.effect_id} attempt {event.attempt}" if event.effect_id else ""
-        kind = event_pb2.EventKind.Name(event.kind).removeprefix("EVENT_KIND_")
-        lines.append(f"{event.seq} {kind}{effect}")
-    return lines
-
-
-async def executors_of(server: Server) -> list[tuple[str, str]]:
-    """Id and address of every registered executor."""
-    stub = CallbackRegistryServiceStub(server.call.channel)
-    listed = await stub.ListCallbacks(callback_pb.ListCallbacksRequest(), timeout=SECONDS)
-    return [(callback.spec.callback_id, callback.spec.address) for callback in listed.callbacks]
-
-
-def has_line(program: Program, text: str) -> bool:
-    """True once it has printed a line with this text."""
-    return any(text in line for line in program.out)
-
-
-def stay_at(server: Server) -> None:
-    """Later lives listen where the present one does, as a restarted service would."""
-    server.options += ["--listen", server.address]
 
 
 async def test_a_run_is_started_and_printed_to_its_end(

@@ -66,7 +66,7 @@ def events(frames: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 _OWN = {  # what differs between two runs that did the same
     *("cursor", "position", "hash", "previous_hash", "time", "deadline", "not_before", "give_up_at"),
-    *("trace_parent", "since", "address"),
+    *("trace_parent", "since", "address", "turn_id"),
 }
 
 

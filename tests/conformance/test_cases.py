@@ -13,6 +13,7 @@ from tests.conformance.languages import LANGUAGES
 # Where else it is provoked, or why a client cannot.
 ELSEWHERE = {
     "PACKAGE_INVALID": "a server with such a package does not start",
+    "PROVIDER_MISSING": "a server with such a package does not start; tests/transport/test_every_reason.py",
     "PORT_MISSING": "for whoever builds a runtime inside of a program",
     "JOURNAL_BUSY": "takes five tries of five seconds each; tests/transport/test_every_reason.py",
     "JOURNAL_CONFLICT": "takes two servers on one journal, which is locked; tests/transport/test_every_reason.py",

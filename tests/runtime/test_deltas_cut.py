@@ -173,7 +173,7 @@ async def _tangle(seed: int, journal: Journal) -> Counter[str]:
         assert reader.seen == [item.event for item in page.items]
         for (_, number, _), text in reader.texts.items():
             assert "".join(script[number - 1]["chunks"]).encode().startswith(text)
-    assert bench.log.lines == []
+    assert {line.event for line in bench.log.lines} <= {"model request failed"}
     return Counter(
         {"texts": sum(len(reader.texts) for reader in readers), "gaps": sum(reader.gaps for reader in readers)}
     )

@@ -125,7 +125,7 @@ async def test_a_foreign_exception_of_a_provider_fails_the_run_and_keeps_its_sec
     assert ended.state.error is not None
     assert ended.state.error.reason is ErrorReason.PROVIDER_FAILED
     await check_secret_is_kept(bench, ended)
-    assert [line.event for line in bench.log.lines] == ["provider raised"]
+    assert [line.event for line in bench.log.lines] == ["provider raised", "model request failed"]
 
 
 async def test_a_fault_beside_an_append_under_way_still_ends_the_run(bench: b.Bench) -> None:

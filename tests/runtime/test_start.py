@@ -15,7 +15,7 @@ from runwright.ports.journal import Journal
 from tests import builders as b
 from tests.runtime.journals import FailingJournal, GatedJournal, journal_full
 from tests.runtime.parts import HeldProvider
-from tests.runtime.watching import kinds, quiet
+from tests.runtime.watching import eventually, kinds, quiet, stood_still
 
 FULL = RunRequest(
     run_id="run-1",
@@ -66,6 +66,54 @@ async def test_a_repeated_start_waits_until_the_first_one_is_durable(bench: b.Be
 
     assert not answered_early
     assert [(await first)[1], (await second)[1]] == [True, False]
+
+
+async def test_a_start_whose_caller_leaves_before_it_is_durable_goes_on(bench: b.Bench) -> None:
+    journal = GatedJournal(bench.journal)
+    journal.gate.clear()
+    runtime = bench.runtime(journal=journal)
+    starting = asyncio.create_task(runtime.start_run(FULL))
+    await eventually(lambda: journal.held == 1)
+
+    starting.cancel()
+    await quiet()
+    journal.gate.set()
+
+    assert (await stood_still(runtime, FULL.run_id)).status is RunStatus.COMPLETED
+    assert starting.cancelled()
+
+
+async def test_a_cancel_that_comes_before_the_start_is_durable_ends_the_run(bench: b.Bench) -> None:
+    journal = GatedJournal(bench.journal)
+    journal.gate.clear()
+    runtime = bench.runtime(journal=journal)
+    starting = asyncio.create_task(runtime.start_run(FULL))
+    await eventually(lambda: journal.held == 1)
+
+    cancelling = asyncio.create_task(runtime.cancel_run(FULL.run_id))
+    await quiet()
+    journal.gate.set()
+    await asyncio.gather(starting, cancelling)
+
+    assert (await stood_still(runtime, FULL.run_id)).status is RunStatus.CANCELLED
+
+
+async def test_a_drain_that_meets_a_start_waits_for_its_append_and_begins_nothing(bench: b.Bench) -> None:
+    journal = GatedJournal(bench.journal)
+    journal.gate.clear()
+    runtime = bench.runtime(journal=journal)
+    starting = asyncio.create_task(runtime.start_run(FULL))
+    await eventually(lambda: journal.held == 1)
+
+    draining = asyncio.create_task(runtime.drain(b.SECOND))
+    await quiet()
+    is_over_early = draining.done()
+    journal.gate.set()
+    await asyncio.gather(starting, draining)
+
+    assert not is_over_early
+    assert [kind.name for kind in await kinds(bench.journal, FULL.run_id)][-1] == "MODEL_ATTEMPT_STARTED"
+    assert len(await bench.journal.open_runs()) == 1
 
 
 async def test_a_start_after_the_end_finds_the_ended_run(bench: b.Bench) -> None:

@@ -242,3 +242,18 @@ def test_an_executor_may_have_several_owners_however_they_are_given(tmp_path: Pa
     assert load({**ENOUGH, "executor_owners": words}, None, {}).value("executor_owners") == owners
     variable = {"RUNWRIGHT_EXECUTOR_OWNERS": ",".join(words)}
     assert load(ENOUGH, None, variable).value("executor_owners") == owners
+
+
+def test_of_a_file_that_cannot_be_read_nothing_is_said_to_be_missing(tmp_path: Path) -> None:
+    file = tmp_path / "runwright.toml"
+    file.write_text("data = ")
+
+    (finding,) = load({}, file, {}).findings
+
+    assert finding.message == f"{file} must be TOML: Invalid value (at end of document)."
+
+
+def test_what_goes_badly_together_is_said_beside_what_is_wrong_in_itself() -> None:
+    loaded = load({**ENOUGH, "tls_cert": ["c"]}, None, {"RUNWRIGHT_STALL_SECONDS": "soon"})
+
+    assert [finding.place for finding in loaded.findings] == ["RUNWRIGHT_STALL_SECONDS", "--tls-cert"]

@@ -48,3 +48,22 @@ async def test_both_sides_show_certificates(make_server: MakeServer, relay: Rela
     assert frames
     assert without_certificate.value.code == "UNAVAILABLE"
     assert (distrusted.value.code, distrusted.value.retryable) == ("UNAVAILABLE", False)
+
+
+async def test_files_that_are_no_certificates_are_named_at_once(tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, "one")
+    other, _ = certificate(tmp_path, "other")
+    junk = tmp_path / "junk.pem"
+    junk.write_text("certificate")
+    empty = tmp_path / "empty.pem"
+    empty.write_bytes(b"\xff")
+
+    for tls, told in (
+        (Tls(ca=junk), "Tls.ca: .*junk.pem holds no certificates"),
+        (Tls(ca=empty), "Tls.ca: .*empty.pem holds no certificates"),
+        (Tls(cert=cert), "Tls.cert: .*one.pem must be a PEM certificate whose private key is in it, too"),
+        (Tls(cert=other, key=key), "Tls.cert: .*other.pem must be a PEM certificate whose private key is in .*one.key"),
+        (Tls(key=key), "Tls.key: its certificate is missing"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            Client.connect("localhost:1", tls=tls)

@@ -8,7 +8,7 @@ const CALLS = { calls: [{ tool: "look", arguments: { step: 1 } }] };
 const LOOKS = scripted("looks", [CALLS, CALLS, { text: "done: {results}" }], [LOOK]);
 const TALKS = scripted("talks", [{ text: "Hello." }]);
 
-const OWN = new Set(["time", "deadline", "notBefore", "giveUpAt", "traceParent"]);
+const OWN = new Set(["time", "deadline", "notBefore", "giveUpAt", "traceParent", "turnId"]);
 
 /** What two runs of one request have in common. */
 function neutral(frame: EventFrame, runId: string): string {

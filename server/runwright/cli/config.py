@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from runwright.cli import clean
-from runwright.cli.errors import ExitCode
-from runwright.cli.findings import finding_lines, finding_text
+from runwright.cli.errors import ExitCode, Problem, tell
+from runwright.cli.findings import finding_lines
 from runwright.cli.settings_options import takes_settings
+from runwright.core.errors import ErrorReason
 from runwright.examination import examine
 from runwright.settings import Loaded
 
@@ -54,7 +54,7 @@ def show(
             row = f"{name:<22} {value.text:<{widest}}  {value.origin}" if origin else f"{name:<22} {value.text}"
             print(clean.block(row).rstrip())
     for finding in loaded.findings:
-        print(f"error: {finding_text(finding)}", file=sys.stderr)
+        tell(Problem(ErrorReason.INVALID_REQUEST.name, finding.message, finding.remedy))
     raise typer.Exit(ExitCode.USAGE if loaded.findings else ExitCode.COMPLETED)
 
 

@@ -128,7 +128,7 @@ def _check_server(server: str) -> None:
         told = f"{server!r} is not of the form HOST:PORT. The port is a number up to {MAX_PORT}."
     else:
         return
-    raise typer.BadParameter(told, param_hint="--server")
+    raise typer.BadParameter(told, param_hint="--server or RUNWRIGHT_SERVER")
 
 
 OPTIONS = {

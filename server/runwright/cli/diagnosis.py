@@ -29,8 +29,11 @@ class Diagnosis(NamedTuple):
     remedy: str
 
 
-def look(connection: Connection) -> Diagnosis:
-    """Connects once more, by hand, and says why no call gets through. Takes some seconds at most."""
+def look(connection: Connection) -> Diagnosis | None:
+    """Connects once more, by hand, and says why no call gets through. Takes some seconds at most.
+
+    None when nothing is found that would keep a call from it.
+    """
     host, _, port = connection.server.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), LOOK_SECONDS):
@@ -68,22 +71,21 @@ def _refused(connection: Connection, error: OSError) -> Diagnosis:
     return Diagnosis(f"{server} cannot be reached: {error.strerror or error}.", _OTHER_ADDRESS)
 
 
-def _in_plaintext(connection: Connection) -> Diagnosis:
+def _in_plaintext(connection: Connection) -> Diagnosis | None:
     server = connection.server
     begun = _answer(connection)
     if _is_http2(begun):
-        told = f"{server} took the connection and ended it: it may be starting, stopping, or full."
-        return Diagnosis(told, "Try again; the server's log says what it does.")
+        return None
     if begun.startswith(b"HTTP/1.") or _answer(connection, _GET).startswith(b"HTTP/"):
         return Diagnosis(f"What answers at {server} is a web server (HTTP/1.1), no Runwright server.", _OTHER_ADDRESS)
     if isinstance(_handshake(connection, _anybody()), _ShookHands | None):
         told = f"{server} speaks TLS, and this call was made in plaintext."
         return Diagnosis(told, "Give --tls-ca FILE, the authority (PEM) that the server's certificate is of.")
-    what = "closes the connection" if not begun else "speaks another protocol"
+    what = "says nothing, or hangs up" if not begun else "speaks another protocol"
     return Diagnosis(f"What listens at {server} is no Runwright server: it {what}.", _OTHER_ADDRESS)
 
 
-def _over_tls(connection: Connection) -> Diagnosis:
+def _over_tls(connection: Connection) -> Diagnosis | None:
     server = connection.server
     if _is_http2(_answer(connection)):
         told = f"{server} speaks no TLS, and --tls-ca asks for it."
@@ -97,8 +99,7 @@ def _over_tls(connection: Connection) -> Diagnosis:
     failed = _handshake(connection, context)
     match failed:
         case None:
-            told = f"{server} took the connection and ended it: it may be starting, stopping, or full."
-            return Diagnosis(told, "Try again; the server's log says what it does.")
+            return None
         case ssl.SSLCertVerificationError(verify_code=62 | 64):  # X509_V_ERR_HOSTNAME_MISMATCH, …_IP_ADDRESS_MISMATCH
             told = f"The certificate of {server} is for other names: {_names(connection)}."
             return Diagnosis(

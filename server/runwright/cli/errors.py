@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
@@ -18,7 +19,14 @@ from runwright.cli.connection import Connection
 from runwright.core.errors import AgentError
 
 _DETAILS_KEY = "grpc-status-details-bin"
-_NOBODY_SAID = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNKNOWN)
+# What gRPC says of an answer that is HTTP/2 and no gRPC.
+_HTTP_STATUS = re.compile(r"Received http2 header with status: (\d+)")
+_NOBODY_SAID = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.UNKNOWN,
+)
 # In the words of this program, where the server's are for those who write a client.
 _REMEDIES = {
     "UNAUTHENTICATED": "Give a key that `runwright keys add` printed, in RUNWRIGHT_KEY or with --key, or a client "
@@ -99,16 +107,18 @@ class Problem(Exception):
             remedy = _REMEDIES.get(reason, told.remedy)
             return cls(reason, _with_metadata(told), remedy, passing=passing, metadata=told.metadata)
         problem = cls._unexplained(code, error.details() or "", server)
-        problem.unexplained = code in _NOBODY_SAID
+        problem.unexplained = code in _NOBODY_SAID and not _HTTP_STATUS.match(error.details() or "")
         return problem
 
     @classmethod
     def _unexplained(cls, code: grpc.StatusCode, details: str, server: str) -> Problem:
+        if (answered := _HTTP_STATUS.match(details)) is not None:
+            message = f"What answers at {server} is a web server or a proxy, and says HTTP {answered[1]}."
+            return cls(code.name, message, "Give the address that `runwright serve` printed, with --server HOST:PORT.")
         match code:
             case grpc.StatusCode.UNAVAILABLE:
-                message = f"No Runwright server answers at {server}."
-                remedy = "Start one with `runwright serve`, or name its address with --server HOST:PORT."
-                return cls(code.name, message, remedy, passing=True)
+                message = f"The connection to {server} ended: the server may be starting, stopping, or full."
+                return cls(code.name, message, "Try again; the server's log says what it does.", passing=True)
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return cls(
                     code.name,

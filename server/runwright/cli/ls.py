@@ -12,8 +12,9 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.cli import clean, names
 from runwright.cli.changes import runs_and_changes
 from runwright.cli.client import Client
-from runwright.cli.errors import ExitCode
+from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.output import ListFormat, ListFormatOption, WatchOption, print_json, print_yaml
+from runwright.core.near import did_you_mean
 
 _STATUSES = {name.removeprefix("RUN_STATUS_"): number for name, number in run_pb2.RunStatus.items() if number}
 _HEADINGS = ("RUN", "STATUS", "STARTED", "TOOK", "AGENT", "SESSION")
@@ -51,6 +52,8 @@ def ls(
         listed.runs.extend(page.runs)
         listed.next_page_token = page.next_page_token
     _print(listed, output)
+    if agent and not listed.runs:
+        typer.echo(_no_run_of(agent, Client.of(context)), err=True)
     if output is ListFormat.TABLE and listed.next_page_token:
         typer.echo(f"There may be more; ask for them with --limit above {limit}.", err=True)
 
@@ -113,6 +116,16 @@ def _cells(run: run_pb2.RunSnapshot) -> tuple[str, ...]:
     started = run.started_at.ToDatetime().strftime("%Y-%m-%d %H:%M:%SZ")
     row = (run.run_id, names.status(run.status), started, took, run.agent_id, run.session_id or "-")
     return tuple(clean.line(cell) for cell in row)
+
+
+def _no_run_of(agent: str, client: Client) -> str:
+    """That there is no run of an agent, and which agent may have been meant; not every key may know them."""
+    try:
+        known = [package.package.agent.agent_id for package in client.info().packages]
+    except Problem:
+        known = []
+    remedy = did_you_mean(agent, known) or ("" if agent in known or not known else f"Agents: {', '.join(known)}.")
+    return clean.line(f"No run of agent {agent}. {remedy}")
 
 
 def _numbers(given: Sequence[str]) -> list[run_pb2.RunStatus.ValueType]:

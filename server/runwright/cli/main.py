@@ -118,10 +118,10 @@ def _explained(problem: Problem) -> Problem:
         return problem
     from runwright.cli import diagnosis  # noqa: PLC0415
 
-    if problem.reason == "UNIMPLEMENTED":
-        found = diagnosis.another_service(problem.connection)
-    else:
-        found = diagnosis.look(problem.connection)
+    is_unimplemented = problem.reason == "UNIMPLEMENTED"
+    found = (diagnosis.another_service if is_unimplemented else diagnosis.look)(problem.connection)
+    if found is None:  # what answers there is what should
+        return problem
     return Problem(problem.reason, found.message, found.remedy, passing=problem.passing)
 
 

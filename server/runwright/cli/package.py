@@ -14,7 +14,7 @@ import yaml
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_files import examine_package
 from runwright.cli import clean
-from runwright.cli.errors import ExitCode
+from runwright.cli.errors import ExitCode, Problem, tell
 from runwright.cli.findings import finding_text
 from runwright.core.package import RuntimePackage
 
@@ -88,7 +88,7 @@ def show(
 def _valid(file: Path) -> RuntimePackage:
     examined = examine_package(file, JsonSchemaChecker())
     for error in examined.found:
-        print(f"error: {finding_text(error)}", file=sys.stderr)
+        tell(Problem.refused(error))
     if examined.package is None or examined.found:
         raise typer.Exit(ExitCode.USAGE)
     return examined.package

@@ -242,7 +242,12 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.TOOL_ARGUMENTS_INVALID: Meaning(
         _K.TOOL_FAILURE, _R.NOT_RETRYABLE, "Describe the arguments better in the tool's schema.", ("tool",)
     ),
-    ErrorReason.TOOL_FAILED: Meaning(_K.TOOL_FAILURE, _R.NOT_RETRYABLE, "See the executor's log.", ("tool",)),
+    ErrorReason.TOOL_FAILED: Meaning(
+        _K.TOOL_FAILURE,
+        _R.NOT_RETRYABLE,
+        "The executor's log has what the tool raised; what a tool says of itself, the model is told.",
+        ("tool",),
+    ),
     ErrorReason.TOOL_RESULT_TOO_LARGE: Meaning(
         _K.TOOL_FAILURE, _R.NOT_RETRYABLE, "Have the tool answer with less, such as one page at a time.", ("tool",)
     ),
@@ -374,9 +379,8 @@ class AgentError(Exception):
 
 def invalid_request(field: str, expected: str, remedy: str, *, told: str = "") -> AgentError:
     """A field or an option breaks its rule. `told` is the sentence, unless it is that the field must be as expected."""
-    metadata = {"field": field, "expected": expected}
-    message = told or f"{field} must be {expected}."
-    return AgentError(ErrorReason.INVALID_REQUEST, message, metadata=metadata, remedy=remedy)
+    told, metadata = told or f"{field} must be {expected}.", {"field": field, "expected": expected}
+    return AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata, remedy=remedy)
 
 
 class Failure(Struct, frozen=True):

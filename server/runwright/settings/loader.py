@@ -70,13 +70,7 @@ def load(
             _take(values, findings, field, field.flag, flags[field.name])
         elif text:
             _take(values, findings, field, field.variable, field.kind.split(text))
-    # A wrong value in the file is wrong even if a flag covers it; what is missing is missing only then.
-    wrong = {finding.key for finding in findings}
-    findings += [_missing(field) for field in FIELDS if field.name not in values and field.name not in wrong]
-    # What is wrong in itself is not said to go badly with the rest as well.
-    wrong = {finding.key for finding in findings}
-    beside = [unfit for unfit in _whole(values).problems() if not wrong & {unfit.name, *unfit.beside}]
-    findings += [_unfit(values[unfit.name], unfit) for unfit in beside]
+    findings += _among(values, findings)
     if "providers" in values and values["providers"].value:
         findings += _outbound(values["providers"].value, variables)
     in_order = {field.name: values[field.name] for field in FIELDS if field.name in values}
@@ -91,6 +85,21 @@ def settle_libraries() -> None:
     """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+
+
+def _among(values: Mapping[str, Value], findings: Sequence[Finding]) -> Iterator[Finding]:
+    """What is missing, and what goes badly together."""
+    # A wrong value in the file is wrong even if a flag covers it; what is missing is missing only then.
+    wrong = {finding.key for finding in findings}
+    if "" in wrong:
+        return  # the file cannot be read at all, and may have what seems to be missing
+    missing = [field for field in FIELDS if field.name not in values and field.name not in wrong]
+    yield from map(_missing, missing)
+    # What is wrong in itself is not said to go badly with the rest as well.
+    wrong |= {field.name for field in missing}
+    for unfit in _whole(values).problems():
+        if not wrong & {unfit.name, *unfit.beside}:
+            yield _unfit(values[unfit.name], unfit)
 
 
 def _near_variables(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import shlex
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
-from runwright.adapters.json_schema import JsonSchemaChecker
-from runwright.adapters.package_files import examine_package
 from runwright.adapters.providers.model_parameters import parameters_problem
-from runwright.core.outcomes import RunStatus
 from runwright.settings import parse_providers
 from runwright.settings.loader import load
 
-from tests import builders as b
-from tests.adapters.models.asking import provider_at
 from tests.adapters.models.fake_vendor import fake_vendor
 from tests.adapters.models.wires import OPENAI
+from tests.docs.blocks import blocks_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "models.md").read_text()
+BLOCKS = list(blocks_of("docs/models.md"))
 RECIPES = re.findall(r"^\| [^|]+ \| (`[^|]+`[^|]*) \| [^|]+ \|$", PAGE.partition("## Recipes")[2], re.MULTILINE)
 OPTIONS = [option for recipe in RECIPES for option in re.findall(r"`([a-z-]+=[^`]*)`", recipe)]
 
@@ -31,16 +32,43 @@ def block(form: str, containing: str) -> str:
 
 
 async def test_the_first_example_answers(tmp_path: Path) -> None:
-    file = tmp_path / "package.yaml"
-    file.write_text(block("yaml", "format:"))
-    examined = examine_package(file, JsonSchemaChecker())
-    assert examined.package is not None and not examined.found
-    async with fake_vendor(OPENAI.answer("A book.")) as vendor, provider_at(vendor, "openai") as provider:
-        runtime = b.Bench(providers={"openai": provider}).runtime(examined.package)
-        ended = await runtime.run_text(b.request())
-        await runtime.close()
+    (tmp_path / "package.yaml").write_text(block("yaml", "format:"))
+    serve, *questions = [command for each in BLOCKS if each.run_by for command in each.commands][1:]
+    async with fake_vendor(OPENAI.answer("A book."), OPENAI.answer("Hello.")) as vendor:
+        server = await started(f"{serve}@{vendor.url}/v1 --listen 127.0.0.1:0", tmp_path)
+        assert server.stdout is not None
+        try:
+            async with asyncio.timeout(60):
+                while not (line := (await server.stdout.readline()).decode()).startswith("runwright serving on "):
+                    assert line, "it ended"
+                address = line.split()[-1]
+                told = [await said(command, tmp_path, address) for command in questions]
+        finally:
+            server.terminate()
+            await server.wait()
 
-    assert (ended.status, ended.text) == (RunStatus.COMPLETED, "A book.")
+    assert "A book." in told[0]
+    assert "COMPLETED" in told[1]
+    assert "Hello." in told[2]
+    assert [asked.body["model"] for asked in vendor.asked] == ["gpt-5-mini", "gpt-5-mini"]
+
+
+async def started(command: str, folder: Path, address: str = "") -> asyncio.subprocess.Process:
+    """A command of the page, in the folder, with a key in its environment and, for `chat`, a line to say."""
+    words = [sys.executable, "-m", "runwright", *shlex.split(command.removeprefix(".venv/bin/runwright"))]
+    environment = {**os.environ, "OPENAI_API_KEY": "sk-of-nobody", **({"RUNWRIGHT_SERVER": address} if address else {})}
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        *words, cwd=folder, env=environment, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.STDOUT
+    )
+
+
+async def said(command: str, folder: Path, address: str) -> str:
+    """What a command prints that succeeds."""
+    process = await started(command, folder, address)
+    told, _ = await process.communicate(b"Hello?\n")
+    assert process.returncode == 0, told.decode()
+    return told.decode()
 
 
 def test_the_file_and_the_variables_are_settings(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from runwright.adapters.providers.models import ModelsProvider
 from runwright.core import records as r
 from runwright.core.events import EventKind
 from runwright.core.outcomes import RunStatus
-from runwright.ports.provider import MAX_OPAQUE_BYTES, ToolSpecification
+from runwright.ports.provider import MAX_OPAQUE_BYTES, ModelReply, ProviderCall, ToolSpecification
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -21,6 +21,7 @@ from tests.adapters.models.asking import ask, provider_at, request
 from tests.adapters.models.fake_vendor import Answer, FakeVendor, Fields, fake_vendor
 from tests.adapters.models.thoughts import anthropic_thinks, openai_thinks, thinks
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
+from tests.runtime.parts import PlayedProvider
 from tests.runtime.watching import key, reached, records_of, stood_still
 
 both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
@@ -289,3 +290,26 @@ async def test_a_schema_that_speaks_of_streams_asks_for_none() -> None:
     asked = request(tools=(ToolSpecification("look", "", schema),), parameters={"stream": False})
     async with fake_vendor(OPENAI.answer("so")) as vendor, provider_at(vendor, "openai") as provider:
         assert (await provider.complete(asked, lambda text: None)).text == "so"
+
+
+def test_items_with_an_index_go_on_by_it_in_whatever_order_their_pieces_come() -> None:
+    collected = Collected()
+    for index, text in ((0, "a"), (1, "b"), (0, "c"), (1, "d")):
+        collected.take({"reasoning_details": [{"type": "text", "text": text, "index": index}]})
+
+    assert collected.fields() == {
+        "reasoning_details": [{"type": "text", "text": "ac", "index": 0}, {"type": "text", "text": "bd", "index": 1}]
+    }
+
+
+async def test_whatever_a_provider_gives_is_bounded() -> None:
+    call = ProviderCall("p-1", "look", "{}")
+    provider = PlayedProvider(ModelReply(calls=(call,), opaque=bytes(MAX_OPAQUE_BYTES + 1)), ModelReply(text="so"))
+    bench = b.Bench(providers={"scripted": provider})
+
+    ended = await bench.runtime().run_text(b.request())
+
+    assert ended.status is RunStatus.COMPLETED
+    assert [line.event for line in bench.log.lines if "too large" in line.event]
+    [first, _] = await records_of(bench.journal, r.ModelMessageCompleted)
+    assert first.opaque is None

@@ -11,7 +11,7 @@ import pytest
 from runwright import bootstrap
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.errors import AgentError
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.settings import Settings
 
 from tests.adapters.models.asking import KEY, VARIABLE, base_url
@@ -140,7 +140,19 @@ async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.Monk
 
     with pytest.raises(AgentError, match="not installed: openai") as raised:
         bootstrap.build_runtime(settings)
-    assert raised.value.remedy == "Install them: python -m pip install '.[models]' in the checkout."
+    assert raised.value.remedy == "Install them, in the checkout: python -m pip install '.[models]'."
+
+
+async def test_an_adapter_that_nobody_provides_is_found_at_the_start(tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path / "data", packages=(write(tmp_path, model_package("openai")),))
+
+    with pytest.raises(AgentError, match=r"provider\.adapter, line ") as raised:
+        bootstrap.build_runtime(settings)
+
+    assert raised.value.reason is ErrorReason.PROVIDER_MISSING
+    assert raised.value.metadata == {"adapter": "openai", "known": "demo, scripted"}
+    assert "--provider openai=OPENAI_API_KEY" in raised.value.remedy
+    assert not (tmp_path / "data").exists()
 
 
 async def test_the_libraries_are_not_loaded_by_a_start() -> None:

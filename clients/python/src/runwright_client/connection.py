@@ -51,12 +51,23 @@ class Tls:
 
     def context(self, purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH) -> ssl.SSLContext:
         """What the `ssl` module needs. For a server, `ca` is who may sign its clients' certificates."""
-        trusted = Path(self.ca).read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii") if self.ca else None
-        context = ssl.create_default_context(purpose, cadata=trusted)
+        if self.key is not None and self.cert is None:
+            raise ValueError("Tls.key: its certificate is missing, Tls.cert")
+        try:
+            trusted = Path(self.ca).read_bytes().removeprefix(codecs.BOM_UTF8).decode("ascii") if self.ca else None
+            context = ssl.create_default_context(purpose, cadata=trusted)
+        except (ssl.SSLError, ValueError) as error:
+            raise ValueError(f"Tls.ca: {self.ca} holds no certificates in PEM form") from error
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["h2"])
         if self.cert is not None:
-            context.load_cert_chain(self.cert, self.key)
+            try:
+                context.load_cert_chain(self.cert, self.key)
+            except ssl.SSLError as error:
+                told = (
+                    f"Tls.cert: {self.cert} must be a PEM certificate whose private key is in {self.key or 'it, too'}"
+                )
+                raise ValueError(told) from error
         if purpose is ssl.Purpose.CLIENT_AUTH and self.ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
