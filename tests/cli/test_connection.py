@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from runwright.cli.client import Client
+from runwright.cli.commands import command
 from runwright.cli.connection import Connection
 
 from tests.cli.conftest import Program
@@ -127,3 +130,19 @@ def test_a_key_that_was_read_from_a_file_may_have_what_stands_around_it(program:
         code, _, _ = program("--server", server, "--key", "\ufeffrwk_1_secret\r\n", "events", RUN)
 
     assert code == 0
+
+
+def test_a_command_that_is_told_reaches_the_same_server(pems: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["/opt/bin/runwright"])
+    monkeypatch.setenv("PATH", "")
+    reached = Connection("localhost:7770", "rwk_secret", *pems.values())
+    told = command(Client(reached).options, "get", RUN)
+
+    expected = [
+        "/opt/bin/runwright",
+        "--server",
+        "localhost:7770",
+        *(str(word) for pair in pems.items() for word in pair),
+    ]
+    assert shlex.split(told) == [*expected, "get", RUN]
+    assert command(Connection().options, "ls") == "/opt/bin/runwright ls"

@@ -7,6 +7,7 @@ import json
 import pytest
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
+from runwright.cli.commands import Options
 from runwright.cli.explain_text import MOST_CALLBACKS, Found, explain_lines
 
 from tests.cli.conftest import Program
@@ -14,7 +15,7 @@ from tests.cli.fake_registry import FakeRegistry, callback, serving_both
 from tests.cli.fake_runtime import FakeRuntime, serving
 from tests.cli.story import RUN, START, Story, failure, ref, stuck
 
-SERVER = "127.0.0.1:7760"
+HERE: Options = ()
 
 
 def waiting_run() -> run_pb2.RunSnapshot:
@@ -41,7 +42,7 @@ def retry() -> event_pb2.Event:
 def told(run: run_pb2.RunSnapshot, *events: event_pb2.Event, callbacks: object = ()) -> str:
     """The screen."""
     found = Found(run, events, {"desk": callbacks}, START + 10)  # type: ignore[dict-item]
-    return "\n".join(explain_lines(found, SERVER))
+    return "\n".join(explain_lines(found, HERE))
 
 
 def test_a_run_that_waits_says_for_what_since_when_and_until_when() -> None:
@@ -187,7 +188,7 @@ def test_the_last_error_says_what_the_tool_said_and_what_to_do() -> None:
     contents = {content.ref.digest: content for content in frame.contents}
     found = Found(waiting_run(), [frame.event], {}, START, contents)
 
-    text = "\n".join(explain_lines(found, SERVER))
+    text = "\n".join(explain_lines(found, HERE))
 
     assert "TOOL_FAILED: The shelf is empty." in text
     assert "  to do    The executor's log has what the tool raised" in text

@@ -111,7 +111,7 @@ class Talk:
 
     def leave(self) -> None:
         """Says how to come back."""
-        _note(f"to come back: {command(self._client.server, 'chat', '--session', self._session)}")
+        _note(f"to come back: {command(self._client.options, 'chat', '--session', self._session)}")
 
     def _turn(self, text: str) -> ExitCode:
         request = new_request(parts_of(text), RandomIds().run_id(), self._session, [])

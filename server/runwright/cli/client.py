@@ -49,6 +49,7 @@ class Client:
 
     def __init__(self, connection: Connection) -> None:
         self.server = connection.server
+        self.options = connection.options
         self._connection = connection
         channel = connection.channel([*_OPTIONS, *_pings()])
         self._stub = RuntimeServiceStub(channel)

@@ -6,16 +6,20 @@ import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import TypeAlias
 
 from runwright.cli import clean
 
 DEFAULT_SERVER = "127.0.0.1:7760"
 
 
-def command(server: str, *words: str) -> str:
-    """A command line for the same server, quoted for a shell."""
-    address = [] if server == DEFAULT_SERVER else ["--server", server]
-    return clean.line(shlex.join([*program(), *address, *words]))
+# Global options, as a command line has them: which server, and how it is trusted.
+Options: TypeAlias = tuple[str, ...]
+
+
+def command(options: Options, *words: str) -> str:
+    """A command line for the server that `options` name, quoted for a shell."""
+    return clean.line(shlex.join([*program(), *options, *words]))
 
 
 def program() -> list[str]:

@@ -15,7 +15,7 @@ from msgspec import Struct, structs
 
 from runwright.adapters.private_files import exposure
 from runwright.cli import clean
-from runwright.cli.commands import DEFAULT_SERVER
+from runwright.cli.commands import DEFAULT_SERVER, Options
 from runwright.core.loopback import is_loopback
 from runwright.files import UnreadableFileError, read_file
 
@@ -47,6 +47,17 @@ class Connection(Struct, frozen=True):
             _check_authority(self.ca)
         if self.certificate is not None and self.certificate_key is not None:
             _check_pair(self.certificate, self.certificate_key)
+
+    @property
+    def options(self) -> Options:
+        """The options of a command for the same server. The key is left out: it belongs into the environment."""
+        given = {
+            "--server": self.server if self.server != DEFAULT_SERVER else None,
+            "--tls-ca": self.ca,
+            "--tls-cert": self.certificate,
+            "--tls-key": self.certificate_key,
+        }
+        return tuple(word for name, value in given.items() if value is not None for word in (name, str(value)))
 
     @property
     def shows_its_key(self) -> bool:

@@ -39,9 +39,9 @@ def explain(context: typer.Context, run_id: RunArgument, output: FormatOption = 
     contents = {content.ref.digest: content for frame in frames for content in frame.contents}
     found = Found(run, [frame.event for frame in frames], callbacks, time.time(), contents)
     if output is Format.JSON:
-        print(json.dumps(explanation(found, client.server), indent=2))
+        print(json.dumps(explanation(found, client.options), indent=2))
     else:
-        print("\n".join(explain_lines(found, client.server)))
+        print("\n".join(explain_lines(found, client.options)))
 
 
 def _callbacks(client: Client, executor: str) -> Sequence[callback_pb.Callback] | None:

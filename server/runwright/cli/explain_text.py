@@ -9,7 +9,7 @@ from msgspec import Struct
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import clean, names
-from runwright.cli.commands import command
+from runwright.cli.commands import Options, command
 from runwright.cli.grow import excerpt
 
 MOST_CALLBACKS = 5
@@ -33,14 +33,14 @@ class Found(Struct, frozen=True):
     contents: Mapping[str, content_pb2.InlineContent] = {}  # what came with the troubles, by digest
 
 
-def explain_lines(found: Found, server: str) -> list[str]:
+def explain_lines(found: Found, options: Options) -> list[str]:
     """One screen: status, what is waited for and what would end that, what is open, the last error, what to do."""
-    return [f"{name:<10} {clean.line(value)}" for name, value in facts(found, server)]
+    return [f"{name:<10} {clean.line(value)}" for name, value in facts(found, options)]
 
 
-def explanation(found: Found, server: str) -> dict[str, object]:
+def explanation(found: Found, options: Options) -> dict[str, object]:
     """The same for programs: the sentence, what to do, and every fact as a name and a text."""
-    told = list(facts(found, server))
+    told = list(facts(found, options))
     to_do = [text for name, text in told if name == TO_DO or (name == "" and "runwright" in text)]
     why = next((text for name, text in told if name == "why"), "")
     status = names.status(found.run.status)
@@ -48,12 +48,12 @@ def explanation(found: Found, server: str) -> dict[str, object]:
     return {"run_id": found.run.run_id, "status": status, "why": why, "to_do": to_do, "facts": said}
 
 
-def facts(found: Found, server: str) -> Iterator[tuple[str, str]]:
+def facts(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     """What is to be said, each with its name; what belongs to the one before has an empty or an indented name."""
-    yield from _ended(found, server) if found.run.HasField("ended_at") else _open(found, server)
+    yield from _ended(found, options) if found.run.HasField("ended_at") else _open(found, options)
 
 
-def _ended(found: Found, server: str) -> Iterator[tuple[str, str]]:
+def _ended(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     run = found.run
     stop = f" ({names.stop_reason(run.stop_reason)})" if run.stop_reason else ""
     yield "run", run.run_id
@@ -67,24 +67,24 @@ def _ended(found: Found, server: str) -> Iterator[tuple[str, str]]:
     if run.HasField("error") and run.error.remedy:
         yield TO_DO, run.error.remedy
     else:
-        yield TO_DO, f"nothing; what it said: `{command(server, 'get', run.run_id)}`"
+        yield TO_DO, f"nothing; what it said: `{command(options, 'get', run.run_id)}`"
 
 
-def _open(found: Found, server: str) -> Iterator[tuple[str, str]]:
+def _open(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     run = found.run
     quiet = names.elapsed(max(0.0, found.now - names.seconds(run.updated_at)))
     yield "run", run.run_id
     yield "status", f"{names.status(run.status)}: {_STATUS.get(run.status, 'see the events')}"
     yield "last event", f"#{run.last_seq}, {quiet} ago"
     if run.status == run_pb2.RUN_STATUS_HELD:
-        yield from _held(run, server)
+        yield from _held(run, options)
         return
     yield "why", _why(run)
     for wait in run.waiting_on:
         yield from _wait(found, wait)
     yield from _effects(run)
     yield from _last(found)
-    yield from _to_do(run, server)
+    yield from _to_do(run, options)
 
 
 def _why(run: run_pb2.RunSnapshot) -> str:
@@ -96,25 +96,25 @@ def _why(run: run_pb2.RunSnapshot) -> str:
     return f"under way: {', '.join(under_way)}" if under_way else "it is between two steps"
 
 
-def _to_do(run: run_pb2.RunSnapshot, server: str) -> Iterator[tuple[str, str]]:
+def _to_do(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, str]]:
     """What ends a wait, or that nothing need be done."""
     if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
         yield TO_DO, "find out by the idempotency key whether the call was performed, then end the run:"
-        yield "", command(server, "cancel", run.run_id)
+        yield "", command(options, "cancel", run.run_id)
         return
     executors = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_EXECUTOR})
     for executor in executors:
         yield TO_DO, f"start executor {executor} where the server looks for it, or register it:"
         words = ("callbacks", "register", f"{executor}-1", "--executor", executor, "--address", "HOST:PORT")
-        yield "", command(server, *words)
+        yield "", command(options, *words)
     providers = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_PROVIDER})
     for provider in providers:
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
     if not executors and not providers:
-        yield TO_DO, f"nothing; to see how it goes on: `{command(server, 'watch', run.run_id)}`"
+        yield TO_DO, f"nothing; to see how it goes on: `{command(options, 'watch', run.run_id)}`"
 
 
-def _held(run: run_pb2.RunSnapshot, server: str) -> Iterator[tuple[str, str]]:
+def _held(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, str]]:
     for wait in run.waiting_on:
         yield "held", f"{wait.subject} since {names.clock(wait.since)}"
     yield "why", names.sentence(run.error)
@@ -122,7 +122,7 @@ def _held(run: run_pb2.RunSnapshot, server: str) -> Iterator[tuple[str, str]]:
         yield "first bad", f"event {first_bad}; what is before it is intact: `runwright events {run.run_id}`"
     yield TO_DO, "try it again, end it if its events are intact, or remove what is stored of it:"
     for word in ("release", "cancel", "remove"):
-        yield "", command(server, "held", word, run.run_id)
+        yield "", command(options, "held", word, run.run_id)
 
 
 def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from runwright._gen.runwright.v1 import run_pb2
 from runwright.cli import clean, names
 from runwright.cli.client import Client
-from runwright.cli.commands import command
+from runwright.cli.commands import Options, command
 from runwright.cli.errors import ExitCode
 from runwright.wire.snapshots import inline_bytes
 
@@ -28,7 +28,7 @@ def exit_code(run: run_pb2.RunSnapshot) -> ExitCode:
 
 def report(run: run_pb2.RunSnapshot, client: Client, answer: Print | None, note: Print) -> None:
     """Prints how the run ended, or why it stands. Only the answer itself goes to `answer`, however large it is."""
-    server = client.server
+    options = client.options
     if run.HasField("removed_at"):
         note(f"run {run.run_id} {names.status(run.status)}; {removed(run)}")
         return
@@ -43,12 +43,12 @@ def report(run: run_pb2.RunSnapshot, client: Client, answer: Print | None, note:
             note(f"run {run.run_id} needs repair: it is not known what became of a call, so nothing goes on")
         case run_pb2.RUN_STATUS_HELD:
             note(f"run {run.run_id} is held: {names.failure(run.error)}")
-            note(f"  to do: {command(server, 'explain', run.run_id)}")
+            note(f"  to do: {command(options, 'explain', run.run_id)}")
     for effect in run.open_effects:
         if effect.state == run_pb2.EFFECT_STATE_UNKNOWN:
             note(f"  unknown: {_effect(effect)}")
     if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
-        _remedy(run, server, note)
+        _remedy(run, options, note)
     if run.HasField("result") and answer is not None:
         answer(shown(answer_bytes(run, client)))
 
@@ -75,8 +75,8 @@ def _effect(effect: run_pb2.OpenEffect) -> str:
     return clean.line(text)
 
 
-def _remedy(run: run_pb2.RunSnapshot, server: str, note: Print) -> None:
+def _remedy(run: run_pb2.RunSnapshot, options: Options, note: Print) -> None:
     executors = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_REPAIR})
     whom = f"executor {', '.join(executors)}" if any(executors) else "the executor"
     note(f"  to do: ask the owner of {clean.line(whom)} whether the call was performed; its idempotency key tells")
-    note(f"  then end the run: {command(server, 'cancel', run.run_id)}")
+    note(f"  then end the run: {command(options, 'cancel', run.run_id)}")

@@ -72,7 +72,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
         print_json(started)
     else:
         print(clean.line(started.run.run_id))
-        _note(f"{_begun(started)}; to watch it: {command(client.server, 'watch', started.run.run_id)}")
+        _note(f"{_begun(started)}; to watch it: {command(client.options, 'watch', started.run.run_id)}")
 
 
 def _stay(client: Client, started: pb.StartRunResponse, output: Format) -> None:

@@ -44,14 +44,14 @@ def wait(
     try:
         response = wait_run(client, run_id, timeout)
     except KeyboardInterrupt:
-        _note(f"left; the run goes on. To come back:\n  {command(client.server, 'wait', run_id)}")
+        _note(f"left; the run goes on. To come back:\n  {command(client.options, 'wait', run_id)}")
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     if output is Format.JSON:
         print_json(response)
     elif response.done:
         outcome.report(response.run, client, answer=print, note=_note)
     else:
-        _note(f"run {response.run.run_id} goes on; to watch it: {command(client.server, 'watch', run_id)}")
+        _note(f"run {response.run.run_id} goes on; to watch it: {command(client.options, 'watch', run_id)}")
     raise typer.Exit(outcome.exit_code(response.run) if response.done else ExitCode.STILL_RUNNING)
 
 

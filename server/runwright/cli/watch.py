@@ -80,7 +80,7 @@ def watch_run(
             standing = followed(client, run_id, cursor, view, wait, deltas=deltas)
     except KeyboardInterrupt:
         words = ["watch", run_id, *(["--from", view.tree.cursor] if view.tree.cursor else [])]
-        print(f"\nleft; the run goes on. To come back:\n  {command(client.server, *words)}", file=sys.stderr)
+        print(f"\nleft; the run goes on. To come back:\n  {command(client.options, *words)}", file=sys.stderr)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
     return standing
 

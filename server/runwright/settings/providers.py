@@ -35,10 +35,11 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
             return None
         key = os.environ.get(self.key_variable, "").strip()
         if not key or not key.isascii() or not key.isprintable() or " " in key:
+            whose = urlsplit(self.base_url).hostname if self.base_url else self.kind
             raise invalid_request(
                 "--provider",
                 f"given with an environment variable that holds a key; {self.key_variable} does not",
-                f"export {self.key_variable}=… with the key of {self.kind} before the server is started.",
+                f"export {self.key_variable}=… with the key of {whose} before the server is started.",
             )
         return key
 

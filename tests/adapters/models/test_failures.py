@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -197,6 +198,18 @@ async def test_nobody_there_is_a_connection_failure(wire: Wire) -> None:
     error = await failing(wire, wire.answer("so"), asked=0, route={"base_url": "http://127.0.0.1:1"})
 
     assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_FAILED, "connection")
+    assert error.message.endswith(" (http://127.0.0.1:1: nothing listens there).")
+
+
+@both
+async def test_a_host_that_nobody_knows_is_said(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    error = await failing(wire, wire.answer("so"), asked=0, route={"base_url": "https://modls.example/v1"})
+
+    assert error.message.endswith(" (https://modls.example/v1: no host of that name is known).")
 
 
 @both

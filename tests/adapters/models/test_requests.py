@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -153,8 +154,13 @@ async def test_parameters_for_openai() -> None:
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "ollama"])
-def test_what_is_built_at_the_first_request_is_built_before_without_asking_anybody(kind: ModelKind) -> None:
-    assert warm_up.__wrapped__(kind)
+def test_what_is_built_at_the_first_request_is_built_before_without_asking_anybody(
+    kind: ModelKind, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        assert warm_up.__wrapped__(kind)
+
+    assert not [line for line in caplog.messages if "HTTP Request" in line]
 
 
 async def test_the_limit_of_tokens_has_its_older_name_for_ollama() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import socket
+import ssl
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 from urllib.parse import urlsplit
@@ -51,6 +53,14 @@ _REASONS: Mapping[FailureClass, ErrorReason] = {
     "bad_request": ErrorReason.PROVIDER_REFUSED,
     "unauthorized": ErrorReason.PROVIDER_KEY_REFUSED,
 }
+# What the system says of a connection that was not made.
+_CAUSES: Mapping[type[BaseException], str] = {
+    socket.gaierror: "no host of that name is known",
+    ssl.SSLCertVerificationError: "its certificate is not trusted",
+    ssl.SSLError: "it does not speak TLS as we do",
+    ConnectionRefusedError: "nothing listens there",
+}
+_MOST_CAUSES = 10  # of one error
 _MOST_SECONDS = 999_999_999
 _VERSION = re.compile(r"/v\d")
 MOST_WORDS = 300  # characters
@@ -66,7 +76,7 @@ def translate(route: ModelRoute, error: Exception, noted: Heard) -> AgentError:
     if isinstance(error, ModelTimeoutError | ModelRequestTimeout):
         return _failed(route, "timeout", f" of {route.timeout_seconds:g} seconds")
     if isinstance(error, ModelConnectionError):
-        return _failed(route, "connection", f" ({noted.url})" if noted.url else "")
+        return _failed(route, "connection", _where(noted, error))
     if isinstance(error, UserError):
         return _failed(route, "bad_request")
     if isinstance(error, ModelAPIError) and error.in_stream:
@@ -86,6 +96,17 @@ def _said(route: ModelRoute, status: int, noted: Heard) -> str:
     told += f', saying "{words}"' if words else ""
     is_elsewhere = status in (404, 405, 501) or 300 <= status < 400 or "endpoint" in words.lower()
     return told + (_guess(route) if is_elsewhere else "")
+
+
+def _where(noted: Heard, error: BaseException) -> str:
+    """The address that was asked, and why nobody was there, if the system said it."""
+    cause: BaseException | None = error
+    for _ in range(_MOST_CAUSES):
+        for kind, why in _CAUSES.items():
+            if isinstance(cause, kind):
+                return f" ({noted.url}: {why})"
+        cause = cause and (cause.__cause__ or cause.__context__)
+    return f" ({noted.url})" if noted.url else ""
 
 
 def _guess(route: ModelRoute) -> str:

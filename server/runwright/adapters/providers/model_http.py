@@ -36,6 +36,11 @@ class Heard(Struct):
 heard: ContextVar[Heard | None] = ContextVar("heard", default=None)
 
 
+def address(url: httpx2.URL) -> str:
+    """An address as it may be shown: without a user, a password and a query."""
+    return str(url.copy_with(username=None, password=None, query=None, fragment=None))
+
+
 class AnswerStream(Protocol):
     """Takes the vendor's pieces of one answer and gives those that are read."""
 
@@ -66,8 +71,7 @@ class PlainAnswers:
     async def __call__(self, response: httpx2.Response) -> None:
         """Makes the answer plain. Raises what reading it raises."""
         noted = heard.get() or Heard()
-        url = response.request.url
-        noted.url, noted.status = str(url.copy_with(username=None, password=None, query=None, fragment=None)), 0
+        noted.url, noted.status = address(response.request.url), 0
         raw = response.stream
         assert isinstance(raw, httpx2.AsyncByteStream), "the client is asynchronous"
         if response.status_code != httpx2.codes.OK:

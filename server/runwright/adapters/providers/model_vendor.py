@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import ssl
 from collections.abc import AsyncIterator, Callable
 from functools import cache
@@ -42,7 +43,7 @@ from runwright.adapters.providers.answer_bounds import AnswerCount, bound_body, 
 from runwright.adapters.providers.model_answer import to_reply
 from runwright.adapters.providers.model_errors import invalid_output, translate
 from runwright.adapters.providers.model_history import OPAQUE, History, to_tool
-from runwright.adapters.providers.model_http import Heard, PlainAnswers, heard
+from runwright.adapters.providers.model_http import Heard, PlainAnswers, address, heard
 from runwright.adapters.providers.model_images import put_in, shown
 from runwright.adapters.providers.model_opaque import dump, put_back
 from runwright.adapters.providers.model_parameters import read_parameters, wants_stream
@@ -99,7 +100,7 @@ class Vendor:
         history = told.messages(request.messages, request.instructions)
         images = shown.set(told.images.by_token)
         streams = wants_stream(self._route.kind, request.parameters)
-        noted = Heard(wants_stream=streams)
+        noted = Heard(wants_stream=streams, url=address(httpx2.URL(_base_url(self._route))))
         heard.set(noted)
         tools = ModelRequestParameters(function_tools=[to_tool(tool) for tool in request.tools])
         try:
@@ -206,10 +207,15 @@ def warm_up(kind: ModelKind) -> bool:
             await vendor.ask(asked, lambda _: None)
         await vendor.close()
 
-    with contextlib.suppress(AgentError):
-        asyncio.run(ask())
-        return True
-    return False
+    log = logging.getLogger(httpx2.__name__)
+    was_disabled, log.disabled = log.disabled, True  # it would tell of requests to the vendor that nobody makes
+    try:
+        with contextlib.suppress(AgentError):
+            asyncio.run(ask())
+            return True
+        return False
+    finally:
+        log.disabled = was_disabled
 
 
 def _http(route: ModelRoute, transport: httpx2.AsyncBaseTransport | None) -> httpx2.AsyncClient:
