@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from runwright.core.errors import MEANINGS, ErrorReason
 
 from tests.clients.cpp_build import BUILD_SECONDS, built, what_is_missing
 from tests.clients.played import executors_of, has_line, printed_of, stay_at
@@ -126,7 +127,7 @@ async def test_an_unknown_package_is_told_with_reason_and_remedy(make_server: Ma
 
     (told,) = follow.told
     assert told.startswith("PACKAGE_NOT_FOUND: ")
-    assert told.endswith(" Ask GetServerInfo for the packages of this server, or start it with the package.")
+    assert told.endswith(f" {MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy}")
     assert follow.out == []
 
 

@@ -24,7 +24,7 @@ SEEDS = 40 if SOAK else 3
 NOBODY = "127.0.0.1:1"
 PAY, MARK = tool("pay", "write"), tool("mark", "write", idempotent=True)
 WAITING = [f"{name}-{number}" for name in ("pay", "mark") for number in range(4)]
-OPEN = (run_pb2.RUN_STATUS_RUNNING, run_pb2.RUN_STATUS_WAITING)
+DOES_NOT_GO_ON = (run_pb2.RUN_STATUS_RUNNING, run_pb2.RUN_STATUS_WAITING, run_pb2.RUN_STATUS_HELD)
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
@@ -125,7 +125,7 @@ async def looked_at(server: Server, scene: Scene, what: str) -> set[str]:
     for run_id, was in scene.frames.items():
         try:
             snapshot = await at_rest(server, run_id)
-            if snapshot.status in OPEN:
+            if snapshot.status in DOES_NOT_GO_ON:
                 damaged.add(run_id)
             elif run_id in WAITING:
                 assert answer(snapshot) == f"{run_id} {result_of(run_id)}", what

@@ -19,7 +19,7 @@ from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
 from tests import builders as b
-from tests.runtime.watching import CAP_SECONDS, key, quiet
+from tests.runtime.watching import CAP_SECONDS, key, pass_time, quiet
 
 CUTS = 100
 LIVES = 4
@@ -112,7 +112,8 @@ async def test_eight_readers_cut_a_hundred_times_each_have_what_is_listed(tmp_pa
             await runtime.start_run(request)
         await asyncio.gather(*(reader.read_in_pieces(runtime, CUTS // LIVES) for reader in readers))
         if life == LIVES - 1:
-            # Of every life: a call that a drain interrupted is sent again after its delay.
+            # Of every life: a call that drains interrupted more than once is sent again after a delay.
+            await pass_time(parts, runtime)
             await asyncio.gather(*(runtime.wait_run(f"run-{number}") for number in range(LIVES * RUNS_A_LIFE)))
             await finish(runtime, readers)
             for reader in readers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Annotated, TypeVar
@@ -13,6 +14,7 @@ from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.ids import RandomIds
 from runwright.cli import clean, outcome
+from runwright.cli.beside import Beside
 from runwright.cli.client import Client
 from runwright.cli.commands import command
 from runwright.cli.errors import ExitCode, Problem
@@ -28,6 +30,7 @@ from runwright.core.request import MAX_INPUT_BYTES
 
 T = TypeVar("T")
 SHOWN_TURNS = 5
+START_SECONDS = 10.0
 WIDTH = 80
 _OPEN = (run_pb2.RUN_STATUS_RUNNING, run_pb2.RUN_STATUS_WAITING, run_pb2.RUN_STATUS_CANCELLING)
 
@@ -132,26 +135,29 @@ class Talk:
 
     def _settled(self, run_id: str, start: Callable[[], object], view: View, *, deltas: bool) -> run_pb2.RunSnapshot:
         view.tree.run_id = run_id
+        started = threading.Event()
 
         def follow() -> run_pb2.RunSnapshot:
             start()
-            return self._follow(run_id, view, deltas=deltas)
+            started.set()
+            with view.showing():
+                return followed(self._client, run_id, view.tree.cursor, view, self._wait, deltas=deltas)
 
-        return self._through(follow)
-
-    def _follow(self, run_id: str, view: View, *, deltas: bool) -> run_pb2.RunSnapshot:
-        cancelled = False
+        turn = Beside(lambda: self._through(follow))
+        interrupted = cancels = False
         while True:
             try:
-                with view.showing():
-                    return followed(self._client, run_id, view.tree.cursor, view, self._wait, deltas=deltas)
+                if cancels:
+                    started.wait(START_SECONDS)  # what is not there cannot be cancelled
+                    self._cancel(run_id)
+                    cancels = False
+                return turn.result()
             except KeyboardInterrupt:
-                if cancelled:
+                if interrupted:
                     _note(f"left; run {run_id} goes on until it has come to its end")
                     raise
-                cancelled = True
+                interrupted = cancels = True
                 _note("cancelling the turn; Ctrl-C again leaves")
-                self._cancel(run_id)
 
     def _cancel(self, run_id: str) -> None:
         try:

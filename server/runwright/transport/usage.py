@@ -41,7 +41,7 @@ CONNECTION = UsageLimits(scope="connection", calls=1_000_000, requests=32, reque
 # 7,000 streams cost about 175 MiB. Three quarters of it are more than one connection carries: see FEW_CALLS.
 PRINCIPAL = UsageLimits(scope="principal", calls=7_000, requests=256, request_bytes=80 * MIB, answer_bytes=48 * MIB)
 # Callers without a key, such as probes, are told apart by the address they come from. They have nothing large to say.
-ADDRESS = UsageLimits(scope="address", calls=100, requests=16, request_bytes=0, answer_bytes=1 * MIB)
+ADDRESS = UsageLimits(scope="address", calls=100, requests=4, request_bytes=0, answer_bytes=1 * MIB)
 SERVER = UsageLimits(scope="server", calls=20_000, requests=384, request_bytes=160 * MIB, answer_bytes=96 * MIB)
 
 

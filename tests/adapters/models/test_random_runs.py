@@ -114,7 +114,7 @@ async def test_no_run_tells_a_vendor_what_it_refuses() -> None:
         provider_at(openai, "openai") as first,
         provider_at(anthropic, "anthropic") as second,
     ):
-        for number in seeds(30, 2_000):
+        for number in seeds(20, 2_000):
             story = Story(number)
             for vendor, wire in ((openai, OPENAI), (anthropic, ANTHROPIC)):
                 vendor.forget()
