@@ -173,9 +173,12 @@ def perform(options: argparse.Namespace, run_id: str, children: list[Child]) -> 
     children[1].ready()
     server = children[1].address
     say(f"   pid {children[1].process.pid}, {server}\n3. run {run_id}: {options.ask}\n")
-    if options.crash:
-        say(f"Now kill the server, in another terminal, as often as you like:\n\n  kill -9 {children[1].process.pid}\n")
-    return follow(["--server", server, "run", "--id", run_id, "--", options.ask], children, revives=options.crash)
+    pid_file = Path(f"{log}-server.pid") if options.crash else None
+    if pid_file is not None:
+        pid_file.write_text(f"{children[1].process.pid}\n")
+        kill = f"kill -9 $(cat {shlex.quote(shown(pid_file))})"
+        say(f"Now kill the server, in another terminal, as often as you like:\n\n  {kill}\n")
+    return follow(["--server", server, "run", "--id", run_id, "--", options.ask], children, revived=pid_file)
 
 
 def slow_package(log: Path, words: int) -> Path:
@@ -188,10 +191,10 @@ def slow_package(log: Path, words: int) -> Path:
     return slow
 
 
-def follow(words: list[str], children: list[Child], *, revives: bool) -> int:
+def follow(words: list[str], children: list[Child], *, revived: Path | None) -> int:
     """Runs the command line client until it ends; gives up when a process that it needs ends before.
 
-    With `revives` a server that was killed is started again.
+    A server that was killed is started again if there is a file for its new pid, `revived`.
     """
     client: subprocess.Popen[bytes] | None = None
     killed = 0
@@ -201,17 +204,19 @@ def follow(words: list[str], children: list[Child], *, revives: bool) -> int:
         while True:
             try:
                 code = client.wait(timeout=0.5)
-                if revives:
+                if revived is not None:
                     times = {0: "not killed", 1: "killed once"}.get(killed, f"killed {killed} times")
                     say(f"\nThe server was {times}; the run is one, and every event above came once.")
                 return code
             except subprocess.TimeoutExpired:
-                if revives and children[1].was_killed:
+                if revived is not None and children[1].was_killed:
                     killed += 1
                     with unstoppable():
                         children[1] = children[1].again()
                     children[1].ready()
-                    say(f"-- the server was killed and is started again; once more: kill -9 {children[1].process.pid}")
+                    revived.write_text(f"{children[1].process.pid}\n")
+                    if not sys.stdout.isatty():  # there the live view tells it, and would be torn
+                        say("-- the server was killed and is started again; the same command kills it once more")
                 for child in children:
                     child.check()
     finally:

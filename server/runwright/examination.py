@@ -173,7 +173,9 @@ def _among(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
     seen: dict[str, Path] = {}
     for file in files:
         if file.package is not None and file.package.id in seen:
-            rule = Rule(f"package {file.package.id} is in {seen[file.package.id]} already", "Give it another id.")
+            first = seen[file.package.id]
+            remedy = "Name the file once." if first == file.path else "Give it another id."
+            rule = Rule(f"package {file.package.id} is in {first} already", remedy)
             yield Finding.of("package", file.finding(["id"], rule))
         elif file.package is not None:
             seen[file.package.id] = file.path

@@ -57,7 +57,7 @@ def unreadable(path: Path, error: OSError) -> UnreadableFileError:
         case errno.ENOENT | errno.ENOTDIR:
             return UnreadableFileError(path, "does not exist", _where(path))
         case errno.EISDIR:
-            return UnreadableFileError(path, "is a directory", f"Name a file in it{_first_of(path)}.")
+            return UnreadableFileError(path, "is a directory", f"Name a file in it{_only_one_of(path)}.")
         case errno.EACCES | errno.EPERM:
             who = f"user {os.geteuid()}"
             remedy = f"Let {who} read it and enter its directories, or run this as its owner{_owner(path)}."
@@ -90,9 +90,10 @@ def _names(directory: Path) -> list[str]:
         return []
 
 
-def _first_of(directory: Path) -> str:
-    files = sorted(name for name in _names(directory) if not name.startswith(".") and (directory / name).is_file())
-    return f", such as {directory / files[0]}" if files else ""
+def _only_one_of(directory: Path) -> str:
+    """The one file in it; which of several is meant, nobody knows here."""
+    files = [name for name in _names(directory) if not name.startswith(".") and (directory / name).is_file()]
+    return f", such as {directory / files[0]}" if len(files) == 1 else ""
 
 
 def _owner(path: Path) -> str:

@@ -170,6 +170,24 @@ MISTAKES = {
     "several faults, the third": Mistake(
         started(package=FAULTS), "one of builtin:read-only", "policy, line 5", "mean builtin:read-only?"
     ),
+    "parameter beside the model": Mistake(
+        started(provider={"adapter": "demo", "model": "demo-1", "temperature": 1}),
+        "no key that is known",
+        "provider.temperature, line 1, column",
+        "stands in parameters",
+    ),
+    "one file twice": Mistake(
+        started("--package", "{folder}/one.yaml"),
+        "one.yaml already",
+        "one.yaml, id, line 1",
+        "Name the file once",
+    ),
+    "key instead of its variable": Mistake(
+        started("--provider", "openai=sk-proj-1"),
+        "openai=KEYENV",
+        "--provider",
+        "the name of the variable that holds the key",
+    ),
     "unknown key": Mistake(started(polcy="x"), "no key that is known", "polcy, line 1, column", "mean policy?"),
     "file missing": Mistake(
         lambda here, folder: ("serve", "--data", "d", "--package", "workspace/package.yaml"),

@@ -206,3 +206,8 @@ def test_every_command_shows_an_example(program: Program) -> None:
         assert code == 0
         assert "Example:" in out, words
         assert max(len(line) for line in out.splitlines()) <= 80
+
+
+def test_a_word_too_many_is_put_into_quotes_only_where_a_text_is_wanted(program: Program) -> None:
+    assert "Put a text of several words into quotes." in program("run", "what", "is")[2]
+    assert program("serve", "data")[2].endswith("runwright serve --help` shows how it is called.\n")

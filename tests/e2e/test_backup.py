@@ -60,7 +60,7 @@ async def test_nothing_is_written_over_and_what_is_no_backup_is_said_to_be_none(
     assert "nowhere/journal.db does not exist. Check the path." in missing[2]
     assert all("Traceback" not in told for _, _, told in (noise, over, missing))
     assert (tmp_path / "taken" / "journal.db").read_bytes() == b"precious"
-    assert not (tmp_path / "new" / "journal.db").exists()
+    assert not (tmp_path / "new").exists()
     assert not (tmp_path / "copy").exists()
 
 

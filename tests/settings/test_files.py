@@ -59,6 +59,10 @@ def test_a_directory_names_a_file_in_it(tmp_path: Path) -> None:
 
     assert (error.cause, error.remedy) == ("is a directory", f"Name a file in it, such as {tmp_path}/b.pem.")
 
+    (tmp_path / "a.jsonl").write_text("")
+
+    assert refusal(tmp_path).remedy == "Name a file in it."
+
 
 @pytest.mark.usefixtures("as_nobody")
 def test_a_file_of_somebody_else_names_both(tmp_path: Path) -> None:

@@ -166,6 +166,38 @@ async def test_a_program_whose_server_is_away_ends_with_one_line() -> None:
     )
 
 
+STARTED = """
+import asyncio
+from runwright_client import ToolServer, tool
+
+@tool
+def look() -> None:
+    pass
+
+async def main() -> None:
+    tools = ToolServer([look])
+    print(await tools.start(), flush=True)
+    await tools.stop()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_program_without_logging_is_told_on_standard_error() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        STARTED,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={"PYTHONPATH": ":".join(sys.path)},
+    )
+    async with asyncio.timeout(SECONDS):
+        where, told = await process.communicate()
+
+    assert told.decode() == f"runwright: the tool server at {where.decode().strip()} has ended\n"
+
+
 def test_handlers_get_the_call(call: ToolCall | None = None) -> None:
     ToolServer().add("look", lambda arguments, call: None)
     ToolServer().add("any", lambda *given: None)

@@ -49,6 +49,8 @@ def explained(found: ErrorDetails) -> Rule:
         case "extra_forbidden":
             known = _keys(path[:-1])
             remedy = did_you_mean(str(path[-1]), known) or f"Remove it; there are: {', '.join(known)}."
+            if "parameters" in known and path[0] in ("provider", "fallbacks"):
+                remedy += " What the model itself takes, such as temperature, stands in parameters."
             return Rule("no key that is known here", remedy.strip())
         case "missing":
             return Rule("required", f"Add `{path[-1]}: …` to {'.'.join(map(str, path[:-1])) or 'the file'}.")

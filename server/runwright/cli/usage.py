@@ -29,7 +29,7 @@ def usage_problem(error: typer.TyperException, words: Sequence[str]) -> Problem:
                 did_you_mean(found["given"], re.findall(r"'([^']*)'", found["known"])).strip() or "Give one of them."
             )
         elif "unexpected extra argument" in message:
-            remedy = "Put a text of several words into quotes."
+            remedy = "Put a text of several words into quotes." if _takes_text(context) else ""
     return Problem("USAGE", told, remedy or _help(context), exit_code=ExitCode.USAGE)
 
 
@@ -66,6 +66,10 @@ def _for_option(context: Any, option: str, words: Sequence[str]) -> str:
     if bare in _options(root):
         return f"{_command(context)} calls no server: leave {bare} out."
     return _help(context)
+
+
+def _takes_text(context: Any) -> bool:
+    return context is None or any(parameter.name == "text" for parameter in context.command.params)
 
 
 def _options(command: Any) -> Iterable[str]:

@@ -101,5 +101,8 @@ def _may_be_called(url: str, *, with_key: bool) -> bool:
 
 
 def _malformed(name: str) -> AgentError:
-    remedy = did_you_mean(name, get_args(ProviderKind)) + "Write it as in openai=OPENAI_API_KEY."
+    remedy = (
+        did_you_mean(name, get_args(ProviderKind))
+        + "Write it as in openai=OPENAI_API_KEY, the name of the variable that holds the key."
+    )
     return invalid_request("--provider", ROUTES.expected, remedy)

@@ -82,7 +82,11 @@ class ToolServer:
         return [tool.declaration(executor) for tool in self._tools.values() if isinstance(tool, Tool)]
 
     async def start(self, listen: str = "127.0.0.1:0") -> str:
-        """Serves at `host:port` and returns the address; port 0 is any that is free."""
+        """Serves at `host:port` and returns the address; port 0 is any that is free.
+
+        What is registered from then on, and when it ends, is logged, and shown on
+        standard error unless logging is set up.
+        """
         host, port = split_address(listen)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
@@ -90,6 +94,7 @@ class ToolServer:
         except OSError as error:
             why = (error.strerror or str(error)).partition(" (while")[0].lower()
             raise OSError(error.errno, f"ToolServer cannot serve at {listen}: {why}") from error
+        _show_log()
         self._is_stopping = False
         self._threads = ThreadPoolExecutor(self._thread_count, "runwright-tool")
         self._server = _Server([self], codec=ProtoCodec())
@@ -147,7 +152,6 @@ class ToolServer:
         error unless logging is set up.
         """
         options["callback_id"] = options.get("callback_id") or _new_id(executor)
-        _show_log()
         contact = Contact(client.deadline, first_pause=0.5)
         try:
             if not self.address:

@@ -11,6 +11,7 @@ import apsw
 
 from runwright.adapters.sqlite import anchor, scrubbing, usage
 from runwright.adapters.sqlite.failures import corrupt, unusable
+from runwright.adapters.sqlite.fresh import UnservedDirectory
 from runwright.adapters.sqlite.lock import DirectoryLock
 from runwright.adapters.sqlite.schema import identity
 from runwright.adapters.sqlite.tables import fetch
@@ -42,8 +43,14 @@ def restore(backup: Path, directory: Path) -> int:
     Cursors of the journal it was copied from are refused there: what came after
     the backup is not in it. What a journal that was lost there has left as its
     anchor is replaced. Returns the position of the last event. Raises
-    JOURNAL_CORRUPT for what is no backup, OSError where there is a journal already.
+    JOURNAL_CORRUPT for what is no backup, OSError where there is a journal already;
+    a directory that was made for it goes again then.
     """
+    with UnservedDirectory(directory):
+        return _restored(backup, directory)
+
+
+def _restored(backup: Path, directory: Path) -> int:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = DirectoryLock.take(directory)
     try:

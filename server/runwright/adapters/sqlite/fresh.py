@@ -1,4 +1,4 @@
-"""A data directory that a start has made and did not come to use."""
+"""A data directory that a start or a restore has made and did not come to use."""
 
 from __future__ import annotations
 
