@@ -20,7 +20,7 @@ demo-crash: .venv/.stamp ## the same with a slow model, to kill the server by ha
 
 test: .venv/.dev-stamp $(TOOLS) ## run every test, those of the clients in their own languages
 	@scripts/clients.sh conformance
-	@scripts/beside.sh "$(BIN)/python -m pytest" "scripts/clients.sh test"
+	@scripts/beside.sh "$(BIN)/python -m pytest --ignore tests/e2e" "$(BIN)/python -m pytest tests/e2e && scripts/clients.sh test"
 
 check: .venv/.dev-stamp gen-check proto-check ## lint, types, layers, generated code, protos
 	$(BIN)/ruff check .
