@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -37,6 +38,16 @@ class Cache:
         self.has_let_go = True
 
 
+@asynccontextmanager
+async def request(memory: ConversationMemory, size: int, images: int = 0) -> AsyncIterator[None]:
+    """A request to a model that lasts as long as the block."""
+    taken = await memory.enter(size, images)
+    try:
+        yield
+    finally:
+        memory.leave(taken)
+
+
 def test_what_was_not_used_for_longest_goes_first() -> None:
     memory = ConversationMemory(100)
     first, second, third = Cache(), Cache(), Cache()
@@ -55,7 +66,7 @@ async def test_a_request_takes_the_place_of_caches_and_gives_it_back() -> None:
     cache = Cache()
     memory.cache(cache, 50)
 
-    async with memory.request(20):
+    async with request(memory, 20):
         assert cache.has_let_go
         assert memory.used == 20 * COPIES
 
@@ -67,11 +78,11 @@ async def test_requests_wait_in_order_and_new_runs_are_refused_meanwhile() -> No
     order = []
 
     async def ask(name: str, size: int) -> None:
-        async with memory.request(size):
+        async with request(memory, size):
             order.append(name)
             await asyncio.sleep(0)
 
-    async with memory.request(25):
+    async with request(memory, 25):
         asking = [asyncio.create_task(ask("large", 20)), asyncio.create_task(ask("small", 1))]
         await quiet()
         assert order == []
@@ -90,10 +101,10 @@ async def test_a_request_that_is_given_up_while_it_waits_leaves_nothing_behind(l
     memory = ConversationMemory(100)
 
     async def ask() -> None:
-        async with memory.request(20):
+        async with request(memory, 20):
             raise AssertionError("it was given up before")
 
-    first = memory.request(25)
+    first = request(memory, 25)
     await first.__aenter__()
     waiting, after = asyncio.create_task(ask()), asyncio.create_task(ask())
     await quiet()
@@ -113,7 +124,7 @@ async def test_a_request_above_its_bound_is_refused() -> None:
     memory = ConversationMemory(100)
 
     with pytest.raises(AgentError) as refused:
-        async with memory.request(26):
+        async with request(memory, 26):
             pass
 
     assert refused.value.reason is ErrorReason.CONVERSATION_TOO_LARGE
@@ -123,7 +134,7 @@ async def test_a_request_above_its_bound_is_refused() -> None:
 async def test_images_of_a_request_count_once_and_have_a_bound_of_their_own() -> None:
     memory = ConversationMemory(100)
 
-    async with memory.request(25, 25):
+    async with request(memory, 25, 25):
         assert memory.used == 100, "the largest request that is taken always finds room"
     with pytest.raises(AgentError) as refused:
         await memory.enter(0, 26)

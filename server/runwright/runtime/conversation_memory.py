@@ -28,24 +28,6 @@ class Cached(Protocol):
         """Holds nothing from now on."""
 
 
-class RequestMemory:
-    """What one request holds. A class, because a context made of a generator costs ten times as much."""
-
-    __slots__ = ("_images", "_memory", "_size", "_taken")
-
-    def __init__(self, memory: ConversationMemory, size: int, images: int) -> None:
-        self._memory = memory
-        self._size = size
-        self._images = images
-        self._taken = 0
-
-    async def __aenter__(self) -> None:
-        self._taken = await self._memory.enter(self._size, self._images)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._memory.leave(self._taken)
-
-
 class ConversationMemory:
     """Counts bytes of conversations, on one loop.
 
@@ -83,15 +65,11 @@ class ConversationMemory:
         """Says that a holder has nothing any more."""
         self._cached_bytes -= self._cached.pop(holder, 0)
 
-    def request(self, size: int, images: int = 0) -> RequestMemory:
-        """Counts a request that tells a model so many bytes and shows it images of so many, as an asynchronous context.
-
-        Waits until there is room. Raises CONVERSATION_TOO_LARGE for one above `request_limit` or `image_limit`.
-        """
-        return RequestMemory(self, size, images)
-
     async def enter(self, size: int, images: int = 0) -> int:
-        """Waits for room for a request of that size and its images. Returns what it takes, for `leave`."""
+        """Waits for room for a request that tells a model so many bytes and shows it images of so many.
+
+        Returns what it takes, for `leave`. Raises CONVERSATION_TOO_LARGE above `request_limit` or `image_limit`.
+        """
         if size > self.request_limit:
             raise _too_large("has come to", size, self.request_limit)
         if images > self.image_limit:
