@@ -69,6 +69,7 @@ class Examined(Struct, frozen=True):
 def examine(loaded: Loaded) -> Examined:
     """Looks at every setting and at the files that they name. Raises nothing."""
     files = [examine_package(path, JsonSchemaChecker()) for path in _paths(loaded)]
+    wrong = {one.key for one in loaded.findings}
     findings = [
         *(Finding("configuration", one.message, one.remedy, is_missing=one.is_missing) for one in loaded.findings),
         *(Finding("configuration", one.message, one.remedy, blocks=False) for one in loaded.warnings),
@@ -78,8 +79,9 @@ def examine(loaded: Loaded) -> Examined:
         *_models(loaded),
         *(Finding.of("package", error) for file in files for error in file.found),
         *_among(loaded, files),
-        *_routes(files, _known_routes(loaded)),
-        *_executors(loaded, files),
+        # Of a setting that cannot be read nobody knows what it would have named.
+        *(_routes(files, _known_routes(loaded)) if "providers" not in wrong else ()),
+        *(_executors(loaded, files) if not {"executors", "callback_allow"} & wrong else ()),
     ]
     return Examined(findings, [file.package for file in files if file.package is not None])
 

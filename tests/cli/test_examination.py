@@ -215,6 +215,25 @@ def test_what_is_right_is_found_right_by_all(program: Program, tmp_path: Path) -
         assert said in doctored
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "package"),
+    [
+        ("providers", "openai=sk-no-variable", {"provider": {"adapter": "openai", "model": "m"}, "tools": []}),
+        ("executors", "tools", {"tools": [TOOL]}),
+    ],
+)
+def test_a_setting_that_cannot_be_read_is_all_that_is_said_of_what_it_would_have_named(
+    tmp_path: Path, option: str, value: str, package: dict[str, object]
+) -> None:
+    file = package_file(tmp_path, **package)
+
+    found = examine(
+        load({option: [value], "packages": [str(file)], "data": [str(tmp_path / "data")]}, None, {})
+    ).findings
+
+    assert len(found) == 1, [finding_text(each) for each in found]
+
+
 def test_a_variable_that_nothing_reads_is_told_when_it_is_nearly_one_of_ours(tmp_path: Path) -> None:
     variables = {"RUNWRIGHT_LISEN": "x", "RUNWRIGHT_KEY": "k", "RUNWRIGHT_SERVER": "s", "RUNWRIGHT_SOAK": "1"}
 
