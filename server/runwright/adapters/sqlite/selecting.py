@@ -16,8 +16,8 @@ from runwright.adapters.sqlite.open_runs import name_of
 from runwright.adapters.sqlite.run_rows import Rewrite
 from runwright.adapters.sqlite.tables import ENDS_RUN, EVENTS_OF_RUN, IN_SESSION, KEPT, fetch
 from runwright.core.errors import AgentError
-from runwright.core.events import TERMINAL
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import TERMINAL
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EVERYTHING, EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from runwright.core import records as r
+from runwright.core.apply import apply
 from runwright.core.errors import Failure
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import CallPhase, StopReason
 from runwright.core.package import RuntimePackage
-from runwright.core.state import CallState, RunState, apply
+from runwright.core.state import CallState, RunState
 
 
 class Step:
