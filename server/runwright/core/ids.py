@@ -10,6 +10,7 @@ from typing import NewType
 from msgspec import Struct
 
 from runwright.core.errors import invalid_request
+from runwright.core.units import Seq
 
 Namespace = NewType("Namespace", str)
 RunId = NewType("RunId", str)
@@ -87,7 +88,7 @@ def derived_turn_id(run_id: RunId) -> str:
     return f"t-{sha256(run_id.encode()).hexdigest()[:16]}"
 
 
-def event_id(run_id: RunId, seq: int) -> str:
+def event_id(run_id: RunId, seq: Seq) -> str:
     """The id of a run's event."""
     return f"{run_id}/{seq}"
 

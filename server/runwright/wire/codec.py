@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
+from inspect import signature
 from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin
@@ -64,6 +65,8 @@ class Codec(Generic[_S]):
         `unread`: fields of the message that the caller writes and nobody reads. Raises TypeError when a field on
         either side is left over, or the struct takes its fields by name only.
         """
+        if any(parameter.kind is parameter.KEYWORD_ONLY for parameter in signature(struct).parameters.values()):
+            raise TypeError(f"{struct.__name__} takes its fields by name only")
         self._struct = struct
         self._sources: list[str] = []  # paths of scalars within the struct, …
         self._targets: list[str] = []  # … and the fields of the message they go to
@@ -83,7 +86,7 @@ class Codec(Generic[_S]):
             if target is None:
                 left -= self._take_spread(index, field.name, field.type, message, left)
             else:
-                left.remove(target.name)
+                left.discard(target.name)
                 self._take(index, field.name, field.type, target)
         for name in sorted(left):
             if not isinstance(getattr(struct, name, None), property):

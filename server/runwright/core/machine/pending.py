@@ -10,6 +10,7 @@ from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.kinds import INTENTS, about
 from runwright.core.outcomes import CallPhase, RunPhase, WaitKind
 from runwright.core.state import CallState, RunState, has_room_for_call
+from runwright.core.units import Micros
 
 
 class WaitingOn(Struct, frozen=True):
@@ -18,7 +19,7 @@ class WaitingOn(Struct, frozen=True):
     kind: WaitKind
     effect_id: EffectId
     subject: str
-    since: int
+    since: Micros
     unblocked_by: str
 
 
