@@ -33,12 +33,6 @@ class Retried(Struct, frozen=True):
     give_up_at: int | None
 
 
-class ByName(Struct, frozen=True, kw_only=True):
-    """All fields of ToolCancelled, taken by name only."""
-
-    tool: str
-
-
 def test_every_body_of_an_event_that_is_stored_has_a_row_and_every_row_a_body() -> None:
     bodies = {field.name for field in pb.Event.DESCRIPTOR.oneofs_by_name["body"].fields}
 
@@ -66,11 +60,6 @@ def test_a_field_that_the_message_lacks_is_refused_when_compiled() -> None:
 def test_a_field_that_the_struct_lacks_is_refused_when_compiled() -> None:
     with pytest.raises(TypeError, match=r"^runwright\.v1\.RetryScheduled\.executor_identity is no field of Retried$"):
         Codec(Retried, pb.RetryScheduled.DESCRIPTOR, unread=["reason"])
-
-
-def test_a_struct_that_takes_its_fields_by_name_only_is_refused_when_compiled() -> None:
-    with pytest.raises(TypeError, match=r"^ByName takes its fields by name only$"):
-        Codec(ByName, pb.ToolCancelled.DESCRIPTOR)
 
 
 def test_what_may_be_absent_is_absent_and_not_zero() -> None:

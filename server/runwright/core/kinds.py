@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from operator import attrgetter
 from typing import Any, TypeAlias
 
@@ -101,6 +102,7 @@ ROWS = (
 )
 
 KINDS: Mapping[type[r.Record], EventKind] = {row.record: row.kind for row in ROWS}
+_FAMILIES: Mapping[type[r.Record], Family] = {row.record: row.family for row in ROWS}
 TERMINAL = frozenset(row.kind for row in ROWS if row.ends_run)
 MESSAGE_BEARING = frozenset(row.kind for row in ROWS if row.bears_message)
 INTENTS = tuple(row.record for row in ROWS if row.role is Role.INTENT)
@@ -118,33 +120,37 @@ About: TypeAlias = tuple[int, EffectId | None, int]
 
 def about(record: r.Record) -> About:
     """What a record is about, of whatever family it is."""
-    return _ABOUT[type(record)](record)
+    return _about(type(record))(record)
+
+
+@cache
+def fields_of(struct: type[Struct]) -> tuple[structs.FieldInfo, ...]:
+    """The fields of a struct with their types; found once, because finding types takes long."""
+    return structs.fields(struct)
 
 
 def effect_field(record: type[r.Record]) -> str | None:
     """The field of a record that holds the id of the effect it is about; None: there is none."""
-    named = [field.name for field in structs.fields(record) if field.type in (EffectId, EffectId | None)]
+    named = [field.name for field in fields_of(record) if field.type in (EffectId, EffectId | None)]
     return named[0] if named else None
 
 
-def _about(row: Row) -> Callable[[Any], About]:
-    """How to read what a record of a row is about: made once, because every event says it."""
-    match row.family:
+@cache
+def _about(record: type[r.Record]) -> Callable[[Any], About]:
+    """How to read what records of a class are about: made once, because every event says it."""
+    match _FAMILIES[record]:
         case Family.RUN:
             return lambda _: (0, None, 0)
         case Family.MODEL:
-            return lambda record: (record.round, model_effect_id(record.round), record.attempt)
+            return lambda asked: (asked.round, model_effect_id(asked.round), asked.attempt)
         case Family.CALL | Family.EFFECT:
-            name = effect_field(row.record)
-            assert name is not None, f"{row.record.__name__} does not say which effect it is about"
+            name = effect_field(record)
+            assert name is not None, f"{record.__name__} does not say which effect it is about"
             effect = attrgetter(name)
-            if not any(field.name == "attempt" for field in structs.fields(row.record)):
-                return lambda record: _of_effect(effect(record), 0)
-            return lambda record: _of_effect(effect(record), record.attempt)
+            if not any(field.name == "attempt" for field in fields_of(record)):
+                return lambda called: _of_effect(effect(called), 0)
+            return lambda called: _of_effect(effect(called), called.attempt)
 
 
 def _of_effect(effect: EffectId | None, attempt: int) -> About:
     return (parse_effect_id(effect).numbers[0] if effect else 0, effect, attempt)
-
-
-_ABOUT = {row.record: _about(row) for row in ROWS}

@@ -8,10 +8,10 @@ from operator import attrgetter
 from types import NoneType
 from typing import Any, TypeAlias, get_args, get_origin
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from runwright.core.content import ContentRef
-from runwright.core.kinds import ROWS
+from runwright.core.kinds import ROWS, fields_of
 from runwright.core.records import Record
 
 _Refs: TypeAlias = Callable[[Any], tuple[ContentRef, ...]]
@@ -29,7 +29,7 @@ def _reader(kind: type[Struct]) -> _Refs | None:
 
     Made once for each class, because every append asks for each of its records more than once.
     """
-    parts = [(field.name, *part) for field in structs.fields(kind) if (part := _part(field.type)) is not None]
+    parts = [(field.name, *part) for field in fields_of(kind) if (part := _part(field.type)) is not None]
     if not parts:
         return None
     names, takes = [name for name, _, _ in parts], [take for _, take, _ in parts]

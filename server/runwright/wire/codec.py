@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from enum import Enum
-from inspect import signature
 from operator import attrgetter, itemgetter
 from types import NoneType
 from typing import Any, Generic, TypeAlias, TypeVar, get_args, get_origin
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from runwright._gen.runwright.v1 import content_pb2, error_pb2, package_pb2, run_pb2
 from runwright.core.content import ContentRef
 from runwright.core.errors import Failure
+from runwright.core.kinds import fields_of
 from runwright.core.outcomes import ExecutorIdentity, Usage
 from runwright.core.request import Budget
 from runwright.wire import values as v
@@ -63,10 +63,9 @@ class Codec(Generic[_S]):
         """`around`: fields of the struct that a message around this one says, where and how; the caller writes them.
 
         `unread`: fields of the message that the caller writes and nobody reads. Raises TypeError when a field on
-        either side is left over, or the struct takes its fields by name only.
+        either side is left over. The struct is made by position, which is ten times faster than by name: it is not
+        `kw_only`.
         """
-        if any(parameter.kind is parameter.KEYWORD_ONLY for parameter in signature(struct).parameters.values()):
-            raise TypeError(f"{struct.__name__} takes its fields by name only")
         self._struct = struct
         self._sources: list[str] = []  # paths of scalars within the struct, …
         self._targets: list[str] = []  # … and the fields of the message they go to
@@ -78,7 +77,7 @@ class Codec(Generic[_S]):
         self._optional: list[tuple[int, str, Read]] = []
         self._spread: list[tuple[int, Codec[Any]]] = []
         around = around or {}
-        fields = [field for field in structs.fields(struct) if field.name not in around]
+        fields = [field for field in fields_of(struct) if field.name not in around]
         self._reads += [(index, read) for index, (_, read) in enumerate(around.values()) if read is not None]
         left = set(message.fields_by_name) - set(unread)
         for index, field in enumerate(fields, start=len(around)):
@@ -127,7 +126,7 @@ class Codec(Generic[_S]):
         """A struct whose fields are the message's own; answers which."""
         if not _is_struct(kind):
             raise TypeError(f"{self._struct.__name__}.{name} is no field of {message.full_name}")
-        own = {_RENAMED.get(field.name, field.name) for field in structs.fields(kind)}
+        own = {_RENAMED.get(field.name, field.name) for field in fields_of(kind)}
         own |= {field for field in left if isinstance(getattr(kind, field, None), property)}
         inner: Codec[Any] = Codec(kind, message, unread=set(message.fields_by_name) - own)
         self._spread.append((index, inner))

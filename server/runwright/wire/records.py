@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
-from msgspec import structs
 
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId, event_id, parse_effect_id
-from runwright.core.kinds import ROWS, Row, about, effect_field
+from runwright.core.kinds import ROWS, Row, about, effect_field, fields_of
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.core.units import Micros, Seq
@@ -42,7 +41,7 @@ class _Kind:
 def _around(row: Row, body: Descriptor) -> Mapping[str, tuple[str, Read | None]]:
     """The fields of a record that its event says: how, by the names of the record."""
     effect, found = effect_field(row.record), dict[str, tuple[str, Read | None]]()
-    for field in structs.fields(row.record):
+    for field in fields_of(row.record):
         if field.name == "at":
             found["at"] = ("time", micros)
         elif field.name == effect:
