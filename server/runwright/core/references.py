@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from types import NoneType
 from typing import Any, TypeAlias, get_args, get_origin
@@ -11,58 +10,74 @@ from typing import Any, TypeAlias, get_args, get_origin
 from msgspec import Struct
 
 from runwright.core.content import ContentRef
-from runwright.core.kinds import ROWS, fields_of
+from runwright.core.kinds import fields_of
 from runwright.core.records import Record
 
-_Refs: TypeAlias = Callable[[Any], tuple[ContentRef, ...]]
-_Take: TypeAlias = Callable[[list[ContentRef], Any], object]
+_Take: TypeAlias = Callable[[list[ContentRef], Any], object]  # adds what a field holds to what was found
 
 
 def refs(record: Record) -> tuple[ContentRef, ...]:
     """Every content the record refers to. A test holds this equal to what its stored event refers to."""
-    return _REFS[type(record)](record)
+    return _READERS[type(record)](record)
 
 
-@cache
-def _reader(kind: type[Struct]) -> _Refs | None:
-    """How the references of a class are read, in the order of its fields; None: it leads to none.
-
-    Made once for each class, because every append asks for each of its records more than once.
-    """
-    parts = [(field.name, *part) for field in fields_of(kind) if (part := _part(field.type)) is not None]
+def _reader(kind: type[Record]) -> Callable[[Any], tuple[ContentRef, ...]]:
+    """How the references of a class are read."""
+    parts = _parts(kind)
     if not parts:
-        return None
-    names, takes = [name for name, _, _ in parts], [take for _, take, _ in parts]
-    certain = not any(optional for _, _, optional in parts)
-    get: Callable[[Any], Any] = attrgetter(*names)
-    if takes == [list.extend] or (len(parts) > 1 and certain and all(take is list.append for take in takes)):
+        return lambda record: ()
+    get: Callable[[Any], Any] = attrgetter(*(name for name, _, _ in parts))
+    takes = [take for _, take, _ in parts]
+    if takes == [list.extend]:
         return get
-    if takes == [list.append]:
-        return (lambda value: (get(value),)) if certain else lambda value: () if (ref := get(value)) is None else (ref,)
-    one = len(parts) == 1
+    if all(take is list.append and not optional for _, take, optional in parts):
+        return get if len(parts) > 1 else lambda record: (get(record),)
+    walk = _walk(parts)
+    return lambda record: tuple(walk(record))
 
-    def walk(value: Any) -> tuple[ContentRef, ...]:
+
+def _parts(kind: type[Struct]) -> list[tuple[str, _Take, bool]]:
+    """The fields that lead to references, in their order: name, how they are taken, whether they may be None."""
+    found: list[tuple[str, _Take, bool]] = []
+    for field in fields_of(kind):
+        options = [option for option in get_args(field.type) if option not in (NoneType, Ellipsis)]
+        inner = options[0] if options else field.type
+        several, optional = get_origin(field.type) is tuple, NoneType in get_args(field.type)
+        if inner is ContentRef:
+            found.append((field.name, list.extend if several else list.append, optional))
+        elif isinstance(inner, type) and issubclass(inner, Struct) and (leading := _parts(inner)):
+            found.append((field.name, _nested(_walk(leading), several=several), optional))
+    return found
+
+
+def _walk(parts: Sequence[tuple[str, _Take, bool]]) -> Callable[[Any], list[ContentRef]]:
+    steps = [(attrgetter(name), take) for name, take, _ in parts]
+
+    def walk(value: Any) -> list[ContentRef]:
         found: list[ContentRef] = []
-        for take, held in zip(takes, (get(value),) if one else get(value), strict=True):
+        for get, take in steps:
+            held = get(value)
             if held is not None:
                 take(found, held)
-        return tuple(found)
+        return found
 
     return walk
 
 
-def _part(kind: Any) -> tuple[_Take, bool] | None:
-    """How what a field holds is added to the references found, and whether it may be None; None: it leads to none."""
-    options = [option for option in get_args(kind) if option not in (NoneType, Ellipsis)]
-    inner, several, optional = options[0] if options else kind, get_origin(kind) is tuple, NoneType in get_args(kind)
-    if inner is ContentRef:
-        return (list.extend if several else list.append), optional
-    read = _reader(inner) if isinstance(inner, type) and issubclass(inner, Struct) else None
-    if read is None:
-        return None
-    if several:
-        return (lambda found, held: [found.extend(read(each)) for each in held]), optional
-    return (lambda found, held: found.extend(read(held))), optional
+def _nested(walk: Callable[[Any], list[ContentRef]], *, several: bool) -> _Take:
+    def take_each(found: list[ContentRef], held: Sequence[Any]) -> None:
+        for each in held:
+            found += walk(each)
+
+    return take_each if several else lambda found, held: found.extend(walk(held))
 
 
-_REFS: Mapping[type[Record], _Refs] = {row.record: _reader(row.record) or (lambda record: ()) for row in ROWS}
+class _Readers(dict[type[Record], Callable[[Any], tuple[ContentRef, ...]]]):
+    """Made at the first use of a class and then kept, because every append asks for the references of each record."""
+
+    def __missing__(self, kind: type[Record]) -> Callable[[Any], tuple[ContentRef, ...]]:
+        read = self[kind] = _reader(kind)
+        return read
+
+
+_READERS = _Readers()
