@@ -142,7 +142,7 @@ def _about(record: type[r.Record]) -> Callable[[Any], About]:
         case Family.RUN:
             return lambda _: (0, None, 0)
         case Family.MODEL:
-            return lambda asked: (asked.round, model_effect_id(asked.round), asked.attempt)
+            return lambda requested: (requested.round, model_effect_id(requested.round), requested.attempt)
         case Family.CALL | Family.EFFECT:
             name = effect_field(record)
             assert name is not None, f"{record.__name__} does not say which effect it is about"

@@ -67,7 +67,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     journal_id: str = ""  # what its idempotency keys begin with; empty in runs that older servers began
     round: int = 0
     route: int = 0  # which of the package's routes answers; 0 is its `provider`
-    asked: ModelState = ModelState()
+    model_request: ModelState = field(default=ModelState(), name="asked")
     calls: tuple[CallState, ...] = ()
     stop: StopReason | None = None  # decided, or already on the way once open calls have settled
     turn_ended: bool = False
@@ -90,7 +90,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     @property
     def model_attempt(self) -> int:
         """The attempt of the open model request; 0 when none is open."""
-        return self.asked.attempt if self.asked.is_open else 0
+        return self.model_request.attempt if self.model_request.is_open else 0
 
     @property
     def trace_id(self) -> str:
