@@ -89,7 +89,7 @@ def _run_cancel_requested(state: RunState, record: r.RunCancelRequested) -> RunS
         cancel_barrier=state.seq + 1,
         cancel_deadline=record.deadline,
         cancel_reason=record.reason,
-        requested=state.requested.__replace__(retry_at=0),
+        model_request=state.model_request.__replace__(retry_at=0),
     )
 
 
@@ -110,35 +110,37 @@ def _run_completed(state: RunState, record: r.RunCompleted) -> RunState:
 
 @_applies(r.RunFailed)
 def _run_failed(state: RunState, record: r.RunFailed) -> RunState:
-    return state.__replace__(stop=record.stop, error=record.error, ended_at=record.at, requested=ModelState())
+    return state.__replace__(stop=record.stop, error=record.error, ended_at=record.at, model_request=ModelState())
 
 
 @_applies(r.RunCancelled)
 def _run_cancelled(state: RunState, record: r.RunCancelled) -> RunState:
-    return state.__replace__(stop=StopReason.CANCELLED, error=record.error, ended_at=record.at, requested=ModelState())
+    return state.__replace__(
+        stop=StopReason.CANCELLED, error=record.error, ended_at=record.at, model_request=ModelState()
+    )
 
 
 @_applies(r.ModelAttemptStarted)
 def _model_attempt_started(state: RunState, record: r.ModelAttemptStarted) -> RunState:
     _require(record.route in (state.route, state.route + 1), record, state)
-    before = state.requested
+    before = state.model_request
     # Events of older versions do not name the route: it was the package's only one.
     over = state.__replace__(
         route=record.route, provider=record.provider or state.provider, model=record.model or state.model
     )
     if record.round == state.round and before.attempt:
         _require(record.attempt == before.attempt + 1, record, state)
-        requested = ModelState(
+        again = ModelState(
             record.attempt,
             is_open=True,
             failures=before.failures if record.route == state.route else 0,
             losses=before.losses + before.is_open,
         )
-        return over.__replace__(requested=requested)
+        return over.__replace__(model_request=again)
     _require(record.round == state.round + 1 and record.attempt == 1, record, state)
     _require(not before.attempt and not _has_open_call(state), record, state)
     usage = state.usage.__replace__(rounds=state.usage.rounds + 1)
-    return over.__replace__(round=record.round, requested=ModelState(1, is_open=True), calls=(), usage=usage)
+    return over.__replace__(round=record.round, model_request=ModelState(1, is_open=True), calls=(), usage=usage)
 
 
 @_applies(r.ModelMessageCompleted)
@@ -148,24 +150,26 @@ def _model_message_completed(state: RunState, record: r.ModelMessageCompleted) -
         input_tokens=state.usage.input_tokens + record.input_tokens,
         output_tokens=state.usage.output_tokens + record.output_tokens,
     )
-    return state.__replace__(requested=ModelState(), usage=usage, result=record.text)
+    return state.__replace__(model_request=ModelState(), usage=usage, result=record.text)
 
 
 @_applies(r.ModelAttemptFailed)
 def _model_attempt_failed(state: RunState, record: r.ModelAttemptFailed) -> RunState:
     _require((record.round, record.attempt) == (state.round, state.model_attempt), record, state)
     return state.__replace__(
-        requested=state.requested.__replace__(is_open=False, failures=state.requested.failures + 1)
+        model_request=state.model_request.__replace__(is_open=False, failures=state.model_request.failures + 1)
     )
 
 
 @_applies(r.RetryScheduled)
 def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
     if parse_effect_id(record.effect_id).kind == MODEL_EFFECT:
-        failed = state.requested.attempt and not state.requested.is_open and not state.requested.retry_at
-        fits = (record.effect_id, record.attempt) == (model_effect_id(state.round), state.requested.attempt)
+        failed = state.model_request.attempt and not state.model_request.is_open and not state.model_request.retry_at
+        fits = (record.effect_id, record.attempt) == (model_effect_id(state.round), state.model_request.attempt)
         _require(bool(failed) and fits and state.phase is RunPhase.RUNNING, record, state)
-        return state.__replace__(requested=state.requested.__replace__(retry_at=record.not_before, since=record.at))
+        return state.__replace__(
+            model_request=state.model_request.__replace__(retry_at=record.not_before, since=record.at)
+        )
     before, phase = _call(state, record, record.effect_id)
     # Of a call that waits only its first wait is written down: it has made no attempt that could fail.
     _require(before.phase is CallPhase.RUNNING or not (before.attempt or before.give_up_at), record, state)

@@ -136,20 +136,20 @@ def effect_field(record: type[r.Record]) -> str | None:
 
 
 @cache
-def _about(record: type[r.Record]) -> Callable[[Any], About]:
+def _about(kind: type[r.Record]) -> Callable[[Any], About]:
     """How to read what records of a class are about: made once, because every event says it."""
-    match _FAMILIES[record]:
+    match _FAMILIES[kind]:
         case Family.RUN:
             return lambda _: (0, None, 0)
         case Family.MODEL:
-            return lambda requested: (requested.round, model_effect_id(requested.round), requested.attempt)
+            return lambda record: (record.round, model_effect_id(record.round), record.attempt)
         case Family.CALL | Family.EFFECT:
-            name = effect_field(record)
-            assert name is not None, f"{record.__name__} does not say which effect it is about"
+            name = effect_field(kind)
+            assert name is not None, f"{kind.__name__} does not say which effect it is about"
             effect = attrgetter(name)
-            if not any(field.name == "attempt" for field in fields_of(record)):
-                return lambda called: _of_effect(effect(called), 0)
-            return lambda called: _of_effect(effect(called), called.attempt)
+            if not any(field.name == "attempt" for field in fields_of(kind)):
+                return lambda record: _of_effect(effect(record), 0)
+            return lambda record: _of_effect(effect(record), record.attempt)
 
 
 def _of_effect(effect: EffectId | None, attempt: int) -> About:
