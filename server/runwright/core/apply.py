@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
-from runwright.core.ids import MODEL_EFFECT, EffectId, model_effect_id, parse_effect_id
+from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
 from runwright.core.outcomes import CallPhase, RunPhase, StopReason
 from runwright.core.policy import Verdict
@@ -163,7 +163,7 @@ def _model_attempt_failed(state: RunState, record: r.ModelAttemptFailed) -> RunS
 
 @_applies(r.RetryScheduled)
 def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
-    if parse_effect_id(record.effect_id).kind == MODEL_EFFECT:
+    if effect_kind(record.effect_id) == MODEL_EFFECT:
         failed = state.model_request.attempt and not state.model_request.is_open and not state.model_request.retry_at
         fits = (record.effect_id, record.attempt) == (model_effect_id(state.round), state.model_request.attempt)
         _require(bool(failed) and fits and state.phase is RunPhase.RUNNING, record, state)

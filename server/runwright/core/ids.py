@@ -69,6 +69,11 @@ def parse_effect_id(value: EffectId) -> EffectParts:
     return EffectParts(value[0], tuple(map(int, value[1:].split("."))))
 
 
+def effect_kind(value: str) -> str:
+    """The letter of an effect's kind, whatever version made the id; empty when it is about no effect."""
+    return value[:1]
+
+
 def model_effect_id(round_number: int) -> EffectId:
     """The id of a round's model request."""
     return effect_id(MODEL_EFFECT, round_number)
