@@ -120,7 +120,7 @@ About: TypeAlias = tuple[int, EffectId | None, int]
 
 def about(record: r.Record) -> About:
     """What a record is about, of whatever family it is."""
-    return _about(type(record))(record)
+    return about_of(type(record))(record)
 
 
 @cache
@@ -136,7 +136,7 @@ def effect_field(record: type[r.Record]) -> str | None:
 
 
 @cache
-def _about(kind: type[r.Record]) -> Callable[[Any], About]:
+def about_of(kind: type[r.Record]) -> Callable[[Any], About]:
     """How to read what records of a class are about: made once, because every event says it."""
     match _FAMILIES[kind]:
         case Family.RUN:
