@@ -77,13 +77,13 @@ EXPORTS = MethodLimit(16, 32)
 
 
 def limits_by_name(limits: Limits) -> Mapping[str, int]:
-    """The limits as GetServerInfo tells them."""
-    told = {f"{each.scope}_calls": each.calls for each in (limits.principal, limits.address, limits.server)}
+    """The limits as GetServerInfo names them."""
+    by_name = {f"{each.scope}_calls": each.calls for each in (limits.principal, limits.address, limits.server)}
     for each in (limits.connection, limits.principal, limits.address, limits.server):
-        told[f"{each.scope}_requests"] = each.requests
-        told[f"{each.scope}_request_bytes"] = each.request_bytes
-        told[f"{each.scope}_answer_bytes"] = each.answer_bytes
-    return told | {
+        by_name[f"{each.scope}_requests"] = each.requests
+        by_name[f"{each.scope}_request_bytes"] = each.request_bytes
+        by_name[f"{each.scope}_answer_bytes"] = each.answer_bytes
+    return by_name | {
         "health_watches": HEALTH_WATCHES.server,
         "health_watches_per_address": HEALTH_WATCHES.principal,
         "reflection_streams_per_principal": REFLECTION_STREAMS.principal,
