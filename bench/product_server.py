@@ -56,7 +56,7 @@ async def _serve_runtime(runtime: AgentRuntime, settings: Settings, patient: Pat
     port = server.bind(settings.listen)
     await runtime.recover()
     await server.start()
-    journal = runtime.world.journal
+    journal = runtime.ports.journal
     assert isinstance(journal, SqliteJournal)
 
     async def commits(request: bytes, context: Any) -> bytes:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from runwright.adapters.sqlite.lock import DirectoryLock
+from runwright.adapters.sqlite.opening.lock import DirectoryLock
 
 _GRPC = "_poll_wrapper"  # one thread of gRPC's for all servers and channels of a process, for ever
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

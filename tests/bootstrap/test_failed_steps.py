@@ -22,8 +22,8 @@ from runwright.adapters.watchdog import LoopWatchdog
 from runwright.bootstrap import parts, serving
 from runwright.bootstrap.signals import Signals
 from runwright.runtime import AgentRuntime
-from runwright.runtime.callbacks import CallbackRegistry
-from runwright.runtime.supervisor import Supervisor
+from runwright.runtime.callbacks.registry import CallbackRegistry
+from runwright.runtime.runs.supervisor import Supervisor
 from runwright.settings import Settings
 from runwright.testing import FunctionTools
 from runwright.transport.server import HealthServer, RuntimeServer

@@ -44,8 +44,8 @@ async def served_services(served: Served) -> list[str]:
         reflection_pb2.ServerReflectionRequest.SerializeToString,
         reflection_pb2.ServerReflectionResponse.FromString,
     )
-    asked = reflection_pb2.ServerReflectionRequest(list_services="")
-    [answer] = [answer async for answer in method(iter([asked]), timeout=CALL_SECONDS)]
+    requested = reflection_pb2.ServerReflectionRequest(list_services="")
+    [answer] = [answer async for answer in method(iter([requested]), timeout=CALL_SECONDS)]
     return [service.name for service in answer.list_services_response.service]
 
 

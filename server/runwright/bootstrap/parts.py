@@ -15,7 +15,7 @@ from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
-from runwright.adapters.remote.doors import Doors
+from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
@@ -30,9 +30,9 @@ from runwright.files import unusable_directory
 from runwright.ports.access import Authenticator
 from runwright.ports.provider import Provider
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
-from runwright.runtime.callbacks import CallbackRegistry
+from runwright.runtime.callbacks.registration_rules import RegistrationRules
+from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.runtime.packages import PackageCatalogue
-from runwright.runtime.registration_rules import RegistrationRules
 from runwright.settings import Settings
 from runwright.transport.tls import Certificates, TlsFiles
 
@@ -75,9 +75,9 @@ async def build_runtime(
         PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings, telemetry.journal_type))
-        doors = Doors(AllowList.parse(settings.callback_allow), log)
+        dialer = Dialer(AllowList.parse(settings.callback_allow), log)
         tools = closed_by(
-            opened, DialledExecutors(settings.executors, clock, doors, most_calls=settings.executor_calls)
+            opened, DialledExecutors(settings.executors, clock, dialer, most_calls=settings.executor_calls)
         )
         tools.connect()  # before runs look for them
         runtime = closed_by(
@@ -106,7 +106,7 @@ async def build_runtime(
                 clock=clock,
                 log=log,
                 rules=RegistrationRules(ExecutorNames.of(settings.executor_owners, settings.executors), authenticator),
-                audit=runtime.world.audit,
+                audit=runtime.ports.audit,
             ),
         )
         yield runtime, registry

@@ -12,7 +12,7 @@ from msgspec import Struct
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.memory_trim import MemoryTrimmer
-from runwright.adapters.sqlite.fresh import UnservedDirectory
+from runwright.adapters.sqlite.opening.fresh import UnservedDirectory
 from runwright.adapters.start_errors import unbound
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
@@ -25,9 +25,9 @@ from runwright.core.package import RuntimePackage
 from runwright.ports.provider import Provider
 from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime
-from runwright.runtime.readiness import Readiness
-from runwright.runtime.retention import Retention
-from runwright.runtime.space_watch import SpaceWatch
+from runwright.runtime.housekeeping.readiness import Readiness
+from runwright.runtime.housekeeping.retention import Retention
+from runwright.runtime.housekeeping.space_watch import SpaceWatch
 from runwright.settings import Settings
 from runwright.transport.calls import CallTimes
 from runwright.transport.connections import ConnectionLimits
@@ -55,7 +55,7 @@ async def serve(
     with UnservedDirectory(settings.data) as directory:
         async with AsyncExitStack() as opened:
             started = await _start(opened, settings, providers, packages)
-            directory.kept_by(ready)(started.address)
+            directory.retained_by(ready)(started.address)
             await started.signals.stop.wait()
             await started.stop_tasks()
             settled = await started.drain(int(settings.drain_grace_seconds * 1_000_000))
@@ -85,7 +85,7 @@ class _Started(Struct, eq=False):
         False when a call that must not be repeated was still open; a second signal ends the grace.
         """
         runtime, hurry = self.runtime, self.signals.hurry
-        runtime.world.log.info("draining", open_runs=runtime.registered_run_count())
+        runtime.ports.log.info("draining", open_runs=runtime.registered_run_count())
         self.server.health.set_ready(ready=False)
         runtime.stop_streams()
         draining = asyncio.create_task(runtime.drain(grace_us))
@@ -120,7 +120,7 @@ async def _start(
     """
     signals = opened.enter_context(Signals())
     # Neither file is read again before somebody calls.
-    keys, tls = credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
+    keys, tls = credentials(settings, lambda error: runtime.ports.audit.note(_reload_failed(error)))
     signals.reload = partial(_reload, keys, tls)
     telemetry = closed_by(opened, Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint))
     watchdog = _watchdog(settings, telemetry)
@@ -149,7 +149,7 @@ async def _start(
         watchdog.start()
     registered = await callbacks.load()
     recovered = await runtime.recover()
-    runtime.world.log.info("recovered", open_runs=recovered, callbacks=registered)
+    runtime.ports.log.info("recovered", open_runs=recovered, callbacks=registered)
     await server.start()
     settle_interpreter()
     started.tasks = [asyncio.create_task(work) for work in _beside(settings, runtime, server, readiness)]
@@ -169,10 +169,10 @@ async def _serve_health(opened: AsyncExitStack, settings: Settings, runtime: Age
     """Serves health on an address of its own, if one is set: liveness from now on, readiness after recovery."""
     if settings.health_listen is None:
         return
-    server = HealthServer(runtime.world, health)
+    server = HealthServer(runtime.ports, health)
     opened.push_async_callback(server.stop)
     port = _bound("--health-listen", settings.health_listen, None, server)
-    runtime.world.log.info("health served", address=_address(settings.health_listen, port))
+    runtime.ports.log.info("health served", address=_address(settings.health_listen, port))
     await server.start()
 
 
@@ -186,8 +186,8 @@ def _bound(option: str, address: str, tls: Certificates | None, server: RuntimeS
         raise unbound(option, address) from None
 
 
-def _address(asked: str, port: int) -> str:
-    return f"{asked.rpartition(':')[0]}:{port}"
+def _address(requested: str, port: int) -> str:
+    return f"{requested.rpartition(':')[0]}:{port}"
 
 
 def _reload_failed(error: AgentError) -> AuditEntry:
@@ -209,10 +209,10 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
 
 
 def _begin_telemetry(runtime: AgentRuntime, telemetry: Telemetry, settings: Settings) -> None:
-    tools = runtime.world.tools
-    address = telemetry.begin(runtime.world.journal, runtime.report, tools, settings.data)
+    tools = runtime.ports.tools
+    address = telemetry.begin(runtime.ports.journal, runtime.report, tools, settings.data)
     if address is not None:
-        runtime.world.log.info("metrics served", address=address, path="/metrics")
+        runtime.ports.log.info("metrics served", address=address, path="/metrics")
 
 
 def _watchdog(settings: Settings, telemetry: Telemetry) -> LoopWatchdog:
@@ -223,12 +223,12 @@ def _beside(
     settings: Settings, runtime: AgentRuntime, server: RuntimeServer, readiness: Readiness
 ) -> Iterator[Coroutine[None, None, None]]:
     """What goes on beside the calls until the server stops."""
-    world = runtime.world
+    ports = runtime.ports
     yield _report_health(readiness, server.health)
     yield runtime.watch_writes()
     yield MemoryTrimmer().run()
-    if isinstance(world.journal, Storage):
-        yield SpaceWatch(world.journal, settings.least_space, world.clock, world.log).run()
+    if isinstance(ports.journal, Storage):
+        yield SpaceWatch(ports.journal, settings.least_space, ports.clock, ports.log).run()
     if settings.retention_days is not None:
         yield Retention(runtime, int(settings.retention_days * _DAY_US)).run()
 

@@ -13,7 +13,7 @@ from runwright.core.errors import AgentError
 from runwright.ports.ids import IdSource
 from runwright.ports.log import OperatorLog
 from runwright.ports.telemetry import CallMeter
-from runwright.runtime.refusals import draining
+from runwright.runtime.runs.refusals import draining
 from runwright.transport.access import Access, incoming
 from runwright.transport.calls import Calls, CallTimes
 from runwright.transport.connections import ConnectionLimits

@@ -10,8 +10,8 @@ from runwright.core.errors import AgentError
 from runwright.ports.access import Authenticator
 from runwright.ports.telemetry import CallMeter
 from runwright.runtime import AgentRuntime
-from runwright.runtime.callbacks import CallbackRegistry
-from runwright.runtime.world import World
+from runwright.runtime.callbacks.registry import CallbackRegistry
+from runwright.runtime.ports import Ports
 from runwright.transport import health, reflection
 from runwright.transport.access import Access
 from runwright.transport.callback_service import CallbackRegistryService
@@ -48,21 +48,21 @@ class RuntimeServer:
 
         `refused` is told of every error that a call ends with.
         """
-        connections, times, world = connections or ConnectionLimits(), times or CallTimes(), runtime.world
+        connections, times, ports = connections or ConnectionLimits(), times or CallTimes(), runtime.ports
         services = [RUNTIME] if callbacks is None else [RUNTIME, CALLBACKS]
         self.health = Health(services)
         reflected = Reflection((*services, health.SERVICE))
         servicers: dict[str, object] = {
-            RUNTIME: RuntimeService(runtime, EventStreams(runtime), server_limits(connections, times, world.memory)),
+            RUNTIME: RuntimeService(runtime, EventStreams(runtime), server_limits(connections, times, ports.memory)),
             health.SERVICE: self.health,
             reflection.V1: reflected,
             reflection.V1ALPHA: reflected,
         }
         if callbacks is not None:
-            servicers[CALLBACKS] = CallbackRegistryService(callbacks, world.log, world.audit)
-        access = Access(authenticator, world.audit)
+            servicers[CALLBACKS] = CallbackRegistryService(callbacks, ports.log, ports.audit)
+        access = Access(authenticator, ports.audit)
         self._server = GuardedServer(
-            access, world.ids, world.log, connections=connections, times=times, meter=meter, refused=refused
+            access, ports.ids, ports.log, connections=connections, times=times, meter=meter, refused=refused
         )
         self._server.serve(METHODS, servicers)
 
@@ -92,9 +92,9 @@ class RuntimeServer:
 class HealthServer:
     """Health alone, without TLS and keys, for probes that have neither."""
 
-    def __init__(self, world: World, served: Health) -> None:
-        access = Access(None, world.audit)
-        self._server = GuardedServer(access, world.ids, world.log, connections=_HEALTH_CONNECTIONS, times=_HEALTH_TIMES)
+    def __init__(self, ports: Ports, served: Health) -> None:
+        access = Access(None, ports.audit)
+        self._server = GuardedServer(access, ports.ids, ports.log, connections=_HEALTH_CONNECTIONS, times=_HEALTH_TIMES)
         self._server.serve(METHODS, {health.SERVICE: served})
 
     def bind(self, address: str) -> int:
