@@ -18,6 +18,7 @@ from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.schema_process import CheckLimits
@@ -28,6 +29,7 @@ from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
 from runwright.core.allow_list import AllowList
 from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.callback_kinds import CallbackKind
 from runwright.core.errors import AgentError
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.package import RuntimePackage
@@ -81,8 +83,8 @@ def build_runtime(
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
     telemetry = telemetry or Telemetry()
     journal = _open_journal(settings, telemetry.journal_type)
-    doors = Doors(AllowList.parse(settings.callback_allow), log)
-    tools = DialledExecutors(settings.executors, clock, doors, most_calls=settings.executor_calls)
+    callbacks = DialledCallbacks(Doors(AllowList.parse(settings.callback_allow), log), clock)
+    tools = DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
     tools.connect()  # before runs look for them
     runtime = AgentRuntimeBuilder(
         journal=journal,
@@ -99,12 +101,13 @@ def build_runtime(
         traces=telemetry.traces,
         conversation_memory=settings.conversation_memory,
     ).build()
+    executors = ExecutorNames.of(settings.executor_owners, settings.executors)
     registry = CallbackRegistry(
         store=journal.callbacks(),
-        dialler=tools,
+        dialler=callbacks,
         clock=clock,
         log=log,
-        rules=RegistrationRules(ExecutorNames.of(settings.executor_owners, settings.executors), authenticator),
+        rules=RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator),
         audit=runtime.world.audit,
     )
     return runtime, registry

@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from runwright.adapters.clock import SystemClock
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.doors import Doors
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.core.allow_list import LOOPBACK, AllowList
@@ -118,9 +119,8 @@ class _serving:
 
     async def __aenter__(self) -> None:
         here = self._here
-        dialled = DialledExecutors(
-            {"desk": await self._host.start()}, SystemClock(), Doors(AllowList.parse(LOOPBACK), b.ListLog())
-        )
+        callbacks = DialledCallbacks(Doors(AllowList.parse(LOOPBACK), b.ListLog()), SystemClock())
+        dialled = DialledExecutors({"desk": await self._host.start()}, SystemClock(), callbacks)
         dialled.connect()
         packages = [b.package(b.asks(one.name), b.says("done"), id=one.name, tools=(_declared(one),)) for one in TOOLS]
         bench = b.real_time_bench(tools=dialled, packages=(b.package(b.says("hello"), id="greeter"), *packages))

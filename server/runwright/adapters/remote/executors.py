@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from runwright.adapters.remote.doors import Doors, refused
+from runwright.adapters.remote.callback_connection import CallbackConnection
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.lines import ConfiguredLine, Line, RegisteredLine
 from runwright.adapters.waiting_calls import WaitingCalls
-from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, Callback, ConfiguredExecutor, Health, HealthKind
+from runwright.core.callback_kinds import CallbackKind
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, HealthKind
+from runwright.core.executor_names import ConfiguredExecutor
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.clock import Clock
 from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -51,36 +54,37 @@ class DialledExecutors:
     """ToolExecutors at the operator's addresses, `{name: "[principal@]host:port"}`, and at those registered by hosts.
 
     Each configured address gets `most_calls` at once, a registered one what its
-    registration says. Without `doors` nothing can be registered. Also a
-    CallbackDialler.
+    registration says. Without `callbacks` nothing can be registered; of these it
+    is the caller of tool executors.
     """
 
     def __init__(
         self,
         addresses: Mapping[str, str],
         clock: Clock,
-        doors: Doors | None = None,
+        callbacks: DialledCallbacks | None = None,
         *,
         most_calls: int = DEFAULT_CALLS_IN_FLIGHT,
     ) -> None:
         self._addresses = {name: ConfiguredExecutor.parse(address) for name, address in addresses.items()}
         self._clock = clock
-        self._doors = doors
+        self.callbacks = callbacks
         self._most_calls = most_calls
         self._configured: dict[str, ConfiguredLine] = {}
-        self._registered: dict[tuple[Namespace, str], RegisteredLine] = {}  # by the id of the registration
+        self._registered: dict[CallbackConnection, RegisteredLine] = {}
         self._serving: dict[tuple[Namespace, str], set[RegisteredLine]] = {}  # by the name of the executor
-        self._leaving: set[RegisteredLine] = set()  # dropped, perhaps with calls under way
         self._waiting = WaitingCalls()
         self._connecting: dict[str, asyncio.Task[None]] = {}  # configured executors that a call waits for
         self._changed = asyncio.Event()
         self._is_closed = False
         self._calls = 0
         self._mishaps: OrderedDict[tuple[RunKey, str], str] = OrderedDict()  # where a call's last attempt failed
+        if callbacks is not None:
+            callbacks.attach(CallbackKind.TOOL_EXECUTOR, self)
 
     def knows(self, namespace: Namespace, executor: str) -> bool:
         """True when an address is configured or registered, or can be registered."""
-        takes_registrations = self._doors is not None and not self._doors.allowed.is_empty
+        takes_registrations = self.callbacks is not None and not self.callbacks.doors.allowed.is_empty
         return takes_registrations or executor in self._addresses
 
     def is_reachable(self, wanted: PlaceRequest) -> bool:
@@ -130,7 +134,7 @@ class DialledExecutors:
 
     def counts(self) -> Mapping[str, int]:
         """How many executors are configured and registered, and how many of each can be called. Any thread."""
-        registered = [line.health.kind for line in list(self._registered.values())]
+        registered = [connection.health.kind for connection in list(self._registered)]
         return {
             "configured": len(self._addresses),
             "connected": sum(line.is_ready for line in list(self._configured.values())),
@@ -146,48 +150,25 @@ class DialledExecutors:
         await asyncio.gather(*self._connecting.values(), return_exceptions=True)
         for configured in self._configured.values():
             await configured.channel.close()
-        for line in [*self._registered.values(), *self._leaving]:
-            await line.close()
+        if self.callbacks is not None:
+            await self.callbacks.close(CallbackKind.TOOL_EXECUTOR)
 
-    async def examine(self, callback: Callback) -> None:
-        """See CallbackDialler."""
-        if self._doors is None:
-            raise refused(callback, "configured: this server takes no registrations")
-        await self._doors.examine(callback)
+    def opened(self, connection: CallbackConnection) -> None:
+        """See CallbackCaller."""
+        line = RegisteredLine(connection)
+        self._registered[connection] = line
+        self._serving.setdefault(_served_name(connection), set()).add(line)
 
-    def open(self, callback: Callback) -> None:
-        """See CallbackDialler."""
-        assert self._doors is not None, "what is opened was examined"
-        known = self._registered.get((callback.namespace, callback.callback_id))
-        if known is not None and known.callback.is_renewed_by(callback):
-            known.renew(callback)
-            return
-        self.drop(callback.namespace, callback.callback_id)
-        line = RegisteredLine(callback, self._doors, self._clock, self._wake)
-        self._registered[(callback.namespace, callback.callback_id)] = line
-        self._serving.setdefault((callback.namespace, callback.executor), set()).add(line)
-
-    def drop(self, namespace: Namespace, callback_id: str) -> None:
-        """See CallbackDialler."""
-        self._leaving = {line for line in self._leaving if not line.is_idle}
-        line = self._registered.pop((namespace, callback_id), None)
-        if line is None:
-            return
-        executor = (namespace, line.callback.executor)
-        self._serving[executor].discard(line)
-        if not self._serving[executor]:
-            del self._serving[executor]
-        line.drop()
-        self._leaving.add(line)
-
-    def health(self, callback: Callback) -> Health:
-        """See CallbackDialler."""
-        line = self._registered.get((callback.namespace, callback.callback_id))
-        return line.health if line else Health(HealthKind.UNKNOWN, self._clock.now())
+    def dropped(self, connection: CallbackConnection) -> None:
+        """See CallbackCaller."""
+        name = _served_name(connection)
+        self._serving[name].discard(self._registered.pop(connection))
+        if not self._serving[name]:
+            del self._serving[name]
 
     def _configured_line(self, executor: str) -> ConfiguredLine:
         if executor not in self._configured:
-            log = self._doors.log if self._doors is not None else None
+            log = self.callbacks.doors.log if self.callbacks is not None else None
             self._configured[executor] = ConfiguredLine(self._addresses[executor], self._most_calls, log)
         return self._configured[executor]
 
@@ -221,8 +202,8 @@ class DialledExecutors:
         self._waiting.serve(executor, self._take)
         self._connect_when_waited_for(executor)
 
-    def _wake(self) -> None:
-        """Something is ready that was not."""
+    def changed(self) -> None:
+        """See CallbackCaller."""
         self._changed.set()
         self._changed = asyncio.Event()
         for executor in self._waiting.executors():
@@ -274,3 +255,7 @@ class DialledExecutors:
             self._mishaps[call] = mishap
             if len(self._mishaps) > MOST_MISHAPS:
                 self._mishaps.popitem(last=False)
+
+
+def _served_name(connection: CallbackConnection) -> tuple[Namespace, str]:
+    return (connection.callback.namespace, connection.callback.name)
