@@ -10,7 +10,7 @@ import grpc
 import pytest
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote import tool_calls
-from runwright.adapters.remote.doors import MAX_RECEIVE_BYTES
+from runwright.adapters.remote.dialer import MAX_RECEIVE_BYTES
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.remote.tool_answers import read_answer
 from runwright.core.outcomes import ExecutorIdentity
@@ -147,7 +147,7 @@ async def test_a_call_whose_channel_is_closed_under_it_is_lost(executor: RawExec
 async def test_a_call_on_a_channel_that_has_been_closed_is_not_sent(
     executor: RawExecutor, tools: DialledExecutors
 ) -> None:
-    line = tools._configured_line(NAME)
+    line = tools._configured_connection(NAME)
     await tools.close()
 
     assert (await line.perform(invocation(), 5)).kind is Kind.NOT_SENT

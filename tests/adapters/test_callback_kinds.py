@@ -13,8 +13,8 @@ from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as ex
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.remote.callback_connection import CallbackConnection
+from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
-from runwright.adapters.remote.doors import Doors
 from runwright.core import callback_kinds
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callback_kinds import KINDS, CallbackKind, KindRow
@@ -22,8 +22,8 @@ from runwright.core.callbacks import HealthKind
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.principal import LOCAL, Principal, Role
-from runwright.runtime.callbacks import CallbackRegistry
-from runwright.runtime.registration_rules import RegistrationRules
+from runwright.runtime.callbacks.registration_rules import RegistrationRules
+from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.transport.access import ROLES
 
 from tests.adapters.callback_hosts import SECRET, Host, callback, dialling
@@ -96,8 +96,8 @@ async def test_a_kind_that_is_added_is_registered_leased_examined_and_called_lik
 ) -> None:
     host = Host(accepts=f"Bearer {SECRET}")
     await host.start(has_health=True)
-    doors = Doors(AllowList.parse(LOOPBACK), ListLog())
-    callbacks = DialledCallbacks(doors, SystemClock())
+    dialer = Dialer(AllowList.parse(LOOPBACK), ListLog())
+    callbacks = DialledCallbacks(dialer, SystemClock())
     callbacks.attach(REFEREE, referees)  # type: ignore[arg-type]
     registry = CallbackRegistry(store=MemoryCallbacks(), dialler=callbacks, clock=SystemClock(), log=ListLog())
     await registry.load()

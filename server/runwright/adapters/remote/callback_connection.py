@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 
-from runwright.adapters.remote.doors import Doors, Metadata
+from runwright.adapters.remote.dialer import Dialer, Metadata
 from runwright.core.callbacks import Callback, Health, HealthKind
 from runwright.core.errors import AgentError
 from runwright.ports.clock import Clock
@@ -32,11 +32,11 @@ _SERVING = health_pb2.HealthCheckResponse.SERVING
 class CallbackConnection:
     """Dialled at once, examined for as long as the lease lasts, closed after its last call."""
 
-    def __init__(self, callback: Callback, doors: Doors, clock: Clock, changed: Callable[[], None]) -> None:
+    def __init__(self, callback: Callback, dialer: Dialer, clock: Clock, changed: Callable[[], None]) -> None:
         """`changed` is called when `is_ready` may have become true."""
         self.callback = callback
         self.health = Health(HealthKind.UNKNOWN, clock.now())
-        self._doors = doors
+        self._dialer = dialer
         self._clock = clock
         self._changed = changed
         self._kick = asyncio.Event()
@@ -52,7 +52,7 @@ class CallbackConnection:
     @property
     def log(self) -> OperatorLog:
         """Where its faults are told."""
-        return self._doors.log
+        return self._dialer.log
 
     @property
     def is_ready(self) -> bool:
@@ -134,7 +134,7 @@ class CallbackConnection:
             try:
                 self._note(await self._trouble())
             except Exception as error:  # noqa: BLE001 - one odd registration must not end its own examinations
-                self._doors.log.error("callback cannot be examined", error, callback_id=self.callback.callback_id)
+                self._dialer.log.error("callback cannot be examined", error, callback_id=self.callback.callback_id)
                 self._note("It cannot be examined; the server's log says how.")
             await self._kicked_or(self._clock.now() + self._pause)
 
@@ -143,7 +143,7 @@ class CallbackConnection:
         self._pause = ILL_US
         if not self._is_connected:
             try:
-                addresses = await self._doors.addresses(self.callback)
+                addresses = await self._dialer.addresses(self.callback)
             except AgentError as error:
                 self._replace(None)
                 self._pause = REFUSED_US
@@ -151,7 +151,7 @@ class CallbackConnection:
             address = addresses[self._failed_dials % len(addresses)]
             if self._channel is None or address != self._address:
                 self._address = address
-                self._replace(self._doors.channel(self.callback, address))
+                self._replace(self._dialer.channel(self.callback, address))
             assert self._channel is not None
             try:
                 async with asyncio.timeout(CONNECT_SECONDS):
@@ -159,11 +159,11 @@ class CallbackConnection:
             except TimeoutError:
                 self._failed_dials += 1
                 return f"It does not answer at {self.callback.address}" + (" with TLS." if self.callback.tls else ".")
-        trouble = await self._asked()
+        trouble = await self._requested()
         self._pause = ILL_US if trouble else WELL_US
         return trouble
 
-    async def _asked(self) -> str:
+    async def _requested(self) -> str:
         assert self._channel is not None
         check: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
             "/grpc.health.v1.Health/Check"

@@ -6,7 +6,7 @@ import asyncio
 from typing import Protocol
 
 from runwright.adapters.remote.callback_connection import CallbackConnection
-from runwright.adapters.remote.doors import Doors
+from runwright.adapters.remote.dialer import Dialer
 from runwright.core.callback_kinds import CallbackKind
 from runwright.core.callbacks import Callback, Health, HealthKind
 from runwright.core.ids import Namespace
@@ -29,8 +29,8 @@ class CallbackCaller(Protocol):
 class DialledCallbacks:
     """CallbackDialler of every kind that has a caller. Each kind is closed by its caller, which knows its last call."""
 
-    def __init__(self, doors: Doors, clock: Clock) -> None:
-        self.doors = doors
+    def __init__(self, dialer: Dialer, clock: Clock) -> None:
+        self.dialer = dialer
         self._clock = clock
         self._callers: dict[CallbackKind, CallbackCaller] = {}
         self._open: dict[tuple[Namespace, str], CallbackConnection] = {}
@@ -43,7 +43,7 @@ class DialledCallbacks:
 
     async def examine(self, callback: Callback) -> None:
         """See CallbackDialler."""
-        await self.doors.examine(callback)
+        await self.dialer.examine(callback)
 
     def open(self, callback: Callback) -> None:
         """See CallbackDialler."""
@@ -53,7 +53,7 @@ class DialledCallbacks:
             return
         self.drop(callback.namespace, callback.callback_id)
         caller = self._callers[callback.kind]
-        connection = CallbackConnection(callback, self.doors, self._clock, caller.changed)
+        connection = CallbackConnection(callback, self.dialer, self._clock, caller.changed)
         self._open[(callback.namespace, callback.callback_id)] = connection
         caller.opened(connection)
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from msgspec.structs import replace
 
 from runwright.adapters.remote.callback_connection import CallbackConnection
+from runwright.adapters.remote.connections import ConfiguredConnection, ExecutorConnection, RegisteredConnection
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
-from runwright.adapters.remote.lines import ConfiguredLine, Line, RegisteredLine
 from runwright.adapters.waiting_calls import WaitingCalls
 from runwright.core.callback_kinds import CallbackKind
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, HealthKind
@@ -21,32 +21,32 @@ from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutco
 
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
-MOST_MISHAPS = 4096
+MOST_FAILED_ENDPOINTS = 4096
 _UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.UNREADABLE, ToolOutcomeKind.NOT_SENT)
 
 
 class ExecutorPlace:
     """Room for one call at one executor."""
 
-    def __init__(self, line: Line, wanted: PlaceRequest, freed: Callable[[str], None]) -> None:
-        self.line = line
+    def __init__(self, connection: ExecutorConnection, wanted: PlaceRequest, freed: Callable[[str], None]) -> None:
+        self.connection = connection
         self.wanted = wanted
         self._freed = freed
         self._is_held = True
-        line.calls += 1
+        connection.calls += 1
 
-    def move(self, line: Line) -> None:
+    def move(self, connection: ExecutorConnection) -> None:
         """Gives up the room here for room there."""
         if self._is_held:
-            self.line.calls -= 1
-            line.calls += 1
-        self.line = line
+            self.connection.calls -= 1
+            connection.calls += 1
+        self.connection = connection
 
     def release(self) -> None:
         """See `Place`."""
         if self._is_held:
             self._is_held = False
-            self.line.calls -= 1
+            self.connection.calls -= 1
             self._freed(self.wanted.executor)
 
 
@@ -70,26 +70,28 @@ class DialledExecutors:
         self._clock = clock
         self.callbacks = callbacks
         self._most_calls = most_calls
-        self._configured: dict[str, ConfiguredLine] = {}
-        self._registered: dict[CallbackConnection, RegisteredLine] = {}
-        self._serving: dict[tuple[Namespace, str], set[RegisteredLine]] = {}  # by the name of the executor
+        self._configured: dict[str, ConfiguredConnection] = {}
+        self._registered: dict[CallbackConnection, RegisteredConnection] = {}
+        self._serving: dict[tuple[Namespace, str], set[RegisteredConnection]] = {}  # by the name of the executor
         self._waiting = WaitingCalls()
         self._connecting: dict[str, asyncio.Task[None]] = {}  # configured executors that a call waits for
         self._changed = asyncio.Event()
         self._is_closed = False
         self._calls = 0
-        self._mishaps: OrderedDict[tuple[RunKey, str], str] = OrderedDict()  # where a call's last attempt failed
+        self._failed_endpoints: OrderedDict[tuple[RunKey, str], str] = (
+            OrderedDict()
+        )  # where a call's last attempt failed
         if callbacks is not None:
             callbacks.attach(CallbackKind.TOOL_EXECUTOR, self)
 
     def knows(self, namespace: Namespace, executor: str) -> bool:
         """True when an address is configured or registered, or can be registered."""
-        takes_registrations = self.callbacks is not None and not self.callbacks.doors.allowed.is_empty
+        takes_registrations = self.callbacks is not None and not self.callbacks.dialer.allowed.is_empty
         return takes_registrations or executor in self._addresses
 
     def is_reachable(self, wanted: PlaceRequest) -> bool:
         """True when a line that serves the tool is ready, or may be so in a moment."""
-        return any(line.is_ready or not line.is_away for line in self._lines(wanted))
+        return any(connection.is_ready or not connection.is_away for connection in self._connections(wanted))
 
     def take_place(self, wanted: PlaceRequest) -> ExecutorPlace | None:
         """A place at the ready executor that was not asked for the longest time; see the port."""
@@ -109,7 +111,7 @@ class DialledExecutors:
         None ready in time: certainly not sent. Any error once the call has begun leaves the outcome unknown.
         """
         assert isinstance(place, ExecutorPlace), "a place of these executors"
-        if not place.line.is_ready:
+        if not place.connection.is_ready:
             began = self._clock.now()
             try:
                 # Not wait_for: on Python 3.11 it swallows a cancel that comes as the channel becomes ready.
@@ -122,22 +124,22 @@ class DialledExecutors:
         left = (call.deadline - self._clock.now()) / 1_000_000
         if left <= 0 or not call.may_begin():
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        outcome = await place.line.perform(call, left)
-        name = place.line.name
+        outcome = await place.connection.perform(call, left)
+        name = place.connection.name
         self._remember((place.wanted.run, place.wanted.call_id), name if outcome.kind in _UNANSWERED else None)
         return outcome
 
     def connect(self) -> None:
         """Begins to dial every configured executor, so that calls find them connected and `counts` tells of all."""
         for executor in self._addresses:
-            self._configured_line(executor).channel.get_state(try_to_connect=True)
+            self._configured_connection(executor).channel.get_state(try_to_connect=True)
 
     def counts(self) -> Mapping[str, int]:
         """How many executors are configured and registered, and how many of each can be called. Any thread."""
         registered = [connection.health.kind for connection in list(self._registered)]
         return {
             "configured": len(self._addresses),
-            "connected": sum(line.is_ready for line in list(self._configured.values())),
+            "connected": sum(connection.is_ready for connection in list(self._configured.values())),
             "registered": len(registered),
             "healthy": registered.count(HealthKind.HEALTHY),
         }
@@ -155,9 +157,9 @@ class DialledExecutors:
 
     def opened(self, connection: CallbackConnection) -> None:
         """See CallbackCaller."""
-        line = RegisteredLine(connection)
-        self._registered[connection] = line
-        self._serving.setdefault(_served_name(connection), set()).add(line)
+        connection = RegisteredConnection(connection)
+        self._registered[connection] = connection
+        self._serving.setdefault(_served_name(connection), set()).add(connection)
 
     def dropped(self, connection: CallbackConnection) -> None:
         """See CallbackCaller."""
@@ -166,34 +168,40 @@ class DialledExecutors:
         if not self._serving[name]:
             del self._serving[name]
 
-    def _configured_line(self, executor: str) -> ConfiguredLine:
+    def _configured_connection(self, executor: str) -> ConfiguredConnection:
         if executor not in self._configured:
-            log = self.callbacks.doors.log if self.callbacks is not None else None
-            self._configured[executor] = ConfiguredLine(self._addresses[executor], self._most_calls, log)
+            log = self.callbacks.dialer.log if self.callbacks is not None else None
+            self._configured[executor] = ConfiguredConnection(self._addresses[executor], self._most_calls, log)
         return self._configured[executor]
 
-    def _lines(self, wanted: PlaceRequest) -> list[Line]:
-        lines: list[Line] = list(self._serving.get((wanted.run.namespace, wanted.executor), ()))
+    def _connections(self, wanted: PlaceRequest) -> list[ExecutorConnection]:
+        connections: list[ExecutorConnection] = list(self._serving.get((wanted.run.namespace, wanted.executor), ()))
         if wanted.executor in self._addresses:
-            lines.append(self._configured_line(wanted.executor))
-        return [line for line in lines if line.serves(wanted.tool)]
+            connections.append(self._configured_connection(wanted.executor))
+        return [connection for connection in connections if connection.serves(wanted.tool)]
 
     def _take(self, wanted: PlaceRequest) -> ExecutorPlace | None:
-        line = self._free(wanted)
-        if line is None:
+        connection = self._free(wanted)
+        if connection is None:
             return None
-        self._use(line)
-        return ExecutorPlace(line, wanted, self._serve)
+        self._use(connection)
+        return ExecutorPlace(connection, wanted, self._serve)
 
-    def _use(self, line: Line) -> None:
+    def _use(self, connection: ExecutorConnection) -> None:
         self._calls += 1
-        line.used = self._calls
+        connection.used = self._calls
 
-    def _free(self, wanted: PlaceRequest) -> Line | None:
+    def _free(self, wanted: PlaceRequest) -> ExecutorConnection | None:
         """A ready line with room: not where the call's last attempt failed if there is another, then in turn."""
-        free = [line for line in self._lines(wanted) if line.calls < line.most_calls and line.is_ready]
-        not_first = self._mishaps.get((wanted.run, wanted.call_id))
-        return min(free, key=lambda line: (line.name == not_first, line.used, line.name), default=None)
+        free = [
+            connection
+            for connection in self._connections(wanted)
+            if connection.calls < connection.most_calls and connection.is_ready
+        ]
+        not_first = self._failed_endpoints.get((wanted.run, wanted.call_id))
+        return min(
+            free, key=lambda connection: (connection.name == not_first, connection.used, connection.name), default=None
+        )
 
     def _serve(self, executor: str) -> None:
         """Gives free places of the executor to those that wait for them."""
@@ -216,15 +224,15 @@ class DialledExecutors:
         """
         if executor not in self._addresses or executor in self._connecting or not self._waiting.has(executor):
             return
-        line = self._configured_line(executor)
-        if line.calls >= line.most_calls and line.is_ready:
+        connection = self._configured_connection(executor)
+        if connection.calls >= connection.most_calls and connection.is_ready:
             return  # whoever gives back a place is heard
-        connecting = asyncio.create_task(self._connect(executor, line), name=f"executor {executor}")
+        connecting = asyncio.create_task(self._connect(executor, connection), name=f"executor {executor}")
         self._connecting[executor] = connecting
 
-    async def _connect(self, executor: str, line: ConfiguredLine) -> None:
+    async def _connect(self, executor: str, connection: ConfiguredConnection) -> None:
         try:
-            await line.until_ready()
+            await connection.until_ready()
         finally:
             del self._connecting[executor]
         self._serve(executor)
@@ -233,13 +241,13 @@ class DialledExecutors:
         """Returns once the line of the place is ready, or another one with room, to which the place moves."""
         while True:
             changed = self._changed  # before looking: what changes meanwhile is not missed
-            if place.line.is_ready:
+            if place.connection.is_ready:
                 return
             if other := self._free(place.wanted):
                 self._use(other)
                 place.move(other)
                 return
-            waits = [asyncio.ensure_future(wait) for wait in (changed.wait(), place.line.until_ready())]
+            waits = [asyncio.ensure_future(wait) for wait in (changed.wait(), place.connection.until_ready())]
             try:
                 done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for wait in done:
@@ -249,12 +257,12 @@ class DialledExecutors:
                     wait.cancel()
                 await asyncio.gather(*waits, return_exceptions=True)
 
-    def _remember(self, call: tuple[RunKey, str], mishap: str | None) -> None:
-        self._mishaps.pop(call, None)
-        if mishap is not None:
-            self._mishaps[call] = mishap
-            if len(self._mishaps) > MOST_MISHAPS:
-                self._mishaps.popitem(last=False)
+    def _remember(self, call: tuple[RunKey, str], failed_endpoint: str | None) -> None:
+        self._failed_endpoints.pop(call, None)
+        if failed_endpoint is not None:
+            self._failed_endpoints[call] = failed_endpoint
+            if len(self._failed_endpoints) > MOST_FAILED_ENDPOINTS:
+                self._failed_endpoints.popitem(last=False)
 
 
 def _served_name(connection: CallbackConnection) -> tuple[Namespace, str]:

@@ -8,7 +8,7 @@ import re
 import grpc
 
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
-from runwright.adapters.remote.doors import MAX_RECEIVE_BYTES, Metadata
+from runwright.adapters.remote.dialer import MAX_RECEIVE_BYTES, Metadata
 from runwright.adapters.remote.tool_answers import read_answer
 from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.ports.log import OperatorLog

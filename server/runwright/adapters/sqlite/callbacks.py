@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 import apsw
 
 from runwright.adapters.sqlite.callback_rows import COLUMNS, callback_of, check_of, row_of
-from runwright.adapters.sqlite.reader import Reader
+from runwright.adapters.sqlite.reading.reader import Reader
 from runwright.adapters.sqlite.tables import fetch
-from runwright.adapters.sqlite.writer import Writer
+from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.callbacks import Callback
 from runwright.core.ids import Namespace
 from runwright.ports.log import OperatorLog
@@ -76,9 +76,9 @@ class SqliteCallbacks:
                 self._left_out("a registration of a kind that this server does not know is not used", row)
         return found
 
-    def _left_out(self, told: str, row: Sequence[Any]) -> None:
+    def _left_out(self, message: str, row: Sequence[Any]) -> None:
         if self._log:
-            self._log.error(told, namespace=row[0], callback_id=row[1])
+            self._log.error(message, namespace=row[0], callback_id=row[1])
 
     async def _transact(self, act: Callable[[apsw.Connection], T]) -> T:
         self._refuse_when_closed()
