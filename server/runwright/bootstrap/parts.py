@@ -16,12 +16,14 @@ from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.start_errors import extra_missing, unusable_data
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.core.allow_list import AllowList
+from runwright.core.callback_kinds import CallbackKind
 from runwright.core.errors import AgentError
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.package import RuntimePackage
@@ -75,9 +77,9 @@ async def build_runtime(
         PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings, telemetry.journal_type))
-        dialer = Dialer(AllowList.parse(settings.callback_allow), log)
+        callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
         tools = closed_by(
-            opened, DialledExecutors(settings.executors, clock, dialer, most_calls=settings.executor_calls)
+            opened, DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
         )
         tools.connect()  # before runs look for them
         runtime = closed_by(
@@ -98,14 +100,15 @@ async def build_runtime(
                 conversation_memory=settings.conversation_memory,
             ).build(),
         )
+        executors = ExecutorNames.of(settings.executor_owners, settings.executors)
         registry = closed_by(
             opened,
             CallbackRegistry(
                 store=journal.callbacks(),
-                dialler=tools,
+                dialler=callbacks,
                 clock=clock,
                 log=log,
-                rules=RegistrationRules(ExecutorNames.of(settings.executor_owners, settings.executors), authenticator),
+                rules=RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator),
                 audit=runtime.ports.audit,
             ),
         )
