@@ -1,4 +1,4 @@
-"""Lines: the connections to executors. One that is configured, and one that is registered."""
+"""Connections to executors: the connections to executors. One that is configured, and one that is registered."""
 
 from __future__ import annotations
 
@@ -75,20 +75,20 @@ class ConfiguredConnection:
 
     @property
     def is_ready(self) -> bool:
-        """See `Line`."""
+        """See `ExecutorConnection`."""
         return self.channel.get_state(try_to_connect=True) is _READY
 
     @property
     def is_away(self) -> bool:
-        """See `Line`."""
+        """See `ExecutorConnection`."""
         return self.channel.get_state(try_to_connect=True) is _FAILING
 
     async def until_ready(self) -> None:
-        """See `Line`."""
+        """See `ExecutorConnection`."""
         await self.channel.channel_ready()
 
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
-        """See `Line`."""
+        """See `ExecutorConnection`."""
         outcome = await perform(self.channel, call, seconds=seconds, log=self._log)
         return replace(outcome, executor_identity=self.identity)
 
@@ -104,12 +104,12 @@ class RegisteredConnection:
 
     @property
     def most_calls(self) -> int:
-        """See `Line`."""
+        """See `ExecutorConnection`."""
         return self.connection.callback.max_calls_in_flight or DEFAULT_CALLS_IN_FLIGHT
 
     @property
     def identity(self) -> ExecutorIdentity:
-        """See `Line`."""
+        """See `ExecutorConnection`."""
         callback = self.connection.callback
         return ExecutorIdentity(callback.callback_id, callback.owner, callback.address)
 
@@ -119,12 +119,12 @@ class RegisteredConnection:
 
     @property
     def is_ready(self) -> bool:
-        """See `Line`."""
+        """See `ExecutorConnection`."""
         return self.connection.is_ready
 
     @property
     def is_away(self) -> bool:
-        """See `Line`."""
+        """See `ExecutorConnection`."""
         return self.connection.is_away
 
     async def until_ready(self) -> None:
@@ -132,7 +132,7 @@ class RegisteredConnection:
         await asyncio.Event().wait()
 
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
-        """See `Line`. One that loses a call gets no other before it was found well again."""
+        """See `ExecutorConnection`. One that loses a call gets no other before it was found well again."""
         connection = self.connection
         with connection.call() as channel:
             if channel is None:  # dropped since it was chosen

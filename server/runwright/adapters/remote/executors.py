@@ -157,9 +157,9 @@ class DialledExecutors:
 
     def opened(self, connection: CallbackConnection) -> None:
         """See CallbackCaller."""
-        connection = RegisteredConnection(connection)
-        self._registered[connection] = connection
-        self._serving.setdefault(_served_name(connection), set()).add(connection)
+        executor = RegisteredConnection(connection)
+        self._registered[connection] = executor
+        self._serving.setdefault(_served_name(connection), set()).add(executor)
 
     def dropped(self, connection: CallbackConnection) -> None:
         """See CallbackCaller."""
