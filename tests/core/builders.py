@@ -15,7 +15,7 @@ from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
 from runwright.core.machine import decide
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, StopReason, Usage
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import Decision, Verdict
+from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget, RunRequest
 from runwright.core.state import CallState, RunState, fold
 
@@ -96,7 +96,7 @@ def asked(
     availability: i.Availability = i.Availability.HELD,
 ) -> i.RequestedCall:
     """A tool call as the model asks for it; a place is held for it, unless something else is said."""
-    return i.RequestedCall(name, f"call_{name}", json_text("{}"), problem, availability=availability)
+    return i.RequestedCall(name, f"call_{name}", json_text("{}"), i.Findings(problem, availability=availability))
 
 
 def answered(words: str | None = "Sunny.", *, round: int = 1, attempt: int = 1, seconds: float = 1) -> i.ModelReplied:
@@ -189,7 +189,13 @@ def kinds(records: Sequence[r.Record]) -> list[str]:
 def call_in(phase: CallPhase, **fields: Any) -> CallState:
     """The first call of the first round, as it stands in a phase."""
     attempt = 0 if phase in (CallPhase.REQUESTED, CallPhase.DENIED) else 1
-    given = {"attempt": attempt, "allowed": True, "arguments": json_text("{}"), "executor": "tools", **fields}
+    given = {
+        "attempt": attempt,
+        "passed": PolicyStage.PRE_TOOL,
+        "arguments": json_text("{}"),
+        "executor": "tools",
+        **fields,
+    }
     return CallState(FIRST_CALL, "lookup", phase, **given)
 
 

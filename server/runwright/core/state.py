@@ -14,6 +14,7 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase, StopReason, Usage
+from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.request import Budget
 from runwright.core.trace import trace_id
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
@@ -28,7 +29,7 @@ class CallState(Struct, frozen=True):
     tool: str
     phase: CallPhase
     attempt: int = 0
-    allowed: bool = False
+    passed: PolicyStage | None = None  # the last stage it has passed: it is never started before PRE_TOOL
     arguments: ContentRef | None = None
     executor: str = ""
     idempotent: bool = False
@@ -110,8 +111,18 @@ class RunState(Struct, frozen=True, kw_only=True):
         return next((call for call in self.calls if call.call_id == call_id), None)
 
 
-def has_room_for_call(state: RunState) -> bool:
-    """True when another tool call may run beside those that do."""
+def needs_repair(state: RunState) -> bool:
+    """True while the outcome of a call is unknown: no attempt begins, and the model is not asked on.
+
+    It would not hear of what may have happened.
+    """
+    return any(call.phase is CallPhase.UNKNOWN for call in state.calls)
+
+
+def may_start_call(state: RunState) -> bool:
+    """True when another tool call may be started beside those that run."""
+    if state.phase is not RunPhase.RUNNING or needs_repair(state):
+        return False
     running = sum(call.phase is CallPhase.RUNNING for call in state.calls)
     return running < state.budget.parallel_calls
 
@@ -186,9 +197,13 @@ def _of_run(state: RunState, record: r.RunRecord) -> Changes:
                 cancel_reason=record.reason,
                 asked=replace(state.asked, retry_at=0),
             )
-        case r.TurnCompleted() | r.TurnFailed():
+        case r.TurnCompleted():
+            _require(not _open(state), record, state)
+            return Changes(turn_ended=True)
+        case r.TurnFailed():
             return Changes(turn_ended=True)
         case r.RunCompleted():
+            _require(not _open(state), record, state)
             return Changes(stop=record.stop, result=record.result, ended_at=record.at)
         case r.RunFailed():
             return Changes(stop=record.stop, error=record.error, ended_at=record.at, asked=ModelState())
@@ -248,7 +263,7 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
     phase = CALL_TRANSITIONS.get((before.phase, kind_of(record)))
     if phase is None:
         raise IllegalTransition(f"{kind_of(record).name} for {record.call_id} in {before.phase.name}")
-    usage = state.usage
+    usage, has_passed = state.usage, before.passed is PolicyStage.PRE_TOOL
     match record:
         case r.ToolRequested():
             after = CallState(
@@ -260,9 +275,10 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
                 since=record.at,
             )
         case r.PolicyDecided():
-            after = replace(before, allowed=record.decision.verdict.name == "ALLOW")
+            is_allowed = record.decision.verdict is Verdict.ALLOW
+            after = replace(before, passed=PolicyStage.PRE_TOOL) if is_allowed else before
         case r.ToolStarted():
-            _require(record.attempt == before.attempt + 1 and before.allowed, record, state)
+            _require(record.attempt == before.attempt + 1 and has_passed, record, state)
             usage = usage if before.attempt else replace(usage, tool_calls=usage.tool_calls + 1)
             after = replace(
                 before,
@@ -280,7 +296,7 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
         case r.RetryScheduled():
             # Of a call that waits only its first wait is written down: it has made no attempt that could fail.
             _require(before.phase is CallPhase.RUNNING or not (before.attempt or before.give_up_at), record, state)
-            _require(record.attempt == before.attempt and before.allowed, record, state)
+            _require(record.attempt == before.attempt and has_passed, record, state)
             after = replace(
                 before,
                 phase=phase,
