@@ -287,7 +287,9 @@ def _call_examples() -> list[r.Record]:
     by = {"executor_identity": ExecutorIdentity("tools-1", "host", "127.0.0.1:7761")}
     return [
         r.ToolRequested(at=now, call_id=call, provider_call_id="p-1", arguments=arguments, executor="tools", **name),
-        r.PolicyDecided(at=now, call_id=call, policy_ref="builtin:allow-declared", decision=allow),
+        r.PolicyDecided(
+            at=now, stage=PolicyStage.PRE_TOOL, subject=call, policy_ref="builtin:allow-declared", decision=allow
+        ),
         r.ToolStarted(
             at=now, call_id=call, effect="write", idempotent=True, deadline=at(31), **first, **name, **where, **sent
         ),
@@ -298,5 +300,5 @@ def _call_examples() -> list[r.Record]:
         r.ToolDenied(at=now, call_id=call, policy_ref="builtin:read-only", code="effect.above_read", **name),
         r.ToolCancelled(at=now, call_id=call, **first, **name),
         r.ToolRecoveryRequired(at=now, call_id=call, reason=lost_reason, **first, **name, **where, **sent, **by),
-        r.RetryScheduled(at=now, call_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
+        r.RetryScheduled(at=now, effect_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
     ]

@@ -9,20 +9,16 @@ from runwright.core.events import KINDS, MESSAGE_BEARING, TERMINAL, EventKind
 
 from tests.core import builders as b
 
-# A retry is one kind for readers and two records: of a tool call, and of a model request.
-OF_A_KIND = {record: kind for record, kind in KINDS.items() if record is not r.ModelRetryScheduled}
-
 
 def test_every_record_has_one_kind_and_every_kind_one_record() -> None:
     records = set(typing.get_args(r.Record))
 
     assert set(KINDS) == records
-    assert KINDS[r.ModelRetryScheduled] is KINDS[r.RetryScheduled]
-    assert sorted(kind.name for kind in OF_A_KIND.values()) == sorted(kind.name for kind in EventKind)
+    assert sorted(kind.name for kind in KINDS.values()) == sorted(kind.name for kind in EventKind)
 
 
 def test_kinds_are_named_like_their_records() -> None:
-    names = {record.__name__.upper(): kind.name.replace("_", "") for record, kind in OF_A_KIND.items()}
+    names = {record.__name__.upper(): kind.name.replace("_", "") for record, kind in KINDS.items()}
 
     assert all(name == kind for name, kind in names.items())
 

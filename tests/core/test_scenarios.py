@@ -40,6 +40,9 @@ _IDS = {
     "trace_parent",
     "journal_id",
     "call_id",
+    "effect_id",
+    "subject",
+    "stage",
     "attempt",
     "round",
     "turn_id",
@@ -169,7 +172,8 @@ class Scenario:
 def _subject(record: r.Record) -> str:
     if isinstance(record, r.ModelRecord):
         return f"m{record.round} attempt {record.attempt}"
-    call_id, attempt = getattr(record, "call_id", ""), getattr(record, "attempt", None)
+    call_id = next((getattr(record, name) for name in ("call_id", "effect_id", "subject") if hasattr(record, name)), "")
+    attempt = getattr(record, "attempt", None)
     return call_id if attempt is None else f"{call_id} attempt {attempt}"
 
 

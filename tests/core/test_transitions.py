@@ -22,7 +22,9 @@ RunPair: TypeAlias = tuple[RunPhase, EventKind]
 CallPair: TypeAlias = tuple[CallPhase, EventKind]
 
 EXAMPLES = b.examples()
-CALL_KINDS = [kind for kind, record in EXAMPLES.items() if hasattr(record, "call_id")]
+CALL_KINDS = [
+    kind for kind, record in EXAMPLES.items() if isinstance(record, r.CallRecord | r.RetryScheduled | r.PolicyDecided)
+]
 # A run phase in which the run's own table lets a record about a call pass.
 RUN_PHASE_FOR = {kind: phase for phase, kind in reversed(RUN_TRANSITIONS) if kind in CALL_KINDS}
 
@@ -64,8 +66,11 @@ def _taken(histories: Sequence[list[r.Record]]) -> tuple[dict[RunPair, RunPhase]
         for record in records:
             before, state = state, apply(state, record)
             runs[before.phase, kind_of(record)] = state.phase
-            if isinstance(record, r.CallRecord):
-                known, now = before.call(record.call_id), state.call(record.call_id)
+            call_id = next(
+                (getattr(record, name) for name in ("call_id", "effect_id", "subject") if hasattr(record, name)), ""
+            )
+            if call_id.startswith("c"):
+                known, now = before.call(call_id), state.call(call_id)
                 assert now is not None
                 calls[known.phase if known else CallPhase.NONE, kind_of(record)] = now.phase
     return runs, calls

@@ -58,15 +58,16 @@ class Ledger:
                 self._start_model(record)
             case r.ModelMessageCompleted() | r.ModelAttemptFailed():
                 self.open_models.remove(record.round)
-            case r.ModelRetryScheduled():
-                assert (record.round, record.attempt) == self.asked, "the attempt that failed is tried again"
+            case r.RetryScheduled() if record.effect_id.startswith("m"):
+                asked = (f"m{self.asked[0]}", self.asked[1])
+                assert (record.effect_id, record.attempt) == asked, "the attempt that failed is tried again"
                 assert record.at < record.not_before <= record.at + 300 * b.SECOND, "a wait is bounded"
-                self.intents.add((f"m{record.round}", "retry", record.attempt))
+                self.intents.add((record.effect_id, "retry", record.attempt))
                 self.not_before = record.not_before
             case r.ToolStarted():
                 self._start_tool(record)
-            case r.PolicyDecided(decision=Decision(verdict=Verdict.ALLOW)):
-                self._passed.add(record.call_id)
+            case r.PolicyDecided(stage=PolicyStage.PRE_TOOL, subject=str(subject), decision=Decision(Verdict.ALLOW)):
+                self._passed.add(subject)
             case r.ToolFailed() | r.ToolDenied():
                 self._passed.discard(record.call_id)
             case r.ToolRecoveryRequired():
@@ -74,9 +75,9 @@ class Ledger:
             case r.ToolRequested():
                 self.intents.add((record.call_id, "await", 0))
             case r.RetryScheduled():
-                self.intents.add((record.call_id, "await", record.attempt))
+                self.intents.add((record.effect_id, "await", record.attempt))
                 if record.reason is ErrorReason.EXECUTOR_UNAVAILABLE:
-                    self._sent_for_good.discard(record.call_id)
+                    self._sent_for_good.discard(record.effect_id)
             case r.RunCancelRequested():
                 assert not self.cancelled, "a run is cancelled once"
                 self.cancelled = True

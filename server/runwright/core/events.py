@@ -43,7 +43,6 @@ KINDS: Mapping[type[r.Record], EventKind] = {
     r.ModelAttemptStarted: EventKind.MODEL_ATTEMPT_STARTED,
     r.ModelMessageCompleted: EventKind.MODEL_MESSAGE_COMPLETED,
     r.ModelAttemptFailed: EventKind.MODEL_ATTEMPT_FAILED,
-    r.ModelRetryScheduled: EventKind.RETRY_SCHEDULED,
     r.ToolRequested: EventKind.TOOL_REQUESTED,
     r.PolicyDecided: EventKind.POLICY_DECIDED,
     r.ToolStarted: EventKind.TOOL_STARTED,

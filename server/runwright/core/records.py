@@ -14,7 +14,7 @@ from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, StopReason, Usage
-from runwright.core.policy import Decision
+from runwright.core.policy import Decision, PolicyStage
 from runwright.core.request import Budget
 
 
@@ -91,16 +91,6 @@ class ModelAttemptFailed(Struct, frozen=True, kw_only=True):
     error: Failure
 
 
-class ModelRetryScheduled(Struct, frozen=True, kw_only=True):
-    """A model request failed and is made again, over the same route, once `not_before` has come."""
-
-    at: int
-    round: int
-    attempt: int
-    reason: ErrorReason
-    not_before: int
-
-
 class ToolRequested(Struct, frozen=True, kw_only=True):
     """The model asked for a tool. `executor` performs it; empty for an unknown tool, and in older events."""
 
@@ -113,10 +103,11 @@ class ToolRequested(Struct, frozen=True, kw_only=True):
 
 
 class PolicyDecided(Struct, frozen=True, kw_only=True):
-    """A policy decided on a call."""
+    """A policy decided, at a stage of its subject: of a call, or of the run when there is no `subject`."""
 
     at: int
-    call_id: EffectId
+    stage: PolicyStage
+    subject: EffectId | None
     policy_ref: str
     decision: Decision
 
@@ -193,17 +184,18 @@ class ToolRecoveryRequired(Struct, frozen=True, kw_only=True):
 
 
 class RetryScheduled(Struct, frozen=True, kw_only=True):
-    """An attempt was not sent, or may be repeated; a later one waits for time and executor.
+    """An attempt was not sent, failed or may be repeated; a later one waits for `not_before`.
 
-    Attempt 0: the executor was away when the call was requested, and the first attempt waits for it.
+    One of a tool call also waits for its executor, until `give_up_at`, which only a call has. Its attempt 0: the
+    executor was away when the call was requested, and the first attempt waits for it.
     """
 
     at: int
-    call_id: EffectId
+    effect_id: EffectId
     attempt: int
     reason: ErrorReason
     not_before: int
-    give_up_at: int
+    give_up_at: int | None = None
     executor_identity: ExecutorIdentity | None = None
 
 
@@ -256,17 +248,9 @@ class RunCancelled(Struct, frozen=True, kw_only=True):
     usage: Usage
 
 
-ModelRecord: TypeAlias = ModelAttemptStarted | ModelMessageCompleted | ModelAttemptFailed | ModelRetryScheduled
+ModelRecord: TypeAlias = ModelAttemptStarted | ModelMessageCompleted | ModelAttemptFailed
 CallRecord: TypeAlias = (
-    ToolRequested
-    | PolicyDecided
-    | ToolStarted
-    | ToolCompleted
-    | ToolFailed
-    | ToolDenied
-    | ToolCancelled
-    | ToolRecoveryRequired
-    | RetryScheduled
+    ToolRequested | ToolStarted | ToolCompleted | ToolFailed | ToolDenied | ToolCancelled | ToolRecoveryRequired
 )
 RunRecord: TypeAlias = (
     RunStarted
@@ -279,7 +263,7 @@ RunRecord: TypeAlias = (
     | RunFailed
     | RunCancelled
 )
-Record: TypeAlias = ModelRecord | CallRecord | RunRecord
+Record: TypeAlias = ModelRecord | CallRecord | RunRecord | RetryScheduled | PolicyDecided
 # What an effect came to: after one of these the same effect is not in hand again.
 OUTCOMES = (
     ModelMessageCompleted,

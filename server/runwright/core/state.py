@@ -12,7 +12,7 @@ from runwright.core import records as r
 from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.events import TERMINAL, kind_of
-from runwright.core.ids import EffectId, RunKey
+from runwright.core.ids import MODEL_EFFECT, EffectId, RunKey, model_effect_id, parse_effect_id
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase, StopReason, Usage
 from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.request import Budget
@@ -138,8 +138,11 @@ def apply(state: RunState, record: r.Record) -> RunState:
 
 def _changes(state: RunState, record: r.Record) -> Changes:
     match record:
-        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed() | r.ModelRetryScheduled():
+        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed():
             return _of_model(state, record)
+        case r.RetryScheduled():
+            is_model = parse_effect_id(record.effect_id).kind == MODEL_EFFECT
+            return _of_model_retry(state, record) if is_model else _of_call(state, record, record.effect_id)
         case (
             r.RunStarted()
             | r.ContextAssembled()
@@ -152,8 +155,10 @@ def _changes(state: RunState, record: r.Record) -> Changes:
             | r.RunCancelled()
         ):
             return _of_run(state, record)
+        case r.PolicyDecided():
+            return Changes() if record.subject is None else _of_call(state, record, record.subject)
         case _:
-            return _of_call(state, record)
+            return _of_call(state, record, record.call_id)
 
 
 def fold(state: RunState, records: Iterable[r.Record]) -> RunState:
@@ -228,13 +233,15 @@ def _of_model(state: RunState, record: r.ModelRecord) -> Changes:
         case r.ModelAttemptFailed():
             _require_open_model(state, record)
             return Changes(asked=replace(state.asked, is_open=False, failures=state.asked.failures + 1))
-        case r.ModelRetryScheduled():
-            failed = state.asked.attempt and not state.asked.is_open and not state.asked.retry_at
-            fits = (record.round, record.attempt) == (state.round, state.asked.attempt)
-            _require(bool(failed) and fits and state.phase is RunPhase.RUNNING, record, state)
-            return Changes(asked=replace(state.asked, retry_at=record.not_before, since=record.at))
         case _:
             assert_never(record)
+
+
+def _of_model_retry(state: RunState, record: r.RetryScheduled) -> Changes:
+    failed = state.asked.attempt and not state.asked.is_open and not state.asked.retry_at
+    fits = (record.effect_id, record.attempt) == (model_effect_id(state.round), state.asked.attempt)
+    _require(bool(failed) and fits and state.phase is RunPhase.RUNNING, record, state)
+    return Changes(asked=replace(state.asked, retry_at=record.not_before, since=record.at))
 
 
 def _of_attempt(state: RunState, record: r.ModelAttemptStarted) -> Changes:
@@ -257,17 +264,17 @@ def _of_attempt(state: RunState, record: r.ModelAttemptStarted) -> Changes:
     return changes | Changes(round=record.round, asked=ModelState(1, is_open=True), calls=(), usage=usage)
 
 
-def _of_call(state: RunState, record: r.CallRecord) -> Changes:
-    known = state.call(record.call_id)
-    before = known or CallState(record.call_id, "", CallPhase.NONE)
+def _of_call(state: RunState, record: r.CallRecord | r.RetryScheduled | r.PolicyDecided, call_id: EffectId) -> Changes:
+    known = state.call(call_id)
+    before = known or CallState(call_id, "", CallPhase.NONE)
     phase = CALL_TRANSITIONS.get((before.phase, kind_of(record)))
     if phase is None:
-        raise IllegalTransition(f"{kind_of(record).name} for {record.call_id} in {before.phase.name}")
+        raise IllegalTransition(f"{kind_of(record).name} for {call_id} in {before.phase.name}")
     usage, has_passed = state.usage, before.passed is PolicyStage.PRE_TOOL
     match record:
         case r.ToolRequested():
             after = CallState(
-                record.call_id,
+                call_id,
                 record.tool,
                 phase,
                 arguments=record.arguments,
@@ -276,7 +283,7 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
             )
         case r.PolicyDecided():
             is_allowed = record.decision.verdict is Verdict.ALLOW
-            after = replace(before, passed=PolicyStage.PRE_TOOL) if is_allowed else before
+            after = replace(before, passed=record.stage) if is_allowed else before
         case r.ToolStarted():
             _require(record.attempt == before.attempt + 1 and has_passed, record, state)
             usage = usage if before.attempt else replace(usage, tool_calls=usage.tool_calls + 1)
@@ -301,7 +308,7 @@ def _of_call(state: RunState, record: r.CallRecord) -> Changes:
                 before,
                 phase=phase,
                 not_before=record.not_before,
-                give_up_at=record.give_up_at,
+                give_up_at=record.give_up_at or 0,
                 losses=before.losses + (record.reason is not ErrorReason.EXECUTOR_UNAVAILABLE),
                 since=record.at,
             )

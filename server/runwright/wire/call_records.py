@@ -8,7 +8,7 @@ from runwright._gen.runwright.v1 import error_pb2
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
-from runwright.core.ids import EffectId
+from runwright.core.ids import EffectId, parse_effect_id
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.wire import values as v
 from runwright.wire.packages import EFFECT_NAMES, EFFECTS
@@ -40,11 +40,6 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
             asked.tool, asked.provider_call_id = record.tool, record.provider_call_id
             asked.executor = record.executor
             v.put_ref(asked.arguments, record.arguments)
-        case r.PolicyDecided():
-            decided = event.policy_decided
-            decided.stage = pb.PolicyStage.ValueType(PolicyStage.PRE_TOOL.value)
-            decided.verdict = pb.PolicyVerdict.ValueType(record.decision.verdict.value)
-            decided.policy_ref, decided.code = record.policy_ref, record.decision.code
         case r.ToolStarted():
             _write_started(event.tool_started, record)
         case r.ToolCompleted():
@@ -67,14 +62,26 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
             lost.tool, lost.executor, lost.reason = record.tool, record.executor, _reason(record.reason)
             lost.idempotency_key, lost.arguments_digest = record.idempotency_key, record.arguments_digest
             v.put_identity(lost.executor_identity, record.executor_identity)
-        case r.RetryScheduled():
-            planned = event.retry_scheduled
-            planned.reason = _reason(record.reason)
-            v.put_timestamp(planned.not_before, record.not_before)
-            v.put_timestamp(planned.give_up_at, record.give_up_at)
-            v.put_identity(planned.executor_identity, record.executor_identity)
         case _:
             assert_never(record)
+
+
+def write_decision(event: pb.Event, record: r.PolicyDecided) -> None:
+    """Fills the body of an event about a policy's decision."""
+    decided = event.policy_decided
+    decided.stage = pb.PolicyStage.ValueType(record.stage.value)
+    decided.verdict = pb.PolicyVerdict.ValueType(record.decision.verdict.value)
+    decided.policy_ref, decided.code = record.policy_ref, record.decision.code
+
+
+def write_retry(event: pb.Event, record: r.RetryScheduled) -> None:
+    """Fills the body of an event about a later attempt, of a call or of a model request."""
+    planned = event.retry_scheduled
+    planned.reason = _reason(record.reason)
+    v.put_timestamp(planned.not_before, record.not_before)
+    if record.give_up_at is not None:
+        v.put_timestamp(planned.give_up_at, record.give_up_at)
+    v.put_identity(planned.executor_identity, record.executor_identity)
 
 
 def _write_started(started: pb.ToolStarted, record: r.ToolStarted) -> None:
@@ -84,7 +91,7 @@ def _write_started(started: pb.ToolStarted, record: r.ToolStarted) -> None:
     v.put_timestamp(started.deadline, record.deadline)
 
 
-def read_call(event: pb.Event, body: str) -> r.CallRecord:
+def read_call(event: pb.Event, body: str) -> r.CallRecord | r.RetryScheduled | r.PolicyDecided:
     """The record of an event about a tool call. Raises KeyError for an unknown body."""
     at, call_id, attempt = v.micros(event.time), EffectId(event.effect_id), event.attempt
     match body:
@@ -101,7 +108,13 @@ def read_call(event: pb.Event, body: str) -> r.CallRecord:
         case "policy_decided":
             decided = event.policy_decided
             decision = Decision(Verdict(decided.verdict), decided.code)
-            return r.PolicyDecided(at=at, call_id=call_id, policy_ref=decided.policy_ref, decision=decision)
+            return r.PolicyDecided(
+                at=at,
+                stage=PolicyStage(decided.stage),
+                subject=call_id or None,
+                policy_ref=decided.policy_ref,
+                decision=decision,
+            )
         case "tool_started":
             return _read_started(event, at, call_id)
         case "tool_completed":
@@ -145,7 +158,9 @@ def _read_started(event: pb.Event, at: int, call_id: EffectId) -> r.ToolStarted:
     )
 
 
-def _read_other(event: pb.Event, at: int, call_id: EffectId, body: str) -> r.CallRecord:
+def _read_other(
+    event: pb.Event, at: int, call_id: EffectId, body: str
+) -> r.CallRecord | r.RetryScheduled | r.PolicyDecided:
     attempt = event.attempt
     match body:
         case "tool_denied":
@@ -170,13 +185,14 @@ def _read_other(event: pb.Event, at: int, call_id: EffectId, body: str) -> r.Cal
             )
         case "retry_scheduled":
             planned = event.retry_scheduled
+            parse_effect_id(call_id)  # or the event is none
             return r.RetryScheduled(
                 at=at,
-                call_id=call_id,
+                effect_id=call_id,
                 attempt=attempt,
                 reason=ErrorReason(planned.reason),
                 not_before=v.micros(planned.not_before),
-                give_up_at=v.micros(planned.give_up_at),
+                give_up_at=v.micros(planned.give_up_at) if planned.HasField("give_up_at") else None,
                 executor_identity=v.to_identity(planned.executor_identity),
             )
         case _:

@@ -10,7 +10,7 @@ from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import kind_of
-from runwright.core.ids import event_id, is_model_effect, model_effect_id
+from runwright.core.ids import event_id, model_effect_id, parse_effect_id
 from runwright.core.state import RunState
 from runwright.wire import call_records, run_records
 from runwright.wire.values import micros, put_timestamp
@@ -45,7 +45,7 @@ def encode_events(state: RunState, after: int, records: Sequence[r.Record]) -> l
 def _fill(event: pb.Event, state: RunState, record: r.Record) -> tuple[int, str, int]:
     """Writes the body; answers which round, effect and attempt it is about, as far as it is about one."""
     match record:
-        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed() | r.ModelRetryScheduled():
+        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed():
             run_records.write_model(event, record)
             return record.round, model_effect_id(record.round), record.attempt
         case (
@@ -61,6 +61,13 @@ def _fill(event: pb.Event, state: RunState, record: r.Record) -> tuple[int, str,
         ):
             run_records.write_run(event, record, state.key.namespace)
             return 0, "", 0
+        case r.PolicyDecided():
+            call_records.write_decision(event, record)
+            round_number = parse_effect_id(record.subject).numbers[0] if record.subject else 0
+            return round_number, record.subject or "", 0
+        case r.RetryScheduled():
+            call_records.write_retry(event, record)
+            return parse_effect_id(record.effect_id).numbers[0], record.effect_id, record.attempt
         case _:
             call_records.write_call(event, record)
             return int(record.call_id[1:].partition(".")[0]), record.call_id, getattr(record, "attempt", 0)
@@ -73,7 +80,7 @@ def decode_event(data: bytes) -> r.Record:
         body = event.WhichOneof("body") or ""
         if pb.EventKind.Name(event.kind) != f"EVENT_KIND_{body.upper()}":
             raise ValueError("kind and body disagree")
-        if body in call_records.BODIES and not is_model_effect(event.effect_id):
+        if body in call_records.BODIES:
             return call_records.read_call(event, body)
         return run_records.read_run_or_model(event, body)
     except (DecodeError, ValueError, KeyError) as error:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from runwright._gen.runwright.v1 import error_pb2, run_pb2
 from runwright._gen.runwright.v1 import event_pb2 as pb
+from runwright._gen.runwright.v1 import run_pb2
 from runwright.core import records as r
-from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import FinishReason, StopReason
 from runwright.wire import contexts
@@ -32,10 +31,6 @@ def write_model(event: pb.Event, record: r.ModelRecord) -> None:
             message.route = record.route
         case r.ModelAttemptFailed():
             event.model_attempt_failed.error.CopyFrom(v.failure(record.error))
-        case r.ModelRetryScheduled():
-            planned = event.retry_scheduled
-            planned.reason = error_pb2.ErrorReason.ValueType(record.reason.value)
-            v.put_timestamp(planned.not_before, record.not_before)
         case _:
             assert_never(record)
 
@@ -121,15 +116,6 @@ def read_run_or_model(event: pb.Event, body: str) -> r.Record:
         case "model_attempt_failed":
             error = v.to_failure(event.model_attempt_failed.error)
             return r.ModelAttemptFailed(at=at, round=event.round, attempt=event.attempt, error=error)
-        case "retry_scheduled":
-            planned = event.retry_scheduled
-            return r.ModelRetryScheduled(
-                at=at,
-                round=event.round,
-                attempt=event.attempt,
-                reason=ErrorReason(planned.reason),
-                not_before=v.micros(planned.not_before),
-            )
         case "run_started":
             return _read_started(event, at)
         case "context_assembled":

@@ -61,7 +61,7 @@ def retry(
     step.add(
         r.RetryScheduled(
             at=step.at,
-            call_id=call.call_id,
+            effect_id=call.call_id,
             attempt=call.attempt,
             reason=reason,
             not_before=next_attempt_at(step, call) if after_us is None else step.at + after_us,

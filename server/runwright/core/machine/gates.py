@@ -31,7 +31,7 @@ Check: TypeAlias = Callable[[Step, EffectId, Findings], bool]
 
 
 class Subject(Enum):
-    """Who comes to a gate: the run itself, whose effect id is empty, or one of its calls."""
+    """Who comes to a gate: one of the run's calls, by its effect id, or the run itself, by an empty one."""
 
     RUN = "run"
     CALL = "call"
@@ -78,7 +78,8 @@ def _is_allowed(step: Step, subject: EffectId, _: Findings) -> bool:
     if call.passed is PolicyStage.PRE_TOOL:
         return True
     decision = decide_tool_call(policy, calls.spec_of(step, call).effect.value)
-    step.add(r.PolicyDecided(at=step.at, call_id=subject, policy_ref=policy.value, decision=decision))
+    stage = PolicyStage.PRE_TOOL
+    step.add(r.PolicyDecided(at=step.at, stage=stage, subject=subject, policy_ref=policy.value, decision=decision))
     if decision.verdict is Verdict.DENY:
         code = decision.code
         step.add(r.ToolDenied(at=step.at, call_id=subject, tool=call.tool, policy_ref=policy.value, code=code))

@@ -75,9 +75,9 @@ def model_failed(step: Step, given: i.ModelFailed) -> None:
     if may_pass and in_time and asked.failures < routes[route].max_attempts:
         name = idempotency_key(step.state.key, model_effect_id(given.round))
         step.add(
-            r.ModelRetryScheduled(
+            r.RetryScheduled(
                 at=step.at,
-                round=given.round,
+                effect_id=model_effect_id(given.round),
                 attempt=given.attempt,
                 reason=given.error.reason,
                 not_before=step.at + model_wait_us(f"{name}/{given.attempt}", asked.failures, asked_for),
