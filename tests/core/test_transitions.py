@@ -185,6 +185,15 @@ def test_no_round_begins_while_a_call_has_no_result(phase: CallPhase) -> None:
         apply(state, r.ModelAttemptStarted(at=b.at(1), round=2, attempt=1))
 
 
+@pytest.mark.parametrize("kind", [EventKind.TURN_COMPLETED, EventKind.RUN_COMPLETED], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("phase", [CallPhase.REQUESTED, CallPhase.RUNNING, CallPhase.UNKNOWN])
+def test_no_run_completes_while_a_call_has_no_result(phase: CallPhase, kind: EventKind) -> None:
+    state = RunState(key=b.KEY, phase=RunPhase.RUNNING, round=1, calls=(b.call_in(phase),))
+
+    with pytest.raises(IllegalTransition):
+        apply(state, EXAMPLES[kind])
+
+
 @pytest.mark.parametrize(("passed", "tried"), [(None, 0), (PolicyStage.PRE_TOOL, 1), (PolicyStage.PRE_TOOL, 2)])
 def test_a_call_starts_only_past_its_gate_and_with_the_next_attempt(passed: PolicyStage | None, tried: int) -> None:
     call = b.call_in(CallPhase.REQUESTED, attempt=tried, passed=passed)
