@@ -40,12 +40,12 @@ def call(number: int, phase: CallPhase, **fields: object) -> CallState:
 @pytest.mark.parametrize(
     ("package", "call", "expected"),
     [
-        (STRICT, b.asked("send", INVALID, AWAY), ["TOOL_REQUESTED", "TOOL_FAILED"]),
-        (STRICT, b.asked("send", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_DENIED"]),
-        (STINGY, b.asked("send", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_FAILED"]),
-        (STRICT, b.asked("lookup", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "RETRY_SCHEDULED"]),
-        (STRICT, b.asked("lookup", None, BUSY), ["TOOL_REQUESTED", "POLICY_DECIDED"]),
-        (STRICT, b.asked("lookup"), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_STARTED"]),
+        (STRICT, b.model_request("send", INVALID, AWAY), ["TOOL_REQUESTED", "TOOL_FAILED"]),
+        (STRICT, b.model_request("send", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_DENIED"]),
+        (STINGY, b.model_request("send", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_FAILED"]),
+        (STRICT, b.model_request("lookup", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "RETRY_SCHEDULED"]),
+        (STRICT, b.model_request("lookup", None, BUSY), ["TOOL_REQUESTED", "POLICY_DECIDED"]),
+        (STRICT, b.model_request("lookup"), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_STARTED"]),
     ],
     ids=["problem before policy", "policy before budget", "budget before executor", "away", "busy", "passed"],
 )
@@ -62,7 +62,7 @@ def test_only_what_is_used_is_walked() -> None:
 
 
 def test_a_decision_says_its_stage_and_its_subject() -> None:
-    _, records = b.play(STRICT, b.started(STRICT), b.asks(b.asked("lookup"), b.asked("send")))
+    _, records = b.play(STRICT, b.started(STRICT), b.asks(b.model_request("lookup"), b.model_request("send")))
 
     decided = [record for record in records if isinstance(record, r.PolicyDecided)]
 
@@ -71,16 +71,18 @@ def test_a_decision_says_its_stage_and_its_subject() -> None:
 
 
 def test_the_answer_to_a_held_call_takes_the_walk_on_and_asks_nothing_twice() -> None:
-    state, _ = b.play(STRICT, b.started(STRICT), b.asks(b.asked("lookup", None, AWAY)))
+    state, _ = b.play(STRICT, b.started(STRICT), b.asks(b.model_request("lookup", None, AWAY)))
 
     _, records = b.play(STRICT, b.awaited(attempt=0, give_up_at=state.calls[0].give_up_at), state=state)
 
     assert b.kinds(records) == ["TOOL_STARTED"]
 
 
-@pytest.mark.parametrize("other", [b.asked("send"), b.asked("lookup", INVALID), b.asked("lookup", None, AWAY)])
+@pytest.mark.parametrize(
+    "other", [b.model_request("send"), b.model_request("lookup", INVALID), b.model_request("lookup", None, AWAY)]
+)
 def test_a_call_that_is_turned_away_or_held_keeps_no_other_from_starting(other: i.RequestedCall) -> None:
-    state, records = b.play(STRICT, b.started(STRICT), b.asks(other, b.asked("lookup"), other))
+    state, records = b.play(STRICT, b.started(STRICT), b.asks(other, b.model_request("lookup"), other))
 
     [started] = [record for record in records if isinstance(record, r.ToolStarted)]
 
@@ -97,7 +99,7 @@ def test_a_check_that_waits_for_an_answer_holds_its_call_alone_and_the_model(mon
     row = GATES[PolicyStage.PRE_TOOL]
     longer = Gate(row.subject, row.is_at, (row.checks[0], is_answered, *row.checks[1:]))
     monkeypatch.setitem(GATES, PolicyStage.PRE_TOOL, longer)
-    held, _ = b.play(STRICT, b.started(STRICT), b.asks(b.asked("lookup"), b.asked("lookup")))
+    held, _ = b.play(STRICT, b.started(STRICT), b.asks(b.model_request("lookup"), b.model_request("lookup")))
 
     state, records = b.play(STRICT, b.returned(b.SECOND_CALL), b.awaited(attempt=0), state=held)
 
@@ -120,14 +122,14 @@ def test_a_call_that_has_not_passed_pre_tool_is_never_started(passed: PolicyStag
     state = RunState(key=b.KEY, phase=RunPhase.RUNNING, round=1, calls=calls, budget=Budget(9, 9, 9))
     place = i.Recovered(at=b.at(4), places=(b.FIRST_CALL,))
 
-    for given in (
+    for input_ in (
         b.awaited(attempt=0),
         place,
         b.returned(b.SECOND_CALL),
         b.not_sent(b.SECOND_CALL),
         b.lost(b.SECOND_CALL),
     ):
-        new = decide(STRICT, state, given)
+        new = decide(STRICT, state, input_)
 
         assert not [record for record in new if getattr(record, "call_id", "") == b.FIRST_CALL]
         assert not [record for record in new if isinstance(record, r.ModelAttemptStarted)]
@@ -159,8 +161,10 @@ def test_what_weighs_more_is_the_status(phase: RunPhase, calls: tuple[CallState,
 
 
 def test_a_run_that_waits_for_its_provider_is_held_itself_until_the_retry_is_due() -> None:
-    asked = ModelState(2, retry_at=b.at(7), since=b.at(5))
-    state = RunState(key=b.KEY, phase=RunPhase.RUNNING, round=1, asked=asked, provider="vendor", model="large")
+    requested = ModelState(2, retry_at=b.at(7), since=b.at(5))
+    state = RunState(
+        key=b.KEY, phase=RunPhase.RUNNING, round=1, model_request=requested, provider="vendor", model="large"
+    )
 
     [hold] = holds(state)
 

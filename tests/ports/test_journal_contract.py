@@ -200,9 +200,14 @@ async def test_a_journal_has_an_identity_of_its_own(journal: AnyJournal, tmp_pat
 async def test_a_closed_journal_refuses_everything_and_closes_again(journal: AnyJournal) -> None:
     await journal.close()
 
-    for asked in (put(journal, RUN, turn(), after=0), journal.tail(RUN), journal.open_runs(), journal.messages(RUN)):
+    for requested in (
+        put(journal, RUN, turn(), after=0),
+        journal.tail(RUN),
+        journal.open_runs(),
+        journal.messages(RUN),
+    ):
         with pytest.raises(AgentError) as refused:
-            await asked
+            await requested
         assert refused.value.reason is ErrorReason.DRAINING
     await journal.close()
 

@@ -13,7 +13,7 @@ from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.state import RunState
 from runwright.ports.journal import Journal, StoredEvent
-from runwright.runtime.failures import FAILURES_PASS_US, MOST_FAILURES
+from runwright.runtime.runs.failures import FAILURES_PASS_US, MOST_FAILURES
 from runwright.testing import FunctionTools
 
 from tests import builders as b

@@ -39,8 +39,8 @@ class Pausing(JournalWrapper):
         await self._pause("tail")
         return found
 
-    async def _pause(self, asked: str) -> None:
-        if self.armed and asked == self._after:
+    async def _pause(self, requested: str) -> None:
+        if self.armed and requested == self._after:
             self.armed = False
             self.paused.set()
             await self.go_on.wait()
@@ -63,8 +63,8 @@ async def parked(bench: b.Bench, journal: Journal) -> AgentRuntime:
 async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench: b.Bench, after: str) -> None:
     journal = Pausing(bench.journal, after)
     runtime = await parked(bench, journal)
-    stands = await runtime.run_snapshot("run-1")
-    batches = await runtime.subscribe_run("run-1", after_cursor=stands.last_cursor)
+    statuses = await runtime.run_snapshot("run-1")
+    batches = await runtime.subscribe_run("run-1", after_cursor=statuses.last_cursor)
     opening = await anext(batches)
 
     journal.armed = True
@@ -76,8 +76,8 @@ async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench:
     rest = await going_on
 
     on_record = await events(bench.journal)
-    assert opening[0].position == stands.state.seq
-    assert [item.event for item in rest if item.event] == on_record[stands.state.seq :]
+    assert opening[0].position == statuses.state.seq
+    assert [item.event for item in rest if item.event] == on_record[statuses.state.seq :]
 
 
 @pytest.mark.parametrize("after", ["last_position", "tail"])

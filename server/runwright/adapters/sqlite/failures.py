@@ -66,8 +66,8 @@ def with_space(error: AgentError, directory: Path) -> AgentError:
         free = shutil.disk_usage(directory).free
     except OSError:
         return error
-    told = f"{error.message} The disk of the data directory has {free} bytes free."
-    return AgentError(error.reason, told, metadata={**error.metadata, "disk_free": str(free)})
+    message = f"{error.message} The disk of the data directory has {free} bytes free."
+    return AgentError(error.reason, message, metadata={**error.metadata, "disk_free": str(free)})
 
 
 def busy(message: str, remedy: str = "") -> AgentError:

@@ -86,12 +86,14 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
             calls.fail(step, call, ending.closes_as)
 
 
-def cancel_requested(step: Step, given: i.CancelRequested) -> None:
+def cancel_requested(step: Step, input_: i.CancelRequested) -> None:
     """Sets the barrier and closes all that can be closed at once."""
     if step.state.phase is RunPhase.CANCELLING:
         return
-    deadline = step.at + given.grace_us
-    step.add(r.RunCancelRequested(at=step.at, reason=given.reason, requested_by=given.requested_by, deadline=deadline))
+    deadline = step.at + input_.grace_us
+    step.add(
+        r.RunCancelRequested(at=step.at, reason=input_.reason, requested_by=input_.requested_by, deadline=deadline)
+    )
     close(step, _of_barrier(step), awaits_answers=True)
 
 

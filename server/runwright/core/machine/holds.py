@@ -47,7 +47,7 @@ class WaitingOn(Struct, frozen=True):
 
 def hold_of_run(state: RunState) -> Hold | None:
     """What keeps the run itself: the provider, between a failed request and the next one."""
-    request, name = state.asked, model_effect_id(state.round)
+    request, name = state.model_request, model_effect_id(state.round)
     if not request.retry_at:
         return None
     seconds = round((request.retry_at - request.since) / 1_000_000, 3)

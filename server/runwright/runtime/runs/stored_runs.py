@@ -1,0 +1,111 @@
+"""Runs as the journal has them: state, position, pinned package. What does not fit together is JOURNAL_CORRUPT."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+
+from pydantic import ValidationError
+
+from runwright.core.condition import HoldCause
+from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.ids import RunKey
+from runwright.core.outcomes import RunPhase
+from runwright.core.package import RuntimePackage
+from runwright.core.state import RunState, apply
+from runwright.core.transitions import IllegalTransition
+from runwright.ports.journal import Journal
+
+
+class StoredRuns:
+    """Reads runs. Packages are parsed once for each fingerprint."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._packages: dict[str, RuntimePackage] = {}
+
+    async def state(self, run: RunKey) -> RunState:
+        """The run as it stands. Raises RUN_NOT_FOUND, JOURNAL_CORRUPT."""
+        snapshot, records = await self._journal.tail(run)
+        if snapshot is None and not records:
+            raise not_found(run)
+        state = snapshot or RunState(key=run)
+        try:
+            for record in records:
+                state = apply(state, record)
+        except IllegalTransition as error:
+            message = f"Event {state.seq + 1} of run {run.run_id} does not follow from those before."
+            raise _corrupt(run, message, str(state.seq + 1)) from error
+        if state.phase is RunPhase.NEW:
+            raise _corrupt(run, f"The stored state of run {run.run_id} has not begun, and there are events.", "1")
+        return state
+
+    async def placed(self, run: RunKey) -> tuple[RunState, int] | None:
+        """The run with the position of its last event; None when there is no such run."""
+        # Two questions make one answer only if the run did not move between them.
+        position = await self._journal.last_position(run)
+        while position:
+            state = await self.state(run)
+            before, position = position, await self._journal.last_position(run)
+            if position == before:
+                return state, position
+        return None
+
+    async def package(self, run: RunKey, state: RunState) -> RuntimePackage:
+        """The package the run was started with, from the journal: never the file given at this start."""
+        known = self._packages.get(state.package_fingerprint)
+        if known is None:
+            pinned = state.package
+            stored = await self._journal.content(run, [pinned.digest], required=True) if pinned else {}
+            if pinned is None or pinned.digest not in stored:
+                raise _corrupt(run, f"The package of run {run.run_id} is missing from the journal.", "1")
+            try:
+                known = RuntimePackage.model_validate_json(stored[pinned.digest])
+            except ValidationError as error:
+                raise _corrupt(run, f"The package of run {run.run_id} cannot be read.", "1") from error
+            self._packages[state.package_fingerprint] = known
+        return known
+
+    async def missing_provider(self, run: RunKey, state: RunState, configured: Container[str]) -> str:
+        """The adapter of the model that is to be asked, if none of those that may answer is configured."""
+        if not (state.model_attempt or state.model_request.retry_at) or state.provider in configured:
+            return ""
+        routes = (await self.package(run, state)).routes[state.route :]
+        return "" if any(route.adapter in configured for route in routes) else state.provider
+
+
+def is_of(error: BaseException, run: RunKey) -> bool:
+    """True for an error that says that this run, and not the whole journal, cannot be read."""
+    if not isinstance(error, AgentError) or error.reason is not ErrorReason.JOURNAL_CORRUPT:
+        return False
+    return error.metadata.get("run_id") == run.run_id
+
+
+def causes(error: BaseException) -> Sequence[BaseException]:
+    """What a group of errors consists of."""
+    return error.exceptions if isinstance(error, BaseExceptionGroup) else [error]
+
+
+def cause_of(error: BaseException, run: RunKey) -> HoldCause:
+    """Why a run with this error is held."""
+    return HoldCause.UNREADABLE if any(is_of(each, run) for each in causes(error)) else HoldCause.FAILING
+
+
+def not_found(run: RunKey) -> AgentError:
+    """There is no such run, or it is another namespace's: the answer is the same."""
+    return AgentError(ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id})
+
+
+def removed(run: RunKey) -> AgentError:
+    """The run has been, and only its outline is left."""
+    message = f"The events of run {run.run_id} were removed: they were older than the retention."
+    return AgentError(ErrorReason.RUN_REMOVED, message, metadata={"run_id": run.run_id})
+
+
+def taken(run: RunKey) -> AgentError:
+    """Somebody else has started the run meanwhile."""
+    message = "The run was started by another call."
+    return AgentError(ErrorReason.JOURNAL_CONFLICT, message, metadata={"run_id": run.run_id})
+
+
+def _corrupt(run: RunKey, message: str, first_bad: str) -> AgentError:
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata={"run_id": run.run_id, "first_bad": first_bad})
