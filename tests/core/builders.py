@@ -7,17 +7,18 @@ from typing import Any
 
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.content import JSON, OPAQUE, Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.events import EventKind, kind_of
 from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
+from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import decide
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, StopReason, Usage
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget, RunRequest
-from runwright.core.state import CallState, RunState, fold
+from runwright.core.state import CallState, RunState
 
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND

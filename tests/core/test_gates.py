@@ -161,9 +161,9 @@ def test_what_weighs_more_is_the_status(phase: RunPhase, calls: tuple[CallState,
 
 
 def test_a_run_that_waits_for_its_provider_is_held_itself_until_the_retry_is_due() -> None:
-    requested = ModelState(2, retry_at=b.at(7), since=b.at(5))
+    planned = ModelState(2, retry_at=b.at(7), since=b.at(5))
     state = RunState(
-        key=b.KEY, phase=RunPhase.RUNNING, round=1, model_request=requested, provider="vendor", model="large"
+        key=b.KEY, phase=RunPhase.RUNNING, round=1, model_request=planned, provider="vendor", model="large"
     )
 
     [hold] = holds(state)

@@ -20,12 +20,13 @@ from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.inspecting import inspection, verification
 from runwright.cli.export import verify
+from runwright.core.apply import apply, fold
 from runwright.core.audit import AuditKind
 from runwright.core.errors import MEANINGS, ErrorReason
-from runwright.core.events import KINDS, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import KINDS, EventKind
 from runwright.core.outcomes import RunStatus
-from runwright.core.state import RunState, apply, fold
+from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.testing import ManualClock
 from runwright.wire.records import decode_event, encode_events

@@ -11,13 +11,14 @@ import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.testing import FunctionTools, ManualClock
 
 from tests import builders as b

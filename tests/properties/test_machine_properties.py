@@ -14,15 +14,16 @@ from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.errors import ErrorReason
-from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId
+from runwright.core.kinds import TERMINAL, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.machine.rounds import MAX_LOSSES
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision, PolicyStage, Verdict
-from runwright.core.state import CallState, RunState, fold, may_start_call
+from runwright.core.state import CallState, RunState, may_start_call
 
 from tests.core import builders as b
 from tests.properties.random_runs import RandomRun

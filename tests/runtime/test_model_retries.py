@@ -10,7 +10,7 @@ from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.machine.rounds import MAX_LOSSES
 from runwright.core.outcomes import RunStatus, StopReason, WaitKind
 from runwright.core.package import RuntimePackage

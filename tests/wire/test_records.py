@@ -8,15 +8,16 @@ import pytest
 from msgspec import structs
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
+from runwright.core.apply import apply, fold
 from runwright.core.errors import AgentError, ErrorReason, Failure
-from runwright.core.events import EventKind, kind_of
 from runwright.core.ids import EffectId
+from runwright.core.kinds import EventKind, kind_of
 from runwright.core.outcomes import FinishReason, StopReason, Usage
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.records import Record
 from runwright.core.references import refs
 from runwright.core.request import Budget
-from runwright.core.state import RunState, apply, fold
+from runwright.core.state import RunState
 from runwright.wire.records import decode_event, encode_events
 from runwright.wire.references import event_refs
 

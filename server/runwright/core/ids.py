@@ -10,6 +10,7 @@ from typing import NewType
 from msgspec import Struct
 
 from runwright.core.errors import invalid_request
+from runwright.core.units import Seq
 
 Namespace = NewType("Namespace", str)
 RunId = NewType("RunId", str)
@@ -68,6 +69,11 @@ def parse_effect_id(value: EffectId) -> EffectParts:
     return EffectParts(value[0], tuple(map(int, value[1:].split("."))))
 
 
+def effect_kind(value: str) -> str:
+    """The letter of an effect's kind, whatever version made the id; empty when it is about no effect."""
+    return value[:1]
+
+
 def model_effect_id(round_number: int) -> EffectId:
     """The id of a round's model request."""
     return effect_id(MODEL_EFFECT, round_number)
@@ -87,7 +93,7 @@ def derived_turn_id(run_id: RunId) -> str:
     return f"t-{sha256(run_id.encode()).hexdigest()[:16]}"
 
 
-def event_id(run_id: RunId, seq: int) -> str:
+def event_id(run_id: RunId, seq: Seq) -> str:
     """The id of a run's event."""
     return f"{run_id}/{seq}"
 

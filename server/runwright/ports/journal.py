@@ -12,8 +12,8 @@ from msgspec import Struct
 from runwright.core.content import Content
 from runwright.core.context import SessionRun
 from runwright.core.epochs import Epochs
-from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection

@@ -11,9 +11,9 @@ from runwright.core import records as r
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunKey
 from runwright.core.images import Image
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget

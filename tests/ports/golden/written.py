@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from msgspec import structs
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.content import JSON, Content
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import MEANINGS, ErrorReason, Failure
@@ -15,7 +16,7 @@ from runwright.core.outcomes import ExecutorIdentity, FinishReason, StopReason, 
 from runwright.core.package import EffectClass
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 
 NAMESPACE = Namespace("older")
 AT = 1_600_000_000_000_000

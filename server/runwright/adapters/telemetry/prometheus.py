@@ -23,7 +23,7 @@ from runwright import __version__
 from runwright.adapters.clock import monotonic
 from runwright.adapters.telemetry import conventions as c
 from runwright.core import records as r
-from runwright.core.ids import CALL_EFFECT, RunKey, parse_effect_id
+from runwright.core.ids import CALL_EFFECT, RunKey, effect_kind
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.core.records import Record
 from runwright.core.state import RunState
@@ -105,7 +105,7 @@ class Metrics:
                     self._input_tokens.labels(*spent).inc(record.input_tokens)
                     self._output_tokens.labels(*spent).inc(record.output_tokens)
             elif isinstance(record, r.RetryScheduled):
-                if parse_effect_id(record.effect_id).kind == CALL_EFFECT:
+                if effect_kind(record.effect_id) == CALL_EFFECT:
                     self._tools.labels(_TOOL_RETRIED).inc()
             elif isinstance(record, r.RunStarted):
                 self._started.inc()

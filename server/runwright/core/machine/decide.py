@@ -109,7 +109,7 @@ def _settle(step: Step) -> None:
     if state.phase is RunPhase.CANCELLING:
         endings.finish(step)
         return
-    if state.phase is not RunPhase.RUNNING or state.requested.attempt or needs_repair(state):
+    if state.phase is not RunPhase.RUNNING or state.model_request.attempt or needs_repair(state):
         return
     tools.start_with_places(step)
     if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):

@@ -1,8 +1,8 @@
 """The one way in which a run ends early: nothing new begins, what is open is closed, then turn and run end.
 
-A cancel does this in two steps, because it gives calls that must not be repeated a while to answer: the barrier with
-`begin`, and the end once nothing is open. Whatever needs no such while does it at once with `end`. What differs is
-an `Ending`: another reason to end a run early is another one of those.
+A cancel takes two steps, because it gives calls that must not be repeated a while to answer: the barrier, and the end
+once nothing is open. Whatever needs no such while goes to the `end` at once. What differs is an `Ending`: another
+reason to end a run early is another one of those.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
+from runwright.core.units import Micros
 
 
 class Ending(Struct, frozen=True, kw_only=True):
@@ -114,7 +115,7 @@ def finish(step: Step) -> None:
         end(step, _of_barrier(step))
 
 
-def abandon(package: RuntimePackage, state: RunState, at: int, failure: Failure) -> list[r.Record]:
+def abandon(package: RuntimePackage, state: RunState, at: Micros, failure: Failure) -> list[r.Record]:
     """The end of a run that the server itself cannot go on with, without asking what was planned."""
     step = Step(package, state, at)
     fail(step, StopReason.INTERNAL, failure)

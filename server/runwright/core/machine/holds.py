@@ -16,6 +16,7 @@ from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
 from runwright.core.policy import PolicyStage
 from runwright.core.state import CallState, RunState, may_start_call, needs_repair
+from runwright.core.units import Micros
 
 
 class Hold(Struct, frozen=True):
@@ -29,8 +30,8 @@ class Hold(Struct, frozen=True):
     kind: WaitKind
     subject: EffectId
     waits_for: str
-    since: int
-    due: int
+    since: Micros
+    due: Micros
     freed_by: str
     effect: e.AwaitRetry | e.AwaitExecutor | None = None
 
@@ -41,7 +42,7 @@ class WaitingOn(Struct, frozen=True):
     kind: WaitKind
     effect_id: EffectId
     subject: str
-    since: int
+    since: Micros
     unblocked_by: str
 
 
@@ -83,7 +84,7 @@ def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
     return Hold(
         WaitKind.EXECUTOR,
         call.call_id,
-        call.executor or call.tool,  # in runs of older versions a call that was never started does not name the first
+        call.executor or call.tool,  # older versions did not write down who performs a call
         call.since,
         call.give_up_at,
         f"executor {call.executor} with tool {call.tool}, {back}",

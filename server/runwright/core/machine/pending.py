@@ -5,6 +5,7 @@ from __future__ import annotations
 from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.ids import model_effect_id
+from runwright.core.kinds import INTENTS, about
 from runwright.core.machine.holds import hold_of_call, hold_of_run
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.state import RunState, may_start_call
@@ -42,8 +43,7 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
 
 def intent(record: r.Record) -> e.EffectKey | None:
     """The effect whose intent the record is; None for any other record."""
-    if isinstance(record, r.ModelAttemptStarted):
-        return (str(model_effect_id(record.round)), "call", record.attempt)
-    if isinstance(record, r.ToolStarted):
-        return (record.call_id, "call", record.attempt)
-    return None
+    if not isinstance(record, INTENTS):
+        return None
+    _, effect, attempt = about(record)
+    return (str(effect), "call", attempt)

@@ -6,12 +6,13 @@ from collections.abc import Container, Sequence
 
 from pydantic import ValidationError
 
+from runwright.core.apply import apply
 from runwright.core.condition import HoldCause
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.state import RunState, apply
+from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import Journal
 

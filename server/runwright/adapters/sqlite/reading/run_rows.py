@@ -13,11 +13,12 @@ from msgspec.json import encode as encode_labels
 from runwright.adapters.sqlite.failures import corrupt, is_damage
 from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.tables import fetch
+from runwright.core.apply import fold
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.machine import status
 from runwright.core.records import Record
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import StoredEvent
 from runwright.wire import tombstone
