@@ -2,7 +2,8 @@
 
 A hold is not stored beside the facts it follows from: it is read from the run's state, here and nowhere else.
 What is wanted of the world meanwhile (`pending`), what a caller is shown (`waiting_on`) and whether a run waits
-or needs repair (`status`) follow from it.
+or needs repair (`status`) follow from it. A run that is held back from being driven at all is another matter: that
+is the server's, in `core/condition.py`.
 """
 
 from __future__ import annotations
