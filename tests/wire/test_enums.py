@@ -63,6 +63,7 @@ def test_phases_are_statuses_but_for_those_that_no_record_says() -> None:
     statuses = {status.name: status.value for status in RunStatus}
 
     assert statuses.pop("WAITING") == 3
+    assert statuses.pop("REPAIR_NEEDED") == 5
     assert statuses.pop("HELD") == 9
     assert phases == statuses
 
