@@ -58,7 +58,7 @@ async def test_a_reopened_journal_is_the_same_journal(tmp_path: Path) -> None:
     assert await second.read(RUN, after=0, limit=10) == stored
     check_chain(RUN, stored)
     assert await second.load(RUN) == LoadedRun(state(RUN, 3), 3)
-    assert await second.content(RUN, [Content.text("hello").ref.digest]) != {}
+    assert await second.content(RUN.namespace, [Content.text("hello").ref.digest]) != {}
     await second.close()
 
 
@@ -238,7 +238,7 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
         lambda db: queries.load(db, RUN),
         lambda db: queries.messages(db, RUN),
         lambda db: queries.read(db, RUN, 0, 10),
-        lambda db: queries.content(db, RUN, ["sha256:00"]),
+        lambda db: queries.content(db, RUN.namespace, ["sha256:00"], RUN.run_id, required=False),
     )
 
     assert asked == 8
