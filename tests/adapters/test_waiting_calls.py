@@ -21,7 +21,7 @@ class Room:
         self.free: Counter[str] = Counter(free)
         self.held = 0
         self.waiting = WaitingCalls()
-        self.given: list[str] = []
+        self.value: list[str] = []
 
     def take(self, wanted: PlaceRequest) -> Place | None:
         """A place for a call of the tool, if there is one."""
@@ -42,7 +42,7 @@ class Room:
 
         async def served() -> Place:
             place = await self.waiting.served(self.waiting.join(wanted))
-            self.given.append(f"{run}.{call}")
+            self.value.append(f"{run}.{call}")
             return place
 
         return asyncio.ensure_future(served())
@@ -70,7 +70,7 @@ async def test_first_come_first_served_and_runs_take_turns() -> None:
         room.give(look=1)
         await quiet()
 
-    assert room.given == ["a.1", "b.1", "c.1", "a.2", "b.2", "a.3"]
+    assert room.value == ["a.1", "b.1", "c.1", "a.2", "b.2", "a.3"]
     assert len(room.waiting) == 0
     assert room.waiting.executors() == []
 
@@ -83,7 +83,7 @@ async def test_a_tool_that_nobody_performs_holds_up_no_other() -> None:
     room.give(look=1)
     await quiet()
 
-    assert room.given == ["b.1"]
+    assert room.value == ["b.1"]
     assert not waits[0].done()
     waits[0].cancel()
 
@@ -96,7 +96,7 @@ async def test_of_two_tools_the_call_that_came_first_is_served_first() -> None:
     room.give(erase=2, look=1)
     await asyncio.gather(*waits)
 
-    assert room.given == ["a.1", "b.1", "c.1"]
+    assert room.value == ["a.1", "b.1", "c.1"]
 
 
 async def test_whoever_leaves_is_passed_over() -> None:
@@ -108,7 +108,7 @@ async def test_whoever_leaves_is_passed_over() -> None:
     room.give(look=1)
     await late
 
-    assert room.given == ["b.1"]
+    assert room.value == ["b.1"]
     assert gone.cancelled()
 
 
@@ -121,7 +121,7 @@ async def test_a_place_that_comes_as_its_call_leaves_goes_to_the_next() -> None:
     gone.cancel()
     await late
 
-    assert room.given == ["b.1"]
+    assert room.value == ["b.1"]
     assert (room.held, room.free["look"]) == (1, 0)
 
 

@@ -12,7 +12,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import TERMINAL
 from runwright.core.outcomes import RunStatus
 from runwright.runtime import AgentRuntime
-from runwright.runtime.driver import APPEND_RETRY_US
+from runwright.runtime.runs.driver import APPEND_RETRY_US
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -122,10 +122,10 @@ async def test_a_run_another_writer_has_moved_is_read_anew(bench: b.Bench) -> No
     await stood_still(other)
     tool.let_go.set()
     await quiet()
-    stands = await stood_still(runtime)
+    statuses = await stood_still(runtime)
 
-    assert stands.status is RunStatus.REPAIR_NEEDED
-    assert stands.state.seq > state.seq
+    assert statuses.status is RunStatus.REPAIR_NEEDED
+    assert statuses.state.seq > state.seq
     assert len(bench.function_tools.ledger) == 1
     assert len(await records_of(bench.journal, r.ToolRecoveryRequired)) == 1
 

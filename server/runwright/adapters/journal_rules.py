@@ -97,9 +97,9 @@ def _of(run: RunId | None) -> str:
     return f" of run {run}" if run else ""
 
 
-def _corrupt(run: RunId | None, told: str, first: int) -> AgentError:
+def _corrupt(run: RunId | None, message: str, first: int) -> AgentError:
     metadata = {"run_id": run or "", "first_bad": str(first or "")}
-    return AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata=metadata)
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata=metadata)
 
 
 def first_link(run: RunKey) -> bytes:

@@ -92,14 +92,14 @@ class Sessions:
 
     async def _whole(self, namespace: Namespace, turns: Sequence[SessionTurn]) -> dict[str, bytes]:
         """The contents of the turns, without those that are damaged: the run goes on without such a turn, on record."""
-        asked = [(turn.run_id, [ref.digest for ref in turn.refs]) for turn in turns]
+        requested = [(turn.run_id, [ref.digest for ref in turn.refs]) for turn in turns]
         try:
-            return await self._journal.content(namespace, [digest for _, digests in asked for digest in digests])
+            return await self._journal.content(namespace, [digest for _, digests in requested for digest in digests])
         except AgentError as error:
             if error.reason is not ErrorReason.JOURNAL_CORRUPT:
                 raise
         stored: dict[str, bytes] = {}
-        for run, digests in asked:
+        for run, digests in requested:
             try:
                 stored |= await self._journal.content(namespace, digests, run=run)
             except AgentError as error:  # told to whoever asks for that run

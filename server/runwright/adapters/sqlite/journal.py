@@ -11,26 +11,20 @@ from pathlib import Path
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite import (
-    held,
-    inspection,
-    queries,
-    removing,
-    run_rows,
-    selecting,
-    sessions,
-)
 from runwright.adapters.sqlite.audit import SqliteAudit
-from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
-from runwright.adapters.sqlite.open_runs import open_runs, put_in_order
+from runwright.adapters.sqlite.inspecting import inspection
 from runwright.adapters.sqlite.opening import BUSY_TIMEOUT_MS, Opened, open_directory
+from runwright.adapters.sqlite.opening.transactions import PROBE
+from runwright.adapters.sqlite.opening.wal import LARGE_BYTES
+from runwright.adapters.sqlite.reading import queries, run_rows, selecting, sessions
+from runwright.adapters.sqlite.reading.open_runs import open_runs, put_in_order
+from runwright.adapters.sqlite.reading.run_rows import Rewrite, rewrite
 from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
-from runwright.adapters.sqlite.run_rows import Rewrite, rewrite
-from runwright.adapters.sqlite.ticker import Ticker
-from runwright.adapters.sqlite.transactions import PROBE
-from runwright.adapters.sqlite.wal import LARGE_BYTES
-from runwright.adapters.sqlite.writer import Writer
+from runwright.adapters.sqlite.retention import held, removing
+from runwright.adapters.sqlite.writing.batch import Batch
+from runwright.adapters.sqlite.writing.ticker import Ticker
+from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.content import Content
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
@@ -171,12 +165,12 @@ class SqliteJournal:
         *,
         before: int | None,
         limit: int,
-        stands: Mapping[str, RunStatus] = NOTHING,
+        statuses: Mapping[str, RunStatus] = NOTHING,
     ) -> RunPage:
         """See the port."""
         self._refuse_when_closed()
-        asked = partial(selecting.list_runs, before=before, limit=limit, stands=stands)
-        page, rewrites = await self._reader.ask(asked, namespace, wanted)
+        requested = partial(selecting.list_runs, before=before, limit=limit, statuses=statuses)
+        page, rewrites = await self._reader.ask(requested, namespace, wanted)
         self._rewrite(rewrites)
         return page
 
@@ -200,8 +194,8 @@ class SqliteJournal:
             return
         for row in rewrites:
             if row.was_damaged and self._log:
-                told = "the row of a run was damaged and is made anew from its events"
-                self._log.warning(told, namespace=row.run.namespace, run_id=row.run.run_id)
+                message = "the row of a run was damaged and is made anew from its events"
+                self._log.warning(message, namespace=row.run.namespace, run_id=row.run.run_id)
         again = partial(rewrite, rows=rewrites, reindex=True)
         # What fails twice is tried again by the next question.
         self._writer.post(partial(rewrite, rows=rewrites), lambda: self._writer.post(again, lambda: None))
@@ -252,8 +246,8 @@ class SqliteJournal:
             if self._wal.size() > 2 * LARGE_BYTES or self._keeper.catch_up():
                 return Removed((), 0, False)
             self._remove_more(db)
-            kept = self._keeper.held | {self.head}
-            return removing.step(db, removing.Wanted(before, now, kept), limit)
+            retained = self._keeper.held | {self.head}
+            return removing.step(db, removing.Wanted(before, now, retained), limit)
 
         removed = await self._writer.transact(act)
         if removed.events:

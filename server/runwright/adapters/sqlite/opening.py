@@ -8,19 +8,19 @@ from pathlib import Path
 import apsw
 from msgspec import Struct
 
-from runwright.adapters.sqlite import anchor, schema, scrubbing, usage
-from runwright.adapters.sqlite.anchor_keeper import AnchorKeeper
 from runwright.adapters.sqlite.failures import NO_SPACE, full, unusable, with_space
-from runwright.adapters.sqlite.lock import DirectoryLock
-from runwright.adapters.sqlite.past import Past
-from runwright.adapters.sqlite.reader import Reader
-from runwright.adapters.sqlite.transactions import Transactions
-from runwright.adapters.sqlite.wal import Wal
+from runwright.adapters.sqlite.opening import anchor, schema, scrubbing, usage
+from runwright.adapters.sqlite.opening.anchor_keeper import AnchorKeeper
+from runwright.adapters.sqlite.opening.lock import DirectoryLock
+from runwright.adapters.sqlite.opening.past import Past
+from runwright.adapters.sqlite.opening.transactions import Transactions
+from runwright.adapters.sqlite.opening.wal import Wal
+from runwright.adapters.sqlite.reading.reader import Reader
 from runwright.core.epochs import Epochs
 from runwright.core.errors import AgentError
 from runwright.ports.log import OperatorLog
 
-BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
+BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than callers wait
 
 
 class Opened(Struct, frozen=True, kw_only=True):

@@ -1,0 +1,65 @@
+"""Inbox: what has reached a run and was not taken yet."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+from runwright.core.effects import EffectKey
+from runwright.core.errors import AgentError
+from runwright.core.inputs import Input
+from runwright.core.records import Record
+
+T = TypeVar("T")
+
+
+class Delivery(Struct, frozen=True):
+    """An input, whom to tell what it made true, and the effect it settles, if any."""
+
+    input: Input
+    answer: asyncio.Future[list[Record]]
+    settles: EffectKey | None = None
+
+    def refuse(self, error: AgentError) -> None:
+        """Says why nothing comes of it, unless something was said already."""
+        if not self.answer.done():
+            self.answer.set_exception(error)
+            self.answer.exception()  # marks it as seen: nobody may be waiting
+
+
+class Inbox(Generic[T]):
+    """Takes things in for one reader, who takes all of them at once.
+
+    Every live run has one, mostly empty, so it is smaller than `asyncio.Queue`,
+    which sets aside room for 256 things. Not bounded: its writers are.
+    """
+
+    def __init__(self) -> None:
+        self._arrived: list[T] = []
+        self._waiting: asyncio.Future[None] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._arrived)
+
+    def put(self, thing: T) -> None:
+        """Adds something, and wakes the reader."""
+        self._arrived.append(thing)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def arrived(self) -> list[T]:
+        """All that has come, in its order; waits for the first."""
+        while not self._arrived:
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        return self.taken()
+
+    def taken(self) -> list[T]:
+        """All that has come, without waiting; it is taken out."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
