@@ -14,7 +14,7 @@ from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.audit import SqliteAudit
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.inspecting import inspection
-from runwright.adapters.sqlite.opening import BUSY_TIMEOUT_MS, Opened, open_directory
+from runwright.adapters.sqlite.opening.directory import BUSY_TIMEOUT_MS, Opened, open_directory
 from runwright.adapters.sqlite.opening.transactions import PROBE
 from runwright.adapters.sqlite.opening.wal import LARGE_BYTES
 from runwright.adapters.sqlite.reading import queries, run_rows, selecting, sessions
