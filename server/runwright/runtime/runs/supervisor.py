@@ -188,8 +188,7 @@ class Supervisor:
         try:
             if isinstance(loaded, AgentError):
                 raise loaded
-            state = loaded.state
-            if state.is_terminal:
+            if (state := loaded.state).is_terminal:
                 return  # listed as open by what is damaged only
             missing = await self.stored.missing_provider(run, state, self._ports.providers)
             if missing:
