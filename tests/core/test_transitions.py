@@ -8,10 +8,12 @@ from typing import TypeAlias
 import pytest
 from msgspec import structs
 from runwright.core import records as r
-from runwright.core.events import TERMINAL, EventKind, kind_of
+from runwright.core.apply import apply, fold
+from runwright.core.ids import CALL_EFFECT, parse_effect_id
+from runwright.core.kinds import ROWS, TERMINAL, EventKind, Family, about, kind_of
 from runwright.core.machine import decide, pending, waiting_on
 from runwright.core.outcomes import CallPhase, RunPhase
-from runwright.core.state import RunState, apply, fold
+from runwright.core.state import RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
 from tests.core import builders as b
@@ -21,7 +23,7 @@ RunPair: TypeAlias = tuple[RunPhase, EventKind]
 CallPair: TypeAlias = tuple[CallPhase, EventKind]
 
 EXAMPLES = b.examples()
-CALL_KINDS = [kind for kind, record in EXAMPLES.items() if hasattr(record, "call_id")]
+CALL_KINDS = [row.kind for row in ROWS if row.family in (Family.CALL, Family.EFFECT)]
 # A run phase in which the run's own table lets a record about a call pass.
 RUN_PHASE_FOR = {kind: phase for phase, kind in reversed(RUN_TRANSITIONS) if kind in CALL_KINDS}
 
@@ -63,8 +65,9 @@ def _taken(histories: Sequence[list[r.Record]]) -> tuple[dict[RunPair, RunPhase]
         for record in records:
             before, state = state, apply(state, record)
             runs[before.phase, kind_of(record)] = state.phase
-            if isinstance(record, r.CallRecord):
-                known, now = before.call(record.call_id), state.call(record.call_id)
+            _, effect, _ = about(record)
+            if effect and parse_effect_id(effect).kind == CALL_EFFECT:
+                known, now = before.call(effect), state.call(effect)
                 assert now is not None
                 calls[known.phase if known else CallPhase.NONE, kind_of(record)] = now.phase
     return runs, calls

@@ -13,8 +13,8 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import KINDS, MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
+from runwright.core.kinds import KINDS, MESSAGE_BEARING, kind_of
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.memory import MemoryJournal
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection

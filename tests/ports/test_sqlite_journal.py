@@ -13,11 +13,12 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.opening import schema
 from runwright.adapters.sqlite.reading import queries, selecting
 from runwright.adapters.sqlite.tables import EVENTS_OF_RUN
+from runwright.core.apply import fold
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun
 
 from tests.ports.journal_builders import BEGUN, check_chain, key, put, put_begun, state, turn

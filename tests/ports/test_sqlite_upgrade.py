@@ -11,8 +11,8 @@ from msgspec import structs
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.opening import schema, upgrade
 from runwright.core.callbacks import Callback
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 

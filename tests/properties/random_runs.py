@@ -9,6 +9,7 @@ from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
@@ -16,7 +17,7 @@ from runwright.core.machine import decide, pending
 from runwright.core.outcomes import CallPhase, FinishReason
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 
 from tests.core import builders as b
 

@@ -13,14 +13,15 @@ from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.errors import ErrorReason
-from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId
+from runwright.core.kinds import TERMINAL, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.machine.rounds import MAX_LOSSES
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.state import CallState, RunState, fold
+from runwright.core.state import CallState, RunState
 
 from tests.core import builders as b
 from tests.properties.random_runs import RandomRun
@@ -54,19 +55,20 @@ class Ledger:
                 self._start_model(record)
             case r.ModelMessageCompleted() | r.ModelAttemptFailed():
                 self.open_models.remove(record.round)
-            case r.ModelRetryScheduled():
-                assert (record.round, record.attempt) == self.model_request, "the attempt that failed is tried again"
+            case r.RetryScheduled() if record.effect_id.startswith("m"):
+                requested = (f"m{self.model_request[0]}", self.model_request[1])
+                assert (record.effect_id, record.attempt) == requested, "the attempt that failed is tried again"
                 assert record.at < record.not_before <= record.at + 300 * b.SECOND, "a wait is bounded"
-                self.intents.add((f"m{record.round}", "retry", record.attempt))
+                self.intents.add((record.effect_id, "retry", record.attempt))
                 self.not_before = record.not_before
             case r.ToolStarted():
                 self._start_tool(record)
             case r.ToolRequested():
                 self.intents.add((record.call_id, "await", 0))
             case r.RetryScheduled():
-                self.intents.add((record.call_id, "await", record.attempt))
+                self.intents.add((record.effect_id, "await", record.attempt))
                 if record.reason is ErrorReason.EXECUTOR_UNAVAILABLE:
-                    self._sent_for_good.discard(record.call_id)
+                    self._sent_for_good.discard(record.effect_id)
             case r.RunCancelRequested():
                 assert not self.cancelled, "a run is cancelled once"
                 self.cancelled = True

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import RunKey
+from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.schemas import Instance

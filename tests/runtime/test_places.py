@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from runwright.core import records as r
-from runwright.core.events import EventKind
 from runwright.core.ids import RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.ports.journal import Appended, Journal
 from runwright.ports.tools import Place, ToolInvocation, ToolOutcome, ToolOutcomeKind

@@ -10,8 +10,8 @@ from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.context import Omission
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.ports.journal import Journal
 from runwright.ports.provider import AssistantMessage, ModelRequest, UserMessage

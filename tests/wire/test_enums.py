@@ -9,7 +9,7 @@ from google.protobuf.descriptor import EnumDescriptor
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, package_pb2, run_pb2
 from runwright.core.context import Omission
 from runwright.core.errors import AgentErrorKind, ErrorReason, RetryClass
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import EffectClass
 from runwright.core.policy import PolicyStage, Verdict

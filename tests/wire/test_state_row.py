@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from runwright.core.apply import fold
 from runwright.core.errors import Failure
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.wire.state_row import (
     VERSION,
     RowColumns,

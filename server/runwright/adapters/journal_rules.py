@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from runwright.core.content import digest as digest_of
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind, kind_of
 from runwright.core.ids import RunId, RunKey
+from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import status
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record

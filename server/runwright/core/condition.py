@@ -12,6 +12,7 @@ from runwright.core.machine import is_done, status, waiting_on
 from runwright.core.machine.pending import WaitingOn
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.core.state import RunState
+from runwright.core.units import Micros
 
 
 class HoldCause(Enum):
@@ -27,7 +28,7 @@ class Hold(Struct, frozen=True):
 
     cause: HoldCause
     failure: Failure
-    since: int
+    since: Micros
 
     @property
     def first_bad(self) -> str:

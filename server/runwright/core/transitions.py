@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runwright.core.events import EventKind as K
+from runwright.core.kinds import EventKind as K
 from runwright.core.outcomes import CallPhase as C
 from runwright.core.outcomes import RunPhase as P
 

@@ -11,7 +11,7 @@ import pytest
 from runwright.adapters.providers.model_opaque import Collected
 from runwright.adapters.providers.models import ModelsProvider
 from runwright.core import records as r
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.ports.provider import MAX_OPAQUE_BYTES, ModelReply, ProviderCall, ToolSpecification
 from runwright.testing import FunctionTools

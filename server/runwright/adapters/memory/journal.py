@@ -15,8 +15,8 @@ from runwright.core.content import Content
 from runwright.core.context import SessionRun, SessionTurn
 from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
 from runwright.core.errors import AgentError
-from runwright.core.events import MESSAGE_BEARING, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import MESSAGE_BEARING, EventKind
 from runwright.core.machine import status
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.records import Record, TurnStarted

@@ -9,9 +9,10 @@ from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
+from runwright.core.units import Micros
 
 
-def abandon(package: RuntimePackage, state: RunState, at: int, failure: Failure) -> list[r.Record]:
+def abandon(package: RuntimePackage, state: RunState, at: Micros, failure: Failure) -> list[r.Record]:
     """Closes every open effect and ends the run as failed, without asking what was planned.
 
     Even here no intent is left without a result: what must not be repeated is

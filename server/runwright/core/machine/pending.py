@@ -7,8 +7,10 @@ from msgspec import Struct
 from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.ids import EffectId, model_effect_id
+from runwright.core.kinds import INTENTS, about
 from runwright.core.outcomes import CallPhase, RunPhase, WaitKind
 from runwright.core.state import CallState, RunState, has_room_for_call
+from runwright.core.units import Micros
 
 
 class WaitingOn(Struct, frozen=True):
@@ -17,7 +19,7 @@ class WaitingOn(Struct, frozen=True):
     kind: WaitKind
     effect_id: EffectId
     subject: str
-    since: int
+    since: Micros
     unblocked_by: str
 
 
@@ -58,11 +60,10 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
 
 def intent(record: r.Record) -> e.EffectKey | None:
     """The effect whose intent the record is; None for any other record."""
-    if isinstance(record, r.ModelAttemptStarted):
-        return (str(model_effect_id(record.round)), "call", record.attempt)
-    if isinstance(record, r.ToolStarted):
-        return (record.call_id, "call", record.attempt)
-    return None
+    if not isinstance(record, INTENTS):
+        return None
+    _, effect, attempt = about(record)
+    return (str(effect), "call", attempt)
 
 
 def waiting_on(state: RunState) -> list[WaitingOn]:

@@ -75,9 +75,9 @@ def model_failed(step: Step, input_: i.ModelFailed) -> None:
     if may_pass and in_time and model_request.failures < routes[route].max_attempts:
         name = idempotency_key(step.state.key, model_effect_id(input_.round))
         step.add(
-            r.ModelRetryScheduled(
+            r.RetryScheduled(
                 at=step.at,
-                round=input_.round,
+                effect_id=model_effect_id(input_.round),
                 attempt=input_.attempt,
                 reason=input_.error.reason,
                 not_before=step.at + model_wait_us(f"{name}/{input_.attempt}", model_request.failures, requested_wait),

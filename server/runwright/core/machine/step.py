@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from runwright.core import records as r
+from runwright.core.apply import apply
 from runwright.core.errors import Failure
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import CallPhase, StopReason
 from runwright.core.package import RuntimePackage
-from runwright.core.state import CallState, RunState, apply
+from runwright.core.state import CallState, RunState
+from runwright.core.units import Micros
 
 
 class Step:
     """Collects the records of one decision; `state` is always the state after them."""
 
-    def __init__(self, package: RuntimePackage, state: RunState, at: int, places: Iterable[EffectId] = ()) -> None:
+    def __init__(self, package: RuntimePackage, state: RunState, at: Micros, places: Iterable[EffectId] = ()) -> None:
         self.package = package
         self.places = frozenset(places)  # the calls for which a place at their executor is held
         self.state = state

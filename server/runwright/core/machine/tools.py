@@ -11,7 +11,7 @@ from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.machine import calls
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase
-from runwright.core.policy import Verdict, decide_tool_call
+from runwright.core.policy import PolicyStage, Verdict, decide_tool_call
 from runwright.core.state import CallState, has_room_for_call
 
 
@@ -147,7 +147,15 @@ def _give_up(step: Step, call: CallState, by: ExecutorIdentity | None = None) ->
 def _allowed(step: Step, call: CallState) -> bool:
     policy = step.package.policy
     decision = decide_tool_call(policy, calls.spec_of(step, call))
-    step.add(r.PolicyDecided(at=step.at, call_id=call.call_id, policy_ref=policy.value, decision=decision))
+    step.add(
+        r.PolicyDecided(
+            at=step.at,
+            stage=PolicyStage.PRE_TOOL,
+            subject=call.call_id,
+            policy_ref=policy.value,
+            decision=decision,
+        )
+    )
     if decision.verdict is Verdict.DENY:
         step.add(
             r.ToolDenied(at=step.at, call_id=call.call_id, tool=call.tool, policy_ref=policy.value, code=decision.code)

@@ -7,8 +7,8 @@ from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
-from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import RunKey
+from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.records import Record
 from runwright.core.selection import Scope, Selection
 

@@ -13,9 +13,9 @@ from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import SessionTurn
 from runwright.core.errors import MEANINGS, ErrorReason
-from runwright.core.events import KINDS, MESSAGE_BEARING
 from runwright.core.ids import RunKey
 from runwright.core.images import IMAGE_TYPES, Image
+from runwright.core.kinds import KINDS, MESSAGE_BEARING
 from runwright.core.outcomes import CallPhase
 from runwright.core.references import refs
 from runwright.core.state import RunState

@@ -10,10 +10,11 @@ from runwright.core import inputs as i
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId, RunKey
+from runwright.core.kinds import OUTCOMES
 from runwright.core.machine import advance, intent, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.records import OUTCOMES, Record
+from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
 from runwright.ports.journal import Appending, StoredEvent

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from runwright.core import inputs as i
+from runwright.core.apply import fold
 from runwright.core.condition import DRIVEN, Condition, Hold, HoldCause, run_held
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import Namespace, RunKey
@@ -16,7 +17,7 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.package import RuntimePackage
 from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun
 from runwright.runtime.lru_cache import LruCache
 from runwright.runtime.ports import Ports

@@ -12,8 +12,8 @@ from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.reading.run_rows import load
 from runwright.adapters.sqlite.tables import NOT_REMOVED, fetch
-from runwright.core.events import MESSAGE_BEARING
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import MESSAGE_BEARING
 from runwright.core.records import Record
 from runwright.ports.journal import StoredEvent
 
