@@ -20,6 +20,7 @@ from runwright.core.state import CallState, ModelState, RunState
 
 from tests.core import builders as b
 
+RUN = EffectId("")
 AWAY, BUSY = i.Availability.AWAY, i.Availability.BUSY
 INVALID = ErrorReason.TOOL_ARGUMENTS_INVALID
 STRICT = b.package(b.tool("lookup"), b.tool("send", effect="write"), policy="builtin:read-only")
@@ -58,7 +59,29 @@ def test_what_is_looked_at_first_at_pre_tool_decides(
 
 
 def test_only_what_is_used_is_walked() -> None:
+    state, _ = b.play(STRICT, b.started(STRICT))
+    step = Step(STRICT, state, b.at(1))
+
     assert list(GATES) == [PolicyStage.PRE_TOOL]
+    assert walk(step, RUN, i.Findings())
+    assert step.records == []
+
+
+def test_a_stage_is_taken_in_by_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[EffectId] = []
+
+    def is_fit(_: Step, subject: EffectId, __: i.Findings) -> bool:
+        looked_at.append(subject)
+        return False
+
+    state, _ = b.play(STRICT, b.started(STRICT))
+    monkeypatch.setitem(GATES, PolicyStage.OUTPUT, Gate(Subject.RUN, lambda *_: True, (is_fit, is_fit)))
+    monkeypatch.setitem(GATES, PolicyStage.INPUT, Gate(Subject.RUN, lambda *_: False, (is_fit,)))
+
+    assert not walk(Step(STRICT, state, b.at(1)), RUN, i.Findings())
+    assert looked_at == [RUN], "a walk ends at the first check that does not let its subject on"
+    _, records = b.play(STRICT, b.asks(b.model_request("lookup")), state=state)
+    assert of_calls(records) == ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_STARTED"]
 
 
 def test_a_decision_says_its_stage_and_its_subject() -> None:
