@@ -167,7 +167,7 @@ async def test_an_upgrade_takes_out_what_earlier_versions_left(tmp_path: Path) -
 
     assert copies(tmp_path, SECRET) == {}
     assert len(await journal.read(key("new"), after=0, limit=9)) == 1
-    assert [*(await journal.content(key("new"), [content(NOT_REMOVED, 5_000).ref.digest])).values()]
+    assert [*(await journal.content(key("new").namespace, [content(NOT_REMOVED, 5_000).ref.digest])).values()]
     await journal.close()
     assert copies(tmp_path, SECRET) == {}
 

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from runwright.adapters.memory.audit import MemoryAudit
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.audit import AuditKind
 from runwright.core.condition import HoldCause
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.core.selection import RunFilter
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.ports.journal import Journal, StoredEvent
 from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
@@ -39,14 +40,14 @@ class Damaged(JournalWrapper):
         self.is_damaged = True
 
     def _check(self, run: RunKey) -> None:
-        if self.is_damaged and run.run_id == "run-1":
+        if self.is_damaged and run == key():
             metadata = {"run_id": "run-1", "first_bad": str(FIRST_BAD)}
             raise AgentError(ErrorReason.JOURNAL_CORRUPT, "An event does not decode.", metadata=metadata)
 
-    async def tail(self, run: RunKey) -> Any:
+    async def load(self, run: RunKey) -> Any:
         """See the class."""
         self._check(run)
-        return await self.inner.tail(run)
+        return await self.inner.load(run)
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """See the class."""

@@ -18,9 +18,9 @@ from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.adapters.log import JsonFormatter
 from runwright.adapters.memory.audit import MemoryAudit
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.core.events import EventKind
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import Namespace
+from runwright.core.kinds import EventKind
 from runwright.core.principal import Role
 
 from tests import builders as b

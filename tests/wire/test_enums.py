@@ -12,7 +12,7 @@ from runwright.core.callback_kinds import CallbackKind
 from runwright.core.callbacks import HealthKind
 from runwright.core.context import Omission
 from runwright.core.errors import AgentErrorKind, ErrorReason, RetryClass
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import EffectClass
 from runwright.core.policy import PolicyStage, Verdict
@@ -63,6 +63,7 @@ def test_phases_are_statuses_but_for_those_that_no_record_says() -> None:
     statuses = {status.name: status.value for status in RunStatus}
 
     assert statuses.pop("WAITING") == 3
+    assert statuses.pop("REPAIR_NEEDED") == 5
     assert statuses.pop("HELD") == 9
     assert phases == statuses
 

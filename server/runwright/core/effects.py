@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from runwright.core.content import ContentRef
 from runwright.core.ids import EffectId
+from runwright.core.units import Micros
 
 
 class CallModel(Struct, frozen=True):
@@ -23,7 +24,7 @@ class AwaitRetry(Struct, frozen=True):
 
     round: int
     attempt: int
-    due: int
+    due: Micros
 
 
 class CallTool(Struct, frozen=True):
@@ -36,7 +37,7 @@ class CallTool(Struct, frozen=True):
     arguments: ContentRef
     idempotency_key: str
     idempotent: bool
-    deadline: int
+    deadline: Micros
 
 
 class AwaitExecutor(Struct, frozen=True):
@@ -48,14 +49,14 @@ class AwaitExecutor(Struct, frozen=True):
     call_id: EffectId
     attempt: int
     executor: str  # empty in runs of older versions that have made no attempt; the package names it
-    not_before: int
-    give_up_at: int
+    not_before: Micros
+    give_up_at: Micros
 
 
 class WaitForCancelDeadline(Struct, frozen=True):
     """Wait until the grace of a cancel is over."""
 
-    due: int
+    due: Micros
 
 
 Effect: TypeAlias = CallModel | AwaitRetry | CallTool | AwaitExecutor | WaitForCancelDeadline

@@ -12,9 +12,9 @@ from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunKey
 from runwright.core.images import Image
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
@@ -184,7 +184,7 @@ async def _fail(runtime: AgentRuntime, clock: ManualClock) -> None:
 async def _retry(runtime: AgentRuntime, clock: ManualClock, run_id: str) -> None:
     """Turns the clock to the next attempt of the run, once that is planned and waited for."""
     planned = decode_event((await reached(runtime, EventKind.RETRY_SCHEDULED, run_id)).data)
-    assert isinstance(planned, r.ModelRetryScheduled | r.RetryScheduled)
+    assert isinstance(planned, r.RetryScheduled)
     await eventually(lambda: planned.not_before in clock.waiting)
     clock.advance(planned.not_before - clock.now())
 

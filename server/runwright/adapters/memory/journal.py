@@ -14,9 +14,9 @@ from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
 from runwright.core.context import SessionRun, SessionTurn
 from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
-from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import MESSAGE_BEARING, EventKind
-from runwright.core.ids import Namespace, RunKey
+from runwright.core.errors import AgentError
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import MESSAGE_BEARING, EventKind
 from runwright.core.machine import status
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.records import Record, TurnStarted
@@ -24,10 +24,12 @@ from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import (
     NOTHING,
+    Appended,
     Appending,
     EventPage,
     ListedRun,
     Listener,
+    LoadedRun,
     Removed,
     RunPage,
     SessionPage,
@@ -100,14 +102,18 @@ class MemoryJournal:
         for listener in self._listeners:
             listener(stored)
         appending = Appending()
-        appending.set_result(stored)
+        appending.set_result(Appended(stored))
         return appending
 
-    async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
-        """See the port. Every append replaces the snapshot, so no record is ever newer."""
+    async def load(self, run: RunKey) -> LoadedRun | None:
+        """See the port."""
         self._refuse_when_closed()
         known = self._runs.get(run)
-        return (known.snapshot if known else None), []
+        return LoadedRun(known.snapshot, min(known.last_position, self.head)) if known else None
+
+    async def load_many(self, runs: Sequence[RunKey]) -> list[LoadedRun | AgentError | None]:
+        """See the port. Nothing is ever damaged here."""
+        return [await self.load(run) for run in runs]
 
     async def messages(self, run: RunKey) -> list[Record]:
         """See the port."""
@@ -192,32 +198,29 @@ class MemoryJournal:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    async def last_position(self, run: RunKey) -> int:
-        """See the port."""
-        self._refuse_when_closed()
-        known = self._runs.get(run)
-        return known.last_position if known else 0
-
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
         self._refuse_when_closed()
         return [run for run, known in self._runs.items() if known.open]
 
-    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+    async def content(
+        self, namespace: Namespace, digests: Sequence[str], *, run: RunId | None = None, required: bool = False
+    ) -> dict[str, bytes]:
         """See the port."""
         self._refuse_when_closed()
-        known = ((digest, self._contents.get((run.namespace, digest))) for digest in digests)
+        known = ((digest, self._contents.get((namespace, digest))) for digest in digests)
         found = {digest: data for digest, data in known if data is not None}
         bad = rules.damaged(found)
         if bad is not None:
-            raise rules.damaged_content(run, bad, self._first_referring(run, bad))
+            raise rules.damaged_content(run, bad, self._first_referring(namespace, run, bad))
         missing = next((digest for digest in digests if digest not in found), None) if required else None
         if missing is not None:
-            raise rules.missing_content(run, missing, self._first_referring(run, missing))
+            raise rules.missing_content(run, missing, self._first_referring(namespace, run, missing))
         return found
 
-    def _first_referring(self, run: RunKey, digest: str) -> int:
-        return next((event.seq for event in self._events(run) if digest in rules.digests_of(event.data)), 0)
+    def _first_referring(self, namespace: Namespace, run: RunId | None, digest: str) -> int:
+        events = self._events(RunKey(namespace, run)) if run else []
+        return next((event.seq for event in events if digest in rules.digests_of(event.data)), 0)
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """See the port."""
@@ -245,9 +248,7 @@ class MemoryJournal:
         self._refuse_when_closed()
         known = self._runs.get(run)
         if known is None:
-            raise AgentError(
-                ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id}
-            )
+            raise rules.unknown(run)
         if known.open:
             ended = replace(known.snapshot, phase=RunPhase.CANCELLED, stop=StopReason.CANCELLED, ended_at=now)
             known.snapshot, known.open = ended, False

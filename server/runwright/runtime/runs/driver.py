@@ -10,10 +10,11 @@ from runwright.core import inputs as i
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId, RunKey
+from runwright.core.kinds import OUTCOMES
 from runwright.core.machine import advance, intent, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.records import OUTCOMES, Record
+from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
 from runwright.ports.journal import Appending, StoredEvent
@@ -106,7 +107,7 @@ class RunDriver:
         def settled(append: Appending) -> None:
             if append.exception() is None:
                 self.first = None
-                self._stored(append.result(), records, input_.contents, state)
+                self._stored(append.result().events, records, input_.contents, state)
                 self._tell([begins], produced)
             launch()
 
@@ -288,10 +289,10 @@ class RunDriver:
             await append
         finally:
             if append.done() and not append.cancelled() and append.exception() is None:
-                self._stored(append.result(), records, contents, state)
+                self._stored(append.result().events, records, contents, state)
 
     def _stored(
-        self, stored: list[StoredEvent], records: Sequence[Record], contents: Sequence[Content], state: RunState
+        self, stored: Sequence[StoredEvent], records: Sequence[Record], contents: Sequence[Content], state: RunState
     ) -> None:
         """Takes note of what has become durable, and passes it on."""
         self.blocked_by = None
