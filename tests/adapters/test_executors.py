@@ -20,6 +20,7 @@ from runwright.wire.values import micros
 
 from tests.adapters.callback_hosts import performed, wanted
 from tests.builders import SECOND
+from tests.runtime.watching import eventually
 
 Kind = ToolOutcomeKind
 Answer = Callable[[pb.ExecuteToolRequest, Any], Awaitable[pb.ExecuteToolResponse]]
