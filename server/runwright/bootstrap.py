@@ -80,12 +80,12 @@ def build_runtime(
         packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
     telemetry = telemetry or Telemetry()
-    journal = _open_journal(settings, telemetry.journal_type)
+    journal = _open_journal(settings)
     dialer = Dialer(AllowList.parse(settings.callback_allow), log)
     tools = DialledExecutors(settings.executors, clock, dialer, most_calls=settings.executor_calls)
     tools.connect()  # before runs look for them
     runtime = AgentRuntimeBuilder(
-        journal=journal,
+        journal=telemetry.watched(journal),
         audit=journal.audit(clock),
         recovery=journal.recovery(),
         clock=clock,
@@ -130,9 +130,9 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
     }
 
 
-def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
+def _open_journal(settings: Settings) -> SqliteJournal:
     try:
-        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
+        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
     except OSError as error:
         raise unusable_data(settings.data, unusable_directory(settings.data, error)) from None
 
