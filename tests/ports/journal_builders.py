@@ -14,10 +14,10 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
-from runwright.core.outcomes import FinishReason, RunPhase, StopReason, Usage
+from runwright.core.outcomes import CallPhase, FinishReason, RunPhase, StopReason, Usage
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget
-from runwright.core.state import RunState
+from runwright.core.state import CallState, RunState
 from runwright.ports.journal import Appending, Journal, StoredEvent
 
 REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
@@ -39,6 +39,9 @@ BACK_TO_VERSION_4 = """
     ALTER TABLE callbacks DROP COLUMN owner_key; ALTER TABLE callbacks DROP COLUMN row_check;
     ALTER TABLE callbacks DROP COLUMN max_calls_in_flight;"""
 TRACE_PARENT = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
+
+# What a run in need of repair has.
+UNKNOWN = (CallState(CALL, "lookup", CallPhase.UNKNOWN),)
 
 
 def state(run: RunKey, seq: int) -> RunState:

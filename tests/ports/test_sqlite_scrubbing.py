@@ -82,7 +82,7 @@ async def test_credentials_of_ended_and_renewed_registrations_are_in_no_file(tmp
                 namespace=DEFAULT_NAMESPACE,
                 callback_id=name,
                 owner="o",
-                executor="desk",
+                name="desk",
                 address="127.0.0.1:1",
                 tls=tls,
                 credential=credential.decode(),
@@ -150,7 +150,7 @@ async def earlier(directory: Path) -> None:
         namespace=DEFAULT_NAMESPACE,
         callback_id="gone",
         owner="o",
-        executor="desk",
+        name="desk",
         address="127.0.0.1:1",
         credential=SECRET.decode(),
     )

@@ -152,7 +152,7 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
     journal = SqliteJournal.open(tmp_path)
     morning = await journal.session(DEFAULT_NAMESPACE, "morning", "helper", turns=9)
     messages = await journal.messages(key("first"))
-    wanted = Callback(namespace=THEIRS, callback_id="one", owner="o", executor="desk", address="127.0.0.1:1")
+    wanted = Callback(namespace=THEIRS, callback_id="one", owner="o", name="desk", address="127.0.0.1:1")
     await journal.callbacks().put(wanted)
     retained = await journal.callbacks().load()
     await journal.close()
@@ -188,7 +188,7 @@ async def test_registrations_of_version_4_come_along_without_a_key(tmp_path: Pat
     place(tmp_path)
     journal = SqliteJournal.open(tmp_path)
     known = Callback(
-        namespace=THEIRS, callback_id="one", owner="o", executor="desk", address="127.0.0.1:1", owner_key="k:1:2"
+        namespace=THEIRS, callback_id="one", owner="o", name="desk", address="127.0.0.1:1", owner_key="k:1:2"
     )
     await journal.callbacks().put(known)
     await journal.close()

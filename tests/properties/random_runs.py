@@ -124,7 +124,7 @@ class RandomRun:
     def _unwanted_waits(self) -> list[e.Effect]:
         """Waits that may still come to an end, though no room is left for the call that waits."""
         wanted = pending(self.state)
-        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.allowed]
+        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.passed]
         return [
             e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at)
             for call in waiting

@@ -221,7 +221,7 @@ async def test_a_place_goes_back_however_an_attempt_ends(bench: b.Bench, tool: A
         bench.manual_clock.advance(b.SECOND)
 
     assert bench.function_tools.held["tools"] == 0
-    assert {(await stood_still(runtime, run_id)).state.phase.name for run_id in ids} <= {
+    assert {(await stood_still(runtime, run_id)).status.name for run_id in ids} <= {
         "COMPLETED",
         "FAILED",
         "REPAIR_NEEDED",

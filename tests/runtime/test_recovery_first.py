@@ -78,7 +78,6 @@ def of_call(**changes: Any) -> Callable[[RunState], RunState]:
     [
         lambda state: replace(state, phase=RunPhase.NEW),
         lambda state: replace(state, phase=RunPhase.CANCELLING),
-        lambda state: replace(state, phase=RunPhase.REPAIR_NEEDED),
         of_call(attempt=0),
         of_call(attempt=7),
         of_call(phase=CallPhase.NONE),

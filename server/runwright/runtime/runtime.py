@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
 
 from msgspec import Struct
 
@@ -78,6 +79,13 @@ class AgentRuntime:
         self._sessions = Sessions(ports.journal)
         self._readers = Readers()
         self._audit_list = AuditList(ports.audit, ports.journal, cursors)
+        self._is_prepared = False
+
+    async def prepare(self) -> None:
+        """Has providers load what they need, which may keep the loop. `recover` does so where this was not called."""
+        if not self._is_prepared:
+            self._is_prepared = True
+            await self.ports.prepare_providers()
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many.
@@ -85,7 +93,7 @@ class AgentRuntime:
         What providers need is loaded first. Runs that may have ended the server before are
         taken up one after the other, beside what is asked of the runtime meanwhile.
         """
-        await self.ports.prepare_providers()
+        await self.prepare()
         return await self._supervisor.recover()
 
     async def start_run(
@@ -365,13 +373,14 @@ class AgentRuntime:
         return await self._supervisor.drain(grace_us)
 
     async def close(self) -> None:
-        """Releases providers, executors, the schema checker and the journal; drain first."""
-        self._subscriptions.close()
-        await self._supervisor.close()
-        await self.ports.close_providers()
-        await self.ports.tools.close()
-        await self.ports.schemas.close()
-        await self.ports.journal.close()
+        """Releases providers, executors, the schema checker and the journal, each though another fails; drain first."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.ports.journal.close)
+            closing.push_async_callback(self.ports.schemas.close)
+            closing.push_async_callback(self.ports.tools.close)
+            closing.push_async_callback(self.ports.close_providers)
+            closing.push_async_callback(self._supervisor.close)
+            closing.callback(self._subscriptions.close)
 
     def _key(self, run_id: str, namespace: Namespace) -> RunKey:
         return RunKey(namespace, RunId(check_caller_id("run_id", run_id)))
