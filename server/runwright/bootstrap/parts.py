@@ -76,7 +76,7 @@ async def build_runtime(
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
         PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
         telemetry = telemetry or Telemetry()
-        journal = closed_by(opened, _open_journal(settings, telemetry.journal_type))
+        journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
         tools = closed_by(
             opened, DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
@@ -85,7 +85,7 @@ async def build_runtime(
         runtime = closed_by(
             opened,
             AgentRuntimeBuilder(
-                journal=journal,
+                journal=telemetry.watched(journal),
                 audit=journal.audit(clock),
                 recovery=journal.recovery(),
                 clock=clock,
@@ -135,9 +135,9 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
     }
 
 
-def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
+def _open_journal(settings: Settings) -> SqliteJournal:
     try:
-        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
+        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
     except OSError as error:
         raise unusable_data(settings.data, unusable_directory(settings.data, error)) from None
 

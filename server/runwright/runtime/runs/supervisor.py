@@ -36,7 +36,6 @@ from runwright.runtime.waiting import comes_before
 # The journal goes on; only this driver's view of it was wrong.
 _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
 _REFUSALS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY, ErrorReason.JOURNAL_CORRUPT)
-
 T = TypeVar("T")
 CANCEL_US = 5_000_000
 CACHED_ENDS = 1024
