@@ -14,7 +14,7 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
 from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import decide
-from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, StopReason, Usage
+from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, Resolution, StopReason, Usage
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget, RunRequest
@@ -301,5 +301,16 @@ def _call_examples() -> list[r.Record]:
         r.ToolDenied(at=now, call_id=call, policy_ref="builtin:read-only", code="effect.above_read", **name),
         r.ToolCancelled(at=now, call_id=call, **first, **name),
         r.ToolRecoveryRequired(at=now, call_id=call, reason=lost_reason, **first, **name, **where, **sent, **by),
+        r.EffectResolved(
+            at=now,
+            call_id=call,
+            resolution=Resolution.TRY_AGAIN,
+            resolved_by="ann",
+            reason="the mailbox has nothing of it",
+            request_id="decision-1",
+            request_digest=arguments.digest,
+            **first,
+            **name,
+        ),
         r.RetryScheduled(at=now, effect_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
     ]

@@ -26,7 +26,7 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, RunId
 from runwright.core.kinds import about, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
-from runwright.core.outcomes import FinishReason, RunPhase, Usage
+from runwright.core.outcomes import FinishReason, Resolution, RunPhase, Usage
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision
 from runwright.core.request import Budget
@@ -51,6 +51,7 @@ _IDS = {
     "package_id",
     "idempotency_key",
     "provider_call_id",
+    "request_id",
 }
 _PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
 _LEFT_OUT = frozenset(_IDS | _PINNED)
@@ -301,6 +302,23 @@ def _call_of(scenario: Scenario, found: re.Match[str]) -> tuple[EffectId, int]:
     return call_id, int(found["attempt"] or (known.attempt if known and known.attempt else 1))
 
 
+def _resolve(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
+    call_id, attempt = _call_of(scenario, found)
+    words = found["words"]
+    return i.ResolutionRequested(
+        at=at,
+        call_id=call_id,
+        attempt=attempt,
+        resolution=Resolution[found["resolution"]],
+        resolved_by=found["who"],
+        reason=found["reason"] or "",
+        request_id="decision-1",
+        request_digest="",
+        result=None if words is None else scenario.text(words),
+        grace_us=10 * b.SECOND,
+    )
+
+
 def _cancel(_: Scenario, at: int, found: re.Match[str]) -> i.Input:
     grace = int(found["grace"]) * b.SECOND
     return i.CancelRequested(at=at, reason=found["reason"], requested_by="local", grace_us=grace)
@@ -323,6 +341,9 @@ _READERS: dict[str, Callable[[Scenario, int, re.Match[str]], i.Input]] = {
     _CALL + r' (?P<how>returns|fails with) "(?P<words>.*)"': _tool_returns,
     _CALL + r" (?P<how>is not sent|is lost|times out|is answered unreadably)": _tool_is,
     r"executor of " + _CALL + r" (?P<how>has a place|is given up|is away)": _executor_is,
+    r"(?P<who>[a-z]+) resolves "
+    + _CALL
+    + r' as (?P<resolution>[A-Z_]+)(?: "(?P<words>.*?)")?(?: because "(?P<reason>.*)")?': _resolve,
     r'cancel "(?P<reason>.*)" with (?P<grace>\d+) s of grace': _cancel,
     r"grace of the cancel is over": lambda _, at, __: i.CancelDeadlinePassed(at=at),
     r"server restarts": lambda _, at, __: i.Recovered(at=at),

@@ -12,7 +12,7 @@ from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
-from runwright.core.outcomes import CallPhase, RunPhase, StopReason
+from runwright.core.outcomes import CallPhase, Resolution, RunPhase, StopReason
 from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.state import CallState, ModelState, RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
@@ -174,7 +174,7 @@ def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
         )
     before, phase = _call(state, record, record.effect_id)
     # Of a call that waits only its first wait is written down: it has made no attempt that could fail.
-    _require(before.phase is CallPhase.RUNNING or not (before.attempt or before.give_up_at), record, state)
+    _require(before.phase is not CallPhase.REQUESTED or not (before.attempt or before.give_up_at), record, state)
     _require(record.attempt == before.attempt and before.passed is PolicyStage.PRE_TOOL, record, state)
     after = before.__replace__(
         phase=phase,
@@ -182,6 +182,7 @@ def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
         give_up_at=record.give_up_at or 0,
         losses=before.losses + (record.reason is not ErrorReason.EXECUTOR_UNAVAILABLE),
         since=record.at,
+        executor_identity=None,
     )
     return _with_call(state, after)
 
@@ -255,6 +256,14 @@ def _tool_recovery_required(state: RunState, record: r.ToolRecoveryRequired) -> 
     before, phase = _call(state, record, record.call_id)
     after = before.__replace__(phase=phase, since=record.at, executor_identity=record.executor_identity)
     return _with_call(state, after)
+
+
+@_applies(r.EffectResolved)
+def _effect_resolved(state: RunState, record: r.EffectResolved) -> RunState:
+    before, _ = _call(state, record, record.call_id)
+    _require(record.attempt == before.attempt, record, state)
+    ends = record.resolution is Resolution.END_RUN
+    return state.__replace__(stop=StopReason.EFFECT_UNKNOWN) if ends else state
 
 
 def _call(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallState, CallPhase]:

@@ -28,6 +28,7 @@ class AuditKind(Enum):
     HELD_RUN_CANCELLED = 22
     HELD_RUN_REMOVED = 23
     START_REFUSED = 30
+    RESOLUTION_REFUSED = 40
 
 
 # What says that somebody may be where they should not: it always finds room beside what merely happens often.

@@ -7,61 +7,18 @@ from enum import Enum
 
 from msgspec import Struct
 
+from runwright.core.error_reasons import ErrorReason
 
-class ErrorReason(Enum):
-    """Why something failed. The numbers are those of `runwright.v1.ErrorReason`."""
-
-    INVALID_REQUEST = 1
-    PACKAGE_INVALID = 2
-    PACKAGE_NOT_FOUND = 3
-    AGENT_MISMATCH = 4
-    RUN_NOT_FOUND = 5
-    RUN_ID_CONFLICT = 6
-    CURSOR_MALFORMED = 7
-    CURSOR_SCOPE_MISMATCH = 8
-    CURSOR_AHEAD = 9
-    JOURNAL_RESTORED = 10
-    SUBSCRIBER_STALLED = 11
-    JOURNAL_FULL = 12
-    JOURNAL_BUSY = 13
-    JOURNAL_CONFLICT = 14
-    JOURNAL_CORRUPT = 15
-    DRAINING = 16
-    PORT_MISSING = 17
-    PROVIDER_MISSING = 18
-    PROVIDER_FAILED = 19
-    MODEL_OUTPUT_INVALID = 20
-    MODEL_OUTPUT_TRUNCATED = 21
-    MODEL_OUTPUT_FILTERED = 22
-    EXECUTOR_MISSING = 23
-    EXECUTOR_UNAVAILABLE = 24
-    EXECUTOR_LOST = 25
-    TOOL_UNKNOWN = 26
-    TOOL_ARGUMENTS_INVALID = 27
-    TOOL_FAILED = 28
-    TOOL_TIMED_OUT = 29
-    BUDGET_EXHAUSTED = 30
-    CANCELLED = 31
-    INTERNAL = 32
-    UNAUTHENTICATED = 33
-    ROLE_MISSING = 34
-    CALLBACK_NOT_FOUND = 35
-    CALLBACK_ADDRESS_REFUSED = 36
-    CALLBACK_TAKEN = 37
-    CALLBACK_LIMIT = 38
-    PROVIDER_KEY_REFUSED = 40
-    PROVIDER_RATE_LIMITED = 41
-    PROVIDER_REFUSED = 42
-    SESSION_BUSY = 43
-    CURSOR_EXPIRED = 46
-    RUN_REMOVED = 47
-    OVERLOADED = 75
-    CONVERSATION_TOO_LARGE = 76
-    TOO_MANY_CALLS = 70
-    RUN_HELD = 60
-    RUN_NOT_HELD = 61
-    TOOL_RESULT_TOO_LARGE = 55
-    TOOL_ANSWER_INVALID = 56
+__all__ = [
+    "MEANINGS",
+    "AgentError",
+    "AgentErrorKind",
+    "ErrorReason",
+    "Failure",
+    "Meaning",
+    "RetryClass",
+    "invalid_request",
+]
 
 
 class AgentErrorKind(Enum):
@@ -343,6 +300,29 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         "See `runwright explain RUN`; an operator takes it up again with `runwright held release RUN` or removes it"
         " with `runwright held remove RUN`.",
         ("run_id", "cause"),
+    ),
+    ErrorReason.EFFECT_NOT_UNKNOWN: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "`runwright effects ls` shows the calls whose outcome is unknown.",
+        ("run_id", "effect_id", "state"),
+    ),
+    ErrorReason.EFFECT_ATTEMPT_STALE: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.USER_ACTION_NEEDED,
+        "Find out what became of the attempt that is named; `runwright effects ls` shows it.",
+        ("run_id", "effect_id", "attempt"),
+    ),
+    ErrorReason.EFFECT_ALREADY_RESOLVED: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "The decision on record stands; `runwright explain RUN` shows how the run goes on.",
+        ("run_id", "effect_id", "resolution", "resolved_by", "resolved_at", "request_id"),
+    ),
+    ErrorReason.EFFECT_UNKNOWN: Meaning(
+        _K.RECOVERY_REPAIR_NEEDED,
+        _R.NOT_RETRYABLE,
+        "Find out what became of the call before the same is asked for again.",
     ),
     ErrorReason.RUN_NOT_HELD: Meaning(
         _K.INVALID_STATE_TRANSITION,

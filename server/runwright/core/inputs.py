@@ -15,7 +15,7 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.outcomes import ExecutorIdentity, FinishReason
+from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution
 from runwright.core.request import RunRequest
 from runwright.core.units import Micros
 
@@ -154,6 +154,25 @@ class ExecutorAwaited(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ResolutionRequested(Struct, frozen=True, kw_only=True):
+    """Somebody says what became of an attempt whose outcome is unknown.
+
+    `result` is there for HAPPENED, and for FAILED what the model is told. `grace_us` is that of the end of the run.
+    """
+
+    at: Micros
+    call_id: EffectId
+    attempt: int
+    resolution: Resolution
+    resolved_by: str
+    reason: str
+    request_id: str
+    request_digest: str
+    result: ContentRef | None = None
+    grace_us: Micros = 0
+    contents: tuple[Content, ...] = ()
+
+
 class CancelRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks the run to end."""
 
@@ -191,6 +210,7 @@ Input: TypeAlias = (
     | ToolNotSent
     | ToolOutcomeUnknown
     | ExecutorAwaited
+    | ResolutionRequested
     | CancelRequested
     | CancelDeadlinePassed
     | Recovered

@@ -44,6 +44,7 @@ class EventKind(Enum):
     RUN_CANCELLED = 19
     RETRY_SCHEDULED = 20
     CONTEXT_ASSEMBLED = 21
+    EFFECT_RESOLVED = 30
 
     # A member is only equal to itself; Enum would hash its name, in Python.
     __hash__ = object.__hash__
@@ -88,9 +89,10 @@ _TO_CLOSE = {_P.RUNNING: _P.RUNNING, _P.CANCELLING: _P.CANCELLING}  # also after
 _CANCELLING = {_P.CANCELLING: _P.CANCELLING}
 # Phases of the call.
 _STARTED = {_C.REQUESTED: _C.RUNNING, _C.RUNNING: _C.RUNNING}
-_AGAIN = {_C.REQUESTED: _C.REQUESTED, _C.RUNNING: _C.REQUESTED}
-_COMPLETED = {_C.RUNNING: _C.COMPLETED}
-_FAILED = {_C.REQUESTED: _C.FAILED, _C.RUNNING: _C.FAILED}
+# What is unknown is only left by what stands behind an EFFECT_RESOLVED.
+_AGAIN = {_C.REQUESTED: _C.REQUESTED, _C.RUNNING: _C.REQUESTED, _C.UNKNOWN: _C.REQUESTED}
+_COMPLETED = {_C.RUNNING: _C.COMPLETED, _C.UNKNOWN: _C.COMPLETED}
+_FAILED = {_C.REQUESTED: _C.FAILED, _C.RUNNING: _C.FAILED, _C.UNKNOWN: _C.FAILED}
 _DENIED = {_C.REQUESTED: _C.DENIED}
 _CANCELLED = {_C.REQUESTED: _C.CANCELLED, _C.RUNNING: _C.CANCELLED}
 
@@ -109,6 +111,7 @@ ROWS = (
     Row(_K.TOOL_DENIED, r.ToolDenied, _CALL, _RUNNING, _DENIED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_CANCELLED, r.ToolCancelled, _CALL, _CANCELLING, _CANCELLED, role=_OUTCOME),
     Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, {_C.RUNNING: _C.UNKNOWN}, role=_OUTCOME),
+    Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN}),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),

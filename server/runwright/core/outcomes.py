@@ -87,6 +87,16 @@ class StopReason(Enum):
     PROVIDER_FAILURE = 6
     CANCELLED = 7
     INTERNAL = 8
+    EFFECT_UNKNOWN = 12
+
+
+class Resolution(Enum):
+    """What somebody says of a call of unknown outcome. The numbers are those of `runwright.v1.Resolution`."""
+
+    HAPPENED = 1  # with a result, which is the call's
+    TRY_AGAIN = 2  # it did not happen: it is sent again, under a higher attempt
+    FAILED = 3  # it did not happen: the model is told that it failed
+    END_RUN = 4  # it stays unknown, and the run ends
 
 
 class FinishReason(Enum):

@@ -16,6 +16,7 @@ class Role(Enum):
     OBSERVER = "observer"  # reads runs and their events
     EXECUTOR = "executor"  # registers the services that perform tool calls
     APPROVER = "approver"  # decides on approvals
+    REPAIRER = "repairer"  # reads runs, and resolves calls of unknown outcome
     ADMIN = "admin"
 
 

@@ -12,7 +12,7 @@ from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
-from runwright.core.outcomes import ExecutorIdentity, FinishReason, StopReason, Usage
+from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution, StopReason, Usage
 from runwright.core.policy import Decision, PolicyStage
 from runwright.core.request import Budget
 from runwright.core.units import Micros
@@ -173,6 +173,19 @@ class ToolRecoveryRequired(Record, frozen=True):
     arguments_digest: str
     reason: ErrorReason
     executor_identity: ExecutorIdentity | None = None
+
+
+class EffectResolved(Record, frozen=True):
+    """Somebody resolved a call of unknown outcome. What follows from it stands right after it, in the same append."""
+
+    call_id: EffectId
+    attempt: int
+    tool: str
+    resolution: Resolution
+    resolved_by: str
+    reason: str
+    request_id: str
+    request_digest: str
 
 
 class RetryScheduled(Record, frozen=True):

@@ -71,6 +71,19 @@ def refused_start(audit: Audit, who: Principal, subjects: Sequence[str], reason:
     )
 
 
+def refused_resolution(audit: Audit, who: Principal, run_id: str, effect_id: str, reason: str) -> None:
+    """Notes that a decision about a call of unknown outcome was refused. `reason` is an ErrorReason's name."""
+    audit.note(
+        AuditEntry(
+            kind=AuditKind.RESOLUTION_REFUSED,
+            principal=who.name,
+            namespace=who.namespace,
+            reason=reason,
+            subjects=(run_id, effect_id),
+        )
+    )
+
+
 def ignored_answer(audit: Audit, run: RunKey, call_id: str, reason: str, principal: str = "") -> None:
     """Notes an answer that changed nothing: it was late, a second one, or another attempt's."""
     audit.note(

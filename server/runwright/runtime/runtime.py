@@ -31,6 +31,7 @@ from runwright.runtime.audit_list import AuditList, ListedAudit
 from runwright.runtime.handle import RunHandle
 from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.ports import Ports
+from runwright.runtime.repair import Repair
 from runwright.runtime.run_list import ListedRuns, RunList
 from runwright.runtime.runs.held_actions import HeldRunActions
 from runwright.runtime.runs.live_text import LiveTexts
@@ -67,6 +68,7 @@ class AgentRuntime:
         self._subscriptions = Subscriptions(ports, self._supervisor, tails, texts, cursors)
         self._run_list = RunList(ports.journal, cursors, self._supervisor)
         self._held_actions = HeldRunActions(ports, self._supervisor, tails, texts)
+        self.repair = Repair(ports, self._supervisor, self)
         self._sessions = Sessions(ports.journal)
         self._readers = Readers()
         self._audit_list = AuditList(ports.audit, ports.journal, cursors)

@@ -8,6 +8,7 @@ from runwright.core.condition import DRIVEN, Condition, is_done_in, status_in, w
 from runwright.core.content import Content
 from runwright.core.machine import WaitingOn
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
+from runwright.core.resolution import EffectResolution
 from runwright.core.state import RunState
 
 
@@ -54,3 +55,11 @@ class Cancelled(Struct, frozen=True):
 
     snapshot: RunSnapshot
     barrier_seq: int
+
+
+class Resolved(Struct, frozen=True):
+    """What a decision about a call came to; `is_first` is False for a repeated request."""
+
+    snapshot: RunSnapshot
+    decision: EffectResolution
+    is_first: bool

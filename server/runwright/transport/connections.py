@@ -9,11 +9,13 @@ from msgspec import Struct
 from runwright.core.callbacks import MAX_CA_BYTES
 from runwright.core.images import MAX_IMAGES_BYTES
 from runwright.core.request import MAX_INPUT_BYTES
+from runwright.core.resolution import MAX_RESULT_BYTES
 from runwright.transport.usage import MIB, PRINCIPAL
 
 # Each is larger than what is taken, so that the error for a somewhat larger request names its field.
 MAX_MESSAGE_BYTES = 4 * max(MAX_INPUT_BYTES, MAX_CA_BYTES)  # of any request that shows no images
 MAX_START_BYTES = MAX_IMAGES_BYTES + 4 * MIB + MAX_MESSAGE_BYTES  # of StartRun
+MAX_RESOLUTION_BYTES = MAX_RESULT_BYTES + MAX_MESSAGE_BYTES  # of ResolveEffect
 MAX_METADATA_BYTES = 16 * 1024
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from runwright.core import ids, images, request
+from runwright.core import ids, images, request, resolution
 from runwright.core.content import INLINE_LIMIT_BYTES
 from runwright.runtime.conversations.conversation_memory import ConversationMemory
-from runwright.runtime.runs import performer
 from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_START_BYTES, ConnectionLimits
 from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES
@@ -36,7 +35,7 @@ def server_limits(connections: ConnectionLimits, times: CallTimes, memory: Conve
         "start_message_bytes": MAX_START_BYTES,
         "metadata_bytes": MAX_METADATA_BYTES,
         "inline_content_bytes": INLINE_LIMIT_BYTES,
-        "tool_result_bytes": performer.MAX_RESULT_BYTES,
+        "tool_result_bytes": resolution.MAX_RESULT_BYTES,
         "model_request_bytes": memory.request_limit,
         "model_request_image_bytes": memory.image_limit,
         "run_conversation_memory_bytes": memory.run_limit,

@@ -19,7 +19,7 @@ from runwright.core.principal import Role
 from runwright.transport import health, reflection, usage
 from runwright.transport.access import CALLS_TOOLS, EVERY_ROLE, READS_RUNS, STARTS_RUNS
 from runwright.transport.callback_service import CallbackRegistryService
-from runwright.transport.connections import MAX_START_BYTES
+from runwright.transport.connections import MAX_RESOLUTION_BYTES, MAX_START_BYTES
 from runwright.transport.health import Health
 from runwright.transport.method import Method, bidi, bytes_stream, stream, unary
 from runwright.transport.reflection import Reflection
@@ -38,6 +38,12 @@ METHODS: Sequence[Method] = (
         request_bytes=MAX_START_BYTES,
     ),
     Method(path=f"/{RUNTIME}/Cancel", handler=unary(RuntimeService.Cancel, pb.CancelRequest), roles=STARTS_RUNS),
+    Method(
+        path=f"/{RUNTIME}/ResolveEffect",
+        handler=unary(RuntimeService.ResolveEffect, pb.ResolveEffectRequest),
+        roles=frozenset({Role.REPAIRER}),
+        request_bytes=MAX_RESOLUTION_BYTES,
+    ),
     Method(
         path=f"/{RUNTIME}/ReleaseRun", handler=unary(RuntimeService.ReleaseRun, pb.ReleaseRunRequest), roles=_ADMINS
     ),

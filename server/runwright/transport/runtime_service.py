@@ -8,7 +8,7 @@ from runwright import __version__
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import AgentError, RetryClass, invalid_request
-from runwright.ports.audit import refused_start
+from runwright.ports.audit import refused_resolution, refused_start
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
 from runwright.transport.access import principal, trace_parent
@@ -21,6 +21,7 @@ from runwright.transport.usage import PAGE_BYTES
 from runwright.wire import requests as wire
 from runwright.wire import selections, snapshots
 from runwright.wire.audit import audit_event
+from runwright.wire.resolutions import put_resolution, resolution_request
 
 DEFAULT_WAIT_US = 30_000_000
 
@@ -65,6 +66,26 @@ class RuntimeService:
         )
         response = pb.CancelResponse(barrier_seq=cancelled.barrier_seq)
         _put(response.run, cancelled.snapshot)
+        return response
+
+    async def ResolveEffect(self, request: pb.ResolveEffectRequest) -> pb.ResolveEffectResponse:
+        """Says what became of a call of unknown outcome."""
+        try:
+            _check_reason(request.reason)
+            resolved = await self._runtime.repair.resolve(
+                request.run_id,
+                resolution_request(request),
+                namespace=principal().namespace,
+                principal=principal().name,
+            )
+        except AgentError as error:
+            if error.meaning.retry is not RetryClass.RETRYABLE:
+                audit = self._runtime.ports.audit
+                refused_resolution(audit, principal(), request.run_id, request.effect_id, error.reason.name)
+            raise
+        response = pb.ResolveEffectResponse(resolved=resolved.is_first)
+        put_resolution(response.resolution, resolved.decision)
+        _put(response.run, resolved.snapshot)
         return response
 
     async def ReleaseRun(self, request: pb.ReleaseRunRequest) -> pb.ReleaseRunResponse:

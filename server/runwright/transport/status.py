@@ -67,6 +67,12 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.TOO_MANY_CALLS: _S.RESOURCE_EXHAUSTED,
     _R.RUN_HELD: _S.FAILED_PRECONDITION,
     _R.RUN_NOT_HELD: _S.FAILED_PRECONDITION,
+    _R.EFFECT_NOT_UNKNOWN: _S.FAILED_PRECONDITION,
+    # Not ABORTED, which is for trying again: nothing changes by that.
+    _R.EFFECT_ATTEMPT_STALE: _S.FAILED_PRECONDITION,
+    # Not ALREADY_EXISTS, which many clients take for "done before": something else was decided than was asked for.
+    _R.EFFECT_ALREADY_RESOLVED: _S.FAILED_PRECONDITION,
+    _R.EFFECT_UNKNOWN: _S.FAILED_PRECONDITION,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -130,7 +130,11 @@ class MemoryJournal:
 
     async def messages(self, run: RunKey) -> list[Record]:
         """See the port."""
-        return [decode_event(event.data) for event in self._events(run) if event.kind in MESSAGE_BEARING]
+        return await self.records(run, MESSAGE_BEARING)
+
+    async def records(self, run: RunKey, kinds: Collection[EventKind]) -> list[Record]:
+        """See the port."""
+        return [decode_event(event.data) for event in self._events(run) if event.kind in kinds]
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """See the port."""

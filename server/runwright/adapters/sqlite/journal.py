@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.content import Content
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import MESSAGE_BEARING, EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
@@ -147,8 +148,12 @@ class SqliteJournal:
 
     async def messages(self, run: RunKey) -> list[Record]:
         """See the port."""
+        return await self.records(run, MESSAGE_BEARING)
+
+    async def records(self, run: RunKey, kinds: Collection[EventKind]) -> list[Record]:
+        """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask_of(run.run_id, queries.messages, run)
+        return await self._reader.ask_of(run.run_id, queries.records, run, kinds)
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """See the port."""

@@ -35,7 +35,8 @@ class ObservedJournal:
         # Whatever is no append is the journal's own method: being watched costs it nothing.
         self.incarnation, self.cursor_key, self.epochs = inner.incarnation, inner.cursor_key, inner.epochs
         self.probe = inner.probe
-        self.messages, self.read, self.select, self.horizon = inner.messages, inner.read, inner.select, inner.horizon
+        self.messages, self.records, self.read = inner.messages, inner.records, inner.read
+        self.select, self.horizon = inner.select, inner.horizon
         self.listen, self.unlisten = inner.listen, inner.unlisten
         self.load, self.load_many, self.intact = inner.load, inner.load_many, inner.intact
         self.open_runs, self.list_runs, self.session = inner.open_runs, inner.list_runs, inner.session

@@ -84,6 +84,20 @@ def give_up_at(step: Step, call: CallState, reason: ErrorReason) -> Micros:
     return step.at + spec_of(step, call).unavailable_timeout_ms * 1000
 
 
+def complete(step: Step, call: CallState, result: ContentRef, by: ExecutorIdentity | None = None) -> None:
+    """The call was performed, with this result."""
+    step.add(
+        r.ToolCompleted(
+            at=step.at,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            tool=call.tool,
+            result=result,
+            executor_identity=by,
+        )
+    )
+
+
 def fail(
     step: Step,
     call: CallState,

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from runwright.core import inputs as i
 from runwright.core import records as r
-from runwright.core.machine import endings, rounds, tools
+from runwright.core.machine import endings, repairs, rounds, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage
@@ -41,6 +41,8 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             tools.outcome_unknown(step, input_)
         case i.ExecutorAwaited():
             tools.executor_awaited(step, input_)
+        case i.ResolutionRequested():
+            repairs.resolve(step, input_)
         case i.CancelRequested():
             endings.cancel_requested(step, input_)
         case i.CancelDeadlinePassed():

@@ -50,6 +50,17 @@ class Ending(Struct, frozen=True, kw_only=True):
             unanswered=ErrorReason.EXECUTOR_LOST,
         )
 
+    @classmethod
+    def in_repair(cls, reason: str) -> Ending:
+        """Nobody knows what became of a call, and somebody ended the run for that; they may have said why."""
+        said = f": {reason}" if reason else ""
+        return cls(
+            stop=StopReason.EFFECT_UNKNOWN,
+            error=Failure(ErrorReason.EFFECT_UNKNOWN, f"The run was ended with a call of unknown outcome{said}."),
+            of_request=Failure(ErrorReason.CANCELLED, "The run was ended while the model was asked."),
+            unanswered=ErrorReason.EXECUTOR_LOST,
+        )
+
 
 def end(step: Step, ending: Ending) -> None:
     """Closes whatever is open, then turn and run."""
@@ -91,10 +102,13 @@ def cancel_requested(step: Step, input_: i.CancelRequested) -> None:
     """Sets the barrier and closes all that can be closed at once."""
     if step.state.phase is RunPhase.CANCELLING:
         return
-    deadline = step.at + input_.grace_us
-    step.add(
-        r.RunCancelRequested(at=step.at, reason=input_.reason, requested_by=input_.requested_by, deadline=deadline)
-    )
+    set_barrier(step, input_.reason, input_.requested_by, input_.grace_us)
+
+
+def set_barrier(step: Step, reason: str, requested_by: str, grace_us: Micros) -> None:
+    """From here on nothing begins. What must not be repeated and is under way may answer within the grace."""
+    deadline = step.at + grace_us
+    step.add(r.RunCancelRequested(at=step.at, reason=reason, requested_by=requested_by, deadline=deadline))
     close(step, _of_barrier(step), awaits_answers=True)
 
 
@@ -123,5 +137,7 @@ def abandon(package: RuntimePackage, state: RunState, at: Micros, failure: Failu
 
 
 def _of_barrier(step: Step) -> Ending:
-    """What the barrier on record was set for. So far only a cancel sets one."""
+    """What the barrier on record was set for: a resolution that ends the run, else a cancel."""
+    if step.state.stop is StopReason.EFFECT_UNKNOWN:
+        return Ending.in_repair(step.state.cancel_reason)
     return Ending.cancelled(step.state.cancel_reason)

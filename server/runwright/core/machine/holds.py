@@ -71,7 +71,11 @@ def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
     waiting yet is held by the other calls of its run alone until then, which is no hold.
     """
     if call.phase is CallPhase.UNKNOWN:
-        freed_by = "cancelling the run, once its owner knows what became of the call"
+        # The words of the command line, because whoever reads this has one; clients call it ResolveEffect.
+        freed_by = (
+            f"`runwright effects resolve RUN {call.call_id} --attempt {call.attempt}` (ResolveEffect), once somebody"
+            " knows what became of the call; or cancelling the run"
+        )
         return Hold(WaitKind.REPAIR, call.call_id, call.executor, call.since, 0, freed_by)
     if call.phase is not CallPhase.REQUESTED or call.passed is not PolicyStage.PRE_TOOL:
         return None
@@ -101,6 +105,8 @@ def holds(state: RunState) -> Iterator[Hold]:
         yield hold
     may_start = may_start_call(state)
     for call in state.calls:
+        if call.phase is CallPhase.UNKNOWN and state.phase is not RunPhase.RUNNING:
+            continue  # it holds nothing any more: the run ends with it as it is
         if (hold := hold_of_call(call, may_start)) is not None:
             yield hold
 

@@ -54,16 +54,7 @@ def returned(step: Step, input_: i.ToolReturned) -> None:
     if not input_.ok:
         calls.fail(step, call, input_.reason, input_.result, input_.executor_identity)
         return
-    step.add(
-        r.ToolCompleted(
-            at=step.at,
-            call_id=call.call_id,
-            attempt=call.attempt,
-            tool=call.tool,
-            result=input_.result,
-            executor_identity=input_.executor_identity,
-        )
-    )
+    calls.complete(step, call, input_.result, input_.executor_identity)
 
 
 def not_sent(step: Step, input_: i.ToolNotSent) -> None:

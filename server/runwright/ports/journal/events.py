@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
@@ -65,6 +65,9 @@ class EventReader(Protocol):
 
     async def messages(self, run: RunKey) -> list[Record]:
         """The run's records of the kinds in MESSAGE_BEARING, in order."""
+
+    async def records(self, run: RunKey, kinds: Collection[EventKind]) -> list[Record]:
+        """The run's records of these kinds, in order. Reads the whole run."""
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """At most `limit` events of the run with a position above `after`, in order."""

@@ -16,6 +16,7 @@ from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
+from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
 from runwright.core.state import RunState, needs_repair
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -27,8 +28,6 @@ from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.waiting import DeadlineWait, bounded
 
 T = TypeVar("T")
-MAX_RESULT_BYTES = 1024 * 1024
-MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
 # How long an executor that is not connected may take to be, before its outage is written down.
 CONNECT_US = 1_000_000
@@ -290,12 +289,12 @@ class Performer:
                     at=at, call_id=call_id, attempt=attempt, reason=_UNKNOWN[outcome.kind], executor_identity=by
                 )
             case ToolOutcomeKind.RESULT if len(outcome.data) <= MAX_RESULT_BYTES:
-                ok, content = True, Content.of(outcome.data, _media_type(outcome.media_type))
+                ok, content = True, tool_content(outcome.data, outcome.media_type)
             case ToolOutcomeKind.RESULT | ToolOutcomeKind.TOO_LARGE:
                 # The effect has happened, so the model must not be told that it failed.
                 reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, _too_large(outcome.size or len(outcome.data))
             case ToolOutcomeKind.ERROR:
-                message = outcome.data[:MAX_ERROR_BYTES].decode("utf-8", "replace")
+                message = outcome.data[:MAX_MESSAGE_BYTES].decode("utf-8", "replace")
                 content = Content.text(message or "The tool failed without saying why.")
             case _:
                 assert_never(outcome.kind)
@@ -372,6 +371,11 @@ async def _guarded(call: Coroutine[object, object, T]) -> T:
 def _too_large(size: int) -> Content:
     of = f" of {size} bytes" if size else ""  # nobody knows the size of what was compressed and not unpacked
     return Content.text(f"The call was made; its result{of} is above {MAX_RESULT_BYTES}.")
+
+
+def tool_content(data: bytes, media_type: str) -> Content:
+    """The content of a tool's result, whoever told it: an executor, or somebody who found out."""
+    return Content.of(data, _media_type(media_type))
 
 
 def _media_type(said: str) -> str:

@@ -148,6 +148,18 @@ const (
 	// The executor answered the call with what cannot be read: it does not parse,
 	// or sets none or several of the outcomes. Metadata: tool.
 	ErrorReason_ERROR_REASON_TOOL_ANSWER_INVALID ErrorReason = 56
+	// The outcome of the effect is not unknown, so nothing is to be decided about
+	// it; `state` says how it stands. Metadata: run_id, effect_id, state.
+	ErrorReason_ERROR_REASON_EFFECT_NOT_UNKNOWN ErrorReason = 80
+	// The decision is about another attempt than the latest one, which `attempt`
+	// names. Metadata: run_id, effect_id, attempt.
+	ErrorReason_ERROR_REASON_EFFECT_ATTEMPT_STALE ErrorReason = 81
+	// Another decision about this attempt is on record. Metadata: run_id, effect_id,
+	// resolution, resolved_by, resolved_at, request_id.
+	ErrorReason_ERROR_REASON_EFFECT_ALREADY_RESOLVED ErrorReason = 82
+	// The outcome of a call was unknown, and whoever looked into it ended the run.
+	// Metadata: none.
+	ErrorReason_ERROR_REASON_EFFECT_UNKNOWN ErrorReason = 83
 )
 
 // Enum value maps for ErrorReason.
@@ -205,6 +217,10 @@ var (
 		61: "ERROR_REASON_RUN_NOT_HELD",
 		55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
 		56: "ERROR_REASON_TOOL_ANSWER_INVALID",
+		80: "ERROR_REASON_EFFECT_NOT_UNKNOWN",
+		81: "ERROR_REASON_EFFECT_ATTEMPT_STALE",
+		82: "ERROR_REASON_EFFECT_ALREADY_RESOLVED",
+		83: "ERROR_REASON_EFFECT_UNKNOWN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -259,6 +275,10 @@ var (
 		"ERROR_REASON_RUN_NOT_HELD":             61,
 		"ERROR_REASON_TOOL_RESULT_TOO_LARGE":    55,
 		"ERROR_REASON_TOOL_ANSWER_INVALID":      56,
+		"ERROR_REASON_EFFECT_NOT_UNKNOWN":       80,
+		"ERROR_REASON_EFFECT_ATTEMPT_STALE":     81,
+		"ERROR_REASON_EFFECT_ALREADY_RESOLVED":  82,
+		"ERROR_REASON_EFFECT_UNKNOWN":           83,
 	}
 )
 
@@ -574,7 +594,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xff\r\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x96\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -628,7 +648,11 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_RUN_HELD\x10<\x12\x1d\n" +
 	"\x19ERROR_REASON_RUN_NOT_HELD\x10=\x12&\n" +
 	"\"ERROR_REASON_TOOL_RESULT_TOO_LARGE\x107\x12$\n" +
-	" ERROR_REASON_TOOL_ANSWER_INVALID\x108*\xdf\x03\n" +
+	" ERROR_REASON_TOOL_ANSWER_INVALID\x108\x12#\n" +
+	"\x1fERROR_REASON_EFFECT_NOT_UNKNOWN\x10P\x12%\n" +
+	"!ERROR_REASON_EFFECT_ATTEMPT_STALE\x10Q\x12(\n" +
+	"$ERROR_REASON_EFFECT_ALREADY_RESOLVED\x10R\x12\x1f\n" +
+	"\x1bERROR_REASON_EFFECT_UNKNOWN\x10S*\xdf\x03\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +

@@ -73,6 +73,8 @@ const (
 	// Ephemeral: a piece of the text of a model that is still answering. Sent to
 	// those who ask for it (`SubscribeRequest.include_deltas`), never stored.
 	EventKind_EVENT_KIND_MODEL_STREAM_DELTA EventKind = 22
+	// Somebody said what became of a call of unknown outcome, or ended the run.
+	EventKind_EVENT_KIND_EFFECT_RESOLVED EventKind = 30
 )
 
 // Enum value maps for EventKind.
@@ -101,6 +103,7 @@ var (
 		20: "EVENT_KIND_RETRY_SCHEDULED",
 		21: "EVENT_KIND_CONTEXT_ASSEMBLED",
 		22: "EVENT_KIND_MODEL_STREAM_DELTA",
+		30: "EVENT_KIND_EFFECT_RESOLVED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":             0,
@@ -126,6 +129,7 @@ var (
 		"EVENT_KIND_RETRY_SCHEDULED":         20,
 		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
 		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
+		"EVENT_KIND_EFFECT_RESOLVED":         30,
 	}
 )
 
@@ -475,6 +479,7 @@ type Event struct {
 	//	*Event_RetryScheduled
 	//	*Event_ContextAssembled
 	//	*Event_ModelStreamDelta
+	//	*Event_EffectResolved
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -820,6 +825,15 @@ func (x *Event) GetModelStreamDelta() *ModelStreamDelta {
 	return nil
 }
 
+func (x *Event) GetEffectResolved() *EffectResolved {
+	if x != nil {
+		if x, ok := x.Body.(*Event_EffectResolved); ok {
+			return x.EffectResolved
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -934,6 +948,11 @@ type Event_ModelStreamDelta struct {
 	ModelStreamDelta *ModelStreamDelta `protobuf:"bytes,41,opt,name=model_stream_delta,json=modelStreamDelta,proto3,oneof"`
 }
 
+type Event_EffectResolved struct {
+	// Of EVENT_KIND_EFFECT_RESOLVED.
+	EffectResolved *EffectResolved `protobuf:"bytes,50,opt,name=effect_resolved,json=effectResolved,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -977,6 +996,8 @@ func (*Event_RetryScheduled) isEvent_Body() {}
 func (*Event_ContextAssembled) isEvent_Body() {}
 
 func (*Event_ModelStreamDelta) isEvent_Body() {}
+
+func (*Event_EffectResolved) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -2581,6 +2602,99 @@ func (x *OmittedRun) GetWhy() ContextOmission {
 	return ContextOmission_CONTEXT_OMISSION_UNSPECIFIED
 }
 
+// Somebody resolved a call of unknown outcome. What follows from it comes right
+// after, in the same append: TOOL_COMPLETED with the result that was told,
+// RETRY_SCHEDULED, TOOL_FAILED, or RUN_CANCEL_REQUESTED.
+type EffectResolved struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// What is said of the call.
+	Resolution Resolution `protobuf:"varint,2,opt,name=resolution,proto3,enum=runwright.v1.Resolution" json:"resolution,omitempty"`
+	// Who says so.
+	ResolvedBy string `protobuf:"bytes,3,opt,name=resolved_by,json=resolvedBy,proto3" json:"resolved_by,omitempty"`
+	// Why, in their words; empty: none given.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The id of the request, made by the caller.
+	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Digest of what was asked for: what a repeated request must match.
+	RequestDigest string `protobuf:"bytes,6,opt,name=request_digest,json=requestDigest,proto3" json:"request_digest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EffectResolved) Reset() {
+	*x = EffectResolved{}
+	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EffectResolved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EffectResolved) ProtoMessage() {}
+
+func (x *EffectResolved) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EffectResolved.ProtoReflect.Descriptor instead.
+func (*EffectResolved) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *EffectResolved) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *EffectResolved) GetResolution() Resolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return Resolution_RESOLUTION_UNSPECIFIED
+}
+
+func (x *EffectResolved) GetResolvedBy() string {
+	if x != nil {
+		return x.ResolvedBy
+	}
+	return ""
+}
+
+func (x *EffectResolved) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *EffectResolved) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EffectResolved) GetRequestDigest() string {
+	if x != nil {
+		return x.RequestDigest
+	}
+	return ""
+}
+
 // A piece of the text that a model is giving; `effect_id` and `attempt` say
 // which answer it belongs to. It begins after that attempt's
 // MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -2601,7 +2715,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2613,7 +2727,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2626,7 +2740,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{24}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -2655,7 +2769,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2667,7 +2781,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2680,7 +2794,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -2711,7 +2825,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2723,7 +2837,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2736,7 +2850,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Gap) GetRunId() string {
@@ -2812,7 +2926,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +2938,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +2951,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -2952,7 +3066,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"\x9a\x10\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"\xe3\x10\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -2997,7 +3111,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\rrun_cancelled\x18& \x01(\v2\x1a.runwright.v1.RunCancelledH\x00R\frunCancelled\x12G\n" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
-	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDeltaB\x06\n" +
+	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
+	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolvedB\x06\n" +
 	"\x04body\"\xd0\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -3123,7 +3238,18 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"OmittedRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12/\n" +
-	"\x03why\x18\x02 \x01(\x0e2\x1d.runwright.v1.ContextOmissionR\x03why\">\n" +
+	"\x03why\x18\x02 \x01(\x0e2\x1d.runwright.v1.ContextOmissionR\x03why\"\xdd\x01\n" +
+	"\x0eEffectResolved\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x128\n" +
+	"\n" +
+	"resolution\x18\x02 \x01(\x0e2\x18.runwright.v1.ResolutionR\n" +
+	"resolution\x12\x1f\n" +
+	"\vresolved_by\x18\x03 \x01(\tR\n" +
+	"resolvedBy\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12%\n" +
+	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\">\n" +
 	"\x10ModelStreamDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"$\n" +
@@ -3149,7 +3275,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\xe7\x05\n" +
+	"\x04item*\x87\x06\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -3174,7 +3300,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x18EVENT_KIND_RUN_CANCELLED\x10\x13\x12\x1e\n" +
 	"\x1aEVENT_KIND_RETRY_SCHEDULED\x10\x14\x12 \n" +
 	"\x1cEVENT_KIND_CONTEXT_ASSEMBLED\x10\x15\x12!\n" +
-	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16*\x9f\x01\n" +
+	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
+	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
@@ -3217,7 +3344,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
@@ -3248,25 +3375,27 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*ContextAssembled)(nil),      // 26: runwright.v1.ContextAssembled
 	(*SessionTurn)(nil),           // 27: runwright.v1.SessionTurn
 	(*OmittedRun)(nil),            // 28: runwright.v1.OmittedRun
-	(*ModelStreamDelta)(nil),      // 29: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 30: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 31: runwright.v1.Gap
-	(*EventFrame)(nil),            // 32: runwright.v1.EventFrame
-	nil,                           // 33: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 34: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 35: runwright.v1.ContentRef
-	(*Budget)(nil),                // 36: runwright.v1.Budget
-	(*AgentError)(nil),            // 37: runwright.v1.AgentError
-	(EffectClass)(0),              // 38: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 39: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 40: runwright.v1.ErrorReason
-	(StopReason)(0),               // 41: runwright.v1.StopReason
-	(*Usage)(nil),                 // 42: runwright.v1.Usage
-	(*InlineContent)(nil),         // 43: runwright.v1.InlineContent
+	(*EffectResolved)(nil),        // 29: runwright.v1.EffectResolved
+	(*ModelStreamDelta)(nil),      // 30: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 31: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 32: runwright.v1.Gap
+	(*EventFrame)(nil),            // 33: runwright.v1.EventFrame
+	nil,                           // 34: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 36: runwright.v1.ContentRef
+	(*Budget)(nil),                // 37: runwright.v1.Budget
+	(*AgentError)(nil),            // 38: runwright.v1.AgentError
+	(EffectClass)(0),              // 39: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 40: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 41: runwright.v1.ErrorReason
+	(StopReason)(0),               // 42: runwright.v1.StopReason
+	(*Usage)(nil),                 // 43: runwright.v1.Usage
+	(Resolution)(0),               // 44: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 45: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	34, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	35, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	6,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	7,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	8,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -3288,56 +3417,58 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	24, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
 	25, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
 	26, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	29, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	35, // 24: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	35, // 25: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	36, // 26: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	33, // 27: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	35, // 28: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	35, // 29: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 30: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	35, // 31: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	37, // 32: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	35, // 33: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	2,  // 34: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	3,  // 35: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	38, // 36: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	34, // 37: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	35, // 38: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	39, // 39: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	40, // 40: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	35, // 41: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	39, // 42: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	40, // 43: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	39, // 44: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	34, // 45: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	37, // 46: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	41, // 47: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	35, // 48: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	42, // 49: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	41, // 50: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	37, // 51: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	42, // 52: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	37, // 53: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	42, // 54: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	40, // 55: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	34, // 56: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	34, // 57: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	39, // 58: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	27, // 59: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	28, // 60: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	35, // 61: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	35, // 62: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	4,  // 63: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	5,  // 64: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	30, // 65: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	31, // 66: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	43, // 67: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	68, // [68:68] is the sub-list for method output_type
-	68, // [68:68] is the sub-list for method input_type
-	68, // [68:68] is the sub-list for extension type_name
-	68, // [68:68] is the sub-list for extension extendee
-	0,  // [0:68] is the sub-list for field type_name
+	30, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	29, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	36, // 25: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	36, // 26: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	37, // 27: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	34, // 28: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	36, // 29: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	36, // 30: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 31: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	36, // 32: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	38, // 33: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	36, // 34: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	2,  // 35: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	3,  // 36: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	39, // 37: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	35, // 38: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	36, // 39: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	40, // 40: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	41, // 41: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	36, // 42: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	40, // 43: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	41, // 44: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	40, // 45: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	35, // 46: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	38, // 47: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	42, // 48: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	36, // 49: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	43, // 50: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	42, // 51: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	38, // 52: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	43, // 53: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	38, // 54: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	43, // 55: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	41, // 56: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	35, // 57: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	35, // 58: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	40, // 59: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	27, // 60: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	28, // 61: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	36, // 62: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	36, // 63: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	4,  // 64: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	44, // 65: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	5,  // 66: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	31, // 67: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	32, // 68: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	45, // 69: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	70, // [70:70] is the sub-list for method output_type
+	70, // [70:70] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -3372,8 +3503,9 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_RetryScheduled)(nil),
 		(*Event_ContextAssembled)(nil),
 		(*Event_ModelStreamDelta)(nil),
+		(*Event_EffectResolved)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[27].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[28].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -3384,7 +3516,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -125,20 +125,23 @@ const (
 	StopReason_STOP_REASON_CANCELLED StopReason = 7
 	// A fault of the server; `error` carries the incident.
 	StopReason_STOP_REASON_INTERNAL StopReason = 8
+	// The outcome of a call was unknown, and whoever looked into it ended the run.
+	StopReason_STOP_REASON_EFFECT_UNKNOWN StopReason = 12
 )
 
 // Enum value maps for StopReason.
 var (
 	StopReason_name = map[int32]string{
-		0: "STOP_REASON_UNSPECIFIED",
-		1: "STOP_REASON_END_TURN",
-		2: "STOP_REASON_MAX_TOKENS",
-		3: "STOP_REASON_CONTENT_FILTER",
-		4: "STOP_REASON_MAX_ROUNDS",
-		5: "STOP_REASON_MAX_TOOL_CALLS",
-		6: "STOP_REASON_PROVIDER_FAILURE",
-		7: "STOP_REASON_CANCELLED",
-		8: "STOP_REASON_INTERNAL",
+		0:  "STOP_REASON_UNSPECIFIED",
+		1:  "STOP_REASON_END_TURN",
+		2:  "STOP_REASON_MAX_TOKENS",
+		3:  "STOP_REASON_CONTENT_FILTER",
+		4:  "STOP_REASON_MAX_ROUNDS",
+		5:  "STOP_REASON_MAX_TOOL_CALLS",
+		6:  "STOP_REASON_PROVIDER_FAILURE",
+		7:  "STOP_REASON_CANCELLED",
+		8:  "STOP_REASON_INTERNAL",
+		12: "STOP_REASON_EFFECT_UNKNOWN",
 	}
 	StopReason_value = map[string]int32{
 		"STOP_REASON_UNSPECIFIED":      0,
@@ -150,6 +153,7 @@ var (
 		"STOP_REASON_PROVIDER_FAILURE": 6,
 		"STOP_REASON_CANCELLED":        7,
 		"STOP_REASON_INTERNAL":         8,
+		"STOP_REASON_EFFECT_UNKNOWN":   12,
 	}
 )
 
@@ -350,6 +354,67 @@ func (x EffectState) Number() protoreflect.EnumNumber {
 // Deprecated: Use EffectState.Descriptor instead.
 func (EffectState) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_run_proto_rawDescGZIP(), []int{4}
+}
+
+// What somebody says of a call of unknown outcome.
+type Resolution int32
+
+const (
+	// Never sent.
+	Resolution_RESOLUTION_UNSPECIFIED Resolution = 0
+	// It happened, with a result; the model is told that result.
+	Resolution_RESOLUTION_HAPPENED Resolution = 1
+	// It did not happen: it is sent again, under a higher attempt.
+	Resolution_RESOLUTION_TRY_AGAIN Resolution = 2
+	// It did not happen: the model is told that it failed.
+	Resolution_RESOLUTION_FAILED Resolution = 3
+	// Nobody knows or nothing can be done: the run ends as FAILED.
+	Resolution_RESOLUTION_END_RUN Resolution = 4
+)
+
+// Enum value maps for Resolution.
+var (
+	Resolution_name = map[int32]string{
+		0: "RESOLUTION_UNSPECIFIED",
+		1: "RESOLUTION_HAPPENED",
+		2: "RESOLUTION_TRY_AGAIN",
+		3: "RESOLUTION_FAILED",
+		4: "RESOLUTION_END_RUN",
+	}
+	Resolution_value = map[string]int32{
+		"RESOLUTION_UNSPECIFIED": 0,
+		"RESOLUTION_HAPPENED":    1,
+		"RESOLUTION_TRY_AGAIN":   2,
+		"RESOLUTION_FAILED":      3,
+		"RESOLUTION_END_RUN":     4,
+	}
+)
+
+func (x Resolution) Enum() *Resolution {
+	p := new(Resolution)
+	*p = x
+	return p
+}
+
+func (x Resolution) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Resolution) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_run_proto_enumTypes[5].Descriptor()
+}
+
+func (Resolution) Type() protoreflect.EnumType {
+	return &file_runwright_v1_run_proto_enumTypes[5]
+}
+
+func (x Resolution) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Resolution.Descriptor instead.
+func (Resolution) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{5}
 }
 
 // What somebody asks an agent to do.
@@ -1079,6 +1144,106 @@ func (x *OpenEffect) GetExecutorIdentity() *ExecutorIdentity {
 	return nil
 }
 
+// A decision about a call of unknown outcome, as it is on record.
+type EffectResolution struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The call.
+	EffectId string `protobuf:"bytes,1,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
+	// The attempt whose outcome was unknown.
+	Attempt uint32 `protobuf:"varint,2,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// What was said.
+	Resolution Resolution `protobuf:"varint,3,opt,name=resolution,proto3,enum=runwright.v1.Resolution" json:"resolution,omitempty"`
+	// Who said so.
+	ResolvedBy string `protobuf:"bytes,4,opt,name=resolved_by,json=resolvedBy,proto3" json:"resolved_by,omitempty"`
+	// Why; empty: none given.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The id of the request that decided.
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// When it was decided.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EffectResolution) Reset() {
+	*x = EffectResolution{}
+	mi := &file_runwright_v1_run_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EffectResolution) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EffectResolution) ProtoMessage() {}
+
+func (x *EffectResolution) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_run_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EffectResolution.ProtoReflect.Descriptor instead.
+func (*EffectResolution) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *EffectResolution) GetEffectId() string {
+	if x != nil {
+		return x.EffectId
+	}
+	return ""
+}
+
+func (x *EffectResolution) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *EffectResolution) GetResolution() Resolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return Resolution_RESOLUTION_UNSPECIFIED
+}
+
+func (x *EffectResolution) GetResolvedBy() string {
+	if x != nil {
+		return x.ResolvedBy
+	}
+	return ""
+}
+
+func (x *EffectResolution) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *EffectResolution) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EffectResolution) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 // Which of the executors of a name an attempt was sent to.
 type ExecutorIdentity struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1094,7 +1259,7 @@ type ExecutorIdentity struct {
 
 func (x *ExecutorIdentity) Reset() {
 	*x = ExecutorIdentity{}
-	mi := &file_runwright_v1_run_proto_msgTypes[6]
+	mi := &file_runwright_v1_run_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1106,7 +1271,7 @@ func (x *ExecutorIdentity) String() string {
 func (*ExecutorIdentity) ProtoMessage() {}
 
 func (x *ExecutorIdentity) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_run_proto_msgTypes[6]
+	mi := &file_runwright_v1_run_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1119,7 +1284,7 @@ func (x *ExecutorIdentity) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecutorIdentity.ProtoReflect.Descriptor instead.
 func (*ExecutorIdentity) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_run_proto_rawDescGZIP(), []int{6}
+	return file_runwright_v1_run_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ExecutorIdentity) GetCallbackId() string {
@@ -1226,7 +1391,19 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\aattempt\x18\x03 \x01(\rR\aattempt\x12/\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x19.runwright.v1.EffectStateR\x05state\x12'\n" +
 	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12K\n" +
-	"\x11executor_identity\x18\x06 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"k\n" +
+	"\x11executor_identity\x18\x06 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\x8b\x02\n" +
+	"\x10EffectResolution\x12\x1b\n" +
+	"\teffect_id\x18\x01 \x01(\tR\beffectId\x12\x18\n" +
+	"\aattempt\x18\x02 \x01(\rR\aattempt\x128\n" +
+	"\n" +
+	"resolution\x18\x03 \x01(\x0e2\x18.runwright.v1.ResolutionR\n" +
+	"resolution\x12\x1f\n" +
+	"\vresolved_by\x18\x04 \x01(\tR\n" +
+	"resolvedBy\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12.\n" +
+	"\x04time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"k\n" +
 	"\x10ExecutorIdentity\x12\x1f\n" +
 	"\vcallback_id\x18\x01 \x01(\tR\n" +
 	"callbackId\x12\x1c\n" +
@@ -1241,7 +1418,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n" +
 	"\x11RUN_STATUS_FAILED\x10\a\x12\x18\n" +
 	"\x14RUN_STATUS_CANCELLED\x10\b\x12\x13\n" +
-	"\x0fRUN_STATUS_HELD\x10\t*\x92\x02\n" +
+	"\x0fRUN_STATUS_HELD\x10\t*\xb2\x02\n" +
 	"\n" +
 	"StopReason\x12\x1b\n" +
 	"\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -1252,7 +1429,8 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x1aSTOP_REASON_MAX_TOOL_CALLS\x10\x05\x12 \n" +
 	"\x1cSTOP_REASON_PROVIDER_FAILURE\x10\x06\x12\x19\n" +
 	"\x15STOP_REASON_CANCELLED\x10\a\x12\x18\n" +
-	"\x14STOP_REASON_INTERNAL\x10\b*H\n" +
+	"\x14STOP_REASON_INTERNAL\x10\b\x12\x1e\n" +
+	"\x1aSTOP_REASON_EFFECT_UNKNOWN\x10\f*H\n" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +
@@ -1267,7 +1445,14 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x18EFFECT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EFFECT_STATE_QUEUED\x10\x01\x12\x18\n" +
 	"\x14EFFECT_STATE_RUNNING\x10\x02\x12\x18\n" +
-	"\x14EFFECT_STATE_UNKNOWN\x10\x03Bk\n" +
+	"\x14EFFECT_STATE_UNKNOWN\x10\x03*\x8a\x01\n" +
+	"\n" +
+	"Resolution\x12\x1a\n" +
+	"\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13RESOLUTION_HAPPENED\x10\x01\x12\x18\n" +
+	"\x14RESOLUTION_TRY_AGAIN\x10\x02\x12\x15\n" +
+	"\x11RESOLUTION_FAILED\x10\x03\x12\x16\n" +
+	"\x12RESOLUTION_END_RUN\x10\x04Bk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (
@@ -1282,57 +1467,61 @@ func file_runwright_v1_run_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_run_proto_rawDescData
 }
 
-var file_runwright_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_runwright_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_runwright_v1_run_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_runwright_v1_run_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_runwright_v1_run_proto_goTypes = []any{
 	(RunStatus)(0),                // 0: runwright.v1.RunStatus
 	(StopReason)(0),               // 1: runwright.v1.StopReason
 	(OnBusy)(0),                   // 2: runwright.v1.OnBusy
 	(WaitKind)(0),                 // 3: runwright.v1.WaitKind
 	(EffectState)(0),              // 4: runwright.v1.EffectState
-	(*RunRequest)(nil),            // 5: runwright.v1.RunRequest
-	(*PackageSelector)(nil),       // 6: runwright.v1.PackageSelector
-	(*RunSnapshot)(nil),           // 7: runwright.v1.RunSnapshot
-	(*WaitingOn)(nil),             // 8: runwright.v1.WaitingOn
-	(*Usage)(nil),                 // 9: runwright.v1.Usage
-	(*OpenEffect)(nil),            // 10: runwright.v1.OpenEffect
-	(*ExecutorIdentity)(nil),      // 11: runwright.v1.ExecutorIdentity
-	nil,                           // 12: runwright.v1.RunRequest.LabelsEntry
-	nil,                           // 13: runwright.v1.RunSnapshot.LabelsEntry
-	(*InputPart)(nil),             // 14: runwright.v1.InputPart
-	(*Budget)(nil),                // 15: runwright.v1.Budget
-	(*InlineContent)(nil),         // 16: runwright.v1.InlineContent
-	(*AgentError)(nil),            // 17: runwright.v1.AgentError
-	(*timestamppb.Timestamp)(nil), // 18: google.protobuf.Timestamp
+	(Resolution)(0),               // 5: runwright.v1.Resolution
+	(*RunRequest)(nil),            // 6: runwright.v1.RunRequest
+	(*PackageSelector)(nil),       // 7: runwright.v1.PackageSelector
+	(*RunSnapshot)(nil),           // 8: runwright.v1.RunSnapshot
+	(*WaitingOn)(nil),             // 9: runwright.v1.WaitingOn
+	(*Usage)(nil),                 // 10: runwright.v1.Usage
+	(*OpenEffect)(nil),            // 11: runwright.v1.OpenEffect
+	(*EffectResolution)(nil),      // 12: runwright.v1.EffectResolution
+	(*ExecutorIdentity)(nil),      // 13: runwright.v1.ExecutorIdentity
+	nil,                           // 14: runwright.v1.RunRequest.LabelsEntry
+	nil,                           // 15: runwright.v1.RunSnapshot.LabelsEntry
+	(*InputPart)(nil),             // 16: runwright.v1.InputPart
+	(*Budget)(nil),                // 17: runwright.v1.Budget
+	(*InlineContent)(nil),         // 18: runwright.v1.InlineContent
+	(*AgentError)(nil),            // 19: runwright.v1.AgentError
+	(*timestamppb.Timestamp)(nil), // 20: google.protobuf.Timestamp
 }
 var file_runwright_v1_run_proto_depIdxs = []int32{
-	6,  // 0: runwright.v1.RunRequest.package:type_name -> runwright.v1.PackageSelector
-	14, // 1: runwright.v1.RunRequest.input:type_name -> runwright.v1.InputPart
-	15, // 2: runwright.v1.RunRequest.budget:type_name -> runwright.v1.Budget
-	12, // 3: runwright.v1.RunRequest.labels:type_name -> runwright.v1.RunRequest.LabelsEntry
+	7,  // 0: runwright.v1.RunRequest.package:type_name -> runwright.v1.PackageSelector
+	16, // 1: runwright.v1.RunRequest.input:type_name -> runwright.v1.InputPart
+	17, // 2: runwright.v1.RunRequest.budget:type_name -> runwright.v1.Budget
+	14, // 3: runwright.v1.RunRequest.labels:type_name -> runwright.v1.RunRequest.LabelsEntry
 	2,  // 4: runwright.v1.RunRequest.on_busy:type_name -> runwright.v1.OnBusy
 	0,  // 5: runwright.v1.RunSnapshot.status:type_name -> runwright.v1.RunStatus
-	8,  // 6: runwright.v1.RunSnapshot.waiting_on:type_name -> runwright.v1.WaitingOn
-	9,  // 7: runwright.v1.RunSnapshot.usage:type_name -> runwright.v1.Usage
-	15, // 8: runwright.v1.RunSnapshot.budget:type_name -> runwright.v1.Budget
-	10, // 9: runwright.v1.RunSnapshot.open_effects:type_name -> runwright.v1.OpenEffect
-	16, // 10: runwright.v1.RunSnapshot.result:type_name -> runwright.v1.InlineContent
-	17, // 11: runwright.v1.RunSnapshot.error:type_name -> runwright.v1.AgentError
+	9,  // 6: runwright.v1.RunSnapshot.waiting_on:type_name -> runwright.v1.WaitingOn
+	10, // 7: runwright.v1.RunSnapshot.usage:type_name -> runwright.v1.Usage
+	17, // 8: runwright.v1.RunSnapshot.budget:type_name -> runwright.v1.Budget
+	11, // 9: runwright.v1.RunSnapshot.open_effects:type_name -> runwright.v1.OpenEffect
+	18, // 10: runwright.v1.RunSnapshot.result:type_name -> runwright.v1.InlineContent
+	19, // 11: runwright.v1.RunSnapshot.error:type_name -> runwright.v1.AgentError
 	1,  // 12: runwright.v1.RunSnapshot.stop_reason:type_name -> runwright.v1.StopReason
-	18, // 13: runwright.v1.RunSnapshot.started_at:type_name -> google.protobuf.Timestamp
-	18, // 14: runwright.v1.RunSnapshot.updated_at:type_name -> google.protobuf.Timestamp
-	18, // 15: runwright.v1.RunSnapshot.ended_at:type_name -> google.protobuf.Timestamp
-	13, // 16: runwright.v1.RunSnapshot.labels:type_name -> runwright.v1.RunSnapshot.LabelsEntry
-	18, // 17: runwright.v1.RunSnapshot.removed_at:type_name -> google.protobuf.Timestamp
+	20, // 13: runwright.v1.RunSnapshot.started_at:type_name -> google.protobuf.Timestamp
+	20, // 14: runwright.v1.RunSnapshot.updated_at:type_name -> google.protobuf.Timestamp
+	20, // 15: runwright.v1.RunSnapshot.ended_at:type_name -> google.protobuf.Timestamp
+	15, // 16: runwright.v1.RunSnapshot.labels:type_name -> runwright.v1.RunSnapshot.LabelsEntry
+	20, // 17: runwright.v1.RunSnapshot.removed_at:type_name -> google.protobuf.Timestamp
 	3,  // 18: runwright.v1.WaitingOn.kind:type_name -> runwright.v1.WaitKind
-	18, // 19: runwright.v1.WaitingOn.since:type_name -> google.protobuf.Timestamp
+	20, // 19: runwright.v1.WaitingOn.since:type_name -> google.protobuf.Timestamp
 	4,  // 20: runwright.v1.OpenEffect.state:type_name -> runwright.v1.EffectState
-	11, // 21: runwright.v1.OpenEffect.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	13, // 21: runwright.v1.OpenEffect.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,  // 22: runwright.v1.EffectResolution.resolution:type_name -> runwright.v1.Resolution
+	20, // 23: runwright.v1.EffectResolution.time:type_name -> google.protobuf.Timestamp
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_run_proto_init() }
@@ -1352,8 +1541,8 @@ func file_runwright_v1_run_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_run_proto_rawDesc), len(file_runwright_v1_run_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   9,
+			NumEnums:      6,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -116,6 +116,9 @@ const (
 	// An operator removed a held run. Subject: the run; the reason is the
 	// operator's.
 	AuditKind_AUDIT_KIND_HELD_RUN_REMOVED AuditKind = 23
+	// A decision about a call of unknown outcome was refused; `reason` says why.
+	// Subjects: the run and the call.
+	AuditKind_AUDIT_KIND_RESOLUTION_REFUSED AuditKind = 40
 )
 
 // Enum value maps for AuditKind.
@@ -136,6 +139,7 @@ var (
 		21: "AUDIT_KIND_HELD_RUN_RELEASED",
 		22: "AUDIT_KIND_HELD_RUN_CANCELLED",
 		23: "AUDIT_KIND_HELD_RUN_REMOVED",
+		40: "AUDIT_KIND_RESOLUTION_REFUSED",
 	}
 	AuditKind_value = map[string]int32{
 		"AUDIT_KIND_UNSPECIFIED":          0,
@@ -153,6 +157,7 @@ var (
 		"AUDIT_KIND_HELD_RUN_RELEASED":    21,
 		"AUDIT_KIND_HELD_RUN_CANCELLED":   22,
 		"AUDIT_KIND_HELD_RUN_REMOVED":     23,
+		"AUDIT_KIND_RESOLUTION_REFUSED":   40,
 	}
 )
 
@@ -405,6 +410,237 @@ func (x *CancelResponse) GetBarrierSeq() uint64 {
 	return 0
 }
 
+// Request of ResolveEffect.
+type ResolveEffectRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run.
+	RunId string `protobuf:"bytes,1,opt,name=run_id,json=runId,proto3" json:"run_id,omitempty"`
+	// The call, as `RunSnapshot.open_effects` names it.
+	EffectId string `protobuf:"bytes,2,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
+	// The attempt whose outcome is unknown, as it is named there.
+	Attempt uint32 `protobuf:"varint,3,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// The request's id, made by the caller: the key of idempotency. It follows the
+	// rule of run ids, and is of one request of this run.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// What is said of the call.
+	Resolution Resolution `protobuf:"varint,5,opt,name=resolution,proto3,enum=runwright.v1.Resolution" json:"resolution,omitempty"`
+	// The result of the call, for RESOLUTION_HAPPENED alone: what the model is told
+	// as if the executor had answered it.
+	Result *ResolvedResult `protobuf:"bytes,6,opt,name=result,proto3" json:"result,omitempty"`
+	// One sentence for the model, for RESOLUTION_FAILED alone; at most 4 KiB. Empty:
+	// the model is told that the call was not performed.
+	Message string `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	// Why, for the record; at most 512 bytes. Empty: none given.
+	Reason        string `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveEffectRequest) Reset() {
+	*x = ResolveEffectRequest{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveEffectRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveEffectRequest) ProtoMessage() {}
+
+func (x *ResolveEffectRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveEffectRequest.ProtoReflect.Descriptor instead.
+func (*ResolveEffectRequest) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ResolveEffectRequest) GetRunId() string {
+	if x != nil {
+		return x.RunId
+	}
+	return ""
+}
+
+func (x *ResolveEffectRequest) GetEffectId() string {
+	if x != nil {
+		return x.EffectId
+	}
+	return ""
+}
+
+func (x *ResolveEffectRequest) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ResolveEffectRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ResolveEffectRequest) GetResolution() Resolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return Resolution_RESOLUTION_UNSPECIFIED
+}
+
+func (x *ResolveEffectRequest) GetResult() *ResolvedResult {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *ResolveEffectRequest) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *ResolveEffectRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// The result of a call, at most 1 MiB.
+type ResolvedResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What the model sees.
+	Data []byte `protobuf:"bytes,1,opt,name=data,proto3" json:"data,omitempty"`
+	// Its media type. Empty: `application/json`.
+	MediaType     string `protobuf:"bytes,2,opt,name=media_type,json=mediaType,proto3" json:"media_type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolvedResult) Reset() {
+	*x = ResolvedResult{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolvedResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolvedResult) ProtoMessage() {}
+
+func (x *ResolvedResult) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolvedResult.ProtoReflect.Descriptor instead.
+func (*ResolvedResult) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ResolvedResult) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *ResolvedResult) GetMediaType() string {
+	if x != nil {
+		return x.MediaType
+	}
+	return ""
+}
+
+// Response of ResolveEffect.
+type ResolveEffectResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The run as it stands.
+	Run *RunSnapshot `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	// The decision on record.
+	Resolution *EffectResolution `protobuf:"bytes,2,opt,name=resolution,proto3" json:"resolution,omitempty"`
+	// True when this call decided; false when the same request had decided before.
+	Resolved      bool `protobuf:"varint,3,opt,name=resolved,proto3" json:"resolved,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveEffectResponse) Reset() {
+	*x = ResolveEffectResponse{}
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveEffectResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveEffectResponse) ProtoMessage() {}
+
+func (x *ResolveEffectResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveEffectResponse.ProtoReflect.Descriptor instead.
+func (*ResolveEffectResponse) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ResolveEffectResponse) GetRun() *RunSnapshot {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+func (x *ResolveEffectResponse) GetResolution() *EffectResolution {
+	if x != nil {
+		return x.Resolution
+	}
+	return nil
+}
+
+func (x *ResolveEffectResponse) GetResolved() bool {
+	if x != nil {
+		return x.Resolved
+	}
+	return false
+}
+
 // Request of ReleaseRun.
 type ReleaseRunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -418,7 +654,7 @@ type ReleaseRunRequest struct {
 
 func (x *ReleaseRunRequest) Reset() {
 	*x = ReleaseRunRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[4]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -430,7 +666,7 @@ func (x *ReleaseRunRequest) String() string {
 func (*ReleaseRunRequest) ProtoMessage() {}
 
 func (x *ReleaseRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[4]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -443,7 +679,7 @@ func (x *ReleaseRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRunRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseRunRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{4}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ReleaseRunRequest) GetRunId() string {
@@ -473,7 +709,7 @@ type ReleaseRunResponse struct {
 
 func (x *ReleaseRunResponse) Reset() {
 	*x = ReleaseRunResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[5]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -485,7 +721,7 @@ func (x *ReleaseRunResponse) String() string {
 func (*ReleaseRunResponse) ProtoMessage() {}
 
 func (x *ReleaseRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[5]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -498,7 +734,7 @@ func (x *ReleaseRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseRunResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseRunResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{5}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ReleaseRunResponse) GetRun() *RunSnapshot {
@@ -528,7 +764,7 @@ type RemoveRunRequest struct {
 
 func (x *RemoveRunRequest) Reset() {
 	*x = RemoveRunRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[6]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +776,7 @@ func (x *RemoveRunRequest) String() string {
 func (*RemoveRunRequest) ProtoMessage() {}
 
 func (x *RemoveRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[6]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +789,7 @@ func (x *RemoveRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRunRequest.ProtoReflect.Descriptor instead.
 func (*RemoveRunRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{6}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *RemoveRunRequest) GetRunId() string {
@@ -581,7 +817,7 @@ type RemoveRunResponse struct {
 
 func (x *RemoveRunResponse) Reset() {
 	*x = RemoveRunResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -593,7 +829,7 @@ func (x *RemoveRunResponse) String() string {
 func (*RemoveRunResponse) ProtoMessage() {}
 
 func (x *RemoveRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[7]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -606,7 +842,7 @@ func (x *RemoveRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveRunResponse.ProtoReflect.Descriptor instead.
 func (*RemoveRunResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{7}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RemoveRunResponse) GetRun() *RunSnapshot {
@@ -627,7 +863,7 @@ type SnapshotRequest struct {
 
 func (x *SnapshotRequest) Reset() {
 	*x = SnapshotRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +875,7 @@ func (x *SnapshotRequest) String() string {
 func (*SnapshotRequest) ProtoMessage() {}
 
 func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[8]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +888,7 @@ func (x *SnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotRequest.ProtoReflect.Descriptor instead.
 func (*SnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{8}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SnapshotRequest) GetRunId() string {
@@ -673,7 +909,7 @@ type SnapshotResponse struct {
 
 func (x *SnapshotResponse) Reset() {
 	*x = SnapshotResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +921,7 @@ func (x *SnapshotResponse) String() string {
 func (*SnapshotResponse) ProtoMessage() {}
 
 func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[9]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +934,7 @@ func (x *SnapshotResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SnapshotResponse.ProtoReflect.Descriptor instead.
 func (*SnapshotResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{9}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *SnapshotResponse) GetRun() *RunSnapshot {
@@ -719,7 +955,7 @@ type ExportRunRequest struct {
 
 func (x *ExportRunRequest) Reset() {
 	*x = ExportRunRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +967,7 @@ func (x *ExportRunRequest) String() string {
 func (*ExportRunRequest) ProtoMessage() {}
 
 func (x *ExportRunRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[10]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +980,7 @@ func (x *ExportRunRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRunRequest.ProtoReflect.Descriptor instead.
 func (*ExportRunRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{10}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ExportRunRequest) GetRunId() string {
@@ -771,7 +1007,7 @@ type ExportRunResponse struct {
 
 func (x *ExportRunResponse) Reset() {
 	*x = ExportRunResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -783,7 +1019,7 @@ func (x *ExportRunResponse) String() string {
 func (*ExportRunResponse) ProtoMessage() {}
 
 func (x *ExportRunResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[11]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -796,7 +1032,7 @@ func (x *ExportRunResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRunResponse.ProtoReflect.Descriptor instead.
 func (*ExportRunResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{11}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExportRunResponse) GetElement() isExportRunResponse_Element {
@@ -879,7 +1115,7 @@ type ExportHeader struct {
 
 func (x *ExportHeader) Reset() {
 	*x = ExportHeader{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -891,7 +1127,7 @@ func (x *ExportHeader) String() string {
 func (*ExportHeader) ProtoMessage() {}
 
 func (x *ExportHeader) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[12]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -904,7 +1140,7 @@ func (x *ExportHeader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportHeader.ProtoReflect.Descriptor instead.
 func (*ExportHeader) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{12}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExportHeader) GetFormat() uint32 {
@@ -967,7 +1203,7 @@ type ExportedEvent struct {
 
 func (x *ExportedEvent) Reset() {
 	*x = ExportedEvent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -979,7 +1215,7 @@ func (x *ExportedEvent) String() string {
 func (*ExportedEvent) ProtoMessage() {}
 
 func (x *ExportedEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[13]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -992,7 +1228,7 @@ func (x *ExportedEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportedEvent.ProtoReflect.Descriptor instead.
 func (*ExportedEvent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{13}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExportedEvent) GetData() []byte {
@@ -1040,7 +1276,7 @@ type ExportedContent struct {
 
 func (x *ExportedContent) Reset() {
 	*x = ExportedContent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1052,7 +1288,7 @@ func (x *ExportedContent) String() string {
 func (*ExportedContent) ProtoMessage() {}
 
 func (x *ExportedContent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[14]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1065,7 +1301,7 @@ func (x *ExportedContent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportedContent.ProtoReflect.Descriptor instead.
 func (*ExportedContent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{14}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExportedContent) GetDigest() string {
@@ -1114,7 +1350,7 @@ type StreamScope struct {
 
 func (x *StreamScope) Reset() {
 	*x = StreamScope{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1126,7 +1362,7 @@ func (x *StreamScope) String() string {
 func (*StreamScope) ProtoMessage() {}
 
 func (x *StreamScope) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[15]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1139,7 +1375,7 @@ func (x *StreamScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamScope.ProtoReflect.Descriptor instead.
 func (*StreamScope) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{15}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *StreamScope) GetScope() isStreamScope_Scope {
@@ -1226,7 +1462,7 @@ type AllRuns struct {
 
 func (x *AllRuns) Reset() {
 	*x = AllRuns{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1238,7 +1474,7 @@ func (x *AllRuns) String() string {
 func (*AllRuns) ProtoMessage() {}
 
 func (x *AllRuns) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[16]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1251,7 +1487,7 @@ func (x *AllRuns) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AllRuns.ProtoReflect.Descriptor instead.
 func (*AllRuns) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{16}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{19}
 }
 
 // Which events of a scope are wanted. A dimension left out means any; an event
@@ -1274,7 +1510,7 @@ type EventFilter struct {
 
 func (x *EventFilter) Reset() {
 	*x = EventFilter{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1522,7 @@ func (x *EventFilter) String() string {
 func (*EventFilter) ProtoMessage() {}
 
 func (x *EventFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[17]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1535,7 @@ func (x *EventFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
 func (*EventFilter) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{17}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *EventFilter) GetKinds() []EventKind {
@@ -1367,7 +1603,7 @@ type SubscribeRequest struct {
 
 func (x *SubscribeRequest) Reset() {
 	*x = SubscribeRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1379,7 +1615,7 @@ func (x *SubscribeRequest) String() string {
 func (*SubscribeRequest) ProtoMessage() {}
 
 func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[18]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1392,7 +1628,7 @@ func (x *SubscribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeRequest.ProtoReflect.Descriptor instead.
 func (*SubscribeRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{18}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SubscribeRequest) GetScope() *StreamScope {
@@ -1448,7 +1684,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1696,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[19]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1709,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{19}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SubscribeResponse) GetFrames() []*EventFrame {
@@ -1496,7 +1732,7 @@ type WaitRequest struct {
 
 func (x *WaitRequest) Reset() {
 	*x = WaitRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1508,7 +1744,7 @@ func (x *WaitRequest) String() string {
 func (*WaitRequest) ProtoMessage() {}
 
 func (x *WaitRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[20]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1521,7 +1757,7 @@ func (x *WaitRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitRequest.ProtoReflect.Descriptor instead.
 func (*WaitRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{20}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WaitRequest) GetRunId() string {
@@ -1552,7 +1788,7 @@ type WaitResponse struct {
 
 func (x *WaitResponse) Reset() {
 	*x = WaitResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1800,7 @@ func (x *WaitResponse) String() string {
 func (*WaitResponse) ProtoMessage() {}
 
 func (x *WaitResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[21]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1813,7 @@ func (x *WaitResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WaitResponse.ProtoReflect.Descriptor instead.
 func (*WaitResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{21}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *WaitResponse) GetRun() *RunSnapshot {
@@ -1613,7 +1849,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1861,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[22]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1874,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{22}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListEventsRequest) GetScope() *StreamScope {
@@ -1691,7 +1927,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +1939,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[23]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +1952,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{23}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListEventsResponse) GetFrames() []*EventFrame {
@@ -1751,7 +1987,7 @@ type RunFilter struct {
 
 func (x *RunFilter) Reset() {
 	*x = RunFilter{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1763,7 +1999,7 @@ func (x *RunFilter) String() string {
 func (*RunFilter) ProtoMessage() {}
 
 func (x *RunFilter) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[24]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1776,7 +2012,7 @@ func (x *RunFilter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFilter.ProtoReflect.Descriptor instead.
 func (*RunFilter) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{24}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RunFilter) GetStatuses() []RunStatus {
@@ -1823,7 +2059,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +2071,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[25]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +2084,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListRunsRequest) GetPageSize() int32 {
@@ -1887,7 +2123,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +2135,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[26]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +2148,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListRunsResponse) GetRuns() []*RunSnapshot {
@@ -1957,7 +2193,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2205,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[27]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2218,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AuditEvent) GetNumber() uint64 {
@@ -2061,7 +2297,7 @@ type ListAuditEventsRequest struct {
 
 func (x *ListAuditEventsRequest) Reset() {
 	*x = ListAuditEventsRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +2309,7 @@ func (x *ListAuditEventsRequest) String() string {
 func (*ListAuditEventsRequest) ProtoMessage() {}
 
 func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[28]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +2322,7 @@ func (x *ListAuditEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListAuditEventsRequest) GetPageSize() int32 {
@@ -2116,7 +2352,7 @@ type ListAuditEventsResponse struct {
 
 func (x *ListAuditEventsResponse) Reset() {
 	*x = ListAuditEventsResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2128,7 +2364,7 @@ func (x *ListAuditEventsResponse) String() string {
 func (*ListAuditEventsResponse) ProtoMessage() {}
 
 func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[29]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2141,7 +2377,7 @@ func (x *ListAuditEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditEventsResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{29}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListAuditEventsResponse) GetEvents() []*AuditEvent {
@@ -2171,7 +2407,7 @@ type GetServerInfoRequest struct {
 
 func (x *GetServerInfoRequest) Reset() {
 	*x = GetServerInfoRequest{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2419,7 @@ func (x *GetServerInfoRequest) String() string {
 func (*GetServerInfoRequest) ProtoMessage() {}
 
 func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[30]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2432,7 @@ func (x *GetServerInfoRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoRequest.ProtoReflect.Descriptor instead.
 func (*GetServerInfoRequest) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{30}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetServerInfoRequest) GetPageSize() int32 {
@@ -2235,7 +2471,7 @@ type GetServerInfoResponse struct {
 
 func (x *GetServerInfoResponse) Reset() {
 	*x = GetServerInfoResponse{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2247,7 +2483,7 @@ func (x *GetServerInfoResponse) String() string {
 func (*GetServerInfoResponse) ProtoMessage() {}
 
 func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[31]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2260,7 +2496,7 @@ func (x *GetServerInfoResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetServerInfoResponse.ProtoReflect.Descriptor instead.
 func (*GetServerInfoResponse) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{31}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *GetServerInfoResponse) GetVersion() string {
@@ -2324,7 +2560,7 @@ type PackageInfo struct {
 
 func (x *PackageInfo) Reset() {
 	*x = PackageInfo{}
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2336,7 +2572,7 @@ func (x *PackageInfo) String() string {
 func (*PackageInfo) ProtoMessage() {}
 
 func (x *PackageInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_runtime_service_proto_msgTypes[32]
+	mi := &file_runwright_v1_runtime_service_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2349,7 +2585,7 @@ func (x *PackageInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PackageInfo.ProtoReflect.Descriptor instead.
 func (*PackageInfo) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{32}
+	return file_runwright_v1_runtime_service_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *PackageInfo) GetFingerprint() string {
@@ -2397,7 +2633,29 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x0eCancelResponse\x12+\n" +
 	"\x03run\x18\x01 \x01(\v2\x19.runwright.v1.RunSnapshotR\x03run\x12\x1f\n" +
 	"\vbarrier_seq\x18\x02 \x01(\x04R\n" +
-	"barrierSeq\"B\n" +
+	"barrierSeq\"\xa5\x02\n" +
+	"\x14ResolveEffectRequest\x12\x15\n" +
+	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x1b\n" +
+	"\teffect_id\x18\x02 \x01(\tR\beffectId\x12\x18\n" +
+	"\aattempt\x18\x03 \x01(\rR\aattempt\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x128\n" +
+	"\n" +
+	"resolution\x18\x05 \x01(\x0e2\x18.runwright.v1.ResolutionR\n" +
+	"resolution\x124\n" +
+	"\x06result\x18\x06 \x01(\v2\x1c.runwright.v1.ResolvedResultR\x06result\x12\x18\n" +
+	"\amessage\x18\a \x01(\tR\amessage\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\"C\n" +
+	"\x0eResolvedResult\x12\x12\n" +
+	"\x04data\x18\x01 \x01(\fR\x04data\x12\x1d\n" +
+	"\n" +
+	"media_type\x18\x02 \x01(\tR\tmediaType\"\xa0\x01\n" +
+	"\x15ResolveEffectResponse\x12+\n" +
+	"\x03run\x18\x01 \x01(\v2\x19.runwright.v1.RunSnapshotR\x03run\x12>\n" +
+	"\n" +
+	"resolution\x18\x02 \x01(\v2\x1e.runwright.v1.EffectResolutionR\n" +
+	"resolution\x12\x1a\n" +
+	"\bresolved\x18\x03 \x01(\bR\bresolved\"B\n" +
 	"\x11ReleaseRunRequest\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"]\n" +
@@ -2535,7 +2793,7 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\tEventView\x12\x1a\n" +
 	"\x16EVENT_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EVENT_VIEW_SUMMARY\x10\x01\x12\x13\n" +
-	"\x0fEVENT_VIEW_FULL\x10\x02*\xe1\x03\n" +
+	"\x0fEVENT_VIEW_FULL\x10\x02*\x84\x04\n" +
 	"\tAuditKind\x12\x1a\n" +
 	"\x16AUDIT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_KIND_UNAUTHENTICATED\x10\x01\x12\x1a\n" +
@@ -2551,10 +2809,12 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x13AUDIT_KIND_RUN_HELD\x10\x14\x12 \n" +
 	"\x1cAUDIT_KIND_HELD_RUN_RELEASED\x10\x15\x12!\n" +
 	"\x1dAUDIT_KIND_HELD_RUN_CANCELLED\x10\x16\x12\x1f\n" +
-	"\x1bAUDIT_KIND_HELD_RUN_REMOVED\x10\x172\xbf\a\n" +
+	"\x1bAUDIT_KIND_HELD_RUN_REMOVED\x10\x17\x12!\n" +
+	"\x1dAUDIT_KIND_RESOLUTION_REFUSED\x10(2\x99\b\n" +
 	"\x0eRuntimeService\x12I\n" +
 	"\bStartRun\x12\x1d.runwright.v1.StartRunRequest\x1a\x1e.runwright.v1.StartRunResponse\x12C\n" +
-	"\x06Cancel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12O\n" +
+	"\x06Cancel\x12\x1b.runwright.v1.CancelRequest\x1a\x1c.runwright.v1.CancelResponse\x12X\n" +
+	"\rResolveEffect\x12\".runwright.v1.ResolveEffectRequest\x1a#.runwright.v1.ResolveEffectResponse\x12O\n" +
 	"\n" +
 	"ReleaseRun\x12\x1f.runwright.v1.ReleaseRunRequest\x1a .runwright.v1.ReleaseRunResponse\x12L\n" +
 	"\tRemoveRun\x12\x1e.runwright.v1.RemoveRunRequest\x1a\x1f.runwright.v1.RemoveRunResponse\x12I\n" +
@@ -2582,7 +2842,7 @@ func file_runwright_v1_runtime_service_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_runtime_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_runwright_v1_runtime_service_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_runwright_v1_runtime_service_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_runwright_v1_runtime_service_proto_goTypes = []any{
 	(EventView)(0),                  // 0: runwright.v1.EventView
 	(AuditKind)(0),                  // 1: runwright.v1.AuditKind
@@ -2590,108 +2850,119 @@ var file_runwright_v1_runtime_service_proto_goTypes = []any{
 	(*StartRunResponse)(nil),        // 3: runwright.v1.StartRunResponse
 	(*CancelRequest)(nil),           // 4: runwright.v1.CancelRequest
 	(*CancelResponse)(nil),          // 5: runwright.v1.CancelResponse
-	(*ReleaseRunRequest)(nil),       // 6: runwright.v1.ReleaseRunRequest
-	(*ReleaseRunResponse)(nil),      // 7: runwright.v1.ReleaseRunResponse
-	(*RemoveRunRequest)(nil),        // 8: runwright.v1.RemoveRunRequest
-	(*RemoveRunResponse)(nil),       // 9: runwright.v1.RemoveRunResponse
-	(*SnapshotRequest)(nil),         // 10: runwright.v1.SnapshotRequest
-	(*SnapshotResponse)(nil),        // 11: runwright.v1.SnapshotResponse
-	(*ExportRunRequest)(nil),        // 12: runwright.v1.ExportRunRequest
-	(*ExportRunResponse)(nil),       // 13: runwright.v1.ExportRunResponse
-	(*ExportHeader)(nil),            // 14: runwright.v1.ExportHeader
-	(*ExportedEvent)(nil),           // 15: runwright.v1.ExportedEvent
-	(*ExportedContent)(nil),         // 16: runwright.v1.ExportedContent
-	(*StreamScope)(nil),             // 17: runwright.v1.StreamScope
-	(*AllRuns)(nil),                 // 18: runwright.v1.AllRuns
-	(*EventFilter)(nil),             // 19: runwright.v1.EventFilter
-	(*SubscribeRequest)(nil),        // 20: runwright.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),       // 21: runwright.v1.SubscribeResponse
-	(*WaitRequest)(nil),             // 22: runwright.v1.WaitRequest
-	(*WaitResponse)(nil),            // 23: runwright.v1.WaitResponse
-	(*ListEventsRequest)(nil),       // 24: runwright.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),      // 25: runwright.v1.ListEventsResponse
-	(*RunFilter)(nil),               // 26: runwright.v1.RunFilter
-	(*ListRunsRequest)(nil),         // 27: runwright.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),        // 28: runwright.v1.ListRunsResponse
-	(*AuditEvent)(nil),              // 29: runwright.v1.AuditEvent
-	(*ListAuditEventsRequest)(nil),  // 30: runwright.v1.ListAuditEventsRequest
-	(*ListAuditEventsResponse)(nil), // 31: runwright.v1.ListAuditEventsResponse
-	(*GetServerInfoRequest)(nil),    // 32: runwright.v1.GetServerInfoRequest
-	(*GetServerInfoResponse)(nil),   // 33: runwright.v1.GetServerInfoResponse
-	(*PackageInfo)(nil),             // 34: runwright.v1.PackageInfo
-	nil,                             // 35: runwright.v1.RunFilter.LabelsEntry
-	nil,                             // 36: runwright.v1.GetServerInfoResponse.LimitsEntry
-	(*RunRequest)(nil),              // 37: runwright.v1.RunRequest
-	(*RunSnapshot)(nil),             // 38: runwright.v1.RunSnapshot
-	(*durationpb.Duration)(nil),     // 39: google.protobuf.Duration
-	(EventKind)(0),                  // 40: runwright.v1.EventKind
-	(*EventFrame)(nil),              // 41: runwright.v1.EventFrame
-	(RunStatus)(0),                  // 42: runwright.v1.RunStatus
-	(*timestamppb.Timestamp)(nil),   // 43: google.protobuf.Timestamp
-	(*RuntimePackage)(nil),          // 44: runwright.v1.RuntimePackage
+	(*ResolveEffectRequest)(nil),    // 6: runwright.v1.ResolveEffectRequest
+	(*ResolvedResult)(nil),          // 7: runwright.v1.ResolvedResult
+	(*ResolveEffectResponse)(nil),   // 8: runwright.v1.ResolveEffectResponse
+	(*ReleaseRunRequest)(nil),       // 9: runwright.v1.ReleaseRunRequest
+	(*ReleaseRunResponse)(nil),      // 10: runwright.v1.ReleaseRunResponse
+	(*RemoveRunRequest)(nil),        // 11: runwright.v1.RemoveRunRequest
+	(*RemoveRunResponse)(nil),       // 12: runwright.v1.RemoveRunResponse
+	(*SnapshotRequest)(nil),         // 13: runwright.v1.SnapshotRequest
+	(*SnapshotResponse)(nil),        // 14: runwright.v1.SnapshotResponse
+	(*ExportRunRequest)(nil),        // 15: runwright.v1.ExportRunRequest
+	(*ExportRunResponse)(nil),       // 16: runwright.v1.ExportRunResponse
+	(*ExportHeader)(nil),            // 17: runwright.v1.ExportHeader
+	(*ExportedEvent)(nil),           // 18: runwright.v1.ExportedEvent
+	(*ExportedContent)(nil),         // 19: runwright.v1.ExportedContent
+	(*StreamScope)(nil),             // 20: runwright.v1.StreamScope
+	(*AllRuns)(nil),                 // 21: runwright.v1.AllRuns
+	(*EventFilter)(nil),             // 22: runwright.v1.EventFilter
+	(*SubscribeRequest)(nil),        // 23: runwright.v1.SubscribeRequest
+	(*SubscribeResponse)(nil),       // 24: runwright.v1.SubscribeResponse
+	(*WaitRequest)(nil),             // 25: runwright.v1.WaitRequest
+	(*WaitResponse)(nil),            // 26: runwright.v1.WaitResponse
+	(*ListEventsRequest)(nil),       // 27: runwright.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),      // 28: runwright.v1.ListEventsResponse
+	(*RunFilter)(nil),               // 29: runwright.v1.RunFilter
+	(*ListRunsRequest)(nil),         // 30: runwright.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),        // 31: runwright.v1.ListRunsResponse
+	(*AuditEvent)(nil),              // 32: runwright.v1.AuditEvent
+	(*ListAuditEventsRequest)(nil),  // 33: runwright.v1.ListAuditEventsRequest
+	(*ListAuditEventsResponse)(nil), // 34: runwright.v1.ListAuditEventsResponse
+	(*GetServerInfoRequest)(nil),    // 35: runwright.v1.GetServerInfoRequest
+	(*GetServerInfoResponse)(nil),   // 36: runwright.v1.GetServerInfoResponse
+	(*PackageInfo)(nil),             // 37: runwright.v1.PackageInfo
+	nil,                             // 38: runwright.v1.RunFilter.LabelsEntry
+	nil,                             // 39: runwright.v1.GetServerInfoResponse.LimitsEntry
+	(*RunRequest)(nil),              // 40: runwright.v1.RunRequest
+	(*RunSnapshot)(nil),             // 41: runwright.v1.RunSnapshot
+	(*durationpb.Duration)(nil),     // 42: google.protobuf.Duration
+	(Resolution)(0),                 // 43: runwright.v1.Resolution
+	(*EffectResolution)(nil),        // 44: runwright.v1.EffectResolution
+	(EventKind)(0),                  // 45: runwright.v1.EventKind
+	(*EventFrame)(nil),              // 46: runwright.v1.EventFrame
+	(RunStatus)(0),                  // 47: runwright.v1.RunStatus
+	(*timestamppb.Timestamp)(nil),   // 48: google.protobuf.Timestamp
+	(*RuntimePackage)(nil),          // 49: runwright.v1.RuntimePackage
 }
 var file_runwright_v1_runtime_service_proto_depIdxs = []int32{
-	37, // 0: runwright.v1.StartRunRequest.run:type_name -> runwright.v1.RunRequest
-	38, // 1: runwright.v1.StartRunResponse.run:type_name -> runwright.v1.RunSnapshot
-	39, // 2: runwright.v1.CancelRequest.grace:type_name -> google.protobuf.Duration
-	38, // 3: runwright.v1.CancelResponse.run:type_name -> runwright.v1.RunSnapshot
-	38, // 4: runwright.v1.ReleaseRunResponse.run:type_name -> runwright.v1.RunSnapshot
-	38, // 5: runwright.v1.RemoveRunResponse.run:type_name -> runwright.v1.RunSnapshot
-	38, // 6: runwright.v1.SnapshotResponse.run:type_name -> runwright.v1.RunSnapshot
-	14, // 7: runwright.v1.ExportRunResponse.header:type_name -> runwright.v1.ExportHeader
-	15, // 8: runwright.v1.ExportRunResponse.event:type_name -> runwright.v1.ExportedEvent
-	16, // 9: runwright.v1.ExportRunResponse.content:type_name -> runwright.v1.ExportedContent
-	18, // 10: runwright.v1.StreamScope.all:type_name -> runwright.v1.AllRuns
-	40, // 11: runwright.v1.EventFilter.kinds:type_name -> runwright.v1.EventKind
-	17, // 12: runwright.v1.SubscribeRequest.scope:type_name -> runwright.v1.StreamScope
-	0,  // 13: runwright.v1.SubscribeRequest.view:type_name -> runwright.v1.EventView
-	19, // 14: runwright.v1.SubscribeRequest.filter:type_name -> runwright.v1.EventFilter
-	41, // 15: runwright.v1.SubscribeResponse.frames:type_name -> runwright.v1.EventFrame
-	39, // 16: runwright.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
-	38, // 17: runwright.v1.WaitResponse.run:type_name -> runwright.v1.RunSnapshot
-	17, // 18: runwright.v1.ListEventsRequest.scope:type_name -> runwright.v1.StreamScope
-	0,  // 19: runwright.v1.ListEventsRequest.view:type_name -> runwright.v1.EventView
-	19, // 20: runwright.v1.ListEventsRequest.filter:type_name -> runwright.v1.EventFilter
-	41, // 21: runwright.v1.ListEventsResponse.frames:type_name -> runwright.v1.EventFrame
-	42, // 22: runwright.v1.RunFilter.statuses:type_name -> runwright.v1.RunStatus
-	35, // 23: runwright.v1.RunFilter.labels:type_name -> runwright.v1.RunFilter.LabelsEntry
-	26, // 24: runwright.v1.ListRunsRequest.filter:type_name -> runwright.v1.RunFilter
-	38, // 25: runwright.v1.ListRunsResponse.runs:type_name -> runwright.v1.RunSnapshot
-	43, // 26: runwright.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
-	1,  // 27: runwright.v1.AuditEvent.kind:type_name -> runwright.v1.AuditKind
-	29, // 28: runwright.v1.ListAuditEventsResponse.events:type_name -> runwright.v1.AuditEvent
-	34, // 29: runwright.v1.GetServerInfoResponse.packages:type_name -> runwright.v1.PackageInfo
-	36, // 30: runwright.v1.GetServerInfoResponse.limits:type_name -> runwright.v1.GetServerInfoResponse.LimitsEntry
-	44, // 31: runwright.v1.PackageInfo.package:type_name -> runwright.v1.RuntimePackage
-	2,  // 32: runwright.v1.RuntimeService.StartRun:input_type -> runwright.v1.StartRunRequest
-	4,  // 33: runwright.v1.RuntimeService.Cancel:input_type -> runwright.v1.CancelRequest
-	6,  // 34: runwright.v1.RuntimeService.ReleaseRun:input_type -> runwright.v1.ReleaseRunRequest
-	8,  // 35: runwright.v1.RuntimeService.RemoveRun:input_type -> runwright.v1.RemoveRunRequest
-	10, // 36: runwright.v1.RuntimeService.Snapshot:input_type -> runwright.v1.SnapshotRequest
-	12, // 37: runwright.v1.RuntimeService.ExportRun:input_type -> runwright.v1.ExportRunRequest
-	20, // 38: runwright.v1.RuntimeService.Subscribe:input_type -> runwright.v1.SubscribeRequest
-	22, // 39: runwright.v1.RuntimeService.Wait:input_type -> runwright.v1.WaitRequest
-	24, // 40: runwright.v1.RuntimeService.ListEvents:input_type -> runwright.v1.ListEventsRequest
-	27, // 41: runwright.v1.RuntimeService.ListRuns:input_type -> runwright.v1.ListRunsRequest
-	30, // 42: runwright.v1.RuntimeService.ListAuditEvents:input_type -> runwright.v1.ListAuditEventsRequest
-	32, // 43: runwright.v1.RuntimeService.GetServerInfo:input_type -> runwright.v1.GetServerInfoRequest
-	3,  // 44: runwright.v1.RuntimeService.StartRun:output_type -> runwright.v1.StartRunResponse
-	5,  // 45: runwright.v1.RuntimeService.Cancel:output_type -> runwright.v1.CancelResponse
-	7,  // 46: runwright.v1.RuntimeService.ReleaseRun:output_type -> runwright.v1.ReleaseRunResponse
-	9,  // 47: runwright.v1.RuntimeService.RemoveRun:output_type -> runwright.v1.RemoveRunResponse
-	11, // 48: runwright.v1.RuntimeService.Snapshot:output_type -> runwright.v1.SnapshotResponse
-	13, // 49: runwright.v1.RuntimeService.ExportRun:output_type -> runwright.v1.ExportRunResponse
-	21, // 50: runwright.v1.RuntimeService.Subscribe:output_type -> runwright.v1.SubscribeResponse
-	23, // 51: runwright.v1.RuntimeService.Wait:output_type -> runwright.v1.WaitResponse
-	25, // 52: runwright.v1.RuntimeService.ListEvents:output_type -> runwright.v1.ListEventsResponse
-	28, // 53: runwright.v1.RuntimeService.ListRuns:output_type -> runwright.v1.ListRunsResponse
-	31, // 54: runwright.v1.RuntimeService.ListAuditEvents:output_type -> runwright.v1.ListAuditEventsResponse
-	33, // 55: runwright.v1.RuntimeService.GetServerInfo:output_type -> runwright.v1.GetServerInfoResponse
-	44, // [44:56] is the sub-list for method output_type
-	32, // [32:44] is the sub-list for method input_type
-	32, // [32:32] is the sub-list for extension type_name
-	32, // [32:32] is the sub-list for extension extendee
-	0,  // [0:32] is the sub-list for field type_name
+	40, // 0: runwright.v1.StartRunRequest.run:type_name -> runwright.v1.RunRequest
+	41, // 1: runwright.v1.StartRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	42, // 2: runwright.v1.CancelRequest.grace:type_name -> google.protobuf.Duration
+	41, // 3: runwright.v1.CancelResponse.run:type_name -> runwright.v1.RunSnapshot
+	43, // 4: runwright.v1.ResolveEffectRequest.resolution:type_name -> runwright.v1.Resolution
+	7,  // 5: runwright.v1.ResolveEffectRequest.result:type_name -> runwright.v1.ResolvedResult
+	41, // 6: runwright.v1.ResolveEffectResponse.run:type_name -> runwright.v1.RunSnapshot
+	44, // 7: runwright.v1.ResolveEffectResponse.resolution:type_name -> runwright.v1.EffectResolution
+	41, // 8: runwright.v1.ReleaseRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	41, // 9: runwright.v1.RemoveRunResponse.run:type_name -> runwright.v1.RunSnapshot
+	41, // 10: runwright.v1.SnapshotResponse.run:type_name -> runwright.v1.RunSnapshot
+	17, // 11: runwright.v1.ExportRunResponse.header:type_name -> runwright.v1.ExportHeader
+	18, // 12: runwright.v1.ExportRunResponse.event:type_name -> runwright.v1.ExportedEvent
+	19, // 13: runwright.v1.ExportRunResponse.content:type_name -> runwright.v1.ExportedContent
+	21, // 14: runwright.v1.StreamScope.all:type_name -> runwright.v1.AllRuns
+	45, // 15: runwright.v1.EventFilter.kinds:type_name -> runwright.v1.EventKind
+	20, // 16: runwright.v1.SubscribeRequest.scope:type_name -> runwright.v1.StreamScope
+	0,  // 17: runwright.v1.SubscribeRequest.view:type_name -> runwright.v1.EventView
+	22, // 18: runwright.v1.SubscribeRequest.filter:type_name -> runwright.v1.EventFilter
+	46, // 19: runwright.v1.SubscribeResponse.frames:type_name -> runwright.v1.EventFrame
+	42, // 20: runwright.v1.WaitRequest.timeout:type_name -> google.protobuf.Duration
+	41, // 21: runwright.v1.WaitResponse.run:type_name -> runwright.v1.RunSnapshot
+	20, // 22: runwright.v1.ListEventsRequest.scope:type_name -> runwright.v1.StreamScope
+	0,  // 23: runwright.v1.ListEventsRequest.view:type_name -> runwright.v1.EventView
+	22, // 24: runwright.v1.ListEventsRequest.filter:type_name -> runwright.v1.EventFilter
+	46, // 25: runwright.v1.ListEventsResponse.frames:type_name -> runwright.v1.EventFrame
+	47, // 26: runwright.v1.RunFilter.statuses:type_name -> runwright.v1.RunStatus
+	38, // 27: runwright.v1.RunFilter.labels:type_name -> runwright.v1.RunFilter.LabelsEntry
+	29, // 28: runwright.v1.ListRunsRequest.filter:type_name -> runwright.v1.RunFilter
+	41, // 29: runwright.v1.ListRunsResponse.runs:type_name -> runwright.v1.RunSnapshot
+	48, // 30: runwright.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	1,  // 31: runwright.v1.AuditEvent.kind:type_name -> runwright.v1.AuditKind
+	32, // 32: runwright.v1.ListAuditEventsResponse.events:type_name -> runwright.v1.AuditEvent
+	37, // 33: runwright.v1.GetServerInfoResponse.packages:type_name -> runwright.v1.PackageInfo
+	39, // 34: runwright.v1.GetServerInfoResponse.limits:type_name -> runwright.v1.GetServerInfoResponse.LimitsEntry
+	49, // 35: runwright.v1.PackageInfo.package:type_name -> runwright.v1.RuntimePackage
+	2,  // 36: runwright.v1.RuntimeService.StartRun:input_type -> runwright.v1.StartRunRequest
+	4,  // 37: runwright.v1.RuntimeService.Cancel:input_type -> runwright.v1.CancelRequest
+	6,  // 38: runwright.v1.RuntimeService.ResolveEffect:input_type -> runwright.v1.ResolveEffectRequest
+	9,  // 39: runwright.v1.RuntimeService.ReleaseRun:input_type -> runwright.v1.ReleaseRunRequest
+	11, // 40: runwright.v1.RuntimeService.RemoveRun:input_type -> runwright.v1.RemoveRunRequest
+	13, // 41: runwright.v1.RuntimeService.Snapshot:input_type -> runwright.v1.SnapshotRequest
+	15, // 42: runwright.v1.RuntimeService.ExportRun:input_type -> runwright.v1.ExportRunRequest
+	23, // 43: runwright.v1.RuntimeService.Subscribe:input_type -> runwright.v1.SubscribeRequest
+	25, // 44: runwright.v1.RuntimeService.Wait:input_type -> runwright.v1.WaitRequest
+	27, // 45: runwright.v1.RuntimeService.ListEvents:input_type -> runwright.v1.ListEventsRequest
+	30, // 46: runwright.v1.RuntimeService.ListRuns:input_type -> runwright.v1.ListRunsRequest
+	33, // 47: runwright.v1.RuntimeService.ListAuditEvents:input_type -> runwright.v1.ListAuditEventsRequest
+	35, // 48: runwright.v1.RuntimeService.GetServerInfo:input_type -> runwright.v1.GetServerInfoRequest
+	3,  // 49: runwright.v1.RuntimeService.StartRun:output_type -> runwright.v1.StartRunResponse
+	5,  // 50: runwright.v1.RuntimeService.Cancel:output_type -> runwright.v1.CancelResponse
+	8,  // 51: runwright.v1.RuntimeService.ResolveEffect:output_type -> runwright.v1.ResolveEffectResponse
+	10, // 52: runwright.v1.RuntimeService.ReleaseRun:output_type -> runwright.v1.ReleaseRunResponse
+	12, // 53: runwright.v1.RuntimeService.RemoveRun:output_type -> runwright.v1.RemoveRunResponse
+	14, // 54: runwright.v1.RuntimeService.Snapshot:output_type -> runwright.v1.SnapshotResponse
+	16, // 55: runwright.v1.RuntimeService.ExportRun:output_type -> runwright.v1.ExportRunResponse
+	24, // 56: runwright.v1.RuntimeService.Subscribe:output_type -> runwright.v1.SubscribeResponse
+	26, // 57: runwright.v1.RuntimeService.Wait:output_type -> runwright.v1.WaitResponse
+	28, // 58: runwright.v1.RuntimeService.ListEvents:output_type -> runwright.v1.ListEventsResponse
+	31, // 59: runwright.v1.RuntimeService.ListRuns:output_type -> runwright.v1.ListRunsResponse
+	34, // 60: runwright.v1.RuntimeService.ListAuditEvents:output_type -> runwright.v1.ListAuditEventsResponse
+	36, // 61: runwright.v1.RuntimeService.GetServerInfo:output_type -> runwright.v1.GetServerInfoResponse
+	49, // [49:62] is the sub-list for method output_type
+	36, // [36:49] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_runtime_service_proto_init() }
@@ -2702,12 +2973,12 @@ func file_runwright_v1_runtime_service_proto_init() {
 	file_runwright_v1_event_proto_init()
 	file_runwright_v1_package_proto_init()
 	file_runwright_v1_run_proto_init()
-	file_runwright_v1_runtime_service_proto_msgTypes[11].OneofWrappers = []any{
+	file_runwright_v1_runtime_service_proto_msgTypes[14].OneofWrappers = []any{
 		(*ExportRunResponse_Header)(nil),
 		(*ExportRunResponse_Event)(nil),
 		(*ExportRunResponse_Content)(nil),
 	}
-	file_runwright_v1_runtime_service_proto_msgTypes[15].OneofWrappers = []any{
+	file_runwright_v1_runtime_service_proto_msgTypes[18].OneofWrappers = []any{
 		(*StreamScope_RunId)(nil),
 		(*StreamScope_SessionId)(nil),
 		(*StreamScope_AgentId)(nil),
@@ -2719,7 +2990,7 @@ func file_runwright_v1_runtime_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_runtime_service_proto_rawDesc), len(file_runwright_v1_runtime_service_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   35,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

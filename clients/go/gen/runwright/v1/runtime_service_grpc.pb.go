@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	RuntimeService_StartRun_FullMethodName        = "/runwright.v1.RuntimeService/StartRun"
 	RuntimeService_Cancel_FullMethodName          = "/runwright.v1.RuntimeService/Cancel"
+	RuntimeService_ResolveEffect_FullMethodName   = "/runwright.v1.RuntimeService/ResolveEffect"
 	RuntimeService_ReleaseRun_FullMethodName      = "/runwright.v1.RuntimeService/ReleaseRun"
 	RuntimeService_RemoveRun_FullMethodName       = "/runwright.v1.RuntimeService/RemoveRun"
 	RuntimeService_Snapshot_FullMethodName        = "/runwright.v1.RuntimeService/Snapshot"
@@ -52,6 +53,15 @@ type RuntimeServiceClient interface {
 	// ended run it returns the run as it is. A held run ends at once, without any
 	// further effect; if its events cannot be read it fails with RUN_HELD.
 	Cancel(ctx context.Context, in *CancelRequest, opts ...grpc.CallOption) (*CancelResponse, error)
+	// Says what became of a call whose outcome is unknown, so that its run goes on
+	// or ends: for admins and repairers. Only one decision is taken for an attempt.
+	// The same request id with the same request is answered with the decision on
+	// record, also after a restart and after the run's end. Fails with
+	// EFFECT_ALREADY_RESOLVED, naming who decided what and when, after another
+	// decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
+	// latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
+	// is refused is audited.
+	ResolveEffect(ctx context.Context, in *ResolveEffectRequest, opts ...grpc.CallOption) (*ResolveEffectResponse, error)
 	// Takes a held run up again: what is stored of it is read anew, and it is no
 	// longer counted as ending the server. It is held again if that fails. A run
 	// that is not held is returned as it is. For admins, and on record.
@@ -129,6 +139,16 @@ func (c *runtimeServiceClient) Cancel(ctx context.Context, in *CancelRequest, op
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(CancelResponse)
 	err := c.cc.Invoke(ctx, RuntimeService_Cancel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *runtimeServiceClient) ResolveEffect(ctx context.Context, in *ResolveEffectRequest, opts ...grpc.CallOption) (*ResolveEffectResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResolveEffectResponse)
+	err := c.cc.Invoke(ctx, RuntimeService_ResolveEffect_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -272,6 +292,15 @@ type RuntimeServiceServer interface {
 	// ended run it returns the run as it is. A held run ends at once, without any
 	// further effect; if its events cannot be read it fails with RUN_HELD.
 	Cancel(context.Context, *CancelRequest) (*CancelResponse, error)
+	// Says what became of a call whose outcome is unknown, so that its run goes on
+	// or ends: for admins and repairers. Only one decision is taken for an attempt.
+	// The same request id with the same request is answered with the decision on
+	// record, also after a restart and after the run's end. Fails with
+	// EFFECT_ALREADY_RESOLVED, naming who decided what and when, after another
+	// decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
+	// latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
+	// is refused is audited.
+	ResolveEffect(context.Context, *ResolveEffectRequest) (*ResolveEffectResponse, error)
 	// Takes a held run up again: what is stored of it is read anew, and it is no
 	// longer counted as ending the server. It is held again if that fails. A run
 	// that is not held is returned as it is. For admins, and on record.
@@ -340,6 +369,9 @@ func (UnimplementedRuntimeServiceServer) StartRun(context.Context, *StartRunRequ
 }
 func (UnimplementedRuntimeServiceServer) Cancel(context.Context, *CancelRequest) (*CancelResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Cancel not implemented")
+}
+func (UnimplementedRuntimeServiceServer) ResolveEffect(context.Context, *ResolveEffectRequest) (*ResolveEffectResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResolveEffect not implemented")
 }
 func (UnimplementedRuntimeServiceServer) ReleaseRun(context.Context, *ReleaseRunRequest) (*ReleaseRunResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReleaseRun not implemented")
@@ -424,6 +456,24 @@ func _RuntimeService_Cancel_Handler(srv interface{}, ctx context.Context, dec fu
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RuntimeServiceServer).Cancel(ctx, req.(*CancelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RuntimeService_ResolveEffect_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResolveEffectRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RuntimeServiceServer).ResolveEffect(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RuntimeService_ResolveEffect_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RuntimeServiceServer).ResolveEffect(ctx, req.(*ResolveEffectRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -608,6 +658,10 @@ var RuntimeService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Cancel",
 			Handler:    _RuntimeService_Cancel_Handler,
+		},
+		{
+			MethodName: "ResolveEffect",
+			Handler:    _RuntimeService_ResolveEffect_Handler,
 		},
 		{
 			MethodName: "ReleaseRun",

@@ -78,6 +78,8 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """Ephemeral: a piece of the text of a model that is still answering. Sent to
     those who ask for it (`SubscribeRequest.include_deltas`), never stored.
     """
+    EVENT_KIND_EFFECT_RESOLVED: _EventKind.ValueType  # 30
+    """Somebody said what became of a call of unknown outcome, or ended the run."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened. Names and numbers never change."""
@@ -130,6 +132,8 @@ EVENT_KIND_MODEL_STREAM_DELTA: EventKind.ValueType  # 22
 """Ephemeral: a piece of the text of a model that is still answering. Sent to
 those who ask for it (`SubscribeRequest.include_deltas`), never stored.
 """
+EVENT_KIND_EFFECT_RESOLVED: EventKind.ValueType  # 30
+"""Somebody said what became of a call of unknown outcome, or ended the run."""
 
 class _FinishReason:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -315,6 +319,7 @@ class Event(message.Message):
     RETRY_SCHEDULED_FIELD_NUMBER: builtins.int
     CONTEXT_ASSEMBLED_FIELD_NUMBER: builtins.int
     MODEL_STREAM_DELTA_FIELD_NUMBER: builtins.int
+    EFFECT_RESOLVED_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """Position in the run: 1, 2, 3, … without a gap. 0: ephemeral."""
     event_id: builtins.str
@@ -437,6 +442,10 @@ class Event(message.Message):
     def model_stream_delta(self) -> ModelStreamDelta:
         """Of EVENT_KIND_MODEL_STREAM_DELTA."""
 
+    @builtins.property
+    def effect_resolved(self) -> EffectResolved:
+        """Of EVENT_KIND_EFFECT_RESOLVED."""
+
     def __init__(
         self,
         *,
@@ -477,12 +486,13 @@ class Event(message.Message):
         retry_scheduled: RetryScheduled | None = ...,
         context_assembled: ContextAssembled | None = ...,
         model_stream_delta: ModelStreamDelta | None = ...,
+        effect_resolved: EffectResolved | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1285,6 +1295,49 @@ class OmittedRun(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["run_id", b"run_id", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class EffectResolved(message.Message):
+    """Somebody resolved a call of unknown outcome. What follows from it comes right
+    after, in the same append: TOOL_COMPLETED with the result that was told,
+    RETRY_SCHEDULED, TOOL_FAILED, or RUN_CANCEL_REQUESTED.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    RESOLUTION_FIELD_NUMBER: builtins.int
+    RESOLVED_BY_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool."""
+    resolution: run_pb2.Resolution.ValueType
+    """What is said of the call."""
+    resolved_by: builtins.str
+    """Who says so."""
+    reason: builtins.str
+    """Why, in their words; empty: none given."""
+    request_id: builtins.str
+    """The id of the request, made by the caller."""
+    request_digest: builtins.str
+    """Digest of what was asked for: what a repeated request must match."""
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        resolution: run_pb2.Resolution.ValueType = ...,
+        resolved_by: builtins.str = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+        request_digest: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "request_digest", b"request_digest", "request_id", b"request_id", "resolution", b"resolution", "resolved_by", b"resolved_by", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -106,6 +106,8 @@ class _StopReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_StopReason.
     """Somebody cancelled the run."""
     STOP_REASON_INTERNAL: _StopReason.ValueType  # 8
     """A fault of the server; `error` carries the incident."""
+    STOP_REASON_EFFECT_UNKNOWN: _StopReason.ValueType  # 12
+    """The outcome of a call was unknown, and whoever looked into it ended the run."""
 
 class StopReason(_StopReason, metaclass=_StopReasonEnumTypeWrapper):
     """Why a run ended."""
@@ -128,6 +130,8 @@ STOP_REASON_CANCELLED: StopReason.ValueType  # 7
 """Somebody cancelled the run."""
 STOP_REASON_INTERNAL: StopReason.ValueType  # 8
 """A fault of the server; `error` carries the incident."""
+STOP_REASON_EFFECT_UNKNOWN: StopReason.ValueType  # 12
+"""The outcome of a call was unknown, and whoever looked into it ended the run."""
 
 class _OnBusy:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -213,6 +217,37 @@ EFFECT_STATE_RUNNING: EffectState.ValueType  # 2
 """The intent is recorded; the result is not."""
 EFFECT_STATE_UNKNOWN: EffectState.ValueType  # 3
 """The outcome is unknown and the call must not be repeated."""
+
+class _Resolution:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResolutionEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_Resolution.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    RESOLUTION_UNSPECIFIED: _Resolution.ValueType  # 0
+    """Never sent."""
+    RESOLUTION_HAPPENED: _Resolution.ValueType  # 1
+    """It happened, with a result; the model is told that result."""
+    RESOLUTION_TRY_AGAIN: _Resolution.ValueType  # 2
+    """It did not happen: it is sent again, under a higher attempt."""
+    RESOLUTION_FAILED: _Resolution.ValueType  # 3
+    """It did not happen: the model is told that it failed."""
+    RESOLUTION_END_RUN: _Resolution.ValueType  # 4
+    """Nobody knows or nothing can be done: the run ends as FAILED."""
+
+class Resolution(_Resolution, metaclass=_ResolutionEnumTypeWrapper):
+    """What somebody says of a call of unknown outcome."""
+
+RESOLUTION_UNSPECIFIED: Resolution.ValueType  # 0
+"""Never sent."""
+RESOLUTION_HAPPENED: Resolution.ValueType  # 1
+"""It happened, with a result; the model is told that result."""
+RESOLUTION_TRY_AGAIN: Resolution.ValueType  # 2
+"""It did not happen: it is sent again, under a higher attempt."""
+RESOLUTION_FAILED: Resolution.ValueType  # 3
+"""It did not happen: the model is told that it failed."""
+RESOLUTION_END_RUN: Resolution.ValueType  # 4
+"""Nobody knows or nothing can be done: the run ends as FAILED."""
 
 @typing.final
 class RunRequest(message.Message):
@@ -614,6 +649,52 @@ class OpenEffect(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "effect_id", b"effect_id", "executor_identity", b"executor_identity", "idempotency_key", b"idempotency_key", "state", b"state", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class EffectResolution(message.Message):
+    """A decision about a call of unknown outcome, as it is on record."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    EFFECT_ID_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    RESOLUTION_FIELD_NUMBER: builtins.int
+    RESOLVED_BY_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    effect_id: builtins.str
+    """The call."""
+    attempt: builtins.int
+    """The attempt whose outcome was unknown."""
+    resolution: Resolution.ValueType
+    """What was said."""
+    resolved_by: builtins.str
+    """Who said so."""
+    reason: builtins.str
+    """Why; empty: none given."""
+    request_id: builtins.str
+    """The id of the request that decided."""
+    @builtins.property
+    def time(self) -> timestamp_pb2.Timestamp:
+        """When it was decided."""
+
+    def __init__(
+        self,
+        *,
+        effect_id: builtins.str = ...,
+        attempt: builtins.int = ...,
+        resolution: Resolution.ValueType = ...,
+        resolved_by: builtins.str = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+        time: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "effect_id", b"effect_id", "reason", b"reason", "request_id", b"request_id", "resolution", b"resolution", "resolved_by", b"resolved_by", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -97,6 +97,10 @@ class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.Va
     """An operator removed a held run. Subject: the run; the reason is the
     operator's.
     """
+    AUDIT_KIND_RESOLUTION_REFUSED: _AuditKind.ValueType  # 40
+    """A decision about a call of unknown outcome was refused; `reason` says why.
+    Subjects: the run and the call.
+    """
 
 class AuditKind(_AuditKind, metaclass=_AuditKindEnumTypeWrapper):
     """What an audit event is about."""
@@ -140,6 +144,10 @@ AUDIT_KIND_HELD_RUN_CANCELLED: AuditKind.ValueType  # 22
 AUDIT_KIND_HELD_RUN_REMOVED: AuditKind.ValueType  # 23
 """An operator removed a held run. Subject: the run; the reason is the
 operator's.
+"""
+AUDIT_KIND_RESOLUTION_REFUSED: AuditKind.ValueType  # 40
+"""A decision about a call of unknown outcome was refused; `reason` says why.
+Subjects: the run and the call.
 """
 
 @typing.final
@@ -247,6 +255,118 @@ class CancelResponse(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["barrier_seq", b"barrier_seq", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ResolveEffectRequest(message.Message):
+    """Request of ResolveEffect."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    EFFECT_ID_FIELD_NUMBER: builtins.int
+    ATTEMPT_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    RESOLUTION_FIELD_NUMBER: builtins.int
+    RESULT_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    effect_id: builtins.str
+    """The call, as `RunSnapshot.open_effects` names it."""
+    attempt: builtins.int
+    """The attempt whose outcome is unknown, as it is named there."""
+    request_id: builtins.str
+    """The request's id, made by the caller: the key of idempotency. It follows the
+    rule of run ids, and is of one request of this run.
+    """
+    resolution: run_pb2.Resolution.ValueType
+    """What is said of the call."""
+    message: builtins.str
+    """One sentence for the model, for RESOLUTION_FAILED alone; at most 4 KiB. Empty:
+    the model is told that the call was not performed.
+    """
+    reason: builtins.str
+    """Why, for the record; at most 512 bytes. Empty: none given."""
+    @builtins.property
+    def result(self) -> ResolvedResult:
+        """The result of the call, for RESOLUTION_HAPPENED alone: what the model is told
+        as if the executor had answered it.
+        """
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        effect_id: builtins.str = ...,
+        attempt: builtins.int = ...,
+        request_id: builtins.str = ...,
+        resolution: run_pb2.Resolution.ValueType = ...,
+        result: ResolvedResult | None = ...,
+        message: builtins.str = ...,
+        reason: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["attempt", b"attempt", "effect_id", b"effect_id", "message", b"message", "reason", b"reason", "request_id", b"request_id", "resolution", b"resolution", "result", b"result", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ResolvedResult(message.Message):
+    """The result of a call, at most 1 MiB."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    DATA_FIELD_NUMBER: builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: builtins.int
+    data: builtins.bytes
+    """What the model sees."""
+    media_type: builtins.str
+    """Its media type. Empty: `application/json`."""
+    def __init__(
+        self,
+        *,
+        data: builtins.bytes = ...,
+        media_type: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["data", b"data", "media_type", b"media_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ResolveEffectResponse(message.Message):
+    """Response of ResolveEffect."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: builtins.int
+    RESOLUTION_FIELD_NUMBER: builtins.int
+    RESOLVED_FIELD_NUMBER: builtins.int
+    resolved: builtins.bool
+    """True when this call decided; false when the same request had decided before."""
+    @builtins.property
+    def run(self) -> run_pb2.RunSnapshot:
+        """The run as it stands."""
+
+    @builtins.property
+    def resolution(self) -> run_pb2.EffectResolution:
+        """The decision on record."""
+
+    def __init__(
+        self,
+        *,
+        run: run_pb2.RunSnapshot | None = ...,
+        resolution: run_pb2.EffectResolution | None = ...,
+        resolved: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["resolution", b"resolution", "run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["resolution", b"resolution", "resolved", b"resolved", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -46,6 +46,11 @@ class RuntimeServiceStub:
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.CancelRequest.SerializeToString,
                 response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.CancelResponse.FromString,
                 _registered_method=True)
+        self.ResolveEffect = channel.unary_unary(
+                '/runwright.v1.RuntimeService/ResolveEffect',
+                request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectRequest.SerializeToString,
+                response_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectResponse.FromString,
+                _registered_method=True)
         self.ReleaseRun = channel.unary_unary(
                 '/runwright.v1.RuntimeService/ReleaseRun',
                 request_serializer=runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunRequest.SerializeToString,
@@ -120,6 +125,20 @@ class RuntimeServiceServicer:
         run ends before the grace is over. Repeating it changes nothing; on an
         ended run it returns the run as it is. A held run ends at once, without any
         further effect; if its events cannot be read it fails with RUN_HELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveEffect(self, request, context):
+        """Says what became of a call whose outcome is unknown, so that its run goes on
+        or ends: for admins and repairers. Only one decision is taken for an attempt.
+        The same request id with the same request is answered with the decision on
+        record, also after a restart and after the run's end. Fails with
+        EFFECT_ALREADY_RESOLVED, naming who decided what and when, after another
+        decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
+        latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
+        is refused is audited.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,6 +260,11 @@ def add_RuntimeServiceServicer_to_server(servicer, server):
                     request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.CancelRequest.FromString,
                     response_serializer=runwright_dot_v1_dot_runtime__service__pb2.CancelResponse.SerializeToString,
             ),
+            'ResolveEffect': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveEffect,
+                    request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectRequest.FromString,
+                    response_serializer=runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectResponse.SerializeToString,
+            ),
             'ReleaseRun': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseRun,
                     request_deserializer=runwright_dot_v1_dot_runtime__service__pb2.ReleaseRunRequest.FromString,
@@ -348,6 +372,33 @@ class RuntimeService:
             '/runwright.v1.RuntimeService/Cancel',
             runwright_dot_v1_dot_runtime__service__pb2.CancelRequest.SerializeToString,
             runwright_dot_v1_dot_runtime__service__pb2.CancelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveEffect(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/runwright.v1.RuntimeService/ResolveEffect',
+            runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectRequest.SerializeToString,
+            runwright_dot_v1_dot_runtime__service__pb2.ResolveEffectResponse.FromString,
             options,
             channel_credentials,
             insecure,

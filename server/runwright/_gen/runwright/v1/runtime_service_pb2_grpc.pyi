@@ -49,6 +49,16 @@ class RuntimeServiceStub:
     ended run it returns the run as it is. A held run ends at once, without any
     further effect; if its events cannot be read it fails with RUN_HELD.
     """
+    ResolveEffect: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ResolveEffectRequest, runtime_service_pb2.ResolveEffectResponse]
+    """Says what became of a call whose outcome is unknown, so that its run goes on
+    or ends: for admins and repairers. Only one decision is taken for an attempt.
+    The same request id with the same request is answered with the decision on
+    record, also after a restart and after the run's end. Fails with
+    EFFECT_ALREADY_RESOLVED, naming who decided what and when, after another
+    decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
+    latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
+    is refused is audited.
+    """
     ReleaseRun: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.ReleaseRunRequest, runtime_service_pb2.ReleaseRunResponse]
     """Takes a held run up again: what is stored of it is read anew, and it is no
     longer counted as ending the server. It is held again if that fails. A run
@@ -132,6 +142,16 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     run ends before the grace is over. Repeating it changes nothing; on an
     ended run it returns the run as it is. A held run ends at once, without any
     further effect; if its events cannot be read it fails with RUN_HELD.
+    """
+    ResolveEffect: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ResolveEffectRequest, runtime_service_pb2.ResolveEffectResponse]  # type: ignore[assignment]
+    """Says what became of a call whose outcome is unknown, so that its run goes on
+    or ends: for admins and repairers. Only one decision is taken for an attempt.
+    The same request id with the same request is answered with the decision on
+    record, also after a restart and after the run's end. Fails with
+    EFFECT_ALREADY_RESOLVED, naming who decided what and when, after another
+    decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
+    latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
+    is refused is audited.
     """
     ReleaseRun: aio.UnaryUnaryMultiCallable[runtime_service_pb2.ReleaseRunRequest, runtime_service_pb2.ReleaseRunResponse]  # type: ignore[assignment]
     """Takes a held run up again: what is stored of it is read anew, and it is no
@@ -225,6 +245,22 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         run ends before the grace is over. Repeating it changes nothing; on an
         ended run it returns the run as it is. A held run ends at once, without any
         further effect; if its events cannot be read it fails with RUN_HELD.
+        """
+
+    @abc_1.abstractmethod
+    def ResolveEffect(
+        self,
+        request: runtime_service_pb2.ResolveEffectRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[runtime_service_pb2.ResolveEffectResponse, abc.Awaitable[runtime_service_pb2.ResolveEffectResponse]]:
+        """Says what became of a call whose outcome is unknown, so that its run goes on
+        or ends: for admins and repairers. Only one decision is taken for an attempt.
+        The same request id with the same request is answered with the decision on
+        record, also after a restart and after the run's end. Fails with
+        EFFECT_ALREADY_RESOLVED, naming who decided what and when, after another
+        decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
+        latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
+        is refused is audited.
         """
 
     @abc_1.abstractmethod

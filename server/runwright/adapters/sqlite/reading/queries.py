@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import apsw
 
@@ -13,11 +13,11 @@ from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.reading.run_rows import load
 from runwright.adapters.sqlite.tables import NOT_REMOVED, fetch
 from runwright.core.ids import Namespace, RunId, RunKey
-from runwright.core.kinds import MESSAGE_BEARING
+from runwright.core.kinds import EventKind
 from runwright.core.records import Record
 from runwright.ports.journal import StoredEvent
 
-__all__ = ["content", "load", "messages", "place", "read"]
+__all__ = ["content", "load", "place", "read", "records"]
 
 _CONTENTS = """SELECT digest, data FROM contents
     WHERE namespace = ? AND digest IN (SELECT value FROM json_each(?))"""
@@ -25,15 +25,15 @@ _PLACE = f"""SELECT run_no, COALESCE((SELECT MAX(seq) FROM events e WHERE e.run_
     FROM runs r WHERE namespace = ? AND run_id = ? AND {NOT_REMOVED}"""
 
 
-def messages(db: apsw.Connection, run: RunKey) -> list[Record]:
-    """The records that carry the conversation.
+def records(db: apsw.Connection, run: RunKey, kinds: Collection[EventKind]) -> list[Record]:
+    """The run's records of some kinds.
 
-    Every event of the run is read: which ones carry it is only known of events
+    Every event of the run is read: which ones are of a kind is only known of events
     that are whole and follow from one another.
     """
     run_no, _, _ = place(db, run, 0)
     events = checked_events.page(db, run, run_no, 0)
-    return checked_events.records(run, [event for event in events if event.kind in MESSAGE_BEARING])
+    return checked_events.records(run, [event for event in events if event.kind in kinds])
 
 
 def read(db: apsw.Connection, run: RunKey, after: int, limit: int) -> list[StoredEvent]:

@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/run.proto.
  */
 export const file_runwright_v1_run: GenFile = /*@__PURE__*/
-  fileDesc("ChZydW53cmlnaHQvdjEvcnVuLnByb3RvEgxydW53cmlnaHQudjEi3QIKClJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIuCgdwYWNrYWdlGAUgASgLMh0ucnVud3JpZ2h0LnYxLlBhY2thZ2VTZWxlY3RvchImCgVpbnB1dBgGIAMoCzIXLnJ1bndyaWdodC52MS5JbnB1dFBhcnQSJAoGYnVkZ2V0GAcgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCCADKAsyJC5ydW53cmlnaHQudjEuUnVuUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgdvbl9idXN5GAkgASgOMhQucnVud3JpZ2h0LnYxLk9uQnVzeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkoKD1BhY2thZ2VTZWxlY3RvchIUCgpwYWNrYWdlX2lkGAEgASgJSAASFQoLZmluZ2VycHJpbnQYAiABKAlIAEIKCghzZWxlY3RvciL0BgoLUnVuU25hcHNob3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRInCgZzdGF0dXMYBSABKA4yFy5ydW53cmlnaHQudjEuUnVuU3RhdHVzEisKCndhaXRpbmdfb24YBiADKAsyFy5ydW53cmlnaHQudjEuV2FpdGluZ09uEhIKCnBhY2thZ2VfaWQYByABKAkSGwoTcGFja2FnZV9maW5nZXJwcmludBgIIAEoCRIQCghwcm92aWRlchgJIAEoCRINCgVtb2RlbBgKIAEoCRIeChZjYW5jZWxsYXRpb25fcmVxdWVzdGVkGAsgASgIEiIKBXVzYWdlGAwgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgNIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSEwoLbGFzdF9jdXJzb3IYDiABKAkSEAoIbGFzdF9zZXEYDyABKAQSLgoMb3Blbl9lZmZlY3RzGBAgAygLMhgucnVud3JpZ2h0LnYxLk9wZW5FZmZlY3QSKwoGcmVzdWx0GBEgASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSJwoFZXJyb3IYEiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchItCgtzdG9wX3JlYXNvbhgTIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEi4KCnN0YXJ0ZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1CgZsYWJlbHMYFyADKAsyJS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QuTGFiZWxzRW50cnkSLgoKcmVtb3ZlZF9hdBguIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgvIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpYBCglXYWl0aW5nT24SJAoEa2luZBgBIAEoDjIWLnJ1bndyaWdodC52MS5XYWl0S2luZBIRCgllZmZlY3RfaWQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMdW5ibG9ja2VkX2J5GAUgASgJIlgKBVVzYWdlEg4KBnJvdW5kcxgBIAEoDRISCgp0b29sX2NhbGxzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEIrwBCgpPcGVuRWZmZWN0EhEKCWVmZmVjdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SKAoFc3RhdGUYBCABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0U3RhdGUSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAYgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiSwoQRXhlY3V0b3JJZGVudGl0eRITCgtjYWxsYmFja19pZBgBIAEoCRIRCglwcmluY2lwYWwYAiABKAkSDwoHYWRkcmVzcxgDIAEoCSrwAQoJUnVuU3RhdHVzEhoKFlJVTl9TVEFUVVNfVU5TUEVDSUZJRUQQABIWChJSVU5fU1RBVFVTX1JVTk5JTkcQAhIWChJSVU5fU1RBVFVTX1dBSVRJTkcQAxIZChVSVU5fU1RBVFVTX0NBTkNFTExJTkcQBBIcChhSVU5fU1RBVFVTX1JFUEFJUl9ORUVERUQQBRIYChRSVU5fU1RBVFVTX0NPTVBMRVRFRBAGEhUKEVJVTl9TVEFUVVNfRkFJTEVEEAcSGAoUUlVOX1NUQVRVU19DQU5DRUxMRUQQCBITCg9SVU5fU1RBVFVTX0hFTEQQCSqSAgoKU3RvcFJlYXNvbhIbChdTVE9QX1JFQVNPTl9VTlNQRUNJRklFRBAAEhgKFFNUT1BfUkVBU09OX0VORF9UVVJOEAESGgoWU1RPUF9SRUFTT05fTUFYX1RPS0VOUxACEh4KGlNUT1BfUkVBU09OX0NPTlRFTlRfRklMVEVSEAMSGgoWU1RPUF9SRUFTT05fTUFYX1JPVU5EUxAEEh4KGlNUT1BfUkVBU09OX01BWF9UT09MX0NBTExTEAUSIAocU1RPUF9SRUFTT05fUFJPVklERVJfRkFJTFVSRRAGEhkKFVNUT1BfUkVBU09OX0NBTkNFTExFRBAHEhgKFFNUT1BfUkVBU09OX0lOVEVSTkFMEAgqSAoGT25CdXN5EhcKE09OX0JVU1lfVU5TUEVDSUZJRUQQABIRCg1PTl9CVVNZX0FMTE9XEAESEgoOT05fQlVTWV9SRUpFQ1QQAiqCAQoIV2FpdEtpbmQSGQoVV0FJVF9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSV0FJVF9LSU5EX0VYRUNVVE9SEAESFAoQV0FJVF9LSU5EX1JFUEFJUhACEhYKEldBSVRfS0lORF9QUk9WSURFUhADEhUKEVdBSVRfS0lORF9SRUxFQVNFEAQqeAoLRWZmZWN0U3RhdGUSHAoYRUZGRUNUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTRUZGRUNUX1NUQVRFX1FVRVVFRBABEhgKFEVGRkVDVF9TVEFURV9SVU5OSU5HEAISGAoURUZGRUNUX1NUQVRFX1VOS05PV04QA0JrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package]);
+  fileDesc("ChZydW53cmlnaHQvdjEvcnVuLnByb3RvEgxydW53cmlnaHQudjEi3QIKClJ1blJlcXVlc3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRIuCgdwYWNrYWdlGAUgASgLMh0ucnVud3JpZ2h0LnYxLlBhY2thZ2VTZWxlY3RvchImCgVpbnB1dBgGIAMoCzIXLnJ1bndyaWdodC52MS5JbnB1dFBhcnQSJAoGYnVkZ2V0GAcgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCCADKAsyJC5ydW53cmlnaHQudjEuUnVuUmVxdWVzdC5MYWJlbHNFbnRyeRIlCgdvbl9idXN5GAkgASgOMhQucnVud3JpZ2h0LnYxLk9uQnVzeRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIkoKD1BhY2thZ2VTZWxlY3RvchIUCgpwYWNrYWdlX2lkGAEgASgJSAASFQoLZmluZ2VycHJpbnQYAiABKAlIAEIKCghzZWxlY3RvciL0BgoLUnVuU25hcHNob3QSDgoGcnVuX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDwoHdHVybl9pZBgDIAEoCRIQCghhZ2VudF9pZBgEIAEoCRInCgZzdGF0dXMYBSABKA4yFy5ydW53cmlnaHQudjEuUnVuU3RhdHVzEisKCndhaXRpbmdfb24YBiADKAsyFy5ydW53cmlnaHQudjEuV2FpdGluZ09uEhIKCnBhY2thZ2VfaWQYByABKAkSGwoTcGFja2FnZV9maW5nZXJwcmludBgIIAEoCRIQCghwcm92aWRlchgJIAEoCRINCgVtb2RlbBgKIAEoCRIeChZjYW5jZWxsYXRpb25fcmVxdWVzdGVkGAsgASgIEiIKBXVzYWdlGAwgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEiQKBmJ1ZGdldBgNIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSEwoLbGFzdF9jdXJzb3IYDiABKAkSEAoIbGFzdF9zZXEYDyABKAQSLgoMb3Blbl9lZmZlY3RzGBAgAygLMhgucnVud3JpZ2h0LnYxLk9wZW5FZmZlY3QSKwoGcmVzdWx0GBEgASgLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSJwoFZXJyb3IYEiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchItCgtzdG9wX3JlYXNvbhgTIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEi4KCnN0YXJ0ZWRfYXQYFCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCnVwZGF0ZWRfYXQYFSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZGVkX2F0GBYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI1CgZsYWJlbHMYFyADKAsyJS5ydW53cmlnaHQudjEuUnVuU25hcHNob3QuTGFiZWxzRW50cnkSLgoKcmVtb3ZlZF9hdBguIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDAoEZG9uZRgvIAEoCBotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIpYBCglXYWl0aW5nT24SJAoEa2luZBgBIAEoDjIWLnJ1bndyaWdodC52MS5XYWl0S2luZBIRCgllZmZlY3RfaWQYAiABKAkSDwoHc3ViamVjdBgDIAEoCRIpCgVzaW5jZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASFAoMdW5ibG9ja2VkX2J5GAUgASgJIlgKBVVzYWdlEg4KBnJvdW5kcxgBIAEoDRISCgp0b29sX2NhbGxzGAIgASgNEhQKDGlucHV0X3Rva2VucxgDIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAQgASgEIrwBCgpPcGVuRWZmZWN0EhEKCWVmZmVjdF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SKAoFc3RhdGUYBCABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0U3RhdGUSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAYgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkixwEKEEVmZmVjdFJlc29sdXRpb24SEQoJZWZmZWN0X2lkGAEgASgJEg8KB2F0dGVtcHQYAiABKA0SLAoKcmVzb2x1dGlvbhgDIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAQgASgJEg4KBnJlYXNvbhgFIAEoCRISCgpyZXF1ZXN0X2lkGAYgASgJEigKBHRpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIksKEEV4ZWN1dG9ySWRlbnRpdHkSEwoLY2FsbGJhY2tfaWQYASABKAkSEQoJcHJpbmNpcGFsGAIgASgJEg8KB2FkZHJlc3MYAyABKAkq8AEKCVJ1blN0YXR1cxIaChZSVU5fU1RBVFVTX1VOU1BFQ0lGSUVEEAASFgoSUlVOX1NUQVRVU19SVU5OSU5HEAISFgoSUlVOX1NUQVRVU19XQUlUSU5HEAMSGQoVUlVOX1NUQVRVU19DQU5DRUxMSU5HEAQSHAoYUlVOX1NUQVRVU19SRVBBSVJfTkVFREVEEAUSGAoUUlVOX1NUQVRVU19DT01QTEVURUQQBhIVChFSVU5fU1RBVFVTX0ZBSUxFRBAHEhgKFFJVTl9TVEFUVVNfQ0FOQ0VMTEVEEAgSEwoPUlVOX1NUQVRVU19IRUxEEAkqsgIKClN0b3BSZWFzb24SGwoXU1RPUF9SRUFTT05fVU5TUEVDSUZJRUQQABIYChRTVE9QX1JFQVNPTl9FTkRfVFVSThABEhoKFlNUT1BfUkVBU09OX01BWF9UT0tFTlMQAhIeChpTVE9QX1JFQVNPTl9DT05URU5UX0ZJTFRFUhADEhoKFlNUT1BfUkVBU09OX01BWF9ST1VORFMQBBIeChpTVE9QX1JFQVNPTl9NQVhfVE9PTF9DQUxMUxAFEiAKHFNUT1BfUkVBU09OX1BST1ZJREVSX0ZBSUxVUkUQBhIZChVTVE9QX1JFQVNPTl9DQU5DRUxMRUQQBxIYChRTVE9QX1JFQVNPTl9JTlRFUk5BTBAIEh4KGlNUT1BfUkVBU09OX0VGRkVDVF9VTktOT1dOEAwqSAoGT25CdXN5EhcKE09OX0JVU1lfVU5TUEVDSUZJRUQQABIRCg1PTl9CVVNZX0FMTE9XEAESEgoOT05fQlVTWV9SRUpFQ1QQAiqCAQoIV2FpdEtpbmQSGQoVV0FJVF9LSU5EX1VOU1BFQ0lGSUVEEAASFgoSV0FJVF9LSU5EX0VYRUNVVE9SEAESFAoQV0FJVF9LSU5EX1JFUEFJUhACEhYKEldBSVRfS0lORF9QUk9WSURFUhADEhUKEVdBSVRfS0lORF9SRUxFQVNFEAQqeAoLRWZmZWN0U3RhdGUSHAoYRUZGRUNUX1NUQVRFX1VOU1BFQ0lGSUVEEAASFwoTRUZGRUNUX1NUQVRFX1FVRVVFRBABEhgKFEVGRkVDVF9TVEFURV9SVU5OSU5HEAISGAoURUZGRUNUX1NUQVRFX1VOS05PV04QAyqKAQoKUmVzb2x1dGlvbhIaChZSRVNPTFVUSU9OX1VOU1BFQ0lGSUVEEAASFwoTUkVTT0xVVElPTl9IQVBQRU5FRBABEhgKFFJFU09MVVRJT05fVFJZX0FHQUlOEAISFQoRUkVTT0xVVElPTl9GQUlMRUQQAxIWChJSRVNPTFVUSU9OX0VORF9SVU4QBEJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package]);
 
 /**
  * What somebody asks an agent to do.
@@ -485,6 +485,69 @@ export const OpenEffectSchema: GenMessage<OpenEffect> = /*@__PURE__*/
   messageDesc(file_runwright_v1_run, 5);
 
 /**
+ * A decision about a call of unknown outcome, as it is on record.
+ *
+ * @generated from message runwright.v1.EffectResolution
+ */
+export type EffectResolution = Message<"runwright.v1.EffectResolution"> & {
+  /**
+   * The call.
+   *
+   * @generated from field: string effect_id = 1;
+   */
+  effectId: string;
+
+  /**
+   * The attempt whose outcome was unknown.
+   *
+   * @generated from field: uint32 attempt = 2;
+   */
+  attempt: number;
+
+  /**
+   * What was said.
+   *
+   * @generated from field: runwright.v1.Resolution resolution = 3;
+   */
+  resolution: Resolution;
+
+  /**
+   * Who said so.
+   *
+   * @generated from field: string resolved_by = 4;
+   */
+  resolvedBy: string;
+
+  /**
+   * Why; empty: none given.
+   *
+   * @generated from field: string reason = 5;
+   */
+  reason: string;
+
+  /**
+   * The id of the request that decided.
+   *
+   * @generated from field: string request_id = 6;
+   */
+  requestId: string;
+
+  /**
+   * When it was decided.
+   *
+   * @generated from field: google.protobuf.Timestamp time = 7;
+   */
+  time?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.EffectResolution.
+ * Use `create(EffectResolutionSchema)` to create a new message.
+ */
+export const EffectResolutionSchema: GenMessage<EffectResolution> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_run, 6);
+
+/**
  * Which of the executors of a name an attempt was sent to.
  *
  * @generated from message runwright.v1.ExecutorIdentity
@@ -517,7 +580,7 @@ export type ExecutorIdentity = Message<"runwright.v1.ExecutorIdentity"> & {
  * Use `create(ExecutorIdentitySchema)` to create a new message.
  */
 export const ExecutorIdentitySchema: GenMessage<ExecutorIdentity> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_run, 6);
+  messageDesc(file_runwright_v1_run, 7);
 
 /**
  * Where a run stands.
@@ -667,6 +730,13 @@ export enum StopReason {
    * @generated from enum value: STOP_REASON_INTERNAL = 8;
    */
   INTERNAL = 8,
+
+  /**
+   * The outcome of a call was unknown, and whoever looked into it ended the run.
+   *
+   * @generated from enum value: STOP_REASON_EFFECT_UNKNOWN = 12;
+   */
+  EFFECT_UNKNOWN = 12,
 }
 
 /**
@@ -798,4 +868,52 @@ export enum EffectState {
  */
 export const EffectStateSchema: GenEnum<EffectState> = /*@__PURE__*/
   enumDesc(file_runwright_v1_run, 4);
+
+/**
+ * What somebody says of a call of unknown outcome.
+ *
+ * @generated from enum runwright.v1.Resolution
+ */
+export enum Resolution {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: RESOLUTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It happened, with a result; the model is told that result.
+   *
+   * @generated from enum value: RESOLUTION_HAPPENED = 1;
+   */
+  HAPPENED = 1,
+
+  /**
+   * It did not happen: it is sent again, under a higher attempt.
+   *
+   * @generated from enum value: RESOLUTION_TRY_AGAIN = 2;
+   */
+  TRY_AGAIN = 2,
+
+  /**
+   * It did not happen: the model is told that it failed.
+   *
+   * @generated from enum value: RESOLUTION_FAILED = 3;
+   */
+  FAILED = 3,
+
+  /**
+   * Nobody knows or nothing can be done: the run ends as FAILED.
+   *
+   * @generated from enum value: RESOLUTION_END_RUN = 4;
+   */
+  END_RUN = 4,
+}
+
+/**
+ * Describes the enum runwright.v1.Resolution.
+ */
+export const ResolutionSchema: GenEnum<Resolution> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_run, 5);
 

@@ -19,6 +19,8 @@ __all__ = (
     "ContextOmission",
     "ContextPolicy",
     "EffectClass",
+    "EffectResolution",
+    "EffectResolved",
     "EffectState",
     "ErrorReason",
     "Event",
@@ -62,6 +64,10 @@ __all__ = (
     "ReleaseRunResponse",
     "RemoveRunRequest",
     "RemoveRunResponse",
+    "Resolution",
+    "ResolveEffectRequest",
+    "ResolveEffectResponse",
+    "ResolvedResult",
     "RetryClass",
     "RetryScheduled",
     "RunCancelRequested",
@@ -305,6 +311,12 @@ class AuditKind(betterproto2.Enum):
     operator's.
     """
 
+    RESOLUTION_REFUSED = 40
+    """
+    A decision about a call of unknown outcome was refused; `reason` says why.
+    Subjects: the run and the call.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -323,6 +335,7 @@ class AuditKind(betterproto2.Enum):
             21: "AUDIT_KIND_HELD_RUN_RELEASED",
             22: "AUDIT_KIND_HELD_RUN_CANCELLED",
             23: "AUDIT_KIND_HELD_RUN_REMOVED",
+            40: "AUDIT_KIND_RESOLUTION_REFUSED",
         }
 
     @classmethod
@@ -343,6 +356,7 @@ class AuditKind(betterproto2.Enum):
             "AUDIT_KIND_HELD_RUN_RELEASED": 21,
             "AUDIT_KIND_HELD_RUN_CANCELLED": 22,
             "AUDIT_KIND_HELD_RUN_REMOVED": 23,
+            "AUDIT_KIND_RESOLUTION_REFUSED": 40,
         }
 
 
@@ -796,6 +810,30 @@ class ErrorReason(betterproto2.Enum):
     or sets none or several of the outcomes. Metadata: tool.
     """
 
+    EFFECT_NOT_UNKNOWN = 80
+    """
+    The outcome of the effect is not unknown, so nothing is to be decided about
+    it; `state` says how it stands. Metadata: run_id, effect_id, state.
+    """
+
+    EFFECT_ATTEMPT_STALE = 81
+    """
+    The decision is about another attempt than the latest one, which `attempt`
+    names. Metadata: run_id, effect_id, attempt.
+    """
+
+    EFFECT_ALREADY_RESOLVED = 82
+    """
+    Another decision about this attempt is on record. Metadata: run_id, effect_id,
+    resolution, resolved_by, resolved_at, request_id.
+    """
+
+    EFFECT_UNKNOWN = 83
+    """
+    The outcome of a call was unknown, and whoever looked into it ended the run.
+    Metadata: none.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -851,6 +889,10 @@ class ErrorReason(betterproto2.Enum):
             61: "ERROR_REASON_RUN_NOT_HELD",
             55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
             56: "ERROR_REASON_TOOL_ANSWER_INVALID",
+            80: "ERROR_REASON_EFFECT_NOT_UNKNOWN",
+            81: "ERROR_REASON_EFFECT_ATTEMPT_STALE",
+            82: "ERROR_REASON_EFFECT_ALREADY_RESOLVED",
+            83: "ERROR_REASON_EFFECT_UNKNOWN",
         }
 
     @classmethod
@@ -908,6 +950,10 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_RUN_NOT_HELD": 61,
             "ERROR_REASON_TOOL_RESULT_TOO_LARGE": 55,
             "ERROR_REASON_TOOL_ANSWER_INVALID": 56,
+            "ERROR_REASON_EFFECT_NOT_UNKNOWN": 80,
+            "ERROR_REASON_EFFECT_ATTEMPT_STALE": 81,
+            "ERROR_REASON_EFFECT_ALREADY_RESOLVED": 82,
+            "ERROR_REASON_EFFECT_UNKNOWN": 83,
         }
 
 
@@ -1032,6 +1078,11 @@ class EventKind(betterproto2.Enum):
     those who ask for it (`SubscribeRequest.include_deltas`), never stored.
     """
 
+    EFFECT_RESOLVED = 30
+    """
+    Somebody said what became of a call of unknown outcome, or ended the run.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1058,6 +1109,7 @@ class EventKind(betterproto2.Enum):
             20: "EVENT_KIND_RETRY_SCHEDULED",
             21: "EVENT_KIND_CONTEXT_ASSEMBLED",
             22: "EVENT_KIND_MODEL_STREAM_DELTA",
+            30: "EVENT_KIND_EFFECT_RESOLVED",
         }
 
     @classmethod
@@ -1086,6 +1138,7 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_RETRY_SCHEDULED": 20,
             "EVENT_KIND_CONTEXT_ASSEMBLED": 21,
             "EVENT_KIND_MODEL_STREAM_DELTA": 22,
+            "EVENT_KIND_EFFECT_RESOLVED": 30,
         }
 
 
@@ -1318,6 +1371,57 @@ class PolicyVerdict(betterproto2.Enum):
         }
 
 
+class Resolution(betterproto2.Enum):
+    """
+    What somebody says of a call of unknown outcome.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    HAPPENED = 1
+    """
+    It happened, with a result; the model is told that result.
+    """
+
+    TRY_AGAIN = 2
+    """
+    It did not happen: it is sent again, under a higher attempt.
+    """
+
+    FAILED = 3
+    """
+    It did not happen: the model is told that it failed.
+    """
+
+    END_RUN = 4
+    """
+    Nobody knows or nothing can be done: the run ends as FAILED.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "RESOLUTION_UNSPECIFIED",
+            1: "RESOLUTION_HAPPENED",
+            2: "RESOLUTION_TRY_AGAIN",
+            3: "RESOLUTION_FAILED",
+            4: "RESOLUTION_END_RUN",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "RESOLUTION_UNSPECIFIED": 0,
+            "RESOLUTION_HAPPENED": 1,
+            "RESOLUTION_TRY_AGAIN": 2,
+            "RESOLUTION_FAILED": 3,
+            "RESOLUTION_END_RUN": 4,
+        }
+
+
 class RetryClass(betterproto2.Enum):
     """
     What a caller can do about a failure.
@@ -1509,6 +1613,11 @@ class StopReason(betterproto2.Enum):
     A fault of the server; `error` carries the incident.
     """
 
+    EFFECT_UNKNOWN = 12
+    """
+    The outcome of a call was unknown, and whoever looked into it ended the run.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1521,6 +1630,7 @@ class StopReason(betterproto2.Enum):
             6: "STOP_REASON_PROVIDER_FAILURE",
             7: "STOP_REASON_CANCELLED",
             8: "STOP_REASON_INTERNAL",
+            12: "STOP_REASON_EFFECT_UNKNOWN",
         }
 
     @classmethod
@@ -1535,6 +1645,7 @@ class StopReason(betterproto2.Enum):
             "STOP_REASON_PROVIDER_FAILURE": 6,
             "STOP_REASON_CANCELLED": 7,
             "STOP_REASON_INTERNAL": 8,
+            "STOP_REASON_EFFECT_UNKNOWN": 12,
         }
 
 
@@ -1940,6 +2051,104 @@ default_message_pool.register_message("runwright.v1", "ContextPolicy", ContextPo
 
 
 @dataclass(eq=False, repr=False)
+class EffectResolution(betterproto2.Message):
+    """
+    A decision about a call of unknown outcome, as it is on record.
+    """
+
+    effect_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The call.
+    """
+
+    attempt: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    The attempt whose outcome was unknown.
+    """
+
+    resolution: "Resolution" = betterproto2.field(
+        3, betterproto2.TYPE_ENUM, default_factory=lambda: Resolution(0)
+    )
+    """
+    What was said.
+    """
+
+    resolved_by: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Who said so.
+    """
+
+    reason: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Why; empty: none given.
+    """
+
+    request_id: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    The id of the request that decided.
+    """
+
+    time: "datetime.datetime | None" = betterproto2.field(
+        7,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When it was decided.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "EffectResolution", EffectResolution
+)
+
+
+@dataclass(eq=False, repr=False)
+class EffectResolved(betterproto2.Message):
+    """
+    Somebody resolved a call of unknown outcome. What follows from it comes right
+    after, in the same append: TOOL_COMPLETED with the result that was told,
+    RETRY_SCHEDULED, TOOL_FAILED, or RUN_CANCEL_REQUESTED.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    resolution: "Resolution" = betterproto2.field(
+        2, betterproto2.TYPE_ENUM, default_factory=lambda: Resolution(0)
+    )
+    """
+    What is said of the call.
+    """
+
+    resolved_by: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Who says so.
+    """
+
+    reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Why, in their words; empty: none given.
+    """
+
+    request_id: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    The id of the request, made by the caller.
+    """
+
+    request_digest: "str" = betterproto2.field(6, betterproto2.TYPE_STRING)
+    """
+    Digest of what was asked for: what a repeated request must match.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "EffectResolved", EffectResolved)
+
+
+@dataclass(eq=False, repr=False)
 class Event(betterproto2.Message):
     """
     One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -2185,6 +2394,13 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_MODEL_STREAM_DELTA.
+    """
+
+    effect_resolved: "EffectResolved | None" = betterproto2.field(
+        50, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_EFFECT_RESOLVED.
     """
 
 
@@ -3278,6 +3494,116 @@ class RemoveRunResponse(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.v1", "RemoveRunResponse", RemoveRunResponse
+)
+
+
+@dataclass(eq=False, repr=False)
+class ResolvedResult(betterproto2.Message):
+    """
+    The result of a call, at most 1 MiB.
+    """
+
+    data: "bytes" = betterproto2.field(1, betterproto2.TYPE_BYTES)
+    """
+    What the model sees.
+    """
+
+    media_type: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Its media type. Empty: `application/json`.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "ResolvedResult", ResolvedResult)
+
+
+@dataclass(eq=False, repr=False)
+class ResolveEffectRequest(betterproto2.Message):
+    """
+    Request of ResolveEffect.
+    """
+
+    run_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The run.
+    """
+
+    effect_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The call, as `RunSnapshot.open_effects` names it.
+    """
+
+    attempt: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+    """
+    The attempt whose outcome is unknown, as it is named there.
+    """
+
+    request_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The request's id, made by the caller: the key of idempotency. It follows the
+    rule of run ids, and is of one request of this run.
+    """
+
+    resolution: "Resolution" = betterproto2.field(
+        5, betterproto2.TYPE_ENUM, default_factory=lambda: Resolution(0)
+    )
+    """
+    What is said of the call.
+    """
+
+    result: "ResolvedResult | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The result of the call, for RESOLUTION_HAPPENED alone: what the model is told
+    as if the executor had answered it.
+    """
+
+    message: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    One sentence for the model, for RESOLUTION_FAILED alone; at most 4 KiB. Empty:
+    the model is told that the call was not performed.
+    """
+
+    reason: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    Why, for the record; at most 512 bytes. Empty: none given.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ResolveEffectRequest", ResolveEffectRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ResolveEffectResponse(betterproto2.Message):
+    """
+    Response of ResolveEffect.
+    """
+
+    run: "RunSnapshot | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The run as it stands.
+    """
+
+    resolution: "EffectResolution | None" = betterproto2.field(
+        2, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The decision on record.
+    """
+
+    resolved: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
+    """
+    True when this call decided; false when the same request had decided before.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ResolveEffectResponse", ResolveEffectResponse
 )
 
 
@@ -4642,6 +4968,34 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
             "/runwright.v1.RuntimeService/Cancel",
             message,
             CancelResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def resolve_effect(
+        self,
+        message: "ResolveEffectRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ResolveEffectResponse":
+        """
+        Says what became of a call whose outcome is unknown, so that its run goes on
+        or ends: for admins and repairers. Only one decision is taken for an attempt.
+        The same request id with the same request is answered with the decision on
+        record, also after a restart and after the run's end. Fails with
+        EFFECT_ALREADY_RESOLVED, naming who decided what and when, after another
+        decision; with EFFECT_ATTEMPT_STALE for an attempt that is not the call's
+        latest; with EFFECT_NOT_UNKNOWN for whatever is not open to a decision. What
+        is refused is audited.
+        """
+
+        return await self._unary_unary(
+            "/runwright.v1.RuntimeService/ResolveEffect",
+            message,
+            ResolveEffectResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
