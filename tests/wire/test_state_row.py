@@ -31,7 +31,7 @@ def _full_round(answered: int = 0) -> RunState:
     """A round of 64 calls, the most one may have, with ids and names as long as they may be."""
     key = RunKey(Namespace("n" * 64), RunId("r" * 128))
     labels = {f"{index:x<128}": "v" * 256 for index in range(16)}
-    calls = [b.model_request("x" * 64)] * 64
+    calls = [b.tool_call("x" * 64)] * 64
     results = [b.returned(f"c1.{index + 1}") for index in range(answered)]
     value = [b.started(ROUND, labels=labels, session_id="s" * 128), b.asks(*calls), *results]
     state, _ = b.play(ROUND, *value, state=RunState(key=key))
@@ -267,7 +267,7 @@ def test_the_row_does_not_grow_with_the_rounds() -> None:
     sizes = []
 
     for number in range(1, 100):
-        calls = (b.model_request(), b.model_request())
+        calls = (b.tool_call(), b.tool_call())
         replies = [b.asks(*calls, round=number), b.returned(f"c{number}.1"), b.returned(f"c{number}.2")]
         state, _ = b.play(pinned, *replies, state=state)
         sizes.append(len(encode_state(state)))
@@ -291,7 +291,7 @@ def test_a_row_of_before_calls_had_stages_is_the_same_state_and_the_run_goes_on(
     pinned = b.package(b.tool("lookup"), b.tool("send", effect="write"))
     value = [
         b.started(pinned),
-        b.asks(b.model_request("send"), b.model_request("lookup"), b.model_request("lookup")),
+        b.asks(b.tool_call("send"), b.tool_call("lookup"), b.tool_call("lookup")),
         b.lost(),
     ]
     state, _ = b.play(pinned, *value, b.returned(b.SECOND_CALL))
