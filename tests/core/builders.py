@@ -91,13 +91,13 @@ def started(
     )
 
 
-def model_request(
+def tool_call(
     name: str = "lookup",
     problem: ErrorReason | None = None,
     availability: i.Availability = i.Availability.HELD,
 ) -> i.RequestedCall:
     """A tool call as the model asks for it; a place is held for it, unless something else is said."""
-    return i.RequestedCall(name, f"call_{name}", json_text("{}"), problem, availability=availability)
+    return i.RequestedCall(name, f"call_{name}", json_text("{}"), i.Findings(problem, availability=availability))
 
 
 def answered(words: str | None = "Sunny.", *, round: int = 1, attempt: int = 1, seconds: float = 1) -> i.ModelReplied:
@@ -190,7 +190,13 @@ def kinds(records: Sequence[r.Record]) -> list[str]:
 def call_in(phase: CallPhase, **fields: Any) -> CallState:
     """The first call of the first round, as it stands in a phase."""
     attempt = 0 if phase in (CallPhase.REQUESTED, CallPhase.DENIED) else 1
-    input_ = {"attempt": attempt, "allowed": True, "arguments": json_text("{}"), "executor": "tools", **fields}
+    input_ = {
+        "attempt": attempt,
+        "passed": PolicyStage.PRE_TOOL,
+        "arguments": json_text("{}"),
+        "executor": "tools",
+        **fields,
+    }
     return CallState(FIRST_CALL, "lookup", phase, **input_)
 
 

@@ -74,6 +74,20 @@ def test_what_intends_is_counted_and_what_ends_an_effect_is_not_intent() -> None
     assert all("attempt" in record.__struct_fields__ for record in INTENTS)
 
 
+def test_a_conversation_is_made_of_turns_answers_and_what_calls_came_to() -> None:
+    names = {kind.name for kind in MESSAGE_BEARING}
+
+    assert names == {
+        "CONTEXT_ASSEMBLED",
+        "TURN_STARTED",
+        "MODEL_MESSAGE_COMPLETED",
+        "TOOL_REQUESTED",
+        "TOOL_COMPLETED",
+        "TOOL_FAILED",
+        "TOOL_DENIED",
+    }
+
+
 def test_the_end_of_a_run_tells_the_model_nothing() -> None:
     both = TERMINAL & MESSAGE_BEARING
 

@@ -250,7 +250,7 @@ def _call(scenario: Scenario, call: str) -> i.RequestedCall:
         problem = ErrorReason.TOOL_UNKNOWN
     problem_text = scenario.text("city is required") if bad else None
     availability = i.Availability[found.upper() or "HELD"]
-    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), problem, problem_text, availability)
+    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), i.Findings(problem, problem_text, availability))
 
 
 def _model_fails(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:

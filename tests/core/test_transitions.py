@@ -13,6 +13,7 @@ from runwright.core.ids import CALL_EFFECT, parse_effect_id
 from runwright.core.kinds import ROWS, TERMINAL, EventKind, Family, about, kind_of
 from runwright.core.machine import decide, pending, waiting_on
 from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.policy import PolicyStage
 from runwright.core.state import RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
@@ -32,7 +33,7 @@ _PACKAGE = b.package(b.tool("lookup"), b.tool("send", effect="write"))
 
 def _incidents() -> Iterator[list[r.Record]]:
     """Histories that end in a fault of the server: two records appended without a decision."""
-    asks_to_send = [b.started(_PACKAGE), b.asks(b.model_request("send"))]
+    asks_to_send = [b.started(_PACKAGE), b.asks(b.tool_call("send"))]
     for input_ in ([b.started(_PACKAGE)], [*asks_to_send, b.lost()], [*asks_to_send, b.cancelled()]):
         _, records = b.play(_PACKAGE, *input_)
         yield records + b.incident()
@@ -40,7 +41,7 @@ def _incidents() -> Iterator[list[r.Record]]:
 
 def _of_older_versions() -> Iterator[list[r.Record]]:
     """What is on disk of versions that sent a call again as soon as they were back, in a run that needs repair, too."""
-    input_ = [b.started(_PACKAGE), b.asks(b.model_request("lookup"), b.model_request("send")), b.lost(b.SECOND_CALL)]
+    input_ = [b.started(_PACKAGE), b.asks(b.tool_call("lookup"), b.tool_call("send")), b.lost(b.SECOND_CALL)]
     state, records = b.play(_PACKAGE, *input_)
     [first] = [record for record in records if isinstance(record, r.ToolStarted) and record.call_id == b.FIRST_CALL]
     again = structs.replace(first, at=state.updated_at, attempt=2)
@@ -182,9 +183,18 @@ def test_no_round_begins_while_a_call_has_no_result(phase: CallPhase) -> None:
         apply(state, r.ModelAttemptStarted(at=b.at(1), round=2, attempt=1))
 
 
-@pytest.mark.parametrize(("allowed", "tried"), [(False, 0), (True, 1), (True, 2)])
-def test_a_call_starts_only_if_allowed_and_with_the_next_attempt(allowed: bool, tried: int) -> None:
-    call = b.call_in(CallPhase.REQUESTED, attempt=tried, allowed=allowed)
+@pytest.mark.parametrize("kind", [EventKind.TURN_COMPLETED, EventKind.RUN_COMPLETED], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("phase", [CallPhase.REQUESTED, CallPhase.RUNNING, CallPhase.UNKNOWN])
+def test_no_run_completes_while_a_call_has_no_result(phase: CallPhase, kind: EventKind) -> None:
+    state = RunState(key=b.KEY, phase=RunPhase.RUNNING, round=1, calls=(b.call_in(phase),))
+
+    with pytest.raises(IllegalTransition):
+        apply(state, EXAMPLES[kind])
+
+
+@pytest.mark.parametrize(("passed", "tried"), [(None, 0), (PolicyStage.PRE_TOOL, 1), (PolicyStage.PRE_TOOL, 2)])
+def test_a_call_starts_only_past_its_gate_and_with_the_next_attempt(passed: PolicyStage | None, tried: int) -> None:
+    call = b.call_in(CallPhase.REQUESTED, attempt=tried, passed=passed)
     state = RunState(key=b.KEY, phase=RunPhase.RUNNING, round=1, calls=(call,))
 
     with pytest.raises(IllegalTransition):
@@ -193,7 +203,7 @@ def test_a_call_starts_only_if_allowed_and_with_the_next_attempt(allowed: bool, 
 
 def test_a_closed_call_keeps_only_its_id_tool_and_phase() -> None:
     pinned = _PACKAGE
-    state, _ = b.play(pinned, b.started(pinned), b.asks(b.model_request(), b.model_request()), b.returned())
+    state, _ = b.play(pinned, b.started(pinned), b.asks(b.tool_call(), b.tool_call()), b.returned())
 
     closed, open_call = state.calls
 

@@ -9,14 +9,15 @@ from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.writing.batch import Batch
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
-from runwright.core.outcomes import FinishReason, RunPhase, StopReason, Usage
+from runwright.core.outcomes import CallPhase, FinishReason, RunPhase, StopReason, Usage
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget
-from runwright.core.state import RunState
+from runwright.core.state import CallState, RunState
 from runwright.ports.journal import Appending, Journal, StoredEvent
 
 REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
@@ -34,10 +35,13 @@ def key(run_id: str = "run-1", namespace: str = "default") -> RunKey:
 
 # What makes a journal of the present schema one of version 4, but for its number.
 BACK_TO_VERSION_4 = """
-    DROP TABLE recovering; DROP TABLE removals; DROP TABLE epochs;
+    DROP TABLE entries; DROP TABLE counters; DROP TABLE recovering; DROP TABLE removals; DROP TABLE epochs;
     ALTER TABLE callbacks DROP COLUMN owner_key; ALTER TABLE callbacks DROP COLUMN row_check;
     ALTER TABLE callbacks DROP COLUMN max_calls_in_flight;"""
 TRACE_PARENT = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
+
+# What a run in need of repair has.
+UNKNOWN = (CallState(CALL, "lookup", CallPhase.UNKNOWN),)
 
 
 def state(run: RunKey, seq: int) -> RunState:
@@ -73,7 +77,7 @@ def end(at: int = AT) -> r.RunCompleted:
 async def put_ended(journal: Journal, run: RunKey) -> list[StoredEvent]:
     """A run from its first event to its last, with the snapshot that fits them."""
     snapshot = replace(state(run, 2), phase=RunPhase.COMPLETED, stop=StopReason.END_TURN)
-    return await journal.append(run, [turn(), end()], after=0, contents=(), snapshot=snapshot)
+    return [*(await journal.append(run, [turn(), end()], after=0, contents=(), snapshot=snapshot)).events]
 
 
 async def put(
@@ -81,7 +85,7 @@ async def put(
 ) -> list[StoredEvent]:
     """Appends the records with the snapshot that fits them."""
     snapshot = state(run, after + len(records))
-    return await journal.append(run, records, after=after, contents=contents, snapshot=snapshot)
+    return [*(await journal.append(run, records, after=after, contents=contents, snapshot=snapshot)).events]
 
 
 async def pages(journal: Journal, run: RunKey, limit: int) -> AsyncIterator[list[StoredEvent]]:
@@ -209,3 +213,14 @@ def large(number: int) -> Content:
 def reason(outcome: object) -> ErrorReason | None:
     """Why an append failed; None for one that did not."""
     return outcome.reason if isinstance(outcome, AgentError) else None
+
+
+BEGUN = one_of_each()[0], turn(AT + 1)  # what a run begins with
+
+
+async def put_begun(journal: Journal, run: RunKey, until: int = 2) -> None:
+    """The next of BEGUN, up to a number, with the state that they lead to."""
+    loaded = await journal.load(run)
+    begun = loaded.state if loaded else RunState(key=run)
+    records = BEGUN[begun.seq : until]
+    await journal.append(run, records, after=begun.seq, contents=(), snapshot=fold(begun, records))

@@ -21,7 +21,7 @@ from runwright.core.records import Record
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import Journal, ListedRun, StoredEvent
 
-from tests.ports.journal_builders import end, key, put, state, turn
+from tests.ports.journal_builders import UNKNOWN, end, key, put, state, turn
 
 K = EventKind
 NOBODY = Namespace("nobody")
@@ -37,7 +37,7 @@ async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def add(journal: Journal, run: RunKey, *records: Record, after: int = 0, **known: Any) -> list[StoredEvent]:
     """Appends with a snapshot of these fields."""
     snapshot = replace(state(run, after + len(records)), **known)
-    return await journal.append(run, records, after=after, contents=[], snapshot=snapshot)
+    return [*(await journal.append(run, records, after=after, contents=[], snapshot=snapshot)).events]
 
 
 async def filled(journal: Journal) -> list[StoredEvent]:
@@ -231,7 +231,7 @@ async def test_runs_are_listed_newest_first_by_what_they_are(journal: Journal) -
     await add(journal, key("a"), turn(), agent_id="x", session_id="s", labels={"team": "blue", "x": "1"})
     await add(journal, key("b"), turn(), agent_id="x", labels={"team": "red"})
     await add(journal, key("foreign", "theirs"), turn(), agent_id="x", session_id="s")
-    await add(journal, key("c"), turn(), phase=RunPhase.REPAIR_NEEDED, agent_id="y", session_id="s", labels={})
+    await add(journal, key("c"), turn(), calls=UNKNOWN, agent_id="y", session_id="s", labels={})
     await add(journal, key("b"), end(), after=1, phase=RunPhase.COMPLETED, agent_id="x", labels={"team": "red"})
 
     async def listed(**fields: Any) -> list[str]:

@@ -50,12 +50,14 @@ async def test_a_killed_process_loses_nothing_it_has_acknowledged(tmp_path: Path
         for number, seq, position, own_hash, digest in message:
             event = stored[int(number), int(seq)]
             assert (event.position, event.hash.hex()) == (int(position), own_hash)
-            assert digest in await journal.content(RUNS[0], [digest])
+            assert digest in await journal.content(RUNS[0].namespace, [digest])
         assert sorted(event.position for event in stored.values()) == list(range(1, journal.head + 1))
         for run, chain in zip(RUNS, events, strict=True):
             check_chain(run, chain)
-            state, newer = await journal.tail(run)
-            assert (state.seq if state else 0, newer) == (len(chain), [])
+            loaded = await journal.load(run)
+            assert (loaded.state.seq, loaded.last_position) == (len(chain), chain[-1].position) if loaded else not chain
             assert len(chain) % 2 == 0  # the two records of an append are there or not, never one of them
+        beside = await journal.entries(RUNS[0].namespace, "written", limit=100_000)
+        assert len(beside) == sum(map(len, events)) // 2  # and so is what was written beside them
         await journal.close()
     assert len(message) >= 306

@@ -36,7 +36,7 @@ _FAILED = [
         (ErrorReason.MODEL_OUTPUT_INVALID, (("rule", "none"),)),
     ]
 ]
-_requested = functools.cache(b.model_request)
+_requested = functools.cache(b.tool_call)
 _AVAILABILITIES = [i.Availability.HELD, i.Availability.HELD, i.Availability.BUSY, i.Availability.AWAY]
 _FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]
 
@@ -124,7 +124,7 @@ class RandomRun:
     def _unwanted_waits(self) -> list[e.Effect]:
         """Waits that may still come to an end, though no room is left for the call that waits."""
         wanted = pending(self.state)
-        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.allowed]
+        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.passed]
         return [
             e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at)
             for call in waiting

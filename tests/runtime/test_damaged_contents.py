@@ -39,7 +39,7 @@ async def stored(journal: SqliteJournal, kind: type, name: str, run_id: str = "r
     """The content a record of that kind refers to."""
     record = (await records_of(journal, kind, run_id))[0]
     ref = getattr(record, name)
-    return (await journal.content(key(run_id), [ref.digest]))[ref.digest]
+    return (await journal.content(key(run_id).namespace, [ref.digest]))[ref.digest]
 
 
 async def left_in_a_call(directory: Path) -> bytes:

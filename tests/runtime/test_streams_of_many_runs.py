@@ -12,7 +12,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunKey
 from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
-from runwright.ports.journal import EventPage, Journal, StoredEvent
+from runwright.ports.journal import Appended, EventPage, Journal, StoredEvent
 from runwright.runtime import AgentRuntime, StreamItem
 from runwright.runtime.streams import subscriptions
 from runwright.runtime.streams.journal_tail import CACHED_EVENTS, JournalTail
@@ -61,7 +61,7 @@ class PublishesLate(JournalWrapper):
         super().__init__(inner)
         self.appends = 0
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         stored = await self.inner.append(run, records, **rest)
         self.appends += 1

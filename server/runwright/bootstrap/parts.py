@@ -16,12 +16,14 @@ from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.start_errors import extra_missing, unusable_data
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.core.allow_list import AllowList
+from runwright.core.callback_kinds import CallbackKind
 from runwright.core.errors import AgentError
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.package import RuntimePackage
@@ -75,16 +77,16 @@ async def build_runtime(
         # Refuses before the journal is opened and locked.
         PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         telemetry = telemetry or Telemetry()
-        journal = closed_by(opened, _open_journal(settings, telemetry.journal_type))
-        dialer = Dialer(AllowList.parse(settings.callback_allow), log)
+        journal = closed_by(opened, _open_journal(settings))
+        callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
         tools = closed_by(
-            opened, DialledExecutors(settings.executors, clock, dialer, most_calls=settings.executor_calls)
+            opened, DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
         )
         tools.connect()  # before runs look for them
         runtime = closed_by(
             opened,
             AgentRuntimeBuilder(
-                journal=journal,
+                journal=telemetry.watched(journal),
                 audit=journal.audit(clock),
                 recovery=journal.recovery(),
                 clock=clock,
@@ -100,14 +102,15 @@ async def build_runtime(
                 conversation_memory=settings.conversation_memory,
             ).build(),
         )
+        executors = ExecutorNames.of(settings.executor_owners, settings.executors)
         registry = closed_by(
             opened,
             CallbackRegistry(
                 store=journal.callbacks(),
-                dialler=tools,
+                dialler=callbacks,
                 clock=clock,
                 log=log,
-                rules=RegistrationRules(ExecutorNames.of(settings.executor_owners, settings.executors), authenticator),
+                rules=RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator),
                 audit=runtime.ports.audit,
             ),
         )
@@ -134,9 +137,9 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
     }
 
 
-def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
+def _open_journal(settings: Settings) -> SqliteJournal:
     try:
-        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
+        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
     except OSError as error:
         raise unusable_data(settings.data, unusable_directory(settings.data, error)) from None
 

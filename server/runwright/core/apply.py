@@ -13,7 +13,7 @@ from runwright.core.errors import ErrorReason
 from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
 from runwright.core.outcomes import CallPhase, RunPhase, StopReason
-from runwright.core.policy import Verdict
+from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.state import CallState, ModelState, RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
@@ -95,6 +95,7 @@ def _run_cancel_requested(state: RunState, record: r.RunCancelRequested) -> RunS
 
 @_applies(r.TurnCompleted)
 def _turn_completed(state: RunState, record: r.TurnCompleted) -> RunState:
+    _require(not _has_open_call(state), record, state)
     return state.__replace__(turn_ended=True)
 
 
@@ -105,6 +106,7 @@ def _turn_failed(state: RunState, record: r.TurnFailed) -> RunState:
 
 @_applies(r.RunCompleted)
 def _run_completed(state: RunState, record: r.RunCompleted) -> RunState:
+    _require(not _has_open_call(state), record, state)
     return state.__replace__(stop=record.stop, result=record.result, ended_at=record.at)
 
 
@@ -173,7 +175,7 @@ def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
     before, phase = _call(state, record, record.effect_id)
     # Of a call that waits only its first wait is written down: it has made no attempt that could fail.
     _require(before.phase is CallPhase.RUNNING or not (before.attempt or before.give_up_at), record, state)
-    _require(record.attempt == before.attempt and before.allowed, record, state)
+    _require(record.attempt == before.attempt and before.passed is PolicyStage.PRE_TOOL, record, state)
     after = before.__replace__(
         phase=phase,
         not_before=record.not_before,
@@ -203,13 +205,14 @@ def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
     if record.subject is None:
         return state
     before, _ = _call(state, record, record.subject)
-    return _with_call(state, before.__replace__(allowed=record.decision.verdict is Verdict.ALLOW))
+    passed = record.stage if record.decision.verdict is Verdict.ALLOW else None
+    return _with_call(state, before.__replace__(passed=passed))
 
 
 @_applies(r.ToolStarted)
 def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     before, phase = _call(state, record, record.call_id)
-    _require(record.attempt == before.attempt + 1 and before.allowed, record, state)
+    _require(record.attempt == before.attempt + 1 and before.passed is PolicyStage.PRE_TOOL, record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,

@@ -8,8 +8,7 @@ from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, RunKey, model_effect_id
-from runwright.core.machine import is_done, status, waiting_on
-from runwright.core.machine.pending import WaitingOn
+from runwright.core.machine import WaitingOn, is_done, status, waiting_on
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.core.state import RunState
 from runwright.core.units import Micros

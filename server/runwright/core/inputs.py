@@ -45,15 +45,24 @@ class Availability(Enum):
     AWAY = "away"  # no executor that performs the tool is there
 
 
+class Findings(Struct, frozen=True):
+    """What the edge found out about a call, because it takes its bytes or the world; `decide` sees neither.
+
+    `problem` is what is wrong with the call; `problem_text` says it in words, where the reason alone does not.
+    """
+
+    problem: ErrorReason | None = None
+    problem_text: ContentRef | None = None
+    availability: Availability = Availability.BUSY
+
+
 class RequestedCall(Struct, frozen=True):
-    """A tool call as the model asked for it; `problem` is what the edge found wrong with it."""
+    """A tool call as the model asked for it, and what was found for these arguments."""
 
     tool: str
     provider_call_id: str
     arguments: ContentRef
-    problem: ErrorReason | None = None
-    problem_text: ContentRef | None = None
-    availability: Availability = Availability.BUSY
+    findings: Findings = Findings()
 
 
 class ModelReplied(Struct, frozen=True, kw_only=True):
@@ -195,7 +204,7 @@ def places_held(input_: Input) -> list[EffectId]:
             return [
                 call_effect_id(input_.round, index)
                 for index, call in enumerate(input_.calls, start=1)
-                if call.availability is Availability.HELD
+                if call.findings.availability is Availability.HELD
             ]
         case ExecutorAwaited(has_place=True):
             return [input_.call_id]

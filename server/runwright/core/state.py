@@ -8,6 +8,7 @@ from runwright.core.content import ContentRef
 from runwright.core.errors import Failure
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase, StopReason, Usage
+from runwright.core.policy import PolicyStage
 from runwright.core.request import Budget
 from runwright.core.trace import trace_id
 from runwright.core.units import Micros, Seq
@@ -20,7 +21,7 @@ class CallState(Struct, frozen=True):
     tool: str
     phase: CallPhase
     attempt: int = 0
-    allowed: bool = False
+    passed: PolicyStage | None = None  # the last stage it has passed: it is never started before PRE_TOOL
     arguments: ContentRef | None = None
     executor: str = ""
     idempotent: bool = False
@@ -102,7 +103,17 @@ class RunState(Struct, frozen=True, kw_only=True):
         return next((call for call in self.calls if call.call_id == call_id), None)
 
 
-def has_room_for_call(state: RunState) -> bool:
-    """True when another tool call may run beside those that do."""
+def needs_repair(state: RunState) -> bool:
+    """True while the outcome of a call is unknown: no attempt begins, and the model is not asked on.
+
+    It would not hear of what may have happened.
+    """
+    return any(call.phase is CallPhase.UNKNOWN for call in state.calls)
+
+
+def may_start_call(state: RunState) -> bool:
+    """True when another tool call may be started beside those that run."""
+    if state.phase is not RunPhase.RUNNING or needs_repair(state):
+        return False
     running = sum(call.phase is CallPhase.RUNNING for call in state.calls)
     return running < state.budget.parallel_calls

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 
-from msgspec import Struct
-
 from runwright.core import inputs as i
 from runwright.core import trace
 from runwright.core.audit import AuditEntry, AuditKind
@@ -42,7 +40,7 @@ from runwright.runtime.runs.supervisor import Supervisor
 from runwright.runtime.runs.tail import Tails
 from runwright.runtime.same_request import require_same
 from runwright.runtime.sessions import Sessions
-from runwright.runtime.snapshot import RunSnapshot, has_result
+from runwright.runtime.snapshot import Cancelled, RunSnapshot, has_result
 from runwright.runtime.start_input import StartCaller, preflight, start_input
 from runwright.runtime.streams.readers import Readers
 from runwright.runtime.streams.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
@@ -53,13 +51,6 @@ DEFAULT_GRACE_US = 10_000_000
 START_ATTEMPTS = 3  # of one start that meets another one; a journal that says both yes and no is not asked for ever
 HASHED_INLINE_BYTES = 256 * 1024  # of images, in a millisecond on the loop; more of them on another thread
 _A_YEAR_US = 365 * 24 * 3600 * 1_000_000
-
-
-class Cancelled(Struct, frozen=True):
-    """What a cancel came to; `barrier_seq` is 0 when the run ended without one."""
-
-    snapshot: RunSnapshot
-    barrier_seq: int
 
 
 class AgentRuntime:
@@ -217,11 +208,11 @@ class AgentRuntime:
         result = None
         held = self._supervisor.condition(run).hold
         if held is None and state.result is not None and has_result(state):
-            stored = await self.ports.journal.content(run, [state.result.digest])
+            stored = await self.contents(run, [state.result.digest])
             if state.result.digest not in stored:
                 state, position = await self._found(run)  # it may have been removed between the two questions
             if not state.removed_at and state.result is not None:
-                stored = stored or await self.ports.journal.content(run, [state.result.digest], required=True)
+                stored = stored or await self.contents(run, [state.result.digest], required=True)
                 result = Content(state.result, stored[state.result.digest])
         cursor = self._subscriptions.cursor(Selection.of_run(run), position)
         return RunSnapshot(state, cursor, result, self._supervisor.condition(run))
@@ -301,21 +292,21 @@ class AgentRuntime:
         """One page of what happened outside of every run, newest first, as far as the namespace may see it."""
         return await self._audit_list.page(namespace, page_token, limit)
 
-    async def contents(self, run: RunKey, digests: list[str]) -> dict[str, bytes]:
+    async def contents(self, run: RunKey, digests: list[str], *, required: bool = False) -> dict[str, bytes]:
         """Stored bytes that events of the run's namespace refer to. Raises JOURNAL_CORRUPT if one is damaged.
 
-        Missing ones are left out: they may be another run's that was removed meanwhile.
+        Missing ones are left out, unless `required`: they may be another run's that was removed meanwhile.
         """
-        return await self.ports.journal.content(run, digests)
+        return await self.ports.journal.content(run.namespace, digests, run=run.run_id, required=required)
 
     async def required_content(self, run: RunKey, digest: str) -> bytes:
         """A content that an event of the run refers to. Raises JOURNAL_CORRUPT; RUN_REMOVED if it went with the run."""
-        stored = await self.ports.journal.content(run, [digest])
+        stored = await self.contents(run, [digest])
         if digest not in stored:
             state, _ = await self._found(run)
             if state.removed_at:
                 raise removed(run)
-            stored = await self.ports.journal.content(run, [digest], required=True)
+            stored = await self.contents(run, [digest], required=True)
         return stored[digest]
 
     async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:

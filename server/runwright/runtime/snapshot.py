@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from runwright.core.condition import DRIVEN, Condition, is_done_in, status_in, waiting_on_in
 from runwright.core.content import Content
-from runwright.core.machine.pending import WaitingOn
+from runwright.core.machine import WaitingOn
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.state import RunState
 
@@ -47,3 +47,10 @@ def has_result(state: RunState) -> bool:
     """True when the run's last text is its answer, or what there was of it when the model stopped early."""
     early = state.stop in (StopReason.MAX_TOKENS, StopReason.CONTENT_FILTER)
     return state.result is not None and (state.phase is RunPhase.COMPLETED or early)
+
+
+class Cancelled(Struct, frozen=True):
+    """What a cancel came to; `barrier_seq` is 0 when the run ended without one."""
+
+    snapshot: RunSnapshot
+    barrier_seq: int

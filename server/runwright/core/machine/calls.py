@@ -105,6 +105,12 @@ def fail(
     )
 
 
+def give_up(step: Step, call: CallState, by: ExecutorIdentity | None = None) -> None:
+    """Nobody waits for its executor any more."""
+    # "Not sent" would be untrue of a call that was lost before.
+    fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE, by=by)
+
+
 def cancel(step: Step, call: CallState) -> None:
     """Closes a call as cancelled; the driver tells its executor by cancelling the RPC."""
     step.add(r.ToolCancelled(at=step.at, call_id=call.call_id, attempt=call.attempt, tool=call.tool))

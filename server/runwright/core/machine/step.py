@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from runwright.core import records as r
 from runwright.core.apply import apply
-from runwright.core.errors import Failure
 from runwright.core.ids import EffectId
-from runwright.core.outcomes import CallPhase, StopReason
+from runwright.core.outcomes import CallPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.state import CallState, RunState
 from runwright.core.units import Micros
@@ -34,7 +33,8 @@ class Step:
         """The calls of the current round that are in one of the phases, in the model's order."""
         return [call for call in self.state.calls if call.phase in phases]
 
-    def fail(self, stop: StopReason, error: Failure) -> None:
-        """Ends turn and run as failed."""
-        self.add(r.TurnFailed(at=self.at, error=error))
-        self.add(r.RunFailed(at=self.at, stop=stop, error=error, usage=self.state.usage))
+    def call(self, call_id: EffectId) -> CallState:
+        """A call of the current round, as it is by now."""
+        call = self.state.call(call_id)
+        assert call is not None, f"{call_id} is no call of this round"
+        return call

@@ -17,7 +17,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
-from runwright.ports.journal import Appending, StoredEvent
+from runwright.ports.journal import Appended, Appending, AppendOutcome
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.inbox import Delivery, Inbox
@@ -292,9 +292,11 @@ class RunDriver:
                 self._stored(append.result(), records, contents, state)
 
     def _stored(
-        self, stored: list[StoredEvent], records: Sequence[Record], contents: Sequence[Content], state: RunState
+        self, outcome: AppendOutcome, records: Sequence[Record], contents: Sequence[Content], state: RunState
     ) -> None:
         """Takes note of what has become durable, and passes it on."""
+        assert isinstance(outcome, Appended), "an append without side rows has no condition"
+        stored = outcome.events
         self.blocked_by = None
         self.state = state
         self.last_position = stored[-1].position

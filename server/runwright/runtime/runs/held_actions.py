@@ -77,7 +77,7 @@ class HeldRunActions:
             raise run_held(run, hold)
         stored = self._supervisor.stored
         try:
-            state = await stored.state(run)
+            state = (await stored.load(run)).state
             package = await stored.package(run, state)
         except AgentError as error:
             raise run_held(run, hold) if is_of(error, run) else error from error

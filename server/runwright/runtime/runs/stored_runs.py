@@ -3,60 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from typing import Protocol
 
 from pydantic import ValidationError
 
-from runwright.core.apply import apply
 from runwright.core.condition import HoldCause
+from runwright.core.content import ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
-from runwright.core.transitions import IllegalTransition
-from runwright.ports.journal import Journal
+from runwright.ports.journal import Contents, LoadedRun, RunIndex
+
+
+class RunSource(RunIndex, Contents, Protocol):
+    """What runs and their packages are read from."""
 
 
 class StoredRuns:
     """Reads runs. Packages are parsed once for each fingerprint."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: RunSource) -> None:
         self._journal = journal
         self._packages: dict[str, RuntimePackage] = {}
 
-    async def state(self, run: RunKey) -> RunState:
-        """The run as it stands. Raises RUN_NOT_FOUND, JOURNAL_CORRUPT."""
-        snapshot, records = await self._journal.tail(run)
-        if snapshot is None and not records:
+    async def load(self, run: RunKey) -> LoadedRun:
+        """The run as it is on disk. Raises RUN_NOT_FOUND, JOURNAL_CORRUPT."""
+        loaded = await self.find(run)
+        if loaded is None:
             raise not_found(run)
-        state = snapshot or RunState(key=run)
-        try:
-            for record in records:
-                state = apply(state, record)
-        except IllegalTransition as error:
-            message = f"Event {state.seq + 1} of run {run.run_id} does not follow from those before."
-            raise _corrupt(run, message, str(state.seq + 1)) from error
-        if state.phase is RunPhase.NEW:
-            raise _corrupt(run, f"The stored state of run {run.run_id} has not begun, and there are events.", "1")
-        return state
+        return loaded
 
-    async def placed(self, run: RunKey) -> tuple[RunState, int] | None:
-        """The run with the position of its last event; None when there is no such run."""
-        # Two questions make one answer only if the run did not move between them.
-        position = await self._journal.last_position(run)
-        while position:
-            state = await self.state(run)
-            before, position = position, await self._journal.last_position(run)
-            if position == before:
-                return state, position
-        return None
+    async def find(self, run: RunKey) -> LoadedRun | None:
+        """As `load`; None when there is no such run."""
+        loaded = await self._journal.load(run)
+        return loaded and _begun(run, loaded)
+
+    async def load_many(self, runs: Sequence[RunKey]) -> list[LoadedRun | AgentError]:
+        """What `load` says of each of these, in their order: of one that cannot be read or is not there its error."""
+        found: list[LoadedRun | AgentError] = []
+        try:
+            stored = await self._journal.load_many(runs)
+        except AgentError as error:  # of the journal: it keeps each of them from being read
+            return [error] * len(runs)
+        for run, loaded in zip(runs, stored, strict=True):
+            try:
+                found.append(_begun(run, loaded) if isinstance(loaded, LoadedRun) else loaded or not_found(run))
+            except AgentError as error:
+                found.append(error)
+        return found
 
     async def package(self, run: RunKey, state: RunState) -> RuntimePackage:
         """The package the run was started with, from the journal: never the file given at this start."""
         known = self._packages.get(state.package_fingerprint)
         if known is None:
             pinned = state.package
-            stored = await self._journal.content(run, [pinned.digest], required=True) if pinned else {}
+            stored = await self._pinned(run, pinned) if pinned else {}
             if pinned is None or pinned.digest not in stored:
                 raise _corrupt(run, f"The package of run {run.run_id} is missing from the journal.", "1")
             try:
@@ -66,12 +69,21 @@ class StoredRuns:
             self._packages[state.package_fingerprint] = known
         return known
 
+    async def _pinned(self, run: RunKey, pinned: ContentRef) -> dict[str, bytes]:
+        return await self._journal.content(run.namespace, [pinned.digest], run=run.run_id, required=True)
+
     async def missing_provider(self, run: RunKey, state: RunState, configured: Container[str]) -> str:
         """The adapter of the model that is to be asked, if none of those that may answer is configured."""
         if not (state.model_attempt or state.model_request.retry_at) or state.provider in configured:
             return ""
         routes = (await self.package(run, state)).routes[state.route :]
         return "" if any(route.adapter in configured for route in routes) else state.provider
+
+
+def _begun(run: RunKey, loaded: LoadedRun) -> LoadedRun:
+    if loaded.state.phase is RunPhase.NEW:
+        raise _corrupt(run, f"The stored state of run {run.run_id} has not begun, and there are events.", "1")
+    return loaded
 
 
 def is_of(error: BaseException, run: RunKey) -> bool:

@@ -18,6 +18,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
 from runwright.core.state import RunState
+from runwright.ports.journal import LoadedRun
 from runwright.runtime.lru_cache import LruCache
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.drain_log import gives_up, waits
@@ -35,11 +36,10 @@ from runwright.runtime.waiting import comes_before
 # The journal goes on; only this driver's view of it was wrong.
 _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
 _REFUSALS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY, ErrorReason.JOURNAL_CORRUPT)
-
 T = TypeVar("T")
 CANCEL_US = 5_000_000
 CACHED_ENDS = 1024
-READ_AT_ONCE = 64  # runs, while recovering
+READ_AT_ONCE = 256  # runs, while recovering
 
 
 class Supervisor:
@@ -95,11 +95,8 @@ class Supervisor:
     def statuses(self, namespace: Namespace) -> dict[str, RunStatus]:
         """The runs of a namespace that do not stand as the journal alone would say, by id."""
         asking = [run for run, driver in self._drivers.items() if driver.missing_provider]
-        waiting = dict[str, RunStatus]()
-        for run in (*self._missing, *asking):
-            if run.namespace == namespace:
-                waiting[run.run_id] = RunStatus.WAITING
-        return {**waiting, **self.held.statuses(namespace)}
+        waiting = [run.run_id for run in (*self._missing, *asking) if run.namespace == namespace]
+        return {**dict.fromkeys(waiting, RunStatus.WAITING), **self.held.statuses(namespace)}
 
     async def start(self, run: RunKey, package: RuntimePackage, input_: i.StartRequested) -> RunState:
         """Starts a run and returns its state once it is durable.
@@ -166,8 +163,9 @@ class Supervisor:
         hold = self.held.of(run)
         if hold is not None and hold.cause is HoldCause.UNREADABLE:
             return await self.held.intact(run)
-        found = await self.stored.placed(run)
-        if found is not None and found[0].is_terminal:
+        loaded = await self.stored.find(run)
+        found = (loaded.state, loaded.last_position) if loaded else None
+        if found and found[0].is_terminal:
             self._ended.put(run, found, read_generation)
         return found
 
@@ -183,15 +181,14 @@ class Supervisor:
         """Drives every run that has something to do, parks the others, and holds those that cannot be read."""
         for first in range(0, len(runs), READ_AT_ONCE):
             together = [run for run in runs[first : first + READ_AT_ONCE] if run not in self._drivers]
-            states = await asyncio.gather(*map(self.stored.state, together), return_exceptions=True)
-            for run, state in zip(together, states, strict=True):
-                await self._take_up(run, state)
+            for run, loaded in zip(together, await self.stored.load_many(together), strict=True):
+                await self._take_up(run, loaded)
 
-    async def _take_up(self, run: RunKey, state: RunState | BaseException) -> None:
+    async def _take_up(self, run: RunKey, loaded: LoadedRun | AgentError) -> None:
         try:
-            if isinstance(state, BaseException):
-                raise state
-            if state.is_terminal:
+            if isinstance(loaded, AgentError):
+                raise loaded
+            if (state := loaded.state).is_terminal:
                 return  # listed as open by what is damaged only
             missing = await self.stored.missing_provider(run, state, self._ports.providers)
             if missing:
@@ -317,11 +314,11 @@ class Supervisor:
 
     async def _load(self, run: RunKey) -> RunDriver:
         tail = self._tails.of(run)
-        state = await self.stored.state(run)
-        package = await self.stored.package(run, state)
+        loaded = await self.stored.load(run)
+        package = await self.stored.package(run, state := loaded.state)
         driver = RunDriver(self._ports, package, state, tail, texts=self._texts, settled=self._recovery.settled)
         await driver.conversation.check(state)
-        driver.last_position = await self._ports.journal.last_position(run)
+        driver.last_position = loaded.last_position
         tail.covers_from(driver.last_position)
         return driver
 
@@ -361,7 +358,7 @@ class Supervisor:
                 "fault of the server in a run", failure, run_id=run.run_id, trace_id=trace, incident_id=incident
             )
         try:
-            if await self._ports.journal.last_position(run) == 0:
+            if await self.stored.find(run) is None:
                 return False  # the run never began: its caller was told, and nothing is on disk
             if ours:
                 await self._end(run, driver, incident)
@@ -377,10 +374,10 @@ class Supervisor:
     async def _end(self, run: RunKey, broken: RunDriver, incident: str) -> None:
         """Ends a run that met a fault of ours, without asking the machine what it had planned."""
         failure = Failure(ErrorReason.INTERNAL, INTERNAL, (("incident_id", incident),))
-        state = await self.stored.state(run)
-        package = await self.stored.package(run, state)
+        loaded = await self.stored.load(run)
+        package = await self.stored.package(run, state := loaded.state)
         fresh = RunDriver(self._ports, package, state, self._tails.of(run), texts=self._texts)
-        fresh.last_position = await self._ports.journal.last_position(run)
+        fresh.last_position = loaded.last_position
         if not state.is_terminal:
             records = abandon(package, state, self._ports.clock.now(), failure)
             await fresh.close(records, fold(state, records))

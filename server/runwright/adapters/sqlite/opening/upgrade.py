@@ -25,6 +25,7 @@ from runwright.adapters.sqlite.tables import (
     SCHEMA_VERSION,
     SELECTING,
     SESSIONS,
+    SIDE_ROWS,
     fetch,
 )
 from runwright.core.apply import fold
@@ -75,6 +76,9 @@ def upgrade(db: apsw.Connection, version: int) -> None:
     if version < 5:
         for step in _TO_VERSION_5:
             step(db)
+    if version < 6:
+        for statement in SIDE_ROWS:
+            db.execute(statement)
     db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
 
 

@@ -12,20 +12,15 @@ from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.reading.run_rows import load
 from runwright.adapters.sqlite.tables import NOT_REMOVED, fetch
-from runwright.core.ids import RunKey
+from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.kinds import MESSAGE_BEARING
 from runwright.core.records import Record
 from runwright.ports.journal import StoredEvent
 
-__all__ = ["content", "last_position", "load", "messages", "place", "read"]
+__all__ = ["content", "load", "messages", "place", "read"]
 
 _CONTENTS = """SELECT digest, data FROM contents
     WHERE namespace = ? AND digest IN (SELECT value FROM json_each(?))"""
-# By its events, as a reader would find it; of a removed run by what is left, which may lie above the journal's end.
-_LAST_POSITION = """SELECT COALESCE(
-    (SELECT position FROM events e WHERE e.run_no = r.run_no ORDER BY seq DESC LIMIT 1),
-    MIN(r.last_position, (SELECT MAX(position) FROM events)), r.last_position)
-    FROM runs r WHERE namespace = ? AND run_id = ?"""
 _PLACE = f"""SELECT run_no, COALESCE((SELECT MAX(seq) FROM events e WHERE e.run_no = r.run_no), 0), seq
     FROM runs r WHERE namespace = ? AND run_id = ? AND {NOT_REMOVED}"""
 
@@ -76,34 +71,29 @@ def place(db: apsw.Connection, run: RunKey, after: int) -> tuple[int, int, int]:
     return run_no, low, stands_at
 
 
-def last_position(db: apsw.Connection, run: RunKey) -> int:
-    """Where the run's last event is; 0 for an unknown run."""
-    rows = fetch(db, _LAST_POSITION, run.namespace, run.run_id)
-    position: int = rows[0][0] if rows else 0
-    return position
-
-
-def content(db: apsw.Connection, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+def content(
+    db: apsw.Connection, namespace: Namespace, digests: Sequence[str], run: RunId | None = None, *, required: bool
+) -> dict[str, bytes]:
     """The stored bytes by digest, each checked against it. One parameter for all, so that their number has no limit."""
     try:
-        found: dict[str, bytes] = dict(fetch(db, _CONTENTS, run.namespace, json.dumps(list(digests))))
+        found: dict[str, bytes] = dict(fetch(db, _CONTENTS, namespace, json.dumps(list(digests))))
         bad = rules.damaged(found)
     except (apsw.Error, UnicodeDecodeError) as error:
         if not is_damage(error):
             raise
-        found, bad = {}, next((digest for digest in digests if not _is_readable(db, run, digest)), "")
+        found, bad = {}, next((digest for digest in digests if not _is_readable(db, namespace, digest)), "")
     if bad is not None:
-        raise rules.damaged_content(run, bad, _first_referring(db, run, bad))
+        raise rules.damaged_content(run, bad, _first_referring(db, namespace, run, bad))
     missing = next((digest for digest in digests if digest not in found), None) if required else None
     if missing is not None:
-        raise rules.missing_content(run, missing, _first_referring(db, run, missing))
+        raise rules.missing_content(run, missing, _first_referring(db, namespace, run, missing))
     return found
 
 
-def _first_referring(db: apsw.Connection, run: RunKey, digest: str) -> int:
+def _first_referring(db: apsw.Connection, namespace: Namespace, run: RunId | None, digest: str) -> int:
     """The number of the run's first event that refers to a content; 0 when none can be found."""
     try:
-        run_no, _, _ = place(db, run, 0)
+        run_no, _, _ = place(db, RunKey(namespace, run), 0) if run else (0, 0, 0)
         for seq, data in db.execute("SELECT seq, data FROM events WHERE run_no = ? ORDER BY seq", (run_no,)):
             if digest in rules.digests_of(data):
                 return int(seq)
@@ -112,9 +102,9 @@ def _first_referring(db: apsw.Connection, run: RunKey, digest: str) -> int:
     return 0
 
 
-def _is_readable(db: apsw.Connection, run: RunKey, digest: str) -> bool:
+def _is_readable(db: apsw.Connection, namespace: Namespace, digest: str) -> bool:
     try:
-        rows = fetch(db, _CONTENTS, run.namespace, json.dumps([digest]))
+        rows = fetch(db, _CONTENTS, namespace, json.dumps([digest]))
     except (apsw.Error, UnicodeDecodeError):
         return False
     return rules.damaged(dict(rows)) is None

@@ -10,9 +10,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from runwright.adapters.sqlite.failures import corrupt, is_damage, translate
-from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import RunKey
+from runwright.adapters.sqlite.failures import corrupt, is_damage, of_run, translate
+from runwright.core.errors import AgentError
+from runwright.core.ids import RunId
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,16 +32,17 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
 
     async def ask_of(
-        self, run: RunKey, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        run: RunId | None,
+        question: Callable[Concatenate[apsw.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        """The same about one run: what cannot be read in the file is damage to that run."""
+        """The same about one run, if there is one: what cannot be read in the file is damage to that run."""
         try:
             return await self.ask(question, *args, **kwargs)
         except AgentError as error:
-            if error.reason is ErrorReason.JOURNAL_CORRUPT and not error.metadata.get("run_id"):
-                message = f"Run {run.run_id}: {error.message}"
-                raise corrupt(message, run_id=run.run_id, first_bad=error.metadata.get("first_bad", "")) from error
-            raise
+            raise (of_run(run, error) if run else error) from error.__cause__
 
     async def close(self) -> None:
         """Answers what was asked, then closes the connection and ends the thread."""

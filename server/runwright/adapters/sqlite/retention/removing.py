@@ -11,13 +11,13 @@ import apsw
 from msgspec import Struct
 
 from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of
+from runwright.adapters.sqlite import side_rows
 from runwright.adapters.sqlite.reading.run_rows import load
 from runwright.adapters.sqlite.tables import NOT_REMOVED, fetch
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.machine import status
 from runwright.core.state import RunState
-from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import Removed
 from runwright.wire import tombstone
 from runwright.wire.records import event_time
@@ -105,10 +105,10 @@ def _ended(db: apsw.Connection, run: RunKey) -> RunState | None:
     """The run at its end; None when it has not ended, or nobody can tell: such a run stays."""
     try:
         loaded = load(db, run)
-        state = loaded.folded(run) if loaded else None
+        state = loaded.state if loaded else None
         if loaded and loaded.rewrite:
             loaded.rewrite.apply(db)
-    except (AgentError, IllegalTransition):
+    except AgentError:
         return None
     return state if state is not None and state.is_terminal and not state.removed_at else None
 
@@ -128,6 +128,7 @@ def leave_outline(db: apsw.Connection, run_no: int, left: RunState) -> int:
     row = SnapshotRow.of(tombstone.encode(left), RowColumns.of(left, status(left)))
     query = """UPDATE runs SET removed_at = ?, seq = ?, snapshot = ?, labels = '{}', open = 0, status = ?,
         session_id = ?, agent_id = ?, last_position = ? WHERE run_no = ?"""
+    side_rows.remove(db, run_no)
     checked = row.checked(RowEnd(position, own_hash, is_open=False))
     columns = (status(left).value, left.session_id, left.agent_id, position)
     db.execute(query, (left.removed_at, left.seq, checked, *columns, run_no))

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import apsw
 
+from runwright.adapters.sqlite import side_rows
 from runwright.adapters.sqlite.failures import corrupt, translate
 from runwright.adapters.sqlite.opening.appended import MAX_ROWS, Row, needed_by, put, put_all
 from runwright.adapters.sqlite.opening.transactions import Transactions, transact
@@ -14,6 +15,7 @@ from runwright.adapters.sqlite.writing.batch import Batch, Group, Outcome, as_ro
 from runwright.adapters.sqlite.writing.run_heads import RunHeads
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
+from runwright.ports.journal import Appended
 
 T = TypeVar("T")
 # Errors of SQLite that say nothing about the transaction or the disk, or only about pages that others need not touch.
@@ -101,7 +103,8 @@ class GroupCommit:
     def _plan(self, group: Sequence[Batch], run_heads: RunHeads, position: int | None = None) -> Group:
         found = run_heads.of(self._db, (batch.run for batch in group))
         last_run = run_heads.last_run(self._db)
-        return as_rows(group, self.head if position is None else position, last_run, found)
+        behind = self.head if position is None else position
+        return as_rows(group, behind, last_run, found, side_rows.state(self._db))
 
     def _write(self, rows: Sequence[Row]) -> None:
         """Writes and commits; one step if they fit into one statement."""
@@ -111,7 +114,7 @@ class GroupCommit:
         transact(self._db, lambda db: put_all(db, rows))
 
     def _committed(self, outcomes: Sequence[Outcome]) -> None:
-        stored = [outcome[-1] for outcome in outcomes if isinstance(outcome, list)]
+        stored = [outcome.events[-1] for outcome in outcomes if isinstance(outcome, Appended)]
         if stored:
             self.head, self.head_hash = stored[-1].position, stored[-1].hash
             self.commits += 1
@@ -121,8 +124,8 @@ class GroupCommit:
         position, outcomes = self.head, list[Outcome]()
         for batch in group:
             outcome = self._attempt(batch, position)
-            if isinstance(outcome, list):
-                position = outcome[-1].position
+            if isinstance(outcome, Appended):
+                position = outcome.events[-1].position
             outcomes.append(outcome)
         return outcomes
 
