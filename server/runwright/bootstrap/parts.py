@@ -74,7 +74,8 @@ async def build_runtime(
         adapters = {**dict(zip(BUILT_IN_ADAPTERS, built_in, strict=True)), **_models(settings), **(providers or {})}
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
-        PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
+        # Refuses before the journal is opened and locked.
+        PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
@@ -96,6 +97,7 @@ async def build_runtime(
                 providers=adapters,
                 packages=packages,
                 default_package_id=settings.default_package,
+                package_namespaces=settings.package_namespaces,
                 traces=telemetry.traces,
                 conversation_memory=settings.conversation_memory,
             ).build(),
