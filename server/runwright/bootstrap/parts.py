@@ -102,7 +102,6 @@ async def build_runtime(
                 conversation_memory=settings.conversation_memory,
             ).build(),
         )
-        executors = ExecutorNames.of(settings.executor_owners, settings.executors)
         registry = closed_by(
             opened,
             CallbackRegistry(
@@ -110,11 +109,17 @@ async def build_runtime(
                 dialler=callbacks,
                 clock=clock,
                 log=log,
-                rules=RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator),
+                rules=_registration_rules(settings, authenticator),
                 audit=runtime.ports.audit,
             ),
         )
         yield runtime, registry
+
+
+def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
+    """What the operator says of names, for each kind of callback that has names of its own."""
+    executors = ExecutorNames.of(settings.executor_owners, settings.executors)
+    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator)
 
 
 def _models(settings: Settings) -> dict[str, ModelsProvider]:
