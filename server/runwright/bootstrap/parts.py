@@ -74,7 +74,8 @@ async def build_runtime(
         adapters = {**dict(zip(BUILT_IN_ADAPTERS, built_in, strict=True)), **_models(settings), **(providers or {})}
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
-        PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
+        # Refuses before the journal is opened and locked.
+        PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
@@ -96,11 +97,11 @@ async def build_runtime(
                 providers=adapters,
                 packages=packages,
                 default_package_id=settings.default_package,
+                package_namespaces=settings.package_namespaces,
                 traces=telemetry.traces,
                 conversation_memory=settings.conversation_memory,
             ).build(),
         )
-        executors = ExecutorNames.of(settings.executor_owners, settings.executors)
         registry = closed_by(
             opened,
             CallbackRegistry(
@@ -108,11 +109,17 @@ async def build_runtime(
                 dialler=callbacks,
                 clock=clock,
                 log=log,
-                rules=RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator),
+                rules=_registration_rules(settings, authenticator),
                 audit=runtime.ports.audit,
             ),
         )
         yield runtime, registry
+
+
+def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
+    """What the operator says of names, for each kind of callback that has names of its own."""
+    executors = ExecutorNames.of(settings.executor_owners, settings.executors)
+    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator)
 
 
 def _models(settings: Settings) -> dict[str, ModelsProvider]:
