@@ -50,6 +50,16 @@ class FakeRuntime(RuntimeServiceServicer):
         self.requests.append(request)
         return pb.CancelResponse(run=self.run, barrier_seq=7)
 
+    def ResolveEffect(
+        self, request: pb.ResolveEffectRequest, context: grpc.ServicerContext
+    ) -> pb.ResolveEffectResponse:
+        """The run as it is, and the decision as somebody made it; the request is kept."""
+        self.requests.append(request)
+        decision = run_pb2.EffectResolution(
+            effect_id=request.effect_id, attempt=request.attempt, resolution=request.resolution, resolved_by="ann"
+        )
+        return pb.ResolveEffectResponse(run=self.run, resolution=decision, resolved=True)
+
     def ReleaseRun(self, request: pb.ReleaseRunRequest, context: grpc.ServicerContext) -> pb.ReleaseRunResponse:
         """The run as it is; the request is kept."""
         self.requests.append(request)

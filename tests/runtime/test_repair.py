@@ -21,7 +21,7 @@ from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
 from tests import builders as b
-from tests.runtime.watching import eventually, key, kinds, records_of, stood_still
+from tests.runtime.watching import key, kinds, records_of, stood_still
 
 SENDING = b.package(b.asks("send"), b.says("told {results}"), tools=(b.writing_tool("send"),))
 LOST = ToolOutcome(ToolOutcomeKind.LOST)

@@ -77,6 +77,10 @@ class Client:
             request.grace.CopyFrom(_duration(grace))
         return self._call(self._stub.Cancel, request)
 
+    def resolve(self, request: pb.ResolveEffectRequest) -> pb.ResolveEffectResponse:
+        """Says what became of a call of unknown outcome."""
+        return self._call(self._stub.ResolveEffect, request)
+
     def release(self, run_id: str, reason: str) -> pb.ReleaseRunResponse:
         """Takes a held run up again."""
         return self._call(self._stub.ReleaseRun, pb.ReleaseRunRequest(run_id=run_id, reason=reason))

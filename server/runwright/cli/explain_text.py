@@ -101,7 +101,11 @@ def _why(run: run_pb2.RunSnapshot) -> str:
 def _to_do(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, str]]:
     """What ends a wait, or that nothing need be done."""
     if run.status == run_pb2.RUN_STATUS_REPAIR_NEEDED:
-        yield TO_DO, "find out by the idempotency key whether the call was performed, then end the run:"
+        yield TO_DO, "find out by the idempotency key whether the call was performed, and say so:"
+        for effect in run.open_effects:
+            if effect.state == run_pb2.EFFECT_STATE_UNKNOWN:
+                yield from _verbs(run, effect, options)
+        yield TO_DO, "or end the run with what is unknown:"
         yield "", command(options, "cancel", run.run_id)
         return
     executors = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_EXECUTOR})
@@ -114,6 +118,14 @@ def _to_do(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, st
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
     if not executors and not providers:
         yield TO_DO, f"nothing; to see how it goes on: `{command(options, 'watch', run.run_id)}`"
+
+
+def _verbs(run: run_pb2.RunSnapshot, effect: run_pb2.OpenEffect, options: Options) -> Iterator[tuple[str, str]]:
+    """The ways to settle a call."""
+    words = ("effects", "resolve", run.run_id, effect.effect_id, "--attempt", str(effect.attempt), "--as")
+    yield "", command(options, *words, "happened", "--tell", "RESULT")
+    yield "", command(options, *words, "try-again")
+    yield "", command(options, *words, "failed")
 
 
 def _held(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, str]]:

@@ -46,6 +46,11 @@ def effect_state(value: int) -> str:
     return _name(run_pb2.EffectState.DESCRIPTOR, "EFFECT_STATE_", value)
 
 
+def resolution(value: int) -> str:
+    """Name of a Resolution."""
+    return _name(run_pb2.Resolution.DESCRIPTOR, "RESOLUTION_", value)
+
+
 def wait_kind(value: int) -> str:
     """Name of a WaitKind."""
     return _name(run_pb2.WaitKind.DESCRIPTOR, "WAIT_KIND_", value)

@@ -79,4 +79,4 @@ def _remedy(run: run_pb2.RunSnapshot, options: Options, note: Print) -> None:
     executors = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_REPAIR})
     whom = f"executor {', '.join(executors)}" if any(executors) else "the executor"
     note(f"  to do: ask the owner of {sanitize.line(whom)} whether the call was performed; its idempotency key tells")
-    note(f"  then end the run: {command(options, 'cancel', run.run_id)}")
+    note(f"  then say what became of it: {command(options, 'explain', run.run_id)} shows how")

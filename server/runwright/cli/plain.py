@@ -99,6 +99,9 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return f"denied; the model is told ({event.tool_denied.code})"
         case "tool_cancelled":
             return "cancelled"
+        case "effect_resolved":
+            said = event.effect_resolved
+            return f"resolved as {names.resolution(said.resolution)} by {said.resolved_by}{_because(said.reason)}"
         case "tool_recovery_required":
             lost = event.tool_recovery_required
             return f"UNKNOWN outcome, not repeated: {names.reason(lost.reason)}{_by(lost.executor_identity)}"
