@@ -78,7 +78,7 @@ def test_a_run_that_needs_repair_says_what_is_unknown_and_what_to_do(program: Pr
     assert code == 4
     assert "unknown: c1.1 send, attempt 1, idempotency key key-c1.1" in out
     assert "ask the owner of executor desk" in out
-    assert f"--server {server} cancel {RUN}" in out
+    assert f"--server {server} explain {RUN}" in out
     assert "waits     c1.1 REPAIR since" in shown
     assert "unblocked by somebody" in shown
     assert "  key     key-c1.1" in shown

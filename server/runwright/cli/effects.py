@@ -135,11 +135,10 @@ def lines(run: run_pb2.RunSnapshot, effect: run_pb2.OpenEffect) -> list[str]:
     wait = next((wait for wait in run.waiting_on if wait.effect_id == effect.effect_id), run_pb2.WaitingOn())
     since = f", unknown since {names.clock(wait.since)}" if wait.HasField("since") else ""
     by = names.executor_identity(effect.executor_identity) or f"executor {wait.subject}"
-    shown = [
-        f"{run.run_id} {effect.effect_id} {effect.tool}, attempt {effect.attempt}{since}",
-        f"  {by}, idempotency key {effect.idempotency_key}",
+    return [
+        sanitize.line(f"{run.run_id} {effect.effect_id} {effect.tool}, attempt {effect.attempt}{since}"),
+        f"  {sanitize.line(f'{by}, idempotency key {effect.idempotency_key}')}",
     ]
-    return [sanitize.line(line) for line in shown]
 
 
 def _read(tell: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TypeAlias
 
 # Microseconds: a moment counted from 1970-01-01 UTC, or a length of time.
@@ -10,3 +11,8 @@ Micros: TypeAlias = int
 Seq: TypeAlias = int
 # The place of an event in the whole journal, counted from 1; 0: before the first.
 Position: TypeAlias = int
+
+
+def time_text(at: Micros) -> str:
+    """A time as RFC 3339 has it, to the millisecond, in UTC."""
+    return datetime.fromtimestamp(at / 1_000_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -17,6 +16,7 @@ from runwright.core.outcomes import Resolution
 from runwright.core.records import EffectResolved
 from runwright.core.resolution import EffectResolution, ResolutionRequest
 from runwright.core.state import RunState
+from runwright.core.units import time_text
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.performer import tool_content
 from runwright.runtime.runs.stored_runs import removed
@@ -127,7 +127,7 @@ def _refusal(run: RunKey, request: ResolutionRequest, before: Sequence[EffectRes
     subject = {"run_id": run.run_id, "effect_id": request.effect_id}
     for record in before:
         if (record.call_id, record.attempt) == (request.effect_id, request.attempt):
-            at = datetime.fromtimestamp(record.at / 1_000_000, UTC).isoformat(timespec="milliseconds")
+            at = time_text(record.at)
             name, by = record.resolution.name, record.resolved_by
             message = f"Attempt {record.attempt} of {record.call_id} was resolved as {name} by {by} at {at}."
             said = {"resolution": name, "resolved_by": by, "resolved_at": at, "request_id": record.request_id}
