@@ -12,7 +12,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import TERMINAL
 from runwright.core.outcomes import RunStatus
 from runwright.runtime import AgentRuntime
-from runwright.runtime.driver import APPEND_RETRY_US
+from runwright.runtime.run_on_record import APPEND_RETRY_US
 from runwright.testing import FunctionTools
 
 from tests import builders as b

@@ -1,4 +1,4 @@
-"""RunDriver: the loop of one live run, and the only writer of its journal."""
+"""RunDriver: the loop of one live run."""
 
 from __future__ import annotations
 
@@ -7,121 +7,118 @@ from collections.abc import Callable, Sequence
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
-from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import EffectId, RunKey
-from runwright.core.machine import advance, intent, pending
+from runwright.core.ids import EffectId
+from runwright.core.machine import advance, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.records import OUTCOMES, Record
+from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
-from runwright.ports.journal import Appending, StoredEvent
-from runwright.runtime.conversation import Conversation
 from runwright.runtime.inbox import Delivery, Inbox
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.performer import Performer
 from runwright.runtime.refusals import does_not_fit, draining, held_up
-from runwright.runtime.tail import RunTail
-from runwright.runtime.waiting import Bell
+from runwright.runtime.run_on_record import Appended, Change, RunOnRecord
+from runwright.runtime.timer_queue import Timer
+from runwright.runtime.waits import Waits, Wake
 from runwright.runtime.world import World
 
-# How often an append is tried again while the disk is full or the file is held.
-APPEND_RETRY_US = 500_000
-_MAY_PASS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
+# How long a driver stays although its run only waits: what comes soon finds the run, and what it said, in memory.
+PARK_AFTER_US = 2_000_000
+
+Decided = list[list[Record]]  # what each of the inputs has made true
 
 
 class RunDriver:
     """Drives one run: inputs in, records down, effects out.
 
     One decision is one atomic append; an effect starts only after its intent is
-    durable. The loop ends when the run is terminal, parked (nothing is wanted
-    of the world) or drained.
+    durable. The loop ends when the run is terminal or drained, when nothing is
+    wanted of the world, or when all that is wanted has only been waited for, for
+    a while: the waits go on without a driver.
     """
 
     def __init__(
-        self,
-        world: World,
-        package: RuntimePackage,
-        state: RunState,
-        tail: RunTail,
-        *,
-        texts: LiveTexts,
-        settled: Callable[[RunKey], None] | None = None,
+        self, world: World, package: RuntimePackage, on_record: RunOnRecord, waits: Waits, texts: LiveTexts
     ) -> None:
-        """`settled` is told, once, when an effect has an outcome on record."""
-        self.state = state
-        self.last_position = 0
+        self.on_record = on_record
         self.closed = False
-        self.begun = Bell()  # rings once the first append is durable, or the loop has ended
-        self.blocked_by: ErrorReason | None = None  # why the journal takes nothing at the moment
         self.incident = ""  # names a fault of ours that ended the loop
-        self.faulted = False
         self._world = world
         self._package = package
-        self.conversation = Conversation(world.journal, world.memory, state.key, is_stored=state.seq > 0)
-        self._tail = tail
-        self._performer = Performer(world, package, self.conversation, texts)
-        # Not bounded by size but by its writers: one input per running effect, and cancels,
+        self._waits = waits
+        self._performer = Performer(world, package, on_record.conversation, texts)
+        # Not bounded by size but by its writers: one input per effect, and cancels,
         # of which only those before the first one is durable get here.
         # None only wakes the loop.
         self._inbox: Inbox[Delivery | None] = Inbox()
         self._tasks: dict[e.EffectKey, asyncio.Task[None]] = {}
-        # What this driver has made durable and has not settled. Whatever the state says, nothing else is ever sent:
-        # of what was under way before, only its record of recovery can tell whether it may be sent again.
-        self._intents: set[e.EffectKey] = set()
+        self._waiting: dict[e.EffectKey, e.ParkingEffect] = {}  # until the input that settles it is decided on
         self._wanted_by: RunState | None = None
         self._wanted_now: dict[e.EffectKey, e.Effect] = {}
         self._draining = False
         self._cancelling = False  # decided, and perhaps not durable yet
-        self._settled = settled
-        self.first: Appending | None = None  # the append that begins the run, until it is durable
-        self._begins: Delivery | None = None
+        self._first: tuple[Delivery, Appended] | None = None  # how the run begins
+        self._fault: Exception | None = None  # of a wait of the run
+        self._is_faulty = False  # one of its tasks has failed: the group cancels the loop next
+        self._parking: Timer | None = None  # runs while the run only waits
+        self._may_park = False
+
+    @property
+    def state(self) -> RunState:
+        """The run as it stands on record."""
+        return self.on_record.state
 
     @property
     def missing_provider(self) -> str:
         """The adapter that the run has to ask and this server does not have; empty while there is none."""
         return self._performer.missing_provider
 
-    def submit(self, given: i.Input, settles: e.EffectKey | None = None) -> asyncio.Future[list[Record]]:
+    def submit(self, given: i.Input, settles: e.Effect | None = None) -> asyncio.Future[list[Record]]:
         """Hands in an input. The future is done once its records are durable; [] means nothing changed."""
         assert not self.closed, "the supervisor revives a run before it submits"
         answer: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
-        if self.blocked_by is not None and settles is None:
-            answer.set_exception(held_up(self.blocked_by))
+        blocked_by = self.on_record.blocked_by
+        if blocked_by is not None and settles is None:
+            answer.set_exception(held_up(blocked_by))
             return answer
         if isinstance(given, i.Recovered):
             given = self._performer.recovered(self.state, given)
         self._inbox.put(Delivery(given, answer, settles))
         return answer
 
+    def wake(self, wake: Wake) -> None:
+        """Hands in what has ended a wait of the run."""
+        if isinstance(wake.outcome, Exception):
+            self._fault = wake.outcome
+            self._inbox.put(None)
+            return
+        self._waiting[wake.effect.key] = wake.effect
+        if wake.place is not None and isinstance(wake.effect, e.AwaitExecutor):
+            self._performer.places.offer(wake.effect.call_id, wake.place)
+        self.submit(wake.outcome, settles=wake.effect)
+
     def begin(self, given: i.StartRequested, launch: Callable[[], None]) -> asyncio.Future[list[Record]]:
         """Appends how the run begins, at once, and launches the loop when that is durable or has failed. As `submit`.
 
         A start would otherwise wait for its turn of the event loop twice more.
         """
-        answer: asyncio.Future[list[Record]] = asyncio.get_running_loop().create_future()
-        begins, produced = Delivery(given, answer), list[list[Record]]()
+        begins = Delivery(given, asyncio.get_running_loop().create_future())
 
-        def settled(append: Appending) -> None:
-            if append.exception() is None:
-                self.first = None
-                self._stored(append.result(), records, given.contents, state)
+        def told(appended: Appended) -> None:
+            self._first = begins, appended
+            if appended.stands:
                 self._tell([begins], produced)
             launch()
 
         try:
-            state = self._decide([begins], produced)
-            (records,) = produced
-            append = self._world.journal.append
-            self.first = append(state.key, records, after=0, contents=given.contents, snapshot=state)
+            produced, change = self._decide([begins])
+            self.on_record.begin(change, told)
         except Exception:  # noqa: BLE001 - the loop will meet it again, and knows what to do about it
             self._inbox.put(begins)
             launch()
-        else:
-            self._begins = begins
-            self.first.add_done_callback(settled)
-        return answer
+        return begins.answer
 
     def drain(self) -> None:
         """Begins to stop: nothing new is started; calls that must not be repeated may still answer."""
@@ -135,6 +132,7 @@ class RunDriver:
 
     async def run(self) -> None:
         """Runs until the run ends, parks or is drained. Raises what only the supervisor can handle."""
+        is_left_waiting = False
         try:
             async with asyncio.TaskGroup() as group:
                 # Nothing is started before the first input: after a crash it settles what was under way.
@@ -145,70 +143,93 @@ class RunDriver:
                         await asyncio.sleep(0)  # readers first: what follows takes longer than passing events on
                         self._reconcile(group)
                 self.closed = True
-                self._cancel(list(self._tasks))
+                is_left_waiting = not (self.state.is_terminal or self._draining)
+                self._stop(list(self._tasks))
                 self._performer.places.release_all()
         finally:
             self.closed = True
             self._performer.places.release_all()
-            self.conversation.close()
-            self.begun.ring()
+            self._stay()
+            if not is_left_waiting:
+                self._waits.drop(self.state.key)
+            self.on_record.let_go()
             self._turn_away()
 
     def _take_first(self, group: asyncio.TaskGroup) -> None:
         """Goes on from the append that began the run, if one did. Raises what it failed with."""
-        begins, self._begins = self._begins, None
-        if begins is None:
+        if self._first is None:
             return
-        if self.first is not None and (error := self.first.exception()) is not None:
-            self._refuse([begins], error)
-            raise error
+        (begins, appended), self._first = self._first, None
+        if appended.error is not None:
+            self._refuse([begins], appended.error)
+            raise appended.error
         self._reconcile(group)
 
     async def _arrived(self) -> list[Delivery]:
-        """All that has come, for one append; waits for the first."""
-        arrived = await self._inbox.arrived()
+        """All that has come, for one append; waits for the first. Raises what a wait of the run has failed with."""
+        arrived = [delivery for delivery in await self._inbox.arrived() if delivery is not None]
+        if self._fault is not None:
+            self._refuse(arrived, self._fault)
+            raise self._fault
+        taken = []
         for delivery in arrived:
-            if delivery and delivery.settles and self._is_dropped(delivery.given):
-                self._tasks.pop(delivery.settles, None)
+            # While draining, an answer that would start something new is left for the next start. `Recovered` settles
+            # nothing that this driver has begun, and is none of these: it comes before anything else is said of a call.
+            if self._draining and delivery.settles is not None and delivery.settles.is_left_to_restart:
+                self._settled(delivery.settles)
                 self._performer.places.withdraw(delivery.given)
-        return [delivery for delivery in arrived if delivery and not self._is_dropped(delivery.given)]
-
-    def _is_dropped(self, given: i.Input) -> bool:
-        # While draining, an answer that would start something new is left for the next start:
-        # models may be asked again, and a wait goes on. `Recovered` is none of these: what it
-        # settles must be settled before anything else is said of a call.
-        starts_anew = (i.ModelReplied, i.ModelFailed, i.RetryDue, i.ExecutorAwaited)
-        return self._draining and isinstance(given, starts_anew)
+            else:
+                taken.append(delivery)
+        return taken
 
     async def _take(self, arrived: list[Delivery]) -> None:
         """Decides on what has come, makes it durable, and tells whoever waits."""
-        produced: list[list[Record]] = []
-        state = self.state
+        if not arrived:
+            return
         try:
-            state = self._decide(arrived, produced)
-            if any(produced):
-                records = [record for new in produced for record in new]
-                contents = [
-                    part for each, new in zip(arrived, produced, strict=True) if new for part in each.given.contents
-                ]
-                await self._append(records, contents, state, arrived)
+            produced, change = self._decide(arrived)
+            appended = Appended(stands=True)
+            if change.records:
+                appended = await self._append(change, arrived)
         except BaseException as error:
-            if self.state is not state or not any(produced):
-                self._refuse(arrived, error)
-                raise
-            self._tell(arrived, produced)  # the loop is being ended, but what was appended stands
+            self._refuse(arrived, error)
             raise
-        self._tell(arrived, produced)
+        if appended.stands:  # perhaps the loop is being ended all the same
+            self._tell(arrived, produced)
+        elif appended.error is not None:
+            self._refuse(arrived, appended.error)
+        appended.or_raise()
 
-    def _decide(self, arrived: list[Delivery], produced: list[list[Record]]) -> RunState:
-        state = self.state
+    def _decide(self, arrived: list[Delivery]) -> tuple[Decided, Change]:
+        state, produced = self.state, Decided()
         for delivery in arrived:
             new, state = advance(self._package, state, delivery.given)
             produced.append(new)
             self._cancelling = self._cancelling or state.phase is RunPhase.CANCELLING
-        return state
+        records = [record for new in produced for record in new]
+        contents = [part for each, new in zip(arrived, produced, strict=True) if new for part in each.given.contents]
+        return produced, Change(records, state, contents)
 
-    def _tell(self, arrived: list[Delivery], produced: list[list[Record]]) -> None:
+    async def _append(self, change: Change, arrived: Sequence[Delivery]) -> Appended:
+        """Makes the change durable.
+
+        A run that has begun holds it through a full disk; its callers are told.
+        A server that stops holds only what cannot be asked for again.
+        """
+        settled = [delivery.settles for delivery in arrived if delivery.settles]
+        is_precious = any(not effect.may_be_repeated for effect in settled)
+
+        def tell_callers(reason: ErrorReason) -> None:
+            for delivery in arrived:
+                if not delivery.settles:
+                    delivery.refuse(held_up(reason))
+
+        self._performer.superseded(change.state)
+        return await self.on_record.append(
+            change, holds_on=lambda: is_precious or not self._draining, held_up=tell_callers
+        )
+
+    def _tell(self, arrived: list[Delivery], produced: Decided) -> None:
         for delivery, new in zip(arrived, produced, strict=True):
             if self._performer.places:
                 self._performer.places.decided(delivery.given)
@@ -218,94 +239,24 @@ class RunDriver:
                 ignored_answer(self._world.audit, self.state.key, given.call_id, self.state.phase.name, by)
             # Only now: an effect whose answer waited for this append must not look missing meanwhile.
             if delivery.settles:
-                self._tasks.pop(delivery.settles, None)
-                self._intents.discard(delivery.settles)
+                self._settled(delivery.settles)
+                self.on_record.intents.discard(delivery.settles.key)
             if not delivery.answer.done():
                 delivery.answer.set_result(new)
 
+    def _settled(self, effect: e.Effect) -> None:
+        self._tasks.pop(effect.key, None)
+        self._waiting.pop(effect.key, None)
+
     def _refuse(self, arrived: list[Delivery], error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError) and not self.faulted:
+        if isinstance(error, asyncio.CancelledError) and not self._is_faulty:
             told = draining()
         elif isinstance(error, AgentError) and error.reason is not ErrorReason.INTERNAL:
             told = error
         else:
-            told = self._fault()
+            told = self._told_fault()
         for delivery in arrived:
             delivery.refuse(told)
-
-    async def cancel_at_once(self, asked: i.CancelRequested) -> None:
-        """Ends a run that nobody drives: what must not be repeated is closed as after a crash, nothing is begun."""
-        records, state = advance(self._package, self.state, asked)
-        rest, state = advance(self._package, state, i.Recovered(at=asked.at))
-        await self.close([*records, *rest], state)
-
-    async def close(self, records: Sequence[Record], state: RunState) -> None:
-        """Writes down how the run ends, in `state`; for a driver that does not run."""
-        self.closed = True
-        await self._append(records, (), state)
-
-    async def _append(
-        self,
-        records: Sequence[Record],
-        contents: Sequence[Content],
-        state: RunState,
-        arrived: Sequence[Delivery] = (),
-    ) -> None:
-        """Makes the records durable.
-
-        A run that has begun holds them through a full disk; its callers are told.
-        A server that stops holds only what cannot be asked for again.
-        """
-        while True:
-            try:
-                await self._hand_over(records, contents, state)
-                return
-            except AgentError as error:
-                if error.reason not in _MAY_PASS or self.state.phase is RunPhase.NEW:
-                    raise
-                if self._draining and not any(self._is_precious(delivery) for delivery in arrived):
-                    raise
-                if self.blocked_by is None:
-                    self._world.log.error(
-                        "journal takes nothing", error, run_id=state.key.run_id, trace_id=state.trace_id
-                    )
-                self.blocked_by = error.reason
-                for delivery in arrived:
-                    if not delivery.settles:
-                        delivery.refuse(held_up(error.reason))
-                await self._world.clock.sleep_until(self._world.clock.now() + APPEND_RETRY_US)
-
-    def _is_precious(self, delivery: Delivery) -> bool:
-        """True for what came of a call that must not be repeated."""
-        call = self.state.call(EffectId(delivery.settles[0])) if delivery.settles else None
-        return call is not None and not call.idempotent
-
-    async def _hand_over(self, records: Sequence[Record], contents: Sequence[Content], state: RunState) -> None:
-        """One append. A fault beside it cancels this loop, not the append: its outcome is waited for and kept."""
-        self._performer.superseded(state)
-        append = self._world.journal.append(state.key, records, after=self.state.seq, contents=contents, snapshot=state)
-        try:
-            await append
-        finally:
-            if append.done() and not append.cancelled() and append.exception() is None:
-                self._stored(append.result(), records, contents, state)
-
-    def _stored(
-        self, stored: list[StoredEvent], records: Sequence[Record], contents: Sequence[Content], state: RunState
-    ) -> None:
-        """Takes note of what has become durable, and passes it on."""
-        self.blocked_by = None
-        self.state = state
-        self.last_position = stored[-1].position
-        self._tail.publish(stored)
-        self.begun.ring()
-        for record in records:
-            if key := intent(record):
-                self._intents.add(key)
-        self.conversation.extend(records, contents)
-        if self._settled is not None and any(isinstance(record, OUTCOMES) for record in records):
-            self._settled(state.key)
-            self._settled = None
 
     def _is_done(self) -> bool:
         if self._inbox:
@@ -315,8 +266,8 @@ class RunDriver:
         if self.state.phase is RunPhase.NEW:
             return False
         if self._draining:
-            return not self._tasks
-        return not self._wanted()
+            return not self._tasks and not any(effect.settles_while_draining for effect in self._waiting.values())
+        return self._may_park or not self._wanted()
 
     def _wanted(self) -> dict[e.EffectKey, e.Effect]:
         """What the state wants of the world; asked for more than once between two appends."""
@@ -325,58 +276,79 @@ class RunDriver:
         return self._wanted_now
 
     def _reconcile(self, group: asyncio.TaskGroup) -> None:
-        """Starts what is wanted and missing, cancels what runs and is no longer wanted."""
+        """Starts what is wanted and missing, stops what is under way and no longer wanted."""
         wanted = self._wanted()
         if self._draining:
             wanted = {key: effect for key, effect in wanted.items() if self._must_settle(key, effect)}
-        self._cancel([key for key in self._tasks if key not in wanted])
+        self._stop([key for key in (*self._tasks, *self._waiting) if key not in wanted])
         if self._performer.places:
             called = {EffectId(key[0]) for key, effect in wanted.items() if isinstance(effect, e.CallTool)}
             self._performer.places.keep(called)
         for key, effect in wanted.items():
-            if key not in self._tasks:
-                self._require_intent(key, effect)
-                self._tasks[key] = group.create_task(
-                    self._perform(key, effect), name=f"{self.state.key.run_id} {key[0]}"
-                )
+            if key in self._tasks or key in self._waiting:
+                continue
+            if effect.needs_intent and key not in self.on_record.intents:
+                # Something would be sent that this driver has not made durable, or that it has sent.
+                raise does_not_fit(self.state.key, key)
+            if effect.parks:
+                self._waiting[key] = effect
+                self._waits.enter(self.state, effect, self._package)
+            else:
+                name = f"{self.state.key.run_id} {key[0]}"
+                self._tasks[key] = group.create_task(self._perform(key, effect), name=name)
+        self._stay_or_park()
 
-    def _require_intent(self, key: e.EffectKey, effect: e.Effect) -> None:
-        """Raises when something would be sent whose intent this driver has not made durable, or which it has sent."""
-        if isinstance(effect, e.CallModel | e.CallTool) and key not in self._intents:
-            raise does_not_fit(self.state.key, key)
+    def _stay_or_park(self) -> None:
+        """A run that only waits may be left to its waits after a while."""
+        if self._tasks or not self._waiting or self._draining:
+            self._stay()
+        elif self._parking is None and not self._may_park:
+            self._parking = self._waits.timers.at(self._world.clock.now() + PARK_AFTER_US, self._park)
+
+    def _stay(self) -> None:
+        self._may_park = False
+        if self._parking is not None:
+            self._parking.cancel()
+            self._parking = None
+
+    def _park(self) -> None:
+        self._may_park, self._parking = True, None
+        self._inbox.put(None)
 
     def _must_settle(self, key: e.EffectKey, effect: e.Effect) -> bool:
-        """While draining: a call under way that must not be repeated, and the deadline of a cancel.
+        """While draining: what is under way and must not be repeated, and the deadline of a cancel.
 
         A call that was decided but not begun is handed back as not sent, so that
         a restart finds no open intent of it.
         """
-        if isinstance(effect, e.WaitForCancelDeadline):
-            return True
-        if not isinstance(effect, e.CallTool) or effect.idempotent:
+        if not effect.settles_while_draining:
             return False
-        if key in self._tasks:
+        if not isinstance(effect, e.CallTool) or key in self._tasks:
             return True
         at = self._world.clock.now()
         self.submit(i.ToolNotSent(at=at, call_id=effect.call_id, attempt=effect.attempt, withdrawn=True))
         return False
 
-    async def _perform(self, key: e.EffectKey, effect: e.Effect) -> None:
+    async def _perform(self, key: e.EffectKey, effect: e.RunningEffect) -> None:
         try:
-            given = await self._performer.perform(self.state, self.last_position, effect, self._may_begin)
+            position = self.on_record.position
+            given = await self._performer.perform(self.state, position, effect, self._may_begin)
         except Exception:
-            self.faulted = True  # the group cancels the loop next: whoever waits meets a fault, not a drain
+            self._is_faulty = True  # whoever waits meets a fault, not a drain
             raise
         if self._tasks.get(key) is asyncio.current_task():
-            self.submit(given, settles=key)
+            self.submit(given, settles=effect)
         else:
             self._performer.places.withdraw(given)
 
-    def _cancel(self, keys: Sequence[e.EffectKey]) -> None:
+    def _stop(self, keys: Sequence[e.EffectKey]) -> None:
         for key in keys:
-            self._tasks.pop(key).cancel()
+            if (task := self._tasks.pop(key, None)) is not None:
+                task.cancel()
+            if self._waiting.pop(key, None) is not None:
+                self._waits.leave(self.state.key, key)
 
-    def _fault(self) -> AgentError:
+    def _told_fault(self) -> AgentError:
         self.incident = self.incident or self._world.ids.incident_id()
         told = "The server failed to go on with the run; its log holds the incident."
         return AgentError(ErrorReason.INTERNAL, told, metadata={"incident_id": self.incident})
@@ -390,3 +362,10 @@ class RunDriver:
                 late.answer.set_result([])
             else:
                 late.refuse(draining())
+
+
+async def cancel_at_once(on_record: RunOnRecord, package: RuntimePackage, asked: i.CancelRequested) -> None:
+    """Ends a run that nobody drives: what must not be repeated is closed as after a crash, nothing is begun."""
+    records, state = advance(package, on_record.state, asked)
+    rest, state = advance(package, state, i.Recovered(at=asked.at))
+    (await on_record.append(Change([*records, *rest], state))).or_raise()

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from runwright.core.effects import EffectKey
+from runwright.core.effects import Effect
 from runwright.core.errors import AgentError
 from runwright.core.inputs import Input
 from runwright.core.records import Record
@@ -20,7 +20,7 @@ class Delivery(Struct, frozen=True):
 
     given: Input
     answer: asyncio.Future[list[Record]]
-    settles: EffectKey | None = None
+    settles: Effect | None = None
 
     def refuse(self, error: AgentError) -> None:
         """Says why nothing comes of it, unless something was said already."""

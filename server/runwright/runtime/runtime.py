@@ -74,7 +74,7 @@ class AgentRuntime:
         cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key, world.journal.epochs)
         self._subscriptions = Subscriptions(world, self._supervisor, tails, texts, cursors)
         self._run_list = RunList(world.journal, cursors, self._supervisor)
-        self._held_actions = HeldRunActions(world, self._supervisor, tails, texts)
+        self._held_actions = HeldRunActions(world, self._supervisor, tails)
         self._sessions = Sessions(world.journal)
         self._readers = Readers()
         self._audit_list = AuditList(world.audit, world.journal, cursors)

@@ -39,6 +39,10 @@ class StoredRuns:
             raise _corrupt(run, f"The stored state of run {run.run_id} has not begun, and there are events.", "1")
         return state
 
+    async def loaded(self, run: RunKey) -> tuple[RunState, int]:
+        """The same with the position of its last event, of a run that nobody drives meanwhile."""
+        return await self.state(run), await self._journal.last_position(run)
+
     async def placed(self, run: RunKey) -> tuple[RunState, int] | None:
         """The run with the position of its last event; None when there is no such run."""
         # Two questions make one answer only if the run did not move between them.

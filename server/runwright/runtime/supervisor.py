@@ -1,38 +1,40 @@
-"""The supervisor: one driver per live run, and what becomes of a run whose driver fails."""
+"""The supervisor: one driver per live run, and the runs that have none because they only wait."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
 
+from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.condition import DRIVEN, Condition, Hold, HoldCause, run_held
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import Namespace, RunKey
-from runwright.core.machine import abandon, pending, status
+from runwright.core.machine import pending, status
 from runwright.core.outcomes import RunStatus
 from runwright.core.package import RuntimePackage
 from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.runtime.census import ParkedRuns, count
 from runwright.runtime.drain_log import gives_up, waits
 from runwright.runtime.driver import RunDriver
-from runwright.runtime.failures import Failures
-from runwright.runtime.held import INTERNAL, HeldRuns
+from runwright.runtime.failed_drivers import Aftermath, FailedDrivers
+from runwright.runtime.held import HeldRuns
 from runwright.runtime.kept import Kept
 from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.recovery import Recovery
 from runwright.runtime.refusals import draining
-from runwright.runtime.stored_runs import StoredRuns, cause_of, causes, is_of, taken
+from runwright.runtime.revivals import Revivals
+from runwright.runtime.run_on_record import RunOnRecord
+from runwright.runtime.stored_runs import StoredRuns, cause_of, is_of, taken
 from runwright.runtime.tail import Tails
 from runwright.runtime.waiting import comes_before
+from runwright.runtime.waits import Waits, Wake
 from runwright.runtime.world import World
 
-# The journal goes on; only this driver's view of it was wrong.
-_READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
 _REFUSALS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY, ErrorReason.JOURNAL_CORRUPT)
 
 T = TypeVar("T")
@@ -42,7 +44,7 @@ READ_AT_ONCE = 64  # runs, while recovering
 
 
 class Supervisor:
-    """Owns the drivers of all live runs. A parked run has none: it is an entry in a set."""
+    """Owns the drivers of all live runs. A run that only waits has none: it is an entry in two indexes."""
 
     def __init__(self, world: World, tails: Tails, texts: LiveTexts) -> None:
         self._world = world
@@ -50,10 +52,12 @@ class Supervisor:
         self._texts = texts
         self._drivers: dict[RunKey, RunDriver] = {}
         self._tasks: dict[RunKey, asyncio.Task[None]] = {}
-        self._reviving: dict[RunKey, asyncio.Task[RunDriver]] = {}
+        self._loading: dict[RunKey, asyncio.Task[tuple[RuntimePackage, RunOnRecord]]] = {}
+        self._waits = Waits(world, self._wake)
+        self._revivals = Revivals(world.log, self._woken)
         self.stored = StoredRuns(world.journal)
+        self._failed = FailedDrivers(world, self.stored, tails, self)
         self._ended: Kept[RunKey, tuple[RunState, int]] = Kept(KEPT_ENDS)  # nothing follows an end, so it stays true
-        self._failures = Failures(world.clock)
         self._missing: dict[RunKey, str] = {}  # parked runs that have to ask a provider that is not configured
         self.refused: ErrorReason | None = None  # why the journal did not take what stood for itself
         self._recovery = Recovery(world, self)
@@ -71,17 +75,13 @@ class Supervisor:
     @property
     def blocked_by(self) -> ErrorReason | None:
         """Why the journal takes no writes at the moment; None when it does."""
-        waits = (driver.blocked_by for driver in list(self._drivers.values()) if driver.blocked_by)
+        waits = (driver.on_record.blocked_by for driver in list(self._drivers.values()) if driver.on_record.blocked_by)
         return self.refused or self._recovery.refused or next(waits, None)
 
     def census(self) -> tuple[dict[str, int], int]:
         """Open runs by status, and how many calls are unknown; callable on any thread."""
         live = [driver.state for driver in list(self._drivers.values())]
         return count(live, self.parked.standings, len(self.held), len(self._recovery.later))
-
-    def driver(self, run: RunKey) -> RunDriver | None:
-        """The driver of a live run."""
-        return self._drivers.get(run)
 
     def condition(self, run: RunKey) -> Condition:
         """What keeps the run from going on, beside its own state."""
@@ -107,10 +107,8 @@ class Supervisor:
         self.refuse_when_draining()
         if run in self._drivers:
             raise taken(run)
-        tail = self._tails.of(run)
-        driver = RunDriver(self._world, package, RunState(key=run), tail, texts=self._texts)
-        tail.covers_from(0)
-        self._register(run, driver)
+        on_record = RunOnRecord(self._world, RunState(key=run), 0, self._tails.of(run))
+        driver = self._register(run, package, on_record)
         await self.noted(driver.begin(given, partial(self._launch, run, driver)))
         return driver.state
 
@@ -130,6 +128,8 @@ class Supervisor:
         self.refuse_when_draining()
         while True:
             driver = self._drivers.get(run) or await self._revived(run)
+            if isinstance(driver, RunState):
+                return [], driver
             if not driver.closed:
                 return await driver.submit(given), driver.state
             if driver.state.is_terminal:
@@ -143,9 +143,9 @@ class Supervisor:
         """
         while driver := self._drivers.get(run):
             if driver.state.seq:
-                return driver.state, driver.last_position
+                return driver.state, driver.on_record.position
             if not driver.closed:
-                await driver.begun.rung()
+                await driver.on_record.begun.rung()
             if driver.state.seq == 0 and run in self._drivers:
                 await asyncio.wait({self._tasks[run]})
         if ended := self._ended.get(run):
@@ -193,14 +193,23 @@ class Supervisor:
             missing = await self.stored.missing_provider(run, state, self._world.providers)
             if missing:
                 self._missing[run] = missing
-            if pending(state) and not missing:
-                await self._revive(run)
+            wanted = {} if missing else pending(state)
+            if not wanted or status(state) is RunStatus.WAITING:
+                await self._park(run, state, wanted.values())
             else:
-                self.parked.add(run, state)  # costs an entry in a set until somebody asks for it
-                self._recovery.settled(run)
+                await self._revive(run)
         except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
-            if run not in self.held:
+            if run not in self.held and not self.draining:
                 self.hold(run, cause_of(error, run), error)
+
+    async def _park(self, run: RunKey, state: RunState, wanted: Collection[e.Effect]) -> None:
+        """Leaves a run to its waits, straight from its snapshot row: nothing has to be settled, so nobody drives it."""
+        package = await self.stored.package(run, state) if wanted else None
+        self.parked.add(run, state)
+        self._recovery.settled(run)
+        for effect in wanted:
+            if package is not None and effect.parks:
+                self._waits.enter(state, effect, package)
 
     def quarantine(self, suspect: Suspect) -> None:
         """Holds a run that seems to end the server, without reading it."""
@@ -215,12 +224,16 @@ class Supervisor:
         """Holds a run no longer; nothing speaks against it any more. Whoever waits for it looks again."""
         await self._recovery.release(run)
         self.held.drop(run)
-        self._failures.forget(run)
+        self._failed.failures.forget(run)
         self._tails.of(run).wake()
 
-    def ended(self, driver: RunDriver, begun_in: int | None = None) -> None:
+    def ended(self, state: RunState, position: int, begun_in: int | None = None) -> None:
         """Takes note of the end of a run whose driver began in that generation."""
-        self._ended.put(driver.state.key, (driver.state, driver.last_position), begun_in)
+        self._ended.put(state.key, (state, position), begun_in)
+
+    def refuse(self, reason: ErrorReason) -> None:
+        """Says that the journal takes nothing any more."""
+        self.refused = reason
 
     def hold(
         self,
@@ -235,6 +248,7 @@ class Supervisor:
         """Holds a run; whoever waits for it looks again."""
         self.parked.discard(run)
         self._missing.pop(run, None)
+        self._waits.drop(run)
         self.held.hold(run, cause, error, incident=incident, trace_id=trace_id, since=since)
         self._tails.of(run).wake()
 
@@ -244,11 +258,13 @@ class Supervisor:
         Returns False when some of them were still open: they will need repair.
         """
         self.draining = True
+        self._waits.drain()
+        await self._revivals.stop()
         await self._recovery.stop()
         for driver in self._drivers.values():
             driver.drain()
-        clock = self._world.clock
-        if beginning := [driver.first for driver in self._drivers.values() if driver.first is not None]:
+        clock, drivers = self._world.clock, self._drivers.values()
+        if beginning := [first for driver in drivers if (first := driver.on_record.first) is not None]:
             await comes_before(asyncio.wait(beginning), clock, clock.now() + grace_us)
         if not (tasks := set(self._tasks.values())):
             return True
@@ -264,6 +280,7 @@ class Supervisor:
 
     async def close(self) -> None:
         """Says that the server ends cleanly."""
+        self._waits.close()
         await self._recovery.stop()
         await self._recovery.end()
 
@@ -272,37 +289,75 @@ class Supervisor:
         if self.draining:
             raise draining()
 
-    def _register(self, run: RunKey, driver: RunDriver) -> None:
-        self._drivers[run] = driver
+    def _register(self, run: RunKey, package: RuntimePackage, on_record: RunOnRecord) -> RunDriver:
+        driver = self._drivers[run] = RunDriver(self._world, package, on_record, self._waits, self._texts)
         self.parked.discard(run)
         self._missing.pop(run, None)
+        return driver
 
     def _launch(self, run: RunKey, driver: RunDriver) -> None:
         watching = self._watch(run, driver, self._ended.generation)
         self._tasks[run] = asyncio.create_task(watching, name=f"run {run.run_id}")
 
-    async def _revive(self, run: RunKey) -> RunDriver:
-        """Brings a parked run back to life; two who ask at once get one driver. Raises RUN_HELD."""
+    def _wake(self, wake: Wake) -> None:
+        """Takes what has ended a wait to the run's driver, or has one made."""
+        driver = self._drivers.get(wake.run)
+        if driver is not None and not driver.closed:
+            driver.wake(wake)
+        elif self.draining:
+            wake.give_back()
+        else:
+            self._revivals.put(wake)
+
+    async def _woken(self, wake: Wake) -> None:
+        """Revives a run with what has ended its wait. The place goes back if the run does not get it."""
+        is_handed_over = False
+        try:
+            while not is_handed_over:
+                driver = self._drivers.get(wake.run) or await self._revive(wake.run, wake)
+                if isinstance(driver, RunState):
+                    return
+                if driver.closed:
+                    await asyncio.wait({self._tasks[wake.run]})
+                else:
+                    driver.wake(wake)
+                    is_handed_over = True
+        except Exception as error:  # noqa: BLE001 - nobody waits for this: the run says what became of it
+            if self.draining or wake.run in self.held:
+                return
+            if self._failed.may_try_again(wake.run, error):
+                self._recovery.beside(self._try_again(wake.run))
+            else:
+                self._failed.hold(wake.run, error)
+        finally:
+            if not is_handed_over:
+                wake.give_back()
+
+    async def _revive(self, run: RunKey, wake: Wake | None = None) -> RunDriver | RunState:
+        """Brings a parked run back to life; two who ask at once get one driver. Of one that has ended its state.
+
+        Raises RUN_HELD, DRAINING. What `wake` lets the run send is looked at before anything is written down.
+        """
         hold = self.held.of(run)
         if hold is not None:
             raise run_held(run, hold)
-        reviving = self._reviving.get(run)
-        if reviving is None:
-            reviving = self._reviving[run] = asyncio.create_task(self._load(run))
-            reviving.add_done_callback(lambda _: self._reviving.pop(run, None))
-        driver = await asyncio.shield(reviving)
+        loading = self._loading.get(run)
+        if loading is None:
+            loading = self._loading[run] = asyncio.create_task(self._load(run, wake))
+            loading.add_done_callback(lambda _: self._loading.pop(run, None))
+        package, on_record = await asyncio.shield(loading)
         if run in self._drivers:
             return self._drivers[run]
-        if not driver.state.is_terminal and not driver.closed:
-            driver.submit(i.Recovered(at=self._world.clock.now()))
-            self._register(run, driver)
-            self._launch(run, driver)
-        else:
-            driver.closed = True
+        if on_record.state.is_terminal:
             self.parked.discard(run)
+            return on_record.state
+        self.refuse_when_draining()
+        driver = self._register(run, package, on_record)
+        driver.submit(i.Recovered(at=self._world.clock.now()))
+        self._launch(run, driver)
         return driver
 
-    async def _revived(self, run: RunKey) -> RunDriver:
+    async def _revived(self, run: RunKey) -> RunDriver | RunState:
         """As `_revive`; a run that turns out not to be readable is held from then on."""
         try:
             return await self._revive(run)
@@ -312,89 +367,48 @@ class Supervisor:
             self.hold(run, HoldCause.UNREADABLE, error)
             raise run_held(run, Hold(HoldCause.UNREADABLE, Failure.of(error), 0)) from error
 
-    async def _load(self, run: RunKey) -> RunDriver:
+    async def _load(self, run: RunKey, wake: Wake | None) -> tuple[RuntimePackage, RunOnRecord]:
         tail = self._tails.of(run)
-        state = await self.stored.state(run)
+        state, position = await self.stored.loaded(run)
         package = await self.stored.package(run, state)
-        driver = RunDriver(self._world, package, state, tail, texts=self._texts, settled=self._recovery.settled)
-        await driver.conversation.check(state)
-        driver.last_position = await self._world.journal.last_position(run)
-        tail.covers_from(driver.last_position)
-        return driver
+        on_record = RunOnRecord(self._world, state, position, tail, settled=self._recovery.settled)
+        sends = wake.effect.call_id if wake and wake.place and isinstance(wake.effect, e.AwaitExecutor) else None
+        await on_record.conversation.check(state, sends)
+        return package, on_record
 
     async def _watch(self, run: RunKey, driver: RunDriver, begun_in: int) -> None:
-        read_anew = False
+        aftermath = Aftermath()
         try:
             await driver.run()
             if driver.state.is_terminal:
-                self.ended(driver, begun_in)
-                self._failures.forget(run)
+                self.ended(driver.state, driver.on_record.position, begun_in)
+                self._failed.failures.forget(run)
         except ExceptionGroup as group:
             # The run stays registered meanwhile: whoever wants something of it waits for this task.
-            read_anew = await self._after_failure(run, driver, group)
+            aftermath = await self._failed.aftermath(driver, group)
         finally:
             if self._drivers.get(run) is driver:
                 del self._drivers[run]
                 self._tasks.pop(run, None)
-                if driver.state.seq and not driver.state.is_terminal and run not in self.held:
+                is_open = driver.state.seq and not driver.state.is_terminal and aftermath.ended is None
+                if is_open and run not in self.held:
                     self.parked.add(run, driver.state)
             self._tails.of(run).wake()  # what readers saw of the driver may have been old
             self._recovery.left()
-        if read_anew and not self.draining:
+        if aftermath.is_read_anew and not self.draining:
             self._recovery.beside(self._try_again(run))
-
-    async def _after_failure(self, run: RunKey, driver: RunDriver, failure: ExceptionGroup[Exception]) -> bool:
-        """A driver broke. Its memory is not trusted any more: what counts is in the journal.
-
-        Returns True when the run only has to be read anew.
-        """
-        self._tails.of(run).forget()
-        incident = driver.incident or self._world.ids.incident_id()
-        reasons = [error.reason if isinstance(error, AgentError) else None for error in failure.exceptions]
-        ours = any(reason in (None, ErrorReason.INTERNAL) for reason in reasons)
-        trace = driver.state.trace_id
-        if ours:
-            self._world.log.error(
-                "fault of the server in a run", failure, run_id=run.run_id, trace_id=trace, incident_id=incident
-            )
-        try:
-            if await self._world.journal.last_position(run) == 0:
-                return False  # the run never began: its caller was told, and nothing is on disk
-            if ours:
-                await self._end(run, driver, incident)
-                return False
-            if all(reason in _READ_ANEW for reason in reasons) and self._failures.may_fail_again(run):
-                self._world.log.error("reading a run anew", failure, run_id=run.run_id, trace_id=trace)
-                return True
-            self._hold_failed(run, failure, incident, trace)
-        except Exception as second:  # noqa: BLE001 - the run is held, with both faults in the log
-            self._hold_failed(run, second, incident, trace)
-        return False
-
-    async def _end(self, run: RunKey, broken: RunDriver, incident: str) -> None:
-        """Ends a run that met a fault of ours, without asking the machine what it had planned."""
-        failure = Failure(ErrorReason.INTERNAL, INTERNAL, (("incident_id", incident),))
-        state = await self.stored.state(run)
-        package = await self.stored.package(run, state)
-        fresh = RunDriver(self._world, package, state, self._tails.of(run), texts=self._texts)
-        fresh.last_position = await self._world.journal.last_position(run)
-        if not state.is_terminal:
-            records = abandon(package, state, self._world.clock.now(), failure)
-            await fresh.close(records, fold(state, records))
-        broken.state, broken.last_position = fresh.state, fresh.last_position
 
     async def _try_again(self, run: RunKey) -> None:
         """Reads a run anew, at once after its first failure and later each time."""
-        await self._failures.pause(run)
-        try:
-            if run not in self._drivers and run not in self.held:
-                await self._revive(run)
-        except Exception as error:  # noqa: BLE001 - nobody waits for this task: the run says what became of it
-            self._hold_failed(run, error, "", "")
-
-    def _hold_failed(self, run: RunKey, error: Exception, incident: str, trace_id: str) -> None:
-        cause = cause_of(error, run)
-        reasons = [each.reason for each in causes(error) if isinstance(each, AgentError)]
-        if cause is HoldCause.FAILING and ErrorReason.JOURNAL_CORRUPT in reasons:
-            self.refused = ErrorReason.JOURNAL_CORRUPT  # of no run: the journal takes nothing any more
-        self.hold(run, cause, error, incident=incident, trace_id=trace_id)
+        while True:
+            await self._failed.failures.pause(run)
+            try:
+                if run not in self._drivers and run not in self.held:
+                    await self._revive(run)
+                return
+            except Exception as error:  # noqa: BLE001 - nobody waits for this task: the run says what became of it
+                if self.draining or run in self.held:
+                    return
+                if not self._failed.may_try_again(run, error):
+                    self._failed.hold(run, error)
+                    return

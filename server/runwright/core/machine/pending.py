@@ -23,45 +23,43 @@ class WaitingOn(Struct, frozen=True):
 
 def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     """The effects wanted now, by key. Terminal: none. The driver starts and stops to match."""
-    wanted: dict[e.EffectKey, e.Effect] = {}
     if state.is_terminal or state.phase is RunPhase.NEW:
-        return wanted
+        return {}
+    wanted: list[e.Effect] = []
     if state.model_attempt:
-        key = (str(model_effect_id(state.round)), "call", state.model_attempt)
-        wanted[key] = e.CallModel(state.round, state.model_attempt, state.route)
+        wanted.append(e.CallModel(state.round, state.model_attempt, state.route))
     elif state.asked.retry_at:
-        key = (str(model_effect_id(state.round)), "retry", state.asked.attempt)
-        wanted[key] = e.AwaitRetry(state.round, state.asked.attempt, state.asked.retry_at)
+        wanted.append(e.AwaitRetry(state.round, state.asked.attempt, state.asked.retry_at))
     # An executor is only waited for while the call could be started: not while as many run as may,
     # and not while the outcome of another call is unknown.
     may_start = state.phase is RunPhase.RUNNING and has_room_for_call(state)
     for call in state.calls:
         if call.phase is CallPhase.RUNNING and call.arguments is not None:
-            wanted[(call.call_id, "call", call.attempt)] = e.CallTool(
-                call.call_id,
-                call.tool,
-                call.executor,
-                call.attempt,
-                call.arguments,
-                call.idempotency_key,
-                call.idempotent,
-                call.deadline,
+            wanted.append(
+                e.CallTool(
+                    call.call_id,
+                    call.tool,
+                    call.executor,
+                    call.attempt,
+                    call.arguments,
+                    call.idempotency_key,
+                    call.idempotent,
+                    call.deadline,
+                )
             )
         elif call.phase is CallPhase.REQUESTED and call.allowed and may_start:
-            wanted[(call.call_id, "await", call.attempt)] = e.AwaitExecutor(
-                call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at
-            )
+            wanted.append(e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at))
     if state.phase is RunPhase.CANCELLING:
-        wanted[("cancel", "deadline", 1)] = e.WaitForCancelDeadline(state.cancel_deadline)
-    return wanted
+        wanted.append(e.WaitForCancelDeadline(state.cancel_deadline))
+    return {effect.key: effect for effect in wanted}
 
 
 def intent(record: r.Record) -> e.EffectKey | None:
     """The effect whose intent the record is; None for any other record."""
     if isinstance(record, r.ModelAttemptStarted):
-        return (str(model_effect_id(record.round)), "call", record.attempt)
+        return e.model_request_key(record.round, record.attempt)
     if isinstance(record, r.ToolStarted):
-        return (record.call_id, "call", record.attempt)
+        return e.tool_call_key(record.call_id, record.attempt)
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from runwright.core.effects import AwaitExecutor, AwaitRetry
 from runwright.core.machine.pending import pending
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.state import RunState
@@ -18,6 +17,6 @@ def status(state: RunState) -> RunStatus:
     # A model that is asked is under way: no need to list what else is.
     if state.phase is RunPhase.RUNNING and not state.model_attempt:
         wanted = pending(state).values()
-        if wanted and all(isinstance(effect, AwaitExecutor | AwaitRetry) for effect in wanted):
+        if wanted and all(effect.parks for effect in wanted):
             return RunStatus.WAITING
     return RunStatus(state.phase.value)
