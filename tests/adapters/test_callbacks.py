@@ -29,6 +29,7 @@ from tests.adapters.callback_hosts import (
     has_place,
     healthy,
     invocation,
+    place_at,
     wanted,
 )
 from tests.adapters.raw_executor import RawExecutor
