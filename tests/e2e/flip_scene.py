@@ -197,9 +197,9 @@ async def _remember(scene: Scene, journal: SqliteJournal) -> None:
         scene.events[run_id] = events
         digests = [ref.digest for event in events for ref in event_refs(event.data)]
         scene.contents |= await journal.content(key(run_id), digests, required=True)
-        state, _ = await journal.tail(key(run_id))
-        assert state is not None
-        scene.states[run_id] = state
+        loaded = await journal.load(key(run_id))
+        assert loaded is not None
+        scene.states[run_id] = loaded.state
 
 
 def _copy(source: Path, target: Path) -> None:

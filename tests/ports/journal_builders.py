@@ -16,7 +16,7 @@ from runwright.core.ids import EffectId, Namespace, RunId, RunKey
 from runwright.core.outcomes import FinishReason, RunPhase, StopReason, Usage
 from runwright.core.policy import Decision, Verdict
 from runwright.core.request import Budget
-from runwright.core.state import RunState
+from runwright.core.state import RunState, fold
 from runwright.ports.journal import Appending, Journal, StoredEvent
 
 REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
@@ -73,7 +73,7 @@ def end(at: int = AT) -> r.RunCompleted:
 async def put_ended(journal: Journal, run: RunKey) -> list[StoredEvent]:
     """A run from its first event to its last, with the snapshot that fits them."""
     snapshot = replace(state(run, 2), phase=RunPhase.COMPLETED, stop=StopReason.END_TURN)
-    return await journal.append(run, [turn(), end()], after=0, contents=(), snapshot=snapshot)
+    return [*(await journal.append(run, [turn(), end()], after=0, contents=(), snapshot=snapshot)).events]
 
 
 async def put(
@@ -81,7 +81,7 @@ async def put(
 ) -> list[StoredEvent]:
     """Appends the records with the snapshot that fits them."""
     snapshot = state(run, after + len(records))
-    return await journal.append(run, records, after=after, contents=contents, snapshot=snapshot)
+    return [*(await journal.append(run, records, after=after, contents=contents, snapshot=snapshot)).events]
 
 
 async def pages(journal: Journal, run: RunKey, limit: int) -> AsyncIterator[list[StoredEvent]]:
@@ -207,3 +207,14 @@ def large(number: int) -> Content:
 def reason(outcome: object) -> ErrorReason | None:
     """Why an append failed; None for one that did not."""
     return outcome.reason if isinstance(outcome, AgentError) else None
+
+
+BEGUN = one_of_each()[0], turn(AT + 1)  # what a run begins with
+
+
+async def put_begun(journal: Journal, run: RunKey, until: int = 2) -> None:
+    """The next of BEGUN, up to a number, with the state that they lead to."""
+    loaded = await journal.load(run)
+    begun = loaded.state if loaded else RunState(key=run)
+    records = BEGUN[begun.seq : until]
+    await journal.append(run, records, after=begun.seq, contents=(), snapshot=fold(begun, records))

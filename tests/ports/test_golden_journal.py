@@ -25,7 +25,7 @@ from runwright.core.events import KINDS, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.core.state import RunState, apply, fold
-from runwright.ports.journal import StoredEvent
+from runwright.ports.journal import LoadedRun, StoredEvent
 from runwright.testing import ManualClock
 from runwright.wire.records import decode_event, encode_events
 
@@ -106,7 +106,7 @@ async def test_it_opens_without_an_upgrade_and_nothing_in_it_is_rewritten(direct
 
     journal = SqliteJournal.open(directory)
     for run in runs():
-        assert await journal.tail(run) != (None, [])
+        assert await journal.load(run) is not None
         await journal.messages(run)
     await journal.close()
 
@@ -138,11 +138,11 @@ async def test_every_event_is_encoded_to_the_bytes_it_was_decoded_from(journal: 
 
 async def test_every_run_folds_to_the_state_that_its_row_holds(journal: SqliteJournal) -> None:
     for run, events in (await stored(journal)).items():
-        state, newer = await journal.tail(run)
-        assert (state, newer) == (fold(RunState(key=run), [decode_event(event.data) for event in events]), [])
-    gone, _ = await journal.tail(RunKey(played.OPEN["waits"].namespace, RunId("removed")))
+        folded = fold(RunState(key=run), [decode_event(event.data) for event in events])
+        assert await journal.load(run) == LoadedRun(folded, events[-1].position)
+    gone = await journal.load(RunKey(played.OPEN["waits"].namespace, RunId("removed")))
     assert gone is not None
-    assert gone.removed_at
+    assert gone.state.removed_at
     assert set(await journal.open_runs()) == set(played.OPEN.values())
 
 

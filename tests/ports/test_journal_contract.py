@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TypeAlias
@@ -13,8 +14,10 @@ from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import KINDS, MESSAGE_BEARING, kind_of
+from runwright.core.ids import RunKey
 from runwright.core.records import Record
 from runwright.core.state import RunState
+from runwright.ports.journal import LoadedRun
 from runwright.wire.records import decode_event, encode_events
 
 from tests.ports.journal_builders import AT, check_chain, end, key, one_of_each, pages, put, state, turn
@@ -28,6 +31,12 @@ HELLO, WORLD = Content.text("hello"), Content.text("world")
 def encoded(state: RunState, seq: int, record: Record) -> bytes:
     """The bytes that are stored of a record."""
     return encode_events(state, seq - 1, [record])[0]
+
+
+async def put_many(journal: AnyJournal, run: RunKey, number: int) -> None:
+    """So many small appends, one after the other."""
+    for after in range(number):
+        await put(journal, run, turn(), after=after)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -67,14 +76,14 @@ async def test_sequence_numbers_and_positions_have_no_gaps(journal: AnyJournal) 
 @pytest.mark.parametrize("after", [0, 1, 3])
 async def test_a_conflict_writes_nothing(journal: AnyJournal, after: int) -> None:
     stored = await put(journal, RUN, turn(), turn(), after=0)
-    before = await journal.tail(RUN), journal.head, journal.commits
+    before = await journal.load(RUN), journal.head, journal.commits
 
     with pytest.raises(AgentError) as refused:
         await put(journal, RUN, turn(), after=after, contents=[HELLO])
 
     assert refused.value.reason is ErrorReason.JOURNAL_CONFLICT
     assert refused.value.metadata == {"run_id": RUN.run_id}
-    assert (await journal.tail(RUN), journal.head, journal.commits) == before
+    assert (await journal.load(RUN), journal.head, journal.commits) == before
     assert await journal.read(RUN, after=0, limit=10) == stored
     assert await journal.content(RUN, [HELLO.ref.digest]) == {}
 
@@ -84,7 +93,7 @@ async def test_a_conflict_on_a_new_run_leaves_it_unknown(journal: AnyJournal) ->
         await put(journal, RUN, turn(), after=1)
 
     assert refused.value.reason is ErrorReason.JOURNAL_CONFLICT
-    assert await journal.tail(RUN) == (None, [])
+    assert await journal.load(RUN) is None
     assert await journal.open_runs() == []
 
 
@@ -93,7 +102,7 @@ async def test_an_append_stores_events_contents_and_snapshot(journal: AnyJournal
 
     assert journal.head == stored[-1].position == 2
     assert await journal.read(RUN, after=0, limit=10) == stored
-    assert await journal.tail(RUN) == (state(RUN, 2), [])
+    assert await journal.load(RUN) == LoadedRun(state(RUN, 2), 2)
     assert await journal.content(RUN, [HELLO.ref.digest, WORLD.ref.digest]) == {
         HELLO.ref.digest: b"hello",
         WORLD.ref.digest: b"world",
@@ -106,7 +115,7 @@ async def test_a_snapshot_of_another_moment_is_refused(journal: AnyJournal) -> N
             await journal.append(RUN, [turn()], after=0, contents=[], snapshot=snapshot)
 
     assert journal.head == 0
-    assert await journal.tail(RUN) == (None, [])
+    assert await journal.load(RUN) is None
 
 
 async def test_the_chain_of_a_run_can_be_recomputed_from_its_bytes(journal: AnyJournal) -> None:
@@ -142,8 +151,43 @@ async def test_a_run_is_read_in_pages_by_position(journal: AnyJournal) -> None:
     assert [page async for page in pages(journal, RUN, 2)] == [mine[0:2], mine[2:4], mine[4:]]
     assert await journal.read(RUN, after=2, limit=10) == mine[1:]  # position 2 is the other run's
     assert await journal.read(RUN, after=99, limit=10) == []
-    assert await journal.last_position(RUN) == mine[-1].position == 9
-    assert await journal.last_position(OTHER) == journal.head == 10
+
+
+async def test_a_run_is_loaded_with_its_state_and_its_last_position_at_once(journal: AnyJournal) -> None:
+    for after in range(3):
+        await put(journal, RUN, turn(AT + after), after=after)
+        await put(journal, OTHER, turn(), after=after)
+
+    assert await journal.load(RUN) == LoadedRun(state(RUN, 3), 5)
+    assert await journal.load(OTHER) == LoadedRun(state(OTHER, 3), journal.head)
+
+
+async def test_many_runs_are_loaded_in_the_order_in_which_they_are_asked_for(journal: AnyJournal) -> None:
+    runs = [key(f"run-{number}") for number in range(600)]
+    for run in runs:
+        await put(journal, run, turn(), after=0)
+    asked = [*reversed(runs), key("unknown"), runs[7]]
+
+    loaded = await journal.load_many(asked)
+
+    expected = [LoadedRun(state(run, 1), number) for number, run in enumerate(runs, start=1)]
+    assert loaded == [*reversed(expected), None, expected[7]]
+    assert await journal.load_many([]) == []
+
+
+async def test_a_reader_never_sees_a_state_beside_the_position_of_another_moment(journal: AnyJournal) -> None:
+    writing = asyncio.create_task(put_many(journal, RUN, 100))
+    seen = set[int]()
+
+    while not writing.done():
+        loaded = await journal.load(RUN)
+        if loaded is not None:
+            seen.add(loaded.state.seq)
+            assert loaded == LoadedRun(state(RUN, loaded.state.seq), loaded.state.seq)
+        await asyncio.sleep(0)
+
+    await writing
+    assert len(seen) > 1 or isinstance(journal, MemoryJournal)
 
 
 async def test_open_runs_are_those_that_have_not_ended_oldest_first(journal: AnyJournal) -> None:
@@ -174,10 +218,9 @@ async def test_an_unknown_run_is_empty(journal: AnyJournal) -> None:
     await put(journal, RUN, turn(), after=0)
     unknown = key("run-1", "elsewhere")
 
-    assert await journal.tail(unknown) == (None, [])
+    assert await journal.load(unknown) is None
     assert await journal.messages(unknown) == []
     assert await journal.read(unknown, after=0, limit=10) == []
-    assert await journal.last_position(unknown) == 0
 
 
 async def test_one_append_after_the_other_is_one_commit_each(journal: AnyJournal) -> None:
@@ -200,7 +243,7 @@ async def test_a_journal_has_an_identity_of_its_own(journal: AnyJournal, tmp_pat
 async def test_a_closed_journal_refuses_everything_and_closes_again(journal: AnyJournal) -> None:
     await journal.close()
 
-    for asked in (put(journal, RUN, turn(), after=0), journal.tail(RUN), journal.open_runs(), journal.messages(RUN)):
+    for asked in (put(journal, RUN, turn(), after=0), journal.load(RUN), journal.open_runs(), journal.messages(RUN)):
         with pytest.raises(AgentError) as refused:
             await asked
         assert refused.value.reason is ErrorReason.DRAINING

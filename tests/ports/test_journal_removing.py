@@ -17,7 +17,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.selection import ANY_RUN, RunFilter, Scope, ScopeKind, Selection
-from runwright.ports.journal import Removed
+from runwright.ports.journal import LoadedRun, Removed
 
 from tests.ports.journal_builders import AT, USAGE, key, one_of_each, put, state
 
@@ -85,17 +85,17 @@ async def test_an_old_run_goes_with_its_events_and_leaves_an_outline(journal: An
     assert (step.runs, step.events) == ([first], 2)
     assert await journal.read(first, after=0, limit=10) == []
     assert await journal.messages(first) == []
-    left, newer = await journal.tail(first)
-    assert left is not None
+    loaded = await journal.load(first)
+    assert loaded is not None
+    left = loaded.state
     assert (left.phase, left.stop, left.seq, left.request_digest) == (
         RunPhase.COMPLETED,
         StopReason.END_TURN,
         2,
         DIGEST,
     )
-    assert (left.removed_at, left.ended_at, newer) == (LATER, AT, [])
+    assert (left.removed_at, left.ended_at, loaded.last_position) == (LATER, AT, 2)
     assert (left.labels, left.principal, left.package, left.result) == ({}, "", None, None)
-    assert await journal.last_position(first) == 2
     page = await journal.list_runs(first.namespace, ANY_RUN, before=None, limit=10)
     assert [listed.state.key for listed in page.runs] == [last]
     with pytest.raises(AgentError) as refused:
@@ -136,7 +136,7 @@ async def test_content_goes_with_the_last_event_that_refers_to_it(journal: AnyJo
     await begin(journal, key("last"))
     await removed(journal)
     assert await stored(journal, old, inherited) == {}
-    assert await journal.tail(older) != (None, [])
+    assert await journal.load(older) is not None
 
 
 async def test_the_steps_are_bounded_and_show_no_half_of_a_run(journal: AnyJournal) -> None:
@@ -179,8 +179,8 @@ async def test_a_run_is_removed_on_an_operators_word_whether_it_has_ended_or_not
     horizons = [await journal.remove(run, now=LATER) for run in (one, two)]
 
     assert horizons == [1, 3]
-    outlines = {run: (await journal.tail(run))[0] for run in (one, two)}
-    assert [(left.phase, left.removed_at) for left in outlines.values() if left] == [
+    outlines = await journal.load_many([one, two])
+    assert [(left.state.phase, left.state.removed_at) for left in outlines if isinstance(left, LoadedRun)] == [
         (RunPhase.CANCELLED, LATER),
         (RunPhase.COMPLETED, LATER),
     ]
@@ -281,7 +281,9 @@ async def test_every_removal_raises_the_horizon_also_of_a_run_that_ended_before_
     assert first == heard_of
     assert [run for step in steps for run in step.runs] == [earlier]
     assert await journal.horizon(everything) > heard_of
-    assert await journal.last_position(earlier) <= head == journal.head
+    loaded = await journal.load(earlier)
+    assert loaded is not None
+    assert loaded.last_position <= head == journal.head
 
 
 async def test_nobody_is_removed_behind_one_that_is_young(journal: AnyJournal) -> None:

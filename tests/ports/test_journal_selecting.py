@@ -37,7 +37,7 @@ async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def add(journal: Journal, run: RunKey, *records: Record, after: int = 0, **known: Any) -> list[StoredEvent]:
     """Appends with a snapshot of these fields."""
     snapshot = replace(state(run, after + len(records)), **known)
-    return await journal.append(run, records, after=after, contents=[], snapshot=snapshot)
+    return [*(await journal.append(run, records, after=after, contents=[], snapshot=snapshot)).events]
 
 
 async def filled(journal: Journal) -> list[StoredEvent]:

@@ -93,7 +93,7 @@ async def test_a_locked_file_is_busy_until_it_is_released(tmp_path: Path) -> Non
         )
 
     assert [reason(outcome) for outcome in refused] == [ErrorReason.JOURNAL_BUSY] * 2
-    assert await journal.tail(RUN) == (None, [])
+    assert await journal.load(RUN) is None
     stored = await put(journal, RUN, turn(), after=0)
     assert stored[0].position == 1
     await journal.close()
@@ -162,12 +162,13 @@ async def test_what_a_reader_has_seen_is_never_ahead_of_the_head(journal: Sqlite
     journal._writer.group._db = cast(apsw.Connection, late)
     append = asyncio.create_task(put(journal, RUN, turn(), after=0))
     async with asyncio.timeout(CAP_SECONDS):
-        while not (position := await journal.last_position(RUN)):  # noqa: ASYNC110 - a step of the loop, not a nap
+        while not (loaded := await journal.load(RUN)):  # noqa: ASYNC110 - a step of the loop, not a nap
             await asyncio.sleep(0)
 
     seen = await journal.read(RUN, after=0, limit=9)
 
     assert not append.done()
+    position = loaded.last_position
     assert [event.position for event in seen] == [position]
     assert journal.head == position
     late.go_on.set()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite import SqliteJournal, run_rows, schema
 from runwright.core import records as r
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.content import Content
@@ -17,7 +18,8 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
+from runwright.ports.journal import LoadedRun
 from runwright.testing import FunctionTools, ManualClock
 
 from tests import builders as b
@@ -68,10 +70,13 @@ def asked(data: Path, query: str) -> list[Any]:
 async def folded(data: Path, run: RunKey, log: b.ListLog | None = None) -> tuple[RunState, bool]:
     """The run after a restart, and whether its row was believed."""
     journal = SqliteJournal.open(data, log=log)
-    state, records = await journal.tail(run)
-    position = await journal.last_position(run)
+    with closing(schema.open_reader(data / "journal.db", busy_timeout_ms=0)) as db:
+        found = run_rows.load(db, run)
+    loaded = await journal.load(run)
     await journal.close()
-    return fold(state or RunState(key=run), records), (state is not None and position > 0)
+    assert found is not None
+    assert loaded == found.run
+    return loaded.state, found.rewrite is None
 
 
 @pytest.mark.parametrize(
@@ -206,7 +211,7 @@ async def test_events_that_are_missing_at_the_end_are_named(data: Path, statemen
     edit(data, f"{statement} AND run_no = 1")
 
     journal = SqliteJournal.open(data)
-    for question in (journal.tail(ENDED), journal.read(ENDED, after=0, limit=100)):
+    for question in (journal.load(ENDED), journal.read(ENDED, after=0, limit=100)):
         with pytest.raises(AgentError) as refused:
             await question
         assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
@@ -224,11 +229,25 @@ async def test_events_of_another_run_do_not_pass_for_those_of_a_run(data: Path) 
 
     journal = SqliteJournal.open(data)
     for run in (ENDED, OPEN):
-        for question in (journal.tail(run), journal.messages(run), journal.read(run, after=0, limit=9)):
+        for question in (journal.load(run), journal.messages(run), journal.read(run, after=0, limit=9)):
             with pytest.raises(AgentError) as refused:
                 await question
             assert refused.value.metadata == {"run_id": run.run_id, "first_bad": "1"}
     await journal.close()
+
+
+async def test_of_many_runs_those_that_cannot_be_read_are_errors_beside_the_others(data: Path) -> None:
+    whole, _ = await folded(data, ENDED)
+    edit(data, "UPDATE events SET data = x'ffff' WHERE run_no = 2 AND seq = 3", "UPDATE runs SET snapshot = x''")
+
+    journal = SqliteJournal.open(data)
+    ended, unread, unknown = await journal.load_many([ENDED, OPEN, key("unknown")])
+    await journal.close()
+
+    assert isinstance(ended, LoadedRun)
+    assert (ended.state, unknown) == (whole, None)
+    assert isinstance(unread, AgentError)
+    assert (unread.reason, unread.metadata) == (ErrorReason.JOURNAL_CORRUPT, {"run_id": "open", "first_bad": "3"})
 
 
 TABLE_LEAF, INDEX_LEAF = 0x0D, 0x0A  # the types of pages with rows and with entries of an index, in the first byte
@@ -324,12 +343,13 @@ async def test_a_row_whose_indexes_know_it_otherwise_is_made_anew_and_others_are
     assert flipped_in_rows(data, b"shelper\x06{", b"thelper\x06{") == 1  # session, agent and status of the row
 
     journal = SqliteJournal.open(data)
-    state, records = await journal.tail(ENDED)
+    loaded = await journal.load(ENDED)
     await put(journal, key("another"), turn(), after=0)
     await journal.close()
     again, believed = await folded(data, ENDED)
 
-    assert (state, fold(RunState(key=ENDED), records), again, believed) == (None, whole, whole, True)
+    assert loaded is not None
+    assert (loaded.state, again, believed) == (whole, whole, True)
     assert asked(data, ROWS)[:2] == before
     assert asked(data, "PRAGMA integrity_check") == [("ok",)]
 

@@ -14,6 +14,7 @@ from runwright.adapters.sqlite.schema import limit_size, open_writer
 from runwright.adapters.sqlite.standings import Standing, Standings
 from runwright.adapters.sqlite.transactions import Transactions
 from runwright.core.errors import ErrorReason
+from runwright.ports.journal import Appended
 
 from tests.ports.journal_builders import batch, check_chain, key, large, reason
 
@@ -94,8 +95,8 @@ async def test_a_group_beyond_one_statement_is_one_commit(db: apsw.Connection) -
 
     assert group.commits == 1
     for run, outcome in zip(runs, outcomes, strict=True):
-        assert isinstance(outcome, list)
-        check_chain(run, outcome)
+        assert isinstance(outcome, Appended)
+        check_chain(run, outcome.events)
     assert db.execute("SELECT COUNT(*), MAX(position) FROM events").fetchall() == [(MAX_ROWS, MAX_ROWS)]
 
 

@@ -15,8 +15,10 @@ from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
+from runwright.core.state import RunState, fold
+from runwright.ports.journal import LoadedRun
 
-from tests.ports.journal_builders import check_chain, key, put, state, turn
+from tests.ports.journal_builders import BEGUN, check_chain, key, put, put_begun, state, turn
 
 RUN = key("run-1")
 
@@ -55,26 +57,28 @@ async def test_a_reopened_journal_is_the_same_journal(tmp_path: Path) -> None:
     stored += await put(second, RUN, turn(), after=2)
     assert await second.read(RUN, after=0, limit=10) == stored
     check_chain(RUN, stored)
-    assert await second.tail(RUN) == (state(RUN, 3), [])
+    assert await second.load(RUN) == LoadedRun(state(RUN, 3), 3)
     assert await second.content(RUN, [Content.text("hello").ref.digest]) != {}
     await second.close()
 
 
-async def test_a_snapshot_of_another_version_is_replaced_by_all_records(tmp_path: Path) -> None:
-    await written(tmp_path)
+async def test_a_snapshot_of_another_version_is_replaced_by_what_the_events_say(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await put_begun(journal, RUN)
+    await journal.close()
     edit(tmp_path, "UPDATE runs SET snapshot = CAST('{}' AS BLOB)")
 
     journal = SqliteJournal.open(tmp_path)
 
-    assert await journal.tail(RUN) == (None, [turn(), turn()])
+    assert await journal.load(RUN) == LoadedRun(fold(RunState(key=RUN), BEGUN), len(BEGUN))
     await journal.close()
 
 
-async def test_a_snapshot_of_an_earlier_moment_is_replaced_by_all_records(tmp_path: Path) -> None:
+async def test_a_snapshot_of_an_earlier_moment_is_replaced_by_what_the_events_say(tmp_path: Path) -> None:
     journal = SqliteJournal.open(tmp_path)
-    await put(journal, RUN, turn(), after=0)
+    await put_begun(journal, RUN, 1)
     ((earlier,),) = rows(tmp_path, "SELECT snapshot FROM runs")
-    await put(journal, RUN, turn(), after=1)
+    await put_begun(journal, RUN, 2)
     await journal.close()
     older = schema.open_writer(tmp_path / "journal.db", busy_timeout_ms=0)
     older.execute("UPDATE runs SET snapshot = ?", (earlier,))
@@ -82,7 +86,20 @@ async def test_a_snapshot_of_an_earlier_moment_is_replaced_by_all_records(tmp_pa
 
     journal = SqliteJournal.open(tmp_path)
 
-    assert await journal.tail(RUN) == (None, [turn(), turn()])
+    assert await journal.load(RUN) == LoadedRun(fold(RunState(key=RUN), BEGUN), len(BEGUN))
+    await journal.close()
+
+
+async def test_events_that_do_not_follow_from_one_another_are_no_run(tmp_path: Path) -> None:
+    await written(tmp_path)
+    edit(tmp_path, "UPDATE runs SET snapshot = x'00'")
+    journal = SqliteJournal.open(tmp_path)
+
+    with pytest.raises(AgentError) as refused:
+        await journal.load(RUN)
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+    assert refused.value.metadata == {"run_id": "run-1", "first_bad": "1"}
     await journal.close()
 
 
@@ -221,11 +238,10 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
         lambda db: queries.load(db, RUN),
         lambda db: queries.messages(db, RUN),
         lambda db: queries.read(db, RUN, 0, 10),
-        lambda db: queries.last_position(db, RUN),
         lambda db: queries.content(db, RUN, ["sha256:00"]),
     )
 
-    assert asked == 9
+    assert asked == 8
     used = "\n".join(plans)
     assert used.count(f"{EVENTS_OF_RUN} (run_no=? AND seq>?)") == 2  # the conversation, and a page
     assert used.count(f"{EVENTS_OF_RUN} (run_no=? AND seq=?)") == 1  # the last event beside its row

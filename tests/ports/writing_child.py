@@ -16,8 +16,8 @@ RUNS = tuple(key(f"run-{number}") for number in range(4))
 
 
 async def write(journal: SqliteJournal, number: int) -> None:
-    state, _ = await journal.tail(RUNS[number])
-    for seq in count(state.seq if state else 0, 2):
+    loaded = await journal.load(RUNS[number])
+    for seq in count(loaded.state.seq if loaded else 0, 2):
         content = Content.text(f"{number}/{seq}")
         stored = await put(journal, RUNS[number], turn(), turn(), after=seq, contents=[content])
         for event in stored:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
-from runwright.ports.journal import Appending, Journal, StoredEvent
+from runwright.ports.journal import Appended, Appending, Journal, LoadedRun, StoredEvent
 
 
 class JournalWrapper:
@@ -20,16 +20,30 @@ class JournalWrapper:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
+    async def load(self, run: RunKey) -> LoadedRun | None:
+        """See the port."""
+        return await self.inner.load(run)
+
+    async def load_many(self, runs: Sequence[RunKey]) -> list[LoadedRun | AgentError | None]:
+        """As `load` answers, so that who changes that changes both."""
+        found: list[LoadedRun | AgentError | None] = []
+        for run in runs:
+            try:
+                found.append(await self.load(run))
+            except AgentError as error:
+                found.append(error)
+        return found
+
     def append(self, run: RunKey, records: Any, **rest: Any) -> Appending:
         """See the port."""
         return appending(self.written(run, records, **rest))
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """What becomes of an append. It goes on without its caller, like that of a journal with a thread of its own."""
         return await self.inner.append(run, records, **rest)
 
 
-def appending(writing: Coroutine[Any, Any, list[StoredEvent]]) -> Appending:
+def appending(writing: Coroutine[Any, Any, Appended]) -> Appending:
     """An append that comes to its end as `writing` does."""
     answer, task = Appending(), asyncio.create_task(writing)
 
@@ -58,7 +72,7 @@ class PowerCut(JournalWrapper):
         self._left = appends
         self._last_is_answered = last_is_answered
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         if self._left == 0:
             await self._nothing()
@@ -82,7 +96,7 @@ class GatedJournal(JournalWrapper):
         self.gate.set()
         self.held = 0
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         self.held += 1
         await self.gate.wait()
@@ -98,7 +112,7 @@ class FailingJournal(JournalWrapper):
         self.error = error
         self.refused = 0
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         if self.error is not None:
             self.refused += 1
@@ -126,7 +140,7 @@ class LosesAnswer(JournalWrapper):
         self._number = number
         self._error = error
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         stored = await self.inner.append(run, records, **rest)
         self._number -= 1

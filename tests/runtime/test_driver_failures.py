@@ -11,8 +11,7 @@ from runwright.core.condition import HoldCause
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase, RunStatus
-from runwright.core.state import RunState
-from runwright.ports.journal import Journal, StoredEvent
+from runwright.ports.journal import Appended, Journal, LoadedRun
 from runwright.runtime.failures import FAILURES_PASS_US, MOST_FAILURES
 from runwright.testing import FunctionTools
 
@@ -31,7 +30,7 @@ class Contradicting(JournalWrapper):
         super().__init__(inner)
         self.refused = 0
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         self.refused += 1
         raise AgentError(ErrorReason.JOURNAL_CONFLICT, "It has moved on.", metadata={"run_id": run.run_id})
@@ -44,11 +43,11 @@ class Flipped(JournalWrapper):
         super().__init__(inner)
         self._changes = changes
 
-    async def tail(self, run: RunKey) -> tuple[RunState | None, list[r.Record]]:
+    async def load(self, run: RunKey) -> LoadedRun | None:
         """See the class."""
-        state, newer = await self.inner.tail(run)
-        assert state is not None
-        return replace(state, **self._changes), newer
+        loaded = await self.inner.load(run)
+        assert loaded is not None
+        return LoadedRun(replace(loaded.state, **self._changes), loaded.last_position)
 
 
 async def left_in_a_call(bench: b.Bench) -> HeldTool:

@@ -8,7 +8,7 @@ from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunStatus, StopReason
-from runwright.ports.journal import Journal
+from runwright.ports.journal import Journal, LoadedRun
 from runwright.ports.tools import Granted, PlaceRequest, PlaceWait, ToolOutcome
 from runwright.testing import FunctionTools
 
@@ -18,8 +18,8 @@ from tests.runtime.parts import HeldTool, LeakyTools
 from tests.runtime.watching import CAP_SECONDS, eventually, quiet, records_of, stood_still
 
 
-class PausingTail(JournalWrapper):
-    """Pauses after it has read a run's tail, once it is told to."""
+class PausingLoad(JournalWrapper):
+    """Pauses after it has read a run, once it is told to."""
 
     def __init__(self, inner: Journal) -> None:
         super().__init__(inner)
@@ -27,9 +27,9 @@ class PausingTail(JournalWrapper):
         self.paused = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def tail(self, run: RunKey) -> object:
+    async def load(self, run: RunKey) -> LoadedRun | None:
         """See the class."""
-        found = await self.inner.tail(run)
+        found = await self.inner.load(run)
         if self.armed:
             self.armed = False
             self.paused.set()
@@ -43,7 +43,7 @@ async def test_a_cancel_that_overtakes_the_end_of_a_faulty_run_leaves_nothing_st
         raise ZeroDivisionError
 
     bench.tools = LeakyTools({"look": fault})
-    journal = PausingTail(bench.journal)
+    journal = PausingLoad(bench.journal)
     runtime = bench.runtime(journal=journal)
     await runtime.start_run(b.request())
     await asyncio.wait_for(journal.paused.wait(), CAP_SECONDS)

@@ -39,14 +39,14 @@ class Damaged(JournalWrapper):
         self.is_damaged = True
 
     def _check(self, run: RunKey) -> None:
-        if self.is_damaged and run.run_id == "run-1":
+        if self.is_damaged and run == key():
             metadata = {"run_id": "run-1", "first_bad": str(FIRST_BAD)}
             raise AgentError(ErrorReason.JOURNAL_CORRUPT, "An event does not decode.", metadata=metadata)
 
-    async def tail(self, run: RunKey) -> Any:
+    async def load(self, run: RunKey) -> Any:
         """See the class."""
         self._check(run)
-        return await self.inner.tail(run)
+        return await self.inner.load(run)
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """See the class."""

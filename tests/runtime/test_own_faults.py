@@ -193,11 +193,11 @@ async def test_a_cancel_that_meets_a_fault_is_told_the_incident(bench: b.Bench) 
 class Poisoned(JournalWrapper):
     """Fails to read one run."""
 
-    async def tail(self, run: RunKey) -> Any:
+    async def load(self, run: RunKey) -> Any:
         """See the class."""
         if run.run_id == "run-1":
             raise AgentError(ErrorReason.JOURNAL_CORRUPT, "Bad.", metadata={"run_id": run.run_id, "first_bad": "1"})
-        return await self.inner.tail(run)
+        return await self.inner.load(run)
 
 
 async def test_a_run_that_cannot_be_read_does_not_keep_the_others_down(bench: b.Bench) -> None:

@@ -13,7 +13,7 @@ from runwright.core import records as r
 from runwright.core.events import EventKind
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunStatus, WaitKind
-from runwright.ports.journal import Journal, StoredEvent
+from runwright.ports.journal import Appended, Journal
 from runwright.ports.tools import Place, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
@@ -359,7 +359,7 @@ class CountingJournal(JournalWrapper):
         super().__init__(inner)
         self.appends: Counter[str] = Counter()
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         self.appends[run.run_id] += 1
         return await self.inner.append(run, records, **rest)

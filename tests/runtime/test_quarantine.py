@@ -103,9 +103,11 @@ class Lives:
         self.provider.is_dead = False
         runtime = self.bench.runtime()
         await runtime.recover()
+        settled = 0  # times in a row: runs that are just being taken up are not counted
         for _ in range(1000):
             await quiet()
-            if runtime.registered_run_count() == runtime.report().runs["held"]:
+            settled = settled + 1 if runtime.registered_run_count() == runtime.report().runs["held"] else 0
+            if settled > 2:
                 break
             self.bench.manual_clock.advance(STEP_US)
         return runtime

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-import pytest
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunStatus
-from runwright.ports.journal import Journal
+from runwright.ports.journal import Journal, LoadedRun
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime, StreamItem
 from runwright.testing import FunctionTools
@@ -18,32 +17,22 @@ from tests.runtime.watching import CAP_SECONDS, events, stood_still, streamed
 
 
 class Pausing(JournalWrapper):
-    """Pauses after one of the questions that make up a run as it stands, once it is told to."""
+    """Pauses after it has read a run, once it is told to."""
 
-    def __init__(self, inner: Journal, after: str) -> None:
+    def __init__(self, inner: Journal) -> None:
         super().__init__(inner)
         self.armed = False
-        self._after = after
         self.paused = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def last_position(self, run: RunKey) -> int:
+    async def load(self, run: RunKey) -> LoadedRun | None:
         """See the class."""
-        position: int = await self.inner.last_position(run)
-        await self._pause("last_position")
-        return position
-
-    async def tail(self, run: RunKey) -> object:
-        """See the class."""
-        found = await self.inner.tail(run)
-        await self._pause("tail")
-        return found
-
-    async def _pause(self, asked: str) -> None:
-        if self.armed and asked == self._after:
+        found = await self.inner.load(run)
+        if self.armed:
             self.armed = False
             self.paused.set()
             await self.go_on.wait()
+        return found
 
 
 async def lost(arguments: object) -> ToolOutcome:
@@ -59,9 +48,8 @@ async def parked(bench: b.Bench, journal: Journal) -> AgentRuntime:
     return runtime
 
 
-@pytest.mark.parametrize("after", ["last_position", "tail"])
-async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench: b.Bench, after: str) -> None:
-    journal = Pausing(bench.journal, after)
+async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench: b.Bench) -> None:
+    journal = Pausing(bench.journal)
     runtime = await parked(bench, journal)
     stands = await runtime.run_snapshot("run-1")
     batches = await runtime.subscribe_run("run-1", after_cursor=stands.last_cursor)
@@ -80,11 +68,8 @@ async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench:
     assert [item.event for item in rest if item.event] == on_record[stands.state.seq :]
 
 
-@pytest.mark.parametrize("after", ["last_position", "tail"])
-async def test_a_snapshot_taken_while_its_run_ends_leads_on_to_what_it_does_not_show(
-    bench: b.Bench, after: str
-) -> None:
-    journal = Pausing(bench.journal, after)
+async def test_a_snapshot_taken_while_its_run_ends_leads_on_to_what_it_does_not_show(bench: b.Bench) -> None:
+    journal = Pausing(bench.journal)
     runtime = await parked(bench, journal)
 
     journal.armed = True

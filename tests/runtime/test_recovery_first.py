@@ -13,9 +13,8 @@ from runwright.core.events import TERMINAL
 from runwright.core.ids import RunKey
 from runwright.core.machine import pending
 from runwright.core.outcomes import CallPhase, RunPhase
-from runwright.core.records import Record
 from runwright.core.state import ModelState, RunState
-from runwright.ports.journal import Journal, StoredEvent
+from runwright.ports.journal import Appended, Journal, LoadedRun
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -34,11 +33,11 @@ class Misread(JournalWrapper):
         super().__init__(inner)
         self._misread = misread
 
-    async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
+    async def load(self, run: RunKey) -> LoadedRun | None:
         """See the class."""
-        state, records = await self.inner.tail(run)
-        assert state is not None
-        return self._misread(state), records
+        loaded = await self.inner.load(run)
+        assert loaded is not None
+        return LoadedRun(self._misread(loaded.state), loaded.last_position)
 
 
 class FailsFirst(JournalWrapper):
@@ -49,7 +48,7 @@ class FailsFirst(JournalWrapper):
         self._error = error
         self.left = times
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         if self.left:
             self.left -= 1

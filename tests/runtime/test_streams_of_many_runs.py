@@ -12,7 +12,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunKey
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
-from runwright.ports.journal import EventPage, Journal, StoredEvent
+from runwright.ports.journal import Appended, EventPage, Journal, StoredEvent
 from runwright.runtime import AgentRuntime, StreamItem, subscriptions
 from runwright.runtime.journal_tail import KEPT_EVENTS, JournalTail
 from runwright.testing import FunctionTools
@@ -60,7 +60,7 @@ class PublishesLate(JournalWrapper):
         super().__init__(inner)
         self.appends = 0
 
-    async def written(self, run: RunKey, records: Any, **rest: Any) -> list[StoredEvent]:
+    async def written(self, run: RunKey, records: Any, **rest: Any) -> Appended:
         """See the class."""
         stored = await self.inner.append(run, records, **rest)
         self.appends += 1

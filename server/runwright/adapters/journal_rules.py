@@ -120,6 +120,11 @@ def conflict(run: RunKey) -> AgentError:
     return AgentError(ErrorReason.JOURNAL_CONFLICT, f"Run {run.run_id} has moved on.", metadata={"run_id": run.run_id})
 
 
+def unknown(run: RunKey) -> AgentError:
+    """There is no such run."""
+    return AgentError(ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id})
+
+
 def closed() -> AgentError:
     """The refusal of everything that is asked of a journal after its close."""
     return AgentError(ErrorReason.DRAINING, "The journal is closed.", metadata={"retry_after": "2s"})

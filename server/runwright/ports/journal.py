@@ -12,6 +12,7 @@ from msgspec import Struct
 from runwright.core.content import Content
 from runwright.core.context import SessionRun
 from runwright.core.epochs import Epochs
+from runwright.core.errors import AgentError
 from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunStatus
@@ -65,6 +66,16 @@ class EventPage(Struct, frozen=True):
     horizon: int = 0
 
 
+class LoadedRun(Struct, frozen=True):
+    """A run as it is on disk at one moment: its state after all of its events, and the position of the last of them.
+
+    Of a removed run the outline, with `removed_at` set.
+    """
+
+    state: RunState
+    last_position: int
+
+
 class ListedRun(Struct, frozen=True):
     """A run as it stands. `number` counts the journal's runs in the order in which they began, from 1."""
 
@@ -105,7 +116,13 @@ class Removed(Struct, frozen=True):
 Listener: TypeAlias = Callable[[Sequence[StoredEvent]], None]
 
 
-class Appending(asyncio.Future[list[StoredEvent]]):
+class Appended(Struct, frozen=True):
+    """The append stands. `events` are its records as they were stored, at least one."""
+
+    events: Sequence[StoredEvent]
+
+
+class Appending(asyncio.Future[Appended]):
     """An append on its way. What is being written cannot be taken back, so it cannot be cancelled.
 
     A task that waits for it and is cancelled meanwhile hears of that once the
@@ -152,10 +169,13 @@ class Journal(Protocol):
         not undo an append that has been handed over.
         """
 
-    async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
-        """The last snapshot row and the records after it. (None, []) for an unknown run.
+    async def load(self, run: RunKey) -> LoadedRun | None:
+        """The run at one moment; None for an unknown run. Raises JOURNAL_CORRUPT naming the run's first bad event."""
 
-        Of a removed run its outline, with `removed_at` set, and no records.
+    async def load_many(self, runs: Sequence[RunKey]) -> list[LoadedRun | AgentError | None]:
+        """What `load` says of each of these, in their order; of one that cannot be read its error, as a value.
+
+        For a start with many open runs: each is of one moment, all of them together are not.
         """
 
     async def messages(self, run: RunKey) -> list[Record]:
@@ -209,9 +229,6 @@ class Journal(Protocol):
 
     def unlisten(self, listener: Listener) -> None:
         """Ends `listen`; harmless when it never began."""
-
-    async def last_position(self, run: RunKey) -> int:
-        """Position of the run's last event; 0 for an unknown run."""
 
     async def open_runs(self) -> list[RunKey]:
         """Every run without a terminal event, oldest first."""

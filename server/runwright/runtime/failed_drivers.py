@@ -10,7 +10,8 @@ from runwright.core.condition import HoldCause
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import RunKey
 from runwright.core.machine import abandon
-from runwright.core.state import RunState, fold
+from runwright.core.state import fold
+from runwright.ports.journal import LoadedRun
 from runwright.runtime.driver import RunDriver
 from runwright.runtime.failures import Failures
 from runwright.runtime.held import INTERNAL
@@ -24,9 +25,9 @@ _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReaso
 
 
 class Aftermath(Struct, frozen=True):
-    """`ended` is the state and the position of a run that was brought to its end."""
+    """`ended` is the run, if it was brought to its end."""
 
-    ended: tuple[RunState, int] | None = None
+    ended: LoadedRun | None = None
     is_read_anew: bool = False
 
 
@@ -64,7 +65,7 @@ class FailedDrivers:
                 "fault of the server in a run", failure, run_id=run.run_id, trace_id=trace, incident_id=incident
             )
         try:
-            if await self._world.journal.last_position(run) == 0:
+            if await self._stored.find(run) is None:
                 return Aftermath()  # the run never began: its caller was told, and nothing is on disk
             if ours:
                 return Aftermath(ended=await self._ended(run, incident))
@@ -91,13 +92,13 @@ class FailedDrivers:
             self._runs.refuse(ErrorReason.JOURNAL_CORRUPT)  # of no run: the journal takes nothing any more
         self._runs.hold(run, cause, error, incident=incident, trace_id=trace_id)
 
-    async def _ended(self, run: RunKey, incident: str) -> tuple[RunState, int]:
+    async def _ended(self, run: RunKey, incident: str) -> LoadedRun:
         """Ends a run that met a fault of ours, without asking the machine what it had planned."""
         failure = Failure(ErrorReason.INTERNAL, INTERNAL, (("incident_id", incident),))
-        state, position = await self._stored.loaded(run)
-        package = await self._stored.package(run, state)
-        on_record = RunOnRecord(self._world, state, position, self._tails.of(run))
+        loaded = await self._stored.load(run)
+        package = await self._stored.package(run, state := loaded.state)
+        on_record = RunOnRecord(self._world, loaded, self._tails.of(run))
         if not state.is_terminal:
             records = abandon(package, state, self._world.clock.now(), failure)
             (await on_record.append(Change(records, fold(state, records)))).or_raise()
-        return on_record.state, on_record.position
+        return on_record.stored

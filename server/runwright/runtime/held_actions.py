@@ -51,7 +51,7 @@ class HeldRunActions:
             if hold is None:
                 return None
             on_record = await self._cancelled(run, hold, replace(asked, grace_us=0))
-            self._supervisor.ended(on_record.state, on_record.position)
+            self._supervisor.stored.ends.put(run, on_record.stored)
             await self._supervisor.let_go(run)
             self._note(AuditKind.HELD_RUN_CANCELLED, run, asked.requested_by, asked.reason)
             return on_record.state
@@ -76,10 +76,10 @@ class HeldRunActions:
             raise run_held(run, hold)
         stored = self._supervisor.stored
         try:
-            state, position = await stored.loaded(run)
-            package = await stored.package(run, state)
+            loaded = await stored.load(run)
+            package = await stored.package(run, loaded.state)
         except AgentError as error:
             raise run_held(run, hold) if is_of(error, run) else error from error
-        on_record = RunOnRecord(self._world, state, position, self._tails.of(run))
+        on_record = RunOnRecord(self._world, loaded, self._tails.of(run))
         await self._supervisor.noted(cancel_at_once(on_record, package, asked))
         return on_record

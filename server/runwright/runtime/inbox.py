@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Delivery(Struct, frozen=True):
     """An input, whom to tell what it made true, and the effect it settles, if any."""
 
-    given: Input
+    input: Input
     answer: asyncio.Future[list[Record]]
     settles: Effect | None = None
 

@@ -15,7 +15,7 @@ from runwright.core.machine import intent
 from runwright.core.outcomes import RunPhase
 from runwright.core.records import OUTCOMES, Record
 from runwright.core.state import RunState
-from runwright.ports.journal import Appending, StoredEvent
+from runwright.ports.journal import Appending, LoadedRun, StoredEvent
 from runwright.runtime.conversation import Conversation
 from runwright.runtime.tail import RunTail
 from runwright.runtime.waiting import Bell
@@ -34,14 +34,14 @@ class Change(Struct, frozen=True):
     contents: Sequence[Content] = ()
 
 
-class Appended(Struct, frozen=True):
+class AppendResult(Struct, frozen=True):
     """How an append came out.
 
-    `error` is why it does not stand; of one that stands, what ended the wait for
-    it: its caller is cancelled, and what was appended is true all the same.
+    `error` is why it is not durable; of one that is, what ended the wait for it:
+    its caller is cancelled, and what was appended is true all the same.
     """
 
-    stands: bool
+    is_durable: bool
     error: BaseException | None = None
 
     def or_raise(self) -> None:
@@ -51,41 +51,45 @@ class Appended(Struct, frozen=True):
 
 
 class RunOnRecord:
-    """One run as its driver knows it. `state` and `position` are always those of its last durable event."""
+    """One run as it is known here. `state` and `position` are always those of its last durable event."""
 
     def __init__(
         self,
         world: World,
-        state: RunState,
-        position: int,
+        stored: LoadedRun,
         tail: RunTail,
         *,
         settled: Callable[[RunKey], None] | None = None,
     ) -> None:
-        """`settled` is told, once, when an effect has an outcome on record."""
-        self.state = state
-        self.position = position
+        """`settled` is called, once, when an effect has an outcome on record."""
+        self.state = stored.state
+        self.position = stored.last_position
         self.begun = Bell()  # rings once the first append is durable, or the run is let go
         self.blocked_by: ErrorReason | None = None  # why the journal takes nothing at the moment
         self.first: Appending | None = None  # the append that begins the run, while it is on its way
-        self.conversation = Conversation(world.journal, world.memory, state.key, is_stored=state.seq > 0)
+        self.conversation = Conversation(world.journal, world.memory, self.state.key, is_stored=self.state.seq > 0)
         # What was made durable here and not settled. Whatever the state says, nothing else is ever sent:
         # of what was under way before, only its record of recovery can tell whether it may be sent again.
         self.intents: set[e.EffectKey] = set()
         self._world = world
         self._tail = tail
         self._settled = settled
-        tail.covers_from(position)
+        tail.covers_from(self.position)
 
-    def begin(self, change: Change, told: Callable[[Appended], None]) -> None:
-        """Appends how the run begins, without waiting: `told` hears how that came out. Raises if nothing is on its way.
+    @property
+    def stored(self) -> LoadedRun:
+        """What the journal would say of the run now."""
+        return LoadedRun(self.state, self.position)
+
+    def begin(self, change: Change, then: Callable[[AppendResult], None]) -> None:
+        """Appends how the run begins, without waiting: `then` hears how that came out. Raises if nothing is on its way.
 
         A start would otherwise wait for its turn of the event loop twice more.
         """
 
         def ended(append: Appending) -> None:
             self.first = None
-            told(self._noted(append, change))
+            then(self._noted(append, change))
 
         append = self._append(change)
         self.first = append
@@ -97,19 +101,19 @@ class RunOnRecord:
         *,
         holds_on: Callable[[], bool] = lambda: True,
         held_up: Callable[[ErrorReason], None] = lambda _: None,
-    ) -> Appended:
-        """Makes a change durable and says whether it stands. Raises nothing: also a cancel is in the answer.
+    ) -> AppendResult:
+        """Makes a change durable and says whether it is. Raises nothing: also a cancel is in the answer.
 
         While the disk is full or the file is held, a run that has begun waits and
         tries again, as long as `holds_on`; `held_up` hears of every refusal.
         """
         while True:
-            appended = await self._once(change)
-            error = appended.error
-            if appended.stands or not isinstance(error, AgentError) or error.reason not in _MAY_PASS:
-                return appended
+            result = await self._once(change)
+            error = result.error
+            if result.is_durable or not isinstance(error, AgentError) or error.reason not in _MAY_PASS:
+                return result
             if self.state.phase is RunPhase.NEW or not holds_on():
-                return appended
+                return result
             if self.blocked_by is None:
                 run_id, trace_id = self.state.key.run_id, self.state.trace_id
                 self._world.log.error("journal takes nothing", error, run_id=run_id, trace_id=trace_id)
@@ -118,44 +122,44 @@ class RunOnRecord:
             try:
                 await self._world.clock.sleep_until(self._world.clock.now() + APPEND_RETRY_US)
             except asyncio.CancelledError as cancel:
-                return Appended(stands=False, error=cancel)
+                return AppendResult(is_durable=False, error=cancel)
 
     def let_go(self) -> None:
         """Nobody drives the run any more: nothing of it is held in memory."""
         self.conversation.close()
         self.begun.ring()
 
-    async def _once(self, change: Change) -> Appended:
+    async def _once(self, change: Change) -> AppendResult:
         """One append. A cancel of its caller does not take it back: its outcome is waited for."""
         try:
             append = self._append(change)
         except Exception as error:  # noqa: BLE001 - whatever it was is the answer
-            return Appended(stands=False, error=error)
+            return AppendResult(is_durable=False, error=error)
         cancel: BaseException | None = None
         try:
             await append
         except asyncio.CancelledError as error:
             cancel = error
             if not append.done():
-                return Appended(stands=False, error=cancel)
+                return AppendResult(is_durable=False, error=cancel)
         except Exception:  # noqa: BLE001, S110 - the append has it, and says more than its error
             pass
-        appended = self._noted(append, change)
-        return appended if cancel is None else Appended(appended.stands, cancel)
+        result = self._noted(append, change)
+        return result if cancel is None else AppendResult(result.is_durable, cancel)
 
     def _append(self, change: Change) -> Appending:
         return self._world.journal.append(
             self.state.key, change.records, after=self.state.seq, contents=change.contents, snapshot=change.state
         )
 
-    def _noted(self, append: Appending, change: Change) -> Appended:
+    def _noted(self, append: Appending, change: Change) -> AppendResult:
         """Takes note of an append that has come to its end."""
         if append.cancelled():
-            return Appended(stands=False, error=asyncio.CancelledError())
+            return AppendResult(is_durable=False, error=asyncio.CancelledError())
         if (error := append.exception()) is not None:
-            return Appended(stands=False, error=error)
-        self._stored(append.result(), change)
-        return Appended(stands=True)
+            return AppendResult(is_durable=False, error=error)
+        self._stored(append.result().events, change)
+        return AppendResult(is_durable=True)
 
     def _stored(self, stored: Sequence[StoredEvent], change: Change) -> None:
         """Takes note of what has become durable, and passes it on."""

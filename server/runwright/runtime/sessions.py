@@ -56,8 +56,8 @@ class Sessions:
         self, run: RunKey, request: RunRequest, package: RuntimePackage, start: Callable[[], Awaitable[None]]
     ) -> None:
         found = await self._journal.session(run.namespace, request.session_id, package.agent.id, turns=0)
-        # A start that was made before is repeated, not refused; it finds out by itself.
-        if found.open_run is None or await self._journal.last_position(run):
+        # A start that was made before is repeated, not refused; it finds out by itself, and whether it can be read.
+        if found.open_run is None or await self._journal.load_many([run]) != [None]:
             await start()
             return
         raise AgentError(

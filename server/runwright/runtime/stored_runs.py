@@ -11,48 +11,56 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.state import RunState, apply
-from runwright.core.transitions import IllegalTransition
-from runwright.ports.journal import Journal
+from runwright.core.state import RunState
+from runwright.ports.journal import Journal, LoadedRun
+from runwright.runtime.kept import Kept
+
+CACHED_ENDS = 1024
 
 
 class StoredRuns:
-    """Reads runs. Packages are parsed once for each fingerprint."""
+    """Reads runs. Packages are parsed once for each fingerprint; ends are remembered, since nothing follows them."""
 
     def __init__(self, journal: Journal) -> None:
+        self.ends: Kept[RunKey, LoadedRun] = Kept(CACHED_ENDS)
         self._journal = journal
         self._packages: dict[str, RuntimePackage] = {}
 
-    async def state(self, run: RunKey) -> RunState:
-        """The run as it stands. Raises RUN_NOT_FOUND, JOURNAL_CORRUPT."""
-        snapshot, records = await self._journal.tail(run)
-        if snapshot is None and not records:
+    async def look_up(self, run: RunKey) -> LoadedRun | None:
+        """As `find`, for whoever only wants to know: a run that has ended is read once."""
+        if ended := self.ends.get(run):
+            return ended
+        generation = self.ends.generation  # the run may be removed while the journal is asked
+        found = await self.find(run)
+        if found is not None and found.state.is_terminal:
+            self.ends.put(run, found, generation)
+        return found
+
+    async def load(self, run: RunKey) -> LoadedRun:
+        """The run as it is on disk. Raises RUN_NOT_FOUND, JOURNAL_CORRUPT."""
+        loaded = await self.find(run)
+        if loaded is None:
             raise not_found(run)
-        state = snapshot or RunState(key=run)
+        return loaded
+
+    async def find(self, run: RunKey) -> LoadedRun | None:
+        """As `load`; None when there is no such run."""
+        loaded = await self._journal.load(run)
+        return loaded and _begun(run, loaded)
+
+    async def load_many(self, runs: Sequence[RunKey]) -> list[LoadedRun | AgentError]:
+        """What `load` says of each of these, in their order: of one that cannot be read or is not there its error."""
+        found: list[LoadedRun | AgentError] = []
         try:
-            for record in records:
-                state = apply(state, record)
-        except IllegalTransition as error:
-            told = f"Event {state.seq + 1} of run {run.run_id} does not follow from those before."
-            raise _corrupt(run, told, str(state.seq + 1)) from error
-        if state.phase is RunPhase.NEW:
-            raise _corrupt(run, f"The stored state of run {run.run_id} has not begun, and there are events.", "1")
-        return state
-
-    async def loaded(self, run: RunKey) -> tuple[RunState, int]:
-        """The same with the position of its last event, of a run that nobody drives meanwhile."""
-        return await self.state(run), await self._journal.last_position(run)
-
-    async def placed(self, run: RunKey) -> tuple[RunState, int] | None:
-        """The run with the position of its last event; None when there is no such run."""
-        # Two questions make one answer only if the run did not move between them.
-        position = await self._journal.last_position(run)
-        while position:
-            state = await self.state(run)
-            before, position = position, await self._journal.last_position(run)
-            if position == before:
-                return state, position
-        return None
+            stored = await self._journal.load_many(runs)
+        except AgentError as error:  # of the journal: it keeps each of them from being read
+            return [error] * len(runs)
+        for run, loaded in zip(runs, stored, strict=True):
+            try:
+                found.append(_begun(run, loaded) if isinstance(loaded, LoadedRun) else loaded or not_found(run))
+            except AgentError as error:
+                found.append(error)
+        return found
 
     async def package(self, run: RunKey, state: RunState) -> RuntimePackage:
         """The package the run was started with, from the journal: never the file given at this start."""
@@ -75,6 +83,12 @@ class StoredRuns:
             return ""
         routes = (await self.package(run, state)).routes[state.route :]
         return "" if any(route.adapter in configured for route in routes) else state.provider
+
+
+def _begun(run: RunKey, loaded: LoadedRun) -> LoadedRun:
+    if loaded.state.phase is RunPhase.NEW:
+        raise _corrupt(run, f"The stored state of run {run.run_id} has not begun, and there are events.", "1")
+    return loaded
 
 
 def is_of(error: BaseException, run: RunKey) -> bool:

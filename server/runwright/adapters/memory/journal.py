@@ -14,7 +14,7 @@ from runwright.adapters import journal_rules as rules
 from runwright.core.content import Content
 from runwright.core.context import SessionRun, SessionTurn
 from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError
 from runwright.core.events import MESSAGE_BEARING, EventKind
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.machine import status
@@ -24,10 +24,12 @@ from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import (
     NOTHING,
+    Appended,
     Appending,
     EventPage,
     ListedRun,
     Listener,
+    LoadedRun,
     Removed,
     RunPage,
     SessionPage,
@@ -100,14 +102,18 @@ class MemoryJournal:
         for listener in self._listeners:
             listener(stored)
         appending = Appending()
-        appending.set_result(stored)
+        appending.set_result(Appended(stored))
         return appending
 
-    async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
-        """See the port. Every append replaces the snapshot, so no record is ever newer."""
+    async def load(self, run: RunKey) -> LoadedRun | None:
+        """See the port."""
         self._refuse_when_closed()
         known = self._runs.get(run)
-        return (known.snapshot if known else None), []
+        return LoadedRun(known.snapshot, min(known.last_position, self.head)) if known else None
+
+    async def load_many(self, runs: Sequence[RunKey]) -> list[LoadedRun | AgentError | None]:
+        """See the port. Nothing is ever damaged here."""
+        return [await self.load(run) for run in runs]
 
     async def messages(self, run: RunKey) -> list[Record]:
         """See the port."""
@@ -192,12 +198,6 @@ class MemoryJournal:
         if listener in self._listeners:
             self._listeners.remove(listener)
 
-    async def last_position(self, run: RunKey) -> int:
-        """See the port."""
-        self._refuse_when_closed()
-        known = self._runs.get(run)
-        return known.last_position if known else 0
-
     async def open_runs(self) -> list[RunKey]:
         """See the port."""
         self._refuse_when_closed()
@@ -245,9 +245,7 @@ class MemoryJournal:
         self._refuse_when_closed()
         known = self._runs.get(run)
         if known is None:
-            raise AgentError(
-                ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id}
-            )
+            raise rules.unknown(run)
         if known.open:
             ended = replace(known.snapshot, phase=RunPhase.CANCELLED, stop=StopReason.CANCELLED, ended_at=now)
             known.snapshot, known.open = ended, False

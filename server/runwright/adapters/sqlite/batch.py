@@ -15,10 +15,10 @@ from runwright.adapters.sqlite.standings import Standing
 from runwright.core.content import Content
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
-from runwright.ports.journal import StoredEvent
+from runwright.ports.journal import Appended, StoredEvent
 from runwright.wire.state_row import RowEnd, SnapshotRow
 
-Outcome: TypeAlias = list[StoredEvent] | AgentError
+Outcome: TypeAlias = Appended | AgentError
 Digest: TypeAlias = tuple[str, str]  # of a content, behind its namespace
 
 
@@ -30,7 +30,7 @@ class Batch(Struct, frozen=True, eq=False):
     after: int
     contents: tuple[Content, ...]
     snapshot: SnapshotRow
-    answer: asyncio.Future[list[StoredEvent]]
+    answer: asyncio.Future[Appended]
 
 
 class Group(Struct, frozen=True):
@@ -76,7 +76,7 @@ def as_rows(group: Sequence[Batch], position: int, last_run: int, standings: Map
         before = run.before if run else stands
         moved[batch.run] = _Moved(before, after, position, batch, not rules.ends_open(stored))
         events += [_event_row(after.run_no, event) for event in stored]
-        outcomes.append(stored)
+        outcomes.append(Appended(stored))
         written.append(batch)
     rows = [row for key, run in moved.items() for row in _run_rows(key, run)]
     return Group(rows + events + _content_rows(written), {key: run.after for key, run in moved.items()}, outcomes)

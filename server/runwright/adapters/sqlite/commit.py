@@ -14,6 +14,7 @@ from runwright.adapters.sqlite.standings import Standings
 from runwright.adapters.sqlite.transactions import Transactions, transact
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
+from runwright.ports.journal import Appended
 
 T = TypeVar("T")
 # Errors of SQLite that say nothing about the transaction or the disk, or only about pages that others need not touch.
@@ -111,7 +112,7 @@ class GroupCommit:
         transact(self._db, lambda db: put_all(db, rows))
 
     def _committed(self, outcomes: Sequence[Outcome]) -> None:
-        stored = [outcome[-1] for outcome in outcomes if isinstance(outcome, list)]
+        stored = [outcome.events[-1] for outcome in outcomes if isinstance(outcome, Appended)]
         if stored:
             self.head, self.head_hash = stored[-1].position, stored[-1].hash
             self.commits += 1
@@ -121,8 +122,8 @@ class GroupCommit:
         position, outcomes = self.head, list[Outcome]()
         for batch in group:
             outcome = self._attempt(batch, position)
-            if isinstance(outcome, list):
-                position = outcome[-1].position
+            if isinstance(outcome, Appended):
+                position = outcome.events[-1].position
             outcomes.append(outcome)
         return outcomes
 

@@ -75,6 +75,16 @@ def busy(message: str, remedy: str = "") -> AgentError:
     return AgentError(ErrorReason.JOURNAL_BUSY, message, metadata={"retry_after": "2s"}, remedy=remedy)
 
 
+def of_run(run_id: str, error: AgentError) -> AgentError:
+    """What was met on the way to a run is damage to that run, where nothing says of which it is."""
+    if error.reason is not ErrorReason.JOURNAL_CORRUPT or error.metadata.get("run_id"):
+        return error
+    told = f"Run {run_id}: {error.message}"
+    named = corrupt(told, run_id=run_id, first_bad=error.metadata.get("first_bad", ""))
+    named.__cause__ = error
+    return named
+
+
 def corrupt(message: str, *, run_id: str = "", first_bad: str = "") -> AgentError:
     """What is stored cannot be read, or what was written may not be there."""
     return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata={"run_id": run_id, "first_bad": first_bad})

@@ -19,6 +19,7 @@ from runwright.adapters.sqlite import (
     inspection,
     queries,
     removing,
+    run_rows,
     schema,
     scrubbing,
     selecting,
@@ -37,12 +38,12 @@ from runwright.adapters.sqlite.reader import Reader
 from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
 from runwright.adapters.sqlite.run_rows import Rewrite, rewrite
 from runwright.adapters.sqlite.ticker import Ticker
-from runwright.adapters.sqlite.transactions import Transactions
+from runwright.adapters.sqlite.transactions import PROBE, Transactions
 from runwright.adapters.sqlite.wal import LARGE_BYTES, Wal
 from runwright.adapters.sqlite.writer import Writer
 from runwright.core.content import Content
 from runwright.core.epochs import Epochs
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
@@ -55,6 +56,7 @@ from runwright.ports.journal import (
     Appending,
     EventPage,
     Listener,
+    LoadedRun,
     Removed,
     RunPage,
     SessionPage,
@@ -62,11 +64,6 @@ from runwright.ports.journal import (
 )
 from runwright.ports.log import OperatorLog
 
-# Two commits: what is deleted in the one that wrote it never needs its room.
-_PROBE = (
-    "INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(65536))",
-    "DELETE FROM meta WHERE key = 'probe'",
-)
 BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
 
 
@@ -190,14 +187,23 @@ class SqliteJournal:
         self._writer.submit(Batch(run, encoded, after, tuple(contents), encoded.row(snapshot), answer))
         return answer
 
-    async def tail(self, run: RunKey) -> tuple[RunState | None, list[Record]]:
+    async def load(self, run: RunKey) -> LoadedRun | None:
         """See the port."""
+        (found,) = await self.load_many([run])
+        if isinstance(found, AgentError):
+            raise found
+        return found
+
+    async def load_many(self, runs: Sequence[RunKey]) -> list[LoadedRun | AgentError | None]:
+        """See the port. Some hundreds share a reading transaction; between two of these others are answered."""
         self._refuse_when_closed()
-        loaded = await self._reader.ask_of(run, queries.load, run)
-        if loaded is None:
-            return None, []
-        self._rewrite([loaded.rewrite] if loaded.rewrite else [])
-        return loaded.state, loaded.records
+        found: list[LoadedRun | AgentError | None] = []
+        for first in range(0, len(runs), run_rows.LOADED_AT_ONCE):
+            loaded, rewrites = await self._reader.ask(run_rows.load_many, runs[first : first + run_rows.LOADED_AT_ONCE])
+            self._rewrite(rewrites)
+            found += loaded
+        self._see(max((each.last_position for each in found if isinstance(each, LoadedRun)), default=0))
+        return found
 
     async def messages(self, run: RunKey) -> list[Record]:
         """See the port."""
@@ -252,13 +258,6 @@ class SqliteJournal:
         """See the port."""
         if listener in self._writer.listeners:
             self._writer.listeners.remove(listener)
-
-    async def last_position(self, run: RunKey) -> int:
-        """See the port."""
-        self._refuse_when_closed()
-        position = await self._reader.ask_of(run, queries.last_position, run)
-        self._see(position)
-        return position
 
     def _rewrite(self, rewrites: Sequence[Rewrite]) -> None:
         """Has rows made anew that were thrown away: else their events would be folded at every question."""
@@ -329,9 +328,7 @@ class SqliteJournal:
         self._refuse_when_closed()
         horizon = await self._writer.transact(partial(held.begin_removal, run=run, now=now))
         if not horizon:
-            raise AgentError(
-                ErrorReason.RUN_NOT_FOUND, f"There is no run {run.run_id}.", metadata={"run_id": run.run_id}
-            )
+            raise rules.unknown(run)
         while await self._writer.transact(self._remove_more):
             pass
         self._forget_wal()
@@ -340,7 +337,7 @@ class SqliteJournal:
     async def probe(self) -> None:
         """See the port."""
         self._refuse_when_closed()
-        for statement in _PROBE:
+        for statement in PROBE:
             await self._writer.transact(lambda db, statement=statement: db.execute(statement))  # type: ignore[misc]
 
     def _remove_more(self, db: apsw.Connection) -> bool:

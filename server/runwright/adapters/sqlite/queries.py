@@ -17,15 +17,10 @@ from runwright.core.ids import RunKey
 from runwright.core.records import Record
 from runwright.ports.journal import StoredEvent
 
-__all__ = ["content", "last_position", "load", "messages", "place", "read"]
+__all__ = ["content", "load", "messages", "place", "read"]
 
 _CONTENTS = """SELECT digest, data FROM contents
     WHERE namespace = ? AND digest IN (SELECT value FROM json_each(?))"""
-# By its events, as a reader would find it; of a removed run by what is left, which may lie above the journal's end.
-_LAST_POSITION = """SELECT COALESCE(
-    (SELECT position FROM events e WHERE e.run_no = r.run_no ORDER BY seq DESC LIMIT 1),
-    MIN(r.last_position, (SELECT MAX(position) FROM events)), r.last_position)
-    FROM runs r WHERE namespace = ? AND run_id = ?"""
 _PLACE = f"""SELECT run_no, COALESCE((SELECT MAX(seq) FROM events e WHERE e.run_no = r.run_no), 0), seq
     FROM runs r WHERE namespace = ? AND run_id = ? AND {KEPT}"""
 
@@ -74,13 +69,6 @@ def place(db: apsw.Connection, run: RunKey, after: int) -> tuple[int, int, int]:
         low, high = (low, middle - 1) if at and at[0][0] > after else (middle, high)
         middle = (low + high + 1) // 2
     return run_no, low, stands_at
-
-
-def last_position(db: apsw.Connection, run: RunKey) -> int:
-    """Where the run's last event is; 0 for an unknown run."""
-    rows = fetch(db, _LAST_POSITION, run.namespace, run.run_id)
-    position: int = rows[0][0] if rows else 0
-    return position
 
 
 def content(db: apsw.Connection, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:

@@ -10,8 +10,8 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import apsw
 
-from runwright.adapters.sqlite.failures import corrupt, is_damage, translate
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.adapters.sqlite.failures import corrupt, is_damage, of_run, translate
+from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 
 P = ParamSpec("P")
@@ -38,10 +38,7 @@ class Reader:
         try:
             return await self.ask(question, *args, **kwargs)
         except AgentError as error:
-            if error.reason is ErrorReason.JOURNAL_CORRUPT and not error.metadata.get("run_id"):
-                told = f"Run {run.run_id}: {error.message}"
-                raise corrupt(told, run_id=run.run_id, first_bad=error.metadata.get("first_bad", "")) from error
-            raise
+            raise of_run(run.run_id, error) from error.__cause__
 
     async def close(self) -> None:
         """Answers what was asked, then closes the connection and ends the thread."""

@@ -17,7 +17,6 @@ from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.machine import status
 from runwright.core.state import RunState
-from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import Removed
 from runwright.wire import tombstone
 from runwright.wire.records import event_time
@@ -105,10 +104,10 @@ def _ended(db: apsw.Connection, run: RunKey) -> RunState | None:
     """The run at its end; None when it has not ended, or nobody can tell: such a run stays."""
     try:
         loaded = load(db, run)
-        state = loaded.folded(run) if loaded else None
+        state = loaded.state if loaded else None
         if loaded and loaded.rewrite:
             loaded.rewrite.apply(db)
-    except (AgentError, IllegalTransition):
+    except AgentError:
         return None
     return state if state is not None and state.is_terminal and not state.removed_at else None
 

@@ -11,15 +11,14 @@ from msgspec import Struct
 from msgspec.json import encode as encode_labels
 
 from runwright.adapters.sqlite import checked_events
-from runwright.adapters.sqlite.failures import corrupt, is_damage
+from runwright.adapters.sqlite.failures import corrupt, is_damage, of_run
 from runwright.adapters.sqlite.tables import fetch
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.machine import status
-from runwright.core.records import Record
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState, apply
 from runwright.core.transitions import IllegalTransition
-from runwright.ports.journal import StoredEvent
+from runwright.ports.journal import LoadedRun, StoredEvent
 from runwright.wire import tombstone
 from runwright.wire.state_row import (
     UNCHECKED,
@@ -42,6 +41,8 @@ _REWRITE = """
     UPDATE runs SET seq = ?, hash = ?, last_position = ?, open = ?, status = ?, session_id = ?, agent_id = ?,
         labels = ?, removed_at = 0, snapshot = ?
     WHERE run_no = ? AND snapshot IS ? AND NOT EXISTS (SELECT 1 FROM events WHERE run_no = ? AND seq > ?)"""
+
+LOADED_AT_ONCE = 256  # runs, in one reading transaction
 
 
 class Rewrite(Struct, frozen=True):
@@ -69,16 +70,15 @@ def rewrite(db: apsw.Connection, rows: Sequence[Rewrite], *, reindex: bool = Fal
 
 
 class Loaded(Struct, frozen=True):
-    """A run as the journal has it. Without a state its row was thrown away, and `records` are all of its records."""
+    """A run as the journal has it, and its row as it must be where it was not believed."""
 
-    state: RunState | None
-    records: list[Record]
-    last_position: int
+    run: LoadedRun
     rewrite: Rewrite | None = None
 
-    def folded(self, run: RunKey) -> RunState:
-        """The run as it stands. Raises IllegalTransition."""
-        return self.state or fold(RunState(key=run), self.records)
+    @property
+    def state(self) -> RunState:
+        """The run's state."""
+        return self.run.state
 
 
 class _Row(Struct, frozen=True):
@@ -102,11 +102,39 @@ def load(db: apsw.Connection, run: RunKey) -> Loaded | None:
         return None
     state = _believed(run, row)
     if state is not None:
-        return Loaded(state, [], row.last_position)
+        return Loaded(LoadedRun(state, _position(db, row) if state.removed_at else row.last_position))
     with db:  # row and events of one moment
         row = _row(db, run)
         events = checked_events.page(db, run, row.run_no, 0) if row else []
     return _from_events(run, row, events) if row else None
+
+
+def load_many(db: apsw.Connection, runs: Sequence[RunKey]) -> tuple[list[LoadedRun | AgentError | None], list[Rewrite]]:
+    """Each run as `load` has it, of one that cannot be read its error; and the rows to be made anew."""
+    found: list[LoadedRun | AgentError | None] = []
+    rewrites: list[Rewrite] = []
+    with db:
+        for run in runs:
+            try:
+                loaded = load(db, run)
+            except AgentError as error:
+                found.append(of_run(run.run_id, error))
+                continue
+            except (apsw.Error, UnicodeDecodeError) as error:
+                if not is_damage(error):
+                    raise
+                found.append(of_run(run.run_id, corrupt("The journal's file is damaged.")))
+                continue
+            found.append(loaded.run if loaded else None)
+            rewrites += [loaded.rewrite] if loaded and loaded.rewrite else []
+    return found, rewrites
+
+
+def _position(db: apsw.Connection, row: _Row) -> int:
+    """Of a removed run: what is left of it may lie above the journal's end."""
+    ((head,),) = fetch(db, "SELECT MAX(position) FROM events")
+    position: int = row.last_position
+    return position if head is None else min(position, head)
 
 
 def judged(db: apsw.Connection, run: RunKey, folded: RunState | None = None) -> str:
@@ -173,19 +201,20 @@ def _from_events(run: RunKey, row: _Row, events: list[StoredEvent]) -> Loaded:
     agreeing = (row.seq == last.seq) + (row.last_position == last.position) + (row.hash == last.hash)
     if agreeing < 2:
         raise checked_events.damaged_event(run, last.seq + 1, "is missing at the end")
-    found = checked_events.records(run, events)
-    return Loaded(None, found, last.position, _rewrite(run, row, last, found))
+    state = RunState(key=run)
+    for record in checked_events.records(run, events):
+        try:
+            state = apply(state, record)
+        except IllegalTransition as error:
+            raise checked_events.damaged_event(run, state.seq + 1, "does not follow from those before") from error
+    return Loaded(LoadedRun(state, last.position), _rewrite(row, last, state))
 
 
-def _rewrite(run: RunKey, row: _Row, last: StoredEvent, found: list[Record]) -> Rewrite | None:
-    try:
-        state = fold(RunState(key=run), found)
-    except IllegalTransition:
-        return None  # whoever folds it says so
+def _rewrite(row: _Row, last: StoredEvent, state: RunState) -> Rewrite:
     columns, is_open = RowColumns.of(state, status(state)), not state.is_terminal
     snapshot = SnapshotRow.of(encode_state(state), columns).checked(RowEnd(last.position, last.hash, is_open))
     labels = encode_labels(columns.labels, order="sorted").decode()
     found_by = (columns.status, columns.session_id, columns.agent_id, labels)
     stands = (last.seq, last.hash, last.position, is_open, *found_by, snapshot)
     was_damaged = not (isinstance(row.snapshot, bytes) and row.snapshot.startswith(UNCHECKED))
-    return Rewrite(run, was_damaged, (*stands, row.run_no, row.snapshot, row.run_no, last.seq))
+    return Rewrite(state.key, was_damaged, (*stands, row.run_no, row.snapshot, row.run_no, last.seq))

@@ -21,7 +21,6 @@ from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EVERYTHING, EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
-from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import NOTHING, EventPage, ListedRun, RunPage, StoredEvent
 
 Condition: TypeAlias = tuple[str, list[str | int]]
@@ -210,10 +209,9 @@ def _listed(db: apsw.Connection, number: int, position: int, rewrites: list[Rewr
     try:
         loaded = queries.load(db, run)
         if loaded is not None:
-            state = loaded.folded(run)
             rewrites += [loaded.rewrite] if loaded.rewrite else []
-            return ListedRun(number, state, loaded.last_position)
-    except (AgentError, IllegalTransition):
+            return ListedRun(number, loaded.run.state, loaded.run.last_position)
+    except AgentError:
         pass  # one damaged run must not hide the others
     return ListedRun(number, outline(db, number, run), position)
 

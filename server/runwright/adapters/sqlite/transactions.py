@@ -12,6 +12,11 @@ from runwright.adapters.sqlite.failures import corrupt, translate, with_space
 from runwright.core.errors import AgentError, ErrorReason, Failure
 
 T = TypeVar("T")
+# Whether anything can be written. Two commits: what is deleted in the one that wrote it never needs its room.
+PROBE = (
+    "INSERT OR REPLACE INTO meta (key, value) VALUES ('probe', zeroblob(65536))",
+    "DELETE FROM meta WHERE key = 'probe'",
+)
 
 
 class Transactions:

@@ -20,7 +20,7 @@ from runwright.adapters.sqlite.failures import translate
 from runwright.adapters.sqlite.schema import Identity
 from runwright.adapters.sqlite.transactions import Transactions
 from runwright.core.errors import AgentError
-from runwright.ports.journal import Listener
+from runwright.ports.journal import Appended, Listener
 
 T = TypeVar("T")
 # When so many shared the last commit, the next one waits a moment for company. Whatever a commit wakes it wakes once,
@@ -116,7 +116,7 @@ class Writer:
 
     def _announce(self, outcomes: Sequence[Outcome]) -> None:
         """One commit as a whole, before any of its callers hears of it: commits reach the loop in their order."""
-        stored = [event for outcome in outcomes if isinstance(outcome, list) for event in outcome]
+        stored = [event for outcome in outcomes if isinstance(outcome, Appended) for event in outcome.events]
         if stored:
             for listener in tuple(self.listeners):
                 listener(stored)

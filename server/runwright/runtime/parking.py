@@ -1,0 +1,52 @@
+"""Parking: the runs that have no driver because they only wait, or because nothing is wanted of the world for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runwright.core.ids import RunKey
+from runwright.core.machine import pending
+from runwright.core.package import RuntimePackage
+from runwright.core.state import RunState
+from runwright.runtime.census import ParkedRuns
+from runwright.runtime.waits import Waits, Wake
+from runwright.runtime.world import World
+
+
+class Parking:
+    """Each costs its entries here: no task, no driver and nothing of what it has said.
+
+    `missing` are runs that have to ask a provider that is not configured: they
+    wait for another start of the server, and here for nothing.
+    """
+
+    def __init__(self, world: World, wake: Callable[[Wake], None]) -> None:
+        self.waits = Waits(world, wake)
+        self.runs = ParkedRuns()
+        self.missing: dict[RunKey, str] = {}
+
+    def add(self, state: RunState) -> None:
+        """Parks a run that a driver leaves with its waits."""
+        self.runs.add(state.key, state)
+
+    def add_stored(self, state: RunState, package: RuntimePackage) -> None:
+        """Parks a run straight from its snapshot row: nothing is under way, so nothing has to be settled before."""
+        self.runs.add(state.key, state)
+        for effect in pending(state).values():
+            assert effect.parks, "a run with other effects needs a driver"
+            self.waits.enter(state, effect, package)
+
+    def add_without(self, state: RunState, adapter: str) -> None:
+        """Parks a run that has to ask a provider that is not configured."""
+        self.runs.add(state.key, state)
+        self.missing[state.key] = adapter
+
+    def leave(self, run: RunKey) -> None:
+        """A driver takes the run over, with its waits."""
+        self.runs.discard(run)
+        self.missing.pop(run, None)
+
+    def drop(self, run: RunKey) -> None:
+        """Nobody waits for anything on behalf of the run any more."""
+        self.leave(run)
+        self.waits.drop(run)
