@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from runwright.core import effects as e
 from runwright.core.ids import RunKey
-from runwright.core.machine import pending
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
 from runwright.runtime.census import ParkedRuns
@@ -29,11 +29,10 @@ class Parking:
         """Parks a run that a driver leaves with its waits."""
         self.runs.add(state.key, state)
 
-    def add_stored(self, state: RunState, package: RuntimePackage) -> None:
+    def add_stored(self, state: RunState, wanted: Iterable[e.ParkingEffect], package: RuntimePackage) -> None:
         """Parks a run straight from its snapshot row: nothing is under way, so nothing has to be settled before."""
         self.runs.add(state.key, state)
-        for effect in pending(state).values():
-            assert effect.parks, "a run with other effects needs a driver"
+        for effect in wanted:
             self.waits.enter(state, effect, package)
 
     def add_without(self, state: RunState, adapter: str) -> None:

@@ -12,7 +12,7 @@ from runwright.core.condition import DRIVEN, Condition, Hold, HoldCause, run_hel
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.machine import pending, status
-from runwright.core.outcomes import RunStatus
+from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.package import RuntimePackage
 from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
@@ -162,25 +162,38 @@ class Supervisor:
 
     async def take_up(self, runs: Sequence[RunKey]) -> None:
         """Drives every run that has something to do, parks the others, and holds those that cannot be read."""
-        for first in range(0, len(runs), READ_AT_ONCE):
-            together = [run for run in runs[first : first + READ_AT_ONCE] if run not in self._live]
-            for run, loaded in zip(together, await self.stored.load_many(together), strict=True):
-                await self._take_up(run, loaded)
+        batches = [runs[first : first + READ_AT_ONCE] for first in range(0, len(runs), READ_AT_ONCE)]
+        reading = [asyncio.create_task(self.stored.load_many(batch)) for batch in batches[:1]]
+        try:
+            for number, batch in enumerate(batches, start=1):
+                read = await reading.pop()
+                # The next ones are read while these are taken up.
+                reading += [asyncio.create_task(self.stored.load_many(more)) for more in batches[number : number + 1]]
+                for run, loaded in zip(batch, read, strict=True):
+                    await self._take_up(run, loaded)
+        finally:
+            for task in reading:
+                task.cancel()
 
     async def _take_up(self, run: RunKey, loaded: LoadedRun | AgentError) -> None:
         try:
             if isinstance(loaded, AgentError):
                 raise loaded
             state = loaded.state
-            if state.is_terminal:
-                return  # listed as open by what is damaged only
+            if state.is_terminal or run in self._live:
+                return  # listed as open by what is damaged only, or taken up already
             if missing := await self.stored.missing_provider(run, state, self._world.providers):
                 self._parking.add_without(state, missing)
-            elif pending(state) and status(state) is not RunStatus.WAITING:
-                await self._live.revive(run)
-                return
             else:
-                self._parking.add_stored(state, await self.stored.package(run, state))
+                wanted = pending(state).values()
+                waits = [effect for effect in wanted if effect.parks]
+                if len(waits) < len(wanted) or state.phase is RunPhase.CANCELLING:
+                    await self._live.revive(run)
+                    return
+                package = await self.stored.package(run, state)
+                if run in self._live or self.stored.ends.get(run) is not None:
+                    return  # somebody was faster, while it was read
+                self._parking.add_stored(state, waits, package)
             self._recovery.settled(run)
         except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
             if run not in self.held and not self.draining:
