@@ -34,8 +34,8 @@ def _run(name: str, within: str | None) -> list[Figure]:
             late = Goal(name.upper(), f"not finished in {LIMIT_SECONDS} s", "s", LIMIT_SECONDS, LIMIT_SECONDS)
             figures = [Figure(late, [time.perf_counter() - began])]
     for figure in figures:
-        _, what, value, spread, asked, verdict, detail = figure.cells()
-        say(f"  {what}: {value} ({spread}) {asked} {verdict}; {detail}")
+        _, what, value, spread, requested, verdict, detail = figure.cells()
+        say(f"  {what}: {value} ({spread}) {requested} {verdict}; {detail}")
     say(f"  took {time.perf_counter() - began:.0f} s")
     return figures
 

@@ -46,8 +46,10 @@ def stream(to: grpc.aio.Channel, path: str, request: bytes, installed: Installat
 def start_run(package_id: str, run_id: str = "") -> bytes:
     """A StartRun request. Without a session: in one, each run would see the turns of all before it."""
     selector = run_pb2.PackageSelector(package_id=package_id)
-    asked = [content_pb2.InputPart(text="Where is the lamp, and who has seen it last?")]
-    return pb.StartRunRequest(run=run_pb2.RunRequest(run_id=run_id, package=selector, input=asked)).SerializeToString()
+    requested = [content_pb2.InputPart(text="Where is the lamp, and who has seen it last?")]
+    return pb.StartRunRequest(
+        run=run_pb2.RunRequest(run_id=run_id, package=selector, input=requested)
+    ).SerializeToString()
 
 
 def of_run(run_id: str, after_cursor: str = "") -> bytes:
@@ -58,16 +60,16 @@ def of_run(run_id: str, after_cursor: str = "") -> bytes:
 
 async def snapshot(to: grpc.aio.Channel, installed: Installation, run_id: str) -> run_pb2.RunSnapshot:
     """A run as it stands."""
-    asked = pb.SnapshotRequest(run_id=run_id).SerializeToString()
-    return pb.SnapshotResponse.FromString(await unary(to, SERVICE + "Snapshot", installed)(asked)).run
+    requested = pb.SnapshotRequest(run_id=run_id).SerializeToString()
+    return pb.SnapshotResponse.FromString(await unary(to, SERVICE + "Snapshot", installed)(requested)).run
 
 
 async def start_and_wait(to: grpc.aio.Channel, installed: Installation, package_id: str) -> str:
     """Starts a run and waits for its end. Returns its id; raises when it did not complete."""
     started = await unary(to, SERVICE + "StartRun", installed)(start_run(package_id))
     run_id = pb.StartRunResponse.FromString(started).run.run_id
-    asked = pb.WaitRequest(run_id=run_id, timeout=Duration(seconds=120)).SerializeToString()
-    waited = pb.WaitResponse.FromString(await unary(to, SERVICE + "Wait", installed)(asked))
+    requested = pb.WaitRequest(run_id=run_id, timeout=Duration(seconds=120)).SerializeToString()
+    waited = pb.WaitResponse.FromString(await unary(to, SERVICE + "Wait", installed)(requested))
     if waited.run.status != run_pb2.RUN_STATUS_COMPLETED:
         raise RuntimeError(f"the run did not complete: {waited}")
     return run_id

@@ -55,8 +55,8 @@ class Child:
 
 def _environment(directory: Path) -> dict[str, str]:
     """With compiled modules, as an installed program has them: in a place of ours, whatever the caller's shell says."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPYCACHEPREFIX": str(directory / "compiled")}
+    retained = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**retained, "PYTHONPYCACHEPREFIX": str(directory / "compiled")}
 
 
 @asynccontextmanager

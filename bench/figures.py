@@ -50,8 +50,8 @@ class Figure:
         """The row as text."""
         of = self.goal
         spread = f"{_number(min(self.values))} – {_number(max(self.values))}" if len(self.values) > 1 else ""
-        asked = f"{_number(of.gate)} / {_number(of.goal)}" if of.gate is not None and of.goal is not None else ""
-        return of.id, of.what, f"{_number(self.value)} {of.unit}".strip(), spread, asked, self.verdict, self.detail
+        requested = f"{_number(of.gate)} / {_number(of.goal)}" if of.gate is not None and of.goal is not None else ""
+        return of.id, of.what, f"{_number(self.value)} {of.unit}".strip(), spread, requested, self.verdict, self.detail
 
 
 HEAD = ("", "what", "value", "spread", "gate / goal", "", "measured")

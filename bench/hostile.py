@@ -42,9 +42,9 @@ async def measure(directory: Path) -> Sequence[Figure]:
         each: list[float] = []
         began = time.perf_counter()
         while not attacks.done():
-            asked = time.perf_counter()
+            requested = time.perf_counter()
             await check(request)
-            each.append((time.perf_counter() - asked) * 1000)
+            each.append((time.perf_counter() - requested) * 1000)
             await asyncio.sleep(EVERY_SECONDS)
         await attacks
     seconds = time.perf_counter() - began

@@ -10,10 +10,10 @@ from statistics import median
 
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.adapters.sqlite.batch import Batch
-from runwright.adapters.sqlite.commit import GroupCommit
-from runwright.adapters.sqlite.schema import open_writer
-from runwright.adapters.sqlite.transactions import Transactions
+from runwright.adapters.sqlite.opening.schema import open_writer
+from runwright.adapters.sqlite.opening.transactions import Transactions
+from runwright.adapters.sqlite.writing.batch import Batch
+from runwright.adapters.sqlite.writing.commit import GroupCommit
 from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.records import TurnStarted
@@ -80,8 +80,8 @@ async def _journal(directory: Path) -> Figure:
     finally:
         await journal.close()
         alone.close()
-    told = f"{median(found['shared']):,.0f} of {median(found['alone']):,.0f} records/s"
-    return Figure(JOURNAL, ratios(found["shared"], found["alone"]), told)
+    message = f"{median(found['shared']):,.0f} of {median(found['alone']):,.0f} records/s"
+    return Figure(JOURNAL, ratios(found["shared"], found["alone"]), message)
 
 
 def _state(run: RunKey, seq: int) -> RunState:

@@ -59,8 +59,8 @@ async def measure(directory: Path) -> Sequence[Figure]:
     figures = []
     for (side, per), goal in GOALS.items():
         against = ratios(found[side], found[f"raw {per}"])
-        told = f"{median(found[side]):,.0f} of {median(found[f'raw {per}']):,.0f} events/s"
-        figures.append(Figure(goal, against if per == 1 else percent(against), told))
+        message = f"{median(found[side]):,.0f} of {median(found[f'raw {per}']):,.0f} events/s"
+        figures.append(Figure(goal, against if per == 1 else percent(against), message))
     return [*figures, Figure(REFUSED, refused, "one channel, one tick")]
 
 

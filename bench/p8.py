@@ -138,19 +138,19 @@ async def _reads(directory: Path, installed: dict[str, Installation], histories:
     figures = []
     for goal, side in ((SNAPSHOT, "snapshot"), (RESUME, "resume")):
         at_long, at_short = found[f"{side} long"], found[f"{side} short"]
-        told = f"{median(at_long):.2f} ms, {median(at_short):.2f} ms at 1 k"
-        figures.append(Figure(goal, ratios(at_long, at_short), told))
+        text = f"{median(at_long):.2f} ms, {median(at_short):.2f} ms at 1 k"
+        figures.append(Figure(goal, ratios(at_long, at_short), text))
     return figures
 
 
 async def _cursor(to: object, installed: Installation, run_id: str, history: History) -> str:
     """The cursor 100 events before the end."""
-    asked, token = unary(to, SERVICE + "ListEvents", installed), ""  # type: ignore[arg-type]  # grpc's stubs know no calls with bytes
+    requested, token = unary(to, SERVICE + "ListEvents", installed), ""  # type: ignore[arg-type]  # grpc's stubs know no calls with bytes
     seq = 0
     while seq < history.state.seq - LAST:
         size = min(1000, history.state.seq - LAST - seq)
         request = pb.ListEventsRequest(scope=pb.StreamScope(run_id=run_id), page_size=size, page_token=token)
-        page = pb.ListEventsResponse.FromString(await asked(request.SerializeToString()))
+        page = pb.ListEventsResponse.FromString(await requested(request.SerializeToString()))
         seq, token = page.frames[-1].event.seq, page.frames[-1].cursor
     return token
 
@@ -184,8 +184,8 @@ async def _conversation(directory: Path) -> list[Figure]:
         written += max(0, wal.stat().st_size - before)
     stored = _pages(data) - empty
     await journal.close()
-    told = f"{stored / 1e6:.2f} of {said / 1e6:.2f} MB, {history.state.seq} events"
+    message = f"{stored / 1e6:.2f} of {said / 1e6:.2f} MB, {history.state.seq} events"
     return [
-        Figure(STORED, [stored / said], told),
+        Figure(STORED, [stored / said], message),
         Figure(WRITTEN, [written / said], "SQLite writes whole pages, and each once more into the file"),
     ]

@@ -103,9 +103,9 @@ async def _waiting(to: grpc.aio.Channel, installed: Installation) -> int:
     listed, token = 0, ""
     while True:
         only = pb.RunFilter(statuses=[run_pb2.RUN_STATUS_WAITING])
-        asked = pb.ListRunsRequest(filter=only, page_size=1000, page_token=token)
+        requested = pb.ListRunsRequest(filter=only, page_size=1000, page_token=token)
         page = pb.ListRunsResponse.FromString(
-            await unary(to, SERVICE + "ListRuns", installed)(asked.SerializeToString())
+            await unary(to, SERVICE + "ListRuns", installed)(requested.SerializeToString())
         )
         listed, token = listed + len(page.runs), page.next_page_token
         if not token:

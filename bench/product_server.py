@@ -51,7 +51,7 @@ async def _serve(settings: Settings) -> None:
     port = server.bind(settings.listen)
     await runtime.recover()
     await server.start()
-    journal = runtime.world.journal
+    journal = runtime.ports.journal
     assert isinstance(journal, SqliteJournal)
 
     async def commits(request: bytes, context: Any) -> bytes:

@@ -48,19 +48,19 @@ class History:
     def start(self) -> Append:
         """The first append."""
         request = RunRequest(run_id=self.state.key.run_id, input=("Where is the lamp?",), package_id="history")
-        asked, part = Content.of(request.canonical(), JSON), request.contents()
-        given = i.StartRequested(
+        requested, part = Content.of(request.canonical(), JSON), request.contents()
+        value = i.StartRequested(
             at=AT,
             request=request,
             turn_id="t1",
             principal="bench",
-            request_ref=asked.ref,
+            request_ref=requested.ref,
             package_ref=self.known.content.ref,
             package_fingerprint=self.known.fingerprint,
             input=tuple(content.ref for content in part),
-            contents=(asked, self.known.content, *part),
+            contents=(requested, self.known.content, *part),
         )
-        return self._next(given)
+        return self._next(value)
 
     def rounds(self, number: int, *, text: Content = _TEXT, result: Content = _RESULT) -> Iterator[Append]:
         """More rounds: the model asks for its calls, each is answered."""
@@ -102,9 +102,9 @@ class History:
             )
         )
 
-    def _next(self, given: i.Input) -> Append:
+    def _next(self, value: i.Input) -> Append:
         self._at += 1000
-        records, self.state = advance(self.known.package, self.state, given)
+        records, self.state = advance(self.known.package, self.state, value)
         if not records:
-            raise RuntimeError(f"the run did not go on after {given}")
-        return Append(records, given.contents, self.state)
+            raise RuntimeError(f"the run did not go on after {value}")
+        return Append(records, value.contents, self.state)

@@ -116,9 +116,9 @@ async def _weather(
         while len(attacks) < passed:
             chosen = hostile[len(attacks) % len(hostile)]["id"]
             attacks.append(asyncio.create_task(_attack(calling, installed, chosen)))
-        asked = time.perf_counter()
+        requested = time.perf_counter()
         await check(request)
-        latencies.append(time.perf_counter() - asked)
+        latencies.append(time.perf_counter() - requested)
         most = max(most, process.memory_info().rss)
         await asyncio.sleep(0.02)
     ends = await asyncio.gather(*ordinary, return_exceptions=True)

@@ -23,7 +23,7 @@ from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
-from runwright.runtime.conversation_memory import DEFAULT_MEMORY_BYTES
+from runwright.runtime.conversations.conversation_memory import DEFAULT_MEMORY_BYTES
 from runwright.testing import FunctionTools, ManualClock
 
 SECOND = 1_000_000

@@ -47,8 +47,8 @@ def check() -> None:
     with tempfile.TemporaryDirectory() as folder:
         fresh = Path(folder) / "_gen"
         generate(fresh)
-        made, kept = _read(fresh), _read(TARGET)
-    stale = sorted(name for name in made.keys() | kept.keys() if made.get(name) != kept.get(name))
+        made, retained = _read(fresh), _read(TARGET)
+    stale = sorted(name for name in made.keys() | retained.keys() if made.get(name) != retained.get(name))
     if stale:
         raise SystemExit("stale generated code, run `make gen`: " + ", ".join(stale))
     print(f"generated code of the Python client is fresh ({len(made)} files)")

@@ -18,11 +18,11 @@ from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
 from runwright.adapters.providers.scripted import ScriptedProvider
-from runwright.adapters.remote.doors import Doors
+from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.schema_process import CheckLimits
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.adapters.sqlite.fresh import UnservedDirectory
+from runwright.adapters.sqlite.opening.fresh import UnservedDirectory
 from runwright.adapters.start_errors import extra_missing, unbound, unusable_data
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
@@ -37,12 +37,12 @@ from runwright.ports.access import Authenticator
 from runwright.ports.provider import Provider
 from runwright.ports.storage import Storage
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
-from runwright.runtime.callbacks import CallbackRegistry
+from runwright.runtime.callbacks.registration_rules import RegistrationRules
+from runwright.runtime.callbacks.registry import CallbackRegistry
+from runwright.runtime.housekeeping.readiness import Readiness
+from runwright.runtime.housekeeping.retention import Retention
+from runwright.runtime.housekeeping.space_watch import SpaceWatch
 from runwright.runtime.packages import PackageCatalogue
-from runwright.runtime.readiness import Readiness
-from runwright.runtime.registration_rules import RegistrationRules
-from runwright.runtime.retention import Retention
-from runwright.runtime.space_watch import SpaceWatch
 from runwright.settings import Settings
 from runwright.transport.calls import CallTimes
 from runwright.transport.connections import ConnectionLimits
@@ -81,8 +81,8 @@ def build_runtime(
     PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
     telemetry = telemetry or Telemetry()
     journal = _open_journal(settings, telemetry.journal_type)
-    doors = Doors(AllowList.parse(settings.callback_allow), log)
-    tools = DialledExecutors(settings.executors, clock, doors, most_calls=settings.executor_calls)
+    dialer = Dialer(AllowList.parse(settings.callback_allow), log)
+    tools = DialledExecutors(settings.executors, clock, dialer, most_calls=settings.executor_calls)
     tools.connect()  # before runs look for them
     runtime = AgentRuntimeBuilder(
         journal=journal,
@@ -105,7 +105,7 @@ def build_runtime(
         clock=clock,
         log=log,
         rules=RegistrationRules(ExecutorNames.of(settings.executor_owners, settings.executors), authenticator),
-        audit=runtime.world.audit,
+        audit=runtime.ports.audit,
     )
     return runtime, registry
 
@@ -150,7 +150,7 @@ async def serve(
     """
     settings.check()
     with UnservedDirectory(settings.data) as directory:
-        return await _serve(settings, directory.kept_by(ready), providers, packages)
+        return await _serve(settings, directory.retained_by(ready), providers, packages)
 
 
 async def _serve(
@@ -163,7 +163,7 @@ async def _serve(
     for number in _stopping_signals():
         asyncio.get_running_loop().add_signal_handler(number, lambda: hurry.set() if stop.is_set() else stop.set())
 
-    keys, tls = _credentials(settings, lambda error: runtime.world.audit.note(_reload_failed(error)))
+    keys, tls = _credentials(settings, lambda error: runtime.ports.audit.note(_reload_failed(error)))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, keys, tls)
     telemetry = Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint)
     runtime, callbacks = build_runtime(settings, providers, telemetry, keys, packages)
@@ -188,7 +188,7 @@ async def _serve(
     watchdog = _watch_loop(settings, runtime, telemetry)
     registered = await callbacks.load()
     recovered = await runtime.recover()
-    runtime.world.log.info("recovered", open_runs=recovered, callbacks=registered)
+    runtime.ports.log.info("recovered", open_runs=recovered, callbacks=registered)
     await server.start()
     settle_interpreter()
     ready(_address(settings.listen, port))
@@ -202,7 +202,7 @@ async def _serve(
         await probed.stop()
     await callbacks.close()
     await runtime.close()
-    runtime.world.log.info("stopped", settled=settled)
+    runtime.ports.log.info("stopped", settled=settled)
     if watchdog is not None:
         watchdog.close()
     await telemetry.close()
@@ -242,9 +242,9 @@ async def _serve_health(settings: Settings, runtime: AgentRuntime, health: Healt
     """Serves health on an address of its own, if one is set: liveness from now on, readiness after recovery."""
     if settings.health_listen is None:
         return None
-    server = HealthServer(runtime.world, health)
+    server = HealthServer(runtime.ports, health)
     port = _bound("--health-listen", settings.health_listen, None, server)
-    runtime.world.log.info("health served", address=_address(settings.health_listen, port))
+    runtime.ports.log.info("health served", address=_address(settings.health_listen, port))
     await server.start()
     return server
 
@@ -259,8 +259,8 @@ def _bound(option: str, address: str, tls: Certificates | None, server: RuntimeS
         raise unbound(option, address) from None
 
 
-def _address(asked: str, port: int) -> str:
-    return f"{asked.rpartition(':')[0]}:{port}"
+def _address(requested: str, port: int) -> str:
+    return f"{requested.rpartition(':')[0]}:{port}"
 
 
 def _reload_failed(error: AgentError) -> AuditEntry:
@@ -281,16 +281,16 @@ def _connections(settings: Settings) -> ConnectionLimits:
 
 
 def _begin_telemetry(runtime: AgentRuntime, telemetry: Telemetry, settings: Settings) -> None:
-    tools = runtime.world.tools
-    address = telemetry.begin(runtime.world.journal, runtime.report, tools, settings.data)
+    tools = runtime.ports.tools
+    address = telemetry.begin(runtime.ports.journal, runtime.report, tools, settings.data)
     if address is not None:
-        runtime.world.log.info("metrics served", address=address, path="/metrics")
+        runtime.ports.log.info("metrics served", address=address, path="/metrics")
 
 
 def _watch_loop(settings: Settings, runtime: AgentRuntime, telemetry: Telemetry) -> LoopWatchdog | None:
     if settings.loop_stall_ms == 0:
         return None
-    watchdog = LoopWatchdog(settings.loop_stall_ms / 1000, runtime.world.log, telemetry.metrics)
+    watchdog = LoopWatchdog(settings.loop_stall_ms / 1000, runtime.ports.log, telemetry.metrics)
     watchdog.start()
     return watchdog
 
@@ -310,7 +310,7 @@ def settle_interpreter() -> None:
 
 async def _drain(runtime: AgentRuntime, server: RuntimeServer, settings: Settings, hurry: asyncio.Event) -> bool:
     """Health first, then streams, then runs, then the port: nobody waits for somebody who waits for him."""
-    runtime.world.log.info("draining", open_runs=runtime.registered_run_count())
+    runtime.ports.log.info("draining", open_runs=runtime.registered_run_count())
     server.health.set_ready(ready=False)
     runtime.stop_streams()
     draining = asyncio.create_task(runtime.drain(int(settings.drain_grace_seconds * 1_000_000)))
@@ -328,12 +328,12 @@ def _beside(
     settings: Settings, runtime: AgentRuntime, server: RuntimeServer, readiness: Readiness
 ) -> Iterator[Coroutine[None, None, None]]:
     """What goes on beside the calls until the server stops."""
-    world = runtime.world
+    ports = runtime.ports
     yield _report_health(readiness, server.health)
     yield runtime.watch_writes()
     yield MemoryTrimmer().run()
-    if isinstance(world.journal, Storage):
-        yield SpaceWatch(world.journal, settings.least_space, world.clock, world.log).run()
+    if isinstance(ports.journal, Storage):
+        yield SpaceWatch(ports.journal, settings.least_space, ports.clock, ports.log).run()
     if settings.retention_days is not None:
         yield Retention(runtime, int(settings.retention_days * _DAY_US)).run()
 

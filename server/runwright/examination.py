@@ -184,8 +184,8 @@ def _among(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
     default = loaded.values.get("default_package")
     if seen and default is not None and isinstance(default.value, str) and default.value not in seen:
         remedy = did_you_mean(default.value, seen) + f"Known: {', '.join(seen)}."
-        told = f"{default.origin}: default_package {default.value} is the id of no package that is given."
-        yield Finding("package", told, remedy, reason=ErrorReason.PACKAGE_NOT_FOUND)
+        message = f"{default.origin}: default_package {default.value} is the id of no package that is given."
+        yield Finding("package", message, remedy, reason=ErrorReason.PACKAGE_NOT_FOUND)
 
 
 def _routes(files: Sequence[PackageFile], known: Routes, more: Sequence[str] = ()) -> Iterator[Finding]:
@@ -233,9 +233,9 @@ def _executors(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding
             named.add(tool.executor)
     for name in configured:
         if named and name not in named:
-            told = f"Executor {name} is configured, and no tool of a package names it."
+            message = f"Executor {name} is configured, and no tool of a package names it."
             remedy = did_you_mean(name, named) + f"Tools name: {', '.join(sorted(named))}."
-            yield Finding("executor", told, remedy, blocks=False)
+            yield Finding("executor", message, remedy, blocks=False)
 
 
 def _nobody_serves(name: str, configured: Sequence[str], *, may_register: bool) -> Rule:

@@ -21,7 +21,7 @@ class UnreadableFileError(Exception):
 
     def __init__(self, path: Path, cause: str, remedy: str) -> None:
         super().__init__(f"{path} {cause}")
-        self.told = f"{path} {cause}"
+        self.message = f"{path} {cause}"
         self.cause = cause
         self.remedy = remedy
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2_grpc as pb_grpc
 from runwright.adapters.clock import SystemClock
-from runwright.adapters.remote.doors import Doors
+from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callbacks import Callback, HealthKind
@@ -34,7 +34,7 @@ class Host(pb_grpc.ToolExecutorServiceServicer):
     """One executor. `accepts` is the only `authorization` it takes; None takes any."""
 
     def __init__(self, *, accepts: str | None = None, health: health_pb2_grpc.HealthServicer | None = None) -> None:
-        self.asked: list[pb.ExecuteToolRequest] = []
+        self.requested: list[pb.ExecuteToolRequest] = []
         self.shown: list[str] = []
         self.begun = asyncio.Event()
         self.gave_up = asyncio.Event()
@@ -83,7 +83,7 @@ class Host(pb_grpc.ToolExecutorServiceServicer):
 
     async def ExecuteTool(self, request: pb.ExecuteToolRequest, context: Any) -> pb.ExecuteToolResponse:
         """Answers with its own port."""
-        self.asked.append(request)
+        self.requested.append(request)
         self.begun.set()
         try:
             await self.hold.wait()
@@ -115,7 +115,7 @@ class _Guard(grpc.aio.ServerInterceptor):
 def callback(host: Host | int, callback_id: str = "one", *, clock: Clock | None = None, **fields: Any) -> Callback:
     """A registration of a host at a port, leased for an hour."""
     port = host if isinstance(host, int) else host.port
-    given = {
+    value = {
         "address": f"127.0.0.1:{port}",
         "namespace": DEFAULT_NAMESPACE,
         "owner": "tools",
@@ -123,7 +123,7 @@ def callback(host: Host | int, callback_id: str = "one", *, clock: Clock | None 
         **fields,
     }
     expires_at = (clock or SystemClock()).now() + 3600 * SECOND
-    return Callback(callback_id=callback_id, **{"expires_at": expires_at, **given})
+    return Callback(callback_id=callback_id, **{"expires_at": expires_at, **value})
 
 
 def invocation(number: int = 1, *, clock: Clock | None = None, **fields: Any) -> ToolInvocation:
@@ -155,8 +155,8 @@ async def dialling(
     configured: dict[str, str] | None = None,
 ) -> AsyncIterator[DialledExecutors]:
     """The port while the block runs."""
-    doors = Doors(AllowList.parse(allow), log or ListLog(), resolve)
-    tools = DialledExecutors(configured or {}, clock or SystemClock(), doors)
+    dialer = Dialer(AllowList.parse(allow), log or ListLog(), resolve)
+    tools = DialledExecutors(configured or {}, clock or SystemClock(), dialer)
     try:
         yield tools
     finally:

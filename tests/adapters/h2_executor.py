@@ -42,8 +42,13 @@ def reset(connection: H2Connection, stream: int) -> None:
 
 def passed_on(connection: H2Connection, stream: int) -> None:
     """A status that the executor had from a service behind it, in the words of a refused stream."""
-    told = "Stream removed (RST_STREAM (Received RST_STREAM with error code 7))"
-    status = [(":status", "200"), ("content-type", "application/grpc"), ("grpc-status", "14"), ("grpc-message", told)]
+    message = "Stream removed (RST_STREAM (Received RST_STREAM with error code 7))"
+    status = [
+        (":status", "200"),
+        ("content-type", "application/grpc"),
+        ("grpc-status", "14"),
+        ("grpc-message", message),
+    ]
     connection.send_headers(stream, status, end_stream=True)
 
 

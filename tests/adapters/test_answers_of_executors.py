@@ -147,7 +147,7 @@ async def test_a_call_whose_channel_is_closed_under_it_is_lost(executor: RawExec
 async def test_a_call_on_a_channel_that_has_been_closed_is_not_sent(
     executor: RawExecutor, tools: DialledExecutors
 ) -> None:
-    line = tools._configured_line(NAME)
+    line = tools._configured_connection(NAME)
     await tools.close()
 
     assert (await line.perform(invocation(), 5)).kind is Kind.NOT_SENT

@@ -10,7 +10,7 @@ from runwright.core.callbacks import HealthKind, Tls
 from runwright.ports.tools import ToolOutcomeKind as Kind
 
 from tests.adapters.callback_hosts import SECRET, Host, callback, dialling, executed, found
-from tests.adapters.test_callback_doors import Dns
+from tests.adapters.test_callback_dialer import Dns
 from tests.transport.known import certificate
 
 
@@ -45,10 +45,10 @@ async def test_an_executor_shows_the_certificate_of_the_registered_name(
     async with dialling(resolve=Dns("127.0.0.1")) as tools:
         tools.open(registered)
 
-        told = await found(tools, registered, HealthKind.HEALTHY if is_right else HealthKind.UNHEALTHY)
+        message = await found(tools, registered, HealthKind.HEALTHY if is_right else HealthKind.UNHEALTHY)
         outcome = await executed(tools) if is_right else None
     await host.stop()
 
-    assert is_right or "with TLS" in told
+    assert is_right or "with TLS" in message
     assert outcome is None or outcome.kind is Kind.RESULT
     assert is_right or host.shown == [], "who is not the executor never sees its credential"

@@ -11,7 +11,7 @@ import pytest
 from grpc_health.v1 import health_pb2_grpc
 from msgspec.structs import replace
 from runwright.adapters.clock import SystemClock
-from runwright.adapters.remote import lines
+from runwright.adapters.remote import connections
 from runwright.core.callbacks import HealthKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import ExecutorIdentity
@@ -67,7 +67,7 @@ async def test_a_call_goes_to_one_that_performs_its_tool(pair: tuple[Host, Host]
         nobody = await executed(tools, invocation(tool="erase"))
 
     assert [outcome.kind for outcome in outcomes] == [Kind.RESULT] * 3
-    assert (len(first.asked), len(second.asked)) == (0, 3)
+    assert (len(first.requested), len(second.requested)) == (0, 3)
     assert nobody.kind is Kind.NOT_SENT
 
 
@@ -82,7 +82,7 @@ async def test_another_namespace_is_not_served(pair: tuple[Host, Host]) -> None:
         foreign = await executed(tools, invocation(namespace=theirs))
 
     assert (ours.kind, after.kind, foreign.kind) == (Kind.RESULT, Kind.NOT_SENT, Kind.RESULT)
-    assert (len(pair[0].asked), len(pair[1].asked)) == (1, 1)
+    assert (len(pair[0].requested), len(pair[1].requested)) == (1, 1)
 
 
 async def test_what_the_operator_configured_serves_every_namespace(pair: tuple[Host, Host]) -> None:
@@ -155,9 +155,9 @@ async def test_giving_up_tells_the_one_that_has_the_call(pair: tuple[Host, Host]
         async with asyncio.timeout(60):
             await pair[0].gave_up.wait()
         pair[1].hold.set()
-        kept = await calls[1]
+        retained = await calls[1]
 
-    assert kept.kind is Kind.RESULT
+    assert retained.kind is Kind.RESULT
     assert not pair[1].gave_up.is_set()
 
 
@@ -169,21 +169,21 @@ async def test_health_decides_who_gets_calls_and_wakes_who_waits() -> None:
         await healthy(tools, only)
         await host.says(serving=False)
         await asleep(clock)
-        clock.advance(lines.WELL_US)
-        told = await found(tools, only, HealthKind.UNHEALTHY)
+        clock.advance(connections.WELL_US)
+        message = await found(tools, only, HealthKind.UNHEALTHY)
         turned_away = await executed(tools, invocation(clock=clock))
         waiting = asyncio.create_task(has_place(tools))
         await host.says(serving=True)
         await asleep(clock)
         early = waiting.done()
 
-        clock.advance(lines.ILL_US)
+        clock.advance(connections.ILL_US)
         async with asyncio.timeout(60):
             await waiting
         outcome = await executed(tools, invocation(clock=clock))
     await host.stop()
 
-    assert "does not serve" in told
+    assert "does not serve" in message
     assert (turned_away.kind, early, outcome.kind) == (Kind.NOT_SENT, False, Kind.RESULT)
 
 
@@ -253,7 +253,7 @@ class OddHealth(health_pb2_grpc.HealthServicer):
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "message"),
     [
         (grpc.StatusCode.UNIMPLEMENTED, ""),
         (grpc.StatusCode.NOT_FOUND, ""),
@@ -263,19 +263,19 @@ class OddHealth(health_pb2_grpc.HealthServicer):
     ],
 )
 async def test_what_a_health_check_means(
-    monkeypatch: pytest.MonkeyPatch, code: grpc.StatusCode | None, told: str
+    monkeypatch: pytest.MonkeyPatch, code: grpc.StatusCode | None, message: str
 ) -> None:
     if code is None:
-        monkeypatch.setattr(lines, "CHECK_SECONDS", 0.1)
+        monkeypatch.setattr(connections, "CHECK_SECONDS", 0.1)
     host = Host(health=OddHealth(code))
     await host.start()
     only = callback(host)
     async with dialling() as tools:
         tools.open(only)
-        detail = await found(tools, only, HealthKind.UNHEALTHY if told else HealthKind.HEALTHY)
+        detail = await found(tools, only, HealthKind.UNHEALTHY if message else HealthKind.HEALTHY)
     await host.stop()
 
-    assert told in detail
+    assert message in detail
 
 
 async def test_a_health_check_that_is_answered_unreadably_says_so() -> None:
@@ -285,10 +285,10 @@ async def test_a_health_check_that_is_answered_unreadably_says_so() -> None:
     only = callback(host.port)
     async with dialling() as tools:
         tools.open(only)
-        told = await found(tools, only, HealthKind.UNHEALTHY)
+        message = await found(tools, only, HealthKind.UNHEALTHY)
     await host.server.stop(0)
 
-    assert told == "The answer to its health check cannot be read."
+    assert message == "The answer to its health check cannot be read."
 
 
 async def test_another_key_of_its_owner_leaves_a_registration_connected(pair: tuple[Host, Host]) -> None:
@@ -310,7 +310,7 @@ async def test_what_was_chosen_and_dropped_before_the_call_gets_nothing(pair: tu
 
         outcome = await line.perform(invocation(), 5)
 
-    assert (outcome.kind, pair[0].asked) == (Kind.NOT_SENT, [])
+    assert (outcome.kind, pair[0].requested) == (Kind.NOT_SENT, [])
 
 
 async def test_an_outcome_names_the_registration_that_gave_it(pair: tuple[Host, Host]) -> None:
@@ -366,11 +366,11 @@ async def test_the_credential_is_shown_with_every_call_and_to_nobody_else() -> N
         await healthy(tools, known)
         outcome = await executed(tools)
         tools.open(stranger)
-        told = await found(tools, stranger, HealthKind.UNHEALTHY)
+        message = await found(tools, stranger, HealthKind.UNHEALTHY)
     await host.stop()
 
     assert outcome.kind is Kind.RESULT
-    assert "credential" in told
+    assert "credential" in message
     assert set(host.shown) == {f"Bearer {SECRET}", "Bearer wrong"}
     assert SECRET not in repr(known)
 
@@ -380,11 +380,11 @@ async def test_one_that_accepts_and_says_nothing_is_not_healthy() -> None:
     only = callback(silent.sockets[0].getsockname()[1])
     async with dialling() as tools:
         tools.open(only)
-        told = await found(tools, only, HealthKind.UNHEALTHY)
+        message = await found(tools, only, HealthKind.UNHEALTHY)
         outcome = await executed(tools)
     silent.close()
 
-    assert only.address in told
+    assert only.address in message
     assert outcome.kind is Kind.NOT_SENT
 
 
@@ -396,7 +396,7 @@ async def test_each_registration_has_the_places_it_says_and_eight_if_it_says_non
         places = [tools.take_place(wanted(NAME, invocation(number))) for number in range(12)]
 
         taken = [place for place in places if place is not None]
-        assert [place.line.name for place in taken].count("few") == 2
+        assert [place.connection.name for place in taken].count("few") == 2
         assert len(taken) == 2 + 8
         taken[0].release()
         taken[0].release()
@@ -416,7 +416,7 @@ async def test_a_place_at_a_registration_that_has_gone_moves_to_another_of_the_n
         place.release()
 
         assert outcome.data.decode() == str(other.port)
-        assert gone.asked == []
+        assert gone.requested == []
 
 
 async def test_a_call_waits_for_a_registration_and_gets_a_place_when_it_comes(pair: tuple[Host, Host]) -> None:

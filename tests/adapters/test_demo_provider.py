@@ -121,9 +121,9 @@ class Conversation:
         for part in parts:
             subject = next(iter(json.loads(part.arguments_json).values()), "")
             self.rounds[-1].append(f"{part.tool} {subject}".strip())
-            told = self.answers.get(part.tool)
-            content = told if told is not None else json.dumps(play(part.tool, subject, self.files))
-            failed = part.tool in self.answers and told is not None and told.startswith("!")
+            message = self.answers.get(part.tool)
+            content = message if message is not None else json.dumps(play(part.tool, subject, self.files))
+            failed = part.tool in self.answers and message is not None and message.startswith("!")
             self.messages.append(ToolResultMessage(part.call_id, part.provider_call_id, part.tool, content, failed))
 
 
@@ -222,11 +222,11 @@ async def test_a_listing_that_fails_does_not_end_the_search() -> None:
 
 
 @pytest.mark.parametrize(
-    "told", ["", "not json", "[]", "{}", "null", "7", '"text"', '{"files": 3, "matches": {}}', "[" * 5000]
+    "message", ["", "not json", "[]", "{}", "null", "7", '"text"', '{"files": 3, "matches": {}}', "[" * 5000]
 )
 @pytest.mark.parametrize("tool", sorted(ARGUMENTS))
-async def test_whatever_a_tool_returns_there_is_an_answer(tool: str, told: str) -> None:
-    assert await Conversation("Which roses are here?", GARDEN, {tool: told}).answer()
+async def test_whatever_a_tool_returns_there_is_an_answer(tool: str, message: str) -> None:
+    assert await Conversation("Which roses are here?", GARDEN, {tool: message}).answer()
 
 
 async def test_results_of_odd_shapes_are_used_as_far_as_they_go() -> None:
@@ -258,13 +258,13 @@ async def test_arguments_have_the_names_of_the_schema() -> None:
 
     await conversation.answer()
 
-    asked = [
+    requested = [
         json.loads(part.arguments_json)
         for one in conversation.messages
         if isinstance(one, AssistantMessage)
         for part in one.calls
     ]
-    assert asked[:3] == [{"directory": "."}, {"which": "README.md"}, {"pattern": "roses"}]
+    assert requested[:3] == [{"directory": "."}, {"which": "README.md"}, {"pattern": "roses"}]
 
 
 @pytest.mark.parametrize(("tools", "said"), [({}, "no tools"), ({"fly": None}, "the tools fly, none of which helps")])

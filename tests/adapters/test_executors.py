@@ -49,7 +49,7 @@ class Executor(pb_grpc.ToolExecutorServiceServicer):
 
     def __init__(self) -> None:
         self.answer: Answer = results
-        self.asked: list[pb.ExecuteToolRequest] = []
+        self.requested: list[pb.ExecuteToolRequest] = []
         self.begun = asyncio.Event()
         self.gave_up = asyncio.Event()
         self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -57,7 +57,7 @@ class Executor(pb_grpc.ToolExecutorServiceServicer):
 
     async def ExecuteTool(self, request: pb.ExecuteToolRequest, context: Any) -> pb.ExecuteToolResponse:
         """See the class."""
-        self.asked.append(request)
+        self.requested.append(request)
         self.begun.set()
         try:
             return await self.answer(request, context)
@@ -103,7 +103,7 @@ async def test_the_executor_gets_the_whole_invocation(executor: Executor, tools:
 
     await performed(tools, "near", sent)
 
-    [got] = executor.asked
+    [got] = executor.requested
     assert (got.run_id, got.turn_id, got.round, got.call_id, got.attempt) == ("run-1", "t1", 2, "c2.1", 3)
     assert (got.idempotency_key, got.tool, got.arguments_json) == ("default/run-1/c2.1", "look", b'{"n":1}')
     assert (got.arguments_digest, got.package_fingerprint) == ("sha256:00", "sha256:p:11")
@@ -148,7 +148,7 @@ async def test_a_status_leaves_the_outcome_unknown(
     expected = {grpc.StatusCode.UNIMPLEMENTED: Kind.ERROR, grpc.StatusCode.DEADLINE_EXCEEDED: Kind.TIMED_OUT}
 
     assert (await outcome(tools)).kind is expected.get(code, Kind.LOST)
-    assert len(executor.asked) == 1, "a repeated call is the machine's decision"
+    assert len(executor.requested) == 1, "a repeated call is the machine's decision"
 
 
 @pytest.mark.parametrize(
@@ -213,14 +213,14 @@ def test_a_host_may_be_the_first_to_see_the_deadline(is_late: bool, kind: Kind) 
 
 async def test_a_call_whose_time_is_over_is_not_sent(executor: Executor, tools: DialledExecutors) -> None:
     assert (await outcome(tools, within=-1)).kind is Kind.NOT_SENT
-    assert executor.asked == []
+    assert executor.requested == []
 
 
 async def test_a_call_that_may_not_begin_any_more_is_not_sent(executor: Executor, tools: DialledExecutors) -> None:
     late = structs.replace(invocation(), may_begin=lambda: False)
 
     assert (await performed(tools, "near", late)).kind is Kind.NOT_SENT
-    assert executor.asked == []
+    assert executor.requested == []
 
 
 async def test_giving_a_call_up_tells_the_executor(executor: Executor, tools: DialledExecutors) -> None:
@@ -336,9 +336,9 @@ async def test_the_call_whose_executor_comes_back_between_intent_and_sending_has
     outcome = await asyncio.wait_for(calling, 20)
 
     if outcome.kind is Kind.RESULT:  # else it was not there in time, and nothing was sent
-        [got] = again.asked
+        [got] = again.requested
         assert micros(got.deadline) > sent.deadline
     else:
-        assert outcome.kind is Kind.NOT_SENT and again.asked == []
+        assert outcome.kind is Kind.NOT_SENT and again.requested == []
     await tools.close()
     await again.server.stop(0)

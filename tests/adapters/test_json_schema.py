@@ -38,8 +38,8 @@ def nested(levels: int) -> dict[str, Any]:
 
 def problem_of(schema: dict[str, Any], instance: dict[str, Any]) -> str | None:
     """What is wrong with an instance."""
-    given = Instance(schema, instance, json.dumps(instance).encode())
-    [problem] = asyncio.run(CHECKER.problems([given]))
+    value = Instance(schema, instance, json.dumps(instance).encode())
+    [problem] = asyncio.run(CHECKER.problems([value]))
     return problem
 
 

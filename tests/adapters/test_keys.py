@@ -109,15 +109,15 @@ def test_a_changed_file_keeps_owner_group_and_mode(tmp_path: Path, monkeypatch: 
     file = tmp_path / "keys.json"
     add_key(file, "caller")
     file.chmod(0o640)
-    given: list[tuple[int, int]] = []
+    value: list[tuple[int, int]] = []
     own = file.stat()
-    monkeypatch.setattr(os, "fchown", lambda _, user, group: given.append((user, group)))
+    monkeypatch.setattr(os, "fchown", lambda _, user, group: value.append((user, group)))
     theirs = os.stat_result((own.st_mode, 0, 0, 1, own.st_uid + 1, own.st_gid + 1, own.st_size, 0, 0, 0))
     monkeypatch.setattr(keys, "_stat", lambda _: theirs)
 
     write_keys(file, KeysFile())
 
-    assert given == [(own.st_uid + 1, own.st_gid + 1)], "whoever revokes, the server's user goes on reading it"
+    assert value == [(own.st_uid + 1, own.st_gid + 1)], "whoever revokes, the server's user goes on reading it"
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
@@ -202,7 +202,7 @@ def changed(file: Path, **fields: object) -> None:
     write_keys(file, KeysFile(keys=(entry.model_copy(update=fields),)))
 
 
-KEPT: dict[str, dict[str, object]] = {
+NOT_REMOVED: dict[str, dict[str, object]] = {
     "nothing": {},
     "another expiry": {"expires_at": 4_102_444_800_000_000},
     "one role more": {"roles": frozenset({Role.EXECUTOR, Role.OBSERVER})},
@@ -219,14 +219,14 @@ LOST: dict[str, dict[str, object]] = {
 }
 
 
-@pytest.mark.parametrize(("change", "holds"), [*((one, True) for one in KEPT), *((one, False) for one in LOST)])
+@pytest.mark.parametrize(("change", "holds"), [*((one, True) for one in NOT_REMOVED), *((one, False) for one in LOST)])
 def test_a_credential_gives_a_role_for_as_long_as_its_key_does(tmp_path: Path, change: str, holds: bool) -> None:
     file = tmp_path / "keys.json"
     key = add_key(file, "executor")
     known = authenticator(file)
     principal = known.authenticate(Credentials(key, ()))
 
-    changed(file, **(KEPT | LOST)[change])
+    changed(file, **(NOT_REMOVED | LOST)[change])
 
     assert known.still_has(principal, Role.EXECUTOR) is holds
 

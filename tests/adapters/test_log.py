@@ -43,16 +43,16 @@ def test_every_line_has_time_level_and_message_whoever_writes_it() -> None:
     logging.getLogger("asyncio").error("Task %s was lost", "t1")
     warnings.warn("old ways", DeprecationWarning, stacklevel=1)
 
-    told = lines(stream)
-    assert [(line["level"], line["message"]) for line in told[:3]] == [
+    message = lines(stream)
+    assert [(line["level"], line["message"]) for line in message[:3]] == [
         ("info", "recovered"),
         ("warning", "mind the gap"),
         ("error", "Task t1 was lost"),
     ]
-    assert "old ways" in told[3]["message"]
-    assert all(line["time"][4] == "-" and line["time"][19] == "." for line in told)
-    assert told[0]["open_runs"] == 3
-    assert [line.get("logger") for line in told] == [None, None, "asyncio", "py.warnings"]
+    assert "old ways" in message[3]["message"]
+    assert all(line["time"][4] == "-" and line["time"][19] == "." for line in message)
+    assert message[0]["open_runs"] == 3
+    assert [line.get("logger") for line in message] == [None, None, "asyncio", "py.warnings"]
 
 
 def test_an_error_is_one_line_with_its_traceback() -> None:
@@ -101,9 +101,9 @@ def test_what_an_error_of_a_peer_says_steers_no_terminal_and_is_not_lost(stream:
         StandardLog().error("call failed", error, said=evil)
     logging.getLogger("library").error("it said %s", evil)
 
-    told = written.getvalue()
-    assert not [sign for sign in told if not sign.isprintable() and sign != "\n"]
-    assert told.count("\\u001b[2J") == 3
+    message = written.getvalue()
+    assert not [sign for sign in message if not sign.isprintable() and sign != "\n"]
+    assert message.count("\\u001b[2J") == 3
     if stream is io.StringIO:
         first, second = lines(written)
         assert (first["said"], second["message"]) == (evil, f"it said {evil}")

@@ -12,14 +12,14 @@ class Process:
     """A process of which `used` is in use and `kept` is free and not given back."""
 
     def __init__(self) -> None:
-        self.used, self.kept, self.trims = 100 * MIB, 0, 0
+        self.used, self.retained, self.trims = 100 * MIB, 0, 0
 
     def resident(self) -> int:
-        return self.used + self.kept
+        return self.used + self.retained
 
     def trim(self) -> None:
         self.trims += 1
-        self.kept = 0
+        self.retained = 0
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def process() -> Process:
 async def test_what_a_flood_left_is_given_back(process: Process) -> None:
     trimmer = MemoryTrimmer(process.resident, process.trim)
     await trimmer.look()
-    process.kept = 400 * MIB
+    process.retained = 400 * MIB
 
     wait = await trimmer.look()
 
@@ -41,7 +41,7 @@ async def test_a_process_that_has_not_grown_is_left_alone(process: Process) -> N
     trimmer = MemoryTrimmer(process.resident, process.trim)
     for _ in range(3):
         await trimmer.look()
-        process.kept = 5 * MIB
+        process.retained = 5 * MIB
 
     assert process.trims == 0
 
@@ -52,7 +52,7 @@ async def test_memory_in_use_is_asked_for_less_often(process: Process) -> None:
     process.used = 500 * MIB
 
     assert await trimmer.look() == FRUITLESS_SECONDS
-    process.used, process.kept = 100 * MIB, 400 * MIB
+    process.used, process.retained = 100 * MIB, 400 * MIB
     assert await trimmer.look() == EVERY_SECONDS
     assert process.resident() == 100 * MIB
 

@@ -37,9 +37,9 @@ def test_who_else_may_use_a_file_is_said_with_its_mode(tmp_path: Path, mode: int
     file.touch()
     file.chmod(mode)
 
-    told = exposure(file)
+    message = exposure(file)
 
-    assert told == (f"others may {what} {file} ({mode:04o})" if what else "")
+    assert message == (f"others may {what} {file} ({mode:04o})" if what else "")
 
 
 def test_the_group_may_read_what_root_hands_to_a_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,12 +49,12 @@ def test_the_group_may_read_what_root_hands_to_a_service(tmp_path: Path, monkeyp
     file.touch()
     monkeypatch.setattr(os, "geteuid", lambda: 10_001)
 
-    told = {}
+    message = {}
     for mode in (0o640, 0o660, 0o644):
         file.chmod(mode)
-        told[mode] = bool(exposure(file))
+        message[mode] = bool(exposure(file))
 
-    assert told == {0o640: False, 0o660: True, 0o644: True}
+    assert message == {0o640: False, 0o660: True, 0o644: True}
 
 
 def test_a_file_that_is_not_there_is_nobodys(tmp_path: Path) -> None:

@@ -17,10 +17,10 @@ class SlowNames:
 
     def __init__(self) -> None:
         self.answers = threading.Event()
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def __call__(self, host: str) -> Sequence[str]:
-        self.asked.append(host)
+        self.requested.append(host)
         if host.startswith("slow"):
             self.answers.wait(60)
         if host.startswith("absent"):
@@ -58,7 +58,7 @@ async def test_a_name_is_asked_for_once_however_many_wait_and_one_that_leaves_ta
     system.answers.set()
 
     assert await second == ["slow's"]
-    assert system.asked == ["slow"]
+    assert system.requested == ["slow"]
 
 
 async def test_what_one_principal_may_have_under_way_is_bounded_and_no_other_is_touched(system: SlowNames) -> None:
@@ -92,7 +92,7 @@ async def test_a_name_that_fails_is_asked_for_again_next_time(system: SlowNames)
         with pytest.raises(OSError):
             await resolver.look_up("a", "absent")
 
-    assert system.asked == ["absent"] * 2
+    assert system.requested == ["absent"] * 2
 
 
 async def test_an_answer_that_nobody_waits_for_any_more_keeps_no_place(system: SlowNames) -> None:

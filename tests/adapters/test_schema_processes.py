@@ -38,7 +38,7 @@ FILTER: Json = {
 }
 
 
-def given(schema: Json, value: Json) -> Instance:
+def question(schema: Json, value: Json) -> Instance:
     """Arguments to check."""
     return Instance(schema, value, json.dumps(value).encode())
 
@@ -116,7 +116,7 @@ async def test_a_costly_check_ends_as_a_verdict_or_as_too_costly(checker: JsonSc
 
     assert not cost_of(schema).is_small(len(json.dumps(value))), "it is not checked on the loop"
     assert checker.schema_problem(schema) is None
-    [problem] = await checker.problems([given(schema, value)])
+    [problem] = await checker.problems([question(schema, value)])
 
     assert problem is None or problem.endswith(".")
 
@@ -147,15 +147,15 @@ async def test_a_schema_that_takes_too_long_to_be_made_ready_is_refused(checker:
 
 
 async def test_the_loop_goes_on_while_a_check_stands_still(checker: JsonSchemaChecker) -> None:
-    await checker.problems([given(TREE, {})])
+    await checker.problems([question(TREE, {})])
     worker = checker._quick.process.pid
     assert worker is not None
     os.kill(worker, signal.SIGSTOP)
 
-    checking = asyncio.create_task(checker.problems([given(TREE, {"child": {}})]))
+    checking = asyncio.create_task(checker.problems([question(TREE, {"child": {}})]))
     for _ in range(100):
         await asyncio.sleep(0)
-        assert await checker.problems([given(PLAIN, {"a": "here"})]) == [None]
+        assert await checker.problems([question(PLAIN, {"a": "here"})]) == [None]
     stood_still = not checking.done()
     os.kill(worker, signal.SIGCONT)
 
@@ -164,11 +164,11 @@ async def test_the_loop_goes_on_while_a_check_stands_still(checker: JsonSchemaCh
 
 
 async def test_a_worker_that_is_killed_in_a_check_is_replaced_and_asked_again(checker: JsonSchemaChecker) -> None:
-    await checker.problems([given(TREE, {})])
+    await checker.problems([question(TREE, {})])
     worker = checker._quick.process.pid
     assert worker is not None
     os.kill(worker, signal.SIGSTOP)
-    checking = asyncio.create_task(checker.problems([given(TREE, {"child": {"child": 1}})]))
+    checking = asyncio.create_task(checker.problems([question(TREE, {"child": {"child": 1}})]))
     await asyncio.sleep(0)
 
     os.kill(worker, signal.SIGKILL)
@@ -193,10 +193,10 @@ async def test_a_worker_that_does_not_answer_is_given_up() -> None:
 
 
 async def test_arguments_that_are_wrong_are_so_also_if_nobody_can_say_where(checker: JsonSchemaChecker) -> None:
-    [problem] = await checker.problems([given(FILTER, nested(50))])
+    [problem] = await checker.problems([question(FILTER, nested(50))])
 
     assert problem is not None and "do not fit" in problem
-    assert await checker.problems([given(FILTER, nested(10, []))]) == [None]
+    assert await checker.problems([question(FILTER, nested(10, []))]) == [None]
 
 
 async def test_memory_is_bounded() -> None:
@@ -212,13 +212,13 @@ async def test_memory_is_bounded() -> None:
 
 
 async def test_a_costly_schema_waits_for_itself_only(checker: JsonSchemaChecker) -> None:
-    await checker.problems([given(FILTER, nested(50)), given(FILTER, nested(2))])
+    await checker.problems([question(FILTER, nested(50)), question(FILTER, nested(2))])
     slow = checker._slow.process.pid
     assert slow is not None, "the second check by this schema was made in the other process"
     os.kill(slow, signal.SIGSTOP)
-    waiting = asyncio.create_task(checker.problems([given(FILTER, nested(2))]))
+    waiting = asyncio.create_task(checker.problems([question(FILTER, nested(2))]))
 
-    others = await checker.problems([given(TREE, {"child": {}})])
+    others = await checker.problems([question(TREE, {"child": {}})])
     waited = not waiting.done()
     os.kill(slow, signal.SIGCONT)
 
@@ -228,18 +228,18 @@ async def test_a_costly_schema_waits_for_itself_only(checker: JsonSchemaChecker)
 
 
 async def test_of_an_answer_with_many_costly_calls_few_are_checked(checker: JsonSchemaChecker) -> None:
-    problems = await checker.problems([given(FILTER, nested(50))] * 64)
+    problems = await checker.problems([question(FILTER, nested(50))] * 64)
 
     assert sum(problem is not None and "not checked" in problem for problem in problems) == 64 - MAX_SLOW
 
 
 async def test_closing_ends_the_processes_and_whoever_waits_is_told() -> None:
     checker = JsonSchemaChecker(SHORT)
-    await checker.problems([given(TREE, {})])
+    await checker.problems([question(TREE, {})])
     worker = checker._quick.process.pid
     assert worker is not None
     os.kill(worker, signal.SIGSTOP)
-    waiting = asyncio.create_task(checker.problems([given(TREE, {})]))
+    waiting = asyncio.create_task(checker.problems([question(TREE, {})]))
     await asyncio.sleep(0)
 
     await checker.close()
@@ -276,6 +276,6 @@ async def test_a_check_without_an_end_ends_its_process_also_if_nobody_else_does(
 async def test_the_worker_has_no_environment(monkeypatch: pytest.MonkeyPatch, checker: JsonSchemaChecker) -> None:
     monkeypatch.setenv("VENDOR_KEY", "sk-hunter2")
 
-    await checker.problems([given(TREE, {})])
+    await checker.problems([question(TREE, {})])
 
     assert b"hunter2" not in Path(f"/proc/{checker._quick.process.pid}/environ").read_bytes()

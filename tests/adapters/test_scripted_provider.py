@@ -19,8 +19,8 @@ async def reply(
     *script: Any, messages: tuple[Message, ...] = (USER,), attempt: int = 1, **parameters: Any
 ) -> ModelReply:
     """The provider's answer in a conversation."""
-    asked = request(parameters or {"script": list(script)}, messages, attempt)
-    return await ScriptedProvider().complete(asked, [].append)
+    requested = request(parameters or {"script": list(script)}, messages, attempt)
+    return await ScriptedProvider().complete(requested, [].append)
 
 
 def request(parameters: dict[str, Any], messages: tuple[Message, ...] = (USER,), attempt: int = 1) -> ModelRequest:
@@ -150,7 +150,7 @@ async def test_a_script_is_checked_once_and_not_in_every_round(monkeypatch: pyte
     monkeypatch.setattr(scripted, "_read", lambda parameters: checked.append(parameters) or read(parameters))
     provider, one, other = ScriptedProvider(), {"script": [{"text": "a"}]}, {"script": [{"text": "b"}]}
 
-    told = [(await provider.complete(request(parameters), str)).text for parameters in (one, other, one, other, one)]
+    message = [(await provider.complete(request(parameters), str)).text for parameters in (one, other, one, other, one)]
 
-    assert told == ["a", "b", "a", "b", "a"]
+    assert message == ["a", "b", "a", "b", "a"]
     assert checked == [one, other]

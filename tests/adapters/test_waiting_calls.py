@@ -18,7 +18,7 @@ class Room:
         self.free: Counter[str] = Counter(free)
         self.held = 0
         self.waiting = WaitingCalls()
-        self.given: list[str] = []
+        self.value: list[str] = []
         self.places: list[Place] = []
 
     def take(self, wanted: PlaceRequest) -> Place | None:
@@ -39,7 +39,7 @@ class Room:
         wanted = PlaceRequest(RunKey(DEFAULT_NAMESPACE, RunId(run)), call, "desk", tool)
 
         def granted(place: Place) -> None:
-            self.given.append(f"{run}.{call}")
+            self.value.append(f"{run}.{call}")
             if keeps:
                 self.places.append(place)
             else:
@@ -68,7 +68,7 @@ def test_first_come_first_served_and_runs_take_turns() -> None:
     for _ in range(6):
         room.give(look=1)
 
-    assert room.given == ["a.1", "b.1", "c.1", "a.2", "b.2", "a.3"]
+    assert room.value == ["a.1", "b.1", "c.1", "a.2", "b.2", "a.3"]
     assert len(room.waiting) == 0
     assert room.waiting.executors() == []
 
@@ -80,7 +80,7 @@ def test_a_tool_that_nobody_performs_holds_up_no_other() -> None:
 
     room.give(look=1)
 
-    assert room.given == ["b.1"]
+    assert room.value == ["b.1"]
     assert len(room.waiting) == 1
 
 
@@ -91,7 +91,7 @@ def test_of_two_tools_the_call_that_came_first_is_served_first() -> None:
 
     room.give(erase=2, look=1)
 
-    assert room.given == ["a.1", "b.1", "c.1"]
+    assert room.value == ["a.1", "b.1", "c.1"]
 
 
 def test_whoever_leaves_is_passed_over() -> None:
@@ -103,7 +103,7 @@ def test_whoever_leaves_is_passed_over() -> None:
     gone.leave()
     room.give(look=1)
 
-    assert room.given == ["b.1"]
+    assert room.value == ["b.1"]
     assert len(room.waiting) == 0
 
 
@@ -115,7 +115,7 @@ def test_leaving_with_a_place_changes_nothing() -> None:
 
     served.leave()
 
-    assert (room.given, room.held, len(room.waiting)) == (["a.1"], 1, 1)
+    assert (room.value, room.held, len(room.waiting)) == (["a.1"], 1, 1)
 
 
 def test_a_place_that_is_given_back_at_once_goes_to_the_next() -> None:
@@ -127,7 +127,7 @@ def test_a_place_that_is_given_back_at_once_goes_to_the_next() -> None:
 
     room.give(look=1)
 
-    assert room.given == ["a.1", "b.1"], "runs take turns, also then"
+    assert room.value == ["a.1", "b.1"], "runs take turns, also then"
     assert (room.held, room.free["look"]) == (1, 0)
 
 

@@ -24,12 +24,12 @@ class TellingLog(ListLog):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = threading.Event()
+        self.message = threading.Event()
 
     def error(self, event: str, error: BaseException | None = None, **fields: object) -> None:
         """Keeps the line, and tells."""
         super().error(event, error, **fields)
-        self.told.set()
+        self.message.set()
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def in_a_task(until: threading.Event) -> bool:
 async def test_a_blocked_loop_is_logged_with_what_keeps_it(watched: tuple[TellingLog, Metrics]) -> None:
     log, metrics = watched
 
-    assert await asyncio.create_task(in_a_task(log.told), name="the culprit")
+    assert await asyncio.create_task(in_a_task(log.message), name="the culprit")
 
     [line] = log.lines
     assert line.event == "event loop blocked"
@@ -74,7 +74,7 @@ async def test_the_innermost_frame_of_this_program_is_named(watched: tuple[Telli
     space: dict[str, object] = {"__name__": "runwright.adapters.pretended"}
     exec(compile(source, "pretended.py", "exec"), space)
 
-    space["reads_forever"](log.told)  # type: ignore[operator]
+    space["reads_forever"](log.message)  # type: ignore[operator]
 
     assert log.lines[0].fields["where"] == "pretended.py:2 reads_forever"
 
@@ -116,7 +116,7 @@ async def test_metrics_are_answered_while_the_loop_is_blocked(watched: tuple[Tel
     stalls: list[float] = []
 
     def ask() -> None:
-        log.told.wait(CAP_SECONDS)
+        log.message.wait(CAP_SECONDS)
         stalls.append(fetch(server.address).value("runwright_event_loop_stalls_total"))
         answered.set()
 

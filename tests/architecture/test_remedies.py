@@ -45,7 +45,7 @@ def strings(source: Source) -> Iterator[str]:
             yield node.value
 
 
-def told() -> list[tuple[str, str]]:
+def message() -> list[tuple[str, str]]:
     """Every text of the server and the command line, with its file."""
     return [(source.path, text) for source in sources() for text in strings(source)]
 
@@ -67,7 +67,7 @@ def options() -> set[str]:
 
 
 def test_no_text_is_a_remedy_that_could_stand_behind_any_error() -> None:
-    assert [(path, text) for path, text in told() if GENERIC.search(text)] == []
+    assert [(path, text) for path, text in message() if GENERIC.search(text)] == []
 
 
 def test_an_error_whose_reason_has_no_remedy_brings_its_own() -> None:
@@ -109,7 +109,7 @@ def test_every_command_that_a_text_names_is_there() -> None:
     known = commands()
     missing = [
         (path, found[0])
-        for path, text in told()
+        for path, text in message()
         for found in COMMAND.finditer(text)
         if found[1] not in known or (known[found[1]] and found[2] and found[2] not in known[found[1]])
     ]
@@ -119,14 +119,14 @@ def test_every_command_that_a_text_names_is_there() -> None:
 
 def test_every_option_that_a_text_names_is_there() -> None:
     known = options() | FOREIGN
-    missing = [(path, option) for path, text in told() for option in OPTION.findall(text) if option not in known]
+    missing = [(path, option) for path, text in message() for option in OPTION.findall(text) if option not in known]
 
     assert missing == []
 
 
 def test_every_extra_that_a_text_names_is_there() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = {(path, extra) for path, text in told() for extra in EXTRA.findall(text) if extra != "{}"}
+    named = {(path, extra) for path, text in message() for extra in EXTRA.findall(text) if extra != "{}"}
 
     assert {extra for _, extra in named} <= set(extras)
 

@@ -33,7 +33,7 @@ def test_runs_are_written_in_one_place() -> None:
 
 
 def test_what_is_written_to_the_journals_file_is_committed_in_one_place() -> None:
-    assert places(lambda source: '"COMMIT"' in source.text) == {"adapters/sqlite/transactions.py"}
+    assert places(lambda source: '"COMMIT"' in source.text) == {"adapters/sqlite/opening/transactions.py"}
     # Only its view of a failure leaves the file in doubt: nobody else has the writing connection act at once.
     performed = places(lambda source: any(name.endswith("writer.perform") for name in calls(source)))
     assert performed == {"adapters/sqlite/journal.py"}, "set_max_bytes, which writes nothing"
@@ -90,12 +90,12 @@ def test_models_tools_and_executors_are_called_by_the_performer_alone() -> None:
 
     found = places(lambda source: any(name.endswith(effects) for name in calls(source)))
 
-    assert found == {"runtime/performer.py"}
+    assert found == {"runtime/runs/performer.py"}
 
 
 def test_the_machine_is_asked_by_the_driver_alone() -> None:
     asking = places(lambda source: bool({"decide", "advance"} & calls(source)))
-    assert asking == {"runtime/driver.py", "core/machine/decide.py"}  # `decide` is `advance` without the state
+    assert asking == {"runtime/runs/driver.py", "core/machine/decide.py"}  # `decide` is `advance` without the state
 
 
 def test_processes_are_started_by_the_schema_checker_alone() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from runwright.adapters.clock import SystemClock
-from runwright.adapters.remote.doors import Doors
+from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.transport.server import RuntimeServer
@@ -119,7 +119,7 @@ class _serving:
     async def __aenter__(self) -> None:
         here = self._here
         dialled = DialledExecutors(
-            {"desk": await self._host.start()}, SystemClock(), Doors(AllowList.parse(LOOPBACK), b.ListLog())
+            {"desk": await self._host.start()}, SystemClock(), Dialer(AllowList.parse(LOOPBACK), b.ListLog())
         )
         dialled.connect()
         packages = [b.package(b.asks(one.name), b.says("done"), id=one.name, tools=(_declared(one),)) for one in TOOLS]

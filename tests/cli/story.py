@@ -71,11 +71,11 @@ class Story:
 
     def request(self, call: str, tool: str, arguments: str = "{}") -> Story:
         """The model asks for a tool, and policy allows it."""
-        asked = event_pb2.ToolRequested(tool=tool, arguments=ref(arguments))
+        requested = event_pb2.ToolRequested(tool=tool, arguments=ref(arguments))
         allowed = event_pb2.PolicyDecided(
             verdict=event_pb2.POLICY_VERDICT_ALLOW, policy_ref="builtin:read-only", code="effect.read"
         )
-        return self.add(call, texts=(arguments,), tool_requested=asked).add(call, policy_decided=allowed)
+        return self.add(call, texts=(arguments,), tool_requested=requested).add(call, policy_decided=allowed)
 
     def start(self, call: str, tool: str, attempt: int = 1) -> Story:
         """An attempt of a call begins."""

@@ -30,11 +30,11 @@ class Faltering(FakeRuntime):
         return pb.SnapshotResponse(run=run)
 
 
-def standing(status: run_pb2.RunStatus.ValueType, last_seq: int) -> run_pb2.RunSnapshot:
+def snapshot(status: run_pb2.RunStatus.ValueType, last_seq: int) -> run_pb2.RunSnapshot:
     return run_pb2.RunSnapshot(run_id=RUN, status=status, last_seq=last_seq, last_cursor="cursor-0")
 
 
-ENDED = standing(run_pb2.RUN_STATUS_COMPLETED, 100)
+ENDED = snapshot(run_pb2.RUN_STATUS_COMPLETED, 100)
 
 
 def test_the_end_of_a_run_is_printed_although_the_server_stopped_as_it_was_asked_for() -> None:
@@ -49,7 +49,7 @@ def test_the_end_of_a_run_is_printed_although_the_server_stopped_as_it_was_asked
 
 
 def test_a_run_is_printed_to_its_end_although_the_server_stopped_meanwhile() -> None:
-    runtime = Faltering(standing(run_pb2.RUN_STATUS_RUNNING, 0), None, ENDED)
+    runtime = Faltering(snapshot(run_pb2.RUN_STATUS_RUNNING, 0), None, ENDED)
     waits: list[float] = []
     with serving(runtime) as server:
         seen = [each.run.status for each in snapshots(Client(Connection(server)), RUN, wait=waits.append)]

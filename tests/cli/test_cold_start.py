@@ -42,17 +42,17 @@ def test_the_server_does_not_load_the_other_commands() -> None:
 
 def test_libraries_are_told_before_they_are_loaded_unless_somebody_said_otherwise() -> None:
     program = "import os, sys, runwright.cli; print(os.environ['PYDANTIC_DISABLE_PLUGINS'], 'pydantic' in sys.modules)"
-    for given, told in (({}, "__all__"), ({"PYDANTIC_DISABLE_PLUGINS": "other"}, "other")):
+    for values, message in (({}, "__all__"), ({"PYDANTIC_DISABLE_PLUGINS": "other"}, "other")):
         environment = {name: value for name, value in os.environ.items() if name != "PYDANTIC_DISABLE_PLUGINS"}
         ended = subprocess.run(
             [sys.executable, "-c", program],
-            env=environment | given,
+            env=environment | values,
             capture_output=True,
             text=True,
             check=True,
             timeout=60,
         )
-        assert ended.stdout.split() == [told, "False"]
+        assert ended.stdout.split() == [message, "False"]
 
 
 def test_a_slip_in_a_command_is_answered_with_the_command(program: Program) -> None:

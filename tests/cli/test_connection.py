@@ -40,17 +40,17 @@ def called(*words: str) -> tuple[int, str]:
     return ended.returncode, " ".join(ended.stderr.replace("│", " ").split())
 
 
-@pytest.mark.parametrize("given", range(1, 8))
-def test_every_combination_of_tls_options_connects_or_is_one_sentence(pems: dict[str, Path], given: int) -> None:
-    options = [option for number, option in enumerate(FILES) if given & 1 << number]
-    code, told = called(*(word for option in options for word in (option, str(pems[option]))))
+@pytest.mark.parametrize("value", range(1, 8))
+def test_every_combination_of_tls_options_connects_or_is_one_sentence(pems: dict[str, Path], value: int) -> None:
+    options = [option for number, option in enumerate(FILES) if value & 1 << number]
+    code, message = called(*(word for option in options for word in (option, str(pems[option]))))
 
     if options in (["--tls-ca"], list(FILES)):
-        assert (code, "No Runwright server answers" in told) == (5, True)
+        assert (code, "No Runwright server answers" in message) == (5, True)
     else:
         missing = ({*FILES[1:]} - {*options}) or {"--tls-ca"}
         assert code == 2
-        assert [option for option in missing if f"needs {option}" in told], told
+        assert [option for option in missing if f"needs {option}" in message], message
 
 
 @pytest.mark.parametrize("broken", FILES)
@@ -64,19 +64,19 @@ def test_a_file_that_cannot_be_used_is_named(
     elif content is not None:
         pems[broken] = certificate(tmp_path, "other")[1]
 
-    code, told = called(*(word for option, path in pems.items() for word in (option, str(path))))
+    code, message = called(*(word for option, path in pems.items() for word in (option, str(path))))
 
     assert code == 2
-    assert str(pems[broken]) in told
-    assert broken in told
+    assert str(pems[broken]) in message
+    assert broken in message
 
 
 def test_an_authority_with_a_byte_order_mark_is_one(pems: dict[str, Path]) -> None:
     pems["--tls-ca"].write_bytes(b"\xef\xbb\xbf" + pems["--tls-ca"].read_bytes())
 
-    code, told = called("--tls-ca", str(pems["--tls-ca"]))
+    code, message = called("--tls-ca", str(pems["--tls-ca"]))
 
-    assert (code, "No Runwright server answers" in told) == (5, True)
+    assert (code, "No Runwright server answers" in message) == (5, True)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_a_private_key_that_others_may_read_is_warned_of(pems: dict[str, Path]) 
     pems["--tls-key"].chmod(0o600)
     _, quiet = called(*words)
     pems["--tls-key"].chmod(0o644)
-    _, told = called(*words)
+    _, message = called(*words)
 
     assert "warning" not in quiet
-    assert f"warning: others may read {pems['--tls-key']} (0644): chmod 600" in told
+    assert f"warning: others may read {pems['--tls-key']} (0644): chmod 600" in message
 
 
 def test_a_key_that_was_read_from_a_file_may_have_what_stands_around_it(program: Program) -> None:
@@ -136,7 +136,7 @@ def test_a_command_that_is_told_reaches_the_same_server(pems: dict[str, Path], m
     monkeypatch.setattr(sys, "argv", ["/opt/bin/runwright"])
     monkeypatch.setenv("PATH", "")
     reached = Connection("localhost:7770", "rwk_secret", *pems.values())
-    told = command(Client(reached).options, "get", RUN)
+    message = command(Client(reached).options, "get", RUN)
 
     expected = [
         "/opt/bin/runwright",
@@ -144,5 +144,5 @@ def test_a_command_that_is_told_reaches_the_same_server(pems: dict[str, Path], m
         "localhost:7770",
         *(str(word) for pair in pems.items() for word in pair),
     ]
-    assert shlex.split(told) == [*expected, "get", RUN]
+    assert shlex.split(message) == [*expected, "get", RUN]
     assert command(Connection().options, "ls") == "/opt/bin/runwright ls"

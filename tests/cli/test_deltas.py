@@ -123,10 +123,10 @@ def test_json_holds_none_otherwise() -> None:
     assert [frame["position"] for frame in frames] == ["1", "2", "3", "4", "5", "6"]
 
 
-@pytest.mark.parametrize(("options", "asked"), [((), True), (("--no-deltas",), False)])
-def test_people_get_the_text_unless_they_do_not_want_it(options: tuple[str, ...], asked: bool) -> None:
+@pytest.mark.parametrize(("options", "requested"), [((), True), (("--no-deltas",), False)])
+def test_people_get_the_text_unless_they_do_not_want_it(options: tuple[str, ...], requested: bool) -> None:
     runtime = FakeRuntime(one_tool())
     with serving(runtime) as server:
         CliRunner().invoke(app, ["--server", server, "watch", RUN, *options])
 
-    assert runtime.deltas == [asked]
+    assert runtime.deltas == [requested]

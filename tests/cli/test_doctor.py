@@ -60,9 +60,9 @@ def examine(program: Program, data: Path) -> Examine:
         assert err == ""
         bad: dict[str, list[str]] = {}
         for check in json.loads(out):
-            told = (check["name"], check["status"])
+            message = (check["name"], check["status"])
             if (
-                told not in {("disk space", "warn"), ("fsync", "warn"), ("executor", "warn")}
+                message not in {("disk space", "warn"), ("fsync", "warn"), ("executor", "warn")}
                 and check["status"] != "ok"
             ):
                 bad.setdefault(check["name"], []).append(f"{check['status']} {check['found']} -> {check['remedy']}")
@@ -437,12 +437,12 @@ def test_a_certificate_is_read_and_its_end_is_told(program: Program, data: Path)
     (data.parent / "noise.pem").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
 
     code, out, _ = program("doctor", "--data", str(data), "--tls-cert", str(cert), "--tls-key", str(key_file))
-    wrong, told, _ = program("doctor", "--data", str(data), "--tls-cert", str(data.parent / "noise.pem"))
+    wrong, message, _ = program("doctor", "--data", str(data), "--tls-cert", str(data.parent / "noise.pem"))
 
     (line,) = [line for line in out.splitlines() if " certificate " in line]
     assert line.startswith("warn")
     assert "1 days from now -> Renew it" in line
-    assert "holds no certificate that can be read" in told
+    assert "holds no certificate that can be read" in message
     assert (code, wrong) == (0, 1)
 
 

@@ -19,16 +19,16 @@ class Failed(grpc.RpcError):
     """A failed call with given trailing metadata."""
 
     def __init__(self, code: grpc.StatusCode, details: str = "", *metadata: Entry) -> None:
-        self._told = (code, details, metadata)
+        self._message = (code, details, metadata)
 
     def code(self) -> grpc.StatusCode:
-        return self._told[0]
+        return self._message[0]
 
     def details(self) -> str:
-        return self._told[1]
+        return self._message[1]
 
     def trailing_metadata(self) -> tuple[Entry, ...]:
-        return self._told[2]
+        return self._message[2]
 
 
 def details(*messages: Message) -> Entry:
@@ -44,36 +44,38 @@ def info(reason: str) -> error_details_pb2.ErrorInfo:
 
 
 def test_the_servers_own_words_come_first() -> None:
-    told = error_pb2.AgentError(
+    message = error_pb2.AgentError(
         reason=error_pb2.ERROR_REASON_INTERNAL,
         message="Something broke.",
         remedy="Report it.",
         metadata={"incident_id": "incident-7"},
     )
-    problem = Problem.of(Failed(grpc.StatusCode.INTERNAL, "x", details(info("INTERNAL"), told)), "here:1")
+    problem = Problem.of(Failed(grpc.StatusCode.INTERNAL, "x", details(info("INTERNAL"), message)), "here:1")
 
     assert str(problem) == "INTERNAL: Something broke. (incident_id=incident-7) Report it."
     assert not problem.passing
 
 
 def test_facts_that_the_message_names_are_not_repeated() -> None:
-    told = error_pb2.AgentError(message="There is no run r1.", remedy="Check.", metadata={"run_id": "r1"})
-    problem = Problem.of(Failed(grpc.StatusCode.NOT_FOUND, "x", details(told, info("RUN_NOT_FOUND"))), "here:1")
+    message = error_pb2.AgentError(message="There is no run r1.", remedy="Check.", metadata={"run_id": "r1"})
+    problem = Problem.of(Failed(grpc.StatusCode.NOT_FOUND, "x", details(message, info("RUN_NOT_FOUND"))), "here:1")
 
     assert str(problem) == "RUN_NOT_FOUND: There is no run r1. Check."
 
 
 def test_a_reason_newer_than_this_client_keeps_its_name() -> None:
-    told = error_pb2.AgentError(reason=99, message="New.")  # type: ignore[arg-type]
-    problem = Problem.of(Failed(grpc.StatusCode.ABORTED, "x", details(info("BRAND_NEW"), told)), "here:1")
+    message = error_pb2.AgentError(reason=99, message="New.")  # type: ignore[arg-type]
+    problem = Problem.of(Failed(grpc.StatusCode.ABORTED, "x", details(info("BRAND_NEW"), message)), "here:1")
 
     assert str(problem) == "BRAND_NEW: New."
 
 
 def test_what_a_server_says_cannot_harm_the_terminal() -> None:
-    told = error_pb2.AgentError(message="\x1b[2J\nline", remedy="\u202eback")
+    message = error_pb2.AgentError(message="\x1b[2J\nline", remedy="\u202eback")
 
-    assert str(Problem.of(Failed(grpc.StatusCode.ABORTED, "", details(told)), "here:1")) == "UNSPECIFIED: [2J line back"
+    assert (
+        str(Problem.of(Failed(grpc.StatusCode.ABORTED, "", details(message)), "here:1")) == "UNSPECIFIED: [2J line back"
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def retry() -> event_pb2.Event:
     return Story().add("c1.1", 1, retry_scheduled=planned).frames[0].event
 
 
-def told(run: run_pb2.RunSnapshot, *events: event_pb2.Event, callbacks: object = ()) -> str:
+def message(run: run_pb2.RunSnapshot, *events: event_pb2.Event, callbacks: object = ()) -> str:
     """The screen."""
     found = Found(run, events, {"desk": callbacks}, START + 10)  # type: ignore[dict-item]
     return "\n".join(explain_lines(found, HERE))
@@ -47,7 +47,7 @@ def told(run: run_pb2.RunSnapshot, *events: event_pb2.Event, callbacks: object =
 
 def test_a_run_that_waits_says_for_what_since_when_and_until_when() -> None:
     ill = callback(health=callback_pb.CALLBACK_HEALTH_UNHEALTHY, detail="It does not answer.")
-    text = told(waiting_run(), retry(), callbacks=[ill, callback("desk-2", "look")])
+    text = message(waiting_run(), retry(), callbacks=[ill, callback("desk-2", "look")])
 
     assert "status     WAITING" in text
     assert "c1.1 for EXECUTOR desk since 2023-11-14 22:13:20Z (10.0s)" in text
@@ -62,12 +62,12 @@ def test_a_run_that_waits_says_for_what_since_when_and_until_when() -> None:
 
 
 def test_that_nothing_is_registered_or_may_be_seen_is_said() -> None:
-    assert "none is registered for executor desk" in told(waiting_run())
-    assert "cannot be listed" in told(waiting_run(), callbacks=None)
+    assert "none is registered for executor desk" in message(waiting_run())
+    assert "cannot be listed" in message(waiting_run(), callbacks=None)
 
 
 def test_many_callbacks_stay_one_screen() -> None:
-    text = told(waiting_run(), callbacks=[callback(f"desk-{number}") for number in range(MOST_CALLBACKS + 3)])
+    text = message(waiting_run(), callbacks=[callback(f"desk-{number}") for number in range(MOST_CALLBACKS + 3)])
 
     assert "and 3 more" in text
     assert len(text.splitlines()) <= 24
@@ -85,7 +85,7 @@ def test_a_run_that_needs_repair_says_what_is_unknown_and_what_to_do() -> None:
     )
     run.waiting_on.add(kind=run_pb2.WAIT_KIND_REPAIR, effect_id="c1.1", subject="desk", unblocked_by="somebody")
 
-    text = told(run, stuck().frames[-1].event)
+    text = message(run, stuck().frames[-1].event)
 
     assert "unknown    c1.1 send, attempt 1, idempotency key k1" in text
     assert "  executor desk-1 of shop at 10.0.0.1:7" in text
@@ -114,7 +114,7 @@ def test_a_run_that_needs_repair_says_what_is_unknown_and_what_to_do() -> None:
 def test_a_run_that_has_ended_says_why(run: run_pb2.RunSnapshot, why: str) -> None:
     run.ended_at.FromSeconds(START)
 
-    text = told(run)
+    text = message(run)
 
     assert why in text
     assert "since 2023-11-14 22:13:20Z" in text
@@ -125,7 +125,7 @@ def test_what_strangers_wrote_does_not_reach_the_terminal() -> None:
     run = waiting_run()
     run.waiting_on[0].unblocked_by = "a\x1b[31mb\u202ec"
 
-    assert "\x1b" not in told(run, callbacks=[callback(detail="x\x1b[2J")])
+    assert "\x1b" not in message(run, callbacks=[callback(detail="x\x1b[2J")])
 
 
 def test_the_command_asks_for_run_events_and_callbacks(program: Program) -> None:
@@ -153,7 +153,7 @@ def test_a_held_run_says_why_and_what_can_be_done() -> None:
     run.error.message, run.error.metadata["first_bad"] = "An event does not decode.", "4"
     run.waiting_on.add(kind=run_pb2.WAIT_KIND_RELEASE, subject="UNREADABLE")
 
-    text = told(run)
+    text = message(run)
 
     assert "HELD: the server does not drive it" in text
     assert "JOURNAL_CORRUPT: An event does not decode." in text
@@ -163,7 +163,7 @@ def test_a_held_run_says_why_and_what_can_be_done() -> None:
 
 
 def test_what_waits_for_an_executor_says_how_to_bring_it() -> None:
-    lines = told(waiting_run(), retry()).splitlines()
+    lines = message(waiting_run(), retry()).splitlines()
 
     assert "why        c1.1 waits for EXECUTOR desk" in lines
     (to_do,) = [index for index, line in enumerate(lines) if line.startswith("to do ")]
@@ -175,7 +175,7 @@ def test_a_run_that_failed_says_the_sentence_and_what_to_do_apart() -> None:
     run = run_pb2.RunSnapshot(run_id=RUN, status=run_pb2.RUN_STATUS_FAILED, error=failure())
     run.ended_at.FromSeconds(START)
 
-    lines = told(run).splitlines()
+    lines = message(run).splitlines()
 
     assert "why        BUDGET_EXHAUSTED: The budget is used up." in lines
     assert f"to do      {failure().remedy}" in lines

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from runwright import bootstrap
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.adapters.sqlite.fresh import UnservedDirectory
-from runwright.adapters.sqlite.lock import DirectoryLock
+from runwright.adapters.sqlite.opening.fresh import UnservedDirectory
+from runwright.adapters.sqlite.opening.lock import DirectoryLock
 from runwright.core.errors import AgentError
 from runwright.settings import Settings
 
@@ -98,7 +98,7 @@ def test_a_directory_that_somebody_else_uses_stays(tmp_path: Path, monkeypatch: 
 
 
 def test_a_lock_whose_file_was_removed_meanwhile_is_taken_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from runwright.adapters.sqlite import lock as module  # noqa: PLC0415 - its flock is replaced
+    from runwright.adapters.sqlite.opening import lock as module  # noqa: PLC0415 - its flock is replaced
 
     locked = module.fcntl.flock
 

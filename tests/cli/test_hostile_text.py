@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli import clean, main, standard_streams
+from runwright.cli import main, sanitize, standard_streams
 from runwright.cli.live_view import LiveView
 
 from tests.cli.conftest import Program
@@ -231,4 +231,4 @@ def test_a_message_of_a_library_passes_through_the_streams(
 
     assert CONTROL.findall(out + err) == []
     assert out.endswith("\n\tlast\n")
-    assert out.startswith(clean.output(EVIL))
+    assert out.startswith(sanitize.output(EVIL))

@@ -37,16 +37,18 @@ def test_images_go_along_as_what_their_first_bytes_say(program: Program, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("data", "told"), [(b"hello", "image/webp"), (b"", "image/webp"), (PIXEL + bytes(MAX_IMAGE_BYTES), "10 MiB")]
+    ("data", "message"), [(b"hello", "image/webp"), (b"", "image/webp"), (PIXEL + bytes(MAX_IMAGE_BYTES), "10 MiB")]
 )
-def test_a_file_that_cannot_go_along_is_wrong_usage(program: Program, tmp_path: Path, data: bytes, told: str) -> None:
+def test_a_file_that_cannot_go_along_is_wrong_usage(
+    program: Program, tmp_path: Path, data: bytes, message: str
+) -> None:
     file = tmp_path / "file"
     file.write_bytes(data)
 
     code, out, err = program("run", "What?", "--image", str(file))
 
     assert (code, out) == (2, "")
-    assert told in err.replace("\n", " ")
+    assert message in err.replace("\n", " ")
 
 
 def test_a_photo_of_several_megabytes_goes_along(program: Program, tmp_path: Path) -> None:
@@ -71,10 +73,10 @@ def test_images_that_are_too_much_together_are_wrong_usage(program: Program, tmp
     assert "20 MiB together" in err.replace("\n", " ")
 
 
-@pytest.mark.parametrize("asked", [["What is it?"], []], ids=["with words", "alone"])
+@pytest.mark.parametrize("requested", [["What is it?"], []], ids=["with words", "alone"])
 @pytest.mark.parametrize("piped", [False, True], ids=["file", "stdin"])
 def test_a_text_comes_from_a_file_or_from_standard_input(
-    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: list[str], piped: bool
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requested: list[str], piped: bool
 ) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("Some notes, grün.\n")
@@ -82,13 +84,13 @@ def test_a_text_comes_from_a_file_or_from_standard_input(
         monkeypatch.setattr("sys.stdin", _Stdin(file.read_bytes()))
     runtime = FakeRuntime(one_tool())
     with serving(runtime) as server:
-        program("--server", server, "run", "--no-watch", *asked, "--input", "-" if piped else str(file))
+        program("--server", server, "run", "--no-watch", *requested, "--input", "-" if piped else str(file))
 
-    assert [part.text for part in runtime.requests[0].run.input] == [*asked, "Some notes, grün.\n"]
+    assert [part.text for part in runtime.requests[0].run.input] == [*requested, "Some notes, grün.\n"]
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         (b"x" * (MAX_INPUT_BYTES + 1), f"more than {MAX_INPUT_BYTES} bytes"),
         (PIXEL, "no UTF-8 text (at byte 0): an image goes with --image"),
@@ -96,14 +98,14 @@ def test_a_text_comes_from_a_file_or_from_standard_input(
     ],
 )
 def test_an_input_that_is_none_is_wrong_usage(
-    program: Program, monkeypatch: pytest.MonkeyPatch, data: bytes, told: str
+    program: Program, monkeypatch: pytest.MonkeyPatch, data: bytes, message: str
 ) -> None:
     monkeypatch.setattr("sys.stdin", _Stdin(data))
 
     code, out, err = program("run", "--input", "-")
 
     assert (code, out) == (2, "")
-    assert told in " ".join(err.replace("\u2502", " ").split())
+    assert message in " ".join(err.replace("\u2502", " ").split())
 
 
 def test_a_run_that_asks_nothing_is_wrong_usage(program: Program) -> None:

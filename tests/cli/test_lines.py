@@ -9,10 +9,10 @@ from rich.cells import cell_len
 from rich.style import Style
 from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_pb2
 from runwright.cli import names, render
-from runwright.cli.grow import grow
+from runwright.cli.delta_text import DeltaLines
 from runwright.cli.plain import event_line
-from runwright.cli.spoken import SpokenLines
 from runwright.cli.tree import RunTree
+from runwright.cli.tree_update import update_tree
 from runwright.cli.view import view_for
 
 from tests.cli.story import START, Story, failure, one_tool, stuck
@@ -23,7 +23,7 @@ NASTY = "\x1b[2Jowned\u202e\n" + "long " * 50
 def lines(story: Story, width: int | None = 80) -> list[str]:
     tree, printed = RunTree(), []
     for frame in story.frames:
-        grow(tree, frame)
+        update_tree(tree, frame)
         printed.append(event_line(frame, tree, width))
     return printed
 
@@ -31,7 +31,7 @@ def lines(story: Story, width: int | None = 80) -> list[str]:
 def drawn(story: Story, width: int = 80) -> list[str]:
     tree = RunTree()
     for frame in story.frames:
-        grow(tree, frame)
+        update_tree(tree, frame)
     return [render.text(row, width).plain.rstrip() for row in render.rows(tree, now=START + 2.0)]
 
 
@@ -150,7 +150,7 @@ def test_a_tree_says_why_a_call_did_not_succeed() -> None:
 def test_colour_only_repeats_the_word() -> None:
     tree = RunTree()
     for frame in one_tool().frames:
-        grow(tree, frame)
+        update_tree(tree, frame)
 
     for row in render.rows(tree, now=START):
         for span in render.text(row, 80).spans:
@@ -194,11 +194,11 @@ def test_lines_of_events_are_as_wide_as_the_terminal_and_whole_in_a_pipe(
 
 
 def test_a_text_that_comes_loses_no_wide_character_at_the_end_of_a_line() -> None:
-    spoken, said = SpokenLines(40), "\u6f22" * 100
+    delta_text, said = DeltaLines(40), "\u6f22" * 100
 
-    told = [*spoken.take(Story().begin().delta("m1", said, 0).frames[-1].event, said), *spoken.end()]
+    message = [*delta_text.take(Story().begin().delta("m1", said, 0).frames[-1].event, said), *delta_text.end()]
 
-    assert "".join(line.partition("round 1: ")[2] for line in told) == said
+    assert "".join(line.partition("round 1: ")[2] for line in message) == said
 
 
 def test_a_call_that_failed_says_what_to_do() -> None:

@@ -243,11 +243,11 @@ def test_a_mistake_is_told_with_cause_place_and_remedy(
 
     code, out, err = program(*mistake.typed(here, tmp_path))
 
-    told = [line for line in (out + err).splitlines() if mistake.cause in line]
-    assert len(told) == 1, out + err
-    assert mistake.place in told[0]
-    assert mistake.remedy in told[0]
-    assert not GENERIC.search(told[0])
+    message = [line for line in (out + err).splitlines() if mistake.cause in line]
+    assert len(message) == 1, out + err
+    assert mistake.place in message[0]
+    assert mistake.remedy in message[0]
+    assert not GENERIC.search(message[0])
     assert "Traceback" not in out + err
     assert code == mistake.code
 
@@ -276,9 +276,9 @@ def test_a_misspelled_agent_of_a_request_is_told_the_one_that_is_near(here: Neig
     with pytest.raises(grpc.RpcError) as refused:
         stub.StartRun(request, timeout=30)
 
-    told = str(Problem.of(refused.value, here.open))
-    assert told.startswith("AGENT_MISMATCH: Package greeter is agent helper, not helpr. ")
-    assert "Did you mean helper?" in told
+    message = str(Problem.of(refused.value, here.open))
+    assert message.startswith("AGENT_MISMATCH: Package greeter is agent helper, not helpr. ")
+    assert "Did you mean helper?" in message
 
 
 def test_options_of_the_connection_stand_anywhere(program: Program, here: Neighbourhood) -> None:

@@ -68,7 +68,7 @@ def test_commands_that_print_the_answer_print_a_large_one(program: Program, word
 
 
 @pytest.mark.parametrize(
-    ("status", "removed", "code", "told"),
+    ("status", "removed", "code", "message"),
     [
         (run_pb2.RUN_STATUS_RUNNING, False, 6, "it is RUNNING"),
         (run_pb2.RUN_STATUS_FAILED, False, 1, "it is FAILED"),
@@ -76,7 +76,7 @@ def test_commands_that_print_the_answer_print_a_large_one(program: Program, word
     ],
 )
 def test_a_run_without_an_answer_says_why(
-    program: Program, tmp_path: Path, status: run_pb2.RunStatus.ValueType, removed: bool, code: int, told: str
+    program: Program, tmp_path: Path, status: run_pb2.RunStatus.ValueType, removed: bool, code: int, message: str
 ) -> None:
     run = run_pb2.RunSnapshot(run_id=RUN, status=status)
     if removed:
@@ -85,5 +85,5 @@ def test_a_run_without_an_answer_says_why(
         ended = program("--server", server, "get", RUN, "--result", str(tmp_path / "answer"))
 
     assert ended[:2] == (code, "")
-    assert f"run {RUN} has no answer: {told}" in ended[2]
+    assert f"run {RUN} has no answer: {message}" in ended[2]
     assert not (tmp_path / "answer").exists()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
-from runwright.cli.grow import grow
 from runwright.cli.tree import RunTree, State
+from runwright.cli.tree_update import update_tree
 from runwright.wire.snapshots import inline_bytes
 
 from tests.cli.story import Story, bookmark, failure, one_tool, stuck
@@ -13,7 +13,7 @@ from tests.cli.story import Story, bookmark, failure, one_tool, stuck
 def grown(story: Story, first: int = 0) -> RunTree:
     tree = RunTree()
     for frame in story.frames[first:]:
-        grow(tree, frame)
+        update_tree(tree, frame)
     return tree
 
 
@@ -62,8 +62,8 @@ def test_a_failed_run_names_its_failure() -> None:
 
 
 def test_a_cancelled_run_names_the_calls_that_stay_unknown() -> None:
-    asked = event_pb2.RunCancelRequested(reason="enough", requested_by="local")
-    story = stuck().add(run_cancel_requested=asked)
+    requested = event_pb2.RunCancelRequested(reason="enough", requested_by="local")
+    story = stuck().add(run_cancel_requested=requested)
     tree = grown(story)
     assert tree.state is State.CANCELLING
     assert not tree.stuck
@@ -108,8 +108,8 @@ def test_what_this_client_does_not_know_moves_only_the_cursor() -> None:
     tree = grown(Story().begin())
     newer = event_pb2.EventFrame(cursor="cursor-9", event=event_pb2.Event(seq=9, effect_id="c1.1", round=1))
 
-    grow(tree, newer)
-    grow(tree, bookmark("cursor-10", 10))
+    update_tree(tree, newer)
+    update_tree(tree, bookmark("cursor-10", 10))
 
     assert tree.cursor == "cursor-10"
     assert tree.state is State.RUNNING

@@ -28,9 +28,9 @@ def what_is_missing() -> str:
 
 def built(scratch: Path) -> Path:
     """The folder of the programs: an earlier one of the same contents, or a new one, made in `scratch`."""
-    kept = ROOT / ".cache/clients-cpp" / _digest()
-    if kept.exists():
-        return kept
+    retained = ROOT / ".cache/clients-cpp" / _digest()
+    if retained.exists():
+        return retained
     command = ["make", "-C", str(SOURCE), "-j2", f"OUT={scratch / 'build'}", "CXXFLAGS=-O0 -Wall -Wextra"]
     made = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
     assert made.returncode == 0, made.stderr
@@ -39,18 +39,20 @@ def built(scratch: Path) -> Path:
     programs.mkdir()
     for name in PROGRAMS:
         shutil.move(scratch / "build" / name, programs / name)
-    return _keep(programs, kept)
+    return _keep(programs, retained)
 
 
-def _keep(programs: Path, kept: Path) -> Path:
+def _keep(programs: Path, retained: Path) -> Path:
     """Puts the programs where the next tests find them, whole or not at all, also beside others who do the same."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(shutil.copytree(programs, kept.with_name(f"{kept.name}.{programs.parent.name}"), dirs_exist_ok=True))
+    retained.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(
+        shutil.copytree(programs, retained.with_name(f"{retained.name}.{programs.parent.name}"), dirs_exist_ok=True)
+    )
     try:
-        beside.rename(kept)
+        beside.rename(retained)
     except OSError:  # somebody was faster, with the same programs
         shutil.rmtree(beside)
-    return kept
+    return retained
 
 
 def _digest() -> str:

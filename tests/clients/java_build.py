@@ -28,8 +28,8 @@ def what_is_missing() -> str:
 
 def built(scratch: Path) -> Path:
     """The folder of the programs: an earlier one of the same contents, or a new one, made in `scratch`."""
-    kept = ROOT / ".cache/clients-java" / _digest()
-    if not kept.exists():
+    retained = ROOT / ".cache/clients-java" / _digest()
+    if not retained.exists():
         out = scratch / "build"
         command = ["mvn", "-q", "-B", "-f", str(SOURCE / "pom.xml"), f"-Dout={out}", "package"]
         made = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
@@ -37,14 +37,14 @@ def built(scratch: Path) -> Path:
             raise OutOfReach("Maven's repository does not answer")
         assert made.returncode == 0, made.stdout + made.stderr
         assert "WARNING" not in made.stdout, made.stdout
-        _keep(out, kept)
-    return kept
+        _keep(out, retained)
+    return retained
 
 
-def _keep(out: Path, kept: Path) -> None:
+def _keep(out: Path, retained: Path) -> None:
     """Puts the programs where the next tests find them, whole or not at all, also beside others who do the same."""
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    beside = kept.with_name(f"{kept.name}.{out.parent.name}")
+    retained.parent.mkdir(parents=True, exist_ok=True)
+    beside = retained.with_name(f"{retained.name}.{out.parent.name}")
     beside.mkdir()
     shutil.move(out / "example.jar", beside / "example.jar")
     shutil.move(out / "lib", beside / "lib")
@@ -54,7 +54,7 @@ def _keep(out: Path, kept: Path) -> None:
         program.write_text(f"#!/bin/sh\nexec java {started}\n")
         program.chmod(0o755)
     try:
-        beside.rename(kept)
+        beside.rename(retained)
     except OSError:  # somebody was faster, with the same programs
         shutil.rmtree(beside)
 

@@ -17,11 +17,11 @@ class Program:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.out: list[str] = []
-        self.told: list[str] = []
+        self.message: list[str] = []
         self._news = Notice()
         assert process.stdout is not None
         assert process.stderr is not None
-        self.reading = asyncio.gather(self._read(process.stdout, self.out), self._read(process.stderr, self.told))
+        self.reading = asyncio.gather(self._read(process.stdout, self.out), self._read(process.stderr, self.message))
         self.reading.add_done_callback(lambda _: self._news.tell())
 
     async def _read(self, stream: asyncio.StreamReader, lines: list[str]) -> None:
@@ -32,7 +32,7 @@ class Program:
     async def until(self, holds: Callable[[], bool]) -> None:
         """Returns once it has said what `holds` looks for; fails when it falls silent for good before that."""
         await self._news.until(lambda: holds() or self.reading.done())
-        assert holds(), f"it ended before that: {self.out} {self.told}"
+        assert holds(), f"it ended before that: {self.out} {self.message}"
 
     async def ended(self) -> int:
         """Its exit code, with everything it said read."""

@@ -15,7 +15,7 @@ from tests.clients.played import executors_of, has_line, printed_of, stay_at
 from tests.clients.program import running
 from tests.e2e.client import answer
 from tests.e2e.conftest import MakeServer
-from tests.e2e.executor import EXECUTOR, Asked, Executor
+from tests.e2e.executor import EXECUTOR, Executor, StartCaller
 from tests.e2e.packages import LOOK, asks, one_call, package, says, tool
 from tests.e2e.server_process import Server
 from tests.e2e.test_keys_and_tls import runwright
@@ -43,10 +43,10 @@ async def test_a_run_is_started_and_printed_to_its_end(
     await server.start()
 
     async with running(programs / "follow", server.address, "run-1", "hello") as follow:
-        assert await follow.ended() == COMPLETED, follow.told
+        assert await follow.ended() == COMPLETED, follow.message
 
     assert follow.out == await printed_of(server, "run-1")
-    assert follow.told == []
+    assert follow.message == []
 
 
 @pytest.mark.parametrize("end", [Server.kill, Server.terminate], ids=["kill", "drain"])
@@ -56,8 +56,8 @@ async def test_each_event_is_printed_once_over_restarts_in_the_middle(
     programs: Path,
     end: Callable[[Server], None],
 ) -> None:
-    async def hold_first_attempts(asked: Asked) -> None:
-        if asked.attempt == 1:
+    async def hold_first_attempts(requested: StartCaller) -> None:
+        if requested.attempt == 1:
             await asyncio.Event().wait()
 
     executor.before = hold_first_attempts
@@ -71,13 +71,13 @@ async def test_each_event_is_printed_once_over_restarts_in_the_middle(
             await executor.until_asked(2 * step - 1)
             end(server)
             await server.ended()
-            await follow.until(lambda step=step: len(follow.told) == step)
+            await follow.until(lambda step=step: len(follow.message) == step)
             await server.start()
-        assert await follow.ended() == COMPLETED, follow.told
+        assert await follow.ended() == COMPLETED, follow.message
 
     assert follow.out == await printed_of(server, "run-1")
-    assert [line.partition(" (")[0] for line in follow.told] == ["cut off"] * STEPS
-    assert [asked.attempt for asked in executor.calls_of("run-1")] == [1, 2] * STEPS
+    assert [line.partition(" (")[0] for line in follow.message] == ["cut off"] * STEPS
+    assert [requested.attempt for requested in executor.calls_of("run-1")] == [1, 2] * STEPS
 
 
 async def test_each_event_is_printed_once_when_the_server_dies_with_events_on_their_way(
@@ -90,18 +90,18 @@ async def test_each_event_is_printed_once_when_the_server_dies_with_events_on_th
     stay_at(server)
     async with running(programs / "follow", server.address, "run-1", "hello") as follow:
 
-        async def strike_in_the_second_round(asked: Asked) -> None:
+        async def strike_in_the_second_round(requested: StartCaller) -> None:
             await follow.until(lambda: bool(follow.out))
-            if (asked.call_id, asked.attempt) == ("c2.1", 1):
+            if (requested.call_id, requested.attempt) == ("c2.1", 1):
                 server.kill()
 
         executor.before = strike_in_the_second_round
         assert await server.ended() == -signal.SIGKILL
         await server.start()
-        assert await follow.ended() == COMPLETED, follow.told
+        assert await follow.ended() == COMPLETED, follow.message
 
     assert follow.out == await printed_of(server, "run-1")
-    assert len(follow.told) == 1
+    assert len(follow.message) == 1
 
 
 async def test_called_again_it_starts_nothing_and_prints_the_same_run(
@@ -115,7 +115,7 @@ async def test_called_again_it_starts_nothing_and_prints_the_same_run(
         assert [await first.ended(), await second.ended()] == [COMPLETED, COMPLETED]
 
     assert first.out == second.out == await printed_of(server, "run-1")
-    assert len(executor.asked) == 1
+    assert len(executor.requested) == 1
 
 
 async def test_an_unknown_package_is_told_with_reason_and_remedy(make_server: MakeServer, programs: Path) -> None:
@@ -125,9 +125,9 @@ async def test_an_unknown_package_is_told_with_reason_and_remedy(make_server: Ma
     async with running(programs / "follow", server.address, "run-1", "hello", "unheard-of") as follow:
         assert await follow.ended() == CALL_FAILED
 
-    (told,) = follow.told
-    assert told.startswith("PACKAGE_NOT_FOUND: ")
-    assert told.endswith(f" {MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy}")
+    (message,) = follow.message
+    assert message.startswith("PACKAGE_NOT_FOUND: ")
+    assert message.endswith(f" {MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy}")
     assert follow.out == []
 
 
@@ -139,14 +139,14 @@ async def test_a_failed_run_is_told_with_its_reason_after_its_events(make_server
         assert await follow.ended() == NOT_COMPLETED
 
     assert follow.out[-1].endswith(" RUN_FAILED")
-    assert [line.partition(":")[0] for line in follow.told] == ["BUDGET_EXHAUSTED"]
+    assert [line.partition(":")[0] for line in follow.message] == ["BUDGET_EXHAUSTED"]
 
 
 async def test_nobody_there_is_told_and_not_asked_for_ever(programs: Path) -> None:
     async with running(programs / "follow", "127.0.0.1:1", "run-1", "hello") as follow:
         assert await follow.ended() == CALL_FAILED
 
-    assert follow.told[-1].startswith("gRPC status 14: ")
+    assert follow.message[-1].startswith("gRPC status 14: ")
 
 
 async def test_a_key_and_tls_are_used(make_server: MakeServer, programs: Path, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ async def test_a_key_and_tls_are_used(make_server: MakeServer, programs: Path, t
     async with running(*words, RUNWRIGHT_TLS_CA=str(cert), RUNWRIGHT_KEY=key.strip()) as billing:
         assert await billing.ended() == COMPLETED
 
-    assert stranger.told[-1].startswith("UNAUTHENTICATED: ")
+    assert stranger.message[-1].startswith("UNAUTHENTICATED: ")
     assert billing.out[-1].endswith(" RUN_COMPLETED")
 
 
@@ -181,7 +181,7 @@ async def test_a_tool_registers_answers_outlives_the_server_and_leaves(make_serv
         after = answer(await server.call.settled("after"))
         registered = await executors_of(server)
         serving.process.terminate()
-        assert await serving.ended() == 0, serving.told
+        assert await serving.ended() == 0, serving.message
 
     assert '{"words":3}' in before
     assert "word_count needs `text`, a string." in before
@@ -197,4 +197,4 @@ async def test_a_tool_that_is_refused_says_why_and_ends(make_server: MakeServer,
     async with running(programs / "tool", server.address, EXECUTOR, "not an id") as serving:
         assert await serving.ended() == CALL_FAILED
 
-    assert serving.told[0].startswith("INVALID_REQUEST: ")
+    assert serving.message[0].startswith("INVALID_REQUEST: ")

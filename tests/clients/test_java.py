@@ -13,7 +13,7 @@ from tests.clients.played import executors_of, has_line, printed_of, stay_at
 from tests.clients.program import running
 from tests.e2e.client import answer
 from tests.e2e.conftest import MakeServer
-from tests.e2e.executor import EXECUTOR, Asked, Executor
+from tests.e2e.executor import EXECUTOR, Executor, StartCaller
 from tests.e2e.packages import LOOK, asks, one_call, package, says, tool
 from tests.e2e.server_process import Server
 
@@ -36,8 +36,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def test_each_event_is_printed_once_over_a_kill_and_a_drain(
     make_server: MakeServer, executor: Executor, programs: Path
 ) -> None:
-    async def hold_first_attempts(asked: Asked) -> None:
-        if asked.attempt == 1:
+    async def hold_first_attempts(requested: StartCaller) -> None:
+        if requested.attempt == 1:
             await asyncio.Event().wait()
 
     executor.before = hold_first_attempts
@@ -51,13 +51,13 @@ async def test_each_event_is_printed_once_over_a_kill_and_a_drain(
             await executor.until_asked(2 * step - 1)
             end(server)
             await server.ended()
-            await follow.until(lambda step=step: len(follow.told) == step)
+            await follow.until(lambda step=step: len(follow.message) == step)
             await server.start()
-        assert await follow.ended() == COMPLETED, follow.told
+        assert await follow.ended() == COMPLETED, follow.message
 
     assert follow.out == await printed_of(server, "run-1")
-    assert [line.partition(" (")[0] for line in follow.told] == ["cut off"] * 2
-    assert [asked.attempt for asked in executor.calls_of("run-1")] == [1, 2] * 2
+    assert [line.partition(" (")[0] for line in follow.message] == ["cut off"] * 2
+    assert [requested.attempt for requested in executor.calls_of("run-1")] == [1, 2] * 2
 
 
 async def test_failed_runs_and_failed_calls_are_told_with_their_reasons(
@@ -75,10 +75,10 @@ async def test_failed_runs_and_failed_calls_are_told_with_their_reasons(
 
     assert ends == [NOT_COMPLETED, CALL_FAILED, CALL_FAILED]
     assert failing.out[-1].endswith(" RUN_FAILED")
-    assert [line.partition(":")[0] for line in failing.told] == ["BUDGET_EXHAUSTED"]
-    assert refused.told[-1].startswith("PACKAGE_NOT_FOUND: ")
-    assert refused.told[-1].endswith(f" {MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy}")
-    assert alone.told[-1].startswith("gRPC status 14: ")
+    assert [line.partition(":")[0] for line in failing.message] == ["BUDGET_EXHAUSTED"]
+    assert refused.message[-1].startswith("PACKAGE_NOT_FOUND: ")
+    assert refused.message[-1].endswith(f" {MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy}")
+    assert alone.message[-1].startswith("gRPC status 14: ")
 
 
 async def test_a_tool_registers_answers_outlives_the_server_and_leaves(make_server: MakeServer, programs: Path) -> None:
@@ -95,7 +95,7 @@ async def test_a_tool_registers_answers_outlives_the_server_and_leaves(make_serv
         after = answer(await server.call.settled("after"))
         registered = await executors_of(server)
         serving.process.terminate()
-        assert await serving.ended() == 0, serving.told
+        assert await serving.ended() == 0, serving.message
 
     assert '{"words":3}' in before
     assert "word_count needs `text`, a string." in before

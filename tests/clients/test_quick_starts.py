@@ -95,11 +95,11 @@ async def test_a_pasted_program_goes_on_over_a_kill(language: str, make_server: 
         await server.restart()
         code = await pasted.ended()
 
-    assert code == 0, pasted.told
+    assert code == 0, pasted.message
     seen = [(int(found[1]), found[2]) for line in pasted.out if (found := EVENT.match(line))]
     (run,) = (await server.call.stub.ListRuns(pb.ListRunsRequest())).runs
-    kept = [frame.event for frame in await server.call.frames(run.run_id)]
-    assert seen == [(event.seq, event_pb2.EventKind.Name(event.kind).removeprefix("EVENT_KIND_")) for event in kept]
+    retained = [frame.event for frame in await server.call.frames(run.run_id)]
+    assert seen == [(event.seq, event_pb2.EventKind.Name(event.kind).removeprefix("EVENT_KIND_")) for event in retained]
     walked = [found.groups() for line in pasted.out if (found := WALKED.match(line))]
     assert len({key for key, _ in walked}) == 5
     assert len(set(walked)) == len(walked), "no attempt is made twice"

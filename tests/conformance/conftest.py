@@ -92,7 +92,7 @@ def unavailable(language: str, why: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def kept() -> dict[str, object]:
+def retained() -> dict[str, object]:
     """What one test leaves for the next: transcripts by language."""
     return {}
 

@@ -28,8 +28,8 @@ class Language:
     @property
     def own_command(self) -> list[str]:
         """The command, or what RUNWRIGHT_CONFORMANCE_<LANGUAGE> gives in its place."""
-        given = os.environ.get(f"RUNWRIGHT_CONFORMANCE_{self.name.upper()}")
-        return shlex.split(given) if given else list(self.command)
+        value = os.environ.get(f"RUNWRIGHT_CONFORMANCE_{self.name.upper()}")
+        return shlex.split(value) if value else list(self.command)
 
     @property
     def is_overridden(self) -> bool:

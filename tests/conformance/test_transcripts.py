@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.conformance
 @pytest.mark.parametrize("case", cases("transcripts"))
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_a_killed_run_reads_like_one_in_peace(
-    language: str, case: str, stage_of: MakeStage, program_of: MakeProgram, kept: dict[str, Any]
+    language: str, case: str, stage_of: MakeStage, program_of: MakeProgram, retained: dict[str, Any]
 ) -> None:
     program = await program_of(language)
     played = cases("transcripts")[case]
@@ -29,6 +29,6 @@ async def test_a_killed_run_reads_like_one_in_peace(
 
     assert len(in_peace) > 10
     assert differences(in_peace, killed) == differences(killed, in_peace) == []
-    for other, read in kept.items():
+    for other, read in retained.items():
         assert differences(read, killed) == differences(killed, read) == [], f"other than in {other}"
-    kept[language] = killed
+    retained[language] = killed

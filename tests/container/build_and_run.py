@@ -137,7 +137,7 @@ def main(folder: Path) -> None:
     finally:
         server.kill()
     data = root.at("/var/lib/runwright/data")
-    told = {
+    message = {
         "said": said,
         "uid": next(line.split()[1] for line in status.splitlines() if line.startswith("Uid:")),
         "ran": [ran.returncode, ran.stdout, ran.stderr],
@@ -147,7 +147,7 @@ def main(folder: Path) -> None:
         "mode": oct(data.stat().st_mode & 0o777),
         "files": sorted(path.name for path in data.iterdir()),
     }
-    print(json.dumps(told))
+    print(json.dumps(message))
 
 
 def client_of(server: subprocess.Popen[str]) -> list[str]:

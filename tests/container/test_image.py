@@ -62,9 +62,9 @@ def started(*options: str) -> subprocess.CompletedProcess[str]:
     "missing", [("--keys", "--tls-cert", "--tls-key"), ("--keys",), ("--tls-cert", "--tls-key")], ids=" ".join
 )
 def test_the_image_does_not_start_without_keys_and_tls(tmp_path: Path, missing: tuple[str, ...]) -> None:
-    given = {name: tmp_path / name for name in ("--keys", "--tls-cert", "--tls-key") if name not in missing}
+    value = {name: tmp_path / name for name in ("--keys", "--tls-cert", "--tls-key") if name not in missing}
 
-    ended = started(*(word for name, path in given.items() for word in (name, str(path))))
+    ended = started(*(word for name, path in value.items() for word in (name, str(path))))
 
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "a loopback address, unless --keys and --tls-cert are given" in ended.stderr
@@ -123,12 +123,12 @@ def test_the_image_is_built_serves_other_machines_and_stops(tmp_path: Path) -> N
     )
 
     assert built.returncode == 0, built.stderr[-4000:]
-    told = json.loads(built.stdout.splitlines()[-1])
-    assert told["said"] == "runwright serving on 0.0.0.0:7760"
-    assert told["uid"] == "10001"
-    assert told["ran"][0] == 0, told["ran"]
-    assert "it works" in told["ran"][1]
-    assert "UNAUTHENTICATED" in told["stranger"][1]
-    assert told["plain"] != 0, "without TLS nobody gets in"
-    assert told["code"] == 0
-    assert (told["mode"], "journal.db" in told["files"]) == ("0o700", True)
+    message = json.loads(built.stdout.splitlines()[-1])
+    assert message["said"] == "runwright serving on 0.0.0.0:7760"
+    assert message["uid"] == "10001"
+    assert message["ran"][0] == 0, message["ran"]
+    assert "it works" in message["ran"][1]
+    assert "UNAUTHENTICATED" in message["stranger"][1]
+    assert message["plain"] != 0, "without TLS nobody gets in"
+    assert message["code"] == 0
+    assert (message["mode"], "journal.db" in message["files"]) == ("0o700", True)

@@ -75,22 +75,22 @@ def started(
     pinned: RuntimePackage, seconds: float = 0, context: Context | None = None, **request: Any
 ) -> i.StartRequested:
     """Somebody asks for a run of `pinned`."""
-    asked_for = RunRequest(**{"input": ("How is the weather?",), "run_id": KEY.run_id, **request})
+    requested_wait = RunRequest(**{"input": ("How is the weather?",), "run_id": KEY.run_id, **request})
     return i.StartRequested(
         at=at(seconds),
-        request=asked_for,
-        turn_id=asked_for.turn_id or "turn-1",
+        request=requested_wait,
+        turn_id=requested_wait.turn_id or "turn-1",
         principal="local",
-        request_ref=Content.of(asked_for.canonical(), JSON).ref,
+        request_ref=Content.of(requested_wait.canonical(), JSON).ref,
         package_ref=Content.of(pinned.canonical(), JSON).ref,
         package_fingerprint=pinned.fingerprint(),
-        input=tuple(content.ref for content in asked_for.contents()),
+        input=tuple(content.ref for content in requested_wait.contents()),
         context=context,
         trace_parent=TRACE_PARENT,
     )
 
 
-def asked(
+def model_request(
     name: str = "lookup",
     problem: ErrorReason | None = None,
     availability: i.Availability = i.Availability.HELD,
@@ -171,10 +171,10 @@ def cancelled(seconds: float = 2, grace: float = 5) -> i.CancelRequested:
     return i.CancelRequested(at=at(seconds), reason="not needed", requested_by="local", grace_us=round(grace * SECOND))
 
 
-def play(pinned: RuntimePackage, *given: i.Input, state: RunState = NEW) -> tuple[RunState, list[r.Record]]:
+def play(pinned: RuntimePackage, *input_: i.Input, state: RunState = NEW) -> tuple[RunState, list[r.Record]]:
     """What a run becomes by these inputs, and every record on the way."""
     records: list[r.Record] = []
-    for one in given:
+    for one in input_:
         new = decide(pinned, state, one)
         state = fold(state, new)
         records += new
@@ -189,8 +189,8 @@ def kinds(records: Sequence[r.Record]) -> list[str]:
 def call_in(phase: CallPhase, **fields: Any) -> CallState:
     """The first call of the first round, as it stands in a phase."""
     attempt = 0 if phase in (CallPhase.REQUESTED, CallPhase.DENIED) else 1
-    given = {"attempt": attempt, "allowed": True, "arguments": json_text("{}"), "executor": "tools", **fields}
-    return CallState(FIRST_CALL, "lookup", phase, **given)
+    input_ = {"attempt": attempt, "allowed": True, "arguments": json_text("{}"), "executor": "tools", **fields}
+    return CallState(FIRST_CALL, "lookup", phase, **input_)
 
 
 def incident(seconds: float = 9) -> list[r.Record]:

@@ -19,7 +19,7 @@ def completed(number: int, words: str = "hm", agent: str = AGENT) -> SessionRun:
     return SessionRun(RunId(f"run-{number}"), agent, RunStatus.COMPLETED, turn)
 
 
-def standing(number: int, status: RunStatus) -> SessionRun:
+def snapshot(number: int, status: RunStatus) -> SessionRun:
     """A run that has not completed."""
     return SessionRun(RunId(f"run-{number}"), AGENT, status)
 
@@ -68,7 +68,7 @@ def test_a_turn_that_fits_to_the_byte_is_taken() -> None:
     ids=str,
 )
 def test_a_run_without_an_answer_is_left_out_and_takes_no_room(status: RunStatus, why: Omission) -> None:
-    included, omitted = chosen(ContextPolicy(session_turns=1), standing(3, status), completed(2), completed(1))
+    included, omitted = chosen(ContextPolicy(session_turns=1), snapshot(3, status), completed(2), completed(1))
 
     assert included == ["run-2"]
     assert omitted == [("run-3", why.name), ("run-1", "TURNS")]
@@ -76,7 +76,7 @@ def test_a_run_without_an_answer_is_left_out_and_takes_no_room(status: RunStatus
 
 def test_every_status_is_decided_on() -> None:
     for status in RunStatus:
-        included, omitted = chosen(ContextPolicy(), standing(1, status))
+        included, omitted = chosen(ContextPolicy(), snapshot(1, status))
         assert (included, len(omitted)) == ([], 1)
 
 
@@ -87,7 +87,7 @@ def test_a_run_of_another_agent_is_left_out() -> None:
 
 
 def test_what_cannot_be_read_or_is_gone_is_left_out_and_counts_as_a_turn() -> None:
-    unread, gone, good = standing(4, RunStatus.COMPLETED), completed(3), completed(2)
+    unread, gone, good = snapshot(4, RunStatus.COMPLETED), completed(3), completed(2)
 
     context = choose(
         ContextPolicy(session_turns=2),
@@ -111,7 +111,7 @@ def test_a_policy_of_nothing_shows_nothing(policy: ContextPolicy) -> None:
 
 
 def test_the_list_of_what_is_left_out_is_bounded_and_the_count_is_not() -> None:
-    runs = [standing(number, RunStatus.FAILED) for number in range(250, 0, -1)]
+    runs = [snapshot(number, RunStatus.FAILED) for number in range(250, 0, -1)]
 
     context = choose(ContextPolicy(), AGENT, runs, has_older=False)
 

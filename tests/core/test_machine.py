@@ -26,12 +26,12 @@ def _running(state: RunState) -> list[str]:
 
 
 def test_a_run_starts_with_everything_it_was_asked_for_and_pins_its_package() -> None:
-    given = b.started(
+    input_ = b.started(
         PACKAGE, session_id="s-1", turn_id="t-1", agent_id="helper", labels={"team": "blue"}, budget=Budget(rounds=2)
     )
-    asked = RunRequest(**{field.name: getattr(given.request, field.name) for field in structs.fields(RunRequest)})
+    requested = RunRequest(**{field.name: getattr(input_.request, field.name) for field in structs.fields(RunRequest)})
 
-    first, second, *_ = decide(PACKAGE, b.NEW, given)
+    first, second, *_ = decide(PACKAGE, b.NEW, input_)
 
     assert first == r.RunStarted(
         at=b.at(0),
@@ -39,8 +39,8 @@ def test_a_run_starts_with_everything_it_was_asked_for_and_pins_its_package() ->
         turn_id="t-1",
         agent_id="helper",
         principal="local",
-        request=Content.of(asked.canonical(), JSON).ref,
-        request_digest=asked.digest(),
+        request=Content.of(requested.canonical(), JSON).ref,
+        request_digest=requested.digest(),
         package_id="helper-package",
         package=Content.of(PACKAGE.canonical(), JSON).ref,
         package_fingerprint=PACKAGE.fingerprint(),
@@ -54,15 +54,15 @@ def test_a_run_starts_with_everything_it_was_asked_for_and_pins_its_package() ->
 
 
 def test_a_start_without_an_agent_records_the_agent_of_the_package() -> None:
-    given = b.started(PACKAGE, agent_id="")
+    input_ = b.started(PACKAGE, agent_id="")
 
-    state, _ = b.play(PACKAGE, given)
+    state, _ = b.play(PACKAGE, input_)
 
     assert state.agent_id == "helper"
 
 
 @pytest.mark.parametrize(
-    ("asked", "effective"),
+    ("requested", "effective"),
     [
         (Budget(), Budget(4, 10, 3)),
         (Budget(1, 2, 1), Budget(1, 2, 1)),
@@ -70,16 +70,16 @@ def test_a_start_without_an_agent_records_the_agent_of_the_package() -> None:
         (Budget(rounds=2), Budget(2, 10, 3)),
     ],
 )
-def test_a_request_lowers_a_limit_and_never_raises_one(asked: Budget, effective: Budget) -> None:
+def test_a_request_lowers_a_limit_and_never_raises_one(requested: Budget, effective: Budget) -> None:
     pinned = b.package(budget={"rounds": 4, "tool_calls": 10, "parallel_calls": 3})
 
-    state, _ = b.play(pinned, b.started(pinned, budget=asked))
+    state, _ = b.play(pinned, b.started(pinned, budget=requested))
 
     assert state.budget == effective
 
 
 def test_a_tool_call_is_wanted_with_all_its_executor_needs() -> None:
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.asked("send")))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.model_request("send")))
 
     wanted = pending(state)
 
@@ -98,7 +98,7 @@ def test_a_tool_call_is_wanted_with_all_its_executor_needs() -> None:
 
 
 def test_a_call_that_was_not_sent_is_awaited_with_its_executor_and_times() -> None:
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.asked("send")), b.not_sent(seconds=2))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.model_request("send")), b.not_sent(seconds=2))
 
     (wait,) = pending(state).values()
 
@@ -112,7 +112,7 @@ def test_a_call_that_was_not_sent_is_awaited_with_its_executor_and_times() -> No
 
 
 def test_an_executor_that_is_waited_for_is_named_to_a_person() -> None:
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.asked("send")), b.not_sent(seconds=2))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.model_request("send")), b.not_sent(seconds=2))
 
     (wait,) = waiting_on(state)
 
@@ -121,7 +121,7 @@ def test_an_executor_that_is_waited_for_is_named_to_a_person() -> None:
 
 
 def test_an_unknown_outcome_is_named_to_a_person() -> None:
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.asked("send")), b.lost(seconds=2))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.model_request("send")), b.lost(seconds=2))
 
     (wait,) = waiting_on(state)
 
@@ -129,10 +129,10 @@ def test_an_unknown_outcome_is_named_to_a_person() -> None:
 
 
 def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
-    given = [b.started(PACKAGE), b.asks(b.asked("lookup")), b.not_sent(), b.awaited(), Recovered(at=b.at(4))]
-    given.append(b.awaited(attempt=2, seconds=9))
+    input_ = [b.started(PACKAGE), b.asks(b.model_request("lookup")), b.not_sent(), b.awaited(), Recovered(at=b.at(4))]
+    input_.append(b.awaited(attempt=2, seconds=9))
 
-    _, records = b.play(PACKAGE, *given)
+    _, records = b.play(PACKAGE, *input_)
 
     starts = [record for record in records if isinstance(record, r.ToolStarted)]
     assert [start.attempt for start in starts] == [1, 2, 3]
@@ -142,7 +142,7 @@ def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
 def test_runs_of_two_journals_never_share_an_idempotency_key() -> None:
     starts = [structs.replace(b.started(PACKAGE), journal_id=journal) for journal in ("3f2a", "77c0")]
 
-    keys = [b.play(PACKAGE, start, b.asks(b.asked("send")))[0].calls[0].idempotency_key for start in starts]
+    keys = [b.play(PACKAGE, start, b.asks(b.model_request("send")))[0].calls[0].idempotency_key for start in starts]
 
     assert keys == ["3f2a/default/run-1/c1.1", "77c0/default/run-1/c1.1"]
 
@@ -150,7 +150,7 @@ def test_runs_of_two_journals_never_share_an_idempotency_key() -> None:
 def test_a_denied_tool_is_never_called() -> None:
     pinned = b.package(b.tool("send", effect="write"), policy="builtin:read-only")
 
-    state, records = b.play(pinned, b.started(pinned), b.asks(b.asked("send")))
+    state, records = b.play(pinned, b.started(pinned), b.asks(b.model_request("send")))
 
     assert "TOOL_STARTED" not in b.kinds(records)
     assert list(pending(state)) == [("m2", "call", 1)]
@@ -159,7 +159,9 @@ def test_a_denied_tool_is_never_called() -> None:
 def test_a_denied_call_uses_nothing_of_the_budget() -> None:
     pinned = b.package(b.tool("send", effect="write"), b.tool(), policy="builtin:read-only", budget={"tool_calls": 1})
 
-    state, _ = b.play(pinned, b.started(pinned), b.asks(b.asked("send"), b.asked("send"), b.asked("lookup")))
+    state, _ = b.play(
+        pinned, b.started(pinned), b.asks(b.model_request("send"), b.model_request("send"), b.model_request("lookup"))
+    )
 
     assert _running(state) == ["c1.3"]
     assert state.usage.tool_calls == 1
@@ -168,7 +170,7 @@ def test_a_denied_call_uses_nothing_of_the_budget() -> None:
 def test_a_budget_of_no_tool_calls_ends_the_run_at_the_first_one() -> None:
     pinned = b.package(b.tool(), budget={"tool_calls": 0})
 
-    state, records = b.play(pinned, b.started(pinned), b.asks(b.asked()))
+    state, records = b.play(pinned, b.started(pinned), b.asks(b.model_request()))
 
     assert b.kinds(records)[-3:] == ["TOOL_FAILED", "TURN_FAILED", "RUN_FAILED"]
     assert state.stop is StopReason.MAX_TOOL_CALLS
@@ -176,7 +178,7 @@ def test_a_budget_of_no_tool_calls_ends_the_run_at_the_first_one() -> None:
 
 @pytest.mark.parametrize("finish", [FinishReason.LENGTH, FinishReason.CONTENT_FILTER])
 def test_what_a_broken_off_answer_asks_for_is_never_done(finish: FinishReason) -> None:
-    reply = structs.replace(b.asks(b.asked("send")), finish=finish)
+    reply = structs.replace(b.asks(b.model_request("send")), finish=finish)
 
     state, records = b.play(PACKAGE, b.started(PACKAGE), reply)
 
@@ -193,16 +195,16 @@ def test_a_run_that_failed_keeps_the_text_so_far() -> None:
 
 
 def test_the_text_of_an_earlier_round_is_not_taken_for_that_of_a_later_one() -> None:
-    speaks = structs.replace(b.asks(b.asked("lookup")), text=b.text("Let me see."))
+    speaks = structs.replace(b.asks(b.model_request("lookup")), text=b.text("Let me see."))
 
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), speaks, b.returned(), b.asks(b.asked("lookup"), round=2))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), speaks, b.returned(), b.asks(b.model_request("lookup"), round=2))
 
     assert state.result is None
 
 
 def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
-    given = [b.started(PACKAGE), b.asks(b.asked("send")), b.not_sent(), b.awaited(), b.not_sent(attempt=2)]
-    state, _ = b.play(PACKAGE, *given)
+    input_ = [b.started(PACKAGE), b.asks(b.model_request("send")), b.not_sent(), b.awaited(), b.not_sent(attempt=2)]
+    state, _ = b.play(PACKAGE, *input_)
 
     records = decide(PACKAGE, state, b.awaited(attempt=1))
 
@@ -210,7 +212,7 @@ def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
 
 
 def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
-    reply = structs.replace(b.asks(b.asked("lookup")), finish=FinishReason.STOP)
+    reply = structs.replace(b.asks(b.model_request("lookup")), finish=FinishReason.STOP)
 
     state, _ = b.play(PACKAGE, b.started(PACKAGE), reply)
 
@@ -218,27 +220,31 @@ def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
 
 
 def test_what_the_edge_found_wrong_is_what_the_model_is_told() -> None:
-    told = b.text("city is required")
-    call = structs.replace(b.asked(problem=ErrorReason.TOOL_ARGUMENTS_INVALID), problem_text=told)
+    message = b.text("city is required")
+    call = structs.replace(b.model_request(problem=ErrorReason.TOOL_ARGUMENTS_INVALID), problem_text=message)
 
     _, records = b.play(PACKAGE, b.started(PACKAGE), b.asks(call))
 
     (failed,) = [record for record in records if isinstance(record, r.ToolFailed)]
-    assert (failed.reason, failed.message, failed.attempt) == (ErrorReason.TOOL_ARGUMENTS_INVALID, told, 0)
+    assert (failed.reason, failed.message, failed.attempt) == (ErrorReason.TOOL_ARGUMENTS_INVALID, message, 0)
 
 
 @pytest.mark.parametrize("seconds", [-100, 0, 3])
 def test_the_time_on_record_never_steps_back(seconds: float) -> None:
-    given = [b.started(PACKAGE, seconds=3), b.asks(b.asked("send"), seconds=seconds)]
+    input_ = [b.started(PACKAGE, seconds=3), b.asks(b.model_request("send"), seconds=seconds)]
 
-    _, records = b.play(PACKAGE, *given)
+    _, records = b.play(PACKAGE, *input_)
 
     assert [record.at for record in records] == [b.at(3)] * len(records)
     assert records[-1].deadline == b.at(3 + 5)
 
 
 def test_a_run_waits_only_when_all_it_wants_is_an_executor() -> None:
-    asks_twice = [b.started(PACKAGE), b.asks(b.asked("lookup"), b.asked("lookup")), b.not_sent(b.FIRST_CALL)]
+    asks_twice = [
+        b.started(PACKAGE),
+        b.asks(b.model_request("lookup"), b.model_request("lookup")),
+        b.not_sent(b.FIRST_CALL),
+    ]
 
     one_left, _ = b.play(PACKAGE, *asks_twice)
     none_left, _ = b.play(PACKAGE, *asks_twice, b.not_sent(b.SECOND_CALL))
@@ -248,12 +254,12 @@ def test_a_run_waits_only_when_all_it_wants_is_an_executor() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "input_",
     [b.answered(), b.returned(), b.lost(), b.awaited(), b.cancelled(), CancelDeadlinePassed(at=1), Recovered(at=1)],
-    ids=lambda given: type(given).__name__,
+    ids=lambda input_: type(input_).__name__,
 )
-def test_a_run_that_was_not_started_accepts_nothing_but_a_start(given: Input) -> None:
-    records = decide(PACKAGE, b.NEW, given)
+def test_a_run_that_was_not_started_accepts_nothing_but_a_start(input_: Input) -> None:
+    records = decide(PACKAGE, b.NEW, input_)
 
     assert records == []
 
@@ -262,8 +268,8 @@ def test_deciding_leaves_the_state_as_it_was() -> None:
     state, _ = b.play(PACKAGE, b.started(PACKAGE))
     before = structs.replace(state)
 
-    first = decide(PACKAGE, state, b.asks(b.asked("lookup")))
-    second = decide(PACKAGE, state, b.asks(b.asked("lookup")))
+    first = decide(PACKAGE, state, b.asks(b.model_request("lookup")))
+    second = decide(PACKAGE, state, b.asks(b.model_request("lookup")))
 
     assert first == second != []
     assert state == before
@@ -283,12 +289,14 @@ def test_attempts_of_the_model_wait_twice_as_long_each_up_to_a_minute_and_a_quar
         assert len(waits) > 90, "runs that failed together do not come back together"
 
 
-@pytest.mark.parametrize(("asked", "least", "most"), [(0, 1, 1.25), (7, 7, 8.75), (299, 299, 300), (10**9, 300, 300)])
-def test_a_vendor_is_left_alone_as_long_as_it_asks_within_bounds(asked: int, least: float, most: float) -> None:
-    wait = model_wait_us("default/run-1/m1/1", 1, asked * b.SECOND) / b.SECOND
+@pytest.mark.parametrize(
+    ("requested", "least", "most"), [(0, 1, 1.25), (7, 7, 8.75), (299, 299, 300), (10**9, 300, 300)]
+)
+def test_a_vendor_is_left_alone_as_long_as_it_asks_within_bounds(requested: int, least: float, most: float) -> None:
+    wait = model_wait_us("default/run-1/m1/1", 1, requested * b.SECOND) / b.SECOND
 
     assert least <= wait <= most
-    assert wait == model_wait_us("default/run-1/m1/1", 1, asked * b.SECOND) / b.SECOND
+    assert wait == model_wait_us("default/run-1/m1/1", 1, requested * b.SECOND) / b.SECOND
 
 
 @pytest.mark.parametrize("said", ["", "7", "s", "-7s", "7.5s", "7 s", "7s\n", "9" * 10 + "s", "soon"])
@@ -312,7 +320,7 @@ def test_a_provider_that_is_waited_for_is_named_to_a_person() -> None:
 
 def test_an_executor_that_comes_back_does_not_break_the_parallel_bound() -> None:
     pinned = b.package(b.tool(), budget={"parallel_calls": 1})
-    waits = [b.started(pinned), b.asks(b.asked(), b.asked()), b.not_sent(b.FIRST_CALL)]
+    waits = [b.started(pinned), b.asks(b.model_request(), b.model_request()), b.not_sent(b.FIRST_CALL)]
 
     state, _ = b.play(pinned, *waits, b.awaited(b.FIRST_CALL))
 
@@ -321,9 +329,9 @@ def test_an_executor_that_comes_back_does_not_break_the_parallel_bound() -> None
 
 def test_a_call_that_ran_for_long_still_waits_for_its_lost_executor() -> None:
     pinned = b.package(b.tool(timeout_ms=3_600_000, unavailable_timeout_ms=60_000))
-    given = [b.started(pinned), b.asks(b.asked()), b.lost(seconds=1800)]
+    input_ = [b.started(pinned), b.asks(b.model_request()), b.lost(seconds=1800)]
 
-    _, records = b.play(pinned, *given)
+    _, records = b.play(pinned, *input_)
 
     planned = records[-1]
     assert isinstance(planned, r.RetryScheduled)
@@ -332,10 +340,10 @@ def test_a_call_that_ran_for_long_still_waits_for_its_lost_executor() -> None:
 
 def test_an_executor_that_comes_and_goes_is_not_waited_for_without_end() -> None:
     pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
-    given = [b.started(pinned), b.asks(b.asked()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+    input_ = [b.started(pinned), b.asks(b.model_request()), b.not_sent(seconds=2), b.awaited(seconds=50)]
 
-    _, early = b.play(pinned, *given, b.not_sent(attempt=2, seconds=51))
-    _, late = b.play(pinned, *given, b.not_sent(attempt=2, seconds=99))
+    _, early = b.play(pinned, *input_, b.not_sent(attempt=2, seconds=51))
+    _, late = b.play(pinned, *input_, b.not_sent(attempt=2, seconds=99))
 
     assert early[-1].give_up_at == b.at(62)
     failed = next(record for record in late if isinstance(record, r.ToolFailed))
@@ -344,29 +352,29 @@ def test_an_executor_that_comes_and_goes_is_not_waited_for_without_end() -> None
 
 def test_a_lost_executor_is_waited_for_anew_after_an_outage() -> None:
     pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
-    given = [b.started(pinned), b.asks(b.asked()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+    input_ = [b.started(pinned), b.asks(b.model_request()), b.not_sent(seconds=2), b.awaited(seconds=50)]
 
-    _, records = b.play(pinned, *given, b.lost(attempt=2, seconds=70))
+    _, records = b.play(pinned, *input_, b.lost(attempt=2, seconds=70))
 
     assert records[-1].give_up_at == b.at(130)
 
 
 def test_what_this_server_took_back_is_no_refusal_of_the_executor() -> None:
     pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
-    given = [b.started(pinned), b.asks(b.asked()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+    input_ = [b.started(pinned), b.asks(b.model_request()), b.not_sent(seconds=2), b.awaited(seconds=50)]
     withdrawn = structs.replace(b.not_sent(attempt=2, seconds=99), withdrawn=True)
 
-    _, records = b.play(pinned, *given, withdrawn)
+    _, records = b.play(pinned, *input_, withdrawn)
 
     assert b.kinds(records)[-1] == "RETRY_SCHEDULED"
 
 
 def test_the_first_refusal_begins_a_wait_of_its_own_however_long_the_executor_was_away_before() -> None:
     pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
-    away = b.asks(b.asked(availability=Availability.AWAY))
-    given = [b.started(pinned), away, b.awaited(attempt=0, seconds=300), b.not_sent(seconds=301)]
+    away = b.asks(b.model_request(availability=Availability.AWAY))
+    input_ = [b.started(pinned), away, b.awaited(attempt=0, seconds=300), b.not_sent(seconds=301)]
 
-    _, records = b.play(pinned, *given)
+    _, records = b.play(pinned, *input_)
 
     planned = [record for record in records if isinstance(record, r.RetryScheduled)]
     assert [(record.attempt, record.give_up_at) for record in planned] == [(0, b.at(61)), (1, b.at(361))]
@@ -374,9 +382,14 @@ def test_the_first_refusal_begins_a_wait_of_its_own_however_long_the_executor_wa
 
 def test_a_wait_that_was_given_up_counts_even_without_room_to_call() -> None:
     pinned = b.package(b.tool(), budget={"parallel_calls": 1})
-    given = [b.started(pinned), b.asks(b.asked(), b.asked()), b.not_sent(), b.awaited(b.SECOND_CALL, attempt=0)]
+    input_ = [
+        b.started(pinned),
+        b.asks(b.model_request(), b.model_request()),
+        b.not_sent(),
+        b.awaited(b.SECOND_CALL, attempt=0),
+    ]
 
-    state, records = b.play(pinned, *given, b.awaited(has_place=False, give_up_at=b.at(602)))
+    state, records = b.play(pinned, *input_, b.awaited(has_place=False, give_up_at=b.at(602)))
 
     assert b.kinds(records)[-1] == "TOOL_FAILED"
     assert _running(state) == ["c1.2"]
@@ -392,16 +405,16 @@ def _failures_of_the_core() -> dict[str, tuple[RuntimePackage, list[Input]]]:
         "filtered": (plain, [filtered]),
         "empty": (plain, [b.answered(None)]),
         "cancelled": (plain, [b.cancelled()]),
-        "out of calls": (no_calls, [b.asks(b.asked())]),
-        "out of rounds": (one_round, [b.asks(b.asked()), b.returned()]),
+        "out of calls": (no_calls, [b.asks(b.model_request())]),
+        "out of rounds": (one_round, [b.asks(b.model_request()), b.returned()]),
     }
 
 
 @pytest.mark.parametrize("name", _failures_of_the_core())
 def test_a_failure_carries_the_metadata_its_reason_documents(name: str) -> None:
-    pinned, given = _failures_of_the_core()[name]
+    pinned, input_ = _failures_of_the_core()[name]
 
-    state, records = b.play(pinned, b.started(pinned), *given)
+    state, records = b.play(pinned, b.started(pinned), *input_)
 
     assert state.is_terminal
     errors = [record.error for record in records if isinstance(getattr(record, "error", None), Failure)]

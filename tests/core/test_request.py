@@ -91,7 +91,7 @@ def test_a_refusal_does_not_repeat_what_the_caller_sent() -> None:
 
 
 def test_the_normal_form_holds_every_field_but_the_run_id() -> None:
-    given = request(
+    input_ = request(
         input=("Hello", "again"),
         run_id="r",
         session_id="s",
@@ -103,13 +103,13 @@ def test_the_normal_form_holds_every_field_but_the_run_id() -> None:
         labels={"b": "2", "a": "1"},
     )
 
-    canonical = given.canonical()
+    canonical = input_.canonical()
 
     assert canonical == (
         b'{"agent_id":"a","budget":{"parallel_calls":3,"rounds":1,"tool_calls":2},"input":["Hello","again"],'
         b'"labels":{"a":"1","b":"2"},"package":{"fingerprint":"f","package_id":"p"},"session_id":"s","turn_id":"t"}'
     )
-    assert given.digest() == "sha256:" + hashlib.sha256(canonical).hexdigest()
+    assert input_.digest() == "sha256:" + hashlib.sha256(canonical).hexdigest()
 
 
 def test_the_run_id_and_the_order_of_labels_make_no_difference() -> None:
@@ -185,11 +185,11 @@ PNG, JPEG, GIF, WEBP = (
     ("kind", "data"), [("png", PNG), ("jpeg", JPEG), ("gif", GIF), ("gif", b"GIF87a;"), ("webp", WEBP)]
 )
 def test_an_image_is_a_part_by_its_bytes_and_type(kind: str, data: bytes) -> None:
-    given = request(input=("What is this?", Image(f"image/{kind}", data)))
+    input_ = request(input=("What is this?", Image(f"image/{kind}", data)))
 
-    given.check()
+    input_.check()
 
-    text, image = given.contents()
+    text, image = input_.contents()
     assert text.ref.media_type == TEXT
     assert (image.data, image.ref.media_type, image.ref.size) == (data, f"image/{kind}", len(data))
 
@@ -233,21 +233,21 @@ def test_images_have_a_bound_of_their_own_beside_that_of_the_text() -> None:
 
 
 def test_a_request_with_the_digests_of_its_images_is_the_same_request() -> None:
-    given = request(input=("Hello", Image("image/png", PNG)))
+    input_ = request(input=("Hello", Image("image/png", PNG)))
 
-    known = given.with_digests()
+    known = input_.with_digests()
 
-    assert known.digest() == given.digest()
-    assert known.contents() == given.contents()
+    assert known.digest() == input_.digest()
+    assert known.contents() == input_.contents()
 
 
 def test_an_image_stands_in_the_normal_form_by_its_digest() -> None:
-    given = request(input=("Hello", Image("image/png", PNG)))
+    input_ = request(input=("Hello", Image("image/png", PNG)))
 
     digest = "sha256:" + hashlib.sha256(PNG).hexdigest()
-    assert given.normal_form()["input"] == ["Hello", {"digest": digest, "media_type": "image/png"}]
+    assert input_.normal_form()["input"] == ["Hello", {"digest": digest, "media_type": "image/png"}]
     other = request(input=("Hello", Image("image/png", PNG + b"\0")))
-    assert differing_fields(given.normal_form(), other.normal_form()) == ["input"]
+    assert differing_fields(input_.normal_form(), other.normal_form()) == ["input"]
 
 
 def test_the_digest_of_a_request_of_texts_is_what_it_was_before_there_were_images() -> None:
@@ -272,6 +272,6 @@ EVERY_CHARACTER = "".join(chr(number) for number in range(0x110000) if not 0xD80
 @pytest.mark.parametrize("text", [EVERY_CHARACTER, '\x7f\u2028/<&"\\', "𝄞 after \ufb33"])
 def test_the_canonical_form_is_that_of_rfc_8785(text: str) -> None:
     labels = dict.fromkeys(("b", "B", "a.1", "a-1", "a_1", "a:1", "a@1", "10", "9"), text)
-    asked = request(input=(text, "x"), labels=labels, budget=Budget(2**32 - 1, 0, 7))
+    requested = request(input=(text, "x"), labels=labels, budget=Budget(2**32 - 1, 0, 7))
 
-    assert asked.canonical() == canonical_json(asked.normal_form())
+    assert requested.canonical() == canonical_json(requested.normal_form())

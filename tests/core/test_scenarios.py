@@ -105,7 +105,7 @@ class Scenario:
         lines = [] if new else ["nothing changes"]
         for record in new:
             self.state = fold(self.state, [record])
-            line = f"{self.state.seq:>2}  {kind_of(record).name:<23}  {self._told(_subject(record), record)}"
+            line = f"{self.state.seq:>2}  {kind_of(record).name:<23}  {self._message(_subject(record), record)}"
             lines.append(line.rstrip())
         self.records += new
         return [*lines, *self._standing()]
@@ -114,14 +114,14 @@ class Scenario:
         lines = []
         for (effect_id, _, attempt), effect in pending(self.state).items():
             subject = f"{type(effect).__name__} {effect_id} attempt {attempt}"
-            lines.append(f"wants   {self._told(subject, effect, _LEFT_OUT | _IN_TOOL_STARTED)}")
+            lines.append(f"wants   {self._message(subject, effect, _LEFT_OUT | _IN_TOOL_STARTED)}")
         for wait in waiting_on(self.state):
             since = self._value("since", wait.since)
             lines.append(f"waits   {wait.kind.name} {wait.effect_id} since {since}: {wait.unblocked_by}")
         began = self.state.phase is not RunPhase.NEW
         return [*lines, f"status  {status(self.state).name if began else 'not started'}"]
 
-    def _told(self, subject: str, value: Any, left_out: frozenset[str] = _LEFT_OUT) -> str:
+    def _message(self, subject: str, value: Any, left_out: frozenset[str] = _LEFT_OUT) -> str:
         if getattr(value, "route", None) == 0:
             left_out |= _OF_A_ROUTE  # the package's own is nothing to tell
         if isinstance(value, r.ToolRequested):
@@ -259,7 +259,9 @@ def _model_fails(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
 
 
 def _retry_due(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:
-    return i.RetryDue(at=at, round=scenario.state.round, attempt=int(found["attempt"] or scenario.state.asked.attempt))
+    return i.RetryDue(
+        at=at, round=scenario.state.round, attempt=int(found["attempt"] or scenario.state.model_request.attempt)
+    )
 
 
 def _model_of(scenario: Scenario, found: re.Match[str]) -> tuple[int, int]:

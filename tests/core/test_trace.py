@@ -11,7 +11,7 @@ RUN = RunKey(Namespace("default"), RunId("run-1"))
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("input_", "retained"),
     [
         (f"00-{TRACE}-{SPAN}-01", f"00-{TRACE}-{SPAN}-01"),
         (f"00-{TRACE}-{SPAN}-00", f"00-{TRACE}-{SPAN}-00"),
@@ -19,12 +19,12 @@ RUN = RunKey(Namespace("default"), RunId("run-1"))
         (f"01-{TRACE}-{SPAN}-01-more", f"00-{TRACE}-{SPAN}-01"),
     ],
 )
-def test_a_trace_context_is_kept_in_one_form(given: str, kept: str) -> None:
-    assert trace.accepted(given) == kept
+def test_a_trace_context_is_kept_in_one_form(input_: str, retained: str) -> None:
+    assert trace.accepted(input_) == retained
 
 
 @pytest.mark.parametrize(
-    "given",
+    "input_",
     [
         "",
         f"00-{TRACE}-{SPAN}",
@@ -37,8 +37,8 @@ def test_a_trace_context_is_kept_in_one_form(given: str, kept: str) -> None:
         f"00-{TRACE[1:]}-{SPAN}-01",
     ],
 )
-def test_what_is_no_trace_context_is_passed_over(given: str) -> None:
-    assert trace.accepted(given) == ""
+def test_what_is_no_trace_context_is_passed_over(input_: str) -> None:
+    assert trace.accepted(input_) == ""
 
 
 def test_a_made_trace_context_is_accepted_and_its_parent_is_the_run() -> None:
@@ -67,9 +67,9 @@ def test_ids_differ_wherever_what_they_name_differs() -> None:
 
 
 def test_a_child_stays_in_the_trace_and_keeps_the_flag() -> None:
-    told = trace.child(f"00-{TRACE}-{SPAN}-00", "ef" * 8)
+    message = trace.child(f"00-{TRACE}-{SPAN}-00", "ef" * 8)
 
-    assert (trace.trace_id(told), trace.parent_span(told), trace.is_sampled(told)) == (TRACE, "ef" * 8, False)
+    assert (trace.trace_id(message), trace.parent_span(message), trace.is_sampled(message)) == (TRACE, "ef" * 8, False)
 
 
 def test_without_a_trace_there_is_no_trace_id() -> None:

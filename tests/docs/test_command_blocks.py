@@ -34,7 +34,7 @@ CALLS = re.compile(r"(?:^|[|&;(]|\$ |\s)((?:\S*/)?runwright) (?:--server \S+ |--
 
 
 @dataclass
-class World:
+class Ports:
     """A folder in which a page's commands can be typed as they are, but for their ports."""
 
     folder: Path
@@ -97,7 +97,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
     """What the first steps of the README start, in a folder that looks like a checkout with an installation."""
     folder = tmp_path_factory.mktemp("checkout")
     (folder / ".venv/bin").mkdir(parents=True)
@@ -107,7 +107,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         script.chmod(0o755)
     for name in ("examples", "constraints.txt", "clients", "proto"):
         (folder / name).symlink_to(ROOT / name)
-    made = World(folder, {usual: free_port() for usual in STAND_INS})
+    made = Ports(folder, {usual: free_port() for usual in STAND_INS})
     try:
         for command in FIRST.commands:
             made.run(command)
@@ -126,9 +126,9 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("block", [block for block in HERE if block is not FIRST], ids=lambda block: block.place)
-def test_the_commands_of_a_block_work_in_their_order(block: Block, world: World) -> None:
+def test_the_commands_of_a_block_work_in_their_order(block: Block, ports: Ports) -> None:
     for command in block.commands:
-        world.run(command)
+        ports.run(command)
 
 
 @pytest.mark.parametrize("block", ALL, ids=lambda block: block.place)

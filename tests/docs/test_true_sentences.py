@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from runwright.adapters.sqlite.schema import SCHEMA_VERSION
+from runwright.adapters.sqlite.opening.schema import SCHEMA_VERSION
 from runwright.core.audit import AuditKind
 from runwright.core.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGES_BYTES
 from runwright.core.package import ContextPolicy
@@ -58,8 +58,8 @@ def test_the_limits_that_pages_name_are_those_that_hold() -> None:
     most = most_by_method()
     assert f"exports {most['exports_per_principal']} and {most['exports']}" in operations
     assert f"streams {most['reflection_streams_per_principal']} for each principal" in operations
-    told = f"at most {MAX_IMAGE_BYTES // MIB} MiB each and {MAX_IMAGES_BYTES // MIB} MiB together"
-    assert f"{told}, beside {MAX_INPUT_BYTES // 1024} KiB of text" in models
+    message = f"at most {MAX_IMAGE_BYTES // MIB} MiB each and {MAX_IMAGES_BYTES // MIB} MiB together"
+    assert f"{message}, beside {MAX_INPUT_BYTES // 1024} KiB of text" in models
     assert all(kind in models for kind in IMAGE_TYPES)
     assert f"schema version {SCHEMA_VERSION} " in storage or f"schema version {SCHEMA_VERSION} |" in storage
     assert f"session_bytes: {ContextPolicy().session_bytes}" in words("docs/sessions.md")

@@ -23,7 +23,7 @@ EXECUTOR = "desk"  # the name packages and servers know it by
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class StartCaller:
     """One attempt that reached the executor."""
 
     run_id: str
@@ -34,10 +34,10 @@ class Asked:
     arguments: str
 
 
-Hook = Callable[[Asked], Awaitable[None]]
+Hook = Callable[[StartCaller], Awaitable[None]]
 
 
-async def pass_by(_: Asked) -> None:
+async def pass_by(_: StartCaller) -> None:
     """The hook that does nothing."""
 
 
@@ -47,7 +47,7 @@ class Gate:
     def __init__(self) -> None:
         self._opened = asyncio.Event()
 
-    async def __call__(self, asked: Asked) -> None:
+    async def __call__(self, requested: StartCaller) -> None:
         await self._opened.wait()
 
     def open(self) -> None:
@@ -65,10 +65,10 @@ class Executor(ToolExecutorServiceServicer):
     def __init__(self) -> None:
         self.before: Hook = pass_by
         self.after: Hook = pass_by
-        self.asked: list[Asked] = []
+        self.requested: list[StartCaller] = []
         self.effects: Counter[str] = Counter()  # by idempotency key
-        self.answered: list[Asked] = []
-        self.given_up: list[Asked] = []  # attempts whose caller cancelled or died
+        self.answered: list[StartCaller] = []
+        self.given_up: list[StartCaller] = []  # attempts whose caller cancelled or died
         self.refused: list[str] = []  # breaches of the protocol by the server
         self.news = Notice()
         self.trace_parents: list[str] = []  # of each attempt, as its metadata had it; empty without
@@ -80,18 +80,18 @@ class Executor(ToolExecutorServiceServicer):
         """Where it can be dialled."""
         return f"127.0.0.1:{self.port}"
 
-    def calls_of(self, run_id: str) -> list[Asked]:
+    def calls_of(self, run_id: str) -> list[StartCaller]:
         """The attempts of one run, in the order in which they came."""
-        return [asked for asked in self.asked if asked.run_id == run_id]
+        return [requested for requested in self.requested if requested.run_id == run_id]
 
     def effects_of(self, run_id: str, call_id: str) -> int:
         """How often a call's effect was made, under whatever keys."""
-        keys = {asked.key for asked in self.calls_of(run_id) if asked.call_id == call_id}
+        keys = {requested.key for requested in self.calls_of(run_id) if requested.call_id == call_id}
         return sum(self.effects[key] for key in keys)
 
     async def until_asked(self, number: int) -> None:
         """Returns once that many attempts have come."""
-        await self.news.until(lambda: len(self.asked) >= number)
+        await self.news.until(lambda: len(self.requested) >= number)
 
     async def until_answered(self, number: int) -> None:
         """Returns once that many attempts have been answered."""
@@ -100,29 +100,29 @@ class Executor(ToolExecutorServiceServicer):
     async def ExecuteTool(self, request: pb.ExecuteToolRequest, context: Any) -> pb.ExecuteToolResponse:
         """One attempt of one call."""
         arguments = request.arguments_json.decode()
-        asked = Asked(
+        requested = StartCaller(
             request.run_id, request.call_id, request.attempt, request.idempotency_key, request.tool, arguments
         )
-        seen = max((earlier.attempt for earlier in self.asked if earlier.key == asked.key), default=0)
-        if asked.attempt <= seen:
-            self.refused.append(f"{asked} after attempt {seen}")
-        self.asked.append(asked)
+        seen = max((earlier.attempt for earlier in self.requested if earlier.key == requested.key), default=0)
+        if requested.attempt <= seen:
+            self.refused.append(f"{requested} after attempt {seen}")
+        self.requested.append(requested)
         metadata = dict(context.invocation_metadata() or ())
         self.trace_parents.append(str(metadata.get("traceparent", "")))
         self.news.tell()
         try:
-            await self.before(asked)
-            self.effects[asked.key] += 1
+            await self.before(requested)
+            self.effects[requested.key] += 1
             self.news.tell()
-            await self.after(asked)
+            await self.after(requested)
         except asyncio.CancelledError:
-            self.given_up.append(asked)
+            self.given_up.append(requested)
             self.news.tell()
             raise
-        self.answered.append(asked)
+        self.answered.append(requested)
         self.news.tell()
-        told = {"tool": request.tool, "arguments": json.loads(arguments)}
-        data = json.dumps(told, sort_keys=True).encode().ljust(self.result_bytes)
+        message = {"tool": request.tool, "arguments": json.loads(arguments)}
+        data = json.dumps(message, sort_keys=True).encode().ljust(self.result_bytes)
         return pb.ExecuteToolResponse(result=pb.ToolResult(data=data))
 
 

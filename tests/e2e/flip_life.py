@@ -113,7 +113,7 @@ async def _look(scene: Scene, runtime: AgentRuntime, findings: Findings) -> None
 
 
 async def _look_at_run(scene: Scene, runtime: AgentRuntime, run_id: str, findings: Findings) -> None:
-    journal = runtime.world.journal
+    journal = runtime.ports.journal
     seen: list[StoredEvent] = []
     page: list[StoredEvent] | None = [*()]
     while page is not None:
@@ -138,8 +138,8 @@ async def _look_at_run(scene: Scene, runtime: AgentRuntime, run_id: str, finding
         _require(findings, snapshot.state == scene.states[run_id], f"{run_id} is in another state")
     unsure = run_id in CUT_OFF and PAY in run_id
     expected = (RunStatus.REPAIR_NEEDED, None) if unsure else (RunStatus.COMPLETED, answer_of(run_id))
-    stands = (snapshot.status, snapshot.text)
-    _require(findings, stands == expected or run_id in findings.held, f"{run_id} is {stands}")
+    statuses = (snapshot.status, snapshot.text)
+    _require(findings, statuses == expected or run_id in findings.held, f"{run_id} is {statuses}")
 
 
 async def _look_at_all(scene: Scene, runtime: AgentRuntime, findings: Findings) -> None:
@@ -148,8 +148,8 @@ async def _look_at_all(scene: Scene, runtime: AgentRuntime, findings: Findings) 
     seen: list[StoredEvent] = []
     reached, more = 0, True
     while more:
-        asked = runtime.world.journal.select(everything, after=reached, limit=64)
-        page = await _or_held(asked, "", findings)
+        requested = runtime.ports.journal.select(everything, after=reached, limit=64)
+        page = await _or_held(requested, "", findings)
         if page is None:
             break
         seen += page.events
@@ -160,10 +160,10 @@ async def _look_at_all(scene: Scene, runtime: AgentRuntime, findings: Findings) 
     _require(findings, shown == was, f"the namespace shows other events: {fault or len(seen)}")
 
 
-async def _or_held(asked: Awaitable[T], run_id: str, findings: Findings) -> T | None:
+async def _or_held(requested: Awaitable[T], run_id: str, findings: Findings) -> T | None:
     """The answer; None when it is JOURNAL_CORRUPT, which must name the run."""
     try:
-        return await asked
+        return await requested
     except AgentError as error:
         named = error.metadata.get("run_id", "")
         _require(findings, error.reason is ErrorReason.JOURNAL_CORRUPT, f"{run_id}: {error}")

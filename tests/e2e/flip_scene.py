@@ -9,7 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runwright.adapters.sqlite import SqliteJournal, anchor
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.opening import anchor
 from runwright.core.content import JSON
 from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.core.outcomes import RunStatus

@@ -41,12 +41,12 @@ class KillingProvider:
             calls.write(f"{request.round}\n")
         number = len(rounds_asked(path))
         said = next(message.parts for message in reversed(request.messages) if isinstance(message, UserMessage))
-        told = " ".join(part for part in said if isinstance(part, str))
-        order, hold = _ORDER.search(told), _HOLD.search(told)
+        text = " ".join(part for part in said if isinstance(part, str))
+        order, hold = _ORDER.search(text), _HOLD.search(text)
         moment = order.group(1) if order and int(order.group(2)) == number else ""
-        if moment == "before" or _EVERY in told:
+        if moment == "before" or _EVERY in text:
             os.kill(os.getpid(), signal.SIGKILL)
-        if _WHILE in told and (self._directory / HOLD).exists():
+        if _WHILE in text and (self._directory / HOLD).exists():
             await asyncio.Event().wait()
         if hold and number <= int(hold.group(1)):
             emit(HALF)

@@ -127,9 +127,11 @@ class Victim:
         """What is on record was not asked for again, and nothing that must not be repeated was."""
         closed = at_death.recorded_calls | at_death.open_writes
         attempts = {e.effect_id: e.attempt for e in at_death.events if e.kind == _STARTED}
-        for asked in self.executor.calls_of(self.run_id):
-            assert asked.call_id not in closed or asked.attempt <= attempts[asked.call_id], f"{asked} was asked again"
+        for requested in self.executor.calls_of(self.run_id):
+            assert requested.call_id not in closed or requested.attempt <= attempts[requested.call_id], (
+                f"{requested} was asked again"
+            )
         rounds = rounds_asked(self.model_calls / self.run_id)[len(at_death.rounds) :]
         assert not set(rounds) & at_death.answered_rounds
-        writes = {asked.key for asked in self.executor.calls_of(self.run_id) if asked.tool == "book"}
+        writes = {requested.key for requested in self.executor.calls_of(self.run_id) if requested.tool == "book"}
         assert all(self.executor.effects[key] <= 1 for key in writes)

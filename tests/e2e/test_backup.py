@@ -58,7 +58,7 @@ async def test_nothing_is_written_over_and_what_is_no_backup_is_said_to_be_none(
     assert [code for code, _, _ in (noise, over, missing)] == [2, 2, 2]
     assert "there is a journal already" in over[2]
     assert "nowhere/journal.db does not exist. Check the path." in missing[2]
-    assert all("Traceback" not in told for _, _, told in (noise, over, missing))
+    assert all("Traceback" not in message for _, _, message in (noise, over, missing))
     assert (tmp_path / "taken" / "journal.db").read_bytes() == b"precious"
     assert not (tmp_path / "new").exists()
     assert not (tmp_path / "copy").exists()
@@ -92,8 +92,8 @@ async def test_a_file_that_sqlite_cannot_open_is_refused_in_one_line(tmp_path: P
     too_long.mkdir(parents=True)
     (too_long / "journal.db").write_bytes(b"")
 
-    code, _, told = await runwright("backup", "--data", str(too_long), "--to", str(tmp_path / "copy"))
+    code, _, message = await runwright("backup", "--data", str(too_long), "--to", str(tmp_path / "copy"))
 
-    assert (code, told.count("\n")) == (2, 1), told
-    assert "cannot be used as a journal" in told
+    assert (code, message.count("\n")) == (2, 1), message
+    assert "cannot be used as a journal" in message
     assert not (tmp_path / "copy").exists()

@@ -19,7 +19,7 @@ from runwright.core.principal import Role
 
 from tests.e2e.client import SECONDS, answer, error_info
 from tests.e2e.conftest import MakeServer
-from tests.e2e.executor import EXECUTOR, Asked, Executor, Gate, running_executor
+from tests.e2e.executor import EXECUTOR, Executor, Gate, StartCaller, running_executor
 from tests.e2e.packages import BOOK, LOOK, one_call
 from tests.e2e.reader import until_waiting
 from tests.e2e.server_process import ROOT, Server
@@ -53,7 +53,7 @@ async def test_a_run_waits_until_its_executor_registers(make_server: MakeServer,
     assert [(wait.kind, wait.subject) for wait in waits.waiting_on] == [(run_pb2.WAIT_KIND_EXECUTOR, EXECUTOR)]
     assert registered.spec.address == executor.address
     assert "book" in answer(ended)
-    assert [asked.attempt for asked in executor.asked] == [1]
+    assert [requested.attempt for requested in executor.requested] == [1]
 
 
 async def test_an_executor_without_the_tool_is_waited_past(make_server: MakeServer, executor: Executor) -> None:
@@ -71,12 +71,12 @@ async def test_an_executor_without_the_tool_is_waited_past(make_server: MakeServ
 
 async def test_a_killed_server_still_knows_who_registered(make_server: MakeServer, executor: Executor) -> None:
     gate = Gate()
-    held: list[Asked] = []
+    held: list[StartCaller] = []
 
-    async def hold_the_first(asked: Asked) -> None:
+    async def hold_the_first(requested: StartCaller) -> None:
         if not held:
-            held.append(asked)
-            await gate(asked)
+            held.append(requested)
+            await gate(requested)
 
     executor.before = hold_the_first
     server = make_server(one_call("two", LOOK, times=2), executors={})
@@ -91,8 +91,8 @@ async def test_a_killed_server_still_knows_who_registered(make_server: MakeServe
 
     assert [found.spec.callback_id for found in await listed(server)] == ["desk-1"]
     assert "look" in answer(ended)
-    assert len({asked.key for asked in executor.asked}) == 2
-    assert [asked.attempt for asked in executor.calls_of("run-1")][:2] == [1, 2]
+    assert len({requested.key for requested in executor.requested}) == 2
+    assert [requested.attempt for requested in executor.calls_of("run-1")][:2] == [1, 2]
 
 
 async def test_what_a_revoked_key_registered_gets_no_call_after_a_kill_either(
@@ -123,7 +123,7 @@ async def test_what_a_revoked_key_registered_gets_no_call_after_a_kill_either(
     stub = CallbackRegistryServiceStub(server.call.channel)
     known = await stub.ListCallbacks(pb.ListCallbacksRequest(), timeout=SECONDS, metadata=caller)
 
-    assert list(known.callbacks) == executor.asked == []
+    assert list(known.callbacks) == executor.requested == []
     assert "its key is not valid any more" in server.log.read_text()
 
 
@@ -194,10 +194,10 @@ async def test_a_call_that_is_lost_goes_to_the_other_executor(make_server: MakeS
     async with running_executor() as second:
         struck: list[Executor] = []
 
-        async def strike(asked: Asked) -> None:
+        async def strike(requested: StartCaller) -> None:
             """The first that is asked is gone before it answers."""
             if not struck:
-                struck.append(executor if asked in executor.asked else second)
+                struck.append(executor if requested in executor.requested else second)
                 raise ConnectionAbortedError
 
         executor.before = second.before = strike
@@ -213,5 +213,5 @@ async def test_a_call_that_is_lost_goes_to_the_other_executor(make_server: MakeS
 
         other = second if struck == [executor] else executor
         assert "look" in answer(ended)
-        assert [asked.attempt for asked in struck[0].asked] == [1]
-        assert [asked.attempt for asked in other.asked] == [2]
+        assert [requested.attempt for requested in struck[0].requested] == [1]
+        assert [requested.attempt for requested in other.requested] == [2]

@@ -39,7 +39,7 @@ async def test_the_executor_of_a_call_that_may_be_repeated_is_told_at_once(
     cancelled = await server.call.cancel("run-1", reason="no longer needed", grace=600)
     await executor.news.until(lambda: bool(executor.given_up), 5)
 
-    assert executor.given_up == executor.asked
+    assert executor.given_up == executor.requested
     end = await ended_by_cancel(server, "run-1", cancelled.barrier_seq)
     assert list(end.run_cancelled.unknown_effects) == []
     assert "no longer needed" in end.run_cancelled.error.message
@@ -83,7 +83,7 @@ async def test_a_call_that_does_not_answer_is_left_unknown_and_named(
     assert list(end.run_cancelled.unknown_effects) == ["c1.1"]
     (effect,) = (await server.call.snapshot("run-1")).open_effects
     assert (effect.effect_id, effect.state) == ("c1.1", run_pb2.EFFECT_STATE_UNKNOWN)
-    assert effect.idempotency_key == executor.asked[0].key
+    assert effect.idempotency_key == executor.requested[0].key
     await executor.news.until(lambda: bool(executor.given_up), 5)
     assert list(executor.effects.values()) == [1]
 

@@ -56,9 +56,9 @@ class Chat:
     async def leave(self) -> tuple[int, str]:
         """Ends the input; gives the exit code and the rest of standard error."""
         async with asyncio.timeout(SECONDS):
-            _, told = await self.process.communicate(b"")
+            _, message = await self.process.communicate(b"")
         assert self.process.returncode is not None
-        return self.process.returncode, told.decode()
+        return self.process.returncode, message.decode()
 
 
 @asynccontextmanager
@@ -116,18 +116,18 @@ async def test_each_turn_sees_the_earlier_ones_while_the_server_dies_between_and
             await server.start()
             third = await chat.hear()
             assert third.startswith("Before: user: I am Ada. | assistant: Before:  | user: Who am I? | assistant: ")
-            code, told = await chat.leave()
-        assert (code, "chat --session ada" in told) == (0, True)
+            code, message = await chat.leave()
+        assert (code, "chat --session ada" in message) == (0, True)
 
         async with chatting(server.address, "--session", "ada", "-o", "json") as chat:
             chat.say("Still?")
             again = json.loads(await chat.hear())
-            code, told = await chat.leave()
+            code, message = await chat.leave()
 
     assert again["run"]["session_id"] == "ada"
     assert again["run"]["result"]["text"].count("user: And now kill") == 1, "one turn, though it was asked twice"
-    assert "you: I am Ada." in told
-    assert "clerk: Before: user: I am Ada." in told
+    assert "you: I am Ada." in message
+    assert "clerk: Before: user: I am Ada." in message
 
 
 async def test_ctrl_c_cancels_the_turn_and_the_session_goes_on(make_server: MakeServer, executor: Executor) -> None:
@@ -143,12 +143,12 @@ async def test_ctrl_c_cancels_the_turn_and_the_session_goes_on(make_server: Make
         gate.open()
         chat.say("Look again!")
         said = await chat.hear()
-        code, told = await chat.leave()
+        code, message = await chat.leave()
 
     assert said == "seen; before: ", "a cancelled turn is no part of the conversation"
     assert code == 0
-    assert "context: 0 earlier turns" in told
-    assert "1 run left out" in told
+    assert "context: 0 earlier turns" in message
+    assert "1 run left out" in message
 
 
 async def test_a_second_ctrl_c_leaves_and_the_next_chat_sees_the_turn_to_its_end(
@@ -183,10 +183,10 @@ async def test_a_line_that_is_refused_ends_a_program_with_the_reason(make_server
     await server.start()
     async with chatting(server.address, "--package", "nobody") as chat:
         chat.say("Hello?")
-        code, told = await chat.leave()
+        code, message = await chat.leave()
     async with chatting(server.address) as chat:
         chat.say("x" * 70_000)
-        long_code, long_told = await chat.leave()
+        long_code, long_message = await chat.leave()
 
-    assert (code, "PACKAGE_NOT_FOUND" in told) == (5, True)
-    assert (long_code, "65536 bytes" in long_told) == (2, True)
+    assert (code, "PACKAGE_NOT_FOUND" in message) == (5, True)
+    assert (long_code, "65536 bytes" in long_message) == (2, True)

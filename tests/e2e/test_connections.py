@@ -165,10 +165,10 @@ async def goaway(incoming: asyncio.StreamReader) -> tuple[int, bytes]:
 async def test_a_bound_that_makes_no_sense_is_refused(make_server: MakeServer, option: str, value: str) -> None:
     server = make_server(one_call("looking", LOOK))
 
-    code, _, told = await runwright(*server.arguments()[2:], option, value)
+    code, _, message = await runwright(*server.arguments()[2:], option, value)
 
     assert code == UNUSABLE
-    assert f"{option} must be " in told
+    assert f"{option} must be " in message
 
 
 def test_the_settings_and_the_server_mean_the_same_without_a_word() -> None:

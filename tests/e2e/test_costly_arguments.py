@@ -29,8 +29,8 @@ FILTER = {
 def filtering(levels: int, name: str = "filtering") -> Spec:
     """A package whose model asks for a filter of many levels, wrong at its heart, then says what it was told."""
     made = '{"f":' + '{"and":[' * levels + '{"and":3}' + "]}" * levels + "}"
-    asked = {"calls": [{"tool": "look", "arguments_json": made}]}
-    return package(name, [asked, says("told: {results}")], {**LOOK, "parameters": FILTER})
+    requested = {"calls": [{"tool": "look", "arguments_json": made}]}
+    return package(name, [requested, says("told: {results}")], {**LOOK, "parameters": FILTER})
 
 
 def children(pid: int) -> list[str]:
@@ -48,15 +48,15 @@ async def test_filters_of_thirty_levels_keep_nobody_waiting_and_nothing_is_left_
 
     costly = [await server.call.start(f"costly-{number}", package={"package_id": "filtering"}) for number in range(4)]
     plain = [await server.call.start(f"plain-{number}", package={"package_id": "plain"}) for number in range(20)]
-    told = await asyncio.gather(*(server.call.settled(started.run.run_id) for started in costly))
+    message = await asyncio.gather(*(server.call.settled(started.run.run_id) for started in costly))
     done = await asyncio.gather(*(server.call.settled(started.run.run_id) for started in plain))
 
     await server.call.start("modest", package={"package_id": "modest"})
     modest = await server.call.settled("modest")
 
-    assert all("simpler" in answer(run) for run in told)
+    assert all("simpler" in answer(run) for run in message)
     assert "anyOf does not hold" in answer(modest)
-    assert {run.status for run in (*told, *done)} == {run_pb2.RUN_STATUS_COMPLETED}
+    assert {run.status for run in (*message, *done)} == {run_pb2.RUN_STATUS_COMPLETED}
     started = children(server.pid)
     assert started
     server.terminate()

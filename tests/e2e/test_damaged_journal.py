@@ -69,10 +69,10 @@ async def test_a_flipped_row_repeats_no_call_and_ends_no_run(
     flip(server, old, new)
 
     await server.start()
-    stands = await server.call.settled("cut")
+    statuses = await server.call.settled("cut")
 
-    assert stands.status == run_pb2.RUN_STATUS_REPAIR_NEEDED
-    assert [asked.attempt for asked in executor.asked] == [1]
+    assert statuses.status == run_pb2.RUN_STATUS_REPAIR_NEEDED
+    assert [requested.attempt for requested in executor.requested] == [1]
     assert answer(await server.call.snapshot("whole")) == "hello"
     assert "the row of a run was damaged" in server.log.read_text()
 
@@ -92,7 +92,7 @@ async def test_flipped_arguments_reach_neither_executor_nor_reader(make_server: 
     summary = await server.call.frames("cut")
 
     assert other.status == run_pb2.RUN_STATUS_COMPLETED
-    assert [(asked.run_id, asked.arguments) for asked in executor.asked] == [
+    assert [(wanted.run_id, wanted.arguments) for wanted in executor.requested] == [
         ("cut", '{"at":"the door"}'),
         ("another", '{"seat":"12A"}'),
     ]

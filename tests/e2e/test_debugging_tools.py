@@ -49,7 +49,7 @@ class Ran:
 
     code: int
     out: str
-    told: str
+    message: str
 
     def messages(self) -> list[dict[str, Any]]:
         """The messages on its standard output."""
@@ -76,13 +76,13 @@ async def ran(tool: Path, *words: str) -> Ran:
     )
     try:
         async with asyncio.timeout(30):
-            out, told = await process.communicate()
+            out, message = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), told.decode())
+    return Ran(process.returncode, out.decode(), message.decode())
 
 
 Call = Callable[[Server, str, dict[str, Any]], Awaitable[Ran]]
@@ -122,7 +122,7 @@ async def test_grpcurl_lists_and_describes(server: Server) -> None:
 
 async def test_grpcurl_describes_a_method(server: Server) -> None:
     method = await ran(GRPCURL, "-plaintext", server.address, "describe", f"{SERVICE}.Subscribe")
-    assert "returns ( stream .runwright.v1.SubscribeResponse )" in method.out, method.told
+    assert "returns ( stream .runwright.v1.SubscribeResponse )" in method.out, method.message
 
 
 async def test_buf_curl_lists(server: Server) -> None:
@@ -164,15 +164,15 @@ async def test_an_executor_is_registered_listed_and_unregistered(
 async def test_grpcurl_shows_reason_field_and_remedy_of_a_bad_request(server: Server) -> None:
     refused = await by_grpcurl(server, f"{SERVICE}/StartRun", BAD_START)
     assert refused.code != 0
-    assert '"reason": "INVALID_REQUEST"' in refused.told
-    assert '"field": "run_id"' in refused.told
-    assert REMEDY in refused.told
+    assert '"reason": "INVALID_REQUEST"' in refused.message
+    assert '"field": "run_id"' in refused.message
+    assert REMEDY in refused.message
 
 
 async def test_buf_curl_shows_reason_field_and_remedy_of_a_bad_request(server: Server) -> None:
     refused = await by_buf(server, f"{SERVICE}/StartRun", BAD_START)
     assert refused.code != 0
-    error = json.loads(refused.told)
+    error = json.loads(refused.message)
     details = {detail["type"]: base64.b64decode(detail["value"] + "==") for detail in error["details"]}
     info = error_details_pb2.ErrorInfo.FromString(details["google.rpc.ErrorInfo"])
     assert (info.reason, info.metadata["field"]) == ("INVALID_REQUEST", "run_id")

@@ -208,13 +208,13 @@ def test_a_demo_to_crash_goes_on_over_kills(tmp_path: Path, garden: Path) -> Non
             subprocess.run(["sh", "-c", kill], cwd=ROOT, check=True)
             killed += 1
     code = process.wait(SECONDS)
-    told = "".join(seen)
+    message = "".join(seen)
 
-    assert (code, killed) == (0, 2), told
-    assert "The server was killed 2 times; the run is one, and every event above came once." in told
-    numbers = [int(number) for number in re.findall(r"^\d\d:\d\d:\d\d\.\d+ #(\d+)", told, re.MULTILINE)]
+    assert (code, killed) == (0, 2), message
+    assert "The server was killed 2 times; the run is one, and every event above came once." in message
+    numbers = [int(number) for number in re.findall(r"^\d\d:\d\d:\d\d\.\d+ #(\d+)", message, re.MULTILINE)]
     assert numbers == list(range(1, len(numbers) + 1))
-    assert "You asked" in told
+    assert "You asked" in message
     assert not left_behind(tmp_path)
 
 

@@ -80,7 +80,7 @@ async def test_a_call_that_may_be_repeated_does_not_hold_up_a_stop(make_server: 
 
     await server.start()
     assert "look" in answer(await server.call.settled("run-1"))
-    assert [asked.attempt for asked in executor.asked] == [1, 2]
+    assert [requested.attempt for requested in executor.requested] == [1, 2]
 
 
 @pytest.mark.parametrize("ended_by", ["second-sigterm", "end-of-grace"])

@@ -63,4 +63,4 @@ async def test_a_run_waits_for_its_executor_over_a_restart(
         assert tool["name"] in answer(ended)
         assert not ended.waiting_on
         assert not ended.open_effects
-        assert [(asked.attempt, late.effects[asked.key]) for asked in late.asked] == [(1, 1)]
+        assert [(requested.attempt, late.effects[requested.key]) for requested in late.requested] == [(1, 1)]

@@ -106,10 +106,10 @@ async def test_a_changed_export_is_found_out(exported: Path, tamper: Any) -> Non
 async def test_what_is_no_export_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "other.jsonl").write_text('{"run": 1}\n')
 
-    code, _, told = await runwright("verify", str(tmp_path / "other.jsonl"))
+    code, _, message = await runwright("verify", str(tmp_path / "other.jsonl"))
 
     assert code == 2
-    assert "is not an export" in told
+    assert "is not an export" in message
 
 
 async def test_an_export_holds_what_a_run_saw_of_its_session(

@@ -157,8 +157,8 @@ def result_of(run_id: str) -> str:
 def check_calls(executor: Executor, damaged: set[str], what: str) -> None:
     """Every call once, with its own arguments; only a damaged run's may be missing."""
     assert executor.refused == [], what
-    assert {asked.arguments for asked in executor.asked} <= {f'{{"for":"{run}"}}' for run in WAITING}, what
-    assert all(asked.arguments == f'{{"for":"{asked.run_id}"}}' for asked in executor.asked), what
-    times = Counter(asked.run_id for asked in executor.asked)
+    assert {requested.arguments for requested in executor.requested} <= {f'{{"for":"{run}"}}' for run in WAITING}, what
+    assert all(requested.arguments == f'{{"for":"{requested.run_id}"}}' for requested in executor.requested), what
+    times = Counter(requested.run_id for requested in executor.requested)
     assert all(number == 1 for number in times.values()), (what, times)
     assert set(WAITING) - damaged <= set(times), (what, damaged)

@@ -102,7 +102,7 @@ async def test_the_open_runs_complete_after_a_restart_without_the_limit(
     settled = await full.server.call.settled("blocked")
     assert settled.status == run_pb2.RUN_STATUS_COMPLETED
     assert settled.result.ref.size > RESULT_BYTES
-    assert [asked.attempt for asked in executor.calls_of("blocked")] == [1, 2]
+    assert [requested.attempt for requested in executor.calls_of("blocked")] == [1, 2]
     for run_id in full.fillers:
         assert answer(await full.server.call.settled(run_id)) == "that was much"
     assert not await is_refused(full.server, "another")

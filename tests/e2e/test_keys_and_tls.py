@@ -88,6 +88,6 @@ async def test_secrets_that_others_may_read_are_warned_of_at_the_start(make_serv
 
     await server.restart()
 
-    told = [(line["message"], line["remedy"]) for line in log_lines(server) if line["level"] == "warning"]
+    message = [(line["message"], line["remedy"]) for line in log_lines(server) if line["level"] == "warning"]
     assert quiet == []
-    assert told == [(f"Others may read {file} (0644).", f"chmod 600 {file}") for file in (keys, key_file)]
+    assert message == [(f"Others may read {file} (0644).", f"chmod 600 {file}") for file in (keys, key_file)]

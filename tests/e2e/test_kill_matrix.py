@@ -18,7 +18,7 @@ from runwright._gen.runwright.v1 import event_pb2
 
 from tests.e2e.client import answer, run_request
 from tests.e2e.conftest import SOAK
-from tests.e2e.executor import EXECUTOR, Asked, Executor, pass_by, running_executor
+from tests.e2e.executor import EXECUTOR, Executor, StartCaller, pass_by, running_executor
 from tests.e2e.kills import Victim
 from tests.e2e.packages import BOOK, LOOK, PEEK, Spec, asks, package, says, write
 from tests.e2e.server_process import Server
@@ -92,29 +92,31 @@ async def relay(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Relay
     assert executor.refused == []
 
 
-def at(victim: Victim, call_id: str, act: Callable[[Asked], Awaitable[None]]) -> Callable[[Asked], Awaitable[None]]:
+def at(
+    victim: Victim, call_id: str, act: Callable[[StartCaller], Awaitable[None]]
+) -> Callable[[StartCaller], Awaitable[None]]:
     """A hook that lets the victim's calls wait for its subscriber, and does something at the first attempt of one."""
 
-    async def hook(asked: Asked) -> None:
-        if asked.run_id != victim.run_id:
+    async def hook(requested: StartCaller) -> None:
+        if requested.run_id != victim.run_id:
             return
-        await victim.reader.until_seen(lambda event: is_start_of(event, asked))
-        if (asked.call_id, asked.attempt) == (call_id, 1):
-            await act(asked)
+        await victim.reader.until_seen(lambda event: is_start_of(event, requested))
+        if (requested.call_id, requested.attempt) == (call_id, 1):
+            await act(requested)
 
     return hook
 
 
-def is_start_of(event: event_pb2.Event, asked: Asked) -> bool:
+def is_start_of(event: event_pb2.Event, requested: StartCaller) -> bool:
     """True for the intent of that attempt."""
     started = event.kind == event_pb2.EVENT_KIND_TOOL_STARTED
-    return started and (event.effect_id, event.attempt) == (asked.call_id, asked.attempt)
+    return started and (event.effect_id, event.attempt) == (requested.call_id, requested.attempt)
 
 
-def strike(victim: Victim) -> Callable[[Asked], Awaitable[None]]:
+def strike(victim: Victim) -> Callable[[StartCaller], Awaitable[None]]:
     """Kills the server and goes no further with the call."""
 
-    async def act(_: Asked) -> None:
+    async def act(_: StartCaller) -> None:
         victim.server.kill()
         await asyncio.Event().wait()
 
@@ -126,7 +128,7 @@ async def test_the_matrix_covers_every_call_and_event_of_the_run(relay: Relay, p
     run = await relay.victim(package_id)
     await run.server.call.send(run.request)
     await run.server.call.settled(run.run_id)
-    assert sorted(asked.call_id for asked in relay.executor.calls_of(run.run_id)) == list(CALLS)
+    assert sorted(requested.call_id for requested in relay.executor.calls_of(run.run_id)) == list(CALLS)
     assert len(await run.server.call.frames(run.run_id)) == EVENTS
     assert len((relay.model_calls / run.run_id).read_text().splitlines()) == MODEL_CALLS
 

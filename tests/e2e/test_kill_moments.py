@@ -11,7 +11,7 @@ from runwright._gen.runwright.v1 import run_pb2
 
 from tests.e2e.client import answer, run_request
 from tests.e2e.conftest import SOAK, MakeServer
-from tests.e2e.executor import Asked, Executor, Gate, pass_by
+from tests.e2e.executor import Executor, Gate, StartCaller, pass_by
 from tests.e2e.kills import Victim
 from tests.e2e.packages import BOOK, LOOK, asks, package, says
 from tests.e2e.reader import Reader, assert_whole
@@ -35,8 +35,8 @@ async def test_a_result_on_record_stands_when_the_call_beside_it_is_struck(
     undisturbed = answer(await server.call.settled("undisturbed"))
     victim = Victim(server, executor, tmp_path, "run-1", run_request("run-1"))
 
-    async def strike(asked: Asked) -> None:
-        if asked.tool == struck and asked.attempt == 1:
+    async def strike(requested: StartCaller) -> None:
+        if requested.tool == struck and requested.attempt == 1:
             await victim.reader.until_seen(lambda event: event.tool_completed.tool == other)
             server.kill()
             await asyncio.Event().wait()
@@ -48,7 +48,7 @@ async def test_a_result_on_record_stands_when_the_call_beside_it_is_struck(
     assert at_death.recorded_calls == {"c1.1" if other == "look" else "c1.2"}
     assert at_death.open_writes == ({"c1.2"} if struck == "book" else set())
     await victim.check_next_life(at_death, undisturbed)
-    assert [asked.attempt for asked in executor.calls_of("run-1") if asked.tool == other] == [1]
+    assert [requested.attempt for requested in executor.calls_of("run-1") if requested.tool == other] == [1]
 
 
 @pytest.mark.parametrize("seed", range(20 if SOAK else 3))
@@ -60,10 +60,10 @@ async def test_twenty_runs_at_once_are_killed_and_each_keeps_the_promise(
     await server.call.start("undisturbed")
     undisturbed = answer(await server.call.settled("undisturbed"))
     victims = [Victim(server, executor, tmp_path, f"run-{n}", run_request(f"run-{n}")) for n in range(RUNS)]
-    chosen = len(executor.asked) + random.Random(seed).randrange(1, 4 * RUNS)
+    chosen = len(executor.requested) + random.Random(seed).randrange(1, 4 * RUNS)
 
-    async def strike(_: Asked) -> None:
-        if len(executor.asked) >= chosen:
+    async def strike(_: StartCaller) -> None:
+        if len(executor.requested) >= chosen:
             server.kill()
 
     executor.before = strike

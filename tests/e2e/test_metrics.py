@@ -140,19 +140,19 @@ async def test_an_address_that_is_taken_is_refused_with_a_word(make_server: Make
     server = make_server(one_call("looking", LOOK))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        code, _, told = await runwright(*server.arguments()[2:], "--metrics", address)
+        code, _, message = await runwright(*server.arguments()[2:], "--metrics", address)
 
     assert code == UNUSABLE
-    assert f"--metrics {address}: port {address.rpartition(':')[2]} is in use by another program. End it" in told
-    assert len(told.splitlines()) == 1, "gRPC says nothing of its own"
+    assert f"--metrics {address}: port {address.rpartition(':')[2]} is in use by another program. End it" in message
+    assert len(message.splitlines()) == 1, "gRPC says nothing of its own"
 
 
 async def test_metrics_are_not_shown_to_other_machines_by_accident(make_server: MakeServer) -> None:
     server = make_server(one_call("looking", LOOK))
 
-    code, _, told = await runwright(*server.arguments()[2:], "--metrics", "0.0.0.0:0")
+    code, _, message = await runwright(*server.arguments()[2:], "--metrics", "0.0.0.0:0")
 
-    assert (code, "loopback" in told) == (UNUSABLE, True)
+    assert (code, "loopback" in message) == (UNUSABLE, True)
 
 
 async def test_a_server_without_metrics_says_nothing_of_them(make_server: MakeServer) -> None:

@@ -39,8 +39,8 @@ async def test_an_open_run_ends_on_its_own_package_and_a_new_one_takes_the_new(
     assert {frame.event.package_fingerprint for frame in await server.call.frames("run-1")} == {first}
     assert answer(new).startswith("second edition: ")
     assert new.package_fingerprint != first
-    assert {asked.tool for asked in executor.calls_of("run-1")} == {"look"}
-    assert {asked.tool for asked in executor.calls_of("run-2")} == {"peek"}
+    assert {requested.tool for requested in executor.calls_of("run-1")} == {"look"}
+    assert {requested.tool for requested in executor.calls_of("run-2")} == {"peek"}
     info = await server.call.stub.GetServerInfo(pb.GetServerInfoRequest())
     assert [package.fingerprint for package in info.packages] == [new.package_fingerprint]
     assert not (await server.call.start("run-1")).created, "the same request is the same run under a new package, too"

@@ -9,7 +9,7 @@ import pytest
 from runwright._gen.runwright.v1 import run_pb2
 
 from tests.e2e.conftest import MakeServer
-from tests.e2e.executor import Asked, Executor, Gate, pass_by
+from tests.e2e.executor import Executor, Gate, StartCaller, pass_by
 from tests.e2e.journal_file import held
 from tests.e2e.packages import BOOK, LOOK, Spec, asks, one_call, package, says
 
@@ -32,16 +32,16 @@ async def test_an_open_call_is_not_sent_again_before_its_recovery_is_on_disk(
     with held(server.data):  # a start writes before anything else, and waits for that
         starting = asyncio.create_task(server.start())
         with pytest.raises(TimeoutError):
-            await executor.news.until(lambda: len(executor.asked) > 1, LONG_ENOUGH_SECONDS)
+            await executor.news.until(lambda: len(executor.requested) > 1, LONG_ENOUGH_SECONDS)
     await starting
 
     settled = await server.call.settled("run-1")
     if tool is BOOK:
         assert settled.status == run_pb2.RUN_STATUS_REPAIR_NEEDED
-        assert [asked.attempt for asked in executor.asked] == [1]
+        assert [requested.attempt for requested in executor.requested] == [1]
     else:
         assert settled.status == run_pb2.RUN_STATUS_COMPLETED
-        assert [asked.attempt for asked in executor.asked] == [1, 2]
+        assert [requested.attempt for requested in executor.requested] == [1, 2]
 
 
 async def test_a_call_that_has_answered_is_not_sent_again_while_another_result_is_written(
@@ -53,8 +53,8 @@ async def test_a_call_that_has_answered_is_not_sent_again_while_another_result_i
     await server.start()
     first, second = Gate(), Gate()
 
-    async def answer_in_turn(asked: Asked) -> None:
-        await (first if asked.call_id == "c1.1" else second)(asked)
+    async def answer_in_turn(requested: StartCaller) -> None:
+        await (first if requested.call_id == "c1.1" else second)(requested)
 
     executor.after = answer_in_turn
     await server.call.start("run-1")
@@ -65,7 +65,7 @@ async def test_a_call_that_has_answered_is_not_sent_again_while_another_result_i
         second.open()
         await executor.until_answered(2)
         with pytest.raises(TimeoutError):
-            await executor.news.until(lambda: len(executor.asked) > 2, LONG_ENOUGH_SECONDS)
+            await executor.news.until(lambda: len(executor.requested) > 2, LONG_ENOUGH_SECONDS)
 
     settled = await server.call.settled("run-1")
     assert settled.status == run_pb2.RUN_STATUS_COMPLETED

@@ -28,23 +28,23 @@ async def refusal(server: Server, *, listen: str = "127.0.0.1:0") -> str:
     )
     try:
         async with asyncio.timeout(SOON_SECONDS):
-            output, told = await process.communicate()
+            output, message = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     assert process.returncode != 0
     assert output == b"", "it never says that it serves"
-    assert b"Traceback" not in told, told.decode()
-    return told.decode()
+    assert b"Traceback" not in message, message.decode()
+    return message.decode()
 
 
 async def test_a_second_server_on_the_data_directory_names_the_holder(make_server: MakeServer) -> None:
     first = make_server(SPEC)
     await first.start()
-    told = await refusal(make_server(SPEC))
-    assert f"process {first.pid} " in told
-    assert str(first.data) in told
+    message = await refusal(make_server(SPEC))
+    assert f"process {first.pid} " in message
+    assert str(first.data) in message
     assert (await first.call.start("run-1")).created, "the first one is not disturbed"
 
 
@@ -59,9 +59,9 @@ async def test_a_second_server_on_the_port_names_the_address(make_server: MakeSe
 
 @pytest.mark.parametrize("listen", ["0.0.0.0:0", "[::]:0"])
 async def test_another_address_than_loopback_needs_a_flag_that_is_named(make_server: MakeServer, listen: str) -> None:
-    told = await refusal(make_server(SPEC), listen=listen)
-    assert "--insecure-allow-remote" in told
-    assert "--listen" in told
+    message = await refusal(make_server(SPEC), listen=listen)
+    assert "--insecure-allow-remote" in message
+    assert "--listen" in message
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,10 @@ async def test_a_bad_package_file_names_file_place_and_rule(
     make_server: MakeServer, change: dict[str, object], inside: str, rule: str
 ) -> None:
     server = make_server({**SPEC, **change})
-    told = await refusal(server)
-    assert inside in told.replace("[0]", ".0")
-    assert rule in told
-    assert str(server.packages[0]) in told
+    message = await refusal(server)
+    assert inside in message.replace("[0]", ".0")
+    assert rule in message
+    assert str(server.packages[0]) in message
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ async def test_a_file_that_is_no_package_is_named(make_server: MakeServer, text:
     path.unlink()
     if text is not None:
         path.write_text(text)
-    told = await refusal(server)
-    assert str(path) in told
-    assert said in told
+    message = await refusal(server)
+    assert str(path) in message
+    assert said in message
 
 
 async def test_a_journal_of_random_bytes_is_refused_in_one_line_and_left_alone(make_server: MakeServer) -> None:
@@ -106,21 +106,21 @@ async def test_a_journal_of_random_bytes_is_refused_in_one_line_and_left_alone(m
     server.data.mkdir()
     noise = random.Random(1).randbytes(100_000)
     (server.data / "journal.db").write_bytes(noise)
-    told = await refusal(server)
-    assert len(told.splitlines()) == 1
-    assert "journal" in told
+    message = await refusal(server)
+    assert len(message.splitlines()) == 1
+    assert "journal" in message
     assert (server.data / "journal.db").read_bytes() == noise
 
 
 async def test_a_data_directory_that_is_a_file_is_refused_in_one_line(make_server: MakeServer) -> None:
     server = make_server(SPEC)
     server.data.write_text("not a directory")
-    told = await refusal(server)
-    assert len(told.splitlines()) == 1
-    assert str(server.data) in told
+    message = await refusal(server)
+    assert len(message.splitlines()) == 1
+    assert str(server.data) in message
 
 
 @pytest.mark.parametrize("option", ["--executor=desk", "--executor=desk=nowhere", "--default-package=unknown"])
 async def test_an_option_that_cannot_be_used_is_named(make_server: MakeServer, option: str) -> None:
-    told = await refusal(make_server(SPEC, options=(option,)))
-    assert option.split("=", maxsplit=1)[0] in told or "unknown" in told
+    message = await refusal(make_server(SPEC, options=(option,)))
+    assert option.split("=", maxsplit=1)[0] in message or "unknown" in message

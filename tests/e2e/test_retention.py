@@ -119,10 +119,10 @@ async def test_a_server_does_not_start_on_a_journal_that_lost_its_end(make_serve
         "--executor",
         "box=[::1]:9",
     )
-    examined, told, _ = await runwright("doctor", "--data", str(server.data))
+    examined, message, _ = await runwright("doctor", "--data", str(server.data))
 
     assert code == 2
     assert "has lost events that were acknowledged" in said
     assert "runwright restore" in said
     assert examined == 1
-    assert "FAIL head anchor" in told
+    assert "FAIL head anchor" in message

@@ -61,7 +61,7 @@ async def test_a_request_sent_many_times_is_one_run_over_a_kill_and_after_the_en
     assert await send_many(server.address) == (0, runs)
     again = await server.call.send(REQUEST)
     assert answer(again.run) == answer(ended)
-    assert {asked.run_id for asked in executor.asked} == {"run-1"}
+    assert {requested.run_id for requested in executor.requested} == {"run-1"}
 
 
 @pytest.mark.parametrize("moment", ["while-it-runs", "after-a-kill", "after-its-end"])

@@ -14,7 +14,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 
 from tests.e2e.client import SECONDS, answer, error_info
 from tests.e2e.conftest import SOAK, MakeServer
-from tests.e2e.executor import Asked, Executor
+from tests.e2e.executor import Executor, StartCaller
 from tests.e2e.packages import LOOK, one_call
 from tests.e2e.server_process import Server
 
@@ -100,9 +100,9 @@ async def test_readers_of_four_scopes_have_what_is_listed(
     await server.start()
     killed_in = [("run-2", "c3.1"), ("run-5", "c6.1")]
 
-    async def kill(asked: Asked) -> None:
+    async def kill(requested: StartCaller) -> None:
         await asyncio.sleep(0.02)
-        if killed_in and (asked.run_id, asked.call_id) == killed_in[0] and server.is_running:
+        if killed_in and (requested.run_id, requested.call_id) == killed_in[0] and server.is_running:
             killed_in.pop(0)
             server.kill()
             await asyncio.Event().wait()

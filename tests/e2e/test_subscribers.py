@@ -10,7 +10,7 @@ from runwright._gen.runwright.v1 import event_pb2
 
 from tests.e2e.client import answer
 from tests.e2e.conftest import SOAK, MakeServer
-from tests.e2e.executor import Asked, Executor
+from tests.e2e.executor import Executor, StartCaller
 from tests.e2e.packages import LOOK, one_call
 from tests.e2e.reader import Reader, assert_whole
 
@@ -29,11 +29,11 @@ async def test_two_subscribers_cut_fifty_times_each_see_what_list_events_lists(
     schedule = random.Random(seed)
     readers = [Reader(server, "run-1", cuts=schedule.choices(STREAM_LENGTHS, k=CUTS)) for _ in range(2)]
 
-    async def keep_pace(asked: Asked) -> None:
+    async def keep_pace(requested: StartCaller) -> None:
         """The run goes on when both have seen the call begin, so that they live through all of it."""
         for reader in readers:
-            await reader.until_seen(lambda event: is_start_of(event, asked))
-        if asked.call_id in KILLED_IN and asked.attempt == 1:
+            await reader.until_seen(lambda event: is_start_of(event, requested))
+        if requested.call_id in KILLED_IN and requested.attempt == 1:
             server.kill()
             await asyncio.Event().wait()
 
@@ -53,6 +53,6 @@ async def test_two_subscribers_cut_fifty_times_each_see_what_list_events_lists(
         assert len(reader.broken_by) >= len(KILLED_IN)
 
 
-def is_start_of(event: event_pb2.Event, asked: Asked) -> bool:
+def is_start_of(event: event_pb2.Event, requested: StartCaller) -> bool:
     """True for the intent of that attempt."""
-    return event.HasField("tool_started") and (event.effect_id, event.attempt) == (asked.call_id, asked.attempt)
+    return event.HasField("tool_started") and (event.effect_id, event.attempt) == (requested.call_id, requested.attempt)

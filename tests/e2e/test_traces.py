@@ -96,19 +96,19 @@ async def test_spans_say_what_the_conventions_name(
     await stopped(server)
 
     [run], [call] = collector.named("invoke_agent clerk"), collector.named("execute_tool look")
-    told = attributes(run)
+    message = attributes(run)
     common = {"gen_ai.agent.id": "clerk", "gen_ai.conversation.id": "desk-7", "runwright.run.id": "run-1"}
-    assert common.items() <= told.items()
-    assert (told["gen_ai.operation.name"], told["runwright.run.status"]) == ("invoke_agent", "completed")
-    assert told["runwright.run.stop_reason"] == "end_turn"
-    told = attributes(call)
-    assert common.items() <= told.items()
-    assert (told["gen_ai.operation.name"], told["gen_ai.tool.name"]) == ("execute_tool", "look")
-    assert (told["gen_ai.tool.call.id"], told["runwright.attempt"]) == ("c1.1", 1)
+    assert common.items() <= message.items()
+    assert (message["gen_ai.operation.name"], message["runwright.run.status"]) == ("invoke_agent", "completed")
+    assert message["runwright.run.stop_reason"] == "end_turn"
+    message = attributes(call)
+    assert common.items() <= message.items()
+    assert (message["gen_ai.operation.name"], message["gen_ai.tool.name"]) == ("execute_tool", "look")
+    assert (message["gen_ai.tool.call.id"], message["runwright.attempt"]) == ("c1.1", 1)
     for chat in collector.named("chat script-1"):
-        told = attributes(chat)
-        assert (told["gen_ai.provider.name"], told["gen_ai.request.model"]) == ("scripted", "script-1")
-        assert told["gen_ai.response.finish_reasons"].values[0].string_value in ("tool_calls", "stop")
+        message = attributes(chat)
+        assert (message["gen_ai.provider.name"], message["gen_ai.request.model"]) == ("scripted", "script-1")
+        assert message["gen_ai.response.finish_reasons"].values[0].string_value in ("tool_calls", "stop")
 
 
 async def test_a_killed_server_goes_on_in_the_same_trace(
@@ -202,5 +202,5 @@ async def test_a_collector_that_is_away_costs_spans_and_nothing_else(
     await server.call.settled("run-1")
     await stopped(server)
 
-    told = [line for line in log_lines(server) if line.get("logger", "").startswith("opentelemetry")]
-    assert {line["level"] for line in told} <= {"error"}
+    message = [line for line in log_lines(server) if line.get("logger", "").startswith("opentelemetry")]
+    assert {line["level"] for line in message} <= {"error"}

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 
 from tests.e2e.client import answer
 from tests.e2e.conftest import MakeServer
-from tests.e2e.executor import Asked, Executor
+from tests.e2e.executor import Executor, StartCaller
 from tests.e2e.packages import LOOK, one_call
 from tests.e2e.server_process import ROOT
 
@@ -43,7 +43,7 @@ async def line(process: asyncio.subprocess.Process) -> str:
 async def test_ls_prints_a_run_whenever_its_status_is_another(make_server: MakeServer, executor: Executor) -> None:
     held, begun = asyncio.Event(), asyncio.Event()
 
-    async def hold(asked: Asked) -> None:
+    async def hold(requested: StartCaller) -> None:
         begun.set()
         await held.wait()
 
@@ -74,7 +74,7 @@ async def test_ls_prints_a_run_whenever_its_status_is_another(make_server: MakeS
 async def test_get_prints_a_run_until_it_has_ended(make_server: MakeServer, executor: Executor) -> None:
     held = asyncio.Event()
 
-    async def hold(asked: Asked) -> None:
+    async def hold(requested: StartCaller) -> None:
         await held.wait()
 
     server = make_server(one_call("one", LOOK))

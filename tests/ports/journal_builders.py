@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite.batch import Batch
+from runwright.adapters.sqlite.writing.batch import Batch
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn

@@ -89,10 +89,10 @@ async def test_the_file_keeps_it_for_the_next_process(tmp_path: Path) -> None:
     await journal.close()
 
     again = SqliteJournal.open(tmp_path)
-    kept = await again.callbacks().load()
+    retained = await again.callbacks().load()
     await again.close()
 
-    assert kept == [FULL]
+    assert retained == [FULL]
     assert (tmp_path / "journal.db").stat().st_mode & 0o077 == 0
 
 
@@ -116,9 +116,9 @@ async def test_a_closed_journal_takes_and_gives_nothing(tmp_path: Path) -> None:
     await journal.close()
 
     async with asyncio.timeout(60):
-        for asked in (store.put(FULL), store.remove(FULL.namespace, "one"), store.load()):
+        for requested in (store.put(FULL), store.remove(FULL.namespace, "one"), store.load()):
             with pytest.raises(AgentError):
-                await asked
+                await requested
 
 
 @pytest.mark.parametrize(

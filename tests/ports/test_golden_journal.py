@@ -17,7 +17,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 from msgspec import Struct, structs
 from runwright._gen.runwright.v1 import event_pb2 as pb
-from runwright.adapters.sqlite import SqliteJournal, inspection, verification
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.inspecting import inspection, verification
 from runwright.cli.export import verify
 from runwright.core.audit import AuditKind
 from runwright.core.errors import MEANINGS, ErrorReason

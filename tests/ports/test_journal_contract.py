@@ -166,9 +166,9 @@ async def test_many_runs_are_loaded_in_the_order_in_which_they_are_asked_for(jou
     runs = [key(f"run-{number}") for number in range(600)]
     for run in runs:
         await put(journal, run, turn(), after=0)
-    asked = [*reversed(runs), key("unknown"), runs[7]]
+    requested = [*reversed(runs), key("unknown"), runs[7]]
 
-    loaded = await journal.load_many(asked)
+    loaded = await journal.load_many(requested)
 
     expected = [LoadedRun(state(run, 1), number) for number, run in enumerate(runs, start=1)]
     assert loaded == [*reversed(expected), None, expected[7]]
@@ -243,9 +243,14 @@ async def test_a_journal_has_an_identity_of_its_own(journal: AnyJournal, tmp_pat
 async def test_a_closed_journal_refuses_everything_and_closes_again(journal: AnyJournal) -> None:
     await journal.close()
 
-    for asked in (put(journal, RUN, turn(), after=0), journal.load(RUN), journal.open_runs(), journal.messages(RUN)):
+    for requested in (
+        put(journal, RUN, turn(), after=0),
+        journal.load(RUN),
+        journal.open_runs(),
+        journal.messages(RUN),
+    ):
         with pytest.raises(AgentError) as refused:
-            await asked
+            await requested
         assert refused.value.reason is ErrorReason.DRAINING
     await journal.close()
 

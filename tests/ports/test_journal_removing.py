@@ -10,7 +10,8 @@ import apsw
 import pytest
 from msgspec.structs import replace
 from runwright.adapters.memory import MemoryJournal
-from runwright.adapters.sqlite import SqliteJournal, verification
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.inspecting import verification
 from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
@@ -258,7 +259,7 @@ async def test_runs_that_stand_otherwise_than_their_events_say_are_listed_so(
         RunFilter(statuses=frozenset({wanted})),
         before=None,
         limit=9,
-        stands={"two": RunStatus.HELD, "nobody": RunStatus.HELD},
+        statuses={"two": RunStatus.HELD, "nobody": RunStatus.HELD},
     )
 
     expected = {RunStatus.HELD: ["two"], RunStatus.RUNNING: ["three", "one"]}

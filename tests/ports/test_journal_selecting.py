@@ -165,7 +165,7 @@ async def test_events_outside_of_the_scope_do_not_count_as_looked_at(
 
 def bound_scans(monkeypatch: pytest.MonkeyPatch, *, events: int = 2048, runs: int = 512) -> None:
     """Makes the journals look at less."""
-    for module in ("runwright.adapters.journal_rules", "runwright.adapters.sqlite.selecting"):
+    for module in ("runwright.adapters.journal_rules", "runwright.adapters.sqlite.reading.selecting"):
         monkeypatch.setattr(f"{module}.SCANNED_EVENTS", events)
         monkeypatch.setattr(f"{module}.SCANNED_RUNS", runs)
 

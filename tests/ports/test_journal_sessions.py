@@ -11,7 +11,9 @@ import pytest
 from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.memory import MemoryJournal
-from runwright.adapters.sqlite import SqliteJournal, schema, sessions
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.opening import schema
+from runwright.adapters.sqlite.reading import sessions
 from runwright.core.content import Content
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import RunPhase, RunStatus
@@ -19,7 +21,7 @@ from runwright.ports.journal import Journal, SessionPage
 
 from tests.ports.journal_builders import REF, end, key, put, state, turn
 
-ASKED, ANSWERED = Content.text("asked"), Content.text("answered")
+REQUESTED, ANSWERED = Content.text("asked"), Content.text("answered")
 THEIRS = Namespace("theirs")
 
 
@@ -36,13 +38,13 @@ async def add(journal: Journal, run_id: str, phase: RunPhase = RunPhase.COMPLETE
     records = [turn()] if not phase.is_terminal else [turn(), replace(end(), result=ANSWERED.ref)]
     result = {"result": ANSWERED.ref} if phase is RunPhase.COMPLETED else {}
     snapshot = replace(state(run, len(records)), phase=phase, turn_id=f"turn-of-{run_id}", **{**result, **known})
-    await journal.append(run, records, after=0, contents=[ASKED, ANSWERED], snapshot=snapshot)
+    await journal.append(run, records, after=0, contents=[REQUESTED, ANSWERED], snapshot=snapshot)
 
 
-async def asked(journal: Journal, turns: int = 20, **of: Any) -> SessionPage:
+async def requested(journal: Journal, turns: int = 20, **of: Any) -> SessionPage:
     """What the journal says of the session."""
-    given = {"namespace": DEFAULT_NAMESPACE, "session_id": "session-1", "agent_id": "agent-1", **of}
-    return await journal.session(given["namespace"], given["session_id"], given["agent_id"], turns=turns)
+    value = {"namespace": DEFAULT_NAMESPACE, "session_id": "session-1", "agent_id": "agent-1", **of}
+    return await journal.session(value["namespace"], value["session_id"], value["agent_id"], turns=turns)
 
 
 async def test_the_runs_of_a_session_come_newest_first_as_they_stand(journal: Journal) -> None:
@@ -54,7 +56,7 @@ async def test_the_runs_of_a_session_come_newest_first_as_they_stand(journal: Jo
     await add(journal, "alone", session_id="")
     await add(journal, "theirs", namespace="theirs")
 
-    page = await asked(journal)
+    page = await requested(journal)
 
     found = [(run.run_id, run.agent_id, run.status, run.turn is not None) for run in page.runs]
     assert found == [
@@ -64,28 +66,28 @@ async def test_the_runs_of_a_session_come_newest_first_as_they_stand(journal: Jo
         ("a", "agent-1", RunStatus.COMPLETED, True),
     ]
     assert not page.has_older
-    assert [run.run_id for run in (await asked(journal, namespace=THEIRS)).runs] == ["theirs"]
+    assert [run.run_id for run in (await requested(journal, namespace=THEIRS)).runs] == ["theirs"]
 
 
 async def test_what_was_said_is_told_of_as_many_turns_as_are_wanted(journal: Journal) -> None:
     for name in "abc":
         await add(journal, name)
 
-    page = await asked(journal, turns=2)
+    page = await requested(journal, turns=2)
 
-    told = [run.turn for run in page.runs]
-    assert told[2] is None
-    assert told[0] is not None
-    assert (told[0].run_id, told[0].turn_id) == ("c", "turn-of-c")
-    assert (told[0].input, told[0].answer) == ((REF,), ANSWERED.ref)
-    assert [run.turn for run in (await asked(journal, turns=0)).runs] == [None, None, None]
+    message = [run.turn for run in page.runs]
+    assert message[2] is None
+    assert message[0] is not None
+    assert (message[0].run_id, message[0].turn_id) == ("c", "turn-of-c")
+    assert (message[0].input, message[0].answer) == ((REF,), ANSWERED.ref)
+    assert [run.turn for run in (await requested(journal, turns=0)).runs] == [None, None, None]
 
 
 async def test_an_empty_session_has_no_runs(journal: Journal) -> None:
     await add(journal, "alone", session_id="")
 
-    assert await asked(journal, session_id="nobody") == SessionPage([], False, None)
-    assert await asked(journal, session_id="") == SessionPage([], False, None), "no session is not a session"
+    assert await requested(journal, session_id="nobody") == SessionPage([], False, None)
+    assert await requested(journal, session_id="") == SessionPage([], False, None), "no session is not a session"
 
 
 async def test_the_open_run_is_found_however_old_it_is(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,20 +98,20 @@ async def test_the_open_run_is_found_however_old_it_is(journal: Journal, monkeyp
     for name in "abc":
         await add(journal, name)
 
-    page = await asked(journal)
+    page = await requested(journal)
 
     assert [run.run_id for run in page.runs] == ["c", "b", "a"]
     assert page.has_older
     assert page.open_run == "open"
-    assert (await asked(journal, agent_id="agent-3")).open_run is None
+    assert (await requested(journal, agent_id="agent-3")).open_run is None
 
 
 async def test_a_run_that_has_ended_is_open_no_more(journal: Journal) -> None:
     await put(journal, key("a"), turn(), after=0)
-    before = (await asked(journal)).open_run
+    before = (await requested(journal)).open_run
     await put(journal, key("a"), end(), after=1)
 
-    assert (before, (await asked(journal)).open_run) == ("a", None)
+    assert (before, (await requested(journal)).open_run) == ("a", None)
 
 
 async def test_a_damaged_run_is_told_of_without_what_was_said(tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ async def test_a_damaged_run_is_told_of_without_what_was_said(tmp_path: Path) ->
     intruder.execute("UPDATE events SET data = x'ff' WHERE run_no = 2")
     intruder.close()
 
-    page = await asked(journal, turns=1)
+    page = await requested(journal, turns=1)
     await journal.close()
 
     assert [(run.run_id, run.turn is not None) for run in page.runs] == [("b", False), ("a", True)]

@@ -99,7 +99,7 @@ async def test_those_that_were_not_taken_up_have_an_alibi(store: Store) -> None:
 
     found = by_run(await (await store.reopen()).begin(NOW))
 
-    assert (found[A].tries, found[A].trials, found[A].told, found[A].alone) == (2, 1, 1, 1)
+    assert (found[A].tries, found[A].trials, found[A].against, found[A].alone) == (2, 1, 1, 1)
     assert (found[B].tries, found[B].trials) == (1, 0)
 
 
@@ -112,7 +112,7 @@ async def test_the_next_to_be_taken_up_acquits_the_one_before(store: Store) -> N
 
     found = by_run(await (await store.reopen()).begin(NOW))
 
-    assert (found[A].tries, found[A].trials, found[A].told, found[A].alone) == (2, 0, 0, 0)
+    assert (found[A].tries, found[A].trials, found[A].against, found[A].alone) == (2, 0, 0, 0)
     assert (found[B].tries, found[B].alone) == (2, 1)
 
 

@@ -7,8 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, anchor, anchor_keeper
-from runwright.adapters.sqlite.backup import back_up, restore
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.inspecting.backup import back_up, restore
+from runwright.adapters.sqlite.opening import anchor, anchor_keeper
 from runwright.core.errors import AgentError, ErrorReason
 
 from tests.builders import ListLog
@@ -148,7 +149,7 @@ async def test_a_backup_is_restored_with_an_anchor_of_its_own(tmp_path: Path) ->
 async def test_a_disk_that_does_not_take_the_anchor_fails_no_append(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_room(directory: Path, told: anchor.Anchor) -> None:
+    def no_room(directory: Path, message: anchor.Anchor) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     log = ListLog()

@@ -10,7 +10,9 @@ from typing import Any
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, run_rows, schema
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.opening import schema
+from runwright.adapters.sqlite.reading import run_rows
 from runwright.core import records as r
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.content import Content
@@ -59,7 +61,7 @@ def edit(data: Path, *statements: str) -> None:
     db.close()
 
 
-def asked(data: Path, query: str) -> list[Any]:
+def requested(data: Path, query: str) -> list[Any]:
     """What the file says."""
     db = apsw.Connection(str(data / "journal.db"))
     found = db.execute(query).fetchall()
@@ -103,7 +105,7 @@ async def test_a_row_that_is_not_as_it_was_written_is_made_anew_from_its_events(
     data: Path, run: RunKey, damage: str
 ) -> None:
     whole, _ = await folded(data, run)
-    before = asked(data, ROWS)
+    before = requested(data, ROWS)
     log = b.ListLog()
 
     edit(data, f"UPDATE runs SET {damage} WHERE run_id = '{run.run_id}'")
@@ -112,13 +114,13 @@ async def test_a_row_that_is_not_as_it_was_written_is_made_anew_from_its_events(
 
     assert first == second == whole
     assert (believed, again) == (False, True)
-    assert asked(data, ROWS) == before
+    assert requested(data, ROWS) == before
     lines = [line.fields for line in log.lines if "made anew" in line.event]
     assert lines == [{"namespace": "default", "run_id": run.run_id}]
 
 
 async def test_rows_of_before_they_had_a_check_are_folded_once(data: Path) -> None:
-    before = asked(data, ROWS)
+    before = requested(data, ROWS)
     edit(
         data,
         *(statement for statement in BACK_TO_VERSION_4.split(";") if statement.strip()),
@@ -132,12 +134,12 @@ async def test_rows_of_before_they_had_a_check_are_folded_once(data: Path) -> No
 
     assert first == second
     assert (first.phase, believed, again) == (RunPhase.COMPLETED, False, True)
-    assert asked(data, ROWS)[0] == before[0]
+    assert requested(data, ROWS)[0] == before[0]
     assert [line for line in log.lines if "made anew" in line.event] == []
 
 
 async def test_a_list_makes_old_rows_anew_as_well(data: Path) -> None:
-    before = asked(data, ROWS)
+    before = requested(data, ROWS)
     edit(data, "UPDATE runs SET snapshot = substr(snapshot, 34)")
 
     journal = SqliteJournal.open(data)
@@ -145,7 +147,7 @@ async def test_a_list_makes_old_rows_anew_as_well(data: Path) -> None:
     await journal.close()
 
     assert [run.state.key for run in listed.runs] == [OPEN, ENDED]
-    assert asked(data, ROWS) == before
+    assert requested(data, ROWS) == before
 
 
 @pytest.mark.parametrize(
@@ -206,7 +208,7 @@ async def test_an_event_whose_number_is_another_is_missing_where_it_was(data: Pa
 
 @pytest.mark.parametrize("statement", ["DELETE FROM events WHERE seq = 13", "DELETE FROM events WHERE seq > 10"])
 async def test_events_that_are_missing_at_the_end_are_named(data: Path, statement: str) -> None:
-    assert asked(data, "SELECT MAX(seq) FROM events WHERE run_no = 1") == [(EVENTS,)]
+    assert requested(data, "SELECT MAX(seq) FROM events WHERE run_no = 1") == [(EVENTS,)]
     missing = "13" if "= 13" in statement else "11"
     edit(data, f"{statement} AND run_no = 1")
 
@@ -297,8 +299,8 @@ async def test_a_name_that_an_index_has_lost_is_found_again_at_the_start(
     assert found == [OPEN]
     assert [line.event for line in log.lines] == ["an index of the journal was damaged and is made anew"]
     assert {run: await folded(data, run) for run in (ENDED, OPEN)} == whole
-    assert asked(data, "PRAGMA integrity_check") == [("ok",)]
-    assert asked(data, "SELECT namespace, run_id FROM runs ORDER BY run_no") == [
+    assert requested(data, "PRAGMA integrity_check") == [("ok",)]
+    assert requested(data, "SELECT namespace, run_id FROM runs ORDER BY run_no") == [
         ("default", "ended"),
         ("default", "open"),
     ]
@@ -339,7 +341,7 @@ async def test_a_damaged_audit_entry_is_not_listed(data: Path, damage: str) -> N
 
 async def test_a_row_whose_indexes_know_it_otherwise_is_made_anew_and_others_are_written(data: Path) -> None:
     whole, _ = await folded(data, ENDED)
-    before = asked(data, ROWS)
+    before = requested(data, ROWS)
     assert flipped_in_rows(data, b"shelper\x06{", b"thelper\x06{") == 1  # session, agent and status of the row
 
     journal = SqliteJournal.open(data)
@@ -350,12 +352,12 @@ async def test_a_row_whose_indexes_know_it_otherwise_is_made_anew_and_others_are
 
     assert loaded is not None
     assert (loaded.state, again, believed) == (whole, whole, True)
-    assert asked(data, ROWS)[:2] == before
-    assert asked(data, "PRAGMA integrity_check") == [("ok",)]
+    assert requested(data, ROWS)[:2] == before
+    assert requested(data, "PRAGMA integrity_check") == [("ok",)]
 
 
 async def test_a_page_that_is_damaged_fails_what_needs_it_and_nothing_else(data: Path) -> None:
-    ((page,),) = asked(data, "SELECT rootpage FROM sqlite_schema WHERE name = 'content_uses'")
+    ((page,),) = requested(data, "SELECT rootpage FROM sqlite_schema WHERE name = 'content_uses'")
     path = data / "journal.db"
     pages = bytearray(path.read_bytes())
     pages[(page - 1) * PAGE : page * PAGE] = b"\xff" * PAGE

@@ -11,7 +11,8 @@ from typing import Any
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, schema
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.opening import schema
 from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.callbacks import Callback
 from runwright.core.errors import AgentError, ErrorReason

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import standings
-from runwright.adapters.sqlite.appended import MAX_ROWS
-from runwright.adapters.sqlite.commit import GroupCommit
-from runwright.adapters.sqlite.schema import limit_size, open_writer
-from runwright.adapters.sqlite.standings import Standing, Standings
-from runwright.adapters.sqlite.transactions import Transactions
+from runwright.adapters.sqlite.opening.appended import MAX_ROWS
+from runwright.adapters.sqlite.opening.schema import limit_size, open_writer
+from runwright.adapters.sqlite.opening.transactions import Transactions
+from runwright.adapters.sqlite.writing import run_heads
+from runwright.adapters.sqlite.writing.commit import GroupCommit
+from runwright.adapters.sqlite.writing.run_heads import RunHead, RunHeads
 from runwright.core.errors import ErrorReason
 from runwright.ports.journal import Appended
 
@@ -136,14 +136,14 @@ async def test_content_is_stored_once_and_its_uses_are_counted(db: apsw.Connecti
 
 
 def test_where_the_oldest_runs_stand_is_asked_again(db: apsw.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standings, "KEPT_RUNS", 2)
-    known = Standings()
-    stands = {run: Standing(number, 5, bytes(32)) for number, run in enumerate((RUN, OTHER, THIRD), start=1)}
+    monkeypatch.setattr(run_heads, "CACHED_RUNS", 2)
+    known = RunHeads()
+    head = {run: RunHead(number, 5, bytes(32)) for number, run in enumerate((RUN, OTHER, THIRD), start=1)}
 
-    known.moved(stands)
+    known.moved(head)
 
     found = known.of(db, [RUN, OTHER, THIRD])
-    assert (found[OTHER], found[THIRD]) == (stands[OTHER], stands[THIRD])
+    assert (found[OTHER], found[THIRD]) == (head[OTHER], head[THIRD])
     assert (found[RUN].run_no, found[RUN].seq) == (0, 0)  # as the file has it: not at all
 
 
@@ -156,6 +156,6 @@ def test_more_runs_are_found_than_one_question_asks_for(db: apsw.Connection) -> 
             (number, run.namespace, run.run_id, 1000 + number),
         )
 
-    found = Standings().of(db, runs)
+    found = RunHeads().of(db, runs)
 
     assert [found[run].seq for run in runs] == list(range(1001, 1151))

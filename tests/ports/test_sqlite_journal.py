@@ -9,7 +9,9 @@ from typing import Any
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, queries, schema, selecting
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.opening import schema
+from runwright.adapters.sqlite.reading import queries, selecting
 from runwright.adapters.sqlite.tables import EVENTS_OF_RUN
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
@@ -215,25 +217,25 @@ Ask = Callable[[apsw.Connection], object]
 def plan(directory: Path, *questions: Ask) -> tuple[int, list[str]]:
     """How many statements these are, and the steps in which SQLite answers them."""
     db = schema.open_reader(directory / "journal.db", busy_timeout_ms=0)
-    asked: list[tuple[str, apsw.Bindings | None]] = []
+    requested: list[tuple[str, apsw.Bindings | None]] = []
 
     def note(_: apsw.Cursor, statement: str, bindings: apsw.Bindings | None) -> bool:
-        asked.append((statement, bindings))
+        requested.append((statement, bindings))
         return True
 
     db.exec_trace = note
     for question in questions:
         question(db)
     db.exec_trace = None
-    plans = [str(step) for query, values in asked for *_, step in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
+    plans = [str(step) for query, values in requested for *_, step in db.execute(f"EXPLAIN QUERY PLAN {query}", values)]
     db.close()
-    return len(asked), plans
+    return len(requested), plans
 
 
 async def test_no_question_scans_a_table(tmp_path: Path) -> None:
     await written(tmp_path)
 
-    asked, plans = plan(
+    requested, plans = plan(
         tmp_path,
         lambda db: queries.load(db, RUN),
         lambda db: queries.messages(db, RUN),
@@ -241,7 +243,7 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
         lambda db: queries.content(db, RUN, ["sha256:00"]),
     )
 
-    assert asked == 8
+    assert requested == 8
     used = "\n".join(plans)
     assert used.count(f"{EVENTS_OF_RUN} (run_no=? AND seq>?)") == 2  # the conversation, and a page
     assert used.count(f"{EVENTS_OF_RUN} (run_no=? AND seq=?)") == 1  # the last event beside its row

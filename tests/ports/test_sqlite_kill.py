@@ -39,15 +39,15 @@ async def acknowledged(directory: Path, lines: int) -> list[list[str]]:
 
 
 async def test_a_killed_process_loses_nothing_it_has_acknowledged(tmp_path: Path) -> None:
-    told: list[list[str]] = []
+    message: list[list[str]] = []
     for lines in (1, 30, 200, 75):
-        told += await acknowledged(tmp_path, lines)
+        message += await acknowledged(tmp_path, lines)
 
         journal = SqliteJournal.open(tmp_path)
 
         events = [await journal.read(run, after=0, limit=100_000) for run in RUNS]
         stored = {(number, event.seq): event for number in range(len(RUNS)) for event in events[number]}
-        for number, seq, position, own_hash, digest in told:
+        for number, seq, position, own_hash, digest in message:
             event = stored[int(number), int(seq)]
             assert (event.position, event.hash.hex()) == (int(position), own_hash)
             assert digest in await journal.content(RUNS[0], [digest])
@@ -58,4 +58,4 @@ async def test_a_killed_process_loses_nothing_it_has_acknowledged(tmp_path: Path
             assert (loaded.state.seq, loaded.last_position) == (len(chain), chain[-1].position) if loaded else not chain
             assert len(chain) % 2 == 0  # the two records of an append are there or not, never one of them
         await journal.close()
-    assert len(told) >= 306
+    assert len(message) >= 306

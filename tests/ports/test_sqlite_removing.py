@@ -12,7 +12,10 @@ from pathlib import Path
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, anchor, anchor_keeper, inspection, removing, verification
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.inspecting import inspection, verification
+from runwright.adapters.sqlite.opening import anchor, anchor_keeper
+from runwright.adapters.sqlite.retention import removing
 from runwright.core.content import Content
 from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.selection import ANY_RUN
@@ -52,8 +55,8 @@ async def test_a_process_that_is_killed_while_it_removes_leaves_nothing_half(tmp
     await journal.close()
 
     for steps in (1, 2, 5, 4):
-        told = await killed_after(tmp_path, steps)
-        assert told >= steps
+        message = await killed_after(tmp_path, steps)
+        assert message >= steps
         assert verified(tmp_path).faults == ()
         journal = SqliteJournal.open(tmp_path)
         listed = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.adapters.sqlite.backup import back_up, restore
+from runwright.adapters.sqlite.inspecting.backup import back_up, restore
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.content import Content
 from runwright.core.ids import DEFAULT_NAMESPACE
@@ -17,7 +17,7 @@ from tests.ports.journal_builders import BACK_TO_VERSION_4, key
 from tests.ports.test_journal_removing import LATER, begin, finish
 
 SECRET = b"the-marker-that-must-go"
-KEPT = b"the-marker-that-must-stay"
+NOT_REMOVED = b"the-marker-that-must-stay"
 SIZES = [100, 3_000, 5_000, 90_000]  # in a page with others, alone in one, in chains of pages
 
 
@@ -46,7 +46,7 @@ async def filled(journal: SqliteJournal) -> None:
     for size in SIZES:
         await begin(journal, key(f"old-{size}"), content(SECRET, size))
         await finish(journal, key(f"old-{size}"))
-    await begin(journal, key("new"), content(KEPT, 5_000))
+    await begin(journal, key("new"), content(NOT_REMOVED, 5_000))
 
 
 async def test_contents_of_removed_runs_are_in_no_file(tmp_path: Path) -> None:
@@ -63,8 +63,8 @@ async def test_contents_of_removed_runs_are_in_no_file(tmp_path: Path) -> None:
     assert sum(before.values()) >= 2 * len(SIZES)
     assert copies(data, SECRET) == {}
     assert copies(tmp_path, SECRET) == {}
-    assert copies(data, KEPT)
-    assert copies(tmp_path, KEPT)
+    assert copies(data, NOT_REMOVED)
+    assert copies(tmp_path, NOT_REMOVED)
     assert 0 < (data / "journal.db-wal").stat().st_size < 64 * 1024
     await journal.close()
     assert copies(data, SECRET) == {}
@@ -92,18 +92,18 @@ async def test_credentials_of_ended_and_renewed_registrations_are_in_no_file(tmp
     for number in range(9):
         await register(f"gone-{number}", SECRET)
     await register("renewed", SECRET)
-    await register("lasting", KEPT)
+    await register("lasting", NOT_REMOVED)
     before = copies(data, SECRET)
 
     for number in range(9):
         await store.remove(DEFAULT_NAMESPACE, f"gone-{number}")
-    await register("renewed", KEPT)
+    await register("renewed", NOT_REMOVED)
     await small_wal(journal)
     back_up(data, tmp_path / "copy")
 
     assert before
     assert copies(data, SECRET) == copies(tmp_path, SECRET) == {}
-    assert copies(data, KEPT)
+    assert copies(data, NOT_REMOVED)
     await journal.close()
 
 
@@ -167,7 +167,7 @@ async def test_an_upgrade_takes_out_what_earlier_versions_left(tmp_path: Path) -
 
     assert copies(tmp_path, SECRET) == {}
     assert len(await journal.read(key("new"), after=0, limit=9)) == 1
-    assert [*(await journal.content(key("new"), [content(KEPT, 5_000).ref.digest])).values()]
+    assert [*(await journal.content(key("new"), [content(NOT_REMOVED, 5_000).ref.digest])).values()]
     await journal.close()
     assert copies(tmp_path, SECRET) == {}
 
@@ -179,7 +179,7 @@ async def test_where_there_is_no_room_for_it_the_start_says_so_and_a_backup_is_c
     await earlier(data)
     log = ListLog()
     with monkeypatch.context() as full:
-        full.setattr("runwright.adapters.sqlite.schema.scrubbing.scrub", lambda _: None)
+        full.setattr("runwright.adapters.sqlite.opening.schema.scrubbing.scrub", lambda _: None)
         journal = SqliteJournal.open(data, log=log)
 
     back_up(data, tmp_path / "copy")

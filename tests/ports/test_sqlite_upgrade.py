@@ -8,7 +8,8 @@ from pathlib import Path
 import apsw
 import pytest
 from msgspec import structs
-from runwright.adapters.sqlite import SqliteJournal, schema, upgrade
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.opening import schema, upgrade
 from runwright.core.callbacks import Callback
 from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
@@ -38,12 +39,12 @@ def rows(directory: Path, query: str) -> list[tuple[object, ...]]:
 
 
 RUNS = "SELECT run_no, namespace, run_id, seq, hash, last_position, open, snapshot FROM runs"
-KEPT = "SELECT position, run_no, seq, kind, data, previous_hash, hash FROM events ORDER BY position"
+NOT_REMOVED = "SELECT position, run_no, seq, kind, data, previous_hash, hash FROM events ORDER BY position"
 
 
 async def test_an_old_journal_keeps_every_byte_and_can_be_selected_from(tmp_path: Path) -> None:
     place(tmp_path)
-    before = rows(tmp_path, KEPT)
+    before = rows(tmp_path, NOT_REMOVED)
 
     journal = SqliteJournal.open(tmp_path)
 
@@ -57,7 +58,7 @@ async def test_an_old_journal_keeps_every_byte_and_can_be_selected_from(tmp_path
     check_chain(key("first"), first)
     assert await journal.open_runs() == [key("second")]
     await journal.close()
-    assert rows(tmp_path, KEPT) == before
+    assert rows(tmp_path, NOT_REMOVED) == before
     assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
 
 
@@ -145,20 +146,20 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
     db = sqlite3.connect(tmp_path / "journal.db")
     db.executescript(back)
     db.close()
-    before = rows(tmp_path, KEPT), rows(tmp_path, RUNS)
+    before = rows(tmp_path, NOT_REMOVED), rows(tmp_path, RUNS)
 
     journal = SqliteJournal.open(tmp_path)
     morning = await journal.session(DEFAULT_NAMESPACE, "morning", "helper", turns=9)
     messages = await journal.messages(key("first"))
     wanted = Callback(namespace=THEIRS, callback_id="one", owner="o", executor="desk", address="127.0.0.1:1")
     await journal.callbacks().put(wanted)
-    kept = await journal.callbacks().load()
+    retained = await journal.callbacks().load()
     await journal.close()
 
     assert [(run.run_id, run.turn is not None) for run in morning.runs] == [("first", True)]
     assert len(messages) >= 3
-    assert kept == [wanted]
-    assert (rows(tmp_path, KEPT), rows(tmp_path, RUNS)) == before
+    assert retained == [wanted]
+    assert (rows(tmp_path, NOT_REMOVED), rows(tmp_path, RUNS)) == before
     assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
 
 
@@ -173,12 +174,12 @@ async def test_a_journal_of_version_3_loses_two_indexes_and_nothing_else(tmp_pat
     db = sqlite3.connect(tmp_path / "journal.db")
     db.executescript(back)
     db.close()
-    before = rows(tmp_path, KEPT), rows(tmp_path, RUNS)
+    before = rows(tmp_path, NOT_REMOVED), rows(tmp_path, RUNS)
 
     await SqliteJournal.open(tmp_path).close()
 
     assert rows(tmp_path, "SELECT name, sql FROM sqlite_schema ORDER BY name") == new_shape
-    assert (rows(tmp_path, KEPT), rows(tmp_path, RUNS)) == before
+    assert (rows(tmp_path, NOT_REMOVED), rows(tmp_path, RUNS)) == before
     assert rows(tmp_path, "SELECT value FROM meta WHERE key = 'schema_version'") == [(schema.SCHEMA_VERSION,)]
 
 
@@ -197,10 +198,10 @@ async def test_registrations_of_version_4_come_along_without_a_key(tmp_path: Pat
     db.close()
 
     journal = SqliteJournal.open(tmp_path)
-    kept = await journal.callbacks().load()
+    retained = await journal.callbacks().load()
     await journal.close()
 
-    assert kept == [structs.replace(known, owner_key="")]
+    assert retained == [structs.replace(known, owner_key="")]
 
 
 async def test_what_version_4_left_of_a_removed_run_is_still_told(tmp_path: Path) -> None:

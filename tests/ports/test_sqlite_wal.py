@@ -10,8 +10,9 @@ from pathlib import Path
 
 import apsw
 import pytest
-from runwright.adapters.sqlite import SqliteJournal, checked_events
-from runwright.adapters.sqlite.wal import LARGE_BYTES, USUAL_BYTES
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.opening.wal import LARGE_BYTES, USUAL_BYTES
+from runwright.adapters.sqlite.reading import checked_events
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 

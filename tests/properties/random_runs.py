@@ -35,7 +35,7 @@ _FAILED = [
         (ErrorReason.MODEL_OUTPUT_INVALID, (("rule", "none"),)),
     ]
 ]
-_asked = functools.cache(b.asked)
+_requested = functools.cache(b.model_request)
 _AVAILABILITIES = [i.Availability.HELD, i.Availability.HELD, i.Availability.BUSY, i.Availability.AWAY]
 _FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]
 
@@ -43,14 +43,14 @@ _FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishRe
 @functools.cache
 def _worlds() -> list[tuple[RuntimePackage, i.StartRequested]]:
     """Packages, each with a request for a run; made once, because digests cost more than a whole run."""
-    worlds = []
+    ports = []
     for number in range(_WORLDS):
         rng = Random(number)
         pinned = random_package(rng)
         budget = Budget(*(rng.choice([0, 0, 0, 1, 3, 99]) for _ in range(3)))
         context = rng.choice([None, None, Context((b.earlier("run-0", "Is it cold?", "No."),))])
-        worlds.append((pinned, b.started(pinned, budget=budget, context=context)))
-    return worlds
+        ports.append((pinned, b.started(pinned, budget=budget, context=context)))
+    return ports
 
 
 def random_package(rng: Random) -> RuntimePackage:
@@ -86,12 +86,12 @@ class RandomRun:
         self.now = b.T0
         self._past: list[i.Input] = []
 
-    def give(self, given: i.Input) -> list[r.Record]:
+    def give(self, input_: i.Input) -> list[r.Record]:
         """Lets something happen; returns what is written because of it."""
-        new = decide(self.package, self.state, given)
+        new = decide(self.package, self.state, input_)
         self.state = fold(self.state, new)
         self.records += new
-        self._past.append(given)
+        self._past.append(input_)
         return new
 
     def next(self) -> i.Input:
@@ -176,9 +176,9 @@ class RandomRun:
 
     def _call(self) -> i.RequestedCall:
         if self.rng.random() < 0.1:
-            return _asked("teleport", self.rng.choice(_PROBLEMS))
+            return _requested("teleport", self.rng.choice(_PROBLEMS))
         problem = ErrorReason.TOOL_ARGUMENTS_INVALID if self.rng.random() < 0.1 else None
-        return _asked(self.rng.choice(self.package.tools).name, problem, self.rng.choice(_AVAILABILITIES))
+        return _requested(self.rng.choice(self.package.tools).name, problem, self.rng.choice(_AVAILABILITIES))
 
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
@@ -188,16 +188,16 @@ class RandomRun:
             return i.ToolNotSent(at=self.now, call_id=call_id, attempt=attempt)
         return i.ToolOutcomeUnknown(at=self.now, call_id=call_id, attempt=attempt, reason=self.rng.choice(_UNKNOWN))
 
-    def _altered(self, given: i.Input) -> i.Input:
+    def _altered(self, input_: i.Input) -> i.Input:
         """The same news, now and then about an older or later attempt, or a call nobody made."""
         dice = self.rng.random()
-        if dice < 0.06 and hasattr(given, "attempt"):
-            return structs.replace(given, attempt=given.attempt + self.rng.choice([-1, 1]))
-        if dice < 0.10 and hasattr(given, "call_id"):
-            return structs.replace(given, call_id=self.rng.choice(_FOREIGN))
-        if dice < 0.10 and hasattr(given, "round"):
-            return structs.replace(given, round=given.round + self.rng.choice([-1, 1]))
-        return given
+        if dice < 0.06 and hasattr(input_, "attempt"):
+            return structs.replace(input_, attempt=input_.attempt + self.rng.choice([-1, 1]))
+        if dice < 0.10 and hasattr(input_, "call_id"):
+            return structs.replace(input_, call_id=self.rng.choice(_FOREIGN))
+        if dice < 0.10 and hasattr(input_, "round"):
+            return structs.replace(input_, round=input_.round + self.rng.choice([-1, 1]))
+        return input_
 
     def _cooperative(self, effect: e.Effect) -> i.Input:
         match effect:

@@ -45,7 +45,7 @@ class Reader(Struct):
     missed: set[bytes] = field(default_factory=set)
 
 
-class World:
+class Ports:
     """A directory that is written to, copied, put back and opened again."""
 
     def __init__(self, directory: Path, seed: int) -> None:
@@ -165,7 +165,7 @@ class World:
 async def test_no_stored_event_is_skipped_without_an_error(tmp_path: Path) -> None:
     said: Counter[ErrorReason] = Counter()
     for seed in SEEDS:
-        await play(World(tmp_path / str(seed), seed), said)
+        await play(Ports(tmp_path / str(seed), seed), said)
 
     assert said[ErrorReason.JOURNAL_RESTORED] > len(SEEDS)
     assert said[ErrorReason.CURSOR_EXPIRED] > len(SEEDS)
@@ -173,44 +173,44 @@ async def test_no_stored_event_is_skipped_without_an_error(tmp_path: Path) -> No
 
 async def test_no_removed_event_is_passed_over_in_silence(tmp_path: Path) -> None:
     for seed in SEEDS:
-        world = World(tmp_path / str(seed), seed)
+        ports = Ports(tmp_path / str(seed), seed)
         for _ in range(STEPS):
-            choice = world.random.random()
+            choice = ports.random.random()
             if choice < 0.6:
-                await world.write()
+                await ports.write()
             elif choice < 0.75:
-                await world.remove()
+                await ports.remove()
             elif choice < 0.77:
-                await world.restart()
+                await ports.restart()
             else:
-                await world.read(world.random.choice(world.readers), to_the_end=False)
-        for reader in world.readers:
-            await world.read(reader, to_the_end=True)
+                await ports.read(ports.random.choice(ports.readers), to_the_end=False)
+        for reader in ports.readers:
+            await ports.read(reader, to_the_end=True)
             assert not reader.missed
-        await world.journal.close()
+        await ports.journal.close()
 
 
-async def play(world: World, said: Counter[ErrorReason]) -> None:
+async def play(ports: Ports, said: Counter[ErrorReason]) -> None:
     """One history; counts what readers were told on the way."""
     for _ in range(STEPS):
-        choice = world.random.random()
+        choice = ports.random.random()
         if choice < 0.6:
-            await world.write()
+            await ports.write()
         elif choice < 0.7:
-            await world.remove()
+            await ports.remove()
         elif choice < 0.75:
-            await world.copy()
+            await ports.copy()
         elif choice < 0.8:
-            await world.put_back()
-            for _ in range(world.random.randint(0, 12)):  # sometimes it grows past what was there
-                await world.write()
+            await ports.put_back()
+            for _ in range(ports.random.randint(0, 12)):  # sometimes it grows past what was there
+                await ports.write()
         elif choice < 0.82:
-            await world.restart()
+            await ports.restart()
         else:
-            await world.read(world.random.choice(world.readers), to_the_end=False)
+            await ports.read(ports.random.choice(ports.readers), to_the_end=False)
 
-    for reader in world.readers:
-        await world.read(reader, to_the_end=True)
-        assert await world.stored(reader.selection) - reader.seen <= world.removed
-    said.update(world.said)
-    await world.journal.close()
+    for reader in ports.readers:
+        await ports.read(reader, to_the_end=True)
+        assert await ports.stored(reader.selection) - reader.seen <= ports.removed
+    said.update(ports.said)
+    await ports.journal.close()

@@ -38,7 +38,7 @@ class Ledger:
         self.ended = False
         self.intents: set[e.EffectKey] = set()
         self.open_models: set[int] = set()
-        self.asked = (0, 0)  # round and attempt of the latest model request
+        self.model_request = (0, 0)  # round and attempt of the latest model request
         self.route = 0
         self.not_before = 0
         self._previous: r.Record | None = None
@@ -55,7 +55,7 @@ class Ledger:
             case r.ModelMessageCompleted() | r.ModelAttemptFailed():
                 self.open_models.remove(record.round)
             case r.ModelRetryScheduled():
-                assert (record.round, record.attempt) == self.asked, "the attempt that failed is tried again"
+                assert (record.round, record.attempt) == self.model_request, "the attempt that failed is tried again"
                 assert record.at < record.not_before <= record.at + 300 * b.SECOND, "a wait is bounded"
                 self.intents.add((f"m{record.round}", "retry", record.attempt))
                 self.not_before = record.not_before
@@ -80,11 +80,11 @@ class Ledger:
         self.open_models.add(record.round)
         assert len(self.open_models) == 1, "one model is asked at a time"
         assert record.at >= self.not_before, "no attempt is made before its time"
-        round_before, attempt_before = self.asked
+        round_before, attempt_before = self.model_request
         same = record.round == round_before
         assert record.attempt == (attempt_before + 1 if same else 1), "attempts of a round have no gap"
         assert record.route in (self.route, self.route + 1), "routes are taken in their order"
-        self.asked, self.route, self.not_before = (record.round, record.attempt), record.route, 0
+        self.model_request, self.route, self.not_before = (record.round, record.attempt), record.route, 0
         self.intents.add((f"m{record.round}", "call", record.attempt))
 
     def _start_tool(self, record: r.ToolStarted) -> None:
@@ -121,13 +121,13 @@ def _check_run(seed: int) -> None:
     _check_completion(run, ledger)
 
 
-def _step(run: RandomRun, ledger: Ledger, given: i.Input) -> None:
-    ended, late = run.state.is_terminal, not _is_awaited(given, run.state)
+def _step(run: RandomRun, ledger: Ledger, input_: i.Input) -> None:
+    ended, late = run.state.is_terminal, not _is_awaited(input_, run.state)
     before = run.state
-    new = run.give(given)
+    new = run.give(input_)
     assert not (ended and new), "an ended run accepts nothing"
     assert not (late and new), "news of what is not under way change nothing"
-    places = {*i.places_held(given)}
+    places = {*i.places_held(input_)}
     for record in new:
         ledger.check(record)
         if isinstance(record, r.ToolStarted):
@@ -136,26 +136,26 @@ def _step(run: RandomRun, ledger: Ledger, given: i.Input) -> None:
             assert waited is None or record.at >= waited.not_before, "no attempt is made before its time"
     if new:
         _check_standing(run.state, ledger)
-        _check_repetition(run, given, new)
+        _check_repetition(run, input_, new)
 
 
-def _is_awaited(given: i.Input, state: RunState) -> bool:
+def _is_awaited(input_: i.Input, state: RunState) -> bool:
     """True for news of the very attempt that is under way, and for news that are of no attempt."""
-    match given:
+    match input_:
         case i.ModelReplied() | i.ModelFailed():
-            return (f"m{given.round}", "call", given.attempt) in pending(state)
+            return (f"m{input_.round}", "call", input_.attempt) in pending(state)
         case i.RetryDue():
-            return (f"m{given.round}", "retry", given.attempt) in pending(state)
+            return (f"m{input_.round}", "retry", input_.attempt) in pending(state)
         case i.ToolReturned() | i.ToolNotSent() | i.ToolOutcomeUnknown():
-            return (given.call_id, "call", given.attempt) in pending(state)
+            return (input_.call_id, "call", input_.attempt) in pending(state)
         case i.ExecutorAwaited():
             # While as many calls run as may, a call waits on without being wanted; giving it up still counts.
-            call = state.call(given.call_id)
+            call = state.call(input_.call_id)
             return (
                 call is not None
                 and call.phase is CallPhase.REQUESTED
                 and call.allowed
-                and given.attempt == call.attempt
+                and input_.attempt == call.attempt
             )
         case _:
             return True
@@ -178,13 +178,13 @@ def _check_standing(state: RunState, ledger: Ledger) -> None:
     assert status(state).name in (state.phase.name, "WAITING")
 
 
-def _check_repetition(run: RandomRun, given: i.Input, new: list[r.Record]) -> None:
-    again = decide(run.package, run.state, given)
-    if not isinstance(given, i.Recovered):
+def _check_repetition(run: RandomRun, input_: i.Input, new: list[r.Record]) -> None:
+    again = decide(run.package, run.state, input_)
+    if not isinstance(input_, i.Recovered):
         assert again == [], "the same news twice change nothing"
         return
     is_spent = any(_is_spent(run.package, call) for call in run.state.calls)
-    if run.state.asked.losses == MAX_LOSSES - 1 or given.places or is_spent:
+    if run.state.model_request.losses == MAX_LOSSES - 1 or input_.places or is_spent:
         return  # one restart too many, or calls that were sent again at once and are lost once more
     if any(isinstance(record, r.ToolFailed) for record in new):
         return  # that one was: what waited for the call's place has begun
@@ -202,8 +202,8 @@ def _is_spent(package: RuntimePackage, call: CallState) -> bool:
 
 def _without_attempts(state: RunState) -> RunState:
     calls = tuple(structs.replace(call, attempt=0, deadline=0, since=0, losses=0) for call in state.calls)
-    asked = structs.replace(state.asked, attempt=min(state.asked.attempt, 1), losses=0)
-    return structs.replace(state, calls=calls, asked=asked, seq=0, updated_at=0)
+    requested = structs.replace(state.model_request, attempt=min(state.model_request.attempt, 1), losses=0)
+    return structs.replace(state, calls=calls, model_request=requested, seq=0, updated_at=0)
 
 
 def _check_completion(run: RandomRun, ledger: Ledger) -> None:

@@ -45,13 +45,13 @@ class HeldProvider:
     """A scripted provider that answers when it is let go."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.let_go = asyncio.Event()
         self.given_up = 0
 
     async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """See the class."""
-        self.asked.set()
+        self.requested.set()
         try:
             await self.let_go.wait()
         except asyncio.CancelledError:

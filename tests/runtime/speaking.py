@@ -11,7 +11,7 @@ from runwright.core.selection import Selection
 from runwright.ports.journal import Journal
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 from runwright.runtime import AgentRuntime, RunHandle, StreamItem, TextDelta
-from runwright.runtime.live_text import SHOWN_EVERY_US
+from runwright.runtime.runs.live_text import SHOWN_EVERY_US
 
 from tests import builders as b
 from tests.runtime.watching import CAP_SECONDS, eventually, key, quiet
@@ -95,7 +95,7 @@ class Scene:
         chosen = selection or Selection.of_run(key())
         return Listener(await self.runtime.subscribe(chosen, after_cursor=cursor, live_only=live_only, deltas=True))
 
-    async def spoken(self, pieces: int) -> None:
+    async def delta_text(self, pieces: int) -> None:
         """Returns once so many pieces have been emitted."""
         await eventually(lambda: self.pieces.waiting == pieces)
 

@@ -63,7 +63,7 @@ async def test_a_budget_of_no_calls_makes_none(bench: b.Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "in_force"),
+    ("requested", "in_force"),
     [
         (Budget(), Budget(5, 6, 7)),
         (Budget(1, 2, 3), Budget(1, 2, 3)),
@@ -72,10 +72,12 @@ async def test_a_budget_of_no_calls_makes_none(bench: b.Bench) -> None:
         (Budget(2**32 - 1, 0, 1), Budget(5, 6, 1)),
     ],
 )
-async def test_a_request_lowers_a_budget_and_never_raises_it(bench: b.Bench, asked: Budget, in_force: Budget) -> None:
+async def test_a_request_lowers_a_budget_and_never_raises_it(
+    bench: b.Bench, requested: Budget, in_force: Budget
+) -> None:
     runtime = bench.runtime(eager(1, rounds=5, tool_calls=6, parallel_calls=7))
 
-    ended = await runtime.run_text(b.request(budget=asked))
+    ended = await runtime.run_text(b.request(budget=requested))
 
     assert ended.state.budget == in_force
 

@@ -120,12 +120,12 @@ START_REFUSALS: dict[str, tuple[dict[str, object], RunRequest, ErrorReason, dict
 
 @pytest.mark.parametrize("name", START_REFUSALS)
 async def test_a_start_that_cannot_run_is_refused_before_anything_is_written(name: str) -> None:
-    changes, asked, reason, metadata = START_REFUSALS[name]
+    changes, requested, reason, metadata = START_REFUSALS[name]
     made = builder(**changes)
     runtime = made.build()
 
     with pytest.raises(AgentError) as caught:
-        await runtime.start_run(asked)
+        await runtime.start_run(requested)
 
     assert (caught.value.reason, caught.value.metadata) == (reason, metadata)
     assert made.journal is not None
@@ -133,7 +133,7 @@ async def test_a_start_that_cannot_run_is_refused_before_anything_is_written(nam
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("requested", "expected"),
     [
         (b.request(), b.one_call_package()),
         (b.request(package_id="other"), OTHER),
@@ -141,10 +141,10 @@ async def test_a_start_that_cannot_run_is_refused_before_anything_is_written(nam
         (b.request(agent_id="helper"), b.one_call_package()),
     ],
 )
-async def test_the_package_that_is_asked_for_answers(asked: RunRequest, expected: RuntimePackage) -> None:
+async def test_the_package_that_is_asked_for_answers(requested: RunRequest, expected: RuntimePackage) -> None:
     runtime = builder(packages=(b.one_call_package(), OTHER)).build()
 
-    ended = await runtime.run_text(asked)
+    ended = await runtime.run_text(requested)
 
     assert ended.state.package_fingerprint == expected.fingerprint()
 

@@ -35,8 +35,8 @@ async def test_twenty_starts_at_once_are_one_run_and_nineteen_refusals(any_journ
     provider = HeldProvider()
     runtime = b.Bench(journal=any_journal, providers={"scripted": provider}).runtime()
 
-    asked = [runtime.start_run(alone(f"run-{number}")) for number in range(20)]
-    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    requested = [runtime.start_run(alone(f"run-{number}")) for number in range(20)]
+    outcomes = await asyncio.gather(*requested, return_exceptions=True)
 
     won = [outcome for outcome in outcomes if not isinstance(outcome, BaseException)]
     lost = [outcome for outcome in outcomes if isinstance(outcome, AgentError)]

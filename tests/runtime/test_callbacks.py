@@ -19,9 +19,9 @@ from runwright.core.principal import Principal, Role
 from runwright.ports.access import Credentials
 from runwright.ports.audit import NoAudit
 from runwright.ports.callbacks import CallbackStore
-from runwright.runtime import callbacks
-from runwright.runtime.callbacks import FORGET_AGAIN_US, CallbackRegistry
-from runwright.runtime.registration_rules import RegistrationRules
+from runwright.runtime.callbacks import registry
+from runwright.runtime.callbacks.registration_rules import RegistrationRules
+from runwright.runtime.callbacks.registry import FORGET_AGAIN_US, CallbackRegistry
 from runwright.testing import ManualClock
 
 from tests.builders import SECOND, ListLog
@@ -132,14 +132,14 @@ async def office() -> Office:
 
 def wanted(callback_id: str = "one", owner: Principal = TOOLS, **fields: object) -> Callback:
     """A registration for ten seconds."""
-    given = {"executor": "desk", "address": "127.0.0.1:1", "lease": 10 * SECOND, **fields}
-    return Callback(namespace=owner.namespace, callback_id=callback_id, owner=owner.name, **given)  # type: ignore[arg-type]
+    value = {"executor": "desk", "address": "127.0.0.1:1", "lease": 10 * SECOND, **fields}
+    return Callback(namespace=owner.namespace, callback_id=callback_id, owner=owner.name, **value)  # type: ignore[arg-type]
 
 
-async def refusal(asked: object) -> AgentError:
+async def refusal(requested: object) -> AgentError:
     """How something is refused."""
     with pytest.raises(AgentError) as refused:
-        await asked  # type: ignore[misc]
+        await requested  # type: ignore[misc]
     return refused.value
 
 
@@ -157,9 +157,9 @@ async def test_another_body_replaces(office: Office) -> None:
     await office.registry.register(wanted())
     await office.registry.register(wanted(address="127.0.0.1:2", tools=("look",)))
 
-    [kept] = await office.store.load()
-    assert (kept.address, kept.tools) == ("127.0.0.1:2", ("look",))
-    assert list(office.dialler.opened.values()) == [kept]
+    [retained] = await office.store.load()
+    assert (retained.address, retained.tools) == ("127.0.0.1:2", ("look",))
+    assert list(office.dialler.opened.values()) == [retained]
 
 
 async def test_anothers_id_is_refused_until_its_lease_is_over(office: Office) -> None:
@@ -177,11 +177,11 @@ async def test_anothers_id_is_refused_until_its_lease_is_over(office: Office) ->
 
 async def test_two_who_ask_at_once_do_not_both_get_it(office: Office) -> None:
     office.dialler.examining.clear()
-    asked = [asyncio.create_task(office.registry.register(wanted(owner=owner))) for owner in (TOOLS, OTHERS)]
+    requested = [asyncio.create_task(office.registry.register(wanted(owner=owner))) for owner in (TOOLS, OTHERS)]
     await quiet()
     office.dialler.examining.set()
 
-    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    outcomes = await asyncio.gather(*requested, return_exceptions=True)
 
     assert sorted(isinstance(outcome, AgentError) for outcome in outcomes) == [False, True]
 
@@ -251,10 +251,10 @@ async def test_the_next_process_takes_up_what_is_still_leased(kind: str, tmp_pat
 
 
 async def test_a_caller_that_leaves_leaves_no_half_registration(office: Office) -> None:
-    asked = asyncio.create_task(office.registry.register(wanted()))
+    requested = asyncio.create_task(office.registry.register(wanted()))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    asked.cancel()
+    requested.cancel()
     await quiet()
 
     stored = [each.callback_id for each in await office.store.load()]
@@ -447,7 +447,7 @@ async def test_what_is_registered_anew_while_its_end_is_written_stays(
 async def test_a_wall_clock_that_is_set_back_does_not_put_off_the_end_of_a_key(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(callbacks, "CHECK_KEYS_US", 1_000)  # of a clock that stands still
+    monkeypatch.setattr(registry, "CHECK_KEYS_US", 1_000)  # of a clock that stands still
     keys = Keys("key")
     office = await office.again(RegistrationRules(authenticator=keys))
     await office.registry.register(wanted(owner_key="key"))
@@ -518,13 +518,13 @@ async def test_a_key_that_is_revoked_while_the_address_is_looked_up_registers_no
     keys = Keys("key")
     office = await office.again(RegistrationRules(authenticator=keys))
     office.dialler.examining.clear()
-    asked = asyncio.create_task(office.registry.register(wanted(owner_key="key")))
+    requested = asyncio.create_task(office.registry.register(wanted(owner_key="key")))
     await quiet()
 
     del keys.roles["key"]
     office.dialler.examining.set()
 
-    assert (await refusal(asked)).reason is ErrorReason.UNAUTHENTICATED
+    assert (await refusal(requested)).reason is ErrorReason.UNAUTHENTICATED
     assert office.ids() == list(await office.store.load()) == []
 
 

@@ -66,7 +66,7 @@ async def test_cancelling_a_model_call_gives_it_up(bench: b.Bench) -> None:
     bench.providers = {"scripted": provider}
     runtime = bench.runtime()
     await runtime.start_run(b.request())
-    await provider.asked.wait()
+    await provider.requested.wait()
 
     cancelled = await runtime.cancel_run("run-1", reason="enough")
 
@@ -85,9 +85,9 @@ async def test_the_record_says_who_cancelled_and_why(bench: b.Bench) -> None:
 
     await runtime.cancel_run("run-1", reason="enough", principal="ann", grace_us=5 * b.SECOND)
 
-    [asked] = await records_of(bench.journal, r.RunCancelRequested)
-    assert (asked.reason, asked.requested_by) == ("enough", "ann")
-    assert asked.deadline == bench.clock.now() + 5 * b.SECOND
+    [requested] = await records_of(bench.journal, r.RunCancelRequested)
+    assert (requested.reason, requested.requested_by) == ("enough", "ann")
+    assert requested.deadline == bench.clock.now() + 5 * b.SECOND
 
 
 async def test_a_call_that_may_be_repeated_is_told_at_once(bench: b.Bench) -> None:

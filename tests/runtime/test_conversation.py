@@ -22,7 +22,9 @@ from tests.runtime.watching import stood_still
 STRICT = {"type": "object", "properties": {"path": {"type": "string"}}, "additionalProperties": False}
 
 
-async def told(bench: b.Bench, *script: b.Fields, tools: tuple[b.Fields, ...], **fields: object) -> tuple[Message, ...]:
+async def messages_of_model(
+    bench: b.Bench, *script: b.Fields, tools: tuple[b.Fields, ...], **fields: object
+) -> tuple[Message, ...]:
     """The conversation as the model saw it last."""
     recorder = RecordingProvider()
     bench.providers = {"scripted": recorder}
@@ -33,7 +35,7 @@ async def told(bench: b.Bench, *script: b.Fields, tools: tuple[b.Fields, ...], *
 
 async def told_of_call(bench: b.Bench, call: str | b.Fields, tool: b.Fields, **fields: object) -> tuple[str, bool]:
     """What the model was told came of one call: the text, and whether as an error."""
-    result = (await told(bench, b.asks(call), b.says("done"), tools=(tool,), **fields))[-1]
+    result = (await messages_of_model(bench, b.asks(call), b.says("done"), tools=(tool,), **fields))[-1]
     assert isinstance(result, ToolResultMessage)
     return result.content, result.is_error
 
@@ -65,7 +67,7 @@ async def test_results_follow_their_calls_in_the_models_order(bench: b.Bench) ->
     bench.tools = FunctionTools({"slow": slow, "quick": quickly})
     calls = {"tool": "slow", "arguments": {"n": 1}, "id": "p-1"}, {"tool": "quick", "arguments": {"n": 2}, "id": "p-2"}
 
-    messages = await told(
+    messages = await messages_of_model(
         bench, b.asks(*calls, text="Let me see."), b.says("done"), tools=(b.tool("slow"), b.tool("quick"))
     )
 
@@ -106,7 +108,7 @@ async def test_the_conversation_is_the_same_after_a_restart(bench: b.Bench) -> N
 async def test_the_same_provider_id_in_two_rounds_stands_for_two_calls(bench: b.Bench) -> None:
     again = {"tool": "look", "id": "call-1"}
 
-    messages = await told(bench, b.asks(again), b.asks(again), b.says("done"), tools=(b.tool(),))
+    messages = await messages_of_model(bench, b.asks(again), b.asks(again), b.says("done"), tools=(b.tool(),))
 
     results = [message for message in messages if isinstance(message, ToolResultMessage)]
     assert [(result.call_id, result.provider_call_id) for result in results] == [("c1.1", "call-1"), ("c2.1", "call-1")]
@@ -179,9 +181,9 @@ async def test_a_result_too_large_to_be_received_is_told_as_made_with_its_size(b
 
     bench.tools = FunctionTools({"look": larger})
 
-    told = await told_of_call(bench, "look", b.tool())
+    messages_of_model = await told_of_call(bench, "look", b.tool())
 
-    assert told == ("The call was made; its result of 5000017 bytes is above 1048576.", True)
+    assert messages_of_model == ("The call was made; its result of 5000017 bytes is above 1048576.", True)
     assert len(bench.function_tools.ledger) == 1
 
 

@@ -15,8 +15,8 @@ from runwright.core.ids import EffectId, RunKey
 from runwright.core.images import MAX_IMAGES_BYTES
 from runwright.core.outcomes import FinishReason, RunStatus
 from runwright.ports.journal import Journal
-from runwright.runtime.conversation import READ_BYTES, RECORD_BYTES, Conversation, messages_of
-from runwright.runtime.conversation_memory import COPIES, ConversationMemory
+from runwright.runtime.conversations.conversation import READ_BYTES, RECORD_BYTES, Conversation, messages_of
+from runwright.runtime.conversations.conversation_memory import COPIES, ConversationMemory
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -200,17 +200,17 @@ async def test_a_long_run_holds_no_more_than_it_may_and_is_told_everything(any_j
     journal, recorder = Watched(any_journal), RecordingProvider()
     bench = b.Bench(journal=journal, tools=large(MIB - 100), providers={"scripted": recorder})
     runtime = bench.runtime(b.package(*rounds(5, 2), tools=(b.tool(),), budget=ROOMY))
-    journal.memory = runtime.world.memory
+    journal.memory = runtime.ports.memory
 
     ended = await runtime.run_text(b.request())
 
     assert ended.status is RunStatus.COMPLETED
     results = [message.content for message in recorder.requests[-1].messages if hasattr(message, "is_error")]
     assert sorted(content[1:9] for content in results) == [f"{number:08}" for number in range(1, 11)]
-    assert 0 < journal.most_cached <= runtime.world.memory.run_limit
-    assert journal.most_used <= runtime.world.memory.limit
+    assert 0 < journal.most_cached <= runtime.ports.memory.run_limit
+    assert journal.most_used <= runtime.ports.memory.limit
     assert max(journal.reads) <= READ_BYTES
-    assert runtime.world.memory.used == 0
+    assert runtime.ports.memory.used == 0
 
 
 async def test_a_run_holds_what_was_said_until_it_ends(bench: b.Bench) -> None:
@@ -219,14 +219,14 @@ async def test_a_run_holds_what_was_said_until_it_ends(bench: b.Bench) -> None:
     runtime = bench.runtime()
     await runtime.start_run(b.request())
     await tool.begun.wait()
-    held = runtime.world.memory.used
+    held = runtime.ports.memory.used
 
     tool.let_go.set()
     await stood_still(runtime)
     await quiet()
 
     assert held > 0
-    assert runtime.world.memory.used == 0
+    assert runtime.ports.memory.used == 0
 
 
 async def test_a_run_that_would_tell_a_model_too_much_fails_and_says_so(bench: b.Bench) -> None:
@@ -244,7 +244,7 @@ async def test_a_run_that_would_tell_a_model_too_much_fails_and_says_so(bench: b
     [failed] = await records_of(bench.journal, r.ModelAttemptFailed)
     assert failed.error.reason is ErrorReason.CONVERSATION_TOO_LARGE
     assert len(recorder.requests) == failed.round - 1, "nobody was asked what could not be told"
-    assert runtime.world.memory.used == 0
+    assert runtime.ports.memory.used == 0
 
 
 async def test_a_run_whose_memory_was_taken_by_others_tells_the_same() -> None:
@@ -255,7 +255,7 @@ async def test_a_run_whose_memory_was_taken_by_others_tells_the_same() -> None:
         bench = b.Bench(providers={"scripted": recorder}, conversation_memory=memory)
         runtime = bench.runtime(package)
         if recorder is disturbed:
-            runtime.world.memory.run_limit = 0  # every run lets go at once
+            runtime.ports.memory.run_limit = 0  # every run lets go at once
         await runtime.run_text(b.request())
 
     assert disturbed.requests == undisturbed.requests
@@ -274,7 +274,7 @@ async def test_a_run_that_waits_after_a_restart_reads_nothing_before_a_model_is_
     second = bench.runtime()
     await second.recover()
     await tool.begun.wait()
-    held = second.world.memory.used
+    held = second.ports.memory.used
     tool.let_go.set()
     ended = await stood_still(second)
 
@@ -288,7 +288,7 @@ async def test_content_that_is_damaged_when_a_model_is_asked_holds_the_run(bench
             raise AgentError(ErrorReason.JOURNAL_CORRUPT, "Bad.", metadata={"run_id": run.run_id, "first_bad": "2"})
 
     runtime = bench.runtime(journal=Damaged(bench.journal))
-    runtime.world.memory.run_limit = 0
+    runtime.ports.memory.run_limit = 0
 
     await runtime.start_run(b.request())
     await quiet()
@@ -302,7 +302,7 @@ async def test_new_runs_are_refused_while_requests_wait_for_memory(bench: b.Benc
     bench.providers, bench.conversation_memory = {"scripted": provider}, 64
     runtime = bench.runtime(b.package(b.says("hi")))
     await runtime.start_run(b.request("run-1"))
-    await provider.asked.wait()
+    await provider.requested.wait()
     await runtime.start_run(b.request("run-2"))
     await quiet()
 
@@ -321,12 +321,12 @@ async def test_new_runs_are_refused_while_requests_wait_for_memory(bench: b.Benc
 async def test_only_what_a_model_is_told_is_held() -> None:
     memory = ConversationMemory()
     conversation = Conversation(b.Bench().journal, memory, key("run-1"))
-    told, other = Content.text("told"), Content.text("the package")
+    message, other = Content.text("told"), Content.text("the package")
 
-    conversation.extend([r.TurnStarted(at=1, input=(told.ref,))], [told, other])
+    conversation.extend([r.TurnStarted(at=1, input=(message.ref,))], [message, other])
 
     assert memory.used == RECORD_BYTES + len("told")
-    assert await conversation.data(told.ref) == b"told"
+    assert await conversation.data(message.ref) == b"told"
     conversation.close()
     assert memory.used == 0
 
@@ -353,13 +353,13 @@ def test_the_messages_of_a_long_run_are_made_in_a_few_passes(number: int) -> Non
     records = Counted()
     for turn in range(1, number + 1):
         call = EffectId(f"c{turn}.1")
-        asked = r.ModelMessageCompleted(
+        wanted = r.ModelMessageCompleted(
             at=1, round=turn, attempt=1, text=None, finish=FinishReason.TOOL_CALLS, tool_calls=1, input_tokens=0,
             output_tokens=0,
         )  # fmt: skip
         requested = r.ToolRequested(at=1, call_id=call, tool="look", provider_call_id="p", arguments=content.ref)
         completed = r.ToolCompleted(at=1, call_id=call, attempt=1, tool="look", result=content.ref)
-        records += [asked, requested, completed]
+        records += [wanted, requested, completed]
 
     messages = messages_of(records, {content.ref.digest: content.data}, 0)
 

@@ -142,7 +142,7 @@ async def test_a_run_in_need_of_repair_survives_further_restarts(any_journal: An
 
     third = parts.runtime(package)
     recovered = await third.recover()
-    stands = await stood_still(third)
+    statuses = await stood_still(third)
 
-    assert (recovered, stands.status) == (1, RunStatus.REPAIR_NEEDED)
+    assert (recovered, statuses.status) == (1, RunStatus.REPAIR_NEEDED)
     assert await records(any_journal) == on_record

@@ -36,9 +36,9 @@ async def test_a_stop_right_after_the_restart_does_not_free_a_lost_call(bench: b
     tool.let_go.set()  # a call sent again would be answered
     third = bench.runtime()
     await third.recover()
-    stands = await stood_still(third)
+    statuses = await stood_still(third)
 
-    assert stands.status is RunStatus.REPAIR_NEEDED
+    assert statuses.status is RunStatus.REPAIR_NEEDED
     assert len(bench.function_tools.ledger) == 1
 
 

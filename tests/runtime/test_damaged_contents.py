@@ -115,7 +115,7 @@ async def test_a_damaged_content_reaches_no_caller_and_names_its_event(tmp_path:
             await ask()
         assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
         assert refused.value.metadata == {"run_id": "run-1", "first_bad": str(first)}
-    assert await events(runtime.world.journal) == whole
+    assert await events(runtime.ports.journal) == whole
     await runtime.close()
 
 
@@ -139,7 +139,7 @@ async def test_a_damaged_turn_of_a_session_is_left_out_on_record_and_the_session
 
     ended = await runtime.run_text(b.request("three", "Three.", session_id="s"))
 
-    context = (await records_of(runtime.world.journal, r.ContextAssembled, "three"))[0].context
+    context = (await records_of(runtime.ports.journal, r.ContextAssembled, "three"))[0].context
     assert ended.status is RunStatus.COMPLETED
     assert [turn.run_id for turn in context.included] == ["one"]
     assert [(run.run_id, run.why) for run in context.omitted] == [("two", Omission.UNREADABLE)]

@@ -7,7 +7,7 @@ import asyncio
 from runwright.core.events import EventKind as K
 from runwright.ports.journal import Journal
 from runwright.runtime import RunHandle, TextGap
-from runwright.runtime.live_text import PIECE_BYTES, SHOWN_EVERY_BYTES
+from runwright.runtime.runs.live_text import PIECE_BYTES, SHOWN_EVERY_BYTES
 
 from tests.runtime.speaking import Scene, scene
 from tests.runtime.watching import CAP_SECONDS, quiet, reached, stood_still
@@ -19,7 +19,7 @@ async def test_pieces_come_between_the_beginning_and_the_end_of_their_attempt(an
     listener.start()
     for number in range(3):
         play.pieces.next()
-        await play.spoken(number + 1)
+        await play.delta_text(number + 1)
         await play.turn()
     play.pieces.next()
     await listener.end()
@@ -55,7 +55,7 @@ async def test_pieces_that_come_fast_are_put_together() -> None:
     listener = await play.listen()
     listener.start()
     play.pieces.next(3)
-    await play.spoken(3)
+    await play.delta_text(3)
     await quiet()
     assert [delta.text for delta in listener.deltas] == ["A "], "the first one comes at once"
     await play.turn()
@@ -70,7 +70,7 @@ async def test_a_kibibyte_does_not_wait_for_its_time() -> None:
     listener = await play.listen()
     listener.start()
     play.pieces.next(3)
-    await play.spoken(3)
+    await play.delta_text(3)
     await quiet()
     assert [len(delta.text) for delta in listener.deltas] in ([1, SHOWN_EVERY_BYTES], [1 + SHOWN_EVERY_BYTES])
     play.pieces.next()
@@ -83,7 +83,7 @@ async def test_the_last_piece_comes_before_the_message_although_its_time_has_not
     listener = await play.listen()
     listener.start()
     play.pieces.next()
-    await play.spoken(1)
+    await play.delta_text(1)
     await quiet()
     play.pieces.next(3)
     await listener.end()
@@ -97,7 +97,7 @@ async def test_who_comes_in_the_middle_gets_the_text_so_far_once(any_journal: Jo
     first = await play.listen()
     first.start()
     play.pieces.next(2)
-    await play.spoken(2)
+    await play.delta_text(2)
     await play.turn()
     cursor = first.items[-1].cursor
     assert first.reading
@@ -121,7 +121,7 @@ async def test_a_slow_reader_gets_longer_pieces(any_journal: Journal) -> None:
     await listener.one()
     await listener.one()
     play.pieces.next()
-    await play.spoken(1)
+    await play.delta_text(1)
     await listener.one()
     for _ in range(400):
         play.pieces.next()
@@ -148,7 +148,7 @@ async def test_a_reader_too_slow_for_the_end_is_told_what_it_missed(any_journal:
     await listener.one()
     await listener.one()
     play.pieces.next()
-    await play.spoken(1)
+    await play.delta_text(1)
     await listener.one()
     play.pieces.next(2)
     await stood_still(play.runtime)
@@ -165,7 +165,7 @@ async def test_a_long_text_comes_in_pieces_of_whole_characters() -> None:
     long = "x" + "ĝ" * (2 * PIECE_BYTES)
     play = await scene(None, {"chunks": [long, "."]})
     play.pieces.next()
-    await play.spoken(1)
+    await play.delta_text(1)
     listener = await play.listen()
     listener.start()
     await quiet()
@@ -183,13 +183,13 @@ async def test_a_failed_attempts_text_ends_with_its_failure_and_the_next_begins_
     listener = await play.listen()
     listener.start()
     play.pieces.next(1)
-    await play.spoken(1)
+    await play.delta_text(1)
     await play.turn()
     play.pieces.next(2)
     await reached(play.runtime, K.RETRY_SCHEDULED)
     play.bench.manual_clock.advance(5 * 60 * 1_000_000)
     play.pieces.next(1)
-    await play.spoken(1)
+    await play.delta_text(1)
     await play.turn()
     play.pieces.next(2)
     await listener.end()
@@ -207,7 +207,7 @@ async def test_nothing_is_heard_after_a_cancel(any_journal: Journal) -> None:
     listener = await play.listen()
     listener.start()
     play.pieces.next()
-    await play.spoken(1)
+    await play.delta_text(1)
     await play.turn()
     await play.run.cancel()
     play.pieces.next(3)

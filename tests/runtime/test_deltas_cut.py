@@ -19,7 +19,7 @@ from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import Journal, StoredEvent
 from runwright.ports.provider import ModelRequest
 from runwright.runtime import AgentRuntime, StreamItem, TextDelta, TextGap
-from runwright.runtime.live_text import PIECE_BYTES, SHOWN_EVERY_US
+from runwright.runtime.runs.live_text import PIECE_BYTES, SHOWN_EVERY_US
 from runwright.wire.records import decode_event
 
 from tests import builders as b

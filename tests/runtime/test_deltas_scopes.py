@@ -13,9 +13,9 @@ from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import Journal
 from runwright.runtime import TextDelta
-from runwright.runtime.delta_reader import DeltaReader
-from runwright.runtime.live_text import SHOWN_EVERY_US, LiveTexts
-from runwright.runtime.model_reply import MAX_TEXT_BYTES
+from runwright.runtime.conversations.model_reply import MAX_TEXT_BYTES
+from runwright.runtime.runs.live_text import SHOWN_EVERY_US, LiveTexts
+from runwright.runtime.streams.delta_reader import DeltaReader
 from runwright.testing import ManualClock
 
 from tests import builders as b
@@ -45,7 +45,7 @@ async def test_every_scope_has_its_deltas(any_journal: Journal, selection: Selec
     listener = await play.listen(selection=selection)
     listener.start()
     play.pieces.next(2)
-    await play.spoken(2)
+    await play.delta_text(2)
     await play.turn()
     play.pieces.next(2)
     await eventually(lambda: "RUN_COMPLETED" in listener.kinds)
@@ -62,7 +62,7 @@ async def test_nobody_gets_anothers(selection: Selection) -> None:
     listener = await play.listen(selection=selection)
     listener.start()
     play.pieces.next(2)
-    await play.spoken(2)
+    await play.delta_text(2)
     await play.turn()
     play.pieces.next(2)
     await stood_still(play.runtime)
@@ -108,7 +108,7 @@ async def test_nothing_is_kept_of_a_text_that_has_ended() -> None:
     listener = await play.listen(selection=SCOPES["all"])
     listener.start()
     play.pieces.next(1)
-    await play.spoken(1)
+    await play.delta_text(1)
     assert len(texts) == 1
     await play.turn()
     play.pieces.next(3)
@@ -158,9 +158,9 @@ async def test_a_piece_waits_until_the_reader_has_passed_the_beginning_of_its_at
     texts = LiveTexts(ManualClock())
     text = texts.open(RunState(key=key()), CallModel(1, 1), position=7)
     with DeltaReader(texts, Selection.of_run(key())) as reader:
-        told = reader.signal()
+        message = reader.signal()
         text.add("so")
-        assert told.done()
+        assert message.done()
         assert reader.take(6) == []
         assert [found.text for found in reader.take(7) if isinstance(found, TextDelta)] == ["so"]
         assert reader.take(7) == []

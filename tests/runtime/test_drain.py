@@ -67,12 +67,12 @@ async def test_a_drain_says_when_its_grace_was_too_short(bench: b.Bench) -> None
     await eventually(lambda: bool(bench.manual_clock.waiting))
     bench.manual_clock.advance(GRACE)
     settled = await draining
-    stands = await stood_still(await restarted(bench))
+    statuses = await stood_still(await restarted(bench))
 
     assert not settled
     [line] = [line for line in bench.log.lines if line.event.startswith("stopped with calls open")]
     assert line.fields == {"calls": ["run-1 c1.1 write"], "count": 1}
-    assert stands.status is RunStatus.REPAIR_NEEDED
+    assert statuses.status is RunStatus.REPAIR_NEEDED
     assert len(bench.function_tools.ledger) == 1
 
 
@@ -95,7 +95,7 @@ async def test_a_drain_gives_up_a_model_call_and_the_next_server_asks_again(benc
     bench.providers = {"scripted": provider}
     runtime = bench.runtime()
     await runtime.start_run(b.request())
-    await provider.asked.wait()
+    await provider.requested.wait()
 
     settled = await runtime.drain(GRACE)
     provider.let_go.set()

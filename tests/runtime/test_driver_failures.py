@@ -12,7 +12,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.ports.journal import Appended, Journal, LoadedRun
-from runwright.runtime.failures import FAILURES_PASS_US, MOST_FAILURES
+from runwright.runtime.runs.failures import FAILURES_PASS_US, MOST_FAILURES
 from runwright.testing import FunctionTools
 
 from tests import builders as b

@@ -68,7 +68,7 @@ async def test_a_call_that_was_not_sent_when_its_run_was_cancelled_never_is(benc
     journal = GatedJournal(bench.journal)
     runtime = bench.runtime(journal=journal)
     await runtime.start_run(b.request())
-    await provider.asked.wait()
+    await provider.requested.wait()
 
     journal.gate.clear()
     provider.let_go.set()

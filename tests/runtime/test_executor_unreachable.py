@@ -41,10 +41,10 @@ async def waiting(bench: b.Bench) -> AgentRuntime:
 async def test_the_run_says_what_it_waits_for(bench: b.Bench) -> None:
     runtime = await waiting(bench)
 
-    stands = await runtime.run_snapshot("run-1")
+    statuses = await runtime.run_snapshot("run-1")
 
-    assert stands.status is RunStatus.WAITING
-    [wait] = stands.waiting_on
+    assert statuses.status is RunStatus.WAITING
+    [wait] = statuses.waiting_on
     assert (wait.kind, wait.effect_id, wait.subject) == (WaitKind.EXECUTOR, "c1.1", "tools")
     assert wait.since == bench.clock.now()
     assert "tools" in wait.unblocked_by
@@ -96,11 +96,11 @@ async def test_an_executor_that_refuses_at_once_is_asked_at_its_times_and_not_fo
 async def test_a_place_is_not_asked_for_before_its_time_however_short_the_executor_is_waited_for(
     bench: b.Bench,
 ) -> None:
-    asked: list[int] = []
+    requested: list[int] = []
 
     class Tools(FunctionTools):
         def take_place(self, wanted: PlaceRequest) -> Place | None:
-            asked.append(bench.clock.now())
+            requested.append(bench.clock.now())
             return super().take_place(wanted)
 
     async def lost(arguments: object) -> ToolOutcome:
@@ -114,7 +114,7 @@ async def test_a_place_is_not_asked_for_before_its_time_however_short_the_execut
     await step_by_step(bench, runtime)
 
     planned = await records_of(bench.journal, r.RetryScheduled)
-    assert asked[1:] == [plan.not_before for plan in planned]
+    assert requested[1:] == [plan.not_before for plan in planned]
     assert len(planned) == 2
 
 
@@ -159,12 +159,12 @@ async def test_a_restart_while_waiting_parks_nothing(bench: b.Bench) -> None:
     second = bench.runtime()
     await second.recover()
     await quiet()
-    stands = await second.run_snapshot("run-1")
+    statuses = await second.run_snapshot("run-1")
     bench.function_tools.reach("tools")
     bench.manual_clock.advance(b.SECOND)
     ended = await stood_still(second)
 
-    assert stands.status is RunStatus.WAITING
+    assert statuses.status is RunStatus.WAITING
     assert (await kinds(bench.journal))[: len(before)] == before
     assert EventKind.TOOL_RECOVERY_REQUIRED not in await kinds(bench.journal)
     assert ended.status is RunStatus.COMPLETED
@@ -192,12 +192,12 @@ async def test_other_calls_of_the_round_go_on_meanwhile(bench: b.Bench) -> None:
 
     runtime = await waiting(bench)
     await reached(runtime, EventKind.TOOL_COMPLETED)
-    stands = await runtime.run_snapshot("run-1")
+    statuses = await runtime.run_snapshot("run-1")
     bench.function_tools.reach("tools")
     bench.manual_clock.advance(b.SECOND)
 
     assert [entry.tool for entry in bench.function_tools.ledger] == ["glance"]
-    assert stands.status is RunStatus.WAITING
+    assert statuses.status is RunStatus.WAITING
     assert (await stood_still(runtime)).text == '"a lamp" | "a lamp"'
 
 

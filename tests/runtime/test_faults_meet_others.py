@@ -93,10 +93,10 @@ async def test_a_start_under_way_when_the_grace_ends_is_told_how_it_went(bench: 
     await quiet()
     journal.gate.set()
     await asyncio.wait_for(draining, CAP_SECONDS)
-    [told] = await asyncio.gather(starting, return_exceptions=True)
+    [message] = await asyncio.gather(starting, return_exceptions=True)
 
     assert await bench.journal.open_runs() != []
-    assert isinstance(told, tuple) or getattr(told, "reason", told) is ErrorReason.DRAINING
+    assert isinstance(message, tuple) or getattr(message, "reason", message) is ErrorReason.DRAINING
 
 
 class ShyTools(FunctionTools):

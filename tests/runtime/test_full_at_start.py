@@ -10,8 +10,8 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.core.quarantine import Stage, Suspect
-from runwright.runtime.recovery import RETRY_US
-from runwright.runtime.supervisor import Supervisor
+from runwright.runtime.runs.recovery import RETRY_US
+from runwright.runtime.runs.supervisor import Supervisor
 from runwright.runtime.write_watch import WriteWatch
 from runwright.testing import FunctionTools
 
@@ -100,7 +100,7 @@ async def test_what_can_be_read_is_served_and_nothing_is_sent_until_there_is_roo
 async def test_a_refused_start_is_seen_by_health_until_a_probe_is_taken(bench: b.Bench) -> None:
     full = Full(bench, journal_full())
     runtime = bench.runtime(journal=full)
-    watch = WriteWatch(runtime.world, supervisor_of(runtime))
+    watch = WriteWatch(runtime.ports, supervisor_of(runtime))
     with pytest.raises(AgentError):
         await runtime.start_run(b.request())
 
@@ -122,7 +122,7 @@ async def test_a_journal_that_takes_nothing_any_more_is_not_probed(bench: b.Benc
     with pytest.raises(AgentError):
         await runtime.start_run(b.request())
 
-    await WriteWatch(runtime.world, supervisor_of(runtime)).look()
+    await WriteWatch(runtime.ports, supervisor_of(runtime)).look()
 
     assert (runtime.write_blockage(), full.probes) == ("JOURNAL_CORRUPT", 0)
 

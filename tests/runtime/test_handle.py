@@ -50,9 +50,9 @@ async def test_a_wait_that_takes_too_long_gives_the_run_as_it_stands(bench: b.Be
     runtime = bench.runtime()
     handle, _ = await runtime.start_run(b.request())
 
-    stands, done = await runtime.wait_run("run-1", timeout_us=0)
+    statuses, done = await runtime.wait_run("run-1", timeout_us=0)
 
-    assert (stands.status, done) == (RunStatus.RUNNING, False)
+    assert (statuses.status, done) == (RunStatus.RUNNING, False)
     assert (await handle.wait(timeout_us=0)).status is RunStatus.RUNNING
 
 

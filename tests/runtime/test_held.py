@@ -288,8 +288,8 @@ async def test_cancelling_a_held_run_whose_events_are_intact_ends_it_without_an_
     assert cancelled.barrier_seq
     assert [call.call_id for call in await records_of(bench.journal, r.ToolRecoveryRequired)] == ["c1.1"]
     assert [call.call_id for call in await records_of(bench.journal, r.ToolCancelled)] == ["c1.2"]
-    [asked] = await records_of(bench.journal, r.RunCancelRequested)
-    assert (asked.requested_by, asked.reason) == ("olga", "enough")
+    [requested] = await records_of(bench.journal, r.RunCancelRequested)
+    assert (requested.requested_by, requested.reason) == ("olga", "enough")
     assert (await kinds(bench.journal))[-1] is EventKind.RUN_CANCELLED
     assert len(bench.function_tools.ledger) == sent
     assert (AuditKind.HELD_RUN_CANCELLED, "olga", "enough") in await audited(runtime)

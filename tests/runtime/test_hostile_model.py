@@ -110,9 +110,9 @@ async def test_calls_are_made_and_told_apart_whatever_their_ids(identifier: str)
 
     assert ended.status is RunStatus.COMPLETED
     results = [message for message in provider.requests[-1].messages if isinstance(message, ToolResultMessage)]
-    [asked] = [message for message in provider.requests[-1].messages if isinstance(message, AssistantMessage)]
-    assert [result.call_id for result in results] == [made.call_id for made in asked.calls] == ["c1.1", "c1.2"]
-    assert len({made.provider_call_id or made.call_id for made in asked.calls}) == 2
+    [requested] = [message for message in provider.requests[-1].messages if isinstance(message, AssistantMessage)]
+    assert [result.call_id for result in results] == [made.call_id for made in requested.calls] == ["c1.1", "c1.2"]
+    assert len({made.provider_call_id or made.call_id for made in requested.calls}) == 2
 
 
 @pytest.mark.parametrize("nothing", ["", " ", "\n", "null", " null\n"])
@@ -121,27 +121,27 @@ async def test_arguments_that_are_nothing_are_none(nothing: str) -> None:
 
     await play(bench)
 
-    [asked] = [message for message in provider.requests[-1].messages if isinstance(message, AssistantMessage)]
-    assert [made.arguments_json for made in asked.calls] == ["{}"]
+    [requested] = [message for message in provider.requests[-1].messages if isinstance(message, AssistantMessage)]
+    assert [made.arguments_json for made in requested.calls] == ["{}"]
 
 
 @pytest.mark.parametrize(
-    ("tokens", "kept"),
+    ("tokens", "retained"),
     [(2**64, 2**40), (-1, 0), (1.5, 2), (float("nan"), 0), (float("inf"), 0), (None, 0), ("7", 0), (True, 0)],
 )
-async def test_tokens_are_counted_whatever_a_provider_says(tokens: Any, kept: int) -> None:
+async def test_tokens_are_counted_whatever_a_provider_says(tokens: Any, retained: int) -> None:
     bench, _ = bench_of(ModelReply(text="hi", input_tokens=tokens))
 
     ended = await play(bench)
 
-    assert (ended.status, ended.state.usage.input_tokens) == (RunStatus.COMPLETED, kept)
+    assert (ended.status, ended.state.usage.input_tokens) == (RunStatus.COMPLETED, retained)
 
 
-@pytest.mark.parametrize(("said", "kept"), [("hi \ud800", "hi \ufffd"), ("\ud83d\ude00", "\U0001f600")])
-async def test_halves_of_characters_are_joined_or_replaced(said: str, kept: str) -> None:
+@pytest.mark.parametrize(("said", "retained"), [("hi \ud800", "hi \ufffd"), ("\ud83d\ude00", "\U0001f600")])
+async def test_halves_of_characters_are_joined_or_replaced(said: str, retained: str) -> None:
     bench, _ = bench_of(ModelReply(text=said))
 
-    assert (await play(bench)).text == kept
+    assert (await play(bench)).text == retained
 
 
 def deep(levels: int) -> str:
@@ -176,9 +176,9 @@ async def test_arguments_that_cannot_be_used_are_told_to_the_model(name: str) ->
     ended = await play(bench)
 
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, "done")
-    told = provider.requests[-1].messages[-1]
-    assert isinstance(told, ToolResultMessage)
-    assert told.is_error and told.content.startswith("The arguments were not accepted")
+    message = provider.requests[-1].messages[-1]
+    assert isinstance(message, ToolResultMessage)
+    assert message.is_error and message.content.startswith("The arguments were not accepted")
     [failed] = await records_of(bench.journal, r.ToolFailed)
     assert failed.reason is ErrorReason.TOOL_ARGUMENTS_INVALID
     assert [entry.tool for entry in bench.function_tools.ledger] == ["look"], "only the neighbour's"
@@ -191,9 +191,9 @@ async def test_a_name_no_tool_can_have_is_told_as_unknown(name: str) -> None:
     ended = await play(bench)
 
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, "done")
-    told = provider.requests[-1].messages[-1]
-    assert isinstance(told, ToolResultMessage)
-    assert told.is_error and told.content.startswith("There is no tool called")
+    message = provider.requests[-1].messages[-1]
+    assert isinstance(message, ToolResultMessage)
+    assert message.is_error and message.content.startswith("There is no tool called")
 
 
 async def test_no_depth_of_arguments_is_a_fault_of_the_server() -> None:
@@ -268,7 +268,7 @@ async def test_a_filter_of_many_levels_is_told_to_the_model_and_nobody_else_noti
     ended = await play(bench)
 
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, "done")
-    told = provider.requests[1].messages[-1]
-    assert isinstance(told, ToolResultMessage)
-    assert told.is_error and "simpler" in told.content
+    message = provider.requests[1].messages[-1]
+    assert isinstance(message, ToolResultMessage)
+    assert message.is_error and "simpler" in message.content
     await bench.schemas.close()

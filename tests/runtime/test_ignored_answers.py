@@ -26,9 +26,9 @@ async def test_an_answer_that_comes_with_the_deadline_of_a_cancel_is_noted(
     runtime = bench.runtime(b.package(b.asks("write"), b.says("done"), tools=(b.writing_tool(),)))
     await runtime.start_run(b.request())
     await tool.begun.wait()
-    asked = asyncio.create_task(runtime.cancel_run("run-1", grace_us=b.SECOND))
+    requested = asyncio.create_task(runtime.cancel_run("run-1", grace_us=b.SECOND))
     await eventually(lambda: bool(bench.manual_clock.waiting))
-    await asked
+    await requested
 
     bench.manual_clock.advance(b.SECOND)
     tool.let_go.set()

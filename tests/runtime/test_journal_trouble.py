@@ -122,10 +122,10 @@ async def test_a_run_another_writer_has_moved_is_read_anew(bench: b.Bench) -> No
     await stood_still(other)
     tool.let_go.set()
     await quiet()
-    stands = await stood_still(runtime)
+    statuses = await stood_still(runtime)
 
-    assert stands.status is RunStatus.REPAIR_NEEDED
-    assert stands.state.seq > state.seq
+    assert statuses.status is RunStatus.REPAIR_NEEDED
+    assert statuses.state.seq > state.seq
     assert len(bench.function_tools.ledger) == 1
     assert len(await records_of(bench.journal, r.ToolRecoveryRequired)) == 1
 

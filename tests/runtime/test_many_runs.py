@@ -13,10 +13,10 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.package import RuntimePackage
 from runwright.ports.journal import Journal
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
-from runwright.runtime.conversation import Conversation
-from runwright.runtime.driver import RunDriver
-from runwright.runtime.performer import Performer
-from runwright.runtime.tail import RunTail
+from runwright.runtime.conversations.conversation import Conversation
+from runwright.runtime.runs.driver import RunDriver
+from runwright.runtime.runs.performer import Performer
+from runwright.runtime.runs.tail import RunTail
 from runwright.testing import FunctionTools
 
 from tests import builders as b

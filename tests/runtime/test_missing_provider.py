@@ -36,7 +36,7 @@ async def left_asking(bench: b.Bench) -> None:
     async with abandoned():
         runtime = bench.runtime()
         await runtime.start_run(b.request())
-        await provider.asked.wait()
+        await provider.requested.wait()
     bench.providers = {"scripted": ScriptedProvider()}
 
 
@@ -118,7 +118,7 @@ async def test_a_fallback_that_is_configured_answers_instead(bench: b.Bench) -> 
     async with abandoned():
         runtime = bench.runtime()
         await runtime.start_run(b.request())
-        await provider.asked.wait()
+        await provider.requested.wait()
     bench.providers = {"scripted": ScriptedProvider()}
     runtime = bench.runtime()
     await runtime.recover()

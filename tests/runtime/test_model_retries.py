@@ -76,7 +76,7 @@ async def test_a_failed_request_waits_in_the_open_and_is_made_again_at_its_time(
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, 'So: "a lamp"')
     assert ended.state.usage.rounds == 2, "an attempt costs no round"
     assert await attempts(any_journal) == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert [(asked.round, asked.attempt) for asked in provider.requests] == await attempts(any_journal)
+    assert [(requested.round, requested.attempt) for requested in provider.requests] == await attempts(any_journal)
 
 
 async def test_the_due_time_stands_through_a_restart(any_journal: AnyJournal) -> None:
@@ -171,9 +171,9 @@ async def test_a_run_with_retries_completes_after_any_power_cut(
     of_each = [[attempt for begun, attempt in on_record if begun == number] for number in (1, 2)]
     assert all(made == list(range(1, len(made) + 1)) for made in of_each), "attempts are counted without a gap"
     # Nobody is asked without an intent; an intent whose server died may not have been carried out.
-    asked = [(request.round, request.attempt) for request in provider.requests]
-    assert asked == sorted(set(asked))
-    assert set(asked) <= set(on_record)
+    requested = [(request.round, request.attempt) for request in provider.requests]
+    assert requested == sorted(set(requested))
+    assert set(requested) <= set(on_record)
 
 
 async def test_a_request_that_ends_the_server_every_time_is_given_up(any_journal: AnyJournal) -> None:
@@ -187,7 +187,7 @@ async def test_a_request_that_ends_the_server_every_time_is_given_up(any_journal
             runtime = parts.runtime(once_failing())
             if not await runtime.recover():
                 await runtime.start_run(b.request())
-            ways_on = [asyncio.create_task(deadly.asked.wait()), asyncio.create_task(stood_still(runtime))]
+            ways_on = [asyncio.create_task(deadly.requested.wait()), asyncio.create_task(stood_still(runtime))]
             await asyncio.wait(ways_on, return_when=asyncio.FIRST_COMPLETED)
 
     ended = await parts.runtime(once_failing()).run_snapshot("run-1")
@@ -202,11 +202,11 @@ class DeadlyProvider:
     """Stands for a request during which the process is killed: it never answers."""
 
     def __init__(self) -> None:
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
 
     async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """See the class."""
-        self.asked.set()
+        self.requested.set()
         await asyncio.Event().wait()
         raise AssertionError
 
@@ -237,7 +237,9 @@ async def test_a_run_goes_on_over_its_fallback_and_says_so(any_journal: AnyJourn
         (1, 2, "scripted", "spare", 1),
         (2, 1, "scripted", "spare", 1),
     ]
-    assert [(asked.model, asked.parameters) for asked in provider.requests] == [("spare", spare["parameters"])] * 2
+    assert [(requested.model, requested.parameters) for requested in provider.requests] == [
+        ("spare", spare["parameters"])
+    ] * 2
 
 
 async def test_a_run_does_not_start_if_an_adapter_of_a_fallback_is_missing(any_journal: AnyJournal) -> None:
@@ -260,7 +262,7 @@ async def test_an_adapter_that_is_gone_after_a_restart_leaves_the_run_to_the_fal
     async with abandoned():
         first = parts.runtime(package)
         await first.start_run(b.request())
-        await deadly.asked.wait()
+        await deadly.requested.wait()
     parts.providers = {"scripted": provider}
 
     second = parts.runtime(package)

@@ -6,7 +6,7 @@ import asyncio
 
 from runwright.core.events import EventKind
 from runwright.ports.journal import Journal
-from runwright.runtime.run_pages import RunPages
+from runwright.runtime.streams.run_pages import RunPages
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -91,9 +91,9 @@ async def test_after_a_restart_a_list_that_was_read_early_is_read_to_its_end_lat
     tool.let_go.set()
     await stood_still(runtime)
     late = await runtime.list_events("run-1", limit=LARGE)
-    told = [item for item in await streamed(runtime) if item.event is not None]
+    message = [item for item in await streamed(runtime) if item.event is not None]
 
     assert late[-1].event is not None
     assert late[-1].event.kind is EventKind.RUN_COMPLETED
-    assert len(early) < len(late) == len(told)
-    assert [item.cursor for item in late] == [item.cursor for item in told]
+    assert len(early) < len(late) == len(message)
+    assert [item.cursor for item in late] == [item.cursor for item in message]

@@ -18,7 +18,7 @@ from runwright.ports.journal import Journal, LoadedRun
 from runwright.ports.provider import ModelReply
 from runwright.ports.tools import PlaceRequest
 from runwright.runtime import AgentRuntime
-from runwright.runtime.driver import PARK_AFTER_US, RunDriver
+from runwright.runtime.runs.driver import PARK_AFTER_US, RunDriver
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -36,24 +36,24 @@ class CountingReads(JournalWrapper):
 
     def __init__(self, inner: Journal) -> None:
         super().__init__(inner)
-        self.asked: Counter[str] = Counter()
+        self.requested: Counter[str] = Counter()
         self.refuses: list[AgentError] = []
 
     async def load(self, run: RunKey) -> LoadedRun | None:
         """See the class."""
-        self.asked["load"] += 1
+        self.requested["load"] += 1
         if self.refuses:
             raise self.refuses.pop()
         return await self.inner.load(run)
 
     async def messages(self, run: RunKey) -> list[r.Record]:
         """See the class."""
-        self.asked["messages"] += 1
+        self.requested["messages"] += 1
         return await self.inner.messages(run)
 
     async def content(self, run: RunKey, digests: Sequence[str], **rest: Any) -> dict[str, bytes]:
         """See the class."""
-        self.asked["content"] += 1
+        self.requested["content"] += 1
         return await self.inner.content(run, digests, **rest)
 
 
@@ -131,7 +131,7 @@ async def test_a_start_enters_them_from_their_rows_without_a_driver_and_writes_n
 
     assert drivers() == drivers_before
     assert bench.journal.head == before
-    assert journal.asked == {"load": RUNS, "content": 1}, "each once, and the package: nothing of what they said"
+    assert journal.requested == {"load": RUNS, "content": 1}, "each once, and the package: nothing of what they said"
     assert runtime.report().runs["waiting"] == RUNS
     bench.function_tools.reach("tools")
     ended = [await stood_still(runtime, run_id) for run_id in names()]
@@ -145,13 +145,13 @@ async def test_what_was_said_is_only_read_again_when_a_model_is_asked(bench: b.B
     await parked(bench, runtime, *names(2))
 
     await runtime.cancel_run("run-000")
-    after_cancel = journal.asked["messages"]
+    after_cancel = journal.requested["messages"]
     bench.function_tools.reach("tools")
     ended = await stood_still(runtime, "run-001")
 
     assert after_cancel == 0
     assert ended.text == '"a lamp"'
-    assert journal.asked["messages"] == 1
+    assert journal.requested["messages"] == 1
 
 
 async def test_a_wait_that_is_soon_over_finds_the_driver(bench: b.Bench) -> None:
@@ -163,14 +163,14 @@ async def test_a_wait_that_is_soon_over_finds_the_driver(bench: b.Bench) -> None
     runtime = bench.runtime(journal=journal)
     await runtime.start_run(b.request())
     await quiet()
-    journal.asked.clear()
+    journal.requested.clear()
 
     [planned] = await records_of(bench.journal, r.ModelRetryScheduled)
     assert planned.not_before - planned.at < PARK_AFTER_US
     bench.manual_clock.advance(planned.not_before - planned.at)
     await eventually(lambda: len(provider.requests) == 2)
 
-    assert journal.asked == {}
+    assert journal.requested == {}
     await runtime.drain(0)
 
 
@@ -329,11 +329,11 @@ async def test_an_executor_that_goes_again_before_the_call_is_sent_is_waited_for
     bench.function_tools.unreachable.add("tools")
     journal.gate.set()
     await stays_parked(bench)
-    stands = await runtime.run_snapshot("run-1")
+    statuses = await runtime.run_snapshot("run-1")
     bench.function_tools.reach("tools")
     ended = await stood_still(runtime)
 
-    assert stands.status is RunStatus.WAITING
+    assert statuses.status is RunStatus.WAITING
     assert (ended.status, len(bench.function_tools.ledger)) == (RunStatus.COMPLETED, 1)
     assert bench.function_tools.held["tools"] == 0
 

@@ -18,7 +18,7 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.selection import RunFilter
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 from runwright.runtime import AgentRuntime
-from runwright.runtime.recovery import STABLE_US
+from runwright.runtime.runs.recovery import STABLE_US
 
 from tests import builders as b
 from tests.runtime.watching import abandoned, quiet, stood_still
@@ -38,13 +38,13 @@ class Fatal:
         self.is_dead = False
         self.answers = asyncio.Event()
         self.answers.set()
-        self.asked: list[str] = []
+        self.requested: list[str] = []
         self._clock = clock_of.manual_clock
         self._after_us = after_us
 
     async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """See the class."""
-        self.asked.append(request.run_id)
+        self.requested.append(request.run_id)
         if request.run_id in self.guilty:
             await self._clock.sleep_until(self._clock.now() + self._after_us)
             self.is_dead = True
@@ -274,12 +274,12 @@ async def test_a_quarantined_run_can_be_cancelled_without_being_driven(bench: b.
     await lives.first("run-0")
     await lives.until_alive(9)
     runtime = await lives.last()
-    asked = len(lives.provider.asked)
+    requested = len(lives.provider.requested)
 
     cancelled = await runtime.cancel_run("run-0")
 
     assert cancelled.snapshot.status is RunStatus.CANCELLED
-    assert len(lives.provider.asked) == asked
+    assert len(lives.provider.requested) == requested
     assert await bench.journal.open_runs() == []
 
 

@@ -9,7 +9,7 @@ import pytest
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.space import Space
 from runwright.runtime import AgentRuntime
-from runwright.runtime.readiness import Readiness, room
+from runwright.runtime.housekeeping.readiness import Readiness, room
 
 MIB = 1024 * 1024
 
@@ -33,7 +33,7 @@ def store() -> Store:
 
 
 def readiness_of(journal: object, blockage: str | None = None) -> Readiness:
-    runtime: Any = SimpleNamespace(world=SimpleNamespace(journal=journal), write_blockage=lambda: blockage)
+    runtime: Any = SimpleNamespace(ports=SimpleNamespace(journal=journal), write_blockage=lambda: blockage)
     return Readiness(cast(AgentRuntime, runtime))
 
 

@@ -51,8 +51,8 @@ async def parked(bench: b.Bench, journal: Journal) -> AgentRuntime:
 async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench: b.Bench) -> None:
     journal = Pausing(bench.journal)
     runtime = await parked(bench, journal)
-    stands = await runtime.run_snapshot("run-1")
-    batches = await runtime.subscribe_run("run-1", after_cursor=stands.last_cursor)
+    statuses = await runtime.run_snapshot("run-1")
+    batches = await runtime.subscribe_run("run-1", after_cursor=statuses.last_cursor)
     opening = await anext(batches)
 
     journal.armed = True
@@ -64,8 +64,8 @@ async def test_a_stream_that_looks_while_its_run_ends_still_shows_the_end(bench:
     rest = await going_on
 
     on_record = await events(bench.journal)
-    assert opening[0].position == stands.state.seq
-    assert [item.event for item in rest if item.event] == on_record[stands.state.seq :]
+    assert opening[0].position == statuses.state.seq
+    assert [item.event for item in rest if item.event] == on_record[statuses.state.seq :]
 
 
 async def test_a_snapshot_taken_while_its_run_ends_leads_on_to_what_it_does_not_show(bench: b.Bench) -> None:

@@ -118,10 +118,10 @@ async def test_what_is_wanted_of_a_run_without_its_record_of_recovery_is_refused
 
 
 def test_a_run_that_has_not_begun_wants_nothing() -> None:
-    asked = RunState(key=key(), phase=RunPhase.RUNNING, round=1, asked=ModelState(1, is_open=True))
+    requested = RunState(key=key(), phase=RunPhase.RUNNING, round=1, model_request=ModelState(1, is_open=True))
 
-    assert pending(asked) != {}
-    assert pending(replace(asked, phase=RunPhase.NEW)) == {}
+    assert pending(requested) != {}
+    assert pending(replace(requested, phase=RunPhase.NEW)) == {}
 
 
 @pytest.mark.parametrize("error", [journal_full(), journal_busy()], ids=lambda error: error.reason.name)

@@ -75,7 +75,7 @@ async def test_a_fault_of_a_run_in_a_trace_is_logged_with_its_trace() -> None:
         handle, _ = await runtime.start_run(b.request(run_id), trace_parent=parent)
         await handle.wait()
 
-    told = [
+    message = [
         (line.fields["run_id"], line.fields["trace_id"]) for line in bench.log.lines if line.event == "provider raised"
     ]
-    assert told == [("run-1", trace_id), ("run-2", "")]
+    assert message == [("run-1", trace_id), ("run-2", "")]

@@ -16,7 +16,7 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.request import RunRequest
 from runwright.core.selection import Scope, ScopeKind, Selection
 from runwright.runtime import AgentRuntime, StreamItem
-from runwright.runtime.retention import Retention
+from runwright.runtime.housekeeping.retention import Retention
 from runwright.testing import FunctionTools
 
 from tests import builders as b

@@ -12,9 +12,9 @@ from runwright.core.ids import DEFAULT_NAMESPACE, RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.core.selection import Scope, ScopeKind, Selection
 from runwright.ports.journal import EventPage, LoadedRun, StoredEvent
-from runwright.runtime.kept import Kept
-from runwright.runtime.retention import Retention
-from runwright.runtime.run_pages import RunPages
+from runwright.runtime.housekeeping.retention import Retention
+from runwright.runtime.lru_cache import LruCache
+from runwright.runtime.streams.run_pages import RunPages
 
 from tests import builders as b
 from tests.runtime.journals import JournalWrapper
@@ -92,12 +92,12 @@ async def test_an_end_that_is_read_while_its_run_is_removed_is_not_kept() -> Non
     await house.begin()
     house.restart()
     house.journal.hold = {"load": 1}
-    asked = asyncio.create_task(house.runtime.run_snapshot("old"))
+    requested = asyncio.create_task(house.runtime.run_snapshot("old"))
     await house.journal.waiting.wait()
 
     await house.remove()
     house.journal.let_go.set()
-    await asked
+    await requested
     after = await house.runtime.run_snapshot("old")
 
     assert after.state.removed_at
@@ -161,12 +161,12 @@ async def test_a_reader_under_way_of_a_run_that_is_removed_is_told_and_does_not_
     batches = await house.runtime.subscribe_run("old")
     await next_batch(batches)
     house.journal.hold = {"load": 1}  # its end is being read when it is removed
-    asked = asyncio.create_task(house.runtime.run_snapshot("old"))
-    await eventually(lambda: house.journal.waiting.is_set() or asked.done())
+    requested = asyncio.create_task(house.runtime.run_snapshot("old"))
+    await eventually(lambda: house.journal.waiting.is_set() or requested.done())
 
     await house.remove()
     house.journal.let_go.set()
-    await asked
+    await requested
 
     with pytest.raises(AgentError) as removed:
         await next_batch(batches)
@@ -208,12 +208,12 @@ async def test_a_run_that_is_there_for_its_start_and_not_for_readers_is_refused_
 
 
 def test_what_was_dropped_meanwhile_does_not_come_back() -> None:
-    kept: Kept[str, int] = Kept(2)
-    asked_in = kept.generation
-    kept.drop("a")
+    retained: LruCache[str, int] = LruCache(2)
+    read_generation = retained.generation
+    retained.drop("a")
 
-    kept.put("a", 1, asked_in)
-    kept.put("b", 2, kept.generation)
-    kept.put("c", 3)
+    retained.put("a", 1, read_generation)
+    retained.put("b", 2, retained.generation)
+    retained.put("c", 3)
 
-    assert (kept.get("a"), kept.get("b"), kept.get("c")) == (None, 2, 3)
+    assert (retained.get("a"), retained.get("b"), retained.get("c")) == (None, 2, 3)

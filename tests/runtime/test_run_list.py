@@ -92,9 +92,9 @@ async def test_a_token_is_good_for_its_own_list_only(bench: b.Bench) -> None:
         (ended.last_cursor, RunFilter(), ErrorReason.CURSOR_SCOPE_MISMATCH),
         ("garbage", RunFilter(), ErrorReason.CURSOR_MALFORMED),
     ]
-    for given, wanted, reason in refused:
+    for value, wanted, reason in refused:
         with pytest.raises(AgentError) as caught:
-            await runtime.list_runs(wanted, page_token=given)
+            await runtime.list_runs(wanted, page_token=value)
         assert caught.value.reason is reason
     with pytest.raises(AgentError) as caught:
         await runtime.list_runs(page_token=token, namespace=Namespace("theirs"))

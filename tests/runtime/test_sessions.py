@@ -31,7 +31,7 @@ def recording(journal: Journal, **parts: Any) -> tuple[b.Bench, RecordingProvide
     return b.Bench(journal=journal, providers={"scripted": provider}, **parts), provider
 
 
-def told(request: ModelRequest) -> list[str]:
+def message(request: ModelRequest) -> list[str]:
     """The conversation as the model saw it."""
     said = []
     for message in request.messages:
@@ -67,7 +67,7 @@ async def test_a_turn_sees_the_earlier_ones_then_its_own_input(any_journal: Jour
     await turn(runtime, "else", "Who are you?", session_id="another")
     await turn(runtime, "alone", "Who is there?", session_id="")
 
-    second, other, alone = map(told, provider.requests[1:])
+    second, other, alone = map(message, provider.requests[1:])
     assert second == ["user: I am Ada. + Hello!", "assistant: heard; before:  0", "user: Who am I?"]
     assert (other, alone) == (["user: Who are you?"], ["user: Who is there?"])
     assert EventKind.CONTEXT_ASSEMBLED not in await kinds(any_journal, "alone")
@@ -80,7 +80,7 @@ async def test_tool_calls_of_earlier_turns_are_not_shown_their_answers_are(any_j
     await turn(runtime, "one", "What is there?")
     answer = await turn(runtime, "two", "And now?")
 
-    assert told(provider.requests[-1]) == [
+    assert message(provider.requests[-1]) == [
         "user: What is there?",
         'assistant: found "a lamp" 0',
         "user: And now?",
@@ -150,7 +150,7 @@ async def test_a_session_of_another_namespace_is_another_session(any_journal: Jo
     handle, _ = await runtime.start_run(b.request("two", "Who am I?", session_id="s"), namespace=Namespace("theirs"))
     await handle.wait()
 
-    assert told(provider.requests[-1]) == ["user: Who am I?"]
+    assert message(provider.requests[-1]) == ["user: Who am I?"]
 
 
 async def test_after_a_restart_the_run_sees_what_it_saw_not_what_was_said_since(sqlite: SqliteJournal) -> None:
@@ -169,7 +169,7 @@ async def test_after_a_restart_the_run_sees_what_it_saw_not_what_was_said_since(
     assert await runtime.recover() == 1
     ended = await stood_still(runtime, "two")
 
-    assert [told(request) for request in provider.requests] == [
+    assert [message(request) for request in provider.requests] == [
         ["user: I am Ada.", "assistant: heard; before:  0", "user: Who am I?"]
     ]
     assert ended.text == "heard; before: user: I am Ada. | assistant: heard; before: "
@@ -195,12 +195,12 @@ async def test_what_a_run_sees_is_stored_with_the_run(bench: b.Bench) -> None:
     assert isinstance(bench.journal, MemoryJournal)
     runtime = bench.runtime(PLAIN)
     await turn(runtime, "one", "I am Ada.")
-    kept = bench.journal.append
+    retained = bench.journal.append
 
     def append(*of: Any, **rest: Any) -> Any:
         assert isinstance(bench.journal, MemoryJournal)
         bench.journal._contents.clear()
-        return kept(*of, **rest)
+        return retained(*of, **rest)
 
     bench.journal.append = append  # type: ignore[method-assign]
     await runtime.start_run(b.request("two", "Who am I?", session_id="s"))
@@ -215,13 +215,13 @@ def digest_of(text: str) -> str:
     return Content.text(text).ref.digest
 
 
-@pytest.mark.parametrize("asked", ["{results}", "{turns}"])
-async def test_a_script_does_not_fill_in_what_somebody_said(bench: b.Bench, asked: str) -> None:
+@pytest.mark.parametrize("requested", ["{results}", "{turns}"])
+async def test_a_script_does_not_fill_in_what_somebody_said(bench: b.Bench, requested: str) -> None:
     runtime = bench.runtime(PLAIN)
 
-    await turn(runtime, "one", asked)
+    await turn(runtime, "one", requested)
 
-    assert await turn(runtime, "two", "hm") == f"heard; before: user: {asked} | assistant: heard; before: "
+    assert await turn(runtime, "two", "hm") == f"heard; before: user: {requested} | assistant: heard; before: "
 
 
 async def test_every_turn_of_a_session_has_an_id_of_its_own() -> None:

@@ -11,7 +11,7 @@ from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.space import LeastSpace, Space
 from runwright.ports.storage import Storage
-from runwright.runtime.space_watch import PERIOD_US, SpaceWatch
+from runwright.runtime.housekeeping.space_watch import PERIOD_US, SpaceWatch
 from runwright.testing import ManualClock
 
 from tests.builders import ListLog
@@ -37,8 +37,8 @@ class Disk:
 
 def figures(**changed: int) -> Space:
     """What is plenty, but for this."""
-    given = {"used": GIB, "reusable": 0, "wal": 0, "max_bytes": None, "disk_free": 50 * GIB, "disk_total": 100 * GIB}
-    return Space(**{**given, **changed})  # type: ignore[arg-type]
+    value = {"used": GIB, "reusable": 0, "wal": 0, "max_bytes": None, "disk_free": 50 * GIB, "disk_total": 100 * GIB}
+    return Space(**{**value, **changed})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ async def test_it_is_said_once_until_it_has_been_well_again() -> None:
         "there is space again",
         "space is running out",
     ]
-    told = log.lines[0].fields
-    assert told["disk_free_bytes"] == 5 * GIB
-    assert "retention_days" in str(told["remedy"])
+    message = log.lines[0].fields
+    assert message["disk_free_bytes"] == 5 * GIB
+    assert "retention_days" in str(message["remedy"])
 
 
 async def test_a_store_that_does_not_answer_ends_no_watch() -> None:

@@ -13,8 +13,9 @@ from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunKey
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import Appended, EventPage, Journal, StoredEvent
-from runwright.runtime import AgentRuntime, StreamItem, subscriptions
-from runwright.runtime.journal_tail import KEPT_EVENTS, JournalTail
+from runwright.runtime import AgentRuntime, StreamItem
+from runwright.runtime.streams import subscriptions
+from runwright.runtime.streams.journal_tail import CACHED_EVENTS, JournalTail
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -271,7 +272,7 @@ async def test_a_frozen_reader_holds_up_nobody_and_loses_nothing(any_journal: Jo
         await take(swift, 1)
 
     everything = await on_record(any_journal)
-    assert len(everything) > KEPT_EVENTS
+    assert len(everything) > CACHED_EVENTS
     assert await take(frozen, len(everything)) == everything
 
 

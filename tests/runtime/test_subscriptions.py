@@ -11,7 +11,7 @@ from runwright.core.ids import Namespace
 from runwright.core.package import RuntimePackage
 from runwright.ports.journal import Journal
 from runwright.runtime import StreamItem
-from runwright.runtime.tail import KEPT_EVENTS
+from runwright.runtime.runs.tail import CACHED_EVENTS
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -135,7 +135,7 @@ async def test_a_reader_far_behind_loses_nothing(any_journal: Journal) -> None:
     rest = [item async for batch in batches for item in batch]
 
     on_record = await events(any_journal)
-    assert len(on_record) > KEPT_EVENTS
+    assert len(on_record) > CACHED_EVENTS
     assert [item.event for item in rest] == on_record
     assert opening[0].event is None
 

@@ -35,7 +35,7 @@ def test_a_file_that_is_not_there_says_what_is(tmp_path: Path) -> None:
 
     error = refusal(tmp_path / "pakage.yaml")
 
-    assert error.told == f"{tmp_path}/pakage.yaml does not exist"
+    assert error.message == f"{tmp_path}/pakage.yaml does not exist"
     assert error.remedy == "Did you mean package.yaml? Check the path."
 
 

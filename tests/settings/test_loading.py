@@ -207,27 +207,27 @@ def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert load({}, file, {}).settings().data == tmp_path / "journal"
 
 
-@pytest.mark.parametrize("given", range(8))
-def test_every_combination_of_certificate_options_is_whole_or_one_sentence(given: int) -> None:
-    names = [name for number, name in enumerate(("tls_cert", "tls_key", "tls_client_ca")) if given & 1 << number]
+@pytest.mark.parametrize("value", range(8))
+def test_every_combination_of_certificate_options_is_whole_or_one_sentence(value: int) -> None:
+    names = [name for number, name in enumerate(("tls_cert", "tls_key", "tls_client_ca")) if value & 1 << number]
 
     loaded = load({**ENOUGH, **{name: [f"{name}.pem"] for name in names}}, None, {})
 
     if names in ([], ["tls_cert", "tls_key"], ["tls_cert", "tls_key", "tls_client_ca"]):
         assert loaded.findings == []
     else:
-        told = " ".join(finding.message for finding in loaded.findings)
+        message = " ".join(finding.message for finding in loaded.findings)
         missing = {"--tls-cert", "--tls-key"} - {f"--{name.replace('_', '-')}" for name in names}
-        assert [flag for flag in missing if flag in told], told
+        assert [flag for flag in missing if flag in message], message
 
 
 @pytest.mark.parametrize(
     ("principal", "keys", "fits"), [("desk", None, False), ("desk", "k.json", True), ("local", None, True)]
 )
 def test_owners_of_names_need_keys_to_be_told_apart(principal: str, keys: str | None, fits: bool) -> None:
-    given = {**ENOUGH, "executor_owners": [f"desk={principal}"], **({"keys": [keys]} if keys else {})}
+    value = {**ENOUGH, "executor_owners": [f"desk={principal}"], **({"keys": [keys]} if keys else {})}
 
-    loaded = load(given, None, {})
+    loaded = load(value, None, {})
 
     assert loaded.value("executor_owners") == {"desk": (principal,)}
     assert [finding.place for finding in loaded.findings] == ([] if fits else ["--executor-owner"])

@@ -34,10 +34,10 @@ def findings(environment: dict[str, str], providers: list[str]) -> list[str]:
     ],
 )
 def test_a_proxy_that_cannot_work_is_named_without_its_address(variable: str, value: str) -> None:
-    [told] = findings({variable: value}, REMOTE)
+    [message] = findings({variable: value}, REMOTE)
 
-    assert told.startswith(f"{variable} must be ")
-    assert SECRET not in told
+    assert message.startswith(f"{variable} must be ")
+    assert SECRET not in message
 
 
 @pytest.mark.parametrize("value", ["", "proxy:3128", "http://proxy:3128", "https://me:x@proxy", "http://[::1]:3128"])
@@ -57,8 +57,8 @@ def test_certificates_that_cannot_be_used_are_named_with_their_place(tmp_path: P
         ("SSL_CERT_DIR", str(tmp_path)),
         ("SSLKEYLOGFILE", str(tmp_path / "missing" / "keys")),
     ):
-        [told] = findings({variable: value}, REMOTE)
-        assert told.startswith(f"{variable} must be ") and value in told
+        [message] = findings({variable: value}, REMOTE)
+        assert message.startswith(f"{variable} must be ") and value in message
 
 
 def test_certificates_that_can_be_used_are_let_be(tmp_path: Path) -> None:

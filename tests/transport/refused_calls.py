@@ -14,7 +14,7 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core.callbacks import MAX_PER_NAMESPACE
 from runwright.core.cursor import CursorMaker, run_scope
-from runwright.runtime.retention import Retention
+from runwright.runtime.housekeeping.retention import Retention
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -220,7 +220,7 @@ async def overloaded(stage: Stage) -> Refusal:
     bench = b.Bench(packages=(b.package(b.says("hi")),), providers={"scripted": provider}, conversation_memory=64)
     served = await stage.serve(bench)
     await starting(served)
-    await provider.asked.wait()
+    await provider.requested.wait()
     await starting(served, run_id="run-2")
     await quiet()
     return await refused(starting(served, run_id="run-3"))

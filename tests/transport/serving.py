@@ -15,14 +15,14 @@ from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_p
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.memory import MemoryCallbacks
-from runwright.adapters.remote.doors import Doors
+from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.executor_names import ExecutorNames
 from runwright.runtime import AgentRuntime
-from runwright.runtime.callbacks import CallbackRegistry
-from runwright.runtime.registration_rules import RegistrationRules
+from runwright.runtime.callbacks.registration_rules import RegistrationRules
+from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.transport.calls import CallTimes
 from runwright.transport.connections import ConnectionLimits
 from runwright.transport.server import RuntimeServer
@@ -105,7 +105,7 @@ async def serve(
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
     rules = RegistrationRules(names or ExecutorNames(), authenticator)
     registry = CallbackRegistry(
-        store=store, dialler=dialler, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.world.audit
+        store=store, dialler=dialler, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.ports.audit
     )
     server = RuntimeServer(
         runtime,
@@ -123,13 +123,13 @@ async def serve(
 
 def dialling(bench: Bench, *allow: str) -> DialledExecutors:
     """What dials callbacks at loopback addresses and at those that are named."""
-    return DialledExecutors({}, bench.clock, Doors(AllowList.parse([*LOOPBACK, *allow]), bench.log))
+    return DialledExecutors({}, bench.clock, Dialer(AllowList.parse([*LOOPBACK, *allow]), bench.log))
 
 
 def registration(callback_id: str = "one", *, credential: str = "", lease: int | None = None, **spec: Any) -> Any:
     """A request of RegisterCallback."""
-    given = {"callback_id": callback_id, "executor": "tools", "address": "127.0.0.1:1", **spec}
-    request = callback_pb.RegisterCallbackRequest(spec=callback_pb.CallbackSpec(**given), credential=credential)
+    value = {"callback_id": callback_id, "executor": "tools", "address": "127.0.0.1:1", **spec}
+    request = callback_pb.RegisterCallbackRequest(spec=callback_pb.CallbackSpec(**value), credential=credential)
     if lease is not None:
         request.lease.FromSeconds(lease)
     return request
@@ -137,8 +137,8 @@ def registration(callback_id: str = "one", *, credential: str = "", lease: int |
 
 def run_request(run_id: str = "run-1", **fields: Any) -> run_pb2.RunRequest:
     """A request with one part of input, unless the fields say otherwise."""
-    given = {"input": [content_pb2.InputPart(text="What is there?")], **fields}
-    return run_pb2.RunRequest(run_id=run_id, **given)
+    value = {"input": [content_pb2.InputPart(text="What is there?")], **fields}
+    return run_pb2.RunRequest(run_id=run_id, **value)
 
 
 def scope(run_id: str = "run-1") -> pb.StreamScope:

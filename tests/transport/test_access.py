@@ -135,11 +135,11 @@ async def test_a_stream_ends_when_its_key_is_revoked_and_others_go_on(
 ) -> None:
     file = tmp_path / "keys.json"
     tool = HeldTool()
-    key, kept = add_key(file, "caller"), add_key(file, "observer")
+    key, retained = add_key(file, "caller"), add_key(file, "observer")
     served = await serve(Bench(tools=FunctionTools({"look": tool})), authenticator=authenticator(file))
     await start(served, key)
     await tool.begun.wait()
-    streams = [served.stub.Subscribe(subscription(), metadata=bearer(each)) for each in (key, kept)]
+    streams = [served.stub.Subscribe(subscription(), metadata=bearer(each)) for each in (key, retained)]
     for stream in streams:
         await stream.read()
 
@@ -160,20 +160,20 @@ async def test_a_wait_ends_when_its_key_is_revoked_and_others_go_on(
 ) -> None:
     file = tmp_path / "keys.json"
     tool = HeldTool()
-    key, kept = add_key(file, "caller"), add_key(file, "observer")
+    key, retained = add_key(file, "caller"), add_key(file, "observer")
     known = authenticator(file)
     served = await serve(Bench(tools=FunctionTools({"look": tool})), authenticator=known)
     await start(served, key)
     await tool.begun.wait()
-    asked: asyncio.Queue[Credentials] = asyncio.Queue()
+    requested: asyncio.Queue[Credentials] = asyncio.Queue()
     authenticate = known.authenticate
-    monkeypatch.setattr(known, "authenticate", lambda given: (authenticate(given), asked.put_nowait(given))[0])
+    monkeypatch.setattr(known, "authenticate", lambda value: (authenticate(value), requested.put_nowait(value))[0])
     waits = [
         served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS, metadata=bearer(each))
-        for each in (key, kept)
+        for each in (key, retained)
     ]
     for _ in waits:
-        await asked.get()
+        await requested.get()
 
     write_keys(file, KeysFile(keys=read_keys(file).keys[1:]))
     refusal = await refused(waits[0])

@@ -85,7 +85,7 @@ async def test_only_admins_read_it_and_only_their_own(served: Served, tmp_path: 
 async def test_pages_follow_their_tokens(served: Served, tmp_path: Path) -> None:
     admin = add_key(tmp_path / "keys.json", "admin")
     for number in range(5):
-        refused_registration(served.runtime.world.audit, LOCAL, f"tool-{number}", "ROLE_MISSING")
+        refused_registration(served.runtime.ports.audit, LOCAL, f"tool-{number}", "ROLE_MISSING")
     seen, token = [], ""
     for _ in range(3):
         request = pb.ListAuditEventsRequest(page_size=2, page_token=token)
@@ -123,22 +123,22 @@ async def test_a_stream_whose_key_is_revoked_is_there(
 
 
 async def test_keys_and_certificates_that_cannot_be_used_any_more_are_reported(serve: Serve, tmp_path: Path) -> None:
-    told: list[AgentError] = []
+    message: list[AgentError] = []
     cert, key = certificate(tmp_path, "server")
     trusted = grpc.ssl_channel_credentials(cert.read_bytes())
-    served = await serve(tls=TlsFiles(cert, key).credentials(told.append))
+    served = await serve(tls=TlsFiles(cert, key).credentials(message.append))
     cert.write_text("no certificate")
 
     async with grpc.aio.secure_channel(f"localhost:{served.port}", trusted) as channel:
         info = await RuntimeServiceStub(channel).GetServerInfo(pb.GetServerInfoRequest(), timeout=CALL_SECONDS)
 
     assert info.version  # by the old certificate
-    assert {error.metadata["field"] for error in told} == {"--tls-cert"}
+    assert {error.metadata["field"] for error in message} == {"--tls-cert"}
     add_key(tmp_path / "keys.json", "admin")
-    known = KeyFileAuthenticator(tmp_path / "keys.json", SystemClock(), ListLog(), told.append, look_every_us=0)
+    known = KeyFileAuthenticator(tmp_path / "keys.json", SystemClock(), ListLog(), message.append, look_every_us=0)
     (tmp_path / "keys.json").write_text("{")
     known.is_current(LOCAL)
-    assert told[-1].metadata["field"] == "--keys"
+    assert message[-1].metadata["field"] == "--keys"
 
 
 async def test_a_refused_registration_is_there_without_its_credential(served: Served, tmp_path: Path) -> None:

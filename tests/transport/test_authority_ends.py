@@ -111,26 +111,26 @@ def without(file: Path, name: str) -> KeysFile:
 @pytest.mark.parametrize("kind", GOING_ON)
 async def test_a_revoked_key_ends_what_goes_on_with_it_and_nothing_else(stage: Stage, kind: str) -> None:
     key, other = (add_key(stage.file, "observer", name=name) for name in ("gone", "other"))
-    call, kept = [await GOING_ON[kind](stage.served, each) for each in (key, other)]
+    call, retained = [await GOING_ON[kind](stage.served, each) for each in (key, other)]
 
     write_keys(stage.file, without(stage.file, "gone"))
 
     assert await ending(call) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
-    assert not kept.done()
-    kept.cancel()
+    assert not retained.done()
+    retained.cancel()
 
 
 @pytest.mark.parametrize("kind", GOING_ON)
 async def test_an_expired_key_ends_what_goes_on_with_it_and_nothing_else(stage: Stage, kind: str) -> None:
     key = add_key(stage.file, "observer", name="brief", expires_at=stage.clock.now() + HOUR)
     other = add_key(stage.file, "observer", name="other", expires_at=stage.clock.now() + HOUR + 1)
-    call, kept = [await GOING_ON[kind](stage.served, each) for each in (key, other)]
+    call, retained = [await GOING_ON[kind](stage.served, each) for each in (key, other)]
 
     stage.clock.advance(HOUR)
 
     assert await ending(call) == (grpc.StatusCode.UNAUTHENTICATED, "UNAUTHENTICATED")
-    assert not kept.done()
-    kept.cancel()
+    assert not retained.done()
+    retained.cancel()
 
 
 @pytest.mark.parametrize("method", ["StartRun", "Subscribe"])

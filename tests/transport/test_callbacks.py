@@ -198,7 +198,7 @@ async def test_a_run_is_served_by_its_own_namespace_alone(serve: Serve, tmp_path
     ended = await served.stub.Wait(runtime_pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS, metadata=caller)
 
     assert (waiting.status, ended.run.status) == (run_pb2.RUN_STATUS_WAITING, run_pb2.RUN_STATUS_COMPLETED)
-    assert (len(ours.asked), len(theirs.asked)) == (1, 0)
+    assert (len(ours.requested), len(theirs.requested)) == (1, 0)
     for host in (ours, theirs):
         await host.stop()
 
@@ -290,7 +290,7 @@ async def test_a_revoked_key_ends_its_registrations_and_nothing_more_is_sent_the
         runtime_pb.ListAuditEventsRequest(), timeout=CALL_SECONDS, metadata=bearer(keys["admin"])
     )
 
-    assert (waiting.status, host.asked) == (run_pb2.RUN_STATUS_WAITING, [])
+    assert (waiting.status, host.requested) == (run_pb2.RUN_STATUS_WAITING, [])
     assert (await listed(served, keys["caller"])).callbacks == []
     [entry] = [each for each in seen.events if each.kind == runtime_pb.AUDIT_KIND_CREDENTIAL_REVOKED]
     assert (entry.principal, list(entry.subjects)) == ("executor-default", ["one"])
@@ -339,10 +339,10 @@ async def test_the_credential_is_in_no_answer_error_list_or_log(serve: Serve, ca
     ending = pb.UnregisterCallbackRequest(callback_id="one")
     answers.append(await served.callbacks.UnregisterCallback(ending, timeout=CALL_SECONDS))
 
-    told = "".join(MessageToJson(answer) for answer in answers) + refusal.text + str(refusal.info)
+    message = "".join(MessageToJson(answer) for answer in answers) + refusal.text + str(refusal.info)
     lines = [json.dumps({"event": line.event, **line.fields}, default=str) for line in served.bench.log.lines]
     assert len(lines) == 4
-    assert SECRET not in told + "".join(lines) + "".join(JsonFormatter().format(record) for record in caplog.records)
+    assert SECRET not in message + "".join(lines) + "".join(JsonFormatter().format(record) for record in caplog.records)
 
 
 async def test_health_is_told_as_it_is_found(serve: Serve) -> None:

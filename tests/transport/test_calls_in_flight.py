@@ -60,9 +60,9 @@ class Pages:
         self.made = 0
         listed = served.runtime.list_selected
 
-        async def counted(*asked: Any, **more: Any) -> Any:
+        async def counted(*requested: Any, **more: Any) -> Any:
             self.made += 1
-            return await listed(*asked, **more)
+            return await listed(*requested, **more)
 
         monkeypatch.setattr(served.runtime, "list_selected", counted)
 
@@ -173,10 +173,10 @@ async def test_half_requests_without_a_key_do_not_keep_a_probe_from_its_answer(s
 
 async def test_pages_that_nobody_reads_are_not_all_made(much: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     pages = Pages(much, monkeypatch)
-    asked = message(LARGE_PAGE.SerializeToString())
+    requested = message(LARGE_PAGE.SerializeToString())
     async with raw_connection(much.port, window=0) as connection:
         for _ in range(100):
-            connection.call(SERVICE + "ListEvents", body=asked)
+            connection.call(SERVICE + "ListEvents", body=requested)
         await eventually(lambda: pages.made >= CONNECTION.answer_bytes // PAGE_BYTES)
         beside = await much.stub.ListEvents(LARGE_PAGE, timeout=CALL_SECONDS)
         snapshot = await much.stub.Snapshot(pb.SnapshotRequest(run_id="run-1"), timeout=CALL_SECONDS)
@@ -187,10 +187,10 @@ async def test_pages_that_nobody_reads_are_not_all_made(much: Served, monkeypatc
 
 
 async def test_everything_is_free_again_once_a_connection_is_gone(much: Served) -> None:
-    asked = message(LARGE_PAGE.SerializeToString())
+    requested = message(LARGE_PAGE.SerializeToString())
     async with raw_connection(much.port, window=0) as connection:
         for _ in range(40):
-            connection.call(SERVICE + "ListEvents", body=asked)
+            connection.call(SERVICE + "ListEvents", body=requested)
             half(connection)
             connection.call(WATCH, body=message(b""))
         await connection.sent()
@@ -207,10 +207,10 @@ async def test_an_answer_that_is_large_and_finds_no_room_is_refused(serve: Serve
     says = b.package({"text": "x" * SNAPSHOT_BYTES})
     served = await serve(b.Bench(packages=(says,), tools=FunctionTools({})), times=PATIENT)
     await served.ended()
-    asked = message(pb.SnapshotRequest(run_id="run-1").SerializeToString())
+    requested = message(pb.SnapshotRequest(run_id="run-1").SerializeToString())
     async with raw_connection(served.port, window=0) as connection:
         fits = CONNECTION.answer_bytes // SNAPSHOT_BYTES
-        calls = [connection.call(SERVICE + "Snapshot", body=asked) for _ in range(fits + 5)]
+        calls = [connection.call(SERVICE + "Snapshot", body=requested) for _ in range(fits + 5)]
 
         await connection.until(lambda: sum(call.is_ended for call in calls) >= 5)
 

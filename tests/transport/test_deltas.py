@@ -138,10 +138,10 @@ async def test_a_text_amid_events_goes_to_nobody_who_reads_the_same_stretch_with
     runtime = bench.runtime()
     streams = EventStreams(runtime)
     everything = pb.StreamScope(all=pb.AllRuns())
-    spoken, _ = await runtime.start_run(b.request(package_id="speaking"))
+    delta_text, _ = await runtime.start_run(b.request(package_id="speaking"))
     listener, reader = Held(), Held()
-    asked = pb.SubscribeRequest(scope=everything, include_deltas=True)
-    listening = asyncio.create_task(streams.subscribe(asked, listener))  # type: ignore[arg-type]
+    requested = pb.SubscribeRequest(scope=everything, include_deltas=True)
+    listening = asyncio.create_task(streams.subscribe(requested, listener))  # type: ignore[arg-type]
     pieces.next()
     await eventually(lambda: listener.has("run-1", "model_stream_delta"))
     listener.gate.clear()
@@ -150,13 +150,13 @@ async def test_a_text_amid_events_goes_to_nobody_who_reads_the_same_stretch_with
         await handle.wait()
         await eventually(lambda: listener.waiting)
     pieces.next(2)
-    await spoken.wait()
+    await delta_text.wait()
     listener.gate.set()
     await eventually(lambda: listener.has("run-1", "run_completed"))
     mixed = next(each for each in listener.written if len(each.frames) > 1 and said(list(each.frames)))
     before = listener.written[listener.written.index(mixed) - 1]
-    asked = pb.SubscribeRequest(scope=everything, after_cursor=before.frames[-1].cursor)
-    reading = asyncio.create_task(streams.subscribe(asked, reader))  # type: ignore[arg-type]
+    requested = pb.SubscribeRequest(scope=everything, after_cursor=before.frames[-1].cursor)
+    reading = asyncio.create_task(streams.subscribe(requested, reader))  # type: ignore[arg-type]
     await eventually(lambda: reader.has("run-1", "run_completed"))
 
     frames = list(mixed.frames)

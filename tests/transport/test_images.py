@@ -21,7 +21,7 @@ from tests.runtime.watching import pass_time, reached
 from tests.transport.conftest import Serve
 from tests.transport.serving import CALL_SECONDS, refused, run_request
 
-ASKED = [
+REQUESTED = [
     content_pb2.InputPart(text="What is this?"),
     content_pb2.InputPart(data=content_pb2.InputData(media_type="image/png", data=b.PIXEL)),
 ]
@@ -38,7 +38,7 @@ async def test_an_image_reaches_the_model_and_every_reader_of_the_full_view(serv
     provider = RecordingProvider()
     served = await serve(b.Bench(packages=(b.package(b.says("A dot.")),), providers={"scripted": provider}))
 
-    run = await served.ended(input=ASKED)
+    run = await served.ended(input=REQUESTED)
 
     assert run.status == run_pb2.RUN_STATUS_COMPLETED
     assert provider.requests[0].messages == SHOWN
@@ -53,12 +53,12 @@ async def test_an_image_reaches_the_model_and_every_reader_of_the_full_view(serv
 
 async def test_the_same_image_is_the_same_request_and_another_is_not(serve: Serve) -> None:
     served = await serve()
-    await served.start(input=ASKED)
+    await served.start(input=REQUESTED)
     other = content_pb2.InputPart(data=content_pb2.InputData(media_type="image/png", data=b.PIXEL + b"\0"))
 
-    again = await served.stub.StartRun(pb.StartRunRequest(run=run_request(input=ASKED)), timeout=CALL_SECONDS)
+    again = await served.stub.StartRun(pb.StartRunRequest(run=run_request(input=REQUESTED)), timeout=CALL_SECONDS)
     refusal = await refused(
-        served.stub.StartRun(pb.StartRunRequest(run=run_request(input=[ASKED[0], other])), timeout=CALL_SECONDS)
+        served.stub.StartRun(pb.StartRunRequest(run=run_request(input=[REQUESTED[0], other])), timeout=CALL_SECONDS)
     )
 
     assert not again.created
@@ -74,7 +74,7 @@ async def test_photos_up_to_the_limit_reach_the_model_and_are_stored_once(serve:
     photos = [photo(MAX_IMAGE_BYTES, number) for number in (1, 2)]
 
     for run_id in ("run-1", "run-2"):
-        assert (await served.ended(run_id, input=[ASKED[0], *photos])).status == run_pb2.RUN_STATUS_COMPLETED
+        assert (await served.ended(run_id, input=[REQUESTED[0], *photos])).status == run_pb2.RUN_STATUS_COMPLETED
 
     shown = [Image("image/jpeg", part.data.data) for part in photos]
     assert [request.messages for request in provider.requests] == [(UserMessage(("What is this?", *shown)),)] * 2
@@ -109,14 +109,14 @@ async def test_a_provider_without_eyes_says_so(serve: Serve) -> None:
     package = b.package(provider={"adapter": "demo", "model": "demo-1"})
     served = await serve(b.Bench(packages=(package,), providers={"demo": DemoProvider()}))
 
-    run = await served.ended(input=ASKED)
+    run = await served.ended(input=REQUESTED)
 
     assert run.status == run_pb2.RUN_STATUS_FAILED
     assert run.error.reason == error_pb2.ERROR_REASON_PROVIDER_REFUSED
     assert "images" in run.error.message
 
 
-@pytest.mark.parametrize("parts", [ASKED, ASKED[1:]], ids=["with words", "alone"])
+@pytest.mark.parametrize("parts", [REQUESTED, REQUESTED[1:]], ids=["with words", "alone"])
 async def test_an_image_is_shown_again_after_a_restart(serve: Serve, parts: list[content_pb2.InputPart]) -> None:
     provider = RecordingProvider()
     bench = b.Bench(packages=(b.package({**b.says("A dot."), "fail_attempts": 1}),), providers={"scripted": provider})

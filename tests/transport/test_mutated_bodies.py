@@ -47,9 +47,9 @@ async def test_mutated_bodies_get_declared_answers_and_nothing_of_the_inside(ser
         for number in numbers:
             seed = random.Random(number)
             method = seed.choice(paths)
-            code, told = await answer(channel, method, mutated(GOOD[method].SerializeToString(), seed))
-            if code not in DECLARED or INSIDE.search(told):
-                found.append((number, method, code, told))
+            code, message = await answer(channel, method, mutated(GOOD[method].SerializeToString(), seed))
+            if code not in DECLARED or INSIDE.search(message):
+                found.append((number, method, code, message))
 
     await asyncio.gather(*(send(range(first, BODIES, AT_ONCE)) for first in range(AT_ONCE)))
 

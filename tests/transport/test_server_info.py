@@ -45,9 +45,9 @@ async def info(served: Served) -> pb.GetServerInfoResponse:
 async def test_a_package_comes_back_with_the_same_fingerprint(serve: Serve) -> None:
     served = await serve(b.Bench(packages=(b.one_call_package(), FULL)))
 
-    told = (await info(served)).packages
+    message = (await info(served)).packages
 
-    for known, package in zip(told, (b.one_call_package(), FULL), strict=True):
+    for known, package in zip(message, (b.one_call_package(), FULL), strict=True):
         assert to_package(known.package) == package
         assert to_package(known.package).fingerprint() == known.fingerprint == package.fingerprint()
 
@@ -67,13 +67,13 @@ async def test_instructions_are_shown_to_roles_that_start_runs(
 ) -> None:
     [key], known = keys_for(tmp_path, role.value)
     served = await serve(b.Bench(packages=(FULL,)), authenticator=known)
-    asked = pb.GetServerInfoRequest()
+    requested = pb.GetServerInfoRequest()
 
-    told = await served.stub.GetServerInfo(asked, timeout=CALL_SECONDS, metadata=bearer(key))
+    message = await served.stub.GetServerInfo(requested, timeout=CALL_SECONDS, metadata=bearer(key))
 
-    [shown] = told.packages
+    [shown] = message.packages
     assert (shown.package.agent.instructions == FULL.agent.instructions) is starts_runs
-    assert ("Line one" in str(told)) is starts_runs
+    assert ("Line one" in str(message)) is starts_runs
     assert shown.instructions_hidden is not starts_runs
     assert (shown.package.package_id, shown.fingerprint) == ("full", FULL.fingerprint())
 

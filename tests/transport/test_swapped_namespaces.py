@@ -98,10 +98,10 @@ async def answer(
     return grpc.StatusCode.OK, came
 
 
-def batched(asked: list[Any], size: int) -> Iterator[list[Any]]:
+def batched(requested: list[Any], size: int) -> Iterator[list[Any]]:
     """In pieces, one after the other."""
-    for first in range(0, len(asked), size):
-        yield asked[first : first + size]
+    for first in range(0, len(requested), size):
+        yield requested[first : first + size]
 
 
 async def everything(served: Served, key: Metadata) -> list[bytes]:
@@ -153,24 +153,26 @@ async def test_nothing_of_another_namespace_is_read_or_changed(serve: Serve, tmp
     before = await everything(served, team_a)
     words = await foreign_words(served, team_a)
 
-    asked = [
+    requested = [
         (method, path, word, with_text(_body(method), path, word))
         for method in methods()
         for path, word in product(text_fields(method.input_type), words)
     ]
     # Last, because they make runs and registrations of those very ids, team B's own.
-    asked.sort(key=lambda one: one[0].name in ("StartRun", "RegisterCallback"))
+    requested.sort(key=lambda one: one[0].name in ("StartRun", "RegisterCallback"))
     channel = served.channel()
     answers = []
-    for batch in batched(asked, 64):
+    for batch in batched(requested, 64):
         answers += await asyncio.gather(*(answer(channel, method, body, team_b) for method, _, _, body in batch))
 
-    told = [(method.name, path, word, code) for (method, path, word, _), (code, _) in zip(asked, answers, strict=True)]
-    assert [one for one in told if one[-1] not in ANSWERS] == []
-    leaks = [one for one, (_, came) in zip(told, answers, strict=True) if SECRET.encode() in came]
+    message = [
+        (method.name, path, word, code) for (method, path, word, _), (code, _) in zip(requested, answers, strict=True)
+    ]
+    assert [one for one in message if one[-1] not in ANSWERS] == []
+    leaks = [one for one, (_, came) in zip(message, answers, strict=True) if SECRET.encode() in came]
     assert leaks == []
     assert await everything(served, team_a) == before, "team A's runs stand where they stood"
-    by_id = {code for name, path, word, code in told if path == ("run_id",) and name != "StartRun"}
+    by_id = {code for name, path, word, code in message if path == ("run_id",) and name != "StartRun"}
     assert by_id <= {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
     tool.let_go.set()
 

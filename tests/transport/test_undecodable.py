@@ -103,9 +103,9 @@ async def with_a_fault(serve: Serve) -> Served:
 @pytest.mark.parametrize("method", ["ListEvents", "Subscribe"])
 async def test_a_fault_of_ours_is_internal_with_an_incident_and_nothing_else(serve: Serve, method: str) -> None:
     served = await with_a_fault(serve)
-    asked = pb.ListEventsRequest(scope=scope()) if method == "ListEvents" else subscription()
+    requested = pb.ListEventsRequest(scope=scope()) if method == "ListEvents" else subscription()
 
-    refusal = await refused(getattr(served.stub, method)(asked, timeout=CALL_SECONDS))
+    refusal = await refused(getattr(served.stub, method)(requested, timeout=CALL_SECONDS))
 
     assert refusal.code is grpc.StatusCode.INTERNAL
     assert refusal.info.reason == "INTERNAL"

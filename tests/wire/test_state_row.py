@@ -33,10 +33,10 @@ def _full_round(answered: int = 0) -> RunState:
     """A round of 64 calls, the most one may have, with ids and names as long as they may be."""
     key = RunKey(Namespace("n" * 64), RunId("r" * 128))
     labels = {f"{index:x<128}": "v" * 256 for index in range(16)}
-    calls = [b.asked("x" * 64)] * 64
+    calls = [b.model_request("x" * 64)] * 64
     results = [b.returned(f"c1.{index + 1}") for index in range(answered)]
-    given = [b.started(ROUND, labels=labels, session_id="s" * 128), b.asks(*calls), *results]
-    state, _ = b.play(ROUND, *given, state=RunState(key=key))
+    value = [b.started(ROUND, labels=labels, session_id="s" * 128), b.asks(*calls), *results]
+    state, _ = b.play(ROUND, *value, state=RunState(key=key))
     return state
 
 
@@ -192,7 +192,7 @@ def test_the_row_does_not_grow_with_the_rounds() -> None:
     sizes = []
 
     for number in range(1, 100):
-        calls = (b.asked(), b.asked())
+        calls = (b.model_request(), b.model_request())
         replies = [b.asks(*calls, round=number), b.returned(f"c{number}.1"), b.returned(f"c{number}.2")]
         state, _ = b.play(pinned, *replies, state=state)
         sizes.append(len(encode_state(state)))

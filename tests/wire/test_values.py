@@ -13,13 +13,13 @@ from runwright.wire import values as v
 def test_an_error_is_told_with_the_meaning_of_its_reason(reason: ErrorReason) -> None:
     error = AgentError(reason, "Something happened.", metadata={"field": "input"})
 
-    told = v.agent_error(error)
+    message = v.agent_error(error)
 
-    assert error_pb2.ErrorReason.Name(told.reason) == f"ERROR_REASON_{reason.name}"
-    assert error_pb2.AgentErrorKind.Name(told.kind) == f"AGENT_ERROR_KIND_{MEANINGS[reason].kind.name}"
-    assert error_pb2.RetryClass.Name(told.retry_class) == f"RETRY_CLASS_{MEANINGS[reason].retry.name}"
-    assert (told.message, told.remedy) == ("Something happened.", MEANINGS[reason].remedy)
-    assert dict(told.metadata) == {"field": "input"}
+    assert error_pb2.ErrorReason.Name(message.reason) == f"ERROR_REASON_{reason.name}"
+    assert error_pb2.AgentErrorKind.Name(message.kind) == f"AGENT_ERROR_KIND_{MEANINGS[reason].kind.name}"
+    assert error_pb2.RetryClass.Name(message.retry_class) == f"RETRY_CLASS_{MEANINGS[reason].retry.name}"
+    assert (message.message, message.remedy) == ("Something happened.", MEANINGS[reason].remedy)
+    assert dict(message.metadata) == {"field": "input"}
 
 
 def test_a_failure_comes_back_the_same() -> None:
@@ -31,7 +31,7 @@ def test_a_failure_comes_back_the_same() -> None:
 
 
 def test_a_time_is_a_timestamp_of_whole_microseconds() -> None:
-    told = v.timestamp(1_700_000_000_000_001)
+    message = v.timestamp(1_700_000_000_000_001)
 
-    assert told == Timestamp(seconds=1_700_000_000, nanos=1000)
-    assert v.micros(told) == 1_700_000_000_000_001
+    assert message == Timestamp(seconds=1_700_000_000, nanos=1000)
+    assert v.micros(message) == 1_700_000_000_000_001

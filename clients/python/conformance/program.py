@@ -168,8 +168,8 @@ class Program:
             options["budget"] = RunBudget.from_dict(args["budget"])
         if "on_busy" in args:
             options["on_busy"] = OnBusy[args["on_busy"].removeprefix("ON_BUSY_")]
-        given = args["input"]
-        parts = [given] if isinstance(given, str) else [InputPart.from_dict(part) for part in given]
+        value = args["input"]
+        parts = [value] if isinstance(value, str) else [InputPart.from_dict(part) for part in value]
         started = await self.client.start(parts, **options)
         return {"created": started.created, "run": shown(started.run)}
 
@@ -282,9 +282,9 @@ class Program:
                 raise LookupError(f"no operation {request['op']}")
             return {"id": request["id"], "ok": await getattr(self, request["op"])(request.get("args") or {})}
         except RunwrightError as error:
-            told = {name: getattr(error, name) for name in ("reason", "code", "metadata", "retryable", "message")}
-            told |= {"has_remedy": bool(error.remedy), "retry_after_seconds": error.retry_after}
-            return {"id": request["id"], "error": told}
+            message = {name: getattr(error, name) for name in ("reason", "code", "metadata", "retryable", "message")}
+            message |= {"has_remedy": bool(error.remedy), "retry_after_seconds": error.retry_after}
+            return {"id": request["id"], "error": message}
         except Exception as error:  # noqa: BLE001  # the runner is told of everything
             return {"id": request.get("id"), "error": {"reason": "PROGRAM", "message": repr(error)}}
 

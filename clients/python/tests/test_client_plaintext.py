@@ -20,8 +20,10 @@ async def test_a_key_that_goes_out_in_plaintext_to_another_host_is_warned_of_onc
     for address in others * 2:
         await Client.connect(address, key=KEY).close()
 
-    told = [record.getMessage() for record in caplog.records if record.name == "runwright_client"]
-    assert [line for address, line in zip(others, told, strict=True) if f"to {address} in plaintext" in line] == told
+    message = [record.getMessage() for record in caplog.records if record.name == "runwright_client"]
+    assert [
+        line for address, line in zip(others, message, strict=True) if f"to {address} in plaintext" in line
+    ] == message
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
     assert "secret" not in caplog.text
 

@@ -65,8 +65,8 @@ async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: C
         "executor": "words",
         "parameters": {"type": "object"},
     }
-    asked = asks(("count_words", {"text": "a few short words", "longer_than": 4}))
-    server = make_server(package("one", [asked, says("done: {results}")], words), executors={})
+    requested = asks(("count_words", {"text": "a few short words", "longer_than": 4}))
+    server = make_server(package("one", [requested, says("done: {results}")], words), executors={})
     await server.start()
     relay.to = server.address
     process = await started(tmp_path, PROGRAMS[2], server.address)
@@ -82,7 +82,7 @@ async def test_a_tool_is_served(make_server: MakeServer, relay: Relay, client: C
     assert '"words":2' in str(run.result.text).replace(" ", "")
     assert (process.returncode, out) == (0, b"")
     registered, unregistered, ended = err.decode().splitlines()
-    told = f"runwright: registered with {server.address} as executor words: count_words; called at 127.0.0.1:"
-    assert registered.startswith(told)
+    message = f"runwright: registered with {server.address} as executor words: count_words; called at 127.0.0.1:"
+    assert registered.startswith(message)
     assert unregistered.startswith("runwright: unregistered words.")
     assert ended == f"runwright: the tool server at {registered.rpartition(' ')[2]} has ended"

@@ -11,7 +11,7 @@ from itertools import pairwise
 import pytest
 from relay import Relay
 from tests.e2e.conftest import MakeServer
-from tests.e2e.executor import Asked, Executor, Gate
+from tests.e2e.executor import Executor, Gate, StartCaller
 from tests.e2e.packages import LOOK, one_call, package
 from tests.e2e.scraping import WITH_METRICS, scrape
 from tests.e2e.server_process import Server
@@ -32,9 +32,9 @@ SECONDS = 60.0
 EVERYTHING = StreamScope(all=AllRuns())
 
 
-async def hold_first_attempts(asked: Asked) -> None:
+async def hold_first_attempts(requested: StartCaller) -> None:
     """Leaves every call open until its server has died."""
-    if asked.attempt == 1:
+    if requested.attempt == 1:
         await asyncio.Event().wait()
 
 
@@ -63,7 +63,7 @@ async def test_a_server_killed_in_every_call_is_followed_exactly_once(
         async for frame in subscription:
             seen.append(frame)
             if frame.event is not None and frame.event.kind is EventKind.TOOL_STARTED and frame.event.attempt == 1:
-                await executor.until_asked(len(executor.asked) or 1)
+                await executor.until_asked(len(executor.requested) or 1)
                 await relay.restart(server)
         cursor = subscription.cursor
 
@@ -80,7 +80,7 @@ async def test_a_server_killed_in_every_call_is_followed_exactly_once(
 async def test_cut_lines_are_not_noticed_in_what_is_seen(
     make_server: MakeServer, executor: Executor, relay: Relay, client: Client
 ) -> None:
-    async def cut(_: Asked) -> None:
+    async def cut(_: StartCaller) -> None:
         relay.cut()
 
     executor.before = executor.after = cut

@@ -76,11 +76,11 @@ async def test_a_thread_that_waits_is_let_go_when_the_client_is_closed(
 
 
 def _outcome(work: Callable[[], Any]) -> Callable[[], str]:
-    def told() -> str:
+    def message() -> str:
         try:
             work()
         except RunwrightError as error:
             return error.reason
         return "OK"
 
-    return told
+    return message

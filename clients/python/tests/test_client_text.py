@@ -55,7 +55,10 @@ async def test_what_models_and_tools_say_is_had_without_knowing_the_messages(
     short = [frame async for frame in client.subscribe(run_id)]
     await tools.stop()
 
-    assert sorted(told for frame in frames if (told := tool_text(frame))) == ["There is no such desk.", '{"seen":true}']
+    assert sorted(message for frame in frames if (message := tool_text(frame))) == [
+        "There is no such desk.",
+        '{"seen":true}',
+    ]
     assert "It is here.".startswith("".join(delta_text(frame) or "" for frame in frames))
     assert not any(tool_text(frame) or delta_text(frame) for frame in short)
     assert result_text(await client.wait(run_id)) == "It is here."

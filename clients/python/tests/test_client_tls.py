@@ -58,12 +58,12 @@ async def test_files_that_are_no_certificates_are_named_at_once(tmp_path: Path) 
     empty = tmp_path / "empty.pem"
     empty.write_bytes(b"\xff")
 
-    for tls, told in (
+    for tls, message in (
         (Tls(ca=junk), "Tls.ca: .*junk.pem holds no certificates"),
         (Tls(ca=empty), "Tls.ca: .*empty.pem holds no certificates"),
         (Tls(cert=cert), "Tls.cert: .*one.pem must be a PEM certificate whose private key is in it, too"),
         (Tls(cert=other, key=key), "Tls.cert: .*other.pem must be a PEM certificate whose private key is in .*one.key"),
         (Tls(key=key), "Tls.key: its certificate is missing"),
     ):
-        with pytest.raises(ValueError, match=told):
+        with pytest.raises(ValueError, match=message):
             Client.connect("localhost:1", tls=tls)

@@ -79,12 +79,12 @@ MISTAKES: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_sentence_that_names_what_was_written(mistake: str) -> None:
-    makes, kind, told = MISTAKES[mistake]
+    makes, kind, message = MISTAKES[mistake]
 
     with pytest.raises(kind) as raised:
         makes()
 
-    assert told in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
 
@@ -98,7 +98,7 @@ async def test_what_cannot_be_registered_is_said_before_the_runtime_is_asked() -
         tools = ToolServer([look])
         early = await refusal(tools)
         await tools.start()
-        told = [
+        message = [
             await refusal(tools, "my desk"),
             await refusal(tools, callback_id="desk 1"),
             await refusal(tools, address="0.0.0.0:80"),
@@ -112,9 +112,9 @@ async def test_what_cannot_be_registered_is_said_before_the_runtime_is_asked() -
         await empty.stop()
 
     assert early == "ToolServer: start it before it is registered"
-    assert told[0].startswith("'my desk' cannot be the name of an executor, which has 1 to 128 letters")
-    assert told[1].startswith("'desk 1' cannot be the id of a callback")
-    assert told[2] == "ToolServer: nobody can dial 0.0.0.0:80: register(…, address=…) says where it is reached"
+    assert message[0].startswith("'my desk' cannot be the name of an executor, which has 1 to 128 letters")
+    assert message[1].startswith("'desk 1' cannot be the id of a callback")
+    assert message[2] == "ToolServer: nobody can dial 0.0.0.0:80: register(…, address=…) says where it is reached"
     assert nothing.startswith("ToolServer: there is no tool to register")
 
 
@@ -193,12 +193,12 @@ async def test_a_program_without_logging_is_told_on_standard_error() -> None:
         env={"PYTHONPATH": ":".join(sys.path)},
     )
     async with asyncio.timeout(SECONDS):
-        where, told = await process.communicate()
+        where, message = await process.communicate()
 
-    assert told.decode() == f"runwright: the tool server at {where.decode().strip()} has ended\n"
+    assert message.decode() == f"runwright: the tool server at {where.decode().strip()} has ended\n"
 
 
 def test_handlers_get_the_call(call: ToolCall | None = None) -> None:
     ToolServer().add("look", lambda arguments, call: None)
-    ToolServer().add("any", lambda *given: None)
+    ToolServer().add("any", lambda *value: None)
     ToolServer().add("builtin", max)

@@ -76,11 +76,11 @@ async def test_whatever_a_tool_raises_fails_that_call_and_leaves_the_host_alive(
     tools.add("look", lambda arguments, call: "seen")
     logging.getLogger("runwright_client").addHandler(handler := logging.NullHandler())
     async with dialled(tools) as call, asyncio.timeout(SECONDS):
-        told = {name: (await call(name)).error.message for name in RAISED}
+        message = {name: (await call(name)).error.message for name in RAISED}
         seen = await call("look")
     logging.getLogger("runwright_client").removeHandler(handler)
 
-    assert told == dict.fromkeys(RAISED, FAILED)
+    assert message == dict.fromkeys(RAISED, FAILED)
     assert seen.result.data == b'"seen"'
 
 
@@ -91,9 +91,9 @@ async def test_a_decorated_tool_may_raise_anything_too() -> None:
         return next(iter(()))  # StopIteration, as programs have it
 
     async with dialled(ToolServer([look])) as call, asyncio.timeout(SECONDS):
-        told = await call("look")
+        message = await call("look")
 
-    assert told.error.message == FAILED
+    assert message.error.message == FAILED
 
 
 async def test_a_log_that_fails_changes_no_answer() -> None:
@@ -107,11 +107,11 @@ async def test_a_log_that_fails_changes_no_answer() -> None:
     logging.getLogger("runwright_client").addHandler(broken := Broken())
     try:
         async with dialled(tools) as call, asyncio.timeout(SECONDS):
-            told = [(await call(name)).error.message for name in ("look", "odd")]
+            message = [(await call(name)).error.message for name in ("look", "odd")]
     finally:
         logging.getLogger("runwright_client").removeHandler(broken)
 
-    assert told == [FAILED, MADE]
+    assert message == [FAILED, MADE]
 
 
 async def test_a_tool_that_cancels_its_own_task_fails_its_own_call_only() -> None:
@@ -125,9 +125,9 @@ async def test_a_tool_that_cancels_its_own_task_fails_its_own_call_only() -> Non
     tools.add("gives-up", gives_up)
     tools.add("look", lambda arguments, call: "seen")
     async with dialled(tools) as call, asyncio.timeout(SECONDS):
-        told, seen = await call("gives-up"), await call("look")
+        message, seen = await call("gives-up"), await call("look")
 
-    assert told.error.message == FAILED
+    assert message.error.message == FAILED
     assert seen.result.data == b'"seen"'
 
 
@@ -222,9 +222,9 @@ async def test_tools_are_made_of_whatever_can_be_called() -> None:
 
 
 def _ring() -> list[Any]:
-    ring: list[Any] = []
-    ring.append(ring)
-    return ring
+    notify: list[Any] = []
+    notify.append(notify)
+    return notify
 
 
 UNENCODABLE: dict[str, Callable[[], Any]] = {
@@ -256,10 +256,10 @@ async def test_a_performed_call_whose_result_cannot_be_encoded_is_said_to_be_mad
     tools.add("text", lambda arguments, call: Content("é", "text/plain"))  # type: ignore[arg-type]
     with caplog.at_level(logging.CRITICAL, "runwright_client"):
         async with dialled(tools) as call, asyncio.timeout(SECONDS):
-            told = {name: (await call(name)).error.message for name in UNENCODABLE}
+            message = {name: (await call(name)).error.message for name in UNENCODABLE}
             number, text = await call("nothing-of-a-number"), await call("text")
 
-    assert told == dict.fromkeys(UNENCODABLE, MADE)
+    assert message == dict.fromkeys(UNENCODABLE, MADE)
     assert performed == list(UNENCODABLE)
     assert number.result.data == b'{"ratio":null}'
     assert text.result.data == "é".encode()

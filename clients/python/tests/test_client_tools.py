@@ -104,10 +104,10 @@ async def test_a_registered_tool_is_called_by_a_run(make_server: MakeServer, rel
 
     assert run.result is not None
     assert run.result.text is not None
-    told = json.loads(run.result.text.removeprefix("done: "))
-    told = told[0] if isinstance(told, list) else told
-    assert "Bern" in str(told)
-    assert "runwright-tool" in str(told), "a function that is not async runs in a thread"
+    message = json.loads(run.result.text.removeprefix("done: "))
+    message = message[0] if isinstance(message, list) else message
+    assert "Bern" in str(message)
+    assert "runwright-tool" in str(message), "a function that is not async runs in a thread"
 
 
 async def test_what_a_tool_does_is_what_is_answered(caplog: pytest.LogCaptureFixture) -> None:
@@ -145,9 +145,9 @@ def _raises(arguments: Any, call: ToolCall) -> None:
 
 
 async def test_what_must_not_be_performed_is_refused() -> None:
-    asked: list[int] = []
+    requested: list[int] = []
     tools = ToolServer()
-    tools.add("look", lambda arguments, call: asked.append(call.attempt))
+    tools.add("look", lambda arguments, call: requested.append(call.attempt))
     async with dialled(tools) as call:
         await call("look", attempt=2)
         lower = await code_of(call("look", attempt=1))
@@ -159,7 +159,7 @@ async def test_what_must_not_be_performed_is_refused() -> None:
     assert lower is grpc.StatusCode.FAILED_PRECONDITION
     assert unknown is grpc.StatusCode.UNIMPLEMENTED
     assert large is grpc.StatusCode.UNIMPLEMENTED
-    assert asked == [2, 3, 1]
+    assert requested == [2, 3, 1]
 
 
 async def test_the_deadline_of_a_call_is_the_tool_s_too() -> None:

@@ -93,9 +93,9 @@ def missing_content(run: RunKey, digest: str, first: int) -> AgentError:
     return _corrupt(run, f"Content {digest} of run {run.run_id} is missing from the journal.", first)
 
 
-def _corrupt(run: RunKey, told: str, first: int) -> AgentError:
+def _corrupt(run: RunKey, message: str, first: int) -> AgentError:
     metadata = {"run_id": run.run_id, "first_bad": str(first or "")}
-    return AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata=metadata)
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata=metadata)
 
 
 def first_link(run: RunKey) -> bytes:

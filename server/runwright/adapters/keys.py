@@ -85,7 +85,7 @@ def read_keys(path: Path) -> KeysFile:
         return KeysFile.model_validate_json(read_file(path, MAX_FILE_BYTES).removeprefix(codecs.BOM_UTF8))
     except UnreadableFileError as error:
         expected = "a keys file that can be read"
-        raise invalid_request("--keys", expected, error.remedy, told=f"The keys file {error.told}.") from None
+        raise invalid_request("--keys", expected, error.remedy, message=f"The keys file {error.message}.") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         inside = ".".join(str(step) for step in first["loc"])
@@ -194,8 +194,8 @@ class KeyFileAuthenticator:
             found = self._found(credentials)
         if found is None:
             expected = "a key or client certificate that is listed and has not expired"
-            told = "The call is not authenticated."
-            raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
+            message = "The call is not authenticated."
+            raise AgentError(ErrorReason.UNAUTHENTICATED, message, metadata={"expected": expected})
         return found
 
     def _found(self, credentials: Credentials) -> Principal | None:
@@ -242,8 +242,8 @@ class KeyFileAuthenticator:
         except AgentError as error:
             self._seen, self._failed_at = stamp, self._clock.now()
             if error.message != self._failure:
-                told = "keys file cannot be used; the last good one stays in force, and it is tried again"
-                self._log.error(told, reason=error.message)
+                message = "keys file cannot be used; the last good one stays in force, and it is tried again"
+                self._log.error(message, reason=error.message)
             self._failure = error.message
             self._failed(error)
             return
@@ -286,4 +286,4 @@ class _Known:
 
 
 def _unusable(path: Path, expected: str, remedy: str) -> AgentError:
-    return invalid_request("--keys", expected, remedy, told=f"{path} must be {expected}.")
+    return invalid_request("--keys", expected, remedy, message=f"{path} must be {expected}.")

@@ -84,8 +84,8 @@ def _time(formatter: logging.Formatter, record: logging.LogRecord) -> str:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:
-    given: dict[str, object] = getattr(record, "fields", {})
-    return {name: value for name, value in given.items() if value not in ("", [], None) and name not in _OWN}
+    values: dict[str, object] = getattr(record, "fields", {})
+    return {name: value for name, value in values.items() if value not in ("", [], None) and name not in _OWN}
 
 
 def _shown(value: object) -> str:

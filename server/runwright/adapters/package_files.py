@@ -91,7 +91,7 @@ def _read(path: Path) -> Document:
     except UnreadableFileError as error:
         raise AgentError(
             ErrorReason.PACKAGE_INVALID,
-            f"The package file {error.told}.",
+            f"The package file {error.message}.",
             metadata={"package": str(path), "path": "", "rule": "a UTF-8 file that can be read"},
             remedy=error.remedy,
         ) from None

@@ -65,15 +65,15 @@ def explained(found: ErrorDetails) -> Rule:
             return Rule(said, _INSTEAD.get(kind, "Write it so, and check with `runwright package validate`."))
 
 
-def _pattern(pattern: str, given: object, said: str) -> Rule:
+def _pattern(pattern: str, value: object, said: str) -> Rule:
     expected, unfit = _NOT_IN.get(pattern, (said, None))
-    fit = unfit.sub("-", str(given)[:LONGEST_WORD]).lstrip("-._:@") if unfit else ""
+    fit = unfit.sub("-", str(value)[:LONGEST_WORD]).lstrip("-._:@") if unfit else ""
     return Rule(expected, f"Write {fit} instead." if fit else "Write one such as workspace-1.")
 
 
-def _one_of(expected: str, given: object) -> Rule:
+def _one_of(expected: str, value: object) -> Rule:
     known = re.findall(r"'([^']*)'", expected)
-    remedy = did_you_mean(str(given), known) if isinstance(given, str) else ""
+    remedy = did_you_mean(str(value), known) if isinstance(value, str) else ""
     return Rule(f"one of {', '.join(known)}", remedy.strip() or f"Write {known[0] if known else expected}.")
 
 

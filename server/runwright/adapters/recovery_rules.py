@@ -20,7 +20,7 @@ def passed(before: Suspect) -> Suspect:
     """A suspect after its trial."""
     if before.stage < Stage.ON_TRIAL:
         return before
-    return replace(before, stage=Stage.IN_HAND, trials=0, told=0, alone=0)
+    return replace(before, stage=Stage.IN_HAND, trials=0, against=0, alone=0)
 
 
 def _begins(before: Suspect) -> Suspect:

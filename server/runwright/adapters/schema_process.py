@@ -81,10 +81,10 @@ class SchemaProcess:
         """The process's id while there is one."""
         return self._process.pid if self._process else None
 
-    def check(self, asked: bytes, schema: str, instance: bytes = b"") -> Checked:
+    def check(self, question_kind: bytes, schema: str, instance: bytes = b"") -> Checked:
         """Asks the process. One that was lost on the way is replaced once."""
         text = schema.encode()
-        question = worker.LENGTHS.pack(len(asked), len(text), len(instance)) + asked + text + instance
+        question = worker.LENGTHS.pack(len(question_kind), len(text), len(instance)) + question_kind + text + instance
         with self._lock:
             for _ in range(2):
                 try:

@@ -89,9 +89,9 @@ def main(milliseconds: int, memory: int) -> None:
             signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _answer(connection: socket.socket, asked: bytes, schema: str, instance: bytes, *, seconds: float) -> None:
+def _answer(connection: socket.socket, question_kind: bytes, schema: str, instance: bytes, *, seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    if asked == CHECK_SCHEMA:
+    if question_kind == CHECK_SCHEMA:
         problem = compile_problem(schema)
         _say(connection, INVALID if problem else VALID)
         if problem:
@@ -117,10 +117,10 @@ def _read(connection: socket.socket) -> tuple[bytes, str, bytes] | None:
     if lengths is None:
         return None
     parts = [exactly(connection.recv, length) for length in LENGTHS.unpack(lengths)]
-    asked, schema, instance = parts
-    if asked is None or schema is None or instance is None:
+    question_kind, schema, instance = parts
+    if question_kind is None or schema is None or instance is None:
         return None
-    return asked, schema.decode(), instance
+    return question_kind, schema.decode(), instance
 
 
 def exactly(receive: Callable[[int], bytes], size: int) -> bytes | None:

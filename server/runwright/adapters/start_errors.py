@@ -15,10 +15,10 @@ FIRST_FREE_PORT = 1024  # below, Linux lets only root bind
 
 def extra_missing(option: str, extra: str, missing: Sequence[str]) -> AgentError:
     """What an option needs is not installed; `missing` are the modules."""
-    told = f"{option} needs libraries that are not installed: {', '.join(missing)}."
+    message = f"{option} needs libraries that are not installed: {', '.join(missing)}."
     expected = f"given where the extra {extra} is installed"
     return invalid_request(
-        option, expected, f"Install them, in the checkout: python -m pip install '.[{extra}]'.", told=told
+        option, expected, f"Install them, in the checkout: python -m pip install '.[{extra}]'.", message=message
     )
 
 
@@ -34,15 +34,15 @@ def unbound(option: str, address: str) -> AgentError:
     else:
         cause = f"{address} was in use and is free again"
         remedy = "Start the server once more; another one may have been ending."
-    return invalid_request(option, "an address that can be bound", remedy, told=f"{option} {address}: {cause}.")
+    return invalid_request(option, "an address that can be bound", remedy, message=f"{option} {address}: {cause}.")
 
 
 def unusable_data(data: Path, cause: str) -> AgentError:
     """The data directory cannot be made or written."""
-    told = f"The data directory {data} cannot be used: {cause}."
+    message = f"The data directory {data} cannot be used: {cause}."
     expected = "a directory that this user may write, on a disk with file locks"
     remedy = f"Name another with --data, or have user {os.geteuid()} own that one."
-    return invalid_request("--data", expected, remedy, told=told)
+    return invalid_request("--data", expected, remedy, message=message)
 
 
 def _bind(host: str, port: int) -> None:

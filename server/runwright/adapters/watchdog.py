@@ -89,7 +89,7 @@ class LoopWatchdog:
             self._unsaid += 1
             return
         self._quiet_until = now + QUIET_SECONDS
-        stack = [frame.told for frame in frames[:_SHOWN_FRAMES]]
+        stack = [frame.description for frame in frames[:_SHOWN_FRAMES]]
         milliseconds = round(late * 1000)
         self._log.error(
             "event loop blocked", ms=milliseconds, where=where, task=task, stack=stack, not_logged=self._unsaid
@@ -103,18 +103,18 @@ class LoopWatchdog:
 
 class _Frame(Struct, frozen=True):
     module: str
-    told: str
+    description: str
 
 
 def _frames(frame: FrameType | None) -> Iterator[_Frame]:
     """The innermost first, up to the loop's own. Source lines are not read: the disk may be what the loop waits for."""
     while frame is not None and frame.f_code.co_name not in _OF_THE_LOOP:
-        told = f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}"
-        yield _Frame(str(frame.f_globals.get("__name__", "")), told)
+        description = f"{frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_qualname}"
+        yield _Frame(str(frame.f_globals.get("__name__", "")), description)
         frame = frame.f_back
 
 
 def _culprit(frames: Sequence[_Frame]) -> str:
     """The innermost frame of this program, else the innermost at all."""
-    ours = next((frame.told for frame in frames if frame.module.partition(".")[0] == _OURS), None)
-    return ours or (frames[0].told if frames else "unknown")
+    ours = next((frame.description for frame in frames if frame.module.partition(".")[0] == _OURS), None)
+    return ours or (frames[0].description if frames else "unknown")

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.cli.client import Client
 from runwright.cli.output import EntryFormat, print_json, print_yaml
 
@@ -63,7 +63,7 @@ def _cells(event: pb.AuditEvent) -> tuple[str, ...]:
         event.reason or "-",
         " ".join(event.subjects) or "-",
     )
-    return tuple(clean.line(cell) for cell in row)
+    return tuple(sanitize.line(cell) for cell in row)
 
 
 def _kind(number: int) -> str:

@@ -22,7 +22,7 @@ def backup(
     Example:
       runwright backup --data .runwright/data --to journal.backup
     """
-    from runwright.adapters.sqlite.backup import back_up  # noqa: PLC0415 - other commands need no SQLite
+    from runwright.adapters.sqlite.inspecting.backup import back_up  # noqa: PLC0415 - other commands need no SQLite
 
     try:
         head = back_up(data, to)
@@ -41,7 +41,7 @@ def restore(
     Example:
       runwright restore journal.backup --data .runwright/restored
     """
-    from runwright.adapters.sqlite.backup import restore as make  # noqa: PLC0415 - other commands need no SQLite
+    from runwright.adapters.sqlite.inspecting.backup import restore as make  # noqa: PLC0415 - other commands need no SQLite
 
     try:
         head = make(backup_file, data)
@@ -55,7 +55,7 @@ def _refusal(error: AgentError | OSError) -> Problem:
     if isinstance(error, AgentError):
         return Problem.refused(error)
     trouble = unreadable(Path(str(error.filename)), error)
-    told, remedy = f"{trouble.told}.", trouble.remedy
+    message, remedy = f"{trouble.message}.", trouble.remedy
     if isinstance(error, FileExistsError):
-        told, remedy = f"{error.filename}: {error.strerror}.", "Name another path, or move away what is there."
-    return Problem("FILE_UNUSABLE", told, remedy, exit_code=ExitCode.USAGE)
+        message, remedy = f"{error.filename}: {error.strerror}.", "Name another path, or move away what is there."
+    return Problem("FILE_UNUSABLE", message, remedy, exit_code=ExitCode.USAGE)

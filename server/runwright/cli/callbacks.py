@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.client import Client
 from runwright.cli.connection import MAX_PEM_BYTES, option_file
 from runwright.cli.output import ListFormat, ListFormatOption, RunFormat, RunFormatOption, print_json, print_yaml
@@ -49,7 +49,7 @@ def ls(
             print_yaml(listed)
         case ListFormat.NAME:
             for callback in listed.callbacks:
-                print(clean.line(callback.spec.callback_id))
+                print(sanitize.line(callback.spec.callback_id))
         case ListFormat.TABLE:
             print("\n".join(table(listed.callbacks)))
 
@@ -97,7 +97,7 @@ def register(  # noqa: PLR0913, PLR0917 - its parameters are its options
         case RunFormat.YAML:
             print_yaml(response)
         case RunFormat.NAME:
-            print(clean.line(response.callback.spec.callback_id))
+            print(sanitize.line(response.callback.spec.callback_id))
         case RunFormat.TEXT:
             print("\n".join(table([response.callback])))
 
@@ -111,7 +111,7 @@ def unregister(context: typer.Context, callback_id: IdArgument) -> None:
       runwright callbacks unregister workspace-1
     """
     Client.of(context).unregister(callback_id)
-    print(f"callback {clean.line(callback_id)} is no longer registered")
+    print(f"callback {sanitize.line(callback_id)} is no longer registered")
 
 
 def table(callbacks: Sequence[pb.Callback]) -> list[str]:
@@ -119,12 +119,12 @@ def table(callbacks: Sequence[pb.Callback]) -> list[str]:
     cells = [_HEADINGS, *(_cells(callback) for callback in callbacks)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADINGS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    told = lines[:1]
+    shown = lines[:1]
     for line, callback in zip(lines[1:], callbacks, strict=True):
-        told.append(line)
+        shown.append(line)
         if callback.health_detail:
-            told.append(clean.line(f"  {callback.health_detail}"))
-    return told
+            shown.append(sanitize.line(f"  {callback.health_detail}"))
+    return shown
 
 
 def _cells(callback: pb.Callback) -> tuple[str, ...]:
@@ -132,7 +132,7 @@ def _cells(callback: pb.Callback) -> tuple[str, ...]:
     address = f"{spec.address} (TLS)" if spec.HasField("tls") else spec.address
     expires, tools = names.clock(callback.expires_at), ", ".join(spec.tools) or "any"
     row = (spec.callback_id, spec.executor, address, names.health(callback.health), expires, callback.owner, tools)
-    return tuple(clean.line(cell) for cell in row)
+    return tuple(sanitize.line(cell) for cell in row)
 
 
 def _pem(path: Path | None) -> bytes:

@@ -49,7 +49,7 @@ def runs_and_changes(
     for frame in frames:
         if frame.WhichOneof("item") != "event":
             continue
-        now = _as_it_stands(client, frame.event.run_id, wait).run
+        now = _snapshot_now(client, frame.event.run_id, wait).run
         if known.get(now.run_id) == now.status:
             continue
         known[now.run_id] = now.status
@@ -67,11 +67,11 @@ def snapshots(
     for frame in follow(lambda after: client.subscribe_to(stream, after), response.run.last_cursor, notice=_notice):
         # Several events may come at once: the snapshot of the first tells of them all.
         if frame.WhichOneof("item") == "event" and frame.event.seq > response.run.last_seq:
-            response = _as_it_stands(client, run_id, wait)
+            response = _snapshot_now(client, run_id, wait)
             yield response
 
 
-def _as_it_stands(client: Client, run_id: str, wait: Callable[[float], None]) -> pb.SnapshotResponse:
+def _snapshot_now(client: Client, run_id: str, wait: Callable[[float], None]) -> pb.SnapshotResponse:
     # Asked until it is answered: the event that is passed by may be the run's last.
     failures = 0
     while True:

@@ -13,17 +13,17 @@ import typer
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.ids import RandomIds
-from runwright.cli import clean, outcome
+from runwright.cli import outcome, sanitize
 from runwright.cli.beside import Beside
 from runwright.cli.client import Client
 from runwright.cli.commands import command
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.follow import delay
-from runwright.cli.grow import contents_of, excerpt
 from runwright.cli.input_parts import parts_of
 from runwright.cli.output import Format, FormatOption, print_json_line
 from runwright.cli.run import new_request, selector
 from runwright.cli.talk_view import TalkView
+from runwright.cli.tree_update import contents_of, excerpt
 from runwright.cli.view import QuietView, View
 from runwright.cli.watch import followed
 from runwright.core.request import MAX_INPUT_BYTES
@@ -124,14 +124,14 @@ class Talk:
     def _see(self, run_id: str, start: Callable[[], object]) -> run_pb2.RunSnapshot:
         """The run, started, followed until it has ended or needs repair, and reported."""
         if self._output is Format.JSON:
-            standing = self._settled(run_id, start, QuietView(), deltas=False)
-            print_json_line(self._through(lambda: self._client.snapshot(standing.run_id)))
-            return standing
+            snapshot = self._settled(run_id, start, QuietView(), deltas=False)
+            print_json_line(self._through(lambda: self._client.snapshot(snapshot.run_id)))
+            return snapshot
         streams = sys.stdout.isatty()
         view = TalkView(_say, _note, streams=streams)
-        standing = self._settled(run_id, start, view, deltas=streams)
-        outcome.report(standing, self._client, answer=view.answer, note=view.note)
-        return standing
+        snapshot = self._settled(run_id, start, view, deltas=streams)
+        outcome.report(snapshot, self._client, answer=view.answer, note=view.note)
+        return snapshot
 
     def _settled(self, run_id: str, start: Callable[[], object], view: View, *, deltas: bool) -> run_pb2.RunSnapshot:
         view.tree.run_id = run_id
@@ -192,7 +192,7 @@ class Talk:
 
 
 def _short(who: str, said: str) -> str:
-    return clean.fit(f"  {who}: {said}", WIDTH)
+    return sanitize.fit(f"  {who}: {said}", WIDTH)
 
 
 def _typed() -> Iterator[str]:

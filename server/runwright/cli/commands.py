@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TypeAlias
 
-from runwright.cli import clean
+from runwright.cli import sanitize
 
 DEFAULT_SERVER = "127.0.0.1:7760"
 
@@ -19,7 +19,7 @@ Options: TypeAlias = tuple[str, ...]
 
 def command(options: Options, *words: str) -> str:
     """A command line for the server that `options` name, quoted for a shell."""
-    return clean.line(shlex.join([*program(), *options, *words]))
+    return sanitize.line(shlex.join([*program(), *options, *words]))
 
 
 def program() -> list[str]:

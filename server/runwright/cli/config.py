@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.cli.errors import ExitCode, Problem, tell
 from runwright.cli.findings import finding_lines
 from runwright.cli.settings_options import takes_settings
@@ -52,7 +52,7 @@ def show(
         widest = max(len(value.text) for value in values.values())
         for name, value in values.items():
             row = f"{name:<22} {value.text:<{widest}}  {value.origin}" if origin else f"{name:<22} {value.text}"
-            print(clean.block(row).rstrip())
+            print(sanitize.block(row).rstrip())
     for finding in loaded.findings:
         tell(Problem(ErrorReason.INVALID_REQUEST.name, finding.message, finding.remedy))
     raise typer.Exit(ExitCode.USAGE if loaded.findings else ExitCode.COMPLETED)
@@ -76,4 +76,4 @@ def check(loaded: Loaded) -> None:
         print(line)
     if examined.blocking:
         raise typer.Exit(ExitCode.USAGE)
-    print(clean.line(f"ok: {loaded.config or 'no file'}, {len(examined.packages)} package(s)"))
+    print(sanitize.line(f"ok: {loaded.config or 'no file'}, {len(examined.packages)} package(s)"))

@@ -14,7 +14,7 @@ import typer
 from msgspec import Struct, structs
 
 from runwright.adapters.private_files import exposure
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.cli.commands import DEFAULT_SERVER, Options
 from runwright.core.loopback import is_loopback
 from runwright.files import UnreadableFileError, read_file
@@ -38,11 +38,11 @@ class Connection(Struct, frozen=True):
         if self.certificate is not None and self.certificate_key is None:
             raise typer.BadParameter(f"needs --tls-key, its private key. {_BOTH}", param_hint="--tls-cert")
         if self.certificate_key is not None and self.certificate is None:
-            told = f"needs --tls-cert, the certificate that it belongs to. {_BOTH}"
-            raise typer.BadParameter(told, param_hint="--tls-key")
+            message = f"needs --tls-cert, the certificate that it belongs to. {_BOTH}"
+            raise typer.BadParameter(message, param_hint="--tls-key")
         if self.certificate is not None and self.ca is None:
-            told = "needs --tls-ca: without it the connection is not TLS. Give the server's authority (PEM) too."
-            raise typer.BadParameter(told, param_hint="--tls-cert")
+            message = "needs --tls-ca: without it the connection is not TLS. Give the server's authority (PEM) too."
+            raise typer.BadParameter(message, param_hint="--tls-cert")
         if self.ca is not None:
             _check_authority(self.ca)
         if self.certificate is not None and self.certificate_key is not None:
@@ -51,13 +51,13 @@ class Connection(Struct, frozen=True):
     @property
     def options(self) -> Options:
         """The options of a command for the same server. The key is left out: it belongs into the environment."""
-        given = {
+        options = {
             "--server": self.server if self.server != DEFAULT_SERVER else None,
             "--tls-ca": self.ca,
             "--tls-cert": self.certificate,
             "--tls-key": self.certificate_key,
         }
-        return tuple(word for name, value in given.items() if value is not None for word in (name, str(value)))
+        return tuple(word for name, value in options.items() if value is not None for word in (name, str(value)))
 
     @property
     def shows_its_key(self) -> bool:
@@ -69,10 +69,10 @@ class Connection(Struct, frozen=True):
         """A channel; the connection is made with the first call. Raises BadParameter as `check` does."""
         self.check()
         if self.shows_its_key:
-            told = f"warning: the key goes to {self.server} in plaintext, where others can read it: give --tls-ca"
-            typer.echo(clean.line(told), err=True)
+            message = f"warning: the key goes to {self.server} in plaintext, where others can read it: give --tls-ca"
+            typer.echo(sanitize.line(message), err=True)
         if self.certificate_key is not None and (what := exposure(self.certificate_key)):
-            typer.echo(clean.line(f"warning: {what}: chmod 600 {self.certificate_key}"), err=True)
+            typer.echo(sanitize.line(f"warning: {what}: chmod 600 {self.certificate_key}"), err=True)
         if self.ca is None:
             return grpc.insecure_channel(self.server, options=options)
         key = _pem(self.certificate_key, "--tls-key") if self.certificate_key else None
@@ -87,8 +87,8 @@ def _check_authority(path: Path) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=_pem(path, "--tls-ca").decode("ascii"))
     except (ssl.SSLError, ValueError):
-        told = f"{path} must be a PEM file with certificates. Text with -----BEGIN CERTIFICATE----- is one."
-        raise typer.BadParameter(told, param_hint="--tls-ca") from None
+        message = f"{path} must be a PEM file with certificates. Text with -----BEGIN CERTIFICATE----- is one."
+        raise typer.BadParameter(message, param_hint="--tls-ca") from None
 
 
 def _check_pair(certificate: Path, key: Path) -> None:
@@ -97,11 +97,11 @@ def _check_pair(certificate: Path, key: Path) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password="")  # never asks
     except (OSError, ValueError):  # SSLError is an OSError
-        told = (
+        message = (
             f"{certificate} must be a PEM certificate whose private key, unencrypted, is --tls-key {key}. "
             "Name the two files that were made together."
         )
-        raise typer.BadParameter(told, param_hint="--tls-cert") from None
+        raise typer.BadParameter(message, param_hint="--tls-cert") from None
 
 
 def _pem(path: Path, option: str) -> bytes:
@@ -113,12 +113,12 @@ def option_file(path: Path, option: str, most_bytes: int) -> bytes:
     try:
         return read_file(path, most_bytes)
     except UnreadableFileError as error:
-        raise typer.BadParameter(f"{error.told}. {error.remedy}", param_hint=option) from None
+        raise typer.BadParameter(f"{error.message}. {error.remedy}", param_hint=option) from None
 
 
-def connection(given: Mapping[str, Any], before: Connection) -> Connection:
+def connection(options: Mapping[str, Any], before: Connection) -> Connection:
     """The connection that options name, in place of what `before` has. Raises BadParameter for a malformed one."""
-    changes = {name: value for name, value in given.items() if value is not None}
+    changes = {name: value for name, value in options.items() if value is not None}
     if (server := changes.get("server")) is not None:
         _check_server(server)
     if (key := changes.get("key")) is not None:
@@ -132,14 +132,14 @@ def _check_server(server: str) -> None:
     host, colon, port = server.rpartition(":")
     if "://" in server:
         scheme = server.partition("://")[0]
-        told = f"{server!r} is not of the form HOST:PORT. Leave {scheme}:// out; --tls-ca asks for TLS."
+        message = f"{server!r} is not of the form HOST:PORT. Leave {scheme}:// out; --tls-ca asks for TLS."
     elif not colon:
-        told = f"{server!r} is not of the form HOST:PORT. Add the port, as in {server or 'localhost'}:7760."
+        message = f"{server!r} is not of the form HOST:PORT. Add the port, as in {server or 'localhost'}:7760."
     elif not (host and port.isdigit() and int(port) <= MAX_PORT):
-        told = f"{server!r} is not of the form HOST:PORT. The port is a number up to {MAX_PORT}."
+        message = f"{server!r} is not of the form HOST:PORT. The port is a number up to {MAX_PORT}."
     else:
         return
-    raise typer.BadParameter(told, param_hint="--server or RUNWRIGHT_SERVER")
+    raise typer.BadParameter(message, param_hint="--server or RUNWRIGHT_SERVER")
 
 
 OPTIONS = {
@@ -161,10 +161,10 @@ def takes_connection(command: Callable[..., None]) -> Callable[..., None]:
     """A command that calls a server, which takes the options of the connection behind its name as well as before it."""
     own = list(inspect.signature(command, eval_str=True).parameters.values())
 
-    def called(context: typer.Context, **given: Any) -> None:
-        options = {name: given.pop(_PREFIX + name) for name in OPTIONS}
+    def called(context: typer.Context, **values: Any) -> None:
+        options = {name: values.pop(_PREFIX + name) for name in OPTIONS}
         context.obj = connection(options, context.ensure_object(Connection))
-        command(context, **given)
+        command(context, **values)
 
     more = [
         inspect.Parameter(_PREFIX + name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=option)

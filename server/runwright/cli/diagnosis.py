@@ -57,17 +57,17 @@ def another_service(connection: Connection) -> Diagnosis:
     except Problem:
         pass
     else:
-        told = f"The server at {connection.server} is Runwright {version}, which does not serve this call."
-        return Diagnosis(told, "Start a newer server there, or call it with a client of its version.")
-    told = f"What answers at {connection.server} speaks gRPC, but it is no Runwright server."
-    return Diagnosis(told, _OTHER_ADDRESS)
+        message = f"The server at {connection.server} is Runwright {version}, which does not serve this call."
+        return Diagnosis(message, "Start a newer server there, or call it with a client of its version.")
+    message = f"What answers at {connection.server} speaks gRPC, but it is no Runwright server."
+    return Diagnosis(message, _OTHER_ADDRESS)
 
 
 def _refused(connection: Connection, error: OSError) -> Diagnosis:
     server = connection.server
     if error.errno == errno.ECONNREFUSED:
-        told = f"No Runwright server answers at {server}: nothing listens there."
-        return Diagnosis(told, _START_ONE)
+        message = f"No Runwright server answers at {server}: nothing listens there."
+        return Diagnosis(message, _START_ONE)
     return Diagnosis(f"{server} cannot be reached: {error.strerror or error}.", _OTHER_ADDRESS)
 
 
@@ -79,8 +79,8 @@ def _in_plaintext(connection: Connection) -> Diagnosis | None:
     if begun.startswith(b"HTTP/1.") or _answer(connection, _GET).startswith(b"HTTP/"):
         return Diagnosis(f"What answers at {server} is a web server (HTTP/1.1), no Runwright server.", _OTHER_ADDRESS)
     if isinstance(_handshake(connection, _anybody()), _ShookHands | None):
-        told = f"{server} speaks TLS, and this call was made in plaintext."
-        return Diagnosis(told, "Give --tls-ca FILE, the authority (PEM) that the server's certificate is of.")
+        message = f"{server} speaks TLS, and this call was made in plaintext."
+        return Diagnosis(message, "Give --tls-ca FILE, the authority (PEM) that the server's certificate is of.")
     what = "says nothing, or hangs up" if not begun else "speaks another protocol"
     return Diagnosis(f"What listens at {server} is no Runwright server: it {what}.", _OTHER_ADDRESS)
 
@@ -88,9 +88,9 @@ def _in_plaintext(connection: Connection) -> Diagnosis | None:
 def _over_tls(connection: Connection) -> Diagnosis | None:
     server = connection.server
     if _is_http2(_answer(connection)):
-        told = f"{server} speaks no TLS, and --tls-ca asks for it."
+        message = f"{server} speaks no TLS, and --tls-ca asks for it."
         return Diagnosis(
-            told, "Leave --tls-ca (RUNWRIGHT_TLS_CA) out, or start the server with --tls-cert and --tls-key."
+            message, "Leave --tls-ca (RUNWRIGHT_TLS_CA) out, or start the server with --tls-cert and --tls-key."
         )
     context = ssl.create_default_context(cafile=str(connection.ca))
     if connection.certificate is not None:
@@ -101,14 +101,14 @@ def _over_tls(connection: Connection) -> Diagnosis | None:
         case None:
             return None
         case ssl.SSLCertVerificationError(verify_code=62 | 64):  # X509_V_ERR_HOSTNAME_MISMATCH, …_IP_ADDRESS_MISMATCH
-            told = f"The certificate of {server} is for other names: {_names(connection)}."
+            message = f"The certificate of {server} is for other names: {_names(connection)}."
             return Diagnosis(
-                told, "Name the server by one of them in --server, or have a certificate made for that name."
+                message, "Name the server by one of them in --server, or have a certificate made for that name."
             )
         case ssl.SSLCertVerificationError(verify_message=why):
-            told = f"The certificate of {server} is not trusted by --tls-ca {connection.ca}: {why}."
+            message = f"The certificate of {server} is not trusted by --tls-ca {connection.ca}: {why}."
             return Diagnosis(
-                told, "Give the authority that signed it; `openssl x509 -in FILE -noout -issuer` names that."
+                message, "Give the authority that signed it; `openssl x509 -in FILE -noout -issuer` names that."
             )
         case _ShookHands() | ssl.SSLError(reason="TLSV13_ALERT_CERTIFICATE_REQUIRED"):
             remedy = "Give one that its authority (--tls-client-ca) signed: --tls-cert FILE --tls-key FILE."

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from msgspec.structs import asdict
 
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.cli.checks.certificate import check_certificate
 from runwright.cli.checks.check import Check, Status, warn
 from runwright.cli.checks.directory import check_directory
@@ -93,4 +93,4 @@ def _least(loaded: Loaded) -> LeastSpace:
 
 def _line(check: Check) -> str:
     remedy = f" -> {check.remedy}" if check.remedy else ""
-    return f"{check.status:<4} {check.name:<15} {clean.line(check.found + remedy)}"
+    return f"{check.status:<4} {check.name:<15} {sanitize.line(check.found + remedy)}"

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from runwright._gen.runwright.v1 import error_pb2
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.connection import Connection
 from runwright.core.errors import AgentError
 
@@ -77,7 +77,7 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         """One line: reason, message, remedy."""
-        return clean.line(f"{self.reason}: {self.message} {self.remedy}".strip())
+        return sanitize.line(f"{self.reason}: {self.message} {self.remedy}".strip())
 
     def json(self) -> str:
         """One line of JSON, an object with the one key `error`. Whatever is not ASCII is escaped."""
@@ -99,13 +99,13 @@ class Problem(Exception):
     @classmethod
     def of(cls, error: grpc.RpcError, server: str) -> Problem:
         """What a failed call says: in the server's own words, or, if it did not answer, in ours."""
-        told, reason = _told(error)
+        agent_error, reason = _agent_error(error)
         code = error.code()
-        if told is not None:
-            stalled = told.reason == error_pb2.ERROR_REASON_SUBSCRIBER_STALLED
+        if agent_error is not None:
+            stalled = agent_error.reason == error_pb2.ERROR_REASON_SUBSCRIBER_STALLED
             passing = code is grpc.StatusCode.UNAVAILABLE or stalled
-            remedy = _REMEDIES.get(reason, told.remedy)
-            return cls(reason, _with_metadata(told), remedy, passing=passing, metadata=told.metadata)
+            remedy = _REMEDIES.get(reason, agent_error.remedy)
+            return cls(reason, _with_metadata(agent_error), remedy, passing=passing, metadata=agent_error.metadata)
         problem = cls._unexplained(code, error.details() or "", server)
         problem.unexplained = code in _NOBODY_SAID and not _HTTP_STATUS.match(error.details() or "")
         return problem
@@ -130,18 +130,18 @@ class Problem(Exception):
                 message = f"What answers at {server} does not serve this call."
                 return cls(code.name, message, "Check --server, and that client and server are of one version.")
             case _:
-                told = f"{server} ended the call: {details or code.name}"
-                return cls(code.name, told, f"Check that {server} (--server) is the server; its log may say more.")
+                text = f"{server} ended the call: {details or code.name}"
+                return cls(code.name, text, f"Check that {server} (--server) is the server; its log may say more.")
 
 
-def _told(error: grpc.RpcError) -> tuple[error_pb2.AgentError | None, str]:
+def _agent_error(error: grpc.RpcError) -> tuple[error_pb2.AgentError | None, str]:
     """The AgentError among the status details and its reason, which ErrorInfo names even if it is newer than we are."""
-    told, info = error_pb2.AgentError(), error_details_pb2.ErrorInfo()
+    agent_error, info = error_pb2.AgentError(), error_details_pb2.ErrorInfo()
     found = False
     for detail in _details(error):
-        found = detail.Unpack(told) or found
+        found = detail.Unpack(agent_error) or found
         detail.Unpack(info)
-    return (told if found else None), info.reason or names.reason(told.reason)
+    return (agent_error if found else None), info.reason or names.reason(agent_error.reason)
 
 
 def _details(error: grpc.RpcError) -> Iterator[Any]:

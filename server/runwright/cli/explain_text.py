@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.commands import Options, command
-from runwright.cli.grow import excerpt
+from runwright.cli.tree_update import excerpt
 
 MOST_CALLBACKS = 5
 TO_DO = "to do"
@@ -35,16 +35,16 @@ class Found(Struct, frozen=True):
 
 def explain_lines(found: Found, options: Options) -> list[str]:
     """One screen: status, what is waited for and what would end that, what is open, the last error, what to do."""
-    return [f"{name:<10} {clean.line(value)}" for name, value in facts(found, options)]
+    return [f"{name:<10} {sanitize.line(value)}" for name, value in facts(found, options)]
 
 
 def explanation(found: Found, options: Options) -> dict[str, object]:
     """The same for programs: the sentence, what to do, and every fact as a name and a text."""
-    told = list(facts(found, options))
-    to_do = [text for name, text in told if name == TO_DO or (name == "" and "runwright" in text)]
-    why = next((text for name, text in told if name == "why"), "")
+    sentences = list(facts(found, options))
+    to_do = [text for name, text in sentences if name == TO_DO or (name == "" and "runwright" in text)]
+    why = next((text for name, text in sentences if name == "why"), "")
     status = names.status(found.run.status)
-    said = [{"name": name.strip(), "text": clean.line(text)} for name, text in told]
+    said = [{"name": name.strip(), "text": sanitize.line(text)} for name, text in sentences]
     return {"run_id": found.run.run_id, "status": status, "why": why, "to_do": to_do, "facts": said}
 
 
@@ -190,8 +190,8 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
             return f"{_by(failed)}{f': {text}' if text else ''}", names.remedy(failed.reason)
         case "tool_denied":
             policy = event.tool_denied.policy_ref
-            told = f"denied by {policy} ({event.tool_denied.code})"
-            return told, "Name builtin:allow-declared as the policy of the package if calls like this may be made."
+            message = f"denied by {policy} ({event.tool_denied.code})"
+            return message, "Name builtin:allow-declared as the policy of the package if calls like this may be made."
         case "tool_recovery_required":
             return _by(event.tool_recovery_required), names.remedy(event.tool_recovery_required.reason)
         case "retry_scheduled":

@@ -12,7 +12,7 @@ from google.protobuf import json_format
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.private_files import created
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.cli.client import Client
 from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.output import json_line
@@ -45,8 +45,8 @@ def export(
             file.write(first)
             file.writelines(lines)
     except FileExistsError:
-        told = f"{output} is there already. Name another file, or remove it."
-        raise typer.BadParameter(told, param_hint="--output") from None
+        message = f"{output} is there already. Name another file, or remove it."
+        raise typer.BadParameter(message, param_hint="--output") from None
 
 
 def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -> None:
@@ -60,12 +60,12 @@ def verify(file: Annotated[Path, typer.Argument(help="What `export` wrote.")]) -
         faults = list(faults_of(_elements(file)))
     except OSError as error:
         trouble = unreadable(file, error)
-        raise Problem("FILE_UNUSABLE", f"{trouble.told}.", trouble.remedy, exit_code=ExitCode.USAGE) from None
+        raise Problem("FILE_UNUSABLE", f"{trouble.message}.", trouble.remedy, exit_code=ExitCode.USAGE) from None
     except ValueError:
-        told, remedy = f"{file} is not an export.", "Name a file that `runwright export RUN -o FILE` wrote."
-        raise Problem("FILE_UNUSABLE", told, remedy, exit_code=ExitCode.USAGE) from None
+        message, remedy = f"{file} is not an export.", "Name a file that `runwright export RUN -o FILE` wrote."
+        raise Problem("FILE_UNUSABLE", message, remedy, exit_code=ExitCode.USAGE) from None
     for fault in faults:
-        typer.echo(f"BROKEN  {clean.line(fault)}")  # what it names is as the file says it
+        typer.echo(f"BROKEN  {sanitize.line(fault)}")  # what it names is as the file says it
     if faults:
         raise typer.Exit(BROKEN)
     typer.echo("whole: the chain holds and every content matches its digest")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.examination import Examined
 
 
@@ -29,4 +29,4 @@ def finding_lines(examined: Examined) -> Iterator[str]:
 
 def finding_text(finding: Remedied) -> str:
     """A finding in one line, with what to do."""
-    return clean.line(f"{finding.message} {finding.remedy}")
+    return sanitize.line(f"{finding.message} {finding.remedy}")

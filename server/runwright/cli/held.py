@@ -8,7 +8,7 @@ import typer
 
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.client import Client
 from runwright.cli.inspect_run import RunArgument
 from runwright.cli.output import ListFormat, ListFormatOption, print_json, print_yaml
@@ -46,7 +46,7 @@ def ls(
             print_yaml(listed)
         case ListFormat.NAME:
             for run in listed.runs:
-                print(clean.line(run.run_id))
+                print(sanitize.line(run.run_id))
         case ListFormat.TABLE:
             for run in listed.runs:
                 print("\n".join(lines(run)))
@@ -63,11 +63,11 @@ def release(context: typer.Context, run_id: RunArgument, reason: ReasonOption = 
     response = Client.of(context).release(run_id, reason)
     run = response.run
     if run.status == run_pb2.RUN_STATUS_HELD:
-        print(f"run {clean.line(run_id)} is held again: {names.failure(run.error)}")
+        print(f"run {sanitize.line(run_id)} is held again: {names.failure(run.error)}")
     elif response.released:
-        print(f"run {clean.line(run_id)} is no longer held: {names.status(run.status)}")
+        print(f"run {sanitize.line(run_id)} is no longer held: {names.status(run.status)}")
     else:
-        print(f"run {clean.line(run_id)} was not held: {names.status(run.status)}")
+        print(f"run {sanitize.line(run_id)} was not held: {names.status(run.status)}")
 
 
 @app.command("cancel")
@@ -82,7 +82,7 @@ def cancel(context: typer.Context, run_id: RunArgument, reason: ReasonOption = "
       runwright held cancel first --reason "it ends the server"
     """
     run = Client.of(context).cancel(run_id, reason, None).run
-    print(f"run {clean.line(run_id)}: {names.status(run.status)}")
+    print(f"run {sanitize.line(run_id)}: {names.status(run.status)}")
 
 
 @app.command("remove")
@@ -102,9 +102,9 @@ def remove(
       runwright held remove first --yes --reason "restored from a backup"
     """
     if not yes:
-        typer.confirm(f"Remove what is stored of run {clean.line(run_id)}? It cannot be brought back", abort=True)
+        typer.confirm(f"Remove what is stored of run {sanitize.line(run_id)}? It cannot be brought back", abort=True)
     run = Client.of(context).remove(run_id, reason).run
-    print(f"run {clean.line(run_id)} is removed: {names.status(run.status)}")
+    print(f"run {sanitize.line(run_id)} is removed: {names.status(run.status)}")
 
 
 def lines(run: run_pb2.RunSnapshot) -> list[str]:
@@ -112,6 +112,6 @@ def lines(run: run_pb2.RunSnapshot) -> list[str]:
     since = "".join(f" since {names.clock(wait.since)}" for wait in run.waiting_on[:1])
     cause = "".join(wait.subject for wait in run.waiting_on[:1])
     return [
-        clean.line(f"{run.run_id} {cause}{since}, agent {run.agent_id or '-'}, last event #{run.last_seq}"),
+        sanitize.line(f"{run.run_id} {cause}{since}, agent {run.agent_id or '-'}, last event #{run.last_seq}"),
         f"  {names.failure(run.error)}",
     ]

@@ -8,7 +8,7 @@ import typer
 
 from runwright._gen.runwright.v1 import package_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.client import Client
 from runwright.cli.output import EntryFormat, EntryFormatOption, print_json, print_yaml
 
@@ -32,7 +32,7 @@ def info(context: typer.Context, output: EntryFormatOption = EntryFormat.TABLE) 
             print_yaml(found)
         case EntryFormat.TABLE:
             for name, value in facts(found):
-                print(f"{name:<10} {clean.line(value)}".rstrip())
+                print(f"{name:<10} {sanitize.line(value)}".rstrip())
 
 
 def facts(found: pb.GetServerInfoResponse) -> Iterator[tuple[str, str]]:

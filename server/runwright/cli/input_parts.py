@@ -33,8 +33,8 @@ def parts_of(text: str, file: Path | None = None, images: Sequence[Path] = ()) -
         room -= len(part.data.data)
         if room < 0:
             most = MAX_IMAGES_BYTES // _MIB
-            told = f"the images have more than {most} MiB together: leave some out, or make them smaller"
-            raise typer.BadParameter(told, param_hint="--image")
+            message = f"the images have more than {most} MiB together: leave some out, or make them smaller"
+            raise typer.BadParameter(message, param_hint="--image")
         yield part
 
 
@@ -50,13 +50,15 @@ def _text_of(file: Path) -> str:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}", param_hint="--input") from None
     named = "standard input" if file == STANDARD_INPUT else str(file)
     if len(data) > most:
-        told = f"{named} has more than {most} bytes, which is the most that an input may have: ask about a part of it"
-        raise typer.BadParameter(told, param_hint="--input")
+        message = (
+            f"{named} has more than {most} bytes, which is the most that an input may have: ask about a part of it"
+        )
+        raise typer.BadParameter(message, param_hint="--input")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        told = f"{named} is no UTF-8 text (at byte {error.start}): an image goes with --image"
-        raise typer.BadParameter(told, param_hint="--input") from None
+        message = f"{named} is no UTF-8 text (at byte {error.start}): an image goes with --image"
+        raise typer.BadParameter(message, param_hint="--input") from None
     if not text.strip():
         raise typer.BadParameter(f"{named} is blank", param_hint="--input")
     return text
@@ -73,6 +75,8 @@ def _image_of(file: Path) -> content_pb2.InputPart:
     if media_type is None:
         raise typer.BadParameter(f"{file} is none of: {', '.join(IMAGE_TYPES)}", param_hint="--image")
     if len(data) > MAX_IMAGE_BYTES:
-        told = f"{file} has more than {MAX_IMAGE_BYTES // _MIB} MiB, the most that an image may have: make it smaller"
-        raise typer.BadParameter(told, param_hint="--image")
+        message = (
+            f"{file} has more than {MAX_IMAGE_BYTES // _MIB} MiB, the most that an image may have: make it smaller"
+        )
+        raise typer.BadParameter(message, param_hint="--image")
     return content_pb2.InputPart(data=content_pb2.InputData(media_type=media_type, data=data))

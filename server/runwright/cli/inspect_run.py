@@ -10,7 +10,7 @@ import typer
 
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.changes import snapshots
 from runwright.cli.client import Client
 from runwright.cli.errors import ExitCode
@@ -69,7 +69,7 @@ def _print(response: pb.SnapshotResponse, output: RunFormat) -> None:
         case RunFormat.YAML:
             print_yaml(response)
         case RunFormat.NAME:
-            print(clean.line(response.run.run_id), flush=True)
+            print(sanitize.line(response.run.run_id), flush=True)
         case RunFormat.TEXT:
             print("\n".join(snapshot_lines(response.run)), flush=True)
 
@@ -99,7 +99,7 @@ def events(
         for frame in page.frames:
             view.take(frame)
     if view.tree.cursor:
-        print(clean.line(f"cursor: {view.tree.cursor}"), file=sys.stderr)
+        print(sanitize.line(f"cursor: {view.tree.cursor}"), file=sys.stderr)
 
 
 def cancel(

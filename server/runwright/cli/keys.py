@@ -9,7 +9,7 @@ import typer
 
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.keys import KeyEntry, KeysFile, changing_keys, new_key, read_keys, write_keys
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.cli.errors import ExitCode, Problem
 from runwright.core.errors import AgentError
 from runwright.core.near import did_you_mean
@@ -50,8 +50,8 @@ def add(
             expires_at=SystemClock().now() + days * DAY_US if days else None,
         )
     except ValueError:
-        told = "NAME and --namespace must be ids: letters, digits and . _ : @ -; --subject 1 to 256 characters."
-        raise _misused(told, "Write the name with - where it has anything else.") from None
+        message = "NAME and --namespace must be ids: letters, digits and . _ : @ -; --subject 1 to 256 characters."
+        raise _misused(message, "Write the name with - where it has anything else.") from None
     with changing_keys(file):
         known = _read(file) if file.exists() else KeysFile()
         _write(file, KeysFile(keys=(*known.keys, entry)))
@@ -72,7 +72,7 @@ def ls(file: FileOption) -> None:
         kind = f"certificate {entry.subject}" if entry.subject else "key"
         expired = entry.expires_at is not None and entry.expires_at <= SystemClock().now()
         ends = "expired" if expired else "expires" if entry.expires_at else "never expires"
-        typer.echo(clean.line(f"{entry.id}  {entry.name}  {entry.namespace}  {_roles(entry)}  {kind}  {ends}"))
+        typer.echo(sanitize.line(f"{entry.id}  {entry.name}  {entry.namespace}  {_roles(entry)}  {kind}  {ends}"))
 
 
 @keys.command()

@@ -46,8 +46,8 @@ def lazy_group(places: Mapping[str, str]) -> type[TyperGroup]:
     """A kind of group for `typer.Typer(cls=…)` that has these commands."""
 
     class LazyGroup(TyperGroup):
-        def __init__(self, **given: Any) -> None:
-            super().__init__(**given)
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
             self.commands = LazyCommands(places)
 
     return LazyGroup

@@ -13,10 +13,10 @@ from rich.text import Text
 
 from runwright._gen.runwright.v1 import event_pb2
 from runwright.cli import render
-from runwright.cli.grow import grow
 from runwright.cli.tree import RunTree
+from runwright.cli.tree_update import update_tree
 
-_MOST_SPOKEN = 5  # lines of a text that is coming
+_MOST_DELTA_LINES = 5  # lines of a text that is coming
 
 
 class LiveView:
@@ -33,7 +33,7 @@ class LiveView:
     def take(self, frame: event_pb2.EventFrame) -> None:
         """Lets the tree grow; the next drawing shows it."""
         with self._lock:
-            grow(self.tree, frame)
+            update_tree(self.tree, frame)
 
     def notice(self, text: str) -> None:
         """Shows the text below the tree until the next one."""
@@ -47,9 +47,9 @@ class LiveView:
         """The tree as it is now; with a height, its first line and the newest that fit below."""
         with self._lock:
             lines = render.rows(self.tree, self._clock())
-            spoken = render.spoken(self.tree)
+            delta_text = render.delta_text(self.tree)
         width = self._console.width
-        coming = list(Text(spoken).wrap(self._console, width))[-_MOST_SPOKEN:] if spoken else []
+        coming = list(Text(delta_text).wrap(self._console, width))[-_MOST_DELTA_LINES:] if delta_text else []
         height = None if height is None else max(2, height - len(coming))
         if height is not None and len(lines) > height:
             lines = [lines[0], render.Row("   ..."), *lines[len(lines) - height + 2 :]]

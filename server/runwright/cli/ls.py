@@ -9,7 +9,7 @@ import typer
 
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.changes import runs_and_changes
 from runwright.cli.client import Client
 from runwright.cli.errors import ExitCode, Problem
@@ -73,7 +73,7 @@ def _print(listed: pb.ListRunsResponse, output: ListFormat) -> None:
             print_yaml(listed)
         case ListFormat.NAME:
             for run in listed.runs:
-                print(clean.line(run.run_id))
+                print(sanitize.line(run.run_id))
         case ListFormat.TABLE:
             print("\n".join(table(listed.runs)))
 
@@ -95,7 +95,7 @@ def _watch(client: Client, wanted: pb.RunFilter, limit: int, output: ListFormat)
                     print("---")
                     print_yaml(changed)
                 case ListFormat.NAME:
-                    print(clean.line(changed.run_id), flush=True)
+                    print(sanitize.line(changed.run_id), flush=True)
                 case ListFormat.TABLE:
                     print(_line(_cells(changed), widths), flush=True)
     except KeyboardInterrupt:
@@ -115,7 +115,7 @@ def _cells(run: run_pb2.RunSnapshot) -> tuple[str, ...]:
     took = names.elapsed(names.seconds(last) - names.seconds(run.started_at))
     started = run.started_at.ToDatetime().strftime("%Y-%m-%d %H:%M:%SZ")
     row = (run.run_id, names.status(run.status), started, took, run.agent_id, run.session_id or "-")
-    return tuple(clean.line(cell) for cell in row)
+    return tuple(sanitize.line(cell) for cell in row)
 
 
 def _no_run_of(agent: str, client: Client) -> str:
@@ -125,12 +125,12 @@ def _no_run_of(agent: str, client: Client) -> str:
     except Problem:
         known = []
     remedy = did_you_mean(agent, known) or ("" if agent in known or not known else f"Agents: {', '.join(known)}.")
-    return clean.line(f"No run of agent {agent}. {remedy}")
+    return sanitize.line(f"No run of agent {agent}. {remedy}")
 
 
-def _numbers(given: Sequence[str]) -> list[run_pb2.RunStatus.ValueType]:
-    unknown = [name for name in given if name.upper() not in _STATUSES]
+def _numbers(value: Sequence[str]) -> list[run_pb2.RunStatus.ValueType]:
+    unknown = [name for name in value if name.upper() not in _STATUSES]
     if unknown:
         known = ", ".join(f"'{name}'" for name in _STATUSES)
         raise typer.BadParameter(f"'{unknown[0]}' is not one of {known}", param_hint="--status")
-    return [_STATUSES[name.upper()] for name in given]
+    return [_STATUSES[name.upper()] for name in value]

@@ -82,8 +82,8 @@ def options(
     Example:
       runwright run "What is in this directory?"
     """
-    given = {"server": server, "key": key, "ca": tls_ca, "certificate": tls_cert, "certificate_key": tls_key}
-    context.obj = connection(given, Connection())
+    options = {"server": server, "key": key, "ca": tls_ca, "certificate": tls_cert, "certificate_key": tls_key}
+    context.obj = connection(options, Connection())
 
 
 def main() -> None:
@@ -102,9 +102,11 @@ def main() -> None:
     except UnicodeEncodeError:  # a word of the command line with stray bytes, on its way into a message
         _end(_misused("The arguments must be valid UTF-8.", "Encode what is not text, such as in base64."))
     except OSError as error:
-        told = f"{error.filename or 'standard output'}: {error.strerror or error}."
+        message = f"{error.filename or 'standard output'}: {error.strerror or error}."
         _end(
-            _misused(told, "Make room there." if error.errno == errno.ENOSPC else "Check that path and who may use it.")
+            _misused(
+                message, "Make room there." if error.errno == errno.ENOSPC else "Check that path and who may use it."
+            )
         )
 
 

@@ -9,7 +9,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, run_pb2
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.core.errors import MEANINGS, ErrorReason
 
 
@@ -71,12 +71,12 @@ def remedy(value: int) -> str:
 
 def sentence(error: error_pb2.AgentError) -> str:
     """An AgentError in one line without the remedy."""
-    return clean.line(f"{reason(error.reason)}: {error.message}")
+    return sanitize.line(f"{reason(error.reason)}: {error.message}")
 
 
 def failure(error: error_pb2.AgentError) -> str:
     """An AgentError in one line: reason, message, remedy."""
-    return clean.line(f"{reason(error.reason)}: {error.message} {error.remedy}")
+    return sanitize.line(f"{reason(error.reason)}: {error.message} {error.remedy}")
 
 
 def usage(used: run_pb2.Usage) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runwright._gen.runwright.v1 import run_pb2
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.client import Client
 from runwright.cli.commands import Options, command
 from runwright.cli.errors import ExitCode
@@ -62,7 +62,7 @@ def answer_bytes(run: run_pb2.RunSnapshot, client: Client) -> bytes:
 
 def shown(answer: bytes) -> str:
     """An answer as it is printed, cleaned."""
-    return clean.block(clean.decoded(answer)).rstrip("\n")
+    return sanitize.block(sanitize.decoded(answer)).rstrip("\n")
 
 
 def removed(run: run_pb2.RunSnapshot) -> str:
@@ -72,11 +72,11 @@ def removed(run: run_pb2.RunSnapshot) -> str:
 
 def _effect(effect: run_pb2.OpenEffect) -> str:
     text = f"{effect.effect_id} {effect.tool}, attempt {effect.attempt}, idempotency key {effect.idempotency_key}"
-    return clean.line(text)
+    return sanitize.line(text)
 
 
 def _remedy(run: run_pb2.RunSnapshot, options: Options, note: Print) -> None:
     executors = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_REPAIR})
     whom = f"executor {', '.join(executors)}" if any(executors) else "the executor"
-    note(f"  to do: ask the owner of {clean.line(whom)} whether the call was performed; its idempotency key tells")
+    note(f"  to do: ask the owner of {sanitize.line(whom)} whether the call was performed; its idempotency key tells")
     note(f"  then end the run: {command(options, 'cancel', run.run_id)}")

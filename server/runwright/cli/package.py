@@ -13,7 +13,7 @@ import yaml
 
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_files import examine_package
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.cli.errors import ExitCode, Problem, tell
 from runwright.cli.findings import finding_text
 from runwright.core.package import RuntimePackage
@@ -50,7 +50,7 @@ def validate(
         for error in examined.found:
             print(finding_text(error))
         if (package := examined.package) is not None and not examined.found:
-            print(f"{clean.line(str(file))}: valid, package {package.id} of agent {package.agent.id}")
+            print(f"{sanitize.line(str(file))}: valid, package {package.id} of agent {package.agent.id}")
         found = found or bool(examined.found)
     raise typer.Exit(ExitCode.USAGE if found else ExitCode.COMPLETED)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
-from runwright.cli import clean, names
-from runwright.cli.grow import Contents, contents_of, whole
+from runwright.cli import names, sanitize
 from runwright.cli.tree import RunTree, Step
+from runwright.cli.tree_update import Contents, contents_of, whole
 
 
 def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = None) -> str:
@@ -21,8 +21,8 @@ def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = N
         text = f"round {event.round}: {_model(event, contents, tree.round(event))}"
     else:
         text = _run(event, contents, tree)
-    line = f"{names.time_of_day(event.time)} {f'#{event.seq}':<4} {clean.line(text, most=None)}"
-    return line if width is None else clean.fit(line, width)
+    line = f"{names.time_of_day(event.time)} {f'#{event.seq}':<4} {sanitize.line(text, most=None)}"
+    return line if width is None else sanitize.fit(line, width)
 
 
 def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
@@ -55,8 +55,8 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
 def _model(event: event_pb2.Event, contents: Contents, step: Step) -> str:
     match event.WhichOneof("body"):
         case "model_attempt_started":
-            asked = event.model_attempt_started
-            over = f", model {asked.model} ({asked.provider})" if asked.route else ""
+            requested = event.model_attempt_started
+            over = f", model {requested.model} ({requested.provider})" if requested.route else ""
             return f"model asked, attempt {event.attempt}{over}"
         case "model_message_completed":
             said = event.model_message_completed
@@ -92,8 +92,8 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             failed = event.tool_failed
             text = whole(failed.message, contents) if failed.HasField("message") else ""
             by = _by(failed.executor_identity)
-            told = f"failed{_in(step, event)}: {names.reason(failed.reason)}{_because(text)}{by}"
-            return f"{told}. {names.remedy(failed.reason)}".rstrip(". ") + "."
+            message = f"failed{_in(step, event)}: {names.reason(failed.reason)}{_because(text)}{by}"
+            return f"{message}. {names.remedy(failed.reason)}".rstrip(". ") + "."
         case "tool_denied":
             return f"denied; the model is told ({event.tool_denied.code})"
         case "tool_cancelled":

@@ -6,7 +6,7 @@ from msgspec import Struct
 from rich.cells import set_cell_size
 from rich.text import Text
 
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.tree import Call, Round, RunTree, State, Step
 
 _STYLES = {
@@ -36,7 +36,7 @@ def rows(tree: RunTree, now: float) -> list[Row]:
     """The tree from top to bottom; `now` (seconds since 1970) is what running steps are timed with."""
     about = ", ".join(part for part in (tree.agent, tree.model) if part)
     title = f"run {tree.run_id}" + (f" ({about})" if about else "")
-    lines = [Row(title) if tree.state is State.ASKED else _row(title, tree, now)]
+    lines = [Row(title) if tree.state is State.REQUESTED else _row(title, tree, now)]
     if tree.earlier:
         lines.append(Row(f"sees: {names.counted(tree.earlier, 'earlier turn')} of the session"))
     if tree.question:
@@ -49,29 +49,29 @@ def rows(tree: RunTree, now: float) -> list[Row]:
 def text(row: Row, width: int) -> Text:
     """A row for rich, cut to `width` cells. Never markup: labels hold text of models and users."""
     if row.state is None:
-        return Text(clean.fit(clean.line(row.label), width))
+        return Text(sanitize.fit(sanitize.line(row.label), width))
     details = min(_DETAILS_WIDTH, width // 2)
     space = width - details - 1
-    line = Text(set_cell_size(clean.fit(_indented(row.label), space), space) + " ")
+    line = Text(set_cell_size(sanitize.fit(_indented(row.label), space), space) + " ")
     line.append(f"{row.state:<{_STATE_WIDTH}}", style=_STYLES.get(row.state, ""))
-    line.append(clean.fit(row.details, max(0, details - _STATE_WIDTH)))
+    line.append(sanitize.fit(row.details, max(0, details - _STATE_WIDTH)))
     line.truncate(width)
     return line
 
 
-def spoken(tree: RunTree) -> str:
+def delta_text(tree: RunTree) -> str:
     """The text of the model that is answering, fit for a terminal; empty when none is."""
     for number in reversed(list(tree.rounds)):
         step = tree.rounds[number]
-        if step.state is State.RUNNING and step.spoken.attempt == step.attempt:
-            return clean.block(step.spoken.tail).strip("\n")
+        if step.state is State.RUNNING and step.delta_text.attempt == step.attempt:
+            return sanitize.block(step.delta_text.tail).strip("\n")
     return ""
 
 
 def _indented(label: str) -> str:
     """The cleaned label with its own indentation, which cleaning alone would take away."""
     bare = label.lstrip(" ")
-    return " " * (len(label) - len(bare)) + clean.line(bare)
+    return " " * (len(label) - len(bare)) + sanitize.line(bare)
 
 
 def _round_rows(step: Round, now: float) -> list[Row]:

@@ -36,8 +36,8 @@ def write_result(client: Client, run_id: str, file: Path) -> None:
         with created(file) as written:
             written.buffer.write(answer)
     except FileExistsError:
-        told = f"{file} is there already: name another file, or remove it"
-        raise typer.BadParameter(told, param_hint="--result") from None
+        message = f"{file} is there already: name another file, or remove it"
+        raise typer.BadParameter(message, param_hint="--result") from None
 
 
 def _print(answer: bytes) -> None:

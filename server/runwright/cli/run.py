@@ -12,7 +12,7 @@ import typer
 from runwright._gen.runwright.v1 import content_pb2, package_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.ids import RandomIds
-from runwright.cli import clean, outcome
+from runwright.cli import outcome, sanitize
 from runwright.cli.client import Client
 from runwright.cli.commands import command
 from runwright.cli.input_parts import parts_of
@@ -71,20 +71,20 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     elif output is Format.JSON:
         print_json(started)
     else:
-        print(clean.line(started.run.run_id))
+        print(sanitize.line(started.run.run_id))
         _note(f"{_begun(started)}; to watch it: {command(client.options, 'watch', started.run.run_id)}")
 
 
 def _stay(client: Client, started: pb.StartRunResponse, output: Format) -> None:
     run_id = started.run.run_id
     if output is Format.JSON:
-        standing = watch_run(client, run_id, "", QuietView(), deltas=False)
+        snapshot = watch_run(client, run_id, "", QuietView(), deltas=False)
         print_json(client.snapshot(run_id))
-        raise typer.Exit(outcome.exit_code(standing))
+        raise typer.Exit(outcome.exit_code(snapshot))
     _note(_begun(started))
-    standing = watch_run(client, run_id, "", view_for(sys.stderr))
-    outcome.report(standing, client, answer=_answer, note=_note)
-    raise typer.Exit(outcome.exit_code(standing))
+    snapshot = watch_run(client, run_id, "", view_for(sys.stderr))
+    outcome.report(snapshot, client, answer=_answer, note=_note)
+    raise typer.Exit(outcome.exit_code(snapshot))
 
 
 def new_request(

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from runwright.adapters.log import StandardLog, configure_logging
-from runwright.cli import clean
+from runwright.cli import sanitize
 from runwright.cli.settings_options import takes_settings
 from runwright.cli.standard_streams import outlive_readers
 from runwright.core.errors import AgentError
@@ -50,7 +50,7 @@ def serve(loaded: Loaded) -> None:
             StandardLog().warning("--insecure-allow-remote: what TLS and keys do not guard is open to anyone")
         settled = asyncio.run(bootstrap.serve(settings, _announce, packages=examined.packages))
     except AgentError as error:
-        typer.echo(f"error: {clean.line(f'{error.message} {error.remedy}')}", err=True)
+        typer.echo(f"error: {sanitize.line(f'{error.message} {error.remedy}')}", err=True)
         raise typer.Exit(UNUSABLE) from None
     if not settled:
         raise typer.Exit(CUT_OFF)

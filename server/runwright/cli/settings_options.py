@@ -22,10 +22,10 @@ def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     names = {field.name for field in FIELDS}
 
-    def called(**given: Any) -> None:
-        flags = {name: _words(value) for name, value in given.items() if name in names and value is not None}
-        rest = {name: value for name, value in given.items() if name not in names and name != "config"}
-        loaded: Loaded = load(flags, given["config"])
+    def called(**options: Any) -> None:
+        flags = {name: _words(value) for name, value in options.items() if name in names and value is not None}
+        rest = {name: value for name, value in options.items() if name not in names and name != "config"}
+        loaded: Loaded = load(flags, options["config"])
         command(loaded, **rest)
 
     parameters = [_parameter("config", _CONFIG), *(_parameter(field.name, _flag(field)) for field in FIELDS), *own]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runwright._gen.runwright.v1 import run_pb2
-from runwright.cli import clean, names
+from runwright.cli import names, sanitize
 from runwright.cli.outcome import shown
 from runwright.wire.snapshots import inline_bytes
 
 
 def snapshot_lines(run: run_pb2.RunSnapshot) -> list[str]:
     """Everything a snapshot says, one fact a line; the answer last, as it was written."""
-    lines = [f"{name:<9} {clean.line(value)}" for name, value in _facts(run) if value]
+    lines = [f"{name:<9} {sanitize.line(value)}" for name, value in _facts(run) if value]
     if run.HasField("result"):
         lines += ["answer", _answer(run)]
     return lines

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-from runwright.cli import clean
+from runwright.cli import sanitize
 
 _NAMES = ("stdout", "stderr")
 
@@ -29,7 +29,7 @@ class SanitizedStream:
     def write(self, text: str) -> int:
         """Writes what is left of the text. See `outlive_readers` for what fails."""
         try:
-            self.raw.write(clean.output(text))
+            self.raw.write(sanitize.output(text))
         except OSError as error:
             self._bear(error)
         return len(text)

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from runwright._gen.runwright.v1 import event_pb2
-from runwright.cli import clean
-from runwright.cli.grow import contents_of, grow
+from runwright.cli import sanitize
 from runwright.cli.plain import event_line
 from runwright.cli.tree import RunTree
+from runwright.cli.tree_update import contents_of, update_tree
 from runwright.wire.snapshots import inline_bytes
 
 Write = Callable[[str], None]
@@ -45,10 +45,10 @@ class TalkView:
 
     def take(self, frame: event_pb2.EventFrame) -> None:
         """Says what a piece of text adds, or notes what happened."""
-        grow(self.tree, frame)
+        update_tree(self.tree, frame)
         event = frame.event
         if event.HasField("model_stream_delta"):
-            self._take_text(event, self.tree.round(event).spoken.new)
+            self._take_text(event, self.tree.round(event).delta_text.new)
         elif frame.HasField("event"):
             if event.HasField("model_message_completed"):
                 self._complete(frame)
@@ -83,7 +83,7 @@ class TalkView:
         if attempt != self._attempt:
             self._end_line()
             self._attempt, self._said = attempt, ""
-        text = clean.block(new)
+        text = sanitize.block(new)
         self._say(text)
         self._said += text
         self._in_a_line = self._in_a_line or bool(text)
@@ -94,7 +94,7 @@ class TalkView:
         if not (self._streams and said.tool_calls and said.HasField("text")):
             return
         if self._attempt != (event.round, event.attempt) and (content := contents_of(frame).get(said.text.digest)):
-            self._take_text(event, clean.decoded(inline_bytes(content)))
+            self._take_text(event, sanitize.decoded(inline_bytes(content)))
         self._end_line()
 
     def _end_line(self) -> None:

@@ -8,13 +8,13 @@ from msgspec import Struct, field
 
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli import names
-from runwright.cli.spoken import Spoken
+from runwright.cli.delta_text import DeltaText
 
 
 class State(StrEnum):
     """Where a run, a round or a call stands, in the word that is shown."""
 
-    ASKED = "asked"
+    REQUESTED = "asked"
     RUNNING = "running"
     WAITING = "waiting"
     DONE = "done"
@@ -28,7 +28,7 @@ class State(StrEnum):
 class Step(Struct):
     """Something that takes time and may be tried more than once. Times are seconds since 1970."""
 
-    state: State = State.ASKED
+    state: State = State.REQUESTED
     attempt: int = 0
     started: float | None = None
     ended: float | None = None
@@ -66,7 +66,7 @@ class Round(Step):
 
     number: int = 0
     tokens: tuple[int, int] = (0, 0)
-    spoken: Spoken = field(default_factory=Spoken)
+    delta_text: DeltaText = field(default_factory=DeltaText)
     calls: dict[str, Call] = field(default_factory=dict)
 
 

@@ -21,16 +21,16 @@ def usage_problem(error: typer.TyperException, words: Sequence[str]) -> Problem:
     message = error.format_message().strip()
     option = getattr(error, "option_name", None)
     if isinstance(option, str) and message.startswith("No such option"):
-        told, remedy = f"{_command(context)} has no option {option}.", _for_option(context, option, words)
+        text, remedy = f"{_command(context)} has no option {option}.", _for_option(context, option, words)
     else:
-        told, remedy = _plain(message)
+        text, remedy = _plain(message)
         if (found := _NOT_ONE_OF.search(message)) is not None:
             remedy = (
                 did_you_mean(found["given"], re.findall(r"'([^']*)'", found["known"])).strip() or "Give one of them."
             )
         elif "unexpected extra argument" in message:
             remedy = "Put a text of several words into quotes." if _takes_text(context) else ""
-    return Problem("USAGE", told, remedy or _help(context), exit_code=ExitCode.USAGE)
+    return Problem("USAGE", text, remedy or _help(context), exit_code=ExitCode.USAGE)
 
 
 def shows_help(error: typer.TyperException) -> bool:
@@ -48,8 +48,8 @@ def _plain(message: str) -> tuple[str, str]:
     found = re.fullmatch(r"Invalid value for (?P<where>.+?): (?P<said>.+)", message, re.DOTALL)
     if found is not None:
         message = f"{found['where'].replace(chr(39), '')}: {found['said']}"
-    told, _, remedy = message.rstrip(".").partition(". ")
-    return f"{told}.", f"{remedy}{'' if remedy.endswith('?') else '.'}" if remedy else ""
+    text, _, remedy = message.rstrip(".").partition(". ")
+    return f"{text}.", f"{remedy}{'' if remedy.endswith('?') else '.'}" if remedy else ""
 
 
 def _for_option(context: Any, option: str, words: Sequence[str]) -> str:

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TextIO
 
 from runwright._gen.runwright.v1 import event_pb2
-from runwright.cli.grow import grow
+from runwright.cli.delta_text import PIPE_WIDTH, DeltaLines
 from runwright.cli.output import json_line
 from runwright.cli.plain import event_line
-from runwright.cli.spoken import PIPE_WIDTH, SpokenLines
 from runwright.cli.standard_streams import raw, terminal_width
 from runwright.cli.tree import RunTree
+from runwright.cli.tree_update import update_tree
 
 
 class View(Protocol):
@@ -40,16 +40,16 @@ class PlainView:
         self.tree = RunTree()
         self._write = write
         self._width = width
-        self._spoken = SpokenLines(width or PIPE_WIDTH)
+        self._delta_lines = DeltaLines(width or PIPE_WIDTH)
 
     def take(self, frame: event_pb2.EventFrame) -> None:
         """Writes the event's line, or those of a text that are complete; bookmarks show nothing."""
-        grow(self.tree, frame)
+        update_tree(self.tree, frame)
         lines: list[str] = []
         if frame.event.HasField("model_stream_delta"):
-            lines = self._spoken.take(frame.event, self.tree.round(frame.event).spoken.new)
+            lines = self._delta_lines.take(frame.event, self.tree.round(frame.event).delta_text.new)
         elif frame.HasField("event"):
-            lines = [*self._spoken.end(), event_line(frame, self.tree, self._width)]
+            lines = [*self._delta_lines.end(), event_line(frame, self.tree, self._width)]
         for line in lines:
             self._write(line)
 
@@ -79,7 +79,7 @@ class JsonView(QuietView):
 
     def take(self, frame: event_pb2.EventFrame) -> None:
         """Writes the frame; bookmarks are left out."""
-        grow(self.tree, frame)
+        update_tree(self.tree, frame)
         if not frame.HasField("bookmark"):
             self._print(json_line(frame))
 

@@ -19,7 +19,7 @@ from runwright.cli.output import Format, FormatOption
 from runwright.cli.view import JsonView, View, view_for
 
 _HELD = run_pb2.RUN_STATUS_HELD
-_STANDING_STILL = (run_pb2.RUN_STATUS_REPAIR_NEEDED, _HELD)
+_UNCHANGED = (run_pb2.RUN_STATUS_REPAIR_NEEDED, _HELD)
 
 
 def watch(
@@ -77,12 +77,12 @@ def watch_run(
     view.tree.run_id, view.tree.cursor = run_id, cursor
     try:
         with view.showing():
-            standing = followed(client, run_id, cursor, view, wait, deltas=deltas)
+            snapshot = followed(client, run_id, cursor, view, wait, deltas=deltas)
     except KeyboardInterrupt:
         words = ["watch", run_id, *(["--from", view.tree.cursor] if view.tree.cursor else [])]
         print(f"\nleft; the run goes on. To come back:\n  {command(client.options, *words)}", file=sys.stderr)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    return standing
+    return snapshot
 
 
 def followed(
@@ -102,15 +102,15 @@ def followed(
         view.take(frame)
         # A run that is held has no event that says so; its stream has bookmarks while nothing happens.
         if ask or view.tree.stuck or not frame.HasField("event"):
-            standing = _standing_still(client, run_id, frame.cursor)
-            if standing is not None:
+            snapshot = _unchanged(client, run_id, frame.cursor)
+            if snapshot is not None:
                 frames.close()
-                return standing
+                return snapshot
         ask = False
     return view.tree.outcome or client.snapshot(run_id).run
 
 
-def _standing_still(client: Client, run_id: str, cursor: str) -> run_pb2.RunSnapshot | None:
+def _unchanged(client: Client, run_id: str, cursor: str) -> run_pb2.RunSnapshot | None:
     """The run, if it needs repair or is held and `cursor` is the end of what there is to see of it."""
     try:
         run = client.snapshot(run_id).run
@@ -119,5 +119,5 @@ def _standing_still(client: Client, run_id: str, cursor: str) -> run_pb2.RunSnap
             return None  # the stream is lost as well, and asks again when it is back
         raise
     under_way = any(effect.state == run_pb2.EFFECT_STATE_RUNNING for effect in run.open_effects)
-    at_its_end = run.last_cursor == cursor and run.status in _STANDING_STILL and not (under_way and run.status != _HELD)
+    at_its_end = run.last_cursor == cursor and run.status in _UNCHANGED and not (under_way and run.status != _HELD)
     return run if at_its_end else None

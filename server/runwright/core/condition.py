@@ -49,8 +49,8 @@ def status_in(state: RunState, condition: Condition) -> RunStatus:
     """Where the run stands for callers."""
     if condition.hold is not None:
         return RunStatus.HELD
-    stands = status(state)
-    return RunStatus.WAITING if condition.missing_provider and stands is RunStatus.RUNNING else stands
+    run_status = status(state)
+    return RunStatus.WAITING if condition.missing_provider and run_status is RunStatus.RUNNING else run_status
 
 
 def is_done_in(state: RunState, condition: Condition) -> bool:

@@ -130,8 +130,8 @@ class CursorMaker:
         if (position > self._epochs.unmarked) if mark is None else (mark != self._epochs.mark(position)):
             raise self._restored(scope, _PUT_BACK, head)
 
-    def _restored(self, scope: str, told: str, head: int) -> AgentError:
-        return AgentError(ErrorReason.JOURNAL_RESTORED, told, metadata={"head": self.make(scope, head)})
+    def _restored(self, scope: str, message: str, head: int) -> AgentError:
+        return AgentError(ErrorReason.JOURNAL_RESTORED, message, metadata={"head": self.make(scope, head)})
 
     def _mac(self, body: bytes) -> bytes:
         return hashlib.blake2s(body, key=self._key, digest_size=_MAC_BYTES).digest()

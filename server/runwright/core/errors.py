@@ -377,10 +377,10 @@ class AgentError(Exception):
         return MEANINGS[self.reason]
 
 
-def invalid_request(field: str, expected: str, remedy: str, *, told: str = "") -> AgentError:
+def invalid_request(field: str, expected: str, remedy: str, *, message: str = "") -> AgentError:
     """A field or an option breaks its rule. `told` is the sentence, unless it is that the field must be as expected."""
-    told, metadata = told or f"{field} must be {expected}.", {"field": field, "expected": expected}
-    return AgentError(ErrorReason.INVALID_REQUEST, told, metadata=metadata, remedy=remedy)
+    message, metadata = message or f"{field} must be {expected}.", {"field": field, "expected": expected}
+    return AgentError(ErrorReason.INVALID_REQUEST, message, metadata=metadata, remedy=remedy)
 
 
 class Failure(Struct, frozen=True):

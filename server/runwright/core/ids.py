@@ -40,7 +40,7 @@ def check_caller_id(field: str, value: str) -> str:
     expected = f"1 to {MAX_ID_LENGTH} characters: letters, digits and . _ : @ -, the first a letter or digit"
     fit = _UNFIT.sub("-", value[:MAX_ID_LENGTH]).lstrip("-._:@")
     remedy = f"Use {fit} instead." if fit else "Use one such as `first-1`."
-    raise invalid_request(field, expected, remedy, told=f"{field} is not a valid id: {expected}.")
+    raise invalid_request(field, expected, remedy, message=f"{field} is not a valid id: {expected}.")
 
 
 def model_effect_id(round_number: int) -> EffectId:

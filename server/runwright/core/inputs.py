@@ -187,18 +187,18 @@ Input: TypeAlias = (
 )
 
 
-def places_held(given: Input) -> list[EffectId]:
+def places_held(input_: Input) -> list[EffectId]:
     """The calls for which a place is held while this input is decided on."""
-    match given:
+    match input_:
         case ModelReplied():
             return [
-                call_effect_id(given.round, index)
-                for index, call in enumerate(given.calls, start=1)
+                call_effect_id(input_.round, index)
+                for index, call in enumerate(input_.calls, start=1)
                 if call.availability is Availability.HELD
             ]
         case ExecutorAwaited(has_place=True):
-            return [given.call_id]
+            return [input_.call_id]
         case Recovered():
-            return list(given.places)
+            return list(input_.places)
         case _:
             return []

@@ -16,7 +16,7 @@ from runwright.core.ids import RunKey
 
 TRIES = 3  # unclean ends with the run in hand
 ALONE = 2  # of them in a row that tell against it, with every other run having an alibi or having passed
-TOLD = 3  # of them in all, without a passed trial in between: where several runs end the server, none is in a row
+AGAINST = 3  # of them in all, without a passed trial in between: where several runs end the server, none is in a row
 TRIALS = 64  # at most, for suspects whom nothing but their presence speaks against
 TRIALS_US = 16_000_000  # for all of them together
 SHORTEST_US, LONGEST_US = 250_000, 500_000
@@ -46,7 +46,7 @@ class Suspect(Struct, frozen=True):
     stage: Stage = Stage.WAITING
     tries: int = 0
     trials: int = 0
-    told: int = 0
+    against: int = 0
     alone: int = 0
     quarantined_at: int = 0
 
@@ -66,10 +66,10 @@ def _counted(before: Suspect, now: int, *, only: bool) -> Suspect:
         before,
         tries=before.tries + 1,
         trials=before.trials + (before.stage >= Stage.ON_TRIAL),
-        told=before.told + tells,
+        against=before.against + tells,
         alone=before.alone + tells,
     )
-    guilty = after.tries >= TRIES and (after.alone >= ALONE or after.told >= TOLD)
+    guilty = after.tries >= TRIES and (after.alone >= ALONE or after.against >= AGAINST)
     return replace(after, quarantined_at=now) if guilty else after
 
 

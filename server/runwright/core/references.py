@@ -15,7 +15,7 @@ def refs(record: r.Record) -> tuple[ContentRef, ...]:
     return () if found is None else found(record)
 
 
-def _given(*found: ContentRef | None) -> tuple[ContentRef, ...]:
+def _present(*found: ContentRef | None) -> tuple[ContentRef, ...]:
     return tuple([ref for ref in found if ref is not None])
 
 
@@ -24,9 +24,9 @@ _REFS: Mapping[type, Callable[[Any], tuple[ContentRef, ...]]] = {
     r.RunStarted: lambda record: (record.request, record.package),
     r.ContextAssembled: lambda record: tuple(ref for turn in record.context.included for ref in turn.refs),
     r.TurnStarted: lambda record: record.input,
-    r.ModelMessageCompleted: lambda record: _given(record.text, record.opaque),
-    r.ToolRequested: lambda record: _given(record.arguments),
+    r.ModelMessageCompleted: lambda record: _present(record.text, record.opaque),
+    r.ToolRequested: lambda record: _present(record.arguments),
     r.ToolCompleted: lambda record: (record.result,),
-    r.ToolFailed: lambda record: _given(record.message),
+    r.ToolFailed: lambda record: _present(record.message),
     r.RunCompleted: lambda record: (record.result,),
 }

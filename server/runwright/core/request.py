@@ -175,10 +175,10 @@ def _check_part(index: int, part: str | Image) -> None:
         )
     found = image_type(part.data)
     if found != part.media_type:
-        told = found or f"none of {', '.join(IMAGE_TYPES)}"
+        message = found or f"none of {', '.join(IMAGE_TYPES)}"
         raise invalid_request(
             f"input[{index}].data.media_type",
-            f"what the first bytes of the data say they are: {told}",
+            f"what the first bytes of the data say they are: {message}",
             f"Say {found}." if found else f"Send one of {', '.join(IMAGE_TYPES)}.",
         )
 

@@ -25,14 +25,14 @@ def backoff_us(attempt: int) -> int:
     return int(min(_FIRST_US * 2 ** min(attempt - 1, 16), _LONGEST_US))
 
 
-def model_wait_us(name: str, failures: int, asked_us: int = 0) -> int:
+def model_wait_us(name: str, failures: int, requested_us: int = 0) -> int:
     """Microseconds after the `failures`-th failure over a route (from 1): 1 s doubling up to 60 s, or as long as asked.
 
     Up to a quarter more, taken from the attempt's name: runs that were refused
     together do not come back together, and the same run waits the same time
     whenever it is decided. Never more than LONGEST_WAIT_US.
     """
-    wait = max(min(_FIRST_MODEL_US << min(failures - 1, 16), _LONGEST_MODEL_US), asked_us)
+    wait = max(min(_FIRST_MODEL_US << min(failures - 1, 16), _LONGEST_MODEL_US), requested_us)
     share = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big")
     return min(wait + (wait * share >> 34), LONGEST_WAIT_US)
 

@@ -75,7 +75,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     journal_id: str = ""  # what its idempotency keys begin with; empty in runs that older servers began
     round: int = 0
     route: int = 0  # which of the package's routes answers; 0 is its `provider`
-    asked: ModelState = ModelState()
+    model_request: ModelState = field(default=ModelState(), name="asked")
     calls: tuple[CallState, ...] = ()
     stop: StopReason | None = None  # decided, or already on the way once open calls have settled
     turn_ended: bool = False
@@ -98,7 +98,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     @property
     def model_attempt(self) -> int:
         """The attempt of the open model request; 0 when none is open."""
-        return self.asked.attempt if self.asked.is_open else 0
+        return self.model_request.attempt if self.model_request.is_open else 0
 
     @property
     def trace_id(self) -> str:
@@ -184,16 +184,18 @@ def _of_run(state: RunState, record: r.RunRecord) -> Changes:
                 cancel_barrier=state.seq + 1,
                 cancel_deadline=record.deadline,
                 cancel_reason=record.reason,
-                asked=replace(state.asked, retry_at=0),
+                model_request=replace(state.model_request, retry_at=0),
             )
         case r.TurnCompleted() | r.TurnFailed():
             return Changes(turn_ended=True)
         case r.RunCompleted():
             return Changes(stop=record.stop, result=record.result, ended_at=record.at)
         case r.RunFailed():
-            return Changes(stop=record.stop, error=record.error, ended_at=record.at, asked=ModelState())
+            return Changes(stop=record.stop, error=record.error, ended_at=record.at, model_request=ModelState())
         case r.RunCancelled():
-            return Changes(stop=StopReason.CANCELLED, error=record.error, ended_at=record.at, asked=ModelState())
+            return Changes(
+                stop=StopReason.CANCELLED, error=record.error, ended_at=record.at, model_request=ModelState()
+            )
         case _:
             assert_never(record)
 
@@ -209,37 +211,41 @@ def _of_model(state: RunState, record: r.ModelRecord) -> Changes:
                 input_tokens=state.usage.input_tokens + record.input_tokens,
                 output_tokens=state.usage.output_tokens + record.output_tokens,
             )
-            return Changes(asked=ModelState(), usage=usage, result=record.text)
+            return Changes(model_request=ModelState(), usage=usage, result=record.text)
         case r.ModelAttemptFailed():
             _require_open_model(state, record)
-            return Changes(asked=replace(state.asked, is_open=False, failures=state.asked.failures + 1))
+            return Changes(
+                model_request=replace(state.model_request, is_open=False, failures=state.model_request.failures + 1)
+            )
         case r.ModelRetryScheduled():
-            failed = state.asked.attempt and not state.asked.is_open and not state.asked.retry_at
-            fits = (record.round, record.attempt) == (state.round, state.asked.attempt)
+            failed = (
+                state.model_request.attempt and not state.model_request.is_open and not state.model_request.retry_at
+            )
+            fits = (record.round, record.attempt) == (state.round, state.model_request.attempt)
             _require(bool(failed) and fits and state.phase is RunPhase.RUNNING, record, state)
-            return Changes(asked=replace(state.asked, retry_at=record.not_before, since=record.at))
+            return Changes(model_request=replace(state.model_request, retry_at=record.not_before, since=record.at))
         case _:
             assert_never(record)
 
 
 def _of_attempt(state: RunState, record: r.ModelAttemptStarted) -> Changes:
     _require(record.route in (state.route, state.route + 1), record, state)
-    before = state.asked
+    before = state.model_request
     # Events of older versions do not name the route: it was the package's only one.
     changes = Changes(route=record.route, provider=record.provider or state.provider, model=record.model or state.model)
     if record.round == state.round and before.attempt:
         _require(record.attempt == before.attempt + 1, record, state)
-        asked = ModelState(
+        model_request = ModelState(
             record.attempt,
             is_open=True,
             failures=before.failures if record.route == state.route else 0,
             losses=before.losses + before.is_open,
         )
-        return changes | Changes(asked=asked)
+        return changes | Changes(model_request=model_request)
     _require(record.round == state.round + 1 and record.attempt == 1, record, state)
     _require(not before.attempt and not _open(state), record, state)
     usage = replace(state.usage, rounds=state.usage.rounds + 1)
-    return changes | Changes(round=record.round, asked=ModelState(1, is_open=True), calls=(), usage=usage)
+    return changes | Changes(round=record.round, model_request=ModelState(1, is_open=True), calls=(), usage=usage)
 
 
 def _of_call(state: RunState, record: r.CallRecord) -> Changes:

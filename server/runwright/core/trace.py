@@ -16,9 +16,9 @@ _NO_TRACE, _NO_SPAN = "0" * 32, "0" * 16
 _SAMPLED = 1
 
 
-def accepted(given: str) -> str:
+def accepted(value: str) -> str:
     """A caller's `traceparent` in the form of version 00; empty for one that cannot be used."""
-    match = _FORM.match(given)
+    match = _FORM.match(value)
     if not match:
         return ""
     version, trace, span, flags, rest = match.groups()

@@ -205,7 +205,7 @@ class Journal(Protocol):
         *,
         before: int | None,
         limit: int,
-        stands: Mapping[str, RunStatus] = NOTHING,
+        statuses: Mapping[str, RunStatus] = NOTHING,
     ) -> RunPage:
         """At most `limit` wanted runs with a number below `before`, newest first.
 

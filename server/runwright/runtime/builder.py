@@ -17,10 +17,10 @@ from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
-from runwright.runtime.conversation_memory import DEFAULT_MEMORY_BYTES, ConversationMemory
+from runwright.runtime.conversations.conversation_memory import DEFAULT_MEMORY_BYTES, ConversationMemory
 from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.ports import Ports
 from runwright.runtime.runtime import AgentRuntime
-from runwright.runtime.world import World
 
 
 class AgentRuntimeBuilder(Struct, kw_only=True):
@@ -59,15 +59,15 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             or self.schemas is None
             or self.log is None
         ):
-            ports = ("journal", "clock", "ids", "tools", "schemas", "log")
-            missing = ", ".join(port for port in ports if getattr(self, port) is None)
+            required = ("journal", "clock", "ids", "tools", "schemas", "log")
+            missing = ", ".join(port for port in required if getattr(self, port) is None)
             raise AgentError(
                 ErrorReason.PORT_MISSING, f"The runtime was built without: {missing}.", metadata={"port": missing}
             )
         catalogue = PackageCatalogue(self.packages, self.default_package_id)
         for package in self.packages:
             check_schemas(package, self.schemas)
-        world = World(
+        ports = Ports(
             journal=self.journal,
             clock=self.clock,
             ids=self.ids,
@@ -80,7 +80,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             memory=ConversationMemory(self.conversation_memory),
             recovery=self.recovery,
         )
-        return AgentRuntime(world, catalogue)
+        return AgentRuntime(ports, catalogue)
 
 
 def check_schemas(package: RuntimePackage, schemas: SchemaChecker) -> None:

@@ -10,9 +10,9 @@ from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.ids import EffectId
 from runwright.core.package import RuntimePackage
-from runwright.runtime.performer import Performer
-from runwright.runtime.refusals import does_not_fit
 from runwright.runtime.run_on_record import RunOnRecord
+from runwright.runtime.runs.performer import Performer
+from runwright.runtime.runs.refusals import does_not_fit
 from runwright.runtime.waits import Waits, Wake
 
 

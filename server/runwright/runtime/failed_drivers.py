@@ -12,13 +12,13 @@ from runwright.core.ids import RunKey
 from runwright.core.machine import abandon
 from runwright.core.state import fold
 from runwright.ports.journal import LoadedRun
-from runwright.runtime.driver import RunDriver
-from runwright.runtime.failures import Failures
-from runwright.runtime.held import INTERNAL
+from runwright.runtime.ports import Ports
 from runwright.runtime.run_on_record import Change, RunOnRecord
-from runwright.runtime.stored_runs import StoredRuns, cause_of, causes
-from runwright.runtime.tail import Tails
-from runwright.runtime.world import World
+from runwright.runtime.runs.driver import RunDriver
+from runwright.runtime.runs.failures import Failures
+from runwright.runtime.runs.held import INTERNAL
+from runwright.runtime.runs.stored_runs import StoredRuns, cause_of, causes
+from runwright.runtime.runs.tail import Tails
 
 # The journal goes on; only this driver's view of it was wrong.
 _READ_ANEW = (ErrorReason.JOURNAL_CONFLICT, ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY)
@@ -46,9 +46,9 @@ class HoldsRuns(Protocol):
 class FailedDrivers:
     """Decides it, and counts failures so that none is met again and again without a pause."""
 
-    def __init__(self, world: World, stored: StoredRuns, tails: Tails, runs: HoldsRuns) -> None:
-        self.failures = Failures(world.clock)
-        self._world = world
+    def __init__(self, ports: Ports, stored: StoredRuns, tails: Tails, runs: HoldsRuns) -> None:
+        self.failures = Failures(ports.clock)
+        self._ports = ports
         self._stored = stored
         self._tails = tails
         self._runs = runs
@@ -57,11 +57,11 @@ class FailedDrivers:
         """A driver broke. Its memory is not trusted any more: what counts is in the journal."""
         run, trace = driver.state.key, driver.state.trace_id
         self._tails.of(run).forget()
-        incident = driver.incident or self._world.ids.incident_id()
+        incident = driver.incident or self._ports.ids.incident_id()
         reasons = [error.reason if isinstance(error, AgentError) else None for error in failure.exceptions]
         ours = any(reason in (None, ErrorReason.INTERNAL) for reason in reasons)
         if ours:
-            self._world.log.error(
+            self._ports.log.error(
                 "fault of the server in a run", failure, run_id=run.run_id, trace_id=trace, incident_id=incident
             )
         try:
@@ -81,7 +81,7 @@ class FailedDrivers:
         reasons = [each.reason if isinstance(each, AgentError) else None for each in causes(error)]
         if not all(reason in _READ_ANEW for reason in reasons) or not self.failures.may_fail_again(run):
             return False
-        self._world.log.error("reading a run anew", error, run_id=run.run_id, trace_id=trace_id)
+        self._ports.log.error("reading a run anew", error, run_id=run.run_id, trace_id=trace_id)
         return True
 
     def hold(self, run: RunKey, error: Exception, incident: str = "", trace_id: str = "") -> None:
@@ -97,8 +97,8 @@ class FailedDrivers:
         failure = Failure(ErrorReason.INTERNAL, INTERNAL, (("incident_id", incident),))
         loaded = await self._stored.load(run)
         package = await self._stored.package(run, state := loaded.state)
-        on_record = RunOnRecord(self._world, loaded, self._tails.of(run))
+        on_record = RunOnRecord(self._ports, loaded, self._tails.of(run))
         if not state.is_terminal:
-            records = abandon(package, state, self._world.clock.now(), failure)
+            records = abandon(package, state, self._ports.clock.now(), failure)
             (await on_record.append(Change(records, fold(state, records)))).or_raise()
         return on_record.stored

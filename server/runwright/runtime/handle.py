@@ -12,7 +12,7 @@ from runwright.runtime.snapshot import RunSnapshot
 
 if TYPE_CHECKING:
     from runwright.runtime.runtime import AgentRuntime, Cancelled
-    from runwright.runtime.subscriptions import StreamItem
+    from runwright.runtime.streams.subscriptions import StreamItem
 
 
 class RunHandle:

@@ -11,19 +11,19 @@ from runwright.core.condition import run_held
 from runwright.core.ids import RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
-from runwright.runtime.driver import RunDriver
 from runwright.runtime.failed_drivers import Aftermath, FailedDrivers
-from runwright.runtime.held import HeldRuns
-from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.parking import Parking
-from runwright.runtime.recovery import Recovery
-from runwright.runtime.refusals import draining
+from runwright.runtime.ports import Ports
 from runwright.runtime.revivals import Revivals
 from runwright.runtime.run_on_record import RunOnRecord
-from runwright.runtime.stored_runs import StoredRuns
-from runwright.runtime.tail import Tails
+from runwright.runtime.runs.driver import RunDriver
+from runwright.runtime.runs.held import HeldRuns
+from runwright.runtime.runs.live_text import LiveTexts
+from runwright.runtime.runs.recovery import Recovery
+from runwright.runtime.runs.refusals import draining
+from runwright.runtime.runs.stored_runs import StoredRuns
+from runwright.runtime.runs.tail import Tails
 from runwright.runtime.waits import Wake
-from runwright.runtime.world import World
 
 
 class LiveRuns:
@@ -31,7 +31,7 @@ class LiveRuns:
 
     def __init__(
         self,
-        world: World,
+        ports: Ports,
         tails: Tails,
         texts: LiveTexts,
         *,
@@ -40,15 +40,15 @@ class LiveRuns:
         failed: FailedDrivers,
         recovery: Recovery,
     ) -> None:
-        self.parking = Parking(world, self._wake)
-        self._world = world
+        self.parking = Parking(ports, self._wake)
+        self._ports = ports
         self._tails = tails
         self._texts = texts
         self._stored = stored
         self._held = held
         self._failed = failed
         self._recovery = recovery
-        self._revivals = Revivals(world.log, self._woken)
+        self._revivals = Revivals(ports.log, self._woken)
         self._drivers: dict[RunKey, RunDriver] = {}
         self._tasks: dict[RunKey, asyncio.Task[None]] = {}
         self._loading: dict[RunKey, asyncio.Task[tuple[RuntimePackage, RunOnRecord]]] = {}
@@ -82,7 +82,7 @@ class LiveRuns:
     def add(self, package: RuntimePackage, on_record: RunOnRecord) -> RunDriver:
         """Makes the driver of a run; `launch` has it go."""
         run = on_record.state.key
-        driver = self._drivers[run] = RunDriver(self._world, package, on_record, self.parking.waits, self._texts)
+        driver = self._drivers[run] = RunDriver(self._ports, package, on_record, self.parking.waits, self._texts)
         self.parking.leave(run)
         return driver
 
@@ -114,7 +114,7 @@ class LiveRuns:
         if self._draining:
             raise draining()
         driver = self.add(package, on_record)
-        driver.submit(i.Recovered(at=self._world.clock.now()))
+        driver.submit(i.Recovered(at=self._ports.clock.now()))
         self.launch(driver)
         return driver
 
@@ -130,7 +130,7 @@ class LiveRuns:
         tail = self._tails.of(run)
         loaded = await self._stored.load(run)
         package = await self._stored.package(run, loaded.state)
-        on_record = RunOnRecord(self._world, loaded, tail, settled=self._recovery.settled)
+        on_record = RunOnRecord(self._ports, loaded, tail, settled=self._recovery.settled)
         sends = wake.effect.call_id if wake and wake.place and isinstance(wake.effect, e.AwaitExecutor) else None
         await on_record.conversation.check(loaded.state, sends)
         return package, on_record

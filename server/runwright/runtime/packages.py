@@ -75,8 +75,8 @@ class PackageCatalogue:
 
     def _not_found(self, name: str) -> AgentError:
         remedy = did_you_mean(name, self._by_id) + MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy
-        told = f"There is no package {name}."
-        return AgentError(ErrorReason.PACKAGE_NOT_FOUND, told, metadata={"package": name}, remedy=remedy)
+        message = f"There is no package {name}."
+        return AgentError(ErrorReason.PACKAGE_NOT_FOUND, message, metadata={"package": name}, remedy=remedy)
 
     def _for_agent(self, agent_id: str) -> str:
         """How to reach an agent that is not the one of the package that was selected."""

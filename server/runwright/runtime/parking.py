@@ -8,9 +8,9 @@ from runwright.core import effects as e
 from runwright.core.ids import RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
-from runwright.runtime.census import ParkedRuns
+from runwright.runtime.ports import Ports
+from runwright.runtime.runs.run_statistics import ParkedRuns
 from runwright.runtime.waits import Waits, Wake
-from runwright.runtime.world import World
 
 
 class Parking:
@@ -20,8 +20,8 @@ class Parking:
     wait for another start of the server, and here for nothing.
     """
 
-    def __init__(self, world: World, wake: Callable[[Wake], None]) -> None:
-        self.waits = Waits(world, wake)
+    def __init__(self, ports: Ports, wake: Callable[[Wake], None]) -> None:
+        self.waits = Waits(ports, wake)
         self.runs = ParkedRuns()
         self.missing: dict[RunKey, str] = {}
 

@@ -8,8 +8,8 @@ from runwright.core.cursor import CursorMaker, run_scope
 from runwright.core.ids import Namespace
 from runwright.core.selection import RunFilter
 from runwright.ports.journal import Journal, ListedRun
+from runwright.runtime.runs.supervisor import Supervisor
 from runwright.runtime.snapshot import RunSnapshot
-from runwright.runtime.supervisor import Supervisor
 
 
 class ListedRuns(Struct, frozen=True):
@@ -32,13 +32,13 @@ class RunList:
         """One page, without the runs' results. Raises the errors of cursors for a token of another list."""
         scope = wanted.page_scope(namespace)
         before = self._cursors.read_token(scope, token, self._journal.head) if token else None
-        stands = self._supervisor.statuses(namespace)
-        page = await self._journal.list_runs(namespace, wanted, before=before, limit=limit, stands=stands)
-        runs = [self._as_it_stands(each) for each in page.runs]
+        statuses = self._supervisor.statuses(namespace)
+        page = await self._journal.list_runs(namespace, wanted, before=before, limit=limit, statuses=statuses)
+        runs = [self._snapshot(each) for each in page.runs]
         head = self._journal.head
         tokens = [self._cursors.token(scope, each.number, head) for each in page.runs]
         return ListedRuns(runs, tokens, self._cursors.token(scope, page.reached, head) if page.more else "")
 
-    def _as_it_stands(self, listed: ListedRun) -> RunSnapshot:
+    def _snapshot(self, listed: ListedRun) -> RunSnapshot:
         cursor = self._cursors.make(run_scope(listed.state.key), listed.last_position)
         return RunSnapshot(listed.state, cursor, None, self._supervisor.condition(listed.state.key))

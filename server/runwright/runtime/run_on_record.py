@@ -16,10 +16,10 @@ from runwright.core.outcomes import RunPhase
 from runwright.core.records import OUTCOMES, Record
 from runwright.core.state import RunState
 from runwright.ports.journal import Appending, LoadedRun, StoredEvent
-from runwright.runtime.conversation import Conversation
-from runwright.runtime.tail import RunTail
-from runwright.runtime.waiting import Bell
-from runwright.runtime.world import World
+from runwright.runtime.conversations.conversation import Conversation
+from runwright.runtime.ports import Ports
+from runwright.runtime.runs.tail import RunTail
+from runwright.runtime.waiting import Notifier
 
 # How often an append is tried again while the disk is full or the file is held.
 APPEND_RETRY_US = 500_000
@@ -55,7 +55,7 @@ class RunOnRecord:
 
     def __init__(
         self,
-        world: World,
+        ports: Ports,
         stored: LoadedRun,
         tail: RunTail,
         *,
@@ -64,14 +64,14 @@ class RunOnRecord:
         """`settled` is called, once, when an effect has an outcome on record."""
         self.state = stored.state
         self.position = stored.last_position
-        self.begun = Bell()  # rings once the first append is durable, or the run is let go
+        self.begun = Notifier()  # notifies once the first append is durable, or the run is let go
         self.blocked_by: ErrorReason | None = None  # why the journal takes nothing at the moment
         self.first: Appending | None = None  # the append that begins the run, while it is on its way
-        self.conversation = Conversation(world.journal, world.memory, self.state.key, is_stored=self.state.seq > 0)
+        self.conversation = Conversation(ports.journal, ports.memory, self.state.key, is_stored=self.state.seq > 0)
         # What was made durable here and not settled. Whatever the state says, nothing else is ever sent:
         # of what was under way before, only its record of recovery can tell whether it may be sent again.
         self.intents: set[e.EffectKey] = set()
-        self._world = world
+        self._ports = ports
         self._tail = tail
         self._settled = settled
         tail.covers_from(self.position)
@@ -116,18 +116,18 @@ class RunOnRecord:
                 return result
             if self.blocked_by is None:
                 run_id, trace_id = self.state.key.run_id, self.state.trace_id
-                self._world.log.error("journal takes nothing", error, run_id=run_id, trace_id=trace_id)
+                self._ports.log.error("journal takes nothing", error, run_id=run_id, trace_id=trace_id)
             self.blocked_by = error.reason
             held_up(error.reason)
             try:
-                await self._world.clock.sleep_until(self._world.clock.now() + APPEND_RETRY_US)
+                await self._ports.clock.sleep_until(self._ports.clock.now() + APPEND_RETRY_US)
             except asyncio.CancelledError as cancel:
                 return AppendResult(is_durable=False, error=cancel)
 
     def let_go(self) -> None:
         """Nobody drives the run any more: nothing of it is held in memory."""
         self.conversation.close()
-        self.begun.ring()
+        self.begun.notify()
 
     async def _once(self, change: Change) -> AppendResult:
         """One append. A cancel of its caller does not take it back: its outcome is waited for."""
@@ -148,7 +148,7 @@ class RunOnRecord:
         return result if cancel is None else AppendResult(result.is_durable, cancel)
 
     def _append(self, change: Change) -> Appending:
-        return self._world.journal.append(
+        return self._ports.journal.append(
             self.state.key, change.records, after=self.state.seq, contents=change.contents, snapshot=change.state
         )
 
@@ -167,7 +167,7 @@ class RunOnRecord:
         self.state = change.state
         self.position = stored[-1].position
         self._tail.publish(stored)
-        self.begun.ring()
+        self.begun.notify()
         for record in change.records:
             if key := intent(record):
                 self.intents.add(key)

@@ -29,23 +29,23 @@ from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.ports.telemetry import RuntimeReport
 from runwright.runtime.audit_list import AuditList, ListedAudit
-from runwright.runtime.census import Readers
 from runwright.runtime.handle import RunHandle
-from runwright.runtime.held_actions import HeldRunActions
-from runwright.runtime.live_text import LiveTexts
 from runwright.runtime.packages import PackageCatalogue
-from runwright.runtime.refusals import draining
+from runwright.runtime.ports import Ports
 from runwright.runtime.run_list import ListedRuns, RunList
+from runwright.runtime.runs.held_actions import HeldRunActions
+from runwright.runtime.runs.live_text import LiveTexts
+from runwright.runtime.runs.refusals import draining
+from runwright.runtime.runs.stored_runs import not_found, removed
+from runwright.runtime.runs.supervisor import Supervisor
+from runwright.runtime.runs.tail import Tails
 from runwright.runtime.same_request import require_same
 from runwright.runtime.sessions import Sessions
 from runwright.runtime.snapshot import RunSnapshot, has_result
-from runwright.runtime.start_input import Asked, preflight, start_input
-from runwright.runtime.stored_runs import not_found, removed
-from runwright.runtime.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
-from runwright.runtime.supervisor import Supervisor
-from runwright.runtime.tail import Tails
-from runwright.runtime.waiting import Patience
-from runwright.runtime.world import World
+from runwright.runtime.start_input import StartCaller, preflight, start_input
+from runwright.runtime.streams.readers import Readers
+from runwright.runtime.streams.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
+from runwright.runtime.waiting import DeadlineWait
 from runwright.runtime.write_watch import WriteWatch
 
 DEFAULT_GRACE_US = 10_000_000
@@ -64,20 +64,20 @@ class Cancelled(Struct, frozen=True):
 class AgentRuntime:
     """Starts agent runs, follows them and ends them. Made by AgentRuntimeBuilder; all methods on one loop."""
 
-    def __init__(self, world: World, packages: PackageCatalogue) -> None:
-        self.world = world
+    def __init__(self, ports: Ports, packages: PackageCatalogue) -> None:
+        self.ports = ports
         self.packages = packages
         tails = Tails()
         self._tails = tails
-        texts = LiveTexts(world.clock)
-        self._supervisor = Supervisor(world, tails, texts)
-        cursors = CursorMaker(world.journal.incarnation, world.journal.cursor_key, world.journal.epochs)
-        self._subscriptions = Subscriptions(world, self._supervisor, tails, texts, cursors)
-        self._run_list = RunList(world.journal, cursors, self._supervisor)
-        self._held_actions = HeldRunActions(world, self._supervisor, tails)
-        self._sessions = Sessions(world.journal)
+        texts = LiveTexts(ports.clock)
+        self._supervisor = Supervisor(ports, tails, texts)
+        cursors = CursorMaker(ports.journal.incarnation, ports.journal.cursor_key, ports.journal.epochs)
+        self._subscriptions = Subscriptions(ports, self._supervisor, tails, texts, cursors)
+        self._run_list = RunList(ports.journal, cursors, self._supervisor)
+        self._held_actions = HeldRunActions(ports, self._supervisor, tails)
+        self._sessions = Sessions(ports.journal)
         self._readers = Readers()
-        self._audit_list = AuditList(world.audit, world.journal, cursors)
+        self._audit_list = AuditList(ports.audit, ports.journal, cursors)
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many.
@@ -85,7 +85,7 @@ class AgentRuntime:
         What providers need is loaded first. Runs that may have ended the server before are
         taken up one after the other, beside what is asked of the runtime meanwhile.
         """
-        await self.world.prepare_providers()
+        await self.ports.prepare_providers()
         return await self._supervisor.recover()
 
     async def start_run(
@@ -108,12 +108,12 @@ class AgentRuntime:
         self._supervisor.refuse_when_draining()
         if request.image_bytes > HASHED_INLINE_BYTES:
             request = await asyncio.to_thread(request.with_digests)
-        run = RunKey(namespace, RunId(request.run_id or self.world.ids.run_id()))
+        run = RunKey(namespace, RunId(request.run_id or self.ports.ids.run_id()))
         for attempt in range(START_ATTEMPTS):
             existing = await self._supervisor.state(run) if request.run_id or attempt else None
             if existing is not None:
                 hold = self._supervisor.condition(run).hold
-                await require_same(self.world.journal, run, existing[0], request, hold)
+                await require_same(self.ports.journal, run, existing[0], request, hold)
                 return RunHandle(self, run), False
             try:
                 await self._start(run, request, principal, self._trace_parent(run, trace_parent))
@@ -126,12 +126,14 @@ class AgentRuntime:
         raise AssertionError("the last attempt returns or raises")
 
     async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
-        self.world.memory.refuse_when_full()
-        found = preflight(self.world, self.packages, request, run.namespace)
+        self.ports.memory.refuse_when_full()
+        found = preflight(self.ports, self.packages, request, run.namespace)
 
         async def start() -> None:
-            given = await start_input(self.world, self._sessions, request, found, Asked(run, principal, trace_parent))
-            await self._supervisor.start(run, found.package, given)
+            input_ = await start_input(
+                self.ports, self._sessions, request, found, StartCaller(run, principal, trace_parent)
+            )
+            await self._supervisor.start(run, found.package, input_)
 
         await self._sessions.start(run, request, found.package, start)
 
@@ -156,16 +158,18 @@ class AgentRuntime:
         """
         run = self._key(run_id, namespace)
         state, _ = await self._found(run)
-        asked = i.CancelRequested(at=self.world.clock.now(), reason=reason, requested_by=principal, grace_us=grace_us)
-        if self._supervisor.condition(run).hold and (held := await self._held_actions.cancel(run, asked)):
+        requested = i.CancelRequested(
+            at=self.ports.clock.now(), reason=reason, requested_by=principal, grace_us=grace_us
+        )
+        if self._supervisor.condition(run).hold and (held := await self._held_actions.cancel(run, requested)):
             return Cancelled(await self.run_snapshot(run_id, namespace=namespace), held.cancel_barrier)
         if state.is_terminal:
             kind, ended = AuditKind.CANCEL_IGNORED, state.phase.name
-            self.world.audit.note(
+            self.ports.audit.note(
                 AuditEntry(kind=kind, principal=principal, namespace=namespace, reason=ended, subjects=(run_id,))
             )
         elif state.phase is not RunPhase.CANCELLING:
-            _, state = await self._supervisor.submit(run, asked)
+            _, state = await self._supervisor.submit(run, requested)
         return Cancelled(await self.run_snapshot(run_id, namespace=namespace), state.cancel_barrier)
 
     async def release_run(
@@ -205,11 +209,11 @@ class AgentRuntime:
         result = None
         held = self._supervisor.condition(run).hold
         if held is None and state.result is not None and has_result(state):
-            stored = await self.world.journal.content(run, [state.result.digest])
+            stored = await self.ports.journal.content(run, [state.result.digest])
             if state.result.digest not in stored:
                 state, position = await self._found(run)  # it may have been removed between the two questions
             if not state.removed_at and state.result is not None:
-                stored = stored or await self.world.journal.content(run, [state.result.digest], required=True)
+                stored = stored or await self.ports.journal.content(run, [state.result.digest], required=True)
                 result = Content(state.result, stored[state.result.digest])
         cursor = self._subscriptions.cursor(Selection.of_run(run), position)
         return RunSnapshot(state, cursor, result, self._supervisor.condition(run))
@@ -220,17 +224,17 @@ class AgentRuntime:
         """Waits until the run has ended or needs repair; False when the time was over before. Never cancels."""
         run = self._key(run_id, namespace)
         stopping = self._subscriptions.stopping
-        # A year stands for no limit: the caller's own patience ends the wait.
-        due = self.world.clock.now() + (_A_YEAR_US if timeout_us is None else timeout_us)
+        # A year stands for no limit: the caller's own deadline ends the wait.
+        due = self.ports.clock.now() + (_A_YEAR_US if timeout_us is None else timeout_us)
         tail = self._tails.of(run)
-        with Patience(self.world.clock) as patience:
+        with DeadlineWait(self.ports.clock) as deadline:
             while True:
                 more = tail.signal()
                 state, _ = await self._found(run)
                 done = is_done_in(state, self._supervisor.condition(run))
                 if not done and stopping.is_set():
                     raise draining()
-                if done or not await patience.lasts(due, more):
+                if done or not await deadline.lasts(due, more):
                     return await self.run_snapshot(run_id, namespace=namespace), done
 
     async def subscribe(
@@ -294,23 +298,23 @@ class AgentRuntime:
 
         Missing ones are left out: they may be another run's that was removed meanwhile.
         """
-        return await self.world.journal.content(run, digests)
+        return await self.ports.journal.content(run, digests)
 
     async def required_content(self, run: RunKey, digest: str) -> bytes:
         """A content that an event of the run refers to. Raises JOURNAL_CORRUPT; RUN_REMOVED if it went with the run."""
-        stored = await self.world.journal.content(run, [digest])
+        stored = await self.ports.journal.content(run, [digest])
         if digest not in stored:
             state, _ = await self._found(run)
             if state.removed_at:
                 raise removed(run)
-            stored = await self.world.journal.content(run, [digest], required=True)
+            stored = await self.ports.journal.content(run, [digest], required=True)
         return stored[digest]
 
     async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:
         """The run's last event at this time. Raises RUN_NOT_FOUND, RUN_REMOVED."""
         run = self._key(run_id, namespace)
         _, position = await self._found(run)
-        found = await self.world.journal.read(run, after=position - 1, limit=1)
+        found = await self.ports.journal.read(run, after=position - 1, limit=1)
         if not found:
             raise removed(run)
         return found[0]
@@ -332,8 +336,8 @@ class AgentRuntime:
 
     def report(self) -> RuntimeReport:
         """The runtime at a glance; callable on any thread."""
-        runs, unknown = self._supervisor.census()
-        head = self.world.journal.head
+        runs, unknown = self._supervisor.statistics()
+        head = self.ports.journal.head
         return RuntimeReport(
             runs=runs,
             unknown_effects=unknown,
@@ -349,7 +353,7 @@ class AgentRuntime:
 
     async def watch_writes(self) -> None:
         """Keeps `write_blockage` true while nobody writes; goes on for ever, cancel it."""
-        await WriteWatch(self.world, self._supervisor).run()
+        await WriteWatch(self.ports, self._supervisor).run()
 
     def stop_streams(self) -> None:
         """Ends every stream; readers come back with their last cursor."""
@@ -364,10 +368,10 @@ class AgentRuntime:
         """Releases providers, executors, the schema checker and the journal; drain first."""
         self._subscriptions.close()
         await self._supervisor.close()
-        await self.world.close_providers()
-        await self.world.tools.close()
-        await self.world.schemas.close()
-        await self.world.journal.close()
+        await self.ports.close_providers()
+        await self.ports.tools.close()
+        await self.ports.schemas.close()
+        await self.ports.journal.close()
 
     def _key(self, run_id: str, namespace: Namespace) -> RunKey:
         return RunKey(namespace, RunId(check_caller_id("run_id", run_id)))
@@ -382,6 +386,6 @@ class AgentRuntime:
             raise not_found(run)
         return found
 
-    def _trace_parent(self, run: RunKey, given: str) -> str:
-        made = trace.root(self.world.journal.incarnation, run) if self.world.traces else ""
-        return trace.accepted(given) or made
+    def _trace_parent(self, run: RunKey, input_: str) -> str:
+        made = trace.root(self.ports.journal.incarnation, run) if self.ports.traces else ""
+        return trace.accepted(input_) or made

@@ -18,15 +18,15 @@ async def require_same(journal: Journal, run: RunKey, state: RunState, request: 
         return
     if hold is not None and not state.request_digest:
         raise run_held(run, hold)
-    asked = state.request.digest if state.request else ""
-    first = (await journal.content(run, [asked])).get(asked)
+    requested = state.request.digest if state.request else ""
+    first = (await journal.content(run, [requested])).get(requested)
     if first is None:  # removed with the run, but for its digest
-        told, fields = "which was removed, so that nobody knows what differs", ""
+        message, fields = "which was removed, so that nobody knows what differs", ""
     else:
         fields = ", ".join(differing_fields(json.loads(first), request.normal_form()))
-        told = f"these fields differ: {fields}"
+        message = f"these fields differ: {fields}"
     raise AgentError(
         ErrorReason.RUN_ID_CONFLICT,
-        f"Run {run.run_id} was started by another request; {told}.",
+        f"Run {run.run_id} was started by another request; {message}.",
         metadata={"run_id": run.run_id, "fields": fields},
     )

@@ -88,15 +88,15 @@ class Sessions:
 
     async def _whole(self, namespace: Namespace, turns: Sequence[SessionTurn]) -> dict[str, bytes]:
         """The contents of the turns, without those that are damaged: the run goes on without such a turn, on record."""
-        asked = [(RunKey(namespace, turn.run_id), [ref.digest for ref in turn.refs]) for turn in turns]
+        requested = [(RunKey(namespace, turn.run_id), [ref.digest for ref in turn.refs]) for turn in turns]
         try:
-            together = [digest for _, digests in asked for digest in digests]
-            return await self._journal.content(asked[0][0], together) if asked else {}
+            together = [digest for _, digests in requested for digest in digests]
+            return await self._journal.content(requested[0][0], together) if requested else {}
         except AgentError as error:
             if error.reason is not ErrorReason.JOURNAL_CORRUPT:
                 raise
         stored: dict[str, bytes] = {}
-        for run, digests in asked:
+        for run, digests in requested:
             try:
                 stored |= await self._journal.content(run, digests)
             except AgentError as error:  # told to whoever asks for that run

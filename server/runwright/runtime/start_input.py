@@ -10,11 +10,11 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunKey, derived_turn_id, short_journal_id
 from runwright.core.request import RunRequest
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
+from runwright.runtime.ports import Ports
 from runwright.runtime.sessions import Sessions
-from runwright.runtime.world import World
 
 
-class Asked(Struct, frozen=True):
+class StartCaller(Struct, frozen=True):
     """Which run somebody asks for, who asks, and the W3C trace context it belongs to."""
 
     run: RunKey
@@ -22,14 +22,14 @@ class Asked(Struct, frozen=True):
     trace_parent: str
 
 
-def preflight(world: World, packages: PackageCatalogue, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
+def preflight(ports: Ports, packages: PackageCatalogue, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
     """The package that answers. Raises PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING."""
     found = packages.resolve(request)
     package = found.package
     for route in package.routes:
-        world.provider(route.adapter)
+        ports.provider(route.adapter)
     for tool in package.tools:
-        if not world.tools.knows(namespace, tool.executor):
+        if not ports.tools.knows(namespace, tool.executor):
             raise AgentError(
                 ErrorReason.EXECUTOR_MISSING,
                 f"Tool {tool.name} needs executor {tool.executor}, which has no address and cannot be registered.",
@@ -39,25 +39,25 @@ def preflight(world: World, packages: PackageCatalogue, request: RunRequest, nam
 
 
 async def start_input(
-    world: World, sessions: Sessions, request: RunRequest, found: CataloguedPackage, asked: Asked
+    ports: Ports, sessions: Sessions, request: RunRequest, found: CataloguedPackage, requested: StartCaller
 ) -> i.StartRequested:
     """The input of a start, with what it refers to: request, package, input, and what is seen of the session."""
     context, said = None, tuple[Content, ...]()
     if request.session_id:
-        context, said = await sessions.context(asked.run.namespace, request.session_id, found.package)
+        context, said = await sessions.context(requested.run.namespace, request.session_id, found.package)
     canonical = Content.of(request.canonical(), JSON)
     parts = request.contents()
     return i.StartRequested(
-        at=world.clock.now(),
+        at=ports.clock.now(),
         request=request,
-        turn_id=request.turn_id or derived_turn_id(asked.run.run_id),
-        principal=asked.principal,
-        journal_id=short_journal_id(world.journal.incarnation),
+        turn_id=request.turn_id or derived_turn_id(requested.run.run_id),
+        principal=requested.principal,
+        journal_id=short_journal_id(ports.journal.incarnation),
         request_ref=canonical.ref,
         package_ref=found.content.ref,
         package_fingerprint=found.fingerprint,
         input=tuple(part.ref for part in parts),
         context=context,
         contents=(canonical, found.content, *parts, *said),
-        trace_parent=asked.trace_parent,
+        trace_parent=requested.trace_parent,
     )

@@ -32,20 +32,20 @@ def bounded(due: int, since: int, now: int) -> int:
     return min(due, now + max(0, due - since))
 
 
-class Bell:
-    """Wakes all who wait for its next ring: each by a future of its own, so that nothing comes between them and it."""
+class Notifier:
+    """Wakes all who wait for its next notification: each by a future of its own, so that nothing comes between."""
 
     __slots__ = ("_waiting", "count")
 
     def __init__(self) -> None:
-        self.count = 0  # how often it has rung
-        self._waiting: set[asyncio.Future[None]] | None = None  # most of the many bells there are wake nobody
+        self.count = 0  # how often it has notified
+        self._waiting: set[asyncio.Future[None]] | None = None  # most of the many notifiers there are wake nobody
 
-    def next(self) -> Ring:
-        """Is done at the next ring."""
-        return Ring(self)
+    def next(self) -> Notification:
+        """Is done at the next notification."""
+        return Notification(self)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wakes them."""
         self.count += 1
         if self._waiting:
@@ -53,39 +53,39 @@ class Bell:
             for waiting in woken:
                 _settle(waiting)
 
-    def wakes(self, waiting: asyncio.Future[None]) -> None:
-        """Settles the future at the next ring."""
+    def add_waiter(self, waiting: asyncio.Future[None]) -> None:
+        """Settles the future at the next notification."""
         if self._waiting is None:
             self._waiting = set()
         self._waiting.add(waiting)
 
-    def lets_be(self, waiting: asyncio.Future[None]) -> None:
+    def remove_waiter(self, waiting: asyncio.Future[None]) -> None:
         """Leaves the future alone from now on."""
         if self._waiting is not None:
             self._waiting.discard(waiting)
 
-    async def rung(self) -> None:
-        """Waits for the next ring."""
+    async def notified(self) -> None:
+        """Waits for the next notification."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.wakes(waiting)
+        self.add_waiter(waiting)
         try:
             await waiting
         finally:
-            self.lets_be(waiting)
+            self.remove_waiter(waiting)
 
 
-class Ring:
-    """The next ring of a bell, from when it was asked for."""
+class Notification:
+    """The next notification, counted from when this was made."""
 
-    __slots__ = ("_count", "bell")
+    __slots__ = ("_count", "notifier")
 
-    def __init__(self, bell: Bell) -> None:
-        self.bell = bell
-        self._count = bell.count
+    def __init__(self, notifier: Notifier) -> None:
+        self.notifier = notifier
+        self._count = notifier.count
 
     def done(self) -> bool:
-        """True once it has rung."""
-        return self.bell.count != self._count
+        """True once it has come."""
+        return self.notifier.count != self._count
 
 
 def _settle(waiting: asyncio.Future[None]) -> None:
@@ -93,8 +93,8 @@ def _settle(waiting: asyncio.Future[None]) -> None:
         waiting.set_result(None)
 
 
-class Patience:
-    """Waits for bells until a time that moves on. One task keeps the time, however often a wait begins anew.
+class DeadlineWait:
+    """Waits for notifications until a time that moves on. One task keeps the time, however often a wait begins anew.
 
     Its context lets go of the time.
     """
@@ -111,36 +111,36 @@ class Patience:
             self._limit.cancel()
             self._limit = None
 
-    async def lasts(self, due: int, *bells: Ring | asyncio.Future[Any]) -> bool:
-        """True once a bell has rung; False when none has by `due` (microseconds), which never moves back."""
-        while not any(bell.done() for bell in bells):
+    async def lasts(self, due: int, *notifiers: Notification | asyncio.Future[Any]) -> bool:
+        """True once a notification has come; False when none has by `due` (microseconds), which never moves back."""
+        while not any(notifier.done() for notifier in notifiers):
             if self._limit is None:
                 self._limit = asyncio.ensure_future(self._clock.sleep_until(due))
-            await _any_of(bells, self._limit)
+            await _any_of(notifiers, self._limit)
             if self._limit.done():
                 self._limit = None
-                if not any(bell.done() for bell in bells) and self._clock.now() >= due:
+                if not any(notifier.done() for notifier in notifiers) and self._clock.now() >= due:
                     return False
         return True
 
 
-async def _any_of(bells: Sequence[Ring | asyncio.Future[Any]], limit: asyncio.Task[None]) -> None:
-    """Waits for the first of them; `asyncio.wait` would have whoever waits stand in line twice for each ring."""
+async def _any_of(notifiers: Sequence[Notification | asyncio.Future[Any]], limit: asyncio.Task[None]) -> None:
+    """Waits for the first of them; `asyncio.wait` would schedule whoever waits twice for each notification."""
     waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def wake(_: asyncio.Future[Any]) -> None:
         _settle(waiting)
 
-    futures = [limit, *[bell for bell in bells if not isinstance(bell, Ring)]]
-    rings = [bell for bell in bells if isinstance(bell, Ring)]
+    futures = [limit, *[notifier for notifier in notifiers if not isinstance(notifier, Notification)]]
+    notifications = [notifier for notifier in notifiers if isinstance(notifier, Notification)]
     for future in futures:
         future.add_done_callback(wake)
-    for ring in rings:
-        ring.bell.wakes(waiting)
+    for notification in notifications:
+        notification.notifier.add_waiter(waiting)
     try:
         await waiting
     finally:
         for future in futures:
             future.remove_done_callback(wake)
-        for ring in rings:
-            ring.bell.lets_be(waiting)
+        for notification in notifications:
+            notification.notifier.remove_waiter(waiting)

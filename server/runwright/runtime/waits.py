@@ -19,9 +19,9 @@ from runwright.core.ids import RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
 from runwright.ports.tools import Place, PlaceRequest, PlaceWait
+from runwright.runtime.ports import Ports
 from runwright.runtime.timer_queue import Timer, TimerQueue
 from runwright.runtime.waiting import bounded
-from runwright.runtime.world import World
 
 # How long an executor that is not connected may take to be, before its outage is written down.
 CONNECT_US = 1_000_000
@@ -80,9 +80,9 @@ class Wait:
 class Waits:
     """The waits of all runs, by run. `wake` gets what ends one, on the event loop, once."""
 
-    def __init__(self, world: World, wake: Callable[[Wake], None]) -> None:
-        self.timers = TimerQueue(world.clock, world.log)
-        self._world = world
+    def __init__(self, ports: Ports, wake: Callable[[Wake], None]) -> None:
+        self.timers = TimerQueue(ports.clock, ports.log)
+        self._ports = ports
         self._wake = wake
         self._waits: dict[RunKey, list[Wait]] = {}
 
@@ -96,10 +96,10 @@ class Waits:
             return
         wait = Wait(self, state.key, effect)
         waits.append(wait)
-        now = self._world.clock.now()
+        now = self._ports.clock.now()
         match effect:
             case e.AwaitRetry():
-                self._until(wait, bounded(effect.due, state.asked.since, now), self.is_over)
+                self._until(wait, bounded(effect.due, state.requested.since, now), self.is_over)
             case e.WaitForCancelDeadline():
                 self._until(wait, effect.due, self.is_over)
             case e.AwaitExecutor():
@@ -144,16 +144,16 @@ class Waits:
     def is_over(self, wait: Wait, place: Place | None = None) -> None:
         """Hands on what the end of the wait means."""
         self._forget(wait)
-        at, effect = self._world.clock.now(), wait.effect
-        given: i.Input
+        at, effect = self._ports.clock.now(), wait.effect
+        value: i.Input
         match effect:
             # A wait is over, whatever the clock says: the time on record goes on from what was planned.
             case e.AwaitRetry():
-                given = i.RetryDue(at=max(at, effect.due), round=effect.round, attempt=effect.attempt)
+                value = i.RetryDue(at=max(at, effect.due), round=effect.round, attempt=effect.attempt)
             case e.WaitForCancelDeadline():
-                given = i.CancelDeadlinePassed(at=at)
+                value = i.CancelDeadlinePassed(at=at)
             case e.AwaitExecutor():
-                given = i.ExecutorAwaited(
+                value = i.ExecutorAwaited(
                     at=max(at, effect.not_before),
                     call_id=effect.call_id,
                     attempt=effect.attempt,
@@ -162,7 +162,7 @@ class Waits:
                 )
             case _:
                 assert_never(effect)
-        self._wake(Wake(wait.run, effect, given, place))
+        self._wake(Wake(wait.run, effect, value, place))
 
     def _until(self, wait: Wait, due: int, then: Callable[[Wait], None]) -> None:
         wait.due = self.timers.at(due, lambda: then(wait))
@@ -187,12 +187,12 @@ class Waits:
         self._guarded(wait, self._looked_again)
 
     def _looked(self, wait: Wait) -> None:
-        wanted, effect, now = wait.wanted, wait.effect, self._world.clock.now()
+        wanted, effect, now = wait.wanted, wait.effect, self._ports.clock.now()
         assert wanted is not None and isinstance(effect, e.AwaitExecutor), "only executors are looked for"
-        if place := self._world.tools.take_place(wanted):
+        if place := self._ports.tools.take_place(wanted):
             self.is_over(wait, place)
             return
-        wait.queued = self._world.tools.wait_for_place(wanted, wait.granted)
+        wait.queued = self._ports.tools.wait_for_place(wanted, wait.granted)
         due = now + CONNECT_US
         if effect.give_up_at:
             # Looked for at least once: the wait may have been over while there was no room for the call.
@@ -202,12 +202,12 @@ class Waits:
     def _looked_again(self, wait: Wait) -> None:
         wanted, effect = wait.wanted, wait.effect
         assert wanted is not None and isinstance(effect, e.AwaitExecutor), "only executors are looked for"
-        is_there = self._world.tools.is_reachable(wanted)
+        is_there = self._ports.tools.is_reachable(wanted)
         if not is_there and not (effect.give_up_at and wait.was_there):
             self.is_over(wait)
             return
         wait.was_there = is_there
-        self._until(wait, self._world.clock.now() + wait.patience_us, self._look_again)
+        self._until(wait, self._ports.clock.now() + wait.patience_us, self._look_again)
 
     def _guarded(self, wait: Wait, act: Callable[[Wait], None]) -> None:
         """Asks an adapter, whose fault is its run's alone. Nobody is cancelled by an adapter that cancels itself."""

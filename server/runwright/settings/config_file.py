@@ -30,13 +30,13 @@ def read_config(path: Path) -> tuple[dict[str, Value], list[Finding]]:
         return {}, [Finding(str(path), "", f"a file that can be read, but it {error.cause}", error.remedy)]
     values: dict[str, Value] = {}
     findings: list[Finding] = []
-    for key, given in table.items():
+    for key, toml_value in table.items():
         field = _BY_NAME.get(key)
         if field is None:
             findings.append(_unknown(path, key))
             continue
         try:
-            value = field.kind.placed(field.kind.from_toml(given), path.parent)
+            value = field.kind.placed(field.kind.from_toml(toml_value), path.parent)
         except ValueError:
             findings.append(_wrong(path, field))
         else:

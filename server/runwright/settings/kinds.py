@@ -138,9 +138,9 @@ def _owners(value: object) -> dict[str, tuple[str, ...]]:
     if not isinstance(value, dict):
         raise ValueError
     owners = {}
-    for name, given in value.items():
+    for name, values in value.items():
         namespace, slash, executor = _word(name).rpartition("/")
-        principals = tuple(given) if isinstance(given, list) else (given,)
+        principals = tuple(values) if isinstance(values, list) else (values,)
         if not all(map(_name, (executor, *principals, *((namespace,) if slash else ())))) or not principals:
             raise ValueError
         owners[str(name)] = principals

@@ -132,10 +132,10 @@ def _outbound(providers: object, variables: Mapping[str, str]) -> list[Finding]:
 
 
 def _take(
-    values: dict[str, Value], findings: list[Finding], field: Field, place: str, given: bool | Sequence[str]
+    values: dict[str, Value], findings: list[Finding], field: Field, place: str, flag_value: bool | Sequence[str]
 ) -> None:
     try:
-        value = given if isinstance(given, bool) else field.kind.from_words(list(given))
+        value = flag_value if isinstance(flag_value, bool) else field.kind.from_words(list(flag_value))
     except ValueError:
         findings.append(Finding(place, field.name, field.kind.expected, f"Write it as in `{field.example(place)}`."))
     else:

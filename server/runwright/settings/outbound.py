@@ -43,12 +43,12 @@ def outbound_findings(providers: object, environment: Mapping[str, str]) -> Iter
         yield from _certificates(environment)
 
 
-def _proxy_problem(given: str) -> str:
+def _proxy_problem(value: str) -> str:
     """What the value must be; empty when it can be used, or is none."""
-    if not given:
+    if not value:
         return ""
     try:
-        parts = urlsplit(given if "://" in given else f"http://{given}")
+        parts = urlsplit(value if "://" in value else f"http://{value}")
         has_place = bool(parts.hostname) and parts.port != 0
     except ValueError:  # a port that is no number, a bracket too many
         return _PROXY_FORM

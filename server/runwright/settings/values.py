@@ -50,4 +50,4 @@ class Finding(Struct, frozen=True):
 
     def error(self) -> AgentError:
         """The exception that says it."""
-        return invalid_request(self.place, self.expected, self.remedy, told=self.message)
+        return invalid_request(self.place, self.expected, self.remedy, message=self.message)

@@ -118,8 +118,8 @@ class Access:
         """Notes that a call ends because its principal is revoked. Returns UNAUTHENTICATED, to end it with."""
         self._note(AuditKind.CREDENTIAL_REVOKED, principal, method, ErrorReason.UNAUTHENTICATED.name)
         expected = "a credential that is still valid"
-        told = "The credential of this call was revoked or has expired."
-        return AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
+        message = "The credential of this call was revoked or has expired."
+        return AgentError(ErrorReason.UNAUTHENTICATED, message, metadata={"expected": expected})
 
 
 def _address(context: grpc.aio.ServicerContext[Any, Any]) -> str:
@@ -149,8 +149,8 @@ def _credentials(context: grpc.aio.ServicerContext[Any, Any], authorizations: li
     """
     if len(authorizations) > 1:
         expected = "one authorization entry in the metadata"
-        told = f"The call brings {len(authorizations)} authorization entries; it must bring one."
-        raise AgentError(ErrorReason.UNAUTHENTICATED, told, metadata={"expected": expected})
+        message = f"The call brings {len(authorizations)} authorization entries; it must bring one."
+        raise AgentError(ErrorReason.UNAUTHENTICATED, message, metadata={"expected": expected})
     for authorization in authorizations:  # what a certificate says besides is not asked for
         scheme, _, token = authorization.partition(" ")
         return Credentials(token.strip() if scheme.lower() == "bearer" else "")

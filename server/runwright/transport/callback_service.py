@@ -12,7 +12,7 @@ from runwright.core.errors import AgentError
 from runwright.core.ids import check_caller_id
 from runwright.ports.audit import Audit, refused_registration
 from runwright.ports.log import OperatorLog
-from runwright.runtime.callbacks import CallbackRegistry
+from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.transport.access import principal
 from runwright.wire import callbacks as wire
 from runwright.wire.requests import page_size

@@ -30,7 +30,7 @@ class RunExports:
             format=FORMAT,
             namespace=namespace,
             run_id=run_id,
-            incarnation=self._runtime.world.journal.incarnation,
+            incarnation=self._runtime.ports.journal.incarnation,
             events=last,
             head_hash=head.hash,
         )
@@ -70,5 +70,5 @@ async def _send(sender: Sender, response: pb.ExportRunResponse) -> None:
 
 
 def _missing(run_id: str, what: str, first_bad: str) -> AgentError:
-    told = f"{what} of run {run_id} is missing from the journal."
-    return AgentError(ErrorReason.JOURNAL_CORRUPT, told, metadata={"run_id": run_id, "first_bad": first_bad})
+    message = f"{what} of run {run_id} is missing from the journal."
+    return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata={"run_id": run_id, "first_bad": first_bad})

@@ -127,8 +127,8 @@ class Guard:
     def _incident(self, method: Method, error: Exception) -> AgentError:
         incident = self._ids.incident_id()
         self._log.error("call failed", error, method=method.path, incident_id=incident)
-        told = "The server failed to answer."
-        return AgentError(ErrorReason.INTERNAL, told, metadata={"incident_id": incident})
+        message = "The server failed to answer."
+        return AgentError(ErrorReason.INTERNAL, message, metadata={"incident_id": incident})
 
 
 async def _unary(method: Method, call: Call, context: Context) -> bytes:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from runwright.core import ids, images, request
 from runwright.core.content import INLINE_LIMIT_BYTES
-from runwright.runtime import performer
-from runwright.runtime.conversation_memory import ConversationMemory
+from runwright.runtime.conversations.conversation_memory import ConversationMemory
+from runwright.runtime.runs import performer
 from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_START_BYTES, ConnectionLimits
 from runwright.transport.methods import most_by_method

@@ -150,19 +150,19 @@ class RuntimeService(RuntimeServiceServicer):
         """Describes this server."""
         response = pb.GetServerInfoResponse(
             version=__version__,
-            incarnation=self._runtime.world.journal.incarnation,
-            providers=sorted(self._runtime.world.providers),
+            incarnation=self._runtime.ports.journal.incarnation,
+            providers=sorted(self._runtime.ports.providers),
             limits=self._limits,
         )
         put_packages(response, request, self._runtime.packages, principal())
         return response
 
-    def _start_refused(self, asked: run_pb2.RunRequest, error: AgentError) -> None:
+    def _start_refused(self, requested: run_pb2.RunRequest, error: AgentError) -> None:
         """Notes who was refused what, and why; not what the same request may get a moment later."""
         if error.meaning.retry is RetryClass.RETRYABLE:
             return
-        chosen = asked.package.fingerprint or asked.package.package_id
-        refused_start(self._runtime.world.audit, principal(), (asked.run_id, chosen), error.reason.name)
+        chosen = requested.package.fingerprint or requested.package.package_id
+        refused_start(self._runtime.ports.audit, principal(), (requested.run_id, chosen), error.reason.name)
 
 
 def _check_reason(reason: str) -> None:

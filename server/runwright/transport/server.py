@@ -15,8 +15,8 @@ from runwright.core.errors import AgentError
 from runwright.ports.access import Authenticator
 from runwright.ports.telemetry import CallMeter
 from runwright.runtime import AgentRuntime
-from runwright.runtime.callbacks import CallbackRegistry
-from runwright.runtime.world import World
+from runwright.runtime.callbacks.registry import CallbackRegistry
+from runwright.runtime.ports import Ports
 from runwright.transport import health
 from runwright.transport.access import Access, incoming
 from runwright.transport.callback_service import CallbackRegistryService
@@ -52,12 +52,12 @@ class _Server:
     def serve(
         self,
         services: Mapping[str, object],
-        world: World,
+        ports: Ports,
         meter: CallMeter | None = None,
         refused: Callable[[AgentError], None] = lambda _: None,
     ) -> None:
         """Serves the methods of the services, each through the guard."""
-        guard = Guard(self._access, self.calls, world.ids, world.log, refused)
+        guard = Guard(self._access, self.calls, ports.ids, ports.log, refused)
         handlers = {
             method.path: guard.handler(method, meter)
             for service, servicer in services.items()
@@ -106,23 +106,23 @@ class RuntimeServer:
 
         `refused` is told of every error that a call ends with.
         """
-        connections, times, world = connections or ConnectionLimits(), times or CallTimes(), runtime.world
+        connections, times, ports = connections or ConnectionLimits(), times or CallTimes(), runtime.ports
         services = [RUNTIME_SERVICE] if callbacks is None else [RUNTIME_SERVICE, CALLBACK_SERVICE]
         reflection = Reflection((*services, health.SERVICE))
         self.health = Health(services)
         served: dict[str, object] = {
             RUNTIME_SERVICE: RuntimeService(
-                runtime, EventStreams(runtime), server_limits(connections, times, runtime.world.memory)
+                runtime, EventStreams(runtime), server_limits(connections, times, runtime.ports.memory)
             ),
             health.SERVICE: self.health,
             V1: reflection,
             V1ALPHA: reflection,
         }
         if callbacks is not None:
-            served[CALLBACK_SERVICE] = CallbackRegistryService(callbacks, world.log, world.audit)
-        access = Access(authenticator, world.audit)
+            served[CALLBACK_SERVICE] = CallbackRegistryService(callbacks, ports.log, ports.audit)
+        access = Access(authenticator, ports.audit)
         self._server = _Server(connections, times, access)
-        self._server.serve(served, world, meter, refused)
+        self._server.serve(served, ports, meter, refused)
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
@@ -147,9 +147,9 @@ class RuntimeServer:
 class HealthServer:
     """Health alone, without TLS and keys, for probes that have neither."""
 
-    def __init__(self, world: World, served: Health) -> None:
-        self._server = _Server(_HEALTH_CONNECTIONS, _HEALTH_TIMES, Access(None, world.audit))
-        self._server.serve({health.SERVICE: served}, world)
+    def __init__(self, ports: Ports, served: Health) -> None:
+        self._server = _Server(_HEALTH_CONNECTIONS, _HEALTH_TIMES, Access(None, ports.audit))
+        self._server.serve({health.SERVICE: served}, ports)
 
     def bind(self, address: str) -> int:
         """Takes the address. Returns the port. Raises RuntimeError when it is taken."""

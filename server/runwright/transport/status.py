@@ -82,7 +82,7 @@ def code_name(error: AgentError) -> str:
 def status_details(error: AgentError) -> bytes:
     """The `google.rpc.Status` of an error: ErrorInfo, AgentError, and what fits of BadRequest and RetryInfo."""
     code: int = STATUS[error.reason].value[0]
-    status = status_pb2.Status(code=code, message=told(error))
+    status = status_pb2.Status(code=code, message=message(error))
     info = error_details_pb2.ErrorInfo(reason=error.reason.name, domain="runwright", metadata=error.metadata)
     own = agent_error(error)
     details = [info, own]
@@ -101,7 +101,7 @@ def status_details(error: AgentError) -> bytes:
     return encoded
 
 
-def told(error: AgentError) -> str:
+def message(error: AgentError) -> str:
     """The status message: what is wrong and what to do, for tools that show nothing else."""
     return f"{error.message} {error.remedy}"
 
@@ -137,4 +137,4 @@ async def abort(context: grpc.aio.ServicerContext[object, object], error: AgentE
     A message before it that nobody reads holds it up until the client has left.
     """
     details = (("grpc-status-details-bin", status_details(error)),)
-    await _aborted(context.abort(STATUS[error.reason], told(error), trailing_metadata=details))
+    await _aborted(context.abort(STATUS[error.reason], message(error), trailing_metadata=details))

@@ -12,7 +12,7 @@ from runwright.core.content import INLINE_LIMIT_BYTES, OPAQUE, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.runtime import AgentRuntime, Ephemeral, StreamItem, TextDelta, TextGap
-from runwright.runtime.kept import Kept
+from runwright.runtime.lru_cache import LruCache
 from runwright.transport.access import principal
 from runwright.transport.guard import Sender
 from runwright.transport.usage import PAGE_BYTES
@@ -24,8 +24,8 @@ from runwright.wire.references import event_refs
 
 BATCH_FRAMES = 64
 BATCH_BYTES = 64 * 1024
-KEPT_BATCHES = 64
-KEPT_BATCH_BYTES = 256 * 1024  # a larger one is made again: what is kept stays within 16 MiB
+BUFFERED_BATCHES = 64
+BUFFERED_BATCH_BYTES = 256 * 1024  # a larger one is made again: what is kept stays within 16 MiB
 FRAME_BYTES = 192  # cursor, position, two hashes and the tags around them
 ENVELOPE_BYTES = 1024  # of an event that is not stored: ids of the longest, fingerprint, time
 REF_BYTES = 320  # a digest and a media type of the longest
@@ -36,7 +36,7 @@ class EventStreams:
 
     def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
-        self._encoded: Kept[tuple[str, bool, str, int], Sequence[Response]] = Kept(KEPT_BATCHES)
+        self._encoded: LruCache[tuple[str, bool, str, int], Sequence[Response]] = LruCache(BUFFERED_BATCHES)
 
     async def subscribe(self, request: pb.SubscribeRequest, sender: Sender) -> None:
         """Streams until the run has ended, or for ever. Raises SUBSCRIBER_STALLED with the last cursor written."""
@@ -85,7 +85,7 @@ class EventStreams:
         if known is not None:
             return known
         made = [Response(await self._encode(group), group[-1].item.cursor) for group in _groups(items, full=full)]
-        if shared and sum(len(response.data) for response in made) <= KEPT_BATCH_BYTES:
+        if shared and sum(len(response.data) for response in made) <= BUFFERED_BATCH_BYTES:
             self._encoded.put(stretch, made)
         return made
 

@@ -73,7 +73,7 @@ class Certificates:
         self._newer: grpc.ServerCertificateConfiguration | None = None  # what the next handshake is to take
         self.credentials = grpc.dynamic_ssl_server_credentials(
             files.configuration(),
-            self._asked,  # type: ignore[arg-type]  # None means: nothing newer
+            self._requested,  # type: ignore[arg-type]  # None means: nothing newer
             require_client_authentication=files.client_ca is not None,
         )
 
@@ -87,7 +87,7 @@ class Certificates:
             return
         self._seen = stamps
 
-    def _asked(self) -> grpc.ServerCertificateConfiguration | None:
+    def _requested(self) -> grpc.ServerCertificateConfiguration | None:
         """What is newer; gRPC asks at every handshake."""
         if self._files.stamps() != self._seen:
             self.reload()
@@ -99,7 +99,9 @@ def _read(path: Path, option: str) -> bytes:
     try:
         data = read_file(path, MAX_PEM_BYTES)
     except UnreadableFileError as error:
-        raise invalid_request(option, "a file that can be read", error.remedy, told=f"{option} {error.told}.") from None
+        raise invalid_request(
+            option, "a file that can be read", error.remedy, message=f"{option} {error.message}."
+        ) from None
     if b"-----BEGIN" not in data:
         raise _unusable(option, path, "a PEM file", _CONVERT)
     if option != "--tls-client-ca" and data.startswith(codecs.BOM_UTF8):  # which OpenSSL reads from the file itself
@@ -110,4 +112,4 @@ def _read(path: Path, option: str) -> bytes:
 
 
 def _unusable(option: str, path: Path, expected: str, remedy: str) -> AgentError:
-    return invalid_request(option, expected, remedy, told=f"{option} {path} must be {expected}.")
+    return invalid_request(option, expected, remedy, message=f"{option} {path} must be {expected}.")

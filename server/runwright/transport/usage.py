@@ -64,12 +64,12 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 def limits_by_name(limits: Limits) -> Mapping[str, int]:
     """The limits as GetServerInfo tells them."""
-    told = {f"{each.scope}_calls": each.calls for each in (limits.principal, limits.address, limits.server)}
+    most = {f"{each.scope}_calls": each.calls for each in (limits.principal, limits.address, limits.server)}
     for each in (limits.connection, limits.principal, limits.address, limits.server):
-        told[f"{each.scope}_requests"] = each.requests
-        told[f"{each.scope}_request_bytes"] = each.request_bytes
-        told[f"{each.scope}_answer_bytes"] = each.answer_bytes
-    return told
+        most[f"{each.scope}_requests"] = each.requests
+        most[f"{each.scope}_request_bytes"] = each.request_bytes
+        most[f"{each.scope}_answer_bytes"] = each.answer_bytes
+    return most
 
 
 def too_many(limit: str, most: int) -> AgentError:

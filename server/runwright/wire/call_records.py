@@ -36,10 +36,10 @@ def write_call(event: pb.Event, record: r.CallRecord) -> None:
     """Fills the body of an event about a tool call."""
     match record:
         case r.ToolRequested():
-            asked = event.tool_requested
-            asked.tool, asked.provider_call_id = record.tool, record.provider_call_id
-            asked.executor = record.executor
-            v.put_ref(asked.arguments, record.arguments)
+            requested = event.tool_requested
+            requested.tool, requested.provider_call_id = record.tool, record.provider_call_id
+            requested.executor = record.executor
+            v.put_ref(requested.arguments, record.arguments)
         case r.PolicyDecided():
             decided = event.policy_decided
             decided.stage = pb.PolicyStage.ValueType(PolicyStage.PRE_TOOL.value)
@@ -89,14 +89,14 @@ def read_call(event: pb.Event, body: str) -> r.CallRecord:
     at, call_id, attempt = v.micros(event.time), EffectId(event.effect_id), event.attempt
     match body:
         case "tool_requested":
-            asked = event.tool_requested
+            requested = event.tool_requested
             return r.ToolRequested(
                 at=at,
                 call_id=call_id,
-                tool=asked.tool,
-                provider_call_id=asked.provider_call_id,
-                arguments=v.to_content_ref(asked.arguments),
-                executor=asked.executor,
+                tool=requested.tool,
+                provider_call_id=requested.provider_call_id,
+                arguments=v.to_content_ref(requested.arguments),
+                executor=requested.executor,
             )
         case "policy_decided":
             decided = event.policy_decided

@@ -80,10 +80,10 @@ def wants_contents(view: pb.EventView.ValueType) -> bool:
     return view == pb.EVENT_VIEW_FULL
 
 
-def page_size(asked: int) -> int:
+def page_size(requested: int) -> int:
     """How many elements a page may hold. Raises INVALID_REQUEST outside of 0 to MAX_PAGE_SIZE."""
-    if not 0 <= asked <= MAX_PAGE_SIZE:
+    if not 0 <= requested <= MAX_PAGE_SIZE:
         raise invalid_request(
             "page_size", f"0 to {MAX_PAGE_SIZE}", "Ask for less and go on with next_page_token; 0 stands for 100."
         )
-    return asked or 100
+    return requested or 100

@@ -18,8 +18,8 @@ def write_model(event: pb.Event, record: r.ModelRecord) -> None:
     """Fills the body of an event about a model request."""
     match record:
         case r.ModelAttemptStarted():
-            asked = event.model_attempt_started
-            asked.provider, asked.model, asked.route = record.provider, record.model, record.route
+            requested = event.model_attempt_started
+            requested.provider, requested.model, requested.route = record.provider, record.model, record.route
         case r.ModelMessageCompleted():
             message = event.model_message_completed
             if record.text:
@@ -52,9 +52,9 @@ def write_run(event: pb.Event, record: r.RunRecord, namespace: str) -> None:
             for ref in record.input:
                 v.put_ref(event.turn_started.input.add(), ref)
         case r.RunCancelRequested():
-            asked = event.run_cancel_requested
-            asked.reason, asked.requested_by = record.reason, record.requested_by
-            v.put_timestamp(asked.deadline, record.deadline)
+            requested = event.run_cancel_requested
+            requested.reason, requested.requested_by = record.reason, record.requested_by
+            v.put_timestamp(requested.deadline, record.deadline)
         case r.TurnCompleted():
             event.turn_completed.SetInParent()
         case r.TurnFailed():
@@ -95,14 +95,14 @@ def read_run_or_model(event: pb.Event, body: str) -> r.Record:
     at = v.micros(event.time)
     match body:
         case "model_attempt_started":
-            asked = event.model_attempt_started
+            requested = event.model_attempt_started
             return r.ModelAttemptStarted(
                 at=at,
                 round=event.round,
                 attempt=event.attempt,
-                provider=asked.provider,
-                model=asked.model,
-                route=asked.route,
+                provider=requested.provider,
+                model=requested.model,
+                route=requested.route,
             )
         case "model_message_completed":
             message = event.model_message_completed

@@ -28,8 +28,8 @@ def selection(message: pb.SubscribeRequest | pb.ListEventsRequest, namespace: Na
         case "run_id":
             return Selection.of_run(RunKey(namespace, RunId(check_caller_id("run_id", message.scope.run_id))), wanted)
         case "session_id" | "agent_id":
-            given = check_caller_id(f"scope.{name}", getattr(message.scope, name))
-            return Selection(Scope(namespace, _SCOPES[name], given), wanted)
+            value = check_caller_id(f"scope.{name}", getattr(message.scope, name))
+            return Selection(Scope(namespace, _SCOPES[name], value), wanted)
         case "all":
             return Selection(Scope(namespace, ScopeKind.ALL), wanted)
         case _:

@@ -63,10 +63,10 @@ def put_snapshot(
 
 def _put_open_effects(message: run_pb2.RunSnapshot, state: RunState) -> None:
     """Acts without a result on record. After a run's end only unknown ones can be left."""
-    if state.asked.is_open or state.asked.retry_at:
-        asked = message.open_effects.add()
-        asked.effect_id, asked.attempt = model_effect_id(state.round), state.asked.attempt
-        asked.state = run_pb2.EFFECT_STATE_RUNNING if state.asked.is_open else run_pb2.EFFECT_STATE_QUEUED
+    if state.model_request.is_open or state.model_request.retry_at:
+        open_effect = message.open_effects.add()
+        open_effect.effect_id, open_effect.attempt = model_effect_id(state.round), state.model_request.attempt
+        open_effect.state = run_pb2.EFFECT_STATE_RUNNING if state.model_request.is_open else run_pb2.EFFECT_STATE_QUEUED
     for call in state.calls:
         if call.phase in _EFFECT_STATES:
             effect = message.open_effects.add(

@@ -34,7 +34,7 @@ def outline(state: RunState, removed_at: int) -> RunState:
 
 def encode(state: RunState) -> bytes:
     """The tombstone's bytes, for a state made by `outline`."""
-    kept = {
+    retained = {
         "format": _FORMAT,
         "phase": state.phase.name,
         "seq": state.seq,
@@ -50,28 +50,28 @@ def encode(state: RunState) -> bytes:
         "ended_at": state.ended_at,
         "removed_at": state.removed_at,
     }
-    return json.dumps(kept, separators=(",", ":"), sort_keys=True).encode()
+    return json.dumps(retained, separators=(",", ":"), sort_keys=True).encode()
 
 
 def decode(run: RunKey, data: bytes) -> RunState:
     """The state that the bytes stand for. Raises JOURNAL_CORRUPT when they are none of a tombstone."""
     try:
-        kept = json.loads(data)
+        retained = json.loads(data)
         return RunState(
             key=run,
-            phase=RunPhase[kept["phase"]],
-            seq=kept["seq"],
-            session_id=kept["session_id"],
-            turn_id=kept["turn_id"],
-            agent_id=kept["agent_id"],
-            request_digest=kept["request_digest"],
-            package_id=kept["package_id"],
-            package_fingerprint=kept["package_fingerprint"],
-            stop=StopReason[kept["stop"]] if kept["stop"] else None,
-            started_at=kept["started_at"],
-            updated_at=kept["updated_at"],
-            ended_at=kept["ended_at"],
-            removed_at=kept["removed_at"],
+            phase=RunPhase[retained["phase"]],
+            seq=retained["seq"],
+            session_id=retained["session_id"],
+            turn_id=retained["turn_id"],
+            agent_id=retained["agent_id"],
+            request_digest=retained["request_digest"],
+            package_id=retained["package_id"],
+            package_fingerprint=retained["package_fingerprint"],
+            stop=StopReason[retained["stop"]] if retained["stop"] else None,
+            started_at=retained["started_at"],
+            updated_at=retained["updated_at"],
+            ended_at=retained["ended_at"],
+            removed_at=retained["removed_at"],
         )
     except (ValueError, KeyError, TypeError):
         raise AgentError(

@@ -62,8 +62,8 @@ async def listen(wire: Wire, answer: Answer, **fields: Any) -> tuple[ModelReply,
     pieces: list[str] = []
     async with fake_vendor(answer) as vendor, provider_at(vendor, wire.kind) as provider:
         reply = await provider.complete(request(**fields), pieces.append)
-    assert len(vendor.asked) == 1
-    assert "".join(pieces) == (reply.text or "") or not vendor.asked[0].body.get("stream")
+    assert len(vendor.requested) == 1
+    assert "".join(pieces) == (reply.text or "") or not vendor.requested[0].body.get("stream")
     return reply, pieces, vendor
 
 
@@ -71,7 +71,7 @@ async def failing(
     wire: Wire,
     answer: Answer,
     *,
-    asked: int = 1,
+    requested: int = 1,
     route: Any = None,
     emit: EmitText = lambda text: None,
     **fields: Any,
@@ -80,7 +80,7 @@ async def failing(
     async with fake_vendor(answer) as vendor, provider_at(vendor, wire.kind, **(route or {})) as provider:
         with pytest.raises(AgentError) as caught:
             await provider.complete(request(**fields), emit)
-    assert len(vendor.asked) == asked
+    assert len(vendor.requested) == requested
     error = caught.value
     said = f"{error} {error.metadata}"
     assert KEY not in said

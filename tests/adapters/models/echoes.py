@@ -74,5 +74,5 @@ def _own(message: Fields, calls: Sequence[Fields]) -> Fields:
 
 def _order(blocks: Sequence[Fields]) -> list[Fields]:
     """Thoughts and calls as they follow one another; texts may have been blank, which no vendor takes back."""
-    told = [block for block in blocks if block["type"] != "text"]
-    return [block if block["type"] in _SIGNED else {"type": block["type"]} for block in told]
+    message = [block for block in blocks if block["type"] != "text"]
+    return [block if block["type"] in _SIGNED else {"type": block["type"]} for block in message]

@@ -32,11 +32,11 @@ class Answer:
     stall: bool = False  # nothing at all is sent
     trickle: bool = False  # a byte now and then
     hang: bool = False  # more is announced than is sent, and nobody hangs up
-    is_kept: bool = False  # the vendor needs its parts back
+    is_retained: bool = False  # the vendor needs its parts back
 
 
 @dataclass(frozen=True)
-class Asked:
+class StartCaller:
     """One request as it came over the wire."""
 
     path: str
@@ -49,12 +49,12 @@ class FakeVendor:
 
     def __init__(self, answers: Sequence[Answer]) -> None:
         self.answers = list(answers)
-        self.asked: list[Asked] = []
+        self.requested: list[StartCaller] = []
         self.refused: list[str] = []  # what was wrong with requests, in the vendor's words
         self.began = asyncio.Event()  # set by the first request
         self.left = asyncio.Event()  # set when a connection is closed
         self.url = ""
-        self.play: Callable[[Asked], Answer] | None = None  # instead of `answers`
+        self.play: Callable[[StartCaller], Answer] | None = None  # instead of `answers`
         self.minds_echoes = True
         self._echoes: dict[str, Echoes] = {}  # of each model
 
@@ -71,47 +71,47 @@ class FakeVendor:
 
     def forget(self) -> None:
         """Begins anew, as a vendor that was never asked."""
-        self.asked.clear()
+        self.requested.clear()
         self._echoes.clear()
 
     def _next(self) -> Answer:
         if self.play is not None:
-            return self.play(self.asked[-1])
+            return self.play(self.requested[-1])
         return self.answers.pop(0) if self.answers else Answer({"error": {"message": "no answer left"}}, status=418)
 
     def _echoes_of(self) -> Echoes:
-        return self._echoes.setdefault(str(self.asked[-1].body.get("model")), Echoes())
+        return self._echoes.setdefault(str(self.requested[-1].body.get("model")), Echoes())
 
     async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        self.asked.append(Asked(head[0].split(" ")[1], headers, json.loads(body or b"{}")))
+        self.requested.append(StartCaller(head[0].split(" ")[1], headers, json.loads(body or b"{}")))
         self.began.set()
         answer = self._next()
-        kind = "anthropic" if self.asked[-1].path.endswith("/messages") else "openai"
-        wrong = problems(kind, self.asked[-1].body)
+        kind = "anthropic" if self.requested[-1].path.endswith("/messages") else "openai"
+        wrong = problems(kind, self.requested[-1].body)
         if self.minds_echoes:
-            wrong += self._echoes_of().problems(kind, self.asked[-1].body)
+            wrong += self._echoes_of().problems(kind, self.requested[-1].body)
         if wrong:
             self.refused += wrong
             answer = Answer({"error": {"type": "invalid_request_error", "message": "; ".join(wrong)}}, status=400)
-        elif answer.is_kept:
+        elif answer.is_retained:
             self._echoes_of().answered(kind, answer.body)
         if answer.stall:
             await asyncio.sleep(30)
             return False
         data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
         media_type = answer.media_type
-        if answer.stream is not None and self.asked[-1].body.get("stream"):
+        if answer.stream is not None and self.requested[-1].body.get("stream"):
             data, media_type = answer.stream, "text/event-stream"
         lines = {
             "content-type": media_type,
             "content-length": len(data) + (100 if answer.cut or answer.hang else 0),
             **answer.headers,
         }
-        told = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        writer.write(f"HTTP/1.1 {answer.status} Fine\r\n{told}\r\n".encode())
+        message = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        writer.write(f"HTTP/1.1 {answer.status} Fine\r\n{message}\r\n".encode())
         for piece in [data[at : at + 1] for at in range(len(data))] if answer.trickle else [data]:
             writer.write(piece)
             await writer.drain()

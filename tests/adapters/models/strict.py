@@ -34,8 +34,8 @@ def problems(kind: str, body: Fields) -> list[str]:
     return list(_anthropic(body) if kind == "anthropic" else _openai(body))
 
 
-def _unknown(where: str, given: Mapping[str, Any], known: set[str]) -> Iterator[str]:
-    for name in sorted(given.keys() - known):
+def _unknown(where: str, value: Mapping[str, Any], known: set[str]) -> Iterator[str]:
+    for name in sorted(value.keys() - known):
         yield f"{where}.{name}: extra inputs are not permitted"
 
 

@@ -108,7 +108,7 @@ async def test_a_compressed_answer_is_refused_and_was_not_asked_for() -> None:
 
     refused(await failing(OPENAI, packed, parameters=PIECES), "compressed")
     _, vendor = await ask(OPENAI, answer)
-    assert vendor.asked[0].headers["accept-encoding"] == "identity"
+    assert vendor.requested[0].headers["accept-encoding"] == "identity"
 
 
 class Sent(httpx2.AsyncByteStream):

@@ -53,11 +53,11 @@ async def test_parallel_calls_keep_their_order_beside_text(wire: Wire) -> None:
 async def test_an_answer_in_one_piece_is_the_same(wire: Wire) -> None:
     answer = wire.answer("Looking.", [("a", "look", {"n": 1}), ("b", "peek", {})])
 
-    streamed, asked = await ask(wire, answer)
+    streamed, requested = await ask(wire, answer)
     whole, asked_whole = await ask(wire, answer, parameters={"stream": False})
 
-    assert asked.asked[0].body["stream"] is True
-    assert not asked_whole.asked[0].body.get("stream")
+    assert requested.requested[0].body["stream"] is True
+    assert not asked_whole.requested[0].body.get("stream")
     assert (streamed.text, streamed.finish, streamed.input_tokens, streamed.output_tokens) == (
         whole.text,
         whole.finish,
@@ -130,4 +130,4 @@ async def test_ollama_speaks_the_wire_format_of_openai() -> None:
     reply, vendor = await ask(replace(OPENAI, kind="ollama"), OPENAI.answer("hello", [("a", "look", {})]))
 
     assert (reply.text, reply.calls[0].tool, reply.finish) == ("hello", "look", FinishReason.TOOL_CALLS)
-    assert vendor.asked[0].path == OPENAI.path
+    assert vendor.requested[0].path == OPENAI.path

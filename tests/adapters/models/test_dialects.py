@@ -132,14 +132,14 @@ NUMBERS = [
 
 
 @both
-@pytest.mark.parametrize(("asked", "answered", "counted"), NUMBERS)
+@pytest.mark.parametrize(("requested", "answered", "counted"), NUMBERS)
 async def test_tokens_are_counted_whatever_form_their_number_has(
-    wire: Wire, asked: Any, answered: Any, counted: tuple[int, int]
+    wire: Wire, requested: Any, answered: Any, counted: tuple[int, int]
 ) -> None:
     if wire.kind == "openai":
-        answer = openai({"content": "so"}, used={"prompt_tokens": asked, "completion_tokens": answered})
+        answer = openai({"content": "so"}, used={"prompt_tokens": requested, "completion_tokens": answered})
     else:
-        answer = anthropic({"type": "text", "text": "so"}, used={"input_tokens": asked, "output_tokens": answered})
+        answer = anthropic({"type": "text", "text": "so"}, used={"input_tokens": requested, "output_tokens": answered})
 
     reply = await alike(wire, answer)
 
@@ -259,10 +259,10 @@ async def test_what_follows_the_thoughts_is_the_answer_in_any_pieces(size: int) 
     pieces = [THOUGHT[at : at + size] for at in range(0, len(THOUGHT), size)]
     answer = Answer(stream=chunks(*text_chunks(*pieces), finished("stop"), usage()))
 
-    reply, told, _ = await listen(OPENAI, answer)
+    reply, message, _ = await listen(OPENAI, answer)
 
     assert reply.text == "It is here."
-    assert "".join(told) == "It is here."
+    assert "".join(message) == "It is here."
 
 
 @both
@@ -286,10 +286,10 @@ async def test_halves_of_a_character_are_joined(wire: Wire, pieces: list[str], t
         blocks[at:at] = [{"type": "content_block_delta", "index": 0, "delta": delta} for delta in deltas]
         stream = events(*blocks)
 
-    reply, told, _ = await listen(wire, Answer(stream=stream))
+    reply, message, _ = await listen(wire, Answer(stream=stream))
 
     assert reply.text == text
-    assert "".join(told) == text
+    assert "".join(message) == text
 
 
 @both
@@ -362,6 +362,6 @@ async def test_parts_within_parts_without_end_say_nothing() -> None:
 
 
 async def test_texts_are_told_in_their_order_also_when_one_is_blank() -> None:
-    told = [{"type": "text", "text": "\n"}, {"type": "text", "text": "<th"}, {"type": "text", "text": "so"}]
+    message = [{"type": "text", "text": "\n"}, {"type": "text", "text": "<th"}, {"type": "text", "text": "so"}]
 
-    assert (await alike(ANTHROPIC, anthropic(*told))).text == "\n<thso"
+    assert (await alike(ANTHROPIC, anthropic(*message))).text == "\n<thso"

@@ -74,12 +74,12 @@ async def test_the_key_is_not_told_even_when_the_vendor_repeats_it(wire: Wire) -
 
 @both
 async def test_statuses_read_differently(wire: Wire) -> None:
-    told = [
+    message = [
         (await failing(wire, Answer({"error": {"message": ""}}, status=status))).message.partition(" (HTTP")[0]
         for status in (400, 401, 402, 403, 404, 405, 413, 422, 429, 500)
     ]
 
-    assert len(set(told)) == len(told)
+    assert len(set(message)) == len(message)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ async def test_a_forgotten_version_in_the_address_is_named() -> None:
 
 @both
 @pytest.mark.parametrize(
-    ("headers", "told"),
+    ("headers", "message"),
     [
         ({}, None),
         ({"retry-after": "7"}, "7s"),
@@ -146,11 +146,11 @@ async def test_a_forgotten_version_in_the_address_is_named() -> None:
     ],
 )
 async def test_how_long_to_wait_is_what_the_vendor_says_if_it_is_a_time(
-    wire: Wire, headers: Fields, told: str | None
+    wire: Wire, headers: Fields, message: str | None
 ) -> None:
     error = await failing(wire, Answer(ERROR, status=429, headers=headers))
 
-    assert error.metadata.get("retry_after") == told
+    assert error.metadata.get("retry_after") == message
 
 
 @both
@@ -195,7 +195,7 @@ async def test_a_cut_connection_is_one(wire: Wire) -> None:
 
 @both
 async def test_nobody_there_is_a_connection_failure(wire: Wire) -> None:
-    error = await failing(wire, wire.answer("so"), asked=0, route={"base_url": "http://127.0.0.1:1"})
+    error = await failing(wire, wire.answer("so"), requested=0, route={"base_url": "http://127.0.0.1:1"})
 
     assert (error.reason, error.metadata["class"]) == (ErrorReason.PROVIDER_FAILED, "connection")
     assert error.message.endswith(" (http://127.0.0.1:1: nothing listens there).")
@@ -207,7 +207,7 @@ async def test_a_host_that_nobody_knows_is_said(wire: Wire, monkeypatch: pytest.
         raise socket.gaierror(socket.EAI_NONAME, "not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    error = await failing(wire, wire.answer("so"), asked=0, route={"base_url": "https://modls.example/v1"})
+    error = await failing(wire, wire.answer("so"), requested=0, route={"base_url": "https://modls.example/v1"})
 
     assert error.message.endswith(" (https://modls.example/v1: no host of that name is known).")
 
@@ -292,7 +292,7 @@ async def test_many_at_once_are_told_apart(wire: Wire) -> None:
         replies = await asyncio.gather(*(provider.complete(request(), ignored) for _ in range(20)))
 
     assert [reply.text for reply in replies] == ["so"] * 20
-    assert len(vendor.asked) == 20
+    assert len(vendor.requested) == 20
 
 
 @both
@@ -301,7 +301,7 @@ async def test_many_at_once_are_told_apart(wire: Wire) -> None:
     [({"temprature": 1}, "temprature"), ({"temperature": "hot"}, "temperature"), ({"max_tokens": True}, "max_tokens")],
 )
 async def test_a_parameter_that_cannot_be_used_is_named(wire: Wire, parameters: Fields, named: str) -> None:
-    error = await failing(wire, wire.answer("so"), asked=0, parameters=parameters)
+    error = await failing(wire, wire.answer("so"), requested=0, parameters=parameters)
 
     assert error.metadata == {"adapter": wire.kind, "class": "bad_request"}
     assert f"provider.parameters.{named} " in error.message
@@ -318,8 +318,8 @@ async def test_the_vendors_own_variables_change_neither_address_nor_key(
 
     _, vendor = await ask(wire, wire.answer("so"))
 
-    assert wire.key(vendor.asked[0]) == KEY
-    assert "another-key" not in str(vendor.asked[0].headers)
+    assert wire.key(vendor.requested[0]) == KEY
+    assert "another-key" not in str(vendor.requested[0].headers)
 
 
 async def test_the_key_is_not_in_what_a_route_shows() -> None:

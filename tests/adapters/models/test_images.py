@@ -34,7 +34,7 @@ def parts(wire: Wire, content: list[dict[str, object]]) -> list[dict[str, object
 async def test_a_picture_beside_words(wire: Wire) -> None:
     _, vendor = await ask(wire, wire.answer("A dot."), messages=(UserMessage(("What is this?", PICTURE)),))
 
-    [message] = [each for each in vendor.asked[0].body["messages"] if each["role"] == "user"]
+    [message] = [each for each in vendor.requested[0].body["messages"] if each["role"] == "user"]
     image = OPENAI_IMAGE if wire is OPENAI else ANTHROPIC_IMAGE
     assert parts(wire, message["content"]) == [{"type": "text", "text": "What is this?"}, image]
 
@@ -43,7 +43,7 @@ async def test_a_picture_beside_words(wire: Wire) -> None:
 async def test_a_picture_alone(wire: Wire) -> None:
     _, vendor = await ask(wire, wire.answer("A dot."), messages=(UserMessage((PICTURE,)),))
 
-    [message] = [each for each in vendor.asked[0].body["messages"] if each["role"] == "user"]
+    [message] = [each for each in vendor.requested[0].body["messages"] if each["role"] == "user"]
     assert parts(wire, message["content"]) == [OPENAI_IMAGE if wire is OPENAI else ANTHROPIC_IMAGE]
 
 
@@ -54,9 +54,9 @@ async def test_every_kind_of_image_goes_out_as_what_it_is(wire: Wire, media_type
 
     _, vendor = await ask(wire, wire.answer("A dot."), messages=(UserMessage(("What is this?", picture)),))
 
-    told = str(vendor.asked[0].body["messages"])
-    assert SHOWN in told
-    assert media_type in told
+    message = str(vendor.requested[0].body["messages"])
+    assert SHOWN in message
+    assert media_type in message
 
 
 @both
@@ -74,7 +74,7 @@ async def test_photos_arrive_whole_and_no_library_had_them_in_its_hands(
 
     _, vendor = await ask(wire, wire.answer("Dots."), messages=(UserMessage(("Which?", *photos, "Say.")),))
 
-    [message] = [each for each in vendor.asked[0].body["messages"] if each["role"] == "user"]
+    [message] = [each for each in vendor.requested[0].body["messages"] if each["role"] == "user"]
     shown = [str(part) for part in message["content"] if "image" in part["type"]]
     assert len(shown) == len(photos)
     assert all(base64.b64encode(photo.data).decode() in part for photo, part in zip(photos, shown, strict=True))
@@ -108,4 +108,4 @@ async def test_every_round_of_a_run_shows_the_picture(wire: Wire) -> None:
         await runtime.close()
 
     assert (ended.status, ended.text) == (RunStatus.COMPLETED, "A dot.")
-    assert [SHOWN in str(asked.body["messages"]) for asked in vendor.asked] == [True, True]
+    assert [SHOWN in str(requested.body["messages"]) for requested in vendor.requested] == [True, True]

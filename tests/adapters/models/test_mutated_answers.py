@@ -48,11 +48,11 @@ async def test_anything_is_used_or_refused_and_both_forms_agree(wire: Wire) -> N
             assert ends[0] == ends[1], f"seed {number}: {body}"
             if isinstance(ends[0], ModelReply) and ends[0].calls:
                 vendor.answers.append(wire.answer("so"))
-                assert await end(provider, stream=False, messages=told(ends[0])), number
+                assert await end(provider, stream=False, messages=message(ends[0])), number
                 assert vendor.refused == [], f"seed {number}: {body}"
 
 
-def told(reply: ModelReply) -> tuple[Message, ...]:
+def message(reply: ModelReply) -> tuple[Message, ...]:
     """The next request after this reply, in which each call has its result."""
     calls = [ToolCallPart(f"c1.{at}", *structs.astuple(call)) for at, call in enumerate(reply.calls, start=1)]
     results = [ToolResultMessage(call.call_id, call.provider_call_id, call.tool, "seen", False) for call in calls]
@@ -128,7 +128,7 @@ def streamed(wire: Wire, body: Fields) -> bytes:
     sent: list[Fields] = [{"type": "message_start", "message": {**body, "content": []}}]
     blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
     for at, block in enumerate(blocks):
-        given = {"type": "text", "text": block} if isinstance(block, str) else block
-        sent.append({"type": "content_block_start", "index": at, "content_block": given})
+        values = {"type": "text", "text": block} if isinstance(block, str) else block
+        sent.append({"type": "content_block_start", "index": at, "content_block": values})
     sent.append({"type": "message_delta", "delta": {"stop_reason": body.get("stop_reason")}})
     return events(*sent, {"type": "message_stop"})

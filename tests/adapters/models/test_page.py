@@ -42,15 +42,15 @@ async def test_the_first_example_answers(tmp_path: Path) -> None:
                 while not (line := (await server.stdout.readline()).decode()).startswith("runwright serving on "):
                     assert line, "it ended"
                 address = line.split()[-1]
-                told = [await said(command, tmp_path, address) for command in questions]
+                message = [await said(command, tmp_path, address) for command in questions]
         finally:
             server.terminate()
             await server.wait()
 
-    assert "A book." in told[0]
-    assert "COMPLETED" in told[1]
-    assert "Hello." in told[2]
-    assert [asked.body["model"] for asked in vendor.asked] == ["gpt-5-mini", "gpt-5-mini"]
+    assert "A book." in message[0]
+    assert "COMPLETED" in message[1]
+    assert "Hello." in message[2]
+    assert [requested.body["model"] for requested in vendor.requested] == ["gpt-5-mini", "gpt-5-mini"]
 
 
 async def started(command: str, folder: Path, address: str = "") -> asyncio.subprocess.Process:
@@ -66,9 +66,9 @@ async def started(command: str, folder: Path, address: str = "") -> asyncio.subp
 async def said(command: str, folder: Path, address: str) -> str:
     """What a command prints that succeeds."""
     process = await started(command, folder, address)
-    told, _ = await process.communicate(b"Hello?\n")
-    assert process.returncode == 0, told.decode()
-    return told.decode()
+    message, _ = await process.communicate(b"Hello?\n")
+    assert process.returncode == 0, message.decode()
+    return message.decode()
 
 
 def test_the_file_and_the_variables_are_settings(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ async def test_a_key_for_this_machine_never_goes_to_a_proxy(
             reply = await provider.complete(request(), lambda text: None)
 
     assert reply.text == "There."
-    assert wire.key(vendor.asked[0]) == KEY
+    assert wire.key(vendor.requested[0]) == KEY
     assert proxy.heads == []
 
 

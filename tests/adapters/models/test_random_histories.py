@@ -52,6 +52,6 @@ async def test_no_history_is_refused(wire: Wire) -> None:
             seed = random.Random(f"{wire.kind} {number}")
             vendor.answers.append(wire.answer("so"))
             instructions = seed.choice(["", " ", "Be brief."])
-            asked = request(messages=history(seed), instructions=instructions, parameters={"stream": False})
-            assert (await provider.complete(asked, lambda text: None)).text == "so", (number, vendor.refused)
-            assert vendor.refused == [], f"seed {number}: {asked.messages}"
+            requested = request(messages=history(seed), instructions=instructions, parameters={"stream": False})
+            assert (await provider.complete(requested, lambda text: None)).text == "so", (number, vendor.refused)
+            assert vendor.refused == [], f"seed {number}: {requested.messages}"

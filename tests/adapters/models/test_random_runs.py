@@ -21,7 +21,7 @@ from runwright.testing import FunctionTools
 
 from tests import builders as b
 from tests.adapters.models.asking import provider_at
-from tests.adapters.models.fake_vendor import Answer, Asked, FakeVendor, fake_vendor
+from tests.adapters.models.fake_vendor import Answer, FakeVendor, StartCaller, fake_vendor
 from tests.adapters.models.seeds import seeds
 from tests.adapters.models.test_random_histories import ARGUMENTS, IDS, NAMES, PICTURE, RESULTS, TEXTS
 from tests.adapters.models.thoughts import thinks
@@ -47,16 +47,16 @@ class Story:
 
     def __init__(self, number: int) -> None:
         self.seed = random.Random(f"runs {number}")
-        self.asked = 0
+        self.requested = 0
         self.interruption = self.seed.choice([0, 0, 1, 2, 3])  # the request during which somebody steps in; 0: none
         self.interrupted = asyncio.Event()
 
     def answers(self, wire: Wire) -> Any:
         """What a vendor of that kind says to a request."""
 
-        def play(asked: Asked) -> Answer:
-            self.asked += 1
-            if self.asked == self.interruption:
+        def play(requested: StartCaller) -> Answer:
+            self.requested += 1
+            if self.requested == self.interruption:
                 self.interrupted.set()
             return self._answer(wire)
 
@@ -72,9 +72,11 @@ class Story:
         calls = [self._call(wire) for _ in range(seed.randint(1, 4))]
         if roll < 0.7 or finish:
             made = wire.answer(text, calls, finish=finish)
-            return Answer(made.body, stream=made.stream, is_kept=not finish)
+            return Answer(made.body, stream=made.stream, is_retained=not finish)
         # The vendor knows what it needs back by the ids of calls, which therefore are no other answer's.
-        return thinks(wire, self.asked, [(f"{each}{self.asked}", tool, made) for each, tool, made in calls], text)
+        return thinks(
+            wire, self.requested, [(f"{each}{self.requested}", tool, made) for each, tool, made in calls], text
+        )
 
     def _call(self, wire: Wire) -> Call:
         tool = self.seed.choice([*NAMES, "look", "look", "write", "write"])
@@ -137,7 +139,7 @@ async def test_no_run_tells_a_vendor_what_it_refuses() -> None:
 def refused(number: int, *vendors: FakeVendor) -> None:
     """Fails if a vendor refused anything."""
     for vendor in vendors:
-        assert vendor.refused == [], f"seed {number}: {vendor.asked[-1].body}"
+        assert vendor.refused == [], f"seed {number}: {vendor.requested[-1].body}"
 
 
 async def live(story: Story, bench: b.Bench) -> list[RunSnapshot]:

@@ -18,7 +18,7 @@ from runwright.ports.provider import (
 )
 
 from tests.adapters.models.asking import KEY, ask, provider_at, request
-from tests.adapters.models.fake_vendor import Asked, Fields, fake_vendor
+from tests.adapters.models.fake_vendor import Fields, StartCaller, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
 both = pytest.mark.parametrize("wire", [OPENAI, ANTHROPIC], ids=["openai", "anthropic"])
@@ -47,29 +47,29 @@ TALK = (
 )
 
 
-async def told(wire: Wire, **fields: Any) -> Asked:
+async def message(wire: Wire, **fields: Any) -> StartCaller:
     """What the vendor was told."""
-    return (await ask(wire, wire.answer("so"), **fields))[1].asked[0]
+    return (await ask(wire, wire.answer("so"), **fields))[1].requested[0]
 
 
 @both
 async def test_path_key_model_and_instructions(wire: Wire) -> None:
-    asked = await told(wire, instructions="Be kind.\nAlways.", model="a-model")
+    requested = await message(wire, instructions="Be kind.\nAlways.", model="a-model")
 
-    assert (asked.path, wire.key(asked), asked.body["model"]) == (wire.path, KEY, "a-model")
-    assert wire.system(asked) == "Be kind.\nAlways."
+    assert (requested.path, wire.key(requested), requested.body["model"]) == (wire.path, KEY, "a-model")
+    assert wire.system(requested) == "Be kind.\nAlways."
 
 
 @both
 async def test_no_instructions_are_none(wire: Wire) -> None:
-    assert wire.system(await told(wire)) == ""
+    assert wire.system(await message(wire)) == ""
 
 
 @both
 async def test_tools_go_out_with_the_packages_schema(wire: Wire) -> None:
-    asked = await told(wire, tools=(LOOK, PEEK))
+    requested = await message(wire, tools=(LOOK, PEEK))
 
-    assert wire.tools(asked) == [
+    assert wire.tools(requested) == [
         {"name": "look", "description": "Looks around.", "parameters": SCHEMA},
         {"name": "peek", "description": "", "parameters": {"type": "object"}},
     ]
@@ -77,21 +77,21 @@ async def test_tools_go_out_with_the_packages_schema(wire: Wire) -> None:
 
 @both
 async def test_no_tools_are_none(wire: Wire) -> None:
-    assert "tools" not in (await told(wire)).body
+    assert "tools" not in (await message(wire)).body
 
 
 @both
 async def test_results_are_paired_with_the_vendors_ids(wire: Wire) -> None:
-    asked = await told(wire, messages=TALK, tools=(LOOK,))
+    requested = await message(wire, messages=TALK, tools=(LOOK,))
 
-    assert wire.results(asked) == [
+    assert wire.results(requested) == [
         {"id": "vendor-1", "text": '{"lamp": "<on> & ĝ"}', "failed": False},
         {"id": "vendor-2", "text": "It is dark.", "failed": True},
     ]
 
 
 async def test_the_turns_for_openai() -> None:
-    messages = (await told(OPENAI, messages=TALK, tools=(LOOK,))).body["messages"]
+    messages = (await message(OPENAI, messages=TALK, tools=(LOOK,))).body["messages"]
 
     assert [each["role"] for each in messages] == ["user", "assistant", "tool", "tool", "assistant", "user"]
     assert [part["text"] for part in messages[0]["content"]] == ["What is there?", "Be brief."]
@@ -104,7 +104,7 @@ async def test_the_turns_for_openai() -> None:
 
 
 async def test_the_turns_for_anthropic() -> None:
-    messages = (await told(ANTHROPIC, messages=TALK, tools=(LOOK,))).body["messages"]
+    messages = (await message(ANTHROPIC, messages=TALK, tools=(LOOK,))).body["messages"]
 
     assert [each["role"] for each in messages] == ["user", "assistant", "user", "assistant", "user"]
     assert [block["type"] for block in messages[1]["content"]] == ["text", "tool_use", "tool_use"]
@@ -122,16 +122,16 @@ async def test_a_call_without_an_id_is_paired_by_ours(wire: Wire) -> None:
     call = ToolCallPart("c1", "", "look", "{}")
     talk = (TALK[0], AssistantMessage(None, (call,)), ToolResultMessage("c1", "", "look", "dark", False))
 
-    asked = await told(wire, messages=talk, tools=(LOOK,))
+    requested = await message(wire, messages=talk, tools=(LOOK,))
 
-    assert [each["id"] for each in wire.results(asked)] == wire.calls(asked)
+    assert [each["id"] for each in wire.results(requested)] == wire.calls(requested)
 
 
 @both
 async def test_a_failure_without_words_is_still_a_failure(wire: Wire) -> None:
     talk = (*TALK[:2], ToolResultMessage("c1.1", "vendor-1", "look", "", True), TALK[3])
 
-    assert [each["failed"] for each in wire.results(await told(wire, messages=talk, tools=(LOOK,)))] == [True, True]
+    assert [each["failed"] for each in wire.results(await message(wire, messages=talk, tools=(LOOK,)))] == [True, True]
 
 
 async def test_parameters_for_openai() -> None:
@@ -146,11 +146,11 @@ async def test_parameters_for_openai() -> None:
         "parallel_tool_calls": False,
     }
 
-    body = (await told(OPENAI, parameters=parameters, tools=(LOOK,))).body
+    body = (await message(OPENAI, parameters=parameters, tools=(LOOK,))).body
 
-    given = {**parameters, "max_completion_tokens": parameters.pop("max_tokens")}
-    del given["max_tokens"]
-    assert {name: body[name] for name in given} == given
+    value = {**parameters, "max_completion_tokens": parameters.pop("max_tokens")}
+    del value["max_tokens"]
+    assert {name: body[name] for name in value} == value
 
 
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "ollama"])
@@ -167,14 +167,14 @@ async def test_the_limit_of_tokens_has_its_older_name_for_ollama() -> None:
     async with fake_vendor(OPENAI.answer("so")) as vendor, provider_at(vendor, "ollama") as provider:
         await provider.complete(request(parameters={"max_tokens": 100}), lambda text: None)
 
-    assert vendor.asked[0].body["max_tokens"] == 100
-    assert "max_completion_tokens" not in vendor.asked[0].body
+    assert vendor.requested[0].body["max_tokens"] == 100
+    assert "max_completion_tokens" not in vendor.requested[0].body
 
 
 async def test_parameters_for_anthropic() -> None:
     parameters = {"temperature": 0.5, "max_tokens": 100, "top_p": 1, "stop": ["END"], "top_k": 3}
 
-    body = (await told(ANTHROPIC, parameters={**parameters, "parallel_tool_calls": False}, tools=(LOOK,))).body
+    body = (await message(ANTHROPIC, parameters={**parameters, "parallel_tool_calls": False}, tools=(LOOK,))).body
 
     assert {name: body[name] for name in ("temperature", "max_tokens", "top_p", "top_k")} == {
         name: value for name, value in parameters.items() if name != "stop"

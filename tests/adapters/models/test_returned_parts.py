@@ -39,7 +39,7 @@ DETAILS: list[Fields] = [
     {"reasoning_details": [{"type": "reasoning.text", "text": "", "signature": "s==", "index": 0}]},
     {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x==", "index": 1, "id": "rs_1"}]},
 ]
-KEPT: list[Fields] = [
+NOT_REMOVED: list[Fields] = [
     {"reasoning": "I see", "reasoning_details": [
         {"type": "reasoning.text", "text": "I see", "index": 0, "format": "a-v1", "signature": "s=="},
         {"type": "reasoning.encrypted", "data": "x==", "index": 1, "id": "rs_1"},
@@ -61,7 +61,7 @@ async def play(vendor: FakeVendor, kind: str, *, stream: bool = True) -> b.Bench
 
 def answers(vendor: FakeVendor, number: int = -1) -> list[Fields]:
     """What a request told of the model's own answers."""
-    return [each for each in vendor.asked[number].body["messages"] if each["role"] == "assistant"]
+    return [each for each in vendor.requested[number].body["messages"] if each["role"] == "assistant"]
 
 
 @in_both_forms
@@ -84,9 +84,9 @@ async def test_fields_of_a_message_and_of_a_call_go_back(
     async with fake_vendor(openai_thinks(sent, [CALL], text="hm", **calls), OPENAI.answer("so")) as vendor:
         await play(vendor, kind, stream=stream)
 
-    assert len(vendor.asked) == 2, "and the strict vendor has found them whole"
+    assert len(vendor.requested) == 2, "and the strict vendor has found them whole"
     if sent is DETAILS:
-        assert [{name: each[name] for name in KEPT[0]} for each in answers(vendor)] == KEPT
+        assert [{name: each[name] for name in NOT_REMOVED[0]} for each in answers(vendor)] == NOT_REMOVED
 
 
 @in_both_forms
@@ -105,9 +105,9 @@ async def test_blocks_go_back_in_their_places(blocks: list[Fields], stream: bool
     async with fake_vendor(anthropic_thinks(*blocks), ANTHROPIC.answer("so")) as vendor:
         await play(vendor, "anthropic", stream=stream)
 
-    assert len(vendor.asked) == 2, "and the strict vendor has found them"
-    told = answers(vendor)[0]["content"]
-    assert [block["type"] for block in told] == [block["type"] for block in blocks]
+    assert len(vendor.requested) == 2, "and the strict vendor has found them"
+    message = answers(vendor)[0]["content"]
+    assert [block["type"] for block in message] == [block["type"] for block in blocks]
 
 
 async def test_a_thought_that_was_not_signed_stays_here() -> None:
@@ -165,7 +165,7 @@ async def test_they_go_back_after_a_restart(wire: Wire) -> None:
         ended = await stood_still(second)
         await second.close()
 
-    assert (ended.status, len(vendor.asked)) == (RunStatus.COMPLETED, 2)
+    assert (ended.status, len(vendor.requested)) == (RunStatus.COMPLETED, 2)
 
 
 @pytest.mark.parametrize(("first", "then"), [(OPENAI, ANTHROPIC), (ANTHROPIC, OPENAI)], ids=["to a", "to o"])
@@ -182,9 +182,9 @@ async def test_they_go_to_no_other_vendor(first: Wire, then: Wire) -> None:
 
     assert ended is RunStatus.COMPLETED
     assert "think" not in json.dumps(answers(other))
-    told = other.asked[0]
-    assert then.calls(told) == [each["id"] for each in then.results(told)], "ids are mapped in pairs"
-    assert len(set(then.calls(told))) == 2
+    message = other.requested[0]
+    assert then.calls(message) == [each["id"] for each in then.results(message)], "ids are mapped in pairs"
+    assert len(set(then.calls(message))) == 2
 
 
 async def test_they_go_to_no_other_model_of_the_same_vendor() -> None:
@@ -269,7 +269,7 @@ async def test_whatever_a_part_holds_can_be_sent_back(odd: Any) -> None:
         vendor.minds_echoes = False
         await play(vendor, "openai", stream=False)
 
-    assert len(vendor.asked) == 2
+    assert len(vendor.requested) == 2
 
 
 async def test_what_is_nested_too_deep_is_left_out() -> None:
@@ -287,9 +287,9 @@ async def test_what_is_nested_too_deep_is_left_out() -> None:
 
 async def test_a_schema_that_speaks_of_streams_asks_for_none() -> None:
     schema = {"type": "object", "properties": {"stream": True}}
-    asked = request(tools=(ToolSpecification("look", "", schema),), parameters={"stream": False})
+    requested = request(tools=(ToolSpecification("look", "", schema),), parameters={"stream": False})
     async with fake_vendor(OPENAI.answer("so")) as vendor, provider_at(vendor, "openai") as provider:
-        assert (await provider.complete(asked, lambda text: None)).text == "so"
+        assert (await provider.complete(requested, lambda text: None)).text == "so"
 
 
 def test_items_with_an_index_go_on_by_it_in_whatever_order_their_pieces_come() -> None:

@@ -65,7 +65,7 @@ def route(wire: Wire, model: str = "m-1", **fields: Any) -> dict[str, Any]:
 
 def asked_models(vendor: FakeVendor) -> list[str]:
     """The models that were asked for, in order."""
-    return [asked.body["model"] for asked in vendor.asked]
+    return [requested.body["model"] for requested in vendor.requested]
 
 
 def passing_failures(wire: Wire) -> dict[str, tuple[Answer, str]]:
@@ -92,7 +92,7 @@ async def test_what_may_pass_is_tried_again_request_by_request(wire: Wire, name:
     assert (played.ended.status, played.ended.text) == (RunStatus.COMPLETED, "There.")
     assert played.reasons == [reason]
     assert [(begun.round, begun.attempt, begun.model) for begun in played.begun] == [(1, 1, "m-1"), (1, 2, "m-1")]
-    assert len(vendor.asked) == len(played.begun), "one request for each attempt on record"
+    assert len(vendor.requested) == len(played.begun), "one request for each attempt on record"
 
 
 @both
@@ -116,7 +116,7 @@ async def test_the_attempts_of_a_package_are_all_there_are(wire: Wire) -> None:
         played = await play([(wire.kind, vendor)], route(wire, max_attempts=4))
 
     assert played.ended.status is RunStatus.FAILED
-    assert len(vendor.asked) == len(played.begun) == len(played.failed) == 4
+    assert len(vendor.requested) == len(played.begun) == len(played.failed) == 4
     assert len(played.planned) == 3
 
 
@@ -128,8 +128,8 @@ async def test_arguments_that_are_none_are_told_to_the_model_and_cost_no_attempt
 
     assert played.ended.text == "Then not."
     assert [(begun.round, begun.attempt) for begun in played.begun] == [(1, 1), (2, 1)]
-    assert [each["failed"] for each in wire.results(vendor.asked[1])] == [True]
-    assert len(vendor.asked) == 2
+    assert [each["failed"] for each in wire.results(vendor.requested[1])] == [True]
+    assert len(vendor.requested) == 2
 
 
 @pytest.mark.parametrize(("first", "second"), [(OPENAI, ANTHROPIC), (ANTHROPIC, OPENAI)], ids=["openai", "anthropic"])
@@ -179,4 +179,4 @@ async def test_a_key_that_is_refused_everywhere_is_what_the_run_says(wire: Wire)
     assert VARIABLE in error.message
     assert KEY not in str(error)
     assert "environment variable" in error.error().meaning.remedy
-    assert len(vendor.asked) == 2
+    assert len(vendor.requested) == 2

@@ -52,8 +52,8 @@ async def test_two_rounds_with_a_tool(wire: Wire) -> None:
         await runtime.close()
 
     assert (answer.status, answer.text) == (RunStatus.COMPLETED, "There is a lamp.")
-    assert len(vendor.asked) == 2, "one request a round"
-    first, second = vendor.asked
+    assert len(vendor.requested) == 2, "one request a round"
+    first, second = vendor.requested
     assert wire.system(first) == wire.system(second) == "Help."
     assert [tool["parameters"] for tool in wire.tools(first)] == [SCHEMA]
     assert wire.results(first) == []
@@ -79,7 +79,7 @@ async def test_a_failed_request_ends_the_run_with_its_class(wire: Wire) -> None:
     assert answer.state.error is not None
     assert answer.state.error.reason is ErrorReason.PROVIDER_RATE_LIMITED
     assert dict(answer.state.error.metadata) == {"adapter": wire.kind, "class": "rate_limited"}
-    assert len(vendor.asked) == 1
+    assert len(vendor.requested) == 1
     [line] = bench.log.lines
     assert (line.event, line.error) == ("model request failed", None), "what a vendor says is no fault of ours"
     assert line.fields["said"] == answer.state.error.message

@@ -41,10 +41,10 @@ async def refusal(tmp_path: Path, spec: dict[str, Any], *options: str) -> str:
         cwd=ROOT,
     )
     async with asyncio.timeout(30):
-        told, _ = await process.communicate()
-    assert process.returncode == 2, told.decode()
-    assert b"Traceback" not in told
-    return told.decode()
+        message, _ = await process.communicate()
+    assert process.returncode == 2, message.decode()
+    assert b"Traceback" not in message
+    return message.decode()
 
 
 @both
@@ -65,9 +65,12 @@ async def test_a_run_on_a_real_server(wire: Wire, tmp_path: Path, monkeypatch: p
             await server.close()
 
     assert run.status == run_pb2.RUN_STATUS_COMPLETED, run
-    assert [wire.key(asked) for asked in vendor.asked] == [KEY, KEY]
-    assert [each["id"] for each in wire.results(vendor.asked[1])] == ["v-1"]
-    assert '"n": 1' in wire.results(vendor.asked[1])[0]["text"] or '"n":1' in wire.results(vendor.asked[1])[0]["text"]
+    assert [wire.key(requested) for requested in vendor.requested] == [KEY, KEY]
+    assert [each["id"] for each in wire.results(vendor.requested[1])] == ["v-1"]
+    assert (
+        '"n": 1' in wire.results(vendor.requested[1])[0]["text"]
+        or '"n":1' in wire.results(vendor.requested[1])[0]["text"]
+    )
     assert KEY not in server.log.read_text()
     assert server.foreign_output() == []
     assert all(KEY.encode() not in path.read_bytes() for path in server.data.iterdir() if path.is_file())
@@ -96,7 +99,7 @@ async def test_a_server_killed_while_a_run_waits_for_its_vendor_goes_on_to_the_f
 
     assert [(wait.kind, wait.subject) for wait in waiting] == [(run_pb2.WAIT_KIND_PROVIDER, "openai/test-model")]
     assert (run.status, run.provider, run.model) == (run_pb2.RUN_STATUS_COMPLETED, "anthropic", "spare")
-    assert (len(busy.asked), len(willing.asked)) == (2, 1), "what was planned before the kill was done once"
+    assert (len(busy.requested), len(willing.requested)) == (2, 1), "what was planned before the kill was done once"
 
 
 async def waits(server: Server) -> list[run_pb2.WaitingOn]:
@@ -116,10 +119,10 @@ async def test_a_key_that_is_not_there_is_named(tmp_path: Path) -> None:
 async def test_an_unknown_parameter_is_refused_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, KEY)
 
-    told = await refusal(tmp_path, model_package("openai", temprature=1), "--provider", f"openai={VARIABLE}")
+    message = await refusal(tmp_path, model_package("openai", temprature=1), "--provider", f"openai={VARIABLE}")
 
-    assert "provider.parameters.temprature" in told
-    assert "real.yaml" in told
+    assert "provider.parameters.temprature" in message
+    assert "real.yaml" in message
 
 
 async def test_an_unknown_parameter_of_a_fallback_is_refused_by_its_place(
@@ -129,9 +132,9 @@ async def test_an_unknown_parameter_of_a_fallback_is_refused_by_its_place(
     spare = {"adapter": "openai", "model": "spare", "parameters": {"temprature": 1}}
     spec = {**model_package("openai"), "fallbacks": [spare]}
 
-    told = await refusal(tmp_path, spec, "--provider", f"openai={VARIABLE}")
+    message = await refusal(tmp_path, spec, "--provider", f"openai={VARIABLE}")
 
-    assert "fallbacks.0.parameters.temprature" in told
+    assert "fallbacks.0.parameters.temprature" in message
 
 
 async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from tests import builders as b
 from tests.adapters.models.asking import provider_at
-from tests.adapters.models.fake_vendor import Asked, fake_vendor
+from tests.adapters.models.fake_vendor import StartCaller, fake_vendor
 from tests.adapters.models.wires import ANTHROPIC, OPENAI, Wire
 
 
-def conversation(asked: Asked) -> list[tuple[str, str]]:
+def conversation(requested: StartCaller) -> list[tuple[str, str]]:
     """Role and text of each message of the body, without the system's."""
-    return [(each["role"], _text(each["content"])) for each in asked.body["messages"] if each["role"] != "system"]
+    return [(each["role"], _text(each["content"])) for each in requested.body["messages"] if each["role"] != "system"]
 
 
 def _text(content: Any) -> str:
@@ -35,7 +35,7 @@ async def test_the_body_of_the_second_turn_holds_the_first(wire: Wire) -> None:
         await runtime.run_text(b.request("three", "Who am I?"))
         await runtime.close()
 
-    first, second, alone = map(conversation, vendor.asked)
+    first, second, alone = map(conversation, vendor.requested)
     assert first == [("user", "I am Ada.")]
     assert second == [("user", "I am Ada."), ("assistant", "Hello, Ada."), ("user", "Who am I?")]
     assert alone == [("user", "Who am I?")]

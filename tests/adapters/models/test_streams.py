@@ -55,7 +55,7 @@ def stream(*data: Fields, cut: bool = False) -> Answer:
 async def said(*data: Fields) -> ModelReply:
     """The reply to these events; the request did ask for a stream."""
     reply, vendor = await ask(ANTHROPIC, stream(*data), model=MODEL)
-    assert vendor.asked[0].body["stream"] is True
+    assert vendor.requested[0].body["stream"] is True
     return reply
 
 
@@ -136,7 +136,7 @@ async def test_text_is_emitted_piece_by_piece(wire: Wire) -> None:
 
     assert pieces == ["A ", "lamp", " — ĝis."]
     assert (reply.text, reply.input_tokens, reply.output_tokens) == ("A lamp — ĝis.", 7, 11)
-    assert vendor.asked[0].body["stream_options"] == {"include_usage": True}
+    assert vendor.requested[0].body["stream_options"] == {"include_usage": True}
 
 
 async def test_anthropics_text_is_emitted_piece_by_piece_and_its_thoughts_are_not() -> None:

@@ -39,7 +39,7 @@ def openai_thinks(message: list[Fields], calls: Sequence[Call], *, text: str | N
         made.append({"id": identifier, "type": "function", "function": function, **own.get(identifier, {})})
     whole = {"role": "assistant", "content": text, "tool_calls": made, **joined(message)}
     body = {"id": "x", "choices": [{"index": 0, "message": whole, "finish_reason": "tool_calls"}]}
-    return Answer(body, stream=chunks(*sent, finished("tool_calls"), usage()), is_kept=True)
+    return Answer(body, stream=chunks(*sent, finished("tool_calls"), usage()), is_retained=True)
 
 
 def joined(pieces: Sequence[Fields]) -> Fields:
@@ -51,11 +51,11 @@ def joined(pieces: Sequence[Fields]) -> Fields:
                 items = found.setdefault(name, [])
                 for item in value:
                     known = next((each for each in items if each["index"] == item["index"]), None)
-                    told = {key: new for key, new in item.items() if new is not None}
+                    message = {key: new for key, new in item.items() if new is not None}
                     if known is None:
-                        items.append(told)
+                        items.append(message)
                     else:
-                        known.update({**told, "text": known["text"] + item["text"]})
+                        known.update({**message, "text": known["text"] + item["text"]})
             else:
                 found[name] = found.get(name, "") + value
     return found
@@ -67,19 +67,19 @@ def anthropic_thinks(*blocks: Fields) -> Answer:
     for index, each in enumerate(blocks):
         sent += block(index, *_pieces(each))
     body = {**begun()["message"], "content": list(blocks), "stop_reason": "tool_use"}
-    return Answer(body, stream=events(*sent, ended("tool_use"), STOP), is_kept=True)
+    return Answer(body, stream=events(*sent, ended("tool_use"), STOP), is_retained=True)
 
 
-def _pieces(given: Fields) -> list[Fields]:
-    match given["type"]:
+def _pieces(value: Fields) -> list[Fields]:
+    match value["type"]:
         case "thinking":
-            told = [{"type": "thinking_delta", "thinking": piece} for piece in halves(given["thinking"])]
-            signed = {"type": "signature_delta", "signature": given["signature"]}
-            return [{"type": "thinking", "thinking": "", "signature": ""}, *told, signed]
+            message = [{"type": "thinking_delta", "thinking": piece} for piece in halves(value["thinking"])]
+            signed = {"type": "signature_delta", "signature": value["signature"]}
+            return [{"type": "thinking", "thinking": "", "signature": ""}, *message, signed]
         case "text":
-            return [{"type": "text", "text": ""}, *({"type": "text_delta", "text": x} for x in halves(given["text"]))]
+            return [{"type": "text", "text": ""}, *({"type": "text_delta", "text": x} for x in halves(value["text"]))]
         case _:
-            return [given]
+            return [value]
 
 
 def thinks(wire: Wire, number: int, calls: Sequence[Call], text: str | None = None) -> Answer:
@@ -89,7 +89,7 @@ def thinks(wire: Wire, number: int, calls: Sequence[Call], text: str | None = No
         pieces: list[Fields] = [{"reasoning_content": "so "}, {"reasoning_content": f"I think {number}"}]
         return openai_thinks(pieces, calls, text=text, **signed)
     said = [{"type": "text", "text": text}] if text else []
-    made: list[Fields] = [{"type": "tool_use", "id": each, "name": tool, "input": given} for each, tool, given in calls]
+    made: list[Fields] = [{"type": "tool_use", "id": each, "name": tool, "input": value} for each, tool, value in calls]
     thought = {"type": "thinking", "thinking": f"I think {number}", "signature": f"sig-{number}"}
     hidden = {"type": "redacted_thinking", "data": f"hidden-{number}"}
     return anthropic_thinks(thought, *said, made[0], hidden, *made[1:])

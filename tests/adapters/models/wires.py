@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tests.adapters.models.fake_vendor import Answer, Asked, Fields
+from tests.adapters.models.fake_vendor import Answer, Fields, StartCaller
 
 Call = tuple[str, str, Any]  # id, tool, arguments; for OpenAI a string is sent as it stands
 
@@ -21,15 +21,15 @@ class Wire(Protocol):
 
     def answer(self, text: str | None = None, calls: Sequence[Call] = (), finish: str | None = None) -> Answer: ...
 
-    def system(self, asked: Asked) -> str: ...
+    def system(self, requested: StartCaller) -> str: ...
 
-    def key(self, asked: Asked) -> str: ...
+    def key(self, requested: StartCaller) -> str: ...
 
-    def tools(self, asked: Asked) -> list[Fields]: ...
+    def tools(self, requested: StartCaller) -> list[Fields]: ...
 
-    def results(self, asked: Asked) -> list[Fields]: ...
+    def results(self, requested: StartCaller) -> list[Fields]: ...
 
-    def calls(self, asked: Asked) -> list[str]: ...
+    def calls(self, requested: StartCaller) -> list[str]: ...
 
 
 @dataclass(frozen=True)
@@ -70,27 +70,27 @@ class OpenAIWire:
             },
         )
 
-    def system(self, asked: Asked) -> str:
+    def system(self, requested: StartCaller) -> str:
         """What the system said."""
-        return "".join(each["content"] for each in asked.body["messages"] if each["role"] == "system")
+        return "".join(each["content"] for each in requested.body["messages"] if each["role"] == "system")
 
-    def key(self, asked: Asked) -> str:
+    def key(self, requested: StartCaller) -> str:
         """The key that was sent."""
-        return asked.headers["authorization"].removeprefix("Bearer ")
+        return requested.headers["authorization"].removeprefix("Bearer ")
 
-    def tools(self, asked: Asked) -> list[Fields]:
+    def tools(self, requested: StartCaller) -> list[Fields]:
         """Name, description and schema of each tool."""
-        functions = [tool["function"] for tool in asked.body.get("tools", [])]
+        functions = [tool["function"] for tool in requested.body.get("tools", [])]
         return [{key: each[key] for key in ("name", "description", "parameters")} for each in functions]
 
-    def results(self, asked: Asked) -> list[Fields]:
+    def results(self, requested: StartCaller) -> list[Fields]:
         """Id, text and error flag of each result; this format has no flag, so an error is a text that says so."""
-        found = [each for each in asked.body["messages"] if each["role"] == "tool"]
+        found = [each for each in requested.body["messages"] if each["role"] == "tool"]
         return [_result(each["tool_call_id"], each["content"]) for each in found]
 
-    def calls(self, asked: Asked) -> list[str]:
+    def calls(self, requested: StartCaller) -> list[str]:
         """The id of each call."""
-        return [call["id"] for each in asked.body["messages"] for call in each.get("tool_calls") or []]
+        return [call["id"] for each in requested.body["messages"] for call in each.get("tool_calls") or []]
 
 
 def _result(identifier: str, content: str) -> Fields:
@@ -129,36 +129,38 @@ class AnthropicWire:
             },
         )
 
-    def system(self, asked: Asked) -> str:
+    def system(self, requested: StartCaller) -> str:
         """What the system said."""
-        system = asked.body.get("system", "")
+        system = requested.body.get("system", "")
         return system if isinstance(system, str) else "".join(block["text"] for block in system)
 
-    def key(self, asked: Asked) -> str:
+    def key(self, requested: StartCaller) -> str:
         """The key that was sent."""
-        return asked.headers.get("x-api-key") or asked.headers["authorization"].removeprefix("Bearer ")
+        return requested.headers.get("x-api-key") or requested.headers["authorization"].removeprefix("Bearer ")
 
-    def tools(self, asked: Asked) -> list[Fields]:
+    def tools(self, requested: StartCaller) -> list[Fields]:
         """Name, description and schema of each tool."""
         return [
             {"name": each["name"], "description": each["description"], "parameters": each["input_schema"]}
-            for each in asked.body.get("tools", [])
+            for each in requested.body.get("tools", [])
         ]
 
-    def results(self, asked: Asked) -> list[Fields]:
+    def results(self, requested: StartCaller) -> list[Fields]:
         """Id, text and error flag of each result."""
         blocks = [
             block
-            for message in asked.body["messages"]
+            for message in requested.body["messages"]
             if message["role"] == "user" and not isinstance(message["content"], str)
             for block in message["content"]
             if block["type"] == "tool_result"
         ]
         return [{"id": each["tool_use_id"], "text": _text(each), "failed": each["is_error"]} for each in blocks]
 
-    def calls(self, asked: Asked) -> list[str]:
+    def calls(self, requested: StartCaller) -> list[str]:
         """The id of each call."""
-        blocks = [block for each in asked.body["messages"] for block in each["content"] if each["role"] == "assistant"]
+        blocks = [
+            block for each in requested.body["messages"] for block in each["content"] if each["role"] == "assistant"
+        ]
         return [block["id"] for block in blocks if block["type"] == "tool_use"]
 
 

@@ -15,7 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from runwright.adapters.sqlite import SqliteJournal, schema, usage
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.opening import schema, usage
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.testing import ManualClock
 

@@ -49,8 +49,8 @@ class Vendor:
             case "refused":
                 raise AgentError(ErrorReason.PROVIDER_REFUSED, "No.", metadata=named)
             case "limited" if request.attempt == 2:
-                asked = named | {"retry_after": "7s"}
-                raise AgentError(ErrorReason.PROVIDER_RATE_LIMITED, "Later.", metadata=asked)
+                requested = named | {"retry_after": "7s"}
+                raise AgentError(ErrorReason.PROVIDER_RATE_LIMITED, "Later.", metadata=requested)
             case "silent" if not self.answers:
                 await asyncio.Event().wait()
         reply = await ScriptedProvider().complete(request, emit)
@@ -89,14 +89,14 @@ def _vendor(model: str, *script: b.Fields, max_attempts: int = 3) -> b.Fields:
 def packages() -> tuple[RuntimePackage, ...]:
     """What the runs are started with."""
     many = b.asks("plain", "slow", "broken", "large", "garbled", "nobody", {"tool": "look", "arguments_json": "{"})
-    told = b.asks("look", text="Let me see.")
+    message = b.asks("look", text="Let me see.")
     each = [b.tool(name) for name in ("plain", "slow", "broken", "large", "look")]
     each.append(b.tool("garbled", max_attempts=1))
-    spare = _vendor("limited", told, b.says("So."))
+    spare = _vendor("limited", message, b.says("So."))
     write = b.writing_tool()
     return (
         b.package(b.says("Hello."), id="hello"),
-        b.package(told, b.says("A lamp.", input_tokens=5, output_tokens=2), id="talk", tools=(LOOK,)),
+        b.package(message, b.says("A lamp.", input_tokens=5, output_tokens=2), id="talk", tools=(LOOK,)),
         b.package(id="fallback", provider=_vendor("refused"), fallbacks=[spare], tools=(LOOK,)),
         b.package(many, b.says("Done."), id="tools", tools=tuple(each)),
         b.package(b.asks("write"), b.says("Fine."), id="denied", tools=(write,), policy="builtin:read-only"),

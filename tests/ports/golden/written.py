@@ -43,7 +43,7 @@ ENDS = (StopReason.MAX_TOOL_CALLS, StopReason.INTERNAL)
 TURN = r.TurnStarted(at=AT + 1, input=())
 
 
-def asked(attempt: int = 1) -> r.ModelAttemptStarted:
+def requested(attempt: int = 1) -> r.ModelAttemptStarted:
     """A model request that names no route."""
     return r.ModelAttemptStarted(at=AT + 2, round=1, attempt=attempt)
 
@@ -77,7 +77,7 @@ def _reasons() -> Iterator[r.Record]:
     yield from (STARTED, TURN)
     failure = Failure(ErrorReason.INTERNAL, "")
     for attempt, reason in enumerate(ErrorReason, start=1):
-        yield asked(attempt)
+        yield requested(attempt)
         failure = Failure(reason, f"{reason.value}.", tuple((key, key) for key in sorted(MEANINGS[reason].keys)))
         yield r.ModelAttemptFailed(at=AT + 3, round=1, attempt=attempt, error=failure)
         if attempt % 8 == 0:
@@ -89,7 +89,7 @@ def _reasons() -> Iterator[r.Record]:
 def _calls() -> Iterator[r.Record]:
     """A call of every effect, with nothing set that may be unset, and one that is refused; then all ways to fail."""
     effects = [effect.value for effect in EffectClass]
-    yield from (STARTED, TURN, asked(), answered(len(effects) + 4))
+    yield from (STARTED, TURN, requested(), answered(len(effects) + 4))
     for number, effect in enumerate(effects, start=1):
         call = EffectId(f"c1.{number}")
         yield from _begun(call, effect, idempotent=number % 2 == 0)
@@ -168,7 +168,7 @@ def _finished() -> Iterator[r.Record]:
     """A round for each way in which a model stops."""
     yield from (STARTED, TURN)
     for number, finish in enumerate(FinishReason, start=1):
-        yield structs.replace(asked(), round=number)
+        yield structs.replace(requested(), round=number)
         yield structs.replace(answered(0), round=number, finish=finish)
     error = Failure(ErrorReason.BUDGET_EXHAUSTED, "Used up.", (("budget", "rounds"), ("limit", "4")))
     yield r.RunFailed(at=AT + 4, stop=StopReason.MAX_ROUNDS, error=error, usage=Usage(len(FinishReason)))

@@ -48,10 +48,10 @@ def answered(work: asyncio.Task[pb.ExecuteToolResponse]) -> pb.ExecuteToolRespon
 
 def failed(error: ToolError | str = _FAILED) -> pb.ExecuteToolResponse:
     """A failure for certain, in words for the model."""
-    told = ""
+    message = ""
     with suppress(BaseException):  # the words are the author's code, too
-        told = str(error)
-    clipped = (told or _FAILED).encode("utf-8", "replace")[:_MESSAGE_BYTES]
+        message = str(error)
+    clipped = (message or _FAILED).encode("utf-8", "replace")[:_MESSAGE_BYTES]
     return pb.ExecuteToolResponse(error=pb.ToolError(message=clipped.decode("utf-8", "ignore")))
 
 
@@ -70,8 +70,8 @@ def _made(value: object, call: ToolCall) -> pb.ExecuteToolResponse:
     """The effect has happened: whatever is wrong with its result, the model must not be told that it has not."""
     try:
         content = value if isinstance(value, Content) else Content(to_json(value, inf_nan_mode="null"), "")
-        given: Any = content.data  # which the author may have made of anything
-        data = given.encode() if isinstance(given, str) else bytes(memoryview(given))
+        values: Any = content.data  # which the author may have made of anything
+        data = values.encode() if isinstance(values, str) else bytes(memoryview(values))
         response = pb.ExecuteToolResponse(result=pb.ToolResult(data=data, media_type=content.media_type))
         bytes(response)  # what cannot be sent shows here, where it can still be said
     except BaseException as error:  # noqa: BLE001  # a result is of the author's classes, which may raise anything

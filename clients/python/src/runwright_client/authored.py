@@ -71,8 +71,8 @@ def parameters(tool: str, function: Callable[..., Any]) -> Iterator[tuple[inspec
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise TypeError(f"tool {tool}: the parameter {parameter} of {shown(function)} cannot be given by name")
         if parameter.name in ("self", "cls"):
-            told = f"tool {tool}: a model cannot give {parameter.name}: make a tool of the method of an object"
-            raise TypeError(f"{told}, tool(it.{tool}), in place of {shown(function)}")
+            message = f"tool {tool}: a model cannot give {parameter.name}: make a tool of the method of an object"
+            raise TypeError(f"{message}, tool(it.{tool}), in place of {shown(function)}")
         if parameter.name not in _bound(function):
             yield parameter, hints.get(parameter.name, Any)
 
@@ -101,12 +101,12 @@ def tools_by_name(tools: object, kind: type[T]) -> dict[str, T]:
     for tool in tools:
         if not isinstance(tool, kind):
             name = shown(tool)
-            told = (
+            message = (
                 f'write @tool above it, or add it with add("{name}", {name})'
                 if callable(tool)
                 else "make one with @tool"
             )
-            raise TypeError(f"ToolServer: {name} is no tool: {told}")
+            raise TypeError(f"ToolServer: {name} is no tool: {message}")
         name = tool.name
         if name in named:
             raise ValueError(f"ToolServer: two tools are named {name}: give one another name, @tool(name=…)")
@@ -125,5 +125,5 @@ def check_handler(name: str, handler: object) -> None:
     try:
         signature.bind(None, None)
     except TypeError as error:
-        told = f"{shown(handler)}{signature} is called with the arguments and the call, so it must take these two"
-        raise TypeError(f"tool {name}: {told}") from error
+        message = f"{shown(handler)}{signature} is called with the arguments and the call, so it must take these two"
+        raise TypeError(f"tool {name}: {message}") from error

@@ -64,10 +64,10 @@ class Tls:
             try:
                 context.load_cert_chain(self.cert, self.key)
             except ssl.SSLError as error:
-                told = (
+                message = (
                     f"Tls.cert: {self.cert} must be a PEM certificate whose private key is in {self.key or 'it, too'}"
                 )
-                raise ValueError(told) from error
+                raise ValueError(message) from error
         if purpose is ssl.Purpose.CLIENT_AUTH and self.ca is not None:
             context.verify_mode = ssl.CERT_REQUIRED
         return context
@@ -279,7 +279,7 @@ class _Wire(H2Protocol):
         super().__init__(handler, config, h2_config)
         self._peer = peer
         self._keepalive = keepalive
-        self._is_asked = False
+        self._is_requested = False
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

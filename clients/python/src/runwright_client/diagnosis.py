@@ -38,8 +38,8 @@ def typed(error: BaseException, peer: Peer) -> RunwrightError:
         case RunwrightError():
             return error
         case GRPCError():
-            told = of_status(error)
-            return told if told.remedy else _explained(told, peer)
+            text = of_status(error)
+            return text if text.remedy else _explained(text, peer)
         case ssl.SSLCertVerificationError():
             return _untrusted(error, peer)
         case ssl.SSLError() if "ALERT" in (error.reason or ""):

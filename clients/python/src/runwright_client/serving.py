@@ -141,8 +141,8 @@ class ToolServer:
         seconds = (registered.lease or timedelta(seconds=lease)).total_seconds()
         renewing = asyncio.create_task(_renew(client, request, seconds / 3))
         self._registrations[spec.callback_id] = (client, renewing)
-        told = "registered with %s as executor %s: %s; called at %s"
-        _log.info(told, client.address, executor, ", ".join(spec.tools), address)
+        message = "registered with %s as executor %s: %s; called at %s"
+        _log.info(message, client.address, executor, ", ".join(spec.tools), address)
 
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
         """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.

@@ -121,8 +121,8 @@ class _End:
             return
         self._seq = max(self._seq, event.seq)
         if event.kind is EventKind.TOOL_RECOVERY_REQUIRED and self._done is None:
-            told = "run %s needs repair: `runwright explain %s` says how; its stream stays open, until_done ends it"
-            _log.warning(told, event.run_id, event.run_id)
+            message = "run %s needs repair: `runwright explain %s` says how; its stream stays open, until_done ends it"
+            _log.warning(message, event.run_id, event.run_id)
 
     def stop(self) -> None:
         """Asks no more. May be called from any thread, and more than once."""

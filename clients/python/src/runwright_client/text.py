@@ -20,10 +20,10 @@ def tool_text(frame: EventFrame) -> str | None:
     if event is None:
         return None
     completed, failed = event.tool_completed, event.tool_failed
-    told = completed.result if completed is not None else failed.message if failed is not None else None
-    if told is None:
+    message = completed.result if completed is not None else failed.message if failed is not None else None
+    if message is None:
         return None
-    held = (content for content in frame.contents if content.ref is not None and content.ref.digest == told.digest)
+    held = (content for content in frame.contents if content.ref is not None and content.ref.digest == message.digest)
     return next((content.text for content in held), None)
 
 

@@ -95,8 +95,8 @@ class Tool(Generic[P, R]):
         try:
             read = self._model.model_validate_json(arguments)
         except ValidationError as error:
-            told = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-            return ToolError(f"The arguments are not valid: {told}")
+            message = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+            return ToolError(f"The arguments are not valid: {message}")
         values: dict[str, Any] = {name: getattr(read, field) for field, name in self._names.items()}
         if self._call_name:
             values[self._call_name] = call
@@ -116,9 +116,9 @@ class Tool(Generic[P, R]):
         try:
             return create_model(self.name, __config__=ConfigDict(extra="forbid"), **fields)
         except PydanticUserError as error:
-            told = error.message.splitlines()[0]
+            message = error.message.splitlines()[0]
             raise TypeError(
-                f"tool {self.name}: a parameter of {shown(self._function)} has no schema: {told}"
+                f"tool {self.name}: a parameter of {shown(self._function)} has no schema: {message}"
             ) from error
 
 

@@ -12,7 +12,7 @@ from runwright.core.audit import AuditEntry
 from runwright.ports.audit import AuditPage
 from runwright.ports.clock import Clock
 
-KEPT_ENTRIES = 10_000
+MOST_ENTRIES = 10_000
 
 
 class MemoryAudit:
@@ -20,7 +20,7 @@ class MemoryAudit:
 
     def __init__(self, clock: Clock) -> None:
         self._coalescer = Coalescer(clock)
-        self._entries: deque[AuditEntry] = deque(maxlen=KEPT_ENTRIES)
+        self._entries: deque[AuditEntry] = deque(maxlen=MOST_ENTRIES)
         self._last = 0
 
     def note(self, what: AuditEntry) -> None:

@@ -153,7 +153,7 @@ class MemoryJournal:
         *,
         before: int | None,
         limit: int,
-        stands: Mapping[str, RunStatus] = NOTHING,
+        statuses: Mapping[str, RunStatus] = NOTHING,
     ) -> RunPage:
         """See the port."""
         self._refuse_when_closed()
@@ -166,7 +166,7 @@ class MemoryJournal:
             state = known.snapshot
             looked_at += 1
             own = state.key.namespace == namespace and not known.removed
-            stood = stands.get(state.key.run_id) or status(state)
+            stood = statuses.get(state.key.run_id) or status(state)
             if own and wanted.passes(stood, state.agent_id, state.session_id, state.labels):
                 found.append(ListedRun(number, state, known.last_position))
         return RunPage(found, number, number > 1)

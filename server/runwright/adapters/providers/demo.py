@@ -37,7 +37,7 @@ _ARGUMENT = {
 _MOST_CALLS = {"list_files": 1, "count_lines": 1, "read_file": 2, "search": 2}
 _SMALL_BYTES = 64 * 1024
 # How much of a result, a question and a listing it looks at: it works on the loop, and tools may answer a mebibyte.
-_MOST_READ, _MOST_ASKED = 256 * 1024, 4 * 1024
+_MOST_READ, _MOST_TOPICS = 256 * 1024, 4 * 1024
 _MOST_FILES, _MOST_SUFFIXES, _MOST_WORDS = 2000, 100, 200
 _TEXT_SUFFIXES = {".md", ".txt", ".rst", ".toml", ".yaml", ".yml", ".json", ".py", ".go", ".rs", ".js", ".ts", ".java"}
 _COMMON = """
@@ -97,8 +97,8 @@ class DemoProvider:
     async def complete(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """Asks for tools or answers."""
         if _shows_an_image(request.messages):
-            told = "The demo provider cannot see images; a package for a real model can."
-            raise AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata={"adapter": "demo"})
+            sentence = "The demo provider cannot see images; a package for a real model can."
+            raise AgentError(ErrorReason.PROVIDER_REFUSED, sentence, metadata={"adapter": "demo"})
         question, done = _conversation(request.messages)
         earlier = _questions(request.messages)[:-1]
         offered = {tool.name: tool for tool in request.tools}
@@ -206,7 +206,7 @@ def _wanted(question: str, done: Sequence[_Done], *, lists: bool) -> list[tuple[
 
 
 def _first_look(question: str, files: Mapping[str, int]) -> list[tuple[str, str]]:
-    question, files = question[:_MOST_ASKED], dict(islice(files.items(), _MOST_FILES))
+    question, files = question[:_MOST_TOPICS], dict(islice(files.items(), _MOST_FILES))
     all_suffixes = Counter(suffix for path in files if (suffix := PurePosixPath(path).suffix))
     suffixes = dict(all_suffixes.most_common(_MOST_SUFFIXES))
     named = [suffix for suffix in suffixes if re.search(re.escape(suffix) + r"\b", question)]
@@ -271,7 +271,7 @@ def _words(text: str) -> list[str]:
 def _question_words(question: str, files: Mapping[str, int]) -> list[str]:
     """Words worth searching for: those that file names have too come first, then the longest."""
     names = " ".join(islice(files, _MOST_FILES)).lower()[:_SMALL_BYTES]
-    return sorted(_words(question[:_MOST_ASKED]), key=lambda word: (word not in names, -len(word)))
+    return sorted(_words(question[:_MOST_TOPICS]), key=lambda word: (word not in names, -len(word)))
 
 
 def _frequent_words(one: _Done) -> list[str]:

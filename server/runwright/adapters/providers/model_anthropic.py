@@ -90,28 +90,28 @@ class Stream:
 
         A thought without a signature is for people; its vendor refuses it.
         """
-        blocks: list[JsonValue] = [kept for block in self._blocks.values() if (kept := block.kept())]
+        blocks: list[JsonValue] = [retained for block in self._blocks.values() if (retained := block.retained())]
         return {"blocks": blocks} if any(v.fields(each).get("type") in _SIGNED for each in blocks) else {}
 
     def _begin(self, message: Fields) -> Iterator[Fields]:
         self._count(v.fields(message.get("usage")))
         if self._head is not None:
             return
-        told: Fields = {"id": v.text(message.get("id")), "model": v.text(message.get("model"))}
-        self._head = {**told, "type": "message", "role": "assistant", "stop_sequence": None}
+        sent: Fields = {"id": v.text(message.get("id")), "model": v.text(message.get("model"))}
+        self._head = {**sent, "type": "message", "role": "assistant", "stop_sequence": None}
         begun: Fields = {**self._head, "content": [], "stop_reason": None, "usage": dict(self._usage)}
         yield {"type": "message_start", "message": begun}
 
-    def _open(self, key: object, given: Fields) -> Iterator[Fields]:
+    def _open(self, key: object, fields: Fields) -> Iterator[Fields]:
         yield from self._begin({})
-        if given.get("type") not in (*_DELTAS, "redacted_thinking") or key in self._blocks:
+        if fields.get("type") not in (*_DELTAS, "redacted_thinking") or key in self._blocks:
             return
         if len(self._blocks) == MAX_BLOCKS:
             raise BrokenAnswerError(TOO_MANY_CALLS)
         for earlier in self._blocks.values():
             if earlier.kind == "text":  # what it held back comes before what follows
                 yield from earlier.say(earlier.finish())
-        block = self._blocks[key] = _Block(len(self._blocks), given)
+        block = self._blocks[key] = _Block(len(self._blocks), fields)
         yield {"type": "content_block_start", "index": block.number, "content_block": block.begun()}
         yield from block.say(block.add(block.first()))
 
@@ -128,8 +128,8 @@ class Stream:
             block = self._blocks[key]
             signature = v.text(delta.get("signature"))
             block.signature += signature
-            told: Fields = {"type": "signature_delta", "signature": signature}
-            yield {"type": "content_block_delta", "index": block.number, "delta": told}
+            sent: Fields = {"type": "signature_delta", "signature": signature}
+            yield {"type": "content_block_delta", "index": block.number, "delta": sent}
 
     def _count(self, usage: Fields) -> None:
         for name in _COUNTED:
@@ -140,7 +140,7 @@ class _Block(Struct, eq=False):
     """One block of an answer under construction."""
 
     number: int
-    given: Fields
+    fields: Fields
     said: str = ""
     signature: str = ""
     pieces: v.Pieces = field(default_factory=v.Pieces)
@@ -148,51 +148,51 @@ class _Block(Struct, eq=False):
 
     @property
     def kind(self) -> str:
-        return v.text(self.given.get("type"))
+        return v.text(self.fields.get("type"))
 
     def begun(self) -> Fields:
         """How the block begins; what it begins with comes as its first delta."""
         match self.kind:
             case "tool_use":
                 # The library would make up an id of its own, another one each time.
-                identifier = v.text(self.given.get("id")) or f"call_{self.number + 1}"
-                return {"type": "tool_use", "id": identifier, "name": v.text(self.given.get("name")), "input": {}}
+                identifier = v.text(self.fields.get("id")) or f"call_{self.number + 1}"
+                return {"type": "tool_use", "id": identifier, "name": v.text(self.fields.get("name")), "input": {}}
             case "thinking":
-                self.signature = v.text(self.given.get("signature"))
+                self.signature = v.text(self.fields.get("signature"))
                 return {"type": "thinking", "thinking": "", "signature": self.signature}
             case "redacted_thinking":
-                return {"type": "redacted_thinking", "data": v.text(self.given.get("data"))}
+                return {"type": "redacted_thinking", "data": v.text(self.fields.get("data"))}
             case _:
                 return {"type": "text", "text": "", "citations": None}
 
     def first(self) -> str:
         """What the vendor sent with the beginning."""
         if self.kind == "tool_use":
-            made = self.given.get("input")
+            made = self.fields.get("input")
             return v.arguments(made) if made not in ({}, "") else ""
-        said = self.given.get(self.kind)
+        said = self.fields.get(self.kind)
         return said if isinstance(said, str) else v.text(said)
 
     def add(self, piece: str) -> str:
         """What can be told after one more piece."""
-        told = self.pieces.add(piece)
-        return self.thoughts.add(told)[1] if self.kind == "text" else told
+        sent = self.pieces.add(piece)
+        return self.thoughts.add(sent)[1] if self.kind == "text" else sent
 
     def finish(self) -> str:
         """What is left."""
-        told = self.pieces.end()
-        if self.kind == "tool_use" and not (self.said or told):
+        sent = self.pieces.end()
+        if self.kind == "tool_use" and not (self.said or sent):
             return "{}"
-        return self.thoughts.add(told)[1] + self.thoughts.end()[1] if self.kind == "text" else told
+        return self.thoughts.add(sent)[1] + self.thoughts.end()[1] if self.kind == "text" else sent
 
-    def say(self, told: str) -> Iterator[Fields]:
+    def say(self, sent: str) -> Iterator[Fields]:
         """The delta that tells it, if there is anything."""
-        if told:
-            self.said += told
+        if sent:
+            self.said += sent
             name, piece = _DELTAS[self.kind]
-            yield {"type": "content_block_delta", "index": self.number, "delta": {"type": name, piece: told}}
+            yield {"type": "content_block_delta", "index": self.number, "delta": {"type": name, piece: sent}}
 
-    def kept(self) -> Fields | None:
+    def retained(self) -> Fields | None:
         """The block as it goes back; of a text its length, of a call its place, since both are kept elsewhere."""
         match self.kind:
             case "text":

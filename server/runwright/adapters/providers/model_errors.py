@@ -91,11 +91,11 @@ def translate(route: ModelRoute, error: Exception, noted: Heard) -> AgentError:
 
 def _said(route: ModelRoute, status: int, noted: Heard) -> str:
     """Status, address and words. What may be the cause is added where the address is a usual one."""
-    told = f" (HTTP {status} from {noted.url})" if noted.url else f" (HTTP {status})"
+    message = f" (HTTP {status} from {noted.url})" if noted.url else f" (HTTP {status})"
     words = shown(route, noted.words)
-    told += f', saying "{words}"' if words else ""
+    message += f', saying "{words}"' if words else ""
     is_elsewhere = status in (404, 405, 501) or 300 <= status < 400 or "endpoint" in words.lower()
-    return told + (_guess(route) if is_elsewhere else "")
+    return message + (_guess(route) if is_elsewhere else "")
 
 
 def _where(noted: Heard, error: BaseException) -> str:
@@ -114,10 +114,10 @@ def _guess(route: ModelRoute) -> str:
     if not route.base_url:
         return ""
     path = urlsplit(route.base_url).path.rstrip("/")
-    told = f"; the address of {route.adapter} is {route.base_url}, and "
+    message = f"; the address of {route.adapter} is {route.base_url}, and "
     if route.kind == "anthropic":
-        return f"{told}/v1/messages is added to it: leave out its /v1" if path.endswith("/v1") else ""
-    return "" if _VERSION.search(path) else f"{told}most servers want /v1 at its end"
+        return f"{message}/v1/messages is added to it: leave out its /v1" if path.endswith("/v1") else ""
+    return "" if _VERSION.search(path) else f"{message}most servers want /v1 at its end"
 
 
 def shown(route: ModelRoute, words: str) -> str:
@@ -157,9 +157,9 @@ def _with_retry_after(failed: AgentError, seconds: float | None) -> AgentError:
 
 
 def _failed(route: ModelRoute, failure: FailureClass, detail: str = "", said: str | None = None) -> AgentError:
-    told = f"The model provider {route.adapter} {said or _SAID[failure]}{detail}"
+    message = f"The model provider {route.adapter} {said or _SAID[failure]}{detail}"
     if failure == "unauthorized":
         held = f"the environment variable {route.key_variable} holds it" if route.key_variable else "none is configured"
-        told = f"{told}; {held}"
+        message = f"{message}; {held}"
     reason = _REASONS.get(failure, ErrorReason.PROVIDER_FAILED)
-    return AgentError(reason, f"{told}.", metadata={"adapter": route.adapter, "class": failure})
+    return AgentError(reason, f"{message}.", metadata={"adapter": route.adapter, "class": failure})

@@ -110,23 +110,23 @@ class History:
 
     def _id(self, call: ToolCallPart) -> str:
         """The vendor's own id if it can go back, else one of ours that is the same in every request."""
-        given = call.provider_call_id
-        if not self._fit_id.fullmatch(given) or given in self._taken:
-            given = _own_id(call.call_id)
-            while given in self._taken:
-                given = _own_id(given)
-        self._taken.add(given)
-        self._ids[call.call_id] = given
-        return given
+        value = call.provider_call_id
+        if not self._fit_id.fullmatch(value) or value in self._taken:
+            value = _own_id(call.call_id)
+            while value in self._taken:
+                value = _own_id(value)
+        self._taken.add(value)
+        self._ids[call.call_id] = value
+        return value
 
 
 def _in_order(said: str, calls: Sequence[VendorCall], blocks: Sequence[JsonValue]) -> list[ModelResponsePart]:
     """Text and calls with the thoughts between them, each where it was."""
-    kept = [v.fields(block) for block in blocks]
-    lengths = [v.count(block.get("characters")) for block in kept if block.get("type") == "text"]
+    retained = [v.fields(block) for block in blocks]
+    lengths = [v.count(block.get("characters")) for block in retained if block.get("type") == "text"]
     is_changed = sum(lengths) < len(said)  # then all of it goes where the first of it was
     rest, left, parts = said, list(calls), list[ModelResponsePart]()
-    for block in kept:
+    for block in retained:
         match block.get("type"):
             case "text":
                 size = len(rest) if is_changed else v.count(block.get("characters"))

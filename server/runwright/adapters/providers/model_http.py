@@ -201,16 +201,16 @@ def is_error(body: Fields) -> bool:
 def status_of(body: Fields) -> int:
     """The HTTP status that an error should have come with."""
     error = v.fields(body.get("error"))
-    for given in (error.get("code"), error.get("status"), error.get("status_code"), body.get("code")):
-        if 400 <= v.count(given) < 600:
-            return v.count(given)
+    for value in (error.get("code"), error.get("status"), error.get("status_code"), body.get("code")):
+        if 400 <= v.count(value) < 600:
+            return v.count(value)
     names = (error.get("type"), error.get("code"), error.get("status"), body.get("code"))
     words = (body.get("error"), error.get("message"), body.get("message"), body.get("detail"))
-    for told in (names, words):
-        said = " ".join(map(v.text, told)).lower()
+    for texts in (names, words):
+        said = " ".join(map(v.text, texts)).lower()
         for word, status in _STATUSES:
             # Names are meant for programs. Words may say anything: that a request is bad is not read out of them.
-            if word in said and (told is names or status not in (400, 403)):
+            if word in said and (texts is names or status not in (400, 403)):
                 return status
     return _BAD_GATEWAY
 

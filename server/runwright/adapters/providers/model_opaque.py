@@ -41,17 +41,19 @@ class Collected:
         self._held: dict[str, object] = {}
         self._size = 0
 
-    def take(self, given: Fields) -> None:
+    def take(self, fields: Fields) -> None:
         """Takes from an object, or from a piece of it, what is needed back."""
-        kept = {name: each for name, each in given.items() if isinstance(each, str | list | dict) and is_needed(name)}
-        self.add(v.fields(kept))
+        retained = {
+            name: each for name, each in fields.items() if isinstance(each, str | list | dict) and is_needed(name)
+        }
+        self.add(v.fields(retained))
 
-    def add(self, given: Fields) -> None:
+    def add(self, fields: Fields) -> None:
         """Adds all of an object, or of a piece of it."""
-        if given and self._size <= MAX_OPAQUE_BYTES:
-            self._size += _size(given)
+        if fields and self._size <= MAX_OPAQUE_BYTES:
+            self._size += _size(fields)
             if self._size <= MAX_OPAQUE_BYTES:
-                _merge(self._held, given)
+                _merge(self._held, fields)
 
     @property
     def is_too_large(self) -> bool:
@@ -67,8 +69,8 @@ class _Pieces(list[str]):
     """A text in pieces, joined once."""
 
 
-def _merge(held: dict[str, object], given: Fields) -> None:
-    for name, value in given.items():
+def _merge(held: dict[str, object], fields: Fields) -> None:
+    for name, value in fields.items():
         if value is not None:
             held[name] = _merged(name, held.get(name), value)
 
@@ -103,10 +105,10 @@ def _building(value: JsonValue) -> object:
             return value
 
 
-def _merge_items(held: list[object], given: Sequence[JsonValue]) -> None:
+def _merge_items(held: list[object], fields: Sequence[JsonValue]) -> None:
     """Adds the items of one piece; each goes on with one of an earlier piece, or is another one."""
     earlier = len(held)
-    for item in given:
+    for item in fields:
         known = _continued(held, earlier, item)
         if known is not None and isinstance(item, dict):
             _merge(known, item)
@@ -174,10 +176,10 @@ def dump(kind: str, parts: Fields) -> bytes:
     return json.dumps({"kind": kind, "parts": parts}).encode() if parts else b""
 
 
-def load(kind: str, kept: bytes) -> Fields:
+def load(kind: str, retained: bytes) -> Fields:
     """The parts that were kept; none of them if another kind of vendor gave them: a server may be told of another."""
     try:
-        found = v.fields(json.loads(kept or b"{}"))
+        found = v.fields(json.loads(retained or b"{}"))
     except (ValueError, RecursionError):
         return {}
     return v.fields(found.get("parts")) if found.get("kind") == kind else {}
@@ -186,8 +188,8 @@ def load(kind: str, kept: bytes) -> Fields:
 def put_back(message: Fields, parts: Fields) -> None:
     """Adds the parts that came with an answer to the message that tells of it. What is told otherwise stays."""
     _add(message, v.fields(parts.get("message")))
-    for call, kept in zip(v.items(message.get("tool_calls")), v.items(parts.get("calls")), strict=False):
-        _add(v.fields(call), v.fields(kept))
+    for call, retained in zip(v.items(message.get("tool_calls")), v.items(parts.get("calls")), strict=False):
+        _add(v.fields(call), v.fields(retained))
     said = v.text(message.get("content"))
     if tagged := v.text(parts.get("tagged")):
         message["content"] = said = f"<think>{tagged}</think>\n\n{said}"
@@ -196,6 +198,6 @@ def put_back(message: Fields, parts: Fields) -> None:
         message["content"] = [*before, *text]
 
 
-def _add(given: Fields, more: Fields) -> None:
+def _add(fields: Fields, more: Fields) -> None:
     for name, value in more.items():
-        given.setdefault(name, value)
+        fields.setdefault(name, value)

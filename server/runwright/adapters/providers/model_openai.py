@@ -130,20 +130,20 @@ class Stream:
         if text:
             yield self._chunk({"content": text})
 
-    def _call(self, given: Fields) -> Iterator[Fields]:
-        custom = v.fields(given.get("custom"))
-        function = v.fields(given.get("function")) or custom or given
-        identifier, name = v.text(given.get("id")), v.text(function.get("name"))
-        call = self._known(given.get("index"), identifier, name)
+    def _call(self, fields: Fields) -> Iterator[Fields]:
+        custom = v.fields(fields.get("custom"))
+        function = v.fields(fields.get("function")) or custom or fields
+        identifier, name = v.text(fields.get("id")), v.text(function.get("name"))
+        call = self._known(fields.get("index"), identifier, name)
         is_new = call is None
         if call is None:
             if len(self._calls) == MAX_CALLS:
                 raise BrokenAnswerError(TOO_MANY_CALLS)
             # The library would make up an id of its own, another one each time.
             named = identifier or f"call_{len(self._calls) + 1}"
-            call = _Call(given.get("index"), named, name)
+            call = _Call(fields.get("index"), named, name)
             self._calls.append(call)
-        call.opaque.take(given)
+        call.opaque.take(fields)
         piece = call.pieces.add(v.arguments(function.get("arguments", custom.get("input"))))
         call.made += piece
         if is_new or piece:
@@ -184,10 +184,10 @@ class _Call(Struct, eq=False):
         return {"id": self.identifier, "type": "function", "function": function}
 
 
-def _usage(given: Fields) -> Fields:
-    asked = v.count(given.get("prompt_tokens", given.get("input_tokens")))
-    answered = v.count(given.get("completion_tokens", given.get("output_tokens")))
-    return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}
+def _usage(fields: Fields) -> Fields:
+    prompt = v.count(fields.get("prompt_tokens", fields.get("input_tokens")))
+    answered = v.count(fields.get("completion_tokens", fields.get("output_tokens")))
+    return {"prompt_tokens": prompt, "completion_tokens": answered, "total_tokens": prompt + answered}
 
 
 def _first(value: object) -> object:

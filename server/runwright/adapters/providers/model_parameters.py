@@ -62,10 +62,10 @@ def parameters_remedy(kind: str, name: str) -> str:
 
 def read_parameters(kind: str, parameters: Mapping[str, JsonValue]) -> dict[str, Any]:
     """The parameters for a request, by the names of the vendors' library; they have no problem."""
-    given = _FORMS[kind].model_validate(dict(parameters)).model_dump(exclude_none=True, exclude={"stream"})
-    if "stop" in given:
-        given["stop_sequences"] = given.pop("stop")
-    return given
+    value = _FORMS[kind].model_validate(dict(parameters)).model_dump(exclude_none=True, exclude={"stream"})
+    if "stop" in value:
+        value["stop_sequences"] = value.pop("stop")
+    return value
 
 
 def wants_stream(kind: str, parameters: Mapping[str, JsonValue]) -> bool:

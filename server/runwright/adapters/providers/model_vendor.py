@@ -96,9 +96,9 @@ class Vendor:
 
     async def ask(self, request: ModelRequest, emit: EmitText) -> ModelReply:
         """Sends the request once; text is emitted as it comes. Raises AgentError only."""
-        told = History(self._route.kind)
-        history = told.messages(request.messages, request.instructions)
-        images = shown.set(told.images.by_token)
+        builder = History(self._route.kind)
+        history = builder.messages(request.messages, request.instructions)
+        images = shown.set(builder.images.by_token)
         streams = wants_stream(self._route.kind, request.parameters)
         noted = Heard(wants_stream=streams, url=address(httpx2.URL(_base_url(self._route))))
         heard.set(noted)
@@ -114,8 +114,8 @@ class Vendor:
                     model_request_parameters=tools,
                     instrument=False,
                 )
-            kept = None if noted.opaque is None else dump(self._route.kind, noted.opaque)
-            return replace(to_reply(response), opaque=kept)
+            retained = None if noted.opaque is None else dump(self._route.kind, noted.opaque)
+            return replace(to_reply(response), opaque=retained)
         except AgentError:
             raise  # of `emit`
         except Exception as error:  # noqa: BLE001 - the library's own errors hold the vendor's body
@@ -150,9 +150,9 @@ class Vendor:
 
     def _settings(self, request: ModelRequest) -> ModelSettings:
         seconds = self._route.timeout_seconds
-        given = read_parameters(self._route.kind, request.parameters)
+        value = read_parameters(self._route.kind, request.parameters)
         fixed = {"max_retries": 0, "timeout": seconds, "request_timeout": seconds}
-        return cast(ModelSettings, {**given, **fixed})
+        return cast(ModelSettings, {**value, **fixed})
 
 
 class _OpenAI(OpenAIChatModel):
@@ -194,7 +194,7 @@ def warm_up(kind: ModelKind) -> bool:
 
     async def ask() -> None:
         for streams in (True, False):
-            asked = ModelRequest(
+            requested = ModelRequest(
                 run_id="",
                 round=1,
                 attempt=1,
@@ -204,7 +204,7 @@ def warm_up(kind: ModelKind) -> bool:
                 messages=(UserMessage(("Nothing.",)),),
                 tools=(ToolSpecification("none", "", {"type": "object"}),),
             )
-            await vendor.ask(asked, lambda _: None)
+            await vendor.ask(requested, lambda _: None)
         await vendor.close()
 
     log = logging.getLogger(httpx2.__name__)
@@ -243,13 +243,13 @@ def _http(route: ModelRoute, transport: httpx2.AsyncBaseTransport | None) -> htt
             event_hooks={"request": [put_in], "response": [bound_body, PlainAnswers(route.kind)]},
         )
     except OSError:
-        told = f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names for {route.adapter} cannot be used."
+        message = f"The certificates that SSL_CERT_FILE or SSL_CERT_DIR names for {route.adapter} cannot be used."
         metadata = {"adapter": route.adapter, "class": "certificates"}
-        raise AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata=metadata) from None
+        raise AgentError(ErrorReason.PROVIDER_REFUSED, message, metadata=metadata) from None
     except (ImportError, ValueError):  # SOCKS without its library, or no URL of a proxy
-        told = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."
+        message = f"The proxy that HTTPS_PROXY, HTTP_PROXY or ALL_PROXY names for {route.adapter} cannot be used."
         metadata = {"adapter": route.adapter, "class": "proxy"}
-        raise AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata=metadata) from None
+        raise AgentError(ErrorReason.PROVIDER_REFUSED, message, metadata=metadata) from None
 
 
 def _base_url(route: ModelRoute) -> str:

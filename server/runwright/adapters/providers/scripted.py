@@ -137,8 +137,8 @@ def _read(parameters: Mapping[str, JsonValue]) -> tuple[ScriptedReply, ...]:
         raise _refused("The package's parameters.script is not a script.") from None
 
 
-def _refused(told: str) -> AgentError:
-    return AgentError(ErrorReason.PROVIDER_REFUSED, told, metadata={"adapter": "scripted"})
+def _refused(message: str) -> AgentError:
+    return AgentError(ErrorReason.PROVIDER_REFUSED, message, metadata={"adapter": "scripted"})
 
 
 def split_turns(messages: Sequence[Message]) -> tuple[Sequence[Message], Sequence[Message]]:

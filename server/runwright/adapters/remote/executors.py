@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
-from runwright.adapters.remote.doors import Doors, refused
-from runwright.adapters.remote.lines import ConfiguredLine, Line, RegisteredLine
+from runwright.adapters.remote.connections import ConfiguredConnection, ExecutorConnection, RegisteredConnection
+from runwright.adapters.remote.dialer import Dialer, refused
 from runwright.adapters.waiting_calls import WaitingCalls
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, Callback, ConfiguredExecutor, Health, HealthKind
 from runwright.core.ids import Namespace, RunKey
@@ -18,32 +18,32 @@ from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolI
 
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
-MOST_MISHAPS = 4096
+MOST_FAILED_ENDPOINTS = 4096
 _UNANSWERED = (ToolOutcomeKind.LOST, ToolOutcomeKind.TIMED_OUT, ToolOutcomeKind.UNREADABLE, ToolOutcomeKind.NOT_SENT)
 
 
 class ExecutorPlace:
     """Room for one call at one executor."""
 
-    def __init__(self, line: Line, wanted: PlaceRequest, freed: Callable[[str], None]) -> None:
-        self.line = line
+    def __init__(self, connection: ExecutorConnection, wanted: PlaceRequest, freed: Callable[[str], None]) -> None:
+        self.connection = connection
         self.wanted = wanted
         self._freed = freed
         self._is_held = True
-        line.calls += 1
+        connection.calls += 1
 
-    def move(self, line: Line) -> None:
+    def move(self, connection: ExecutorConnection) -> None:
         """Gives up the room here for room there."""
         if self._is_held:
-            self.line.calls -= 1
-            line.calls += 1
-        self.line = line
+            self.connection.calls -= 1
+            connection.calls += 1
+        self.connection = connection
 
     def release(self) -> None:
         """See `Place`."""
         if self._is_held:
             self._is_held = False
-            self.line.calls -= 1
+            self.connection.calls -= 1
             self._freed(self.wanted.executor)
 
 
@@ -51,7 +51,7 @@ class DialledExecutors:
     """ToolExecutors at the operator's addresses, `{name: "[principal@]host:port"}`, and at those registered by hosts.
 
     Each configured address gets `most_calls` at once, a registered one what its
-    registration says. Without `doors` nothing can be registered. Also a
+    registration says. Without `dialer` nothing can be registered. Also a
     CallbackDialler.
     """
 
@@ -59,33 +59,35 @@ class DialledExecutors:
         self,
         addresses: Mapping[str, str],
         clock: Clock,
-        doors: Doors | None = None,
+        dialer: Dialer | None = None,
         *,
         most_calls: int = DEFAULT_CALLS_IN_FLIGHT,
     ) -> None:
         self._addresses = {name: ConfiguredExecutor.parse(address) for name, address in addresses.items()}
         self._clock = clock
-        self._doors = doors
+        self._dialer = dialer
         self._most_calls = most_calls
-        self._configured: dict[str, ConfiguredLine] = {}
-        self._registered: dict[tuple[Namespace, str], RegisteredLine] = {}  # by the id of the registration
-        self._serving: dict[tuple[Namespace, str], set[RegisteredLine]] = {}  # by the name of the executor
-        self._leaving: set[RegisteredLine] = set()  # dropped, perhaps with calls under way
+        self._configured: dict[str, ConfiguredConnection] = {}
+        self._registered: dict[tuple[Namespace, str], RegisteredConnection] = {}  # by the id of the registration
+        self._serving: dict[tuple[Namespace, str], set[RegisteredConnection]] = {}  # by the name of the executor
+        self._leaving: set[RegisteredConnection] = set()  # dropped, perhaps with calls under way
         self._waiting = WaitingCalls()
         self._connecting: dict[str, asyncio.Task[None]] = {}  # configured executors that a call waits for
         self._changed = asyncio.Event()
         self._is_closed = False
         self._calls = 0
-        self._mishaps: OrderedDict[tuple[RunKey, str], str] = OrderedDict()  # where a call's last attempt failed
+        self._failed_endpoints: OrderedDict[tuple[RunKey, str], str] = (
+            OrderedDict()
+        )  # where a call's last attempt failed
 
     def knows(self, namespace: Namespace, executor: str) -> bool:
         """True when an address is configured or registered, or can be registered."""
-        takes_registrations = self._doors is not None and not self._doors.allowed.is_empty
+        takes_registrations = self._dialer is not None and not self._dialer.allowed.is_empty
         return takes_registrations or executor in self._addresses
 
     def is_reachable(self, wanted: PlaceRequest) -> bool:
         """True when a line that serves the tool is ready, or may be so in a moment."""
-        return any(line.is_ready or not line.is_away for line in self._lines(wanted))
+        return any(connection.is_ready or not connection.is_away for connection in self._connections(wanted))
 
     def take_place(self, wanted: PlaceRequest) -> ExecutorPlace | None:
         """A place at the ready executor that was not asked for the longest time; see the port."""
@@ -103,7 +105,7 @@ class DialledExecutors:
         None ready in time: certainly not sent. Any error once the call has begun leaves the outcome unknown.
         """
         assert isinstance(place, ExecutorPlace), "a place of these executors"
-        if not place.line.is_ready:
+        if not place.connection.is_ready:
             began = self._clock.now()
             try:
                 # Not wait_for: on Python 3.11 it swallows a cancel that comes as the channel becomes ready.
@@ -116,22 +118,22 @@ class DialledExecutors:
         left = (call.deadline - self._clock.now()) / 1_000_000
         if left <= 0 or not call.may_begin():
             return ToolOutcome(ToolOutcomeKind.NOT_SENT)
-        outcome = await place.line.perform(call, left)
-        name = place.line.name
+        outcome = await place.connection.perform(call, left)
+        name = place.connection.name
         self._remember((place.wanted.run, place.wanted.call_id), name if outcome.kind in _UNANSWERED else None)
         return outcome
 
     def connect(self) -> None:
         """Begins to dial every configured executor, so that calls find them connected and `counts` tells of all."""
         for executor in self._addresses:
-            self._configured_line(executor).channel.get_state(try_to_connect=True)
+            self._configured_connection(executor).channel.get_state(try_to_connect=True)
 
     def counts(self) -> Mapping[str, int]:
         """How many executors are configured and registered, and how many of each can be called. Any thread."""
-        registered = [line.health.kind for line in list(self._registered.values())]
+        registered = [connection.health.kind for connection in list(self._registered.values())]
         return {
             "configured": len(self._addresses),
-            "connected": sum(line.is_ready for line in list(self._configured.values())),
+            "connected": sum(connection.is_ready for connection in list(self._configured.values())),
             "registered": len(registered),
             "healthy": registered.count(HealthKind.HEALTHY),
         }
@@ -144,73 +146,79 @@ class DialledExecutors:
         await asyncio.gather(*self._connecting.values(), return_exceptions=True)
         for configured in self._configured.values():
             await configured.channel.close()
-        for line in [*self._registered.values(), *self._leaving]:
-            await line.close()
+        for connection in [*self._registered.values(), *self._leaving]:
+            await connection.close()
 
     async def examine(self, callback: Callback) -> None:
         """See CallbackDialler."""
-        if self._doors is None:
+        if self._dialer is None:
             raise refused(callback, "configured: this server takes no registrations")
-        await self._doors.examine(callback)
+        await self._dialer.examine(callback)
 
     def open(self, callback: Callback) -> None:
         """See CallbackDialler."""
-        assert self._doors is not None, "what is opened was examined"
+        assert self._dialer is not None, "what is opened was examined"
         known = self._registered.get((callback.namespace, callback.callback_id))
         if known is not None and known.callback.is_renewed_by(callback):
             known.renew(callback)
             return
         self.drop(callback.namespace, callback.callback_id)
-        line = RegisteredLine(callback, self._doors, self._clock, self._wake)
-        self._registered[(callback.namespace, callback.callback_id)] = line
-        self._serving.setdefault((callback.namespace, callback.executor), set()).add(line)
+        connection = RegisteredConnection(callback, self._dialer, self._clock, self._wake)
+        self._registered[(callback.namespace, callback.callback_id)] = connection
+        self._serving.setdefault((callback.namespace, callback.executor), set()).add(connection)
 
     def drop(self, namespace: Namespace, callback_id: str) -> None:
         """See CallbackDialler."""
-        self._leaving = {line for line in self._leaving if not line.is_idle}
-        line = self._registered.pop((namespace, callback_id), None)
-        if line is None:
+        self._leaving = {connection for connection in self._leaving if not connection.is_idle}
+        connection = self._registered.pop((namespace, callback_id), None)
+        if connection is None:
             return
-        executor = (namespace, line.callback.executor)
-        self._serving[executor].discard(line)
+        executor = (namespace, connection.callback.executor)
+        self._serving[executor].discard(connection)
         if not self._serving[executor]:
             del self._serving[executor]
-        line.drop()
-        self._leaving.add(line)
+        connection.drop()
+        self._leaving.add(connection)
 
     def health(self, callback: Callback) -> Health:
         """See CallbackDialler."""
-        line = self._registered.get((callback.namespace, callback.callback_id))
-        return line.health if line else Health(HealthKind.UNKNOWN, self._clock.now())
+        connection = self._registered.get((callback.namespace, callback.callback_id))
+        return connection.health if connection else Health(HealthKind.UNKNOWN, self._clock.now())
 
-    def _configured_line(self, executor: str) -> ConfiguredLine:
+    def _configured_connection(self, executor: str) -> ConfiguredConnection:
         if executor not in self._configured:
-            log = self._doors.log if self._doors is not None else None
-            self._configured[executor] = ConfiguredLine(self._addresses[executor], self._most_calls, log)
+            log = self._dialer.log if self._dialer is not None else None
+            self._configured[executor] = ConfiguredConnection(self._addresses[executor], self._most_calls, log)
         return self._configured[executor]
 
-    def _lines(self, wanted: PlaceRequest) -> list[Line]:
-        lines: list[Line] = list(self._serving.get((wanted.run.namespace, wanted.executor), ()))
+    def _connections(self, wanted: PlaceRequest) -> list[ExecutorConnection]:
+        connections: list[ExecutorConnection] = list(self._serving.get((wanted.run.namespace, wanted.executor), ()))
         if wanted.executor in self._addresses:
-            lines.append(self._configured_line(wanted.executor))
-        return [line for line in lines if line.serves(wanted.tool)]
+            connections.append(self._configured_connection(wanted.executor))
+        return [connection for connection in connections if connection.serves(wanted.tool)]
 
     def _take(self, wanted: PlaceRequest) -> ExecutorPlace | None:
-        line = self._free(wanted)
-        if line is None:
+        connection = self._free(wanted)
+        if connection is None:
             return None
-        self._use(line)
-        return ExecutorPlace(line, wanted, self._serve)
+        self._use(connection)
+        return ExecutorPlace(connection, wanted, self._serve)
 
-    def _use(self, line: Line) -> None:
+    def _use(self, connection: ExecutorConnection) -> None:
         self._calls += 1
-        line.used = self._calls
+        connection.used = self._calls
 
-    def _free(self, wanted: PlaceRequest) -> Line | None:
+    def _free(self, wanted: PlaceRequest) -> ExecutorConnection | None:
         """A ready line with room: not where the call's last attempt failed if there is another, then in turn."""
-        free = [line for line in self._lines(wanted) if line.calls < line.most_calls and line.is_ready]
-        not_first = self._mishaps.get((wanted.run, wanted.call_id))
-        return min(free, key=lambda line: (line.name == not_first, line.used, line.name), default=None)
+        free = [
+            connection
+            for connection in self._connections(wanted)
+            if connection.calls < connection.most_calls and connection.is_ready
+        ]
+        not_first = self._failed_endpoints.get((wanted.run, wanted.call_id))
+        return min(
+            free, key=lambda connection: (connection.name == not_first, connection.used, connection.name), default=None
+        )
 
     def _serve(self, executor: str) -> None:
         """Gives free places of the executor to those that wait for them."""
@@ -233,15 +241,15 @@ class DialledExecutors:
         """
         if executor not in self._addresses or executor in self._connecting or not self._waiting.has(executor):
             return
-        line = self._configured_line(executor)
-        if line.calls >= line.most_calls and line.is_ready:
+        connection = self._configured_connection(executor)
+        if connection.calls >= connection.most_calls and connection.is_ready:
             return  # whoever gives back a place is heard
-        connecting = asyncio.create_task(self._connect(executor, line), name=f"executor {executor}")
+        connecting = asyncio.create_task(self._connect(executor, connection), name=f"executor {executor}")
         self._connecting[executor] = connecting
 
-    async def _connect(self, executor: str, line: ConfiguredLine) -> None:
+    async def _connect(self, executor: str, connection: ConfiguredConnection) -> None:
         try:
-            await line.until_ready()
+            await connection.until_ready()
         finally:
             del self._connecting[executor]
         self._serve(executor)
@@ -250,13 +258,13 @@ class DialledExecutors:
         """Returns once the line of the place is ready, or another one with room, to which the place moves."""
         while True:
             changed = self._changed  # before looking: what changes meanwhile is not missed
-            if place.line.is_ready:
+            if place.connection.is_ready:
                 return
             if other := self._free(place.wanted):
                 self._use(other)
                 place.move(other)
                 return
-            waits = [asyncio.ensure_future(wait) for wait in (changed.wait(), place.line.until_ready())]
+            waits = [asyncio.ensure_future(wait) for wait in (changed.wait(), place.connection.until_ready())]
             try:
                 done, _ = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
                 for wait in done:
@@ -266,9 +274,9 @@ class DialledExecutors:
                     wait.cancel()
                 await asyncio.gather(*waits, return_exceptions=True)
 
-    def _remember(self, call: tuple[RunKey, str], mishap: str | None) -> None:
-        self._mishaps.pop(call, None)
-        if mishap is not None:
-            self._mishaps[call] = mishap
-            if len(self._mishaps) > MOST_MISHAPS:
-                self._mishaps.popitem(last=False)
+    def _remember(self, call: tuple[RunKey, str], failed_endpoint: str | None) -> None:
+        self._failed_endpoints.pop(call, None)
+        if failed_endpoint is not None:
+            self._failed_endpoints[call] = failed_endpoint
+            if len(self._failed_endpoints) > MOST_FAILED_ENDPOINTS:
+                self._failed_endpoints.popitem(last=False)

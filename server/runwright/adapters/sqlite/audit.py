@@ -11,10 +11,10 @@ from msgspec.structs import replace
 
 from runwright.adapters.audit_rules import MOST_ENTRIES, Coalescer
 from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.reader import Reader
+from runwright.adapters.sqlite.reading.reader import Reader
 from runwright.adapters.sqlite.tables import fetch
-from runwright.adapters.sqlite.ticker import Ticker
-from runwright.adapters.sqlite.writer import Writer
+from runwright.adapters.sqlite.writing.ticker import Ticker
+from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.audit import AuditEntry
 from runwright.ports.audit import AuditPage
 from runwright.ports.clock import Clock
@@ -62,8 +62,8 @@ def write(db: apsw.Connection, entries: Sequence[AuditEntry]) -> None:
         row = (number, entry.namespace, data, previous, own)
         db.execute("INSERT INTO audit (number, namespace, data, previous_hash, hash) VALUES (?, ?, ?, ?, ?)", row)
         previous = own
-    kept = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
-    db.executemany(kept, (("audit_number", number), ("audit_hash", previous)))
+    retained = "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+    db.executemany(retained, (("audit_number", number), ("audit_hash", previous)))
     oldest = "SELECT number FROM audit WHERE number <= ? ORDER BY number LIMIT ?"
     db.execute(f"DELETE FROM audit WHERE number IN ({oldest})", (number - MOST_ENTRIES, _TRIMMED))
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 import apsw
 
 from runwright.adapters.sqlite.callback_rows import COLUMNS, callback_of, check_of, row_of
-from runwright.adapters.sqlite.reader import Reader
+from runwright.adapters.sqlite.reading.reader import Reader
 from runwright.adapters.sqlite.tables import fetch
-from runwright.adapters.sqlite.writer import Writer
+from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.callbacks import Callback
 from runwright.core.ids import Namespace
 from runwright.ports.log import OperatorLog
@@ -66,8 +66,8 @@ class SqliteCallbacks:
             if check_of(row[:-1]) == row[-1]:
                 found.append(callback_of(row[:-1]))
             elif self._log:
-                told = "a registration was damaged and is not used; it must be registered again"
-                self._log.error(told, namespace=row[0], callback_id=row[1])
+                message = "a registration was damaged and is not used; it must be registered again"
+                self._log.error(message, namespace=row[0], callback_id=row[1])
         return found
 
     async def _transact(self, act: Callable[[apsw.Connection], T]) -> T:

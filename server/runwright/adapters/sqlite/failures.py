@@ -66,8 +66,8 @@ def with_space(error: AgentError, directory: Path) -> AgentError:
         free = shutil.disk_usage(directory).free
     except OSError:
         return error
-    told = f"{error.message} The disk of the data directory has {free} bytes free."
-    return AgentError(error.reason, told, metadata={**error.metadata, "disk_free": str(free)})
+    message = f"{error.message} The disk of the data directory has {free} bytes free."
+    return AgentError(error.reason, message, metadata={**error.metadata, "disk_free": str(free)})
 
 
 def busy(message: str, remedy: str = "") -> AgentError:
@@ -79,8 +79,8 @@ def of_run(run_id: str, error: AgentError) -> AgentError:
     """What was met on the way to a run is damage to that run, where nothing says of which it is."""
     if error.reason is not ErrorReason.JOURNAL_CORRUPT or error.metadata.get("run_id"):
         return error
-    told = f"Run {run_id}: {error.message}"
-    named = corrupt(told, run_id=run_id, first_bad=error.metadata.get("first_bad", ""))
+    message = f"Run {run_id}: {error.message}"
+    named = corrupt(message, run_id=run_id, first_bad=error.metadata.get("first_bad", ""))
     named.__cause__ = error
     return named
 

@@ -13,34 +13,25 @@ from typing import NamedTuple
 import apsw
 
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.sqlite import (
-    anchor,
-    held,
-    inspection,
-    queries,
-    removing,
-    run_rows,
-    schema,
-    scrubbing,
-    selecting,
-    sessions,
-    usage,
-)
-from runwright.adapters.sqlite.anchor_keeper import AnchorKeeper
 from runwright.adapters.sqlite.audit import SqliteAudit
-from runwright.adapters.sqlite.batch import Batch
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.failures import NO_SPACE, full, unusable, with_space
-from runwright.adapters.sqlite.lock import DirectoryLock
-from runwright.adapters.sqlite.open_runs import open_runs, put_in_order
-from runwright.adapters.sqlite.past import Past
-from runwright.adapters.sqlite.reader import Reader
+from runwright.adapters.sqlite.inspecting import inspection
+from runwright.adapters.sqlite.opening import anchor, schema, scrubbing, usage
+from runwright.adapters.sqlite.opening.anchor_keeper import AnchorKeeper
+from runwright.adapters.sqlite.opening.lock import DirectoryLock
+from runwright.adapters.sqlite.opening.past import Past
+from runwright.adapters.sqlite.opening.transactions import PROBE, Transactions
+from runwright.adapters.sqlite.opening.wal import LARGE_BYTES, Wal
+from runwright.adapters.sqlite.reading import queries, run_rows, selecting, sessions
+from runwright.adapters.sqlite.reading.open_runs import open_runs, put_in_order
+from runwright.adapters.sqlite.reading.reader import Reader
+from runwright.adapters.sqlite.reading.run_rows import Rewrite, rewrite
 from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
-from runwright.adapters.sqlite.run_rows import Rewrite, rewrite
-from runwright.adapters.sqlite.ticker import Ticker
-from runwright.adapters.sqlite.transactions import PROBE, Transactions
-from runwright.adapters.sqlite.wal import LARGE_BYTES, Wal
-from runwright.adapters.sqlite.writer import Writer
+from runwright.adapters.sqlite.retention import held, removing
+from runwright.adapters.sqlite.writing.batch import Batch
+from runwright.adapters.sqlite.writing.ticker import Ticker
+from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.content import Content
 from runwright.core.epochs import Epochs
 from runwright.core.errors import AgentError
@@ -64,7 +55,7 @@ from runwright.ports.journal import (
 )
 from runwright.ports.log import OperatorLog
 
-BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than a caller's patience
+BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than callers wait
 
 
 class Hands(NamedTuple):
@@ -236,12 +227,12 @@ class SqliteJournal:
         *,
         before: int | None,
         limit: int,
-        stands: Mapping[str, RunStatus] = NOTHING,
+        statuses: Mapping[str, RunStatus] = NOTHING,
     ) -> RunPage:
         """See the port."""
         self._refuse_when_closed()
-        asked = partial(selecting.list_runs, before=before, limit=limit, stands=stands)
-        page, rewrites = await self._reader.ask(asked, namespace, wanted)
+        requested = partial(selecting.list_runs, before=before, limit=limit, statuses=statuses)
+        page, rewrites = await self._reader.ask(requested, namespace, wanted)
         self._rewrite(rewrites)
         return page
 
@@ -265,8 +256,8 @@ class SqliteJournal:
             return
         for row in rewrites:
             if row.was_damaged and self._log:
-                told = "the row of a run was damaged and is made anew from its events"
-                self._log.warning(told, namespace=row.run.namespace, run_id=row.run.run_id)
+                message = "the row of a run was damaged and is made anew from its events"
+                self._log.warning(message, namespace=row.run.namespace, run_id=row.run.run_id)
         again = partial(rewrite, rows=rewrites, reindex=True)
         # What fails twice is tried again by the next question.
         self._writer.post(partial(rewrite, rows=rewrites), lambda: self._writer.post(again, lambda: None))
@@ -315,8 +306,8 @@ class SqliteJournal:
             if self._wal.size() > 2 * LARGE_BYTES or self._keeper.catch_up():
                 return Removed((), 0, False)
             self._remove_more(db)
-            kept = self._keeper.held | {self.head}
-            return removing.step(db, removing.Wanted(before, now, kept), limit)
+            retained = self._keeper.held | {self.head}
+            return removing.step(db, removing.Wanted(before, now, retained), limit)
 
         removed = await self._writer.transact(act)
         if removed.events:

@@ -11,7 +11,7 @@ import apsw
 
 from runwright.adapters.recovery_rules import begun
 from runwright.adapters.sqlite.tables import fetch
-from runwright.adapters.sqlite.writer import Writer
+from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.quarantine import Stage, Suspect
@@ -59,14 +59,14 @@ class SqliteRecoveryLog:
 def _begin(db: apsw.Connection, runs: Mapping[int, RunKey], now: int) -> list[Suspect]:
     numbers = {run: number for number, run in runs.items()}
     known: dict[RunKey, Suspect] = {}
-    for number, stage, tries, trials, told, alone, quarantined_at in fetch(db, _KNOWN):
+    for number, stage, tries, trials, against, alone, quarantined_at in fetch(db, _KNOWN):
         if run := runs.get(number):
             with contextlib.suppress(ValueError):  # no stage that there is
-                known[run] = Suspect(run, Stage(stage), tries, trials, told, alone, quarantined_at)
+                known[run] = Suspect(run, Stage(stage), tries, trials, against, alone, quarantined_at)
     found = begun(known, list(numbers), now)
     db.execute("DELETE FROM recovering")
     db.executemany(
-        _PUT, ((numbers[s.run], s.stage, s.tries, s.trials, s.told, s.alone, s.quarantined_at) for s in found)
+        _PUT, ((numbers[s.run], s.stage, s.tries, s.trials, s.against, s.alone, s.quarantined_at) for s in found)
     )
     return found
 

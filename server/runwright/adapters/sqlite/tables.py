@@ -14,7 +14,7 @@ SCHEMA_VERSION = 5
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
 IN_SESSION = "session_id <> ''"
 IS_OPEN = "open = 1"
-KEPT = "removed_at = 0"
+NOT_REMOVED = "removed_at = 0"
 
 # What SQLite calls the index of the first UNIQUE of a table: it finds a run's events by their number, in their order.
 EVENTS_OF_RUN = "sqlite_autoindex_events_1"
@@ -66,8 +66,8 @@ REMOVING = (
     """CREATE TABLE content_uses (
         namespace TEXT NOT NULL, digest TEXT NOT NULL, uses INTEGER NOT NULL,
         PRIMARY KEY (namespace, digest)) STRICT, WITHOUT ROWID""",
-    f"CREATE INDEX runs_of_namespace ON runs (namespace) WHERE {KEPT}",
-    f"CREATE INDEX runs_ended ON runs (last_position) WHERE open = 0 AND {KEPT}",
+    f"CREATE INDEX runs_of_namespace ON runs (namespace) WHERE {NOT_REMOVED}",
+    f"CREATE INDEX runs_ended ON runs (last_position) WHERE open = 0 AND {NOT_REMOVED}",
     "CREATE INDEX removed_of_namespace ON runs (namespace, last_position) WHERE removed_at > 0",
     "CREATE INDEX removed_of_session ON runs (namespace, session_id, last_position) WHERE removed_at > 0",
     "CREATE INDEX removed_of_agent ON runs (namespace, agent_id, last_position) WHERE removed_at > 0",

@@ -33,7 +33,7 @@ EXPORT_SECONDS = 5.0
 _NO_PROXY = (("grpc.enable_http_proxy", 0),)  # to a collector on this machine, where no proxy leads
 
 
-class _GivenIds(IdGenerator):
+class _DerivedIds(IdGenerator):
     """Makes the ids that it was told: ours are derived from the run."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class SpanExport:
 
     def __init__(self, endpoint: str, instance: str) -> None:
         logging.getLogger("opentelemetry.exporter").setLevel(logging.ERROR)  # not each time it tries again
-        self._ids = _GivenIds()
+        self._ids = _DerivedIds()
         resource = Resource(
             {"service.name": "runwright", "service.version": __version__, "service.instance.id": instance}
         )

@@ -130,14 +130,14 @@ class Metrics:
         self._stalls.inc()
 
 
-def _tokens(name: str, told: str, registry: CollectorRegistry) -> Counter:
+def _tokens(name: str, message: str, registry: CollectorRegistry) -> Counter:
     """A counter of the conventions, under the names that Prometheus has for theirs."""
     labels = (c.OPERATION, c.PROVIDER, c.REQUEST_MODEL, c.TOKEN_MODALITY)
-    return Counter(_name(name), told, [_name(label) for label in labels], registry=registry)
+    return Counter(_name(name), message, [_name(label) for label in labels], registry=registry)
 
 
-def _name(given: str) -> str:
-    return given.replace(".", "_")
+def _name(value: str) -> str:
+    return value.replace(".", "_")
 
 
 def _end(state: RunState) -> tuple[str, str]:

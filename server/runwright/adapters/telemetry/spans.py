@@ -63,12 +63,12 @@ class SpanMaker:
             case r.ModelAttemptStarted():
                 self._begin(run, (model_effect_id(record.round), record.attempt), _request(record, state))
             case r.ModelMessageCompleted():
-                told: dict[str, Value] = {
+                details: dict[str, Value] = {
                     c.FINISH_REASONS: (record.finish.name.lower(),),
                     c.INPUT_TOKENS: record.input_tokens,
                     c.OUTPUT_TOKENS: record.output_tokens,
                 }
-                self._end(state, (model_effect_id(record.round), record.attempt), record.at, told)
+                self._end(state, (model_effect_id(record.round), record.attempt), record.at, details)
             case r.ModelAttemptFailed():
                 self._fail(state, (model_effect_id(record.round), record.attempt), record.at, record.error.reason)
             case r.ToolStarted():
@@ -91,7 +91,9 @@ class SpanMaker:
     def _fail(self, state: RunState, key: tuple[str, int], at: int, reason: ErrorReason) -> None:
         self._end(state, key, at, {c.ERROR_TYPE: reason.name}, reason.name)
 
-    def _end(self, state: RunState, key: tuple[str, int], at: int, told: Mapping[str, Value], error: str = "") -> None:
+    def _end(
+        self, state: RunState, key: tuple[str, int], at: int, details: Mapping[str, Value], error: str = ""
+    ) -> None:
         attempts = self._open.get(state.key, {})
         attempt = attempts.pop(key, None)
         if not attempts:
@@ -107,7 +109,7 @@ class SpanMaker:
                 calls_out=True,
                 begun=attempt.begun,
                 ended=at,
-                attributes={**attempt.attributes, **told},
+                attributes={**attempt.attributes, **details},
                 error=error,
             )
         )

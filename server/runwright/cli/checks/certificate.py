@@ -23,7 +23,7 @@ def check_certificate(path: Path, now: datetime) -> Iterator[Check]:
         text = read_file(path, MAX_PEM_BYTES).decode(errors="replace")
         found = [valid_until(ssl.PEM_cert_to_DER_cert(pem)) for pem in _PEM.findall(text)]
     except UnreadableFileError as error:
-        yield fail("certificate", error.told, error.remedy)
+        yield fail("certificate", error.message, error.remedy)
         return
     except ValueError:
         found = []

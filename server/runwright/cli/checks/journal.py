@@ -9,9 +9,11 @@ from pathlib import Path
 
 import apsw
 
-from runwright.adapters.sqlite import anchor, audit, inspection, scrubbing, usage, verification
+from runwright.adapters.sqlite import audit
 from runwright.adapters.sqlite.failures import unusable
-from runwright.adapters.sqlite.past import has_wal
+from runwright.adapters.sqlite.inspecting import inspection, verification
+from runwright.adapters.sqlite.opening import anchor, scrubbing, usage
+from runwright.adapters.sqlite.opening.past import has_wal
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.checks.check import Check, fail, ok, warn
 from runwright.core.space import LeastSpace, Space

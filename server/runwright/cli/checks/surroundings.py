@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 
 from runwright.adapters.keys import read_keys
-from runwright.adapters.remote.doors import DIAL_OPTIONS
+from runwright.adapters.remote.dialer import DIAL_OPTIONS
 from runwright.cli.checks.check import Check, fail, ok, warn
 from runwright.cli.names import counted
 from runwright.core.callbacks import ConfiguredExecutor

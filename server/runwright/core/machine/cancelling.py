@@ -10,7 +10,7 @@ from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 
 
-def requested(step: Step, given: i.CancelRequested) -> None:
+def requested(step: Step, input_: i.CancelRequested) -> None:
     """Sets the barrier and closes all that can be closed at once.
 
     A call that must not be repeated is left running until it answers or the
@@ -20,7 +20,7 @@ def requested(step: Step, given: i.CancelRequested) -> None:
         return
     step.add(
         r.RunCancelRequested(
-            at=step.at, reason=given.reason, requested_by=given.requested_by, deadline=step.at + given.grace_us
+            at=step.at, reason=input_.reason, requested_by=input_.requested_by, deadline=step.at + input_.grace_us
         )
     )
     if step.state.model_attempt:

@@ -15,79 +15,79 @@ from runwright.core.request import Budget
 from runwright.core.state import RunState
 
 
-def decide(package: RuntimePackage, state: RunState, given: i.Input) -> list[r.Record]:
+def decide(package: RuntimePackage, state: RunState, input_: i.Input) -> list[r.Record]:
     """What the input makes true. Empty for an input that is late, repeated or means nothing now."""
-    return advance(package, state, given)[0]
+    return advance(package, state, input_)[0]
 
 
-def advance(package: RuntimePackage, state: RunState, given: i.Input) -> tuple[list[r.Record], RunState]:
+def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[list[r.Record], RunState]:
     """What the input makes true, and the state after it: what was folded while deciding is not folded again."""
-    if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(given, i.StartRequested):
+    if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(input_, i.StartRequested):
         return [], state
-    step = Step(package, state, given.at, i.places_held(given))
-    match given:
+    step = Step(package, state, input_.at, i.places_held(input_))
+    match input_:
         case i.StartRequested():
-            _start(step, given)
+            _start(step, input_)
         case i.ModelReplied():
-            rounds.model_replied(step, given)
+            rounds.model_replied(step, input_)
         case i.ModelFailed():
-            rounds.model_failed(step, given)
+            rounds.model_failed(step, input_)
         case i.RetryDue():
-            rounds.retry_due(step, given)
+            rounds.retry_due(step, input_)
         case i.ToolReturned():
-            tools.returned(step, given)
+            tools.returned(step, input_)
         case i.ToolNotSent():
-            tools.not_sent(step, given)
+            tools.not_sent(step, input_)
         case i.ToolOutcomeUnknown():
-            tools.outcome_unknown(step, given)
+            tools.outcome_unknown(step, input_)
         case i.ExecutorAwaited():
-            tools.executor_awaited(step, given)
+            tools.executor_awaited(step, input_)
         case i.CancelRequested():
-            cancelling.requested(step, given)
+            cancelling.requested(step, input_)
         case i.CancelDeadlinePassed():
             cancelling.deadline_passed(step)
         case i.Recovered():
             _recover(step)
         case _:
-            assert_never(given)
+            assert_never(input_)
     if step.records:
         settle(step)
     return step.records, step.state
 
 
-def _start(step: Step, given: i.StartRequested) -> None:
-    package, request = step.package, given.request
+def _start(step: Step, input_: i.StartRequested) -> None:
+    package, request = step.package, input_.request
     step.add(
         r.RunStarted(
             at=step.at,
             session_id=request.session_id,
-            turn_id=given.turn_id,
+            turn_id=input_.turn_id,
             agent_id=package.agent.id,
-            principal=given.principal,
-            request=given.request_ref,
-            request_digest=given.request_ref.digest,
+            principal=input_.principal,
+            request=input_.request_ref,
+            request_digest=input_.request_ref.digest,
             package_id=package.id,
-            package=given.package_ref,
-            package_fingerprint=given.package_fingerprint,
+            package=input_.package_ref,
+            package_fingerprint=input_.package_fingerprint,
             provider=package.provider.adapter,
             model=package.provider.model,
             budget=effective_budget(package, request.budget),
             labels=request.labels,
-            trace_parent=given.trace_parent,
-            journal_id=given.journal_id,
+            trace_parent=input_.trace_parent,
+            journal_id=input_.journal_id,
         )
     )
-    if given.context is not None:
-        step.add(r.ContextAssembled(at=step.at, context=given.context))
-    step.add(r.TurnStarted(at=step.at, input=given.input))
+    if input_.context is not None:
+        step.add(r.ContextAssembled(at=step.at, context=input_.context))
+    step.add(r.TurnStarted(at=step.at, input=input_.input))
 
 
-def effective_budget(package: RuntimePackage, asked: Budget) -> Budget:
+def effective_budget(package: RuntimePackage, requested: Budget) -> Budget:
     """The package's limits, lowered where the request asks for less; a request never raises one."""
     return Budget(
-        rounds=min(package.budget.rounds, asked.rounds or package.budget.rounds),
-        tool_calls=min(package.budget.tool_calls, asked.tool_calls or package.budget.tool_calls),
-        parallel_calls=min(package.budget.parallel_calls, asked.parallel_calls or package.budget.parallel_calls),
+        rounds=min(package.budget.rounds, requested.rounds or package.budget.rounds),
+        tool_calls=min(package.budget.tool_calls, requested.tool_calls or package.budget.tool_calls),
+        parallel_calls=min(package.budget.parallel_calls, requested.parallel_calls or package.budget.parallel_calls),
     )
 
 

@@ -28,8 +28,8 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     wanted: list[e.Effect] = []
     if state.model_attempt:
         wanted.append(e.CallModel(state.round, state.model_attempt, state.route))
-    elif state.asked.retry_at:
-        wanted.append(e.AwaitRetry(state.round, state.asked.attempt, state.asked.retry_at))
+    elif state.model_request.retry_at:
+        wanted.append(e.AwaitRetry(state.round, state.model_request.attempt, state.model_request.retry_at))
     # An executor is only waited for while the call could be started: not while as many run as may,
     # and not while the outcome of another call is unknown.
     may_start = state.phase is RunPhase.RUNNING and has_room_for_call(state)
@@ -68,11 +68,13 @@ def waiting_on(state: RunState) -> list[WaitingOn]:
     waits: list[WaitingOn] = []
     if state.is_terminal:
         return waits
-    if state.asked.retry_at:
+    if state.model_request.retry_at:
         subject = f"{state.provider}/{state.model}"
-        seconds = round((state.asked.retry_at - state.asked.since) / 1_000_000, 3)
+        seconds = round((state.model_request.retry_at - state.model_request.since) / 1_000_000, 3)
         remedy = f"provider {state.provider} answering when it is asked again, {seconds:g} s after it failed"
-        waits.append(WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.asked.since, remedy))
+        waits.append(
+            WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.model_request.since, remedy)
+        )
     for call in state.calls:
         if _waits_for_executor(state, call):
             waits.append(_for_executor(call))

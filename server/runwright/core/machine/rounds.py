@@ -28,86 +28,86 @@ def next_round(step: Step) -> None:
     _start(step, step.state.round + 1, 1, step.state.route)
 
 
-def model_replied(step: Step, given: i.ModelReplied) -> None:
+def model_replied(step: Step, input_: i.ModelReplied) -> None:
     """Records the message and what follows from it: tools, the end, or a failure."""
-    if not _is_open(step, given):
+    if not _is_open(step, input_):
         return
-    calls = len(given.calls) if given.finish in _ACTED_ON else 0
+    calls = len(input_.calls) if input_.finish in _ACTED_ON else 0
     step.add(
         r.ModelMessageCompleted(
             at=step.at,
-            round=given.round,
-            attempt=given.attempt,
-            text=given.text,
-            finish=given.finish,
+            round=input_.round,
+            attempt=input_.attempt,
+            text=input_.text,
+            finish=input_.finish,
             tool_calls=calls,
-            input_tokens=given.input_tokens,
-            output_tokens=given.output_tokens,
-            opaque=given.opaque if calls else None,  # without calls, this was the last request of the run
+            input_tokens=input_.input_tokens,
+            output_tokens=input_.output_tokens,
+            opaque=input_.opaque if calls else None,  # without calls, this was the last request of the run
             route=step.state.route,
         )
     )
-    match given.finish:
+    match input_.finish:
         case FinishReason.LENGTH:
             message = "The model ran into its token limit."
             step.fail(StopReason.MAX_TOKENS, Failure(ErrorReason.MODEL_OUTPUT_TRUNCATED, message))
         case FinishReason.CONTENT_FILTER:
             message = "The provider withheld the answer."
             step.fail(StopReason.CONTENT_FILTER, Failure(ErrorReason.MODEL_OUTPUT_FILTERED, message))
-        case FinishReason.STOP | FinishReason.TOOL_CALLS if given.calls:
-            tools.requested(step, given.calls)
+        case FinishReason.STOP | FinishReason.TOOL_CALLS if input_.calls:
+            tools.requested(step, input_.calls)
         case _:
-            _complete(step, given)
+            _complete(step, input_)
 
 
-def model_failed(step: Step, given: i.ModelFailed) -> None:
+def model_failed(step: Step, input_: i.ModelFailed) -> None:
     """Another attempt over this route, the next route, or the end."""
-    if not _is_open(step, given):
+    if not _is_open(step, input_):
         return
-    step.add(r.ModelAttemptFailed(at=step.at, round=given.round, attempt=given.attempt, error=given.error))
-    routes, route, asked = step.package.routes, step.state.route, step.state.asked
+    step.add(r.ModelAttemptFailed(at=step.at, round=input_.round, attempt=input_.attempt, error=input_.error))
+    routes, route, model_request = step.package.routes, step.state.route, step.state.model_request
     # Every route would be told the same.
-    has_next = route + 1 < len(routes) and given.error.reason is not ErrorReason.CONVERSATION_TOO_LARGE
-    asked_for = retry_after_us(dict(given.error.metadata))
+    has_next = route + 1 < len(routes) and input_.error.reason is not ErrorReason.CONVERSATION_TOO_LARGE
+    requested_wait = retry_after_us(dict(input_.error.metadata))
     # A vendor that asks for more patience than there is leaves the request to the next route.
-    in_time = asked_for <= LONGEST_WAIT_US or not has_next
-    may_pass = given.error.error().meaning.retry is RetryClass.RETRYABLE
-    if may_pass and in_time and asked.failures < routes[route].max_attempts:
-        name = idempotency_key(step.state.key, model_effect_id(given.round))
+    in_time = requested_wait <= LONGEST_WAIT_US or not has_next
+    may_pass = input_.error.error().meaning.retry is RetryClass.RETRYABLE
+    if may_pass and in_time and model_request.failures < routes[route].max_attempts:
+        name = idempotency_key(step.state.key, model_effect_id(input_.round))
         step.add(
             r.ModelRetryScheduled(
                 at=step.at,
-                round=given.round,
-                attempt=given.attempt,
-                reason=given.error.reason,
-                not_before=step.at + model_wait_us(f"{name}/{given.attempt}", asked.failures, asked_for),
+                round=input_.round,
+                attempt=input_.attempt,
+                reason=input_.error.reason,
+                not_before=step.at + model_wait_us(f"{name}/{input_.attempt}", model_request.failures, requested_wait),
             )
         )
     elif has_next:
-        _start(step, given.round, given.attempt + 1, route + 1)
+        _start(step, input_.round, input_.attempt + 1, route + 1)
     else:
-        step.fail(StopReason.PROVIDER_FAILURE, given.error)
+        step.fail(StopReason.PROVIDER_FAILURE, input_.error)
 
 
-def retry_due(step: Step, given: i.RetryDue) -> None:
+def retry_due(step: Step, input_: i.RetryDue) -> None:
     """Makes the attempt that was planned, not before its time."""
-    asked = step.state.asked
-    planned = asked.retry_at and (given.round, given.attempt) == (step.state.round, asked.attempt)
-    if planned and step.at >= asked.retry_at:
-        _start(step, given.round, given.attempt + 1, step.state.route)
+    model_request = step.state.model_request
+    planned = model_request.retry_at and (input_.round, input_.attempt) == (step.state.round, model_request.attempt)
+    if planned and step.at >= model_request.retry_at:
+        _start(step, input_.round, input_.attempt + 1, step.state.route)
 
 
 def recover(step: Step) -> None:
     """After a restart: asks again over the same route, unless asking seems to be what ends the server."""
-    state, asked = step.state, step.state.asked
-    if not asked.is_open:
+    state, model_request = step.state, step.state.model_request
+    if not model_request.is_open:
         return
-    if asked.losses + 1 < MAX_LOSSES:
-        _start(step, state.round, asked.attempt + 1, state.route)
+    if model_request.losses + 1 < MAX_LOSSES:
+        _start(step, state.round, model_request.attempt + 1, state.route)
         return
-    told = f"The server ended {MAX_LOSSES} times while it waited for this answer; the request is given up."
-    error = Failure(ErrorReason.PROVIDER_FAILED, told, (("adapter", state.provider), ("class", "lost")))
-    step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=asked.attempt, error=error))
+    message = f"The server ended {MAX_LOSSES} times while it waited for this answer; the request is given up."
+    error = Failure(ErrorReason.PROVIDER_FAILED, message, (("adapter", state.provider), ("class", "lost")))
+    step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=model_request.attempt, error=error))
     step.fail(StopReason.PROVIDER_FAILURE, error)
 
 
@@ -126,8 +126,8 @@ def _start(step: Step, round_number: int, attempt: int, route: int) -> None:
     )
 
 
-def _complete(step: Step, given: i.ModelReplied) -> None:
-    if given.text is None:
+def _complete(step: Step, input_: i.ModelReplied) -> None:
+    if input_.text is None:
         # The edge refuses such answers; a run without an answer must not look complete.
         rule = "an answer with neither text nor calls"
         error = Failure(
@@ -138,11 +138,11 @@ def _complete(step: Step, given: i.ModelReplied) -> None:
         step.fail(StopReason.PROVIDER_FAILURE, error)
         return
     step.add(r.TurnCompleted(at=step.at))
-    step.add(r.RunCompleted(at=step.at, stop=StopReason.END_TURN, result=given.text, usage=step.state.usage))
+    step.add(r.RunCompleted(at=step.at, stop=StopReason.END_TURN, result=input_.text, usage=step.state.usage))
 
 
-def _is_open(step: Step, given: i.ModelReplied | i.ModelFailed) -> bool:
-    return step.state.model_attempt != 0 and (given.round, given.attempt) == (
+def _is_open(step: Step, input_: i.ModelReplied | i.ModelFailed) -> bool:
+    return step.state.model_attempt != 0 and (input_.round, input_.attempt) == (
         step.state.round,
         step.state.model_attempt,
     )

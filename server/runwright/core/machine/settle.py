@@ -16,7 +16,7 @@ def settle(step: Step) -> None:
     if step.state.phase is RunPhase.CANCELLING:
         cancelling.finish(step)
         return
-    if step.state.phase is not RunPhase.RUNNING or step.state.asked.attempt:
+    if step.state.phase is not RunPhase.RUNNING or step.state.model_request.attempt:
         return
     tools.start_with_places(step)
     if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):

@@ -15,10 +15,10 @@ from runwright.core.policy import Verdict, decide_tool_call
 from runwright.core.state import CallState, has_room_for_call
 
 
-def requested(step: Step, asked: Sequence[i.RequestedCall]) -> None:
+def requested(step: Step, calls_requested: Sequence[i.RequestedCall]) -> None:
     """Records every call of a round with what becomes of it, before any is started."""
     left = step.state.budget.tool_calls - step.state.usage.tool_calls
-    for index, call in enumerate(asked, start=1):
+    for index, call in enumerate(calls_requested, start=1):
         step.add(
             r.ToolRequested(
                 at=step.at,
@@ -55,13 +55,13 @@ def start_with_places(step: Step) -> None:
             calls.start(step, call)
 
 
-def returned(step: Step, given: i.ToolReturned) -> None:
+def returned(step: Step, input_: i.ToolReturned) -> None:
     """Records the result; a failure of the tool is told to the model like a result."""
-    call = _running(step, given.call_id, given.attempt)
+    call = _running(step, input_.call_id, input_.attempt)
     if call is None:
         return
-    if not given.ok:
-        calls.fail(step, call, given.reason, given.result, given.executor_identity)
+    if not input_.ok:
+        calls.fail(step, call, input_.reason, input_.result, input_.executor_identity)
         return
     step.add(
         r.ToolCompleted(
@@ -69,54 +69,54 @@ def returned(step: Step, given: i.ToolReturned) -> None:
             call_id=call.call_id,
             attempt=call.attempt,
             tool=call.tool,
-            result=given.result,
-            executor_identity=given.executor_identity,
+            result=input_.result,
+            executor_identity=input_.executor_identity,
         )
     )
 
 
-def not_sent(step: Step, given: i.ToolNotSent) -> None:
+def not_sent(step: Step, input_: i.ToolNotSent) -> None:
     """Plans another attempt, as what was not sent may always be sent, unless it would come after the wait's end."""
-    call = _running(step, given.call_id, given.attempt)
+    call = _running(step, input_.call_id, input_.attempt)
     if call is None:
         return
     reason = ErrorReason.EXECUTOR_UNAVAILABLE
     if step.state.phase is RunPhase.CANCELLING:
         calls.cancel(step, call)
-    elif given.withdrawn or calls.next_attempt_at(step, call) < calls.give_up_at(step, call, reason):
+    elif input_.withdrawn or calls.next_attempt_at(step, call) < calls.give_up_at(step, call, reason):
         calls.retry(step, call, reason)
     else:
-        _give_up(step, call, given.executor_identity)
+        _give_up(step, call, input_.executor_identity)
 
 
-def outcome_unknown(step: Step, given: i.ToolOutcomeUnknown) -> None:
+def outcome_unknown(step: Step, input_: i.ToolOutcomeUnknown) -> None:
     """Repeats what may be repeated; of everything else that was not answered somebody must find out.
 
     An answer that cannot be read is one all the same: the executor is there, and asking it again changes nothing.
     """
-    call, by = _running(step, given.call_id, given.attempt), given.executor_identity
+    call, by = _running(step, input_.call_id, input_.attempt), input_.executor_identity
     if call is None:
         return
-    is_answered = given.reason is ErrorReason.TOOL_ANSWER_INVALID
+    is_answered = input_.reason is ErrorReason.TOOL_ANSWER_INVALID
     if not (call.idempotent or is_answered):
-        calls.require_recovery(step, call, given.reason, by)
+        calls.require_recovery(step, call, input_.reason, by)
     elif step.state.phase is RunPhase.CANCELLING and not is_answered:
         calls.cancel(step, call)
     elif step.state.phase is not RunPhase.CANCELLING and calls.may_repeat(step, call):
-        calls.retry(step, call, given.reason, by)
+        calls.retry(step, call, input_.reason, by)
     else:
-        calls.fail(step, call, given.reason, by=by)
+        calls.fail(step, call, input_.reason, by=by)
 
 
-def executor_awaited(step: Step, given: i.ExecutorAwaited) -> None:
+def executor_awaited(step: Step, input_: i.ExecutorAwaited) -> None:
     """Sends the next attempt, writes down that the executor is away, or gives up for good."""
-    call = step.state.call(given.call_id)
-    waits = call is not None and call.phase is CallPhase.REQUESTED and call.allowed and call.attempt == given.attempt
+    call = step.state.call(input_.call_id)
+    waits = call is not None and call.phase is CallPhase.REQUESTED and call.allowed and call.attempt == input_.attempt
     if call is None or not waits or step.state.phase is not RunPhase.RUNNING:
         return
-    if given.has_place:
+    if input_.has_place:
         start_with_places(step)
-    elif given.give_up_at != call.give_up_at:
+    elif input_.give_up_at != call.give_up_at:
         return  # news of an earlier wait
     elif call.give_up_at:
         _give_up(step, call)

@@ -1,0 +1,1 @@
+"""A journal read from beside its server: doctor, backup."""

@@ -1,0 +1,1 @@
+"""The reading thread: the journal's questions, every answer checked."""

@@ -1,0 +1,1 @@
+"""The writing thread: group commits."""

@@ -1,0 +1,77 @@
+"""Where runs stand: their number, and what their next event follows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import apsw
+from msgspec import Struct
+
+from runwright.adapters import journal_rules as rules
+from runwright.adapters.sqlite.tables import fetch
+from runwright.core.ids import RunKey
+
+CACHED_RUNS = 8192
+_FIND = """
+    WITH wanted (namespace, run_id) AS (VALUES {values})
+    SELECT r.namespace, r.run_id, r.run_no, r.seq, r.hash FROM wanted
+    CROSS JOIN runs r ON r.namespace = wanted.namespace AND r.run_id = wanted.run_id"""
+_LENGTHS = (1, 2, 4, 8, 16, 32, 64)  # few, so that the statements are found compiled
+
+
+class RunHead(Struct, frozen=True):
+    """Number of a run's row, 0 before it has one; number and hash of its last event."""
+
+    run_no: int
+    seq: int
+    hash: bytes
+
+
+class RunHeads:
+    """What a connection knows of the journal's runs. It stays true for the only one that writes.
+
+    Whoever writes otherwise, or does not know what became of a write, forgets it all.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[RunKey, RunHead] = {}
+        self._last_run: int | None = None
+
+    def of(self, db: apsw.Connection, runs: Iterable[RunKey]) -> dict[RunKey, RunHead]:
+        """Where each of the runs stands; of one that is not there, where it would begin."""
+        wanted = set(runs)
+        found = {run: self._known[run] for run in wanted if run in self._known}
+        unknown = [run for run in wanted if run not in found]
+        for first in range(0, len(unknown), _LENGTHS[-1]):
+            found |= _found(db, unknown[first : first + _LENGTHS[-1]])
+        return found
+
+    def last_run(self, db: apsw.Connection) -> int:
+        """The highest number of a run's row."""
+        if self._last_run is None:
+            self._last_run = int(fetch(db, "SELECT COALESCE(MAX(run_no), 0) FROM runs")[0][0])
+        return self._last_run
+
+    def moved(self, runs: Mapping[RunKey, RunHead]) -> None:
+        """Takes note of what has become durable."""
+        for run, run_head in runs.items():
+            self._known.pop(run, None)
+            self._known[run] = run_head
+            if self._last_run is not None:
+                self._last_run = max(self._last_run, run_head.run_no)
+        while len(self._known) > CACHED_RUNS:
+            del self._known[next(iter(self._known))]
+
+    def forget(self) -> None:
+        """Lets go of everything."""
+        self._known.clear()
+        self._last_run = None
+
+
+def _found(db: apsw.Connection, runs: list[RunKey]) -> dict[RunKey, RunHead]:
+    length = next(length for length in _LENGTHS if length >= len(runs))
+    places = [value for run in runs for value in (run.namespace, run.run_id)]
+    query = _FIND.format(values=", ".join(["(?, ?)"] * length))
+    rows = fetch(db, query, *places, *("",) * (2 * length - len(places)))
+    there = {(namespace, run_id): RunHead(run_no, seq, last) for namespace, run_id, run_no, seq, last in rows}
+    return {run: there.get((run.namespace, run.run_id)) or RunHead(0, 0, rules.first_link(run)) for run in runs}

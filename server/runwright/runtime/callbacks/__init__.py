@@ -1,0 +1,1 @@
+"""Registered callbacks: who serves what and where."""

@@ -1,0 +1,1 @@
+"""What goes on beside the runs: retention, disk space, readiness."""

@@ -1,0 +1,85 @@
+"""The ways out of a hold: release, cancel, remove. One at a time: each decides on what the one before has left."""
+
+from __future__ import annotations
+
+import asyncio
+
+from msgspec.structs import replace
+
+from runwright.core import inputs as i
+from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.condition import Hold, HoldCause, run_held, run_not_held
+from runwright.core.errors import AgentError
+from runwright.core.ids import RunKey
+from runwright.core.state import RunState
+from runwright.runtime.ports import Ports
+from runwright.runtime.run_on_record import RunOnRecord
+from runwright.runtime.runs.driver import cancel_at_once
+from runwright.runtime.runs.stored_runs import is_of
+from runwright.runtime.runs.supervisor import Supervisor
+from runwright.runtime.runs.tail import Tails
+
+
+class HeldRunActions:
+    """What an operator may do with a run that is not driven."""
+
+    def __init__(self, ports: Ports, supervisor: Supervisor, tails: Tails) -> None:
+        self._ports = ports
+        self._supervisor = supervisor
+        self._tails = tails
+        self._lock = asyncio.Lock()
+
+    async def release(self, run: RunKey, principal: str, reason: str) -> bool:
+        """Takes a held run up as if it had just been found; it may be held again. False when it is not held."""
+        async with self._lock:
+            if run not in self._supervisor.held:
+                return False
+            await self._supervisor.let_go(run)
+            await self._supervisor.state(run)  # holds it again if it cannot be read
+            if run not in self._supervisor.held:
+                await self._supervisor.take_up([run])
+            self._note(AuditKind.HELD_RUN_RELEASED, run, principal, reason)
+            return True
+
+    async def cancel(self, run: RunKey, requested: i.CancelRequested) -> RunState | None:
+        """Ends a held run at once, without any further effect. None when it is not held.
+
+        Raises RUN_HELD for one that cannot be read, and the journal's errors.
+        """
+        async with self._lock:
+            hold = self._supervisor.held.of(run)
+            if hold is None:
+                return None
+            on_record = await self._cancelled(run, hold, replace(requested, grace_us=0))
+            self._supervisor.stored.ends.put(run, on_record.stored)
+            await self._supervisor.let_go(run)
+            self._note(AuditKind.HELD_RUN_CANCELLED, run, requested.requested_by, requested.reason)
+            return on_record.state
+
+    async def remove(self, run: RunKey, principal: str, reason: str) -> int:
+        """Leaves an outline of a held run. Returns the position of its last event. Raises RUN_NOT_HELD."""
+        async with self._lock:
+            if run not in self._supervisor.held:
+                raise run_not_held(run)
+            horizon = await self._ports.journal.remove(run, now=self._ports.clock.now())
+            await self._supervisor.let_go(run)
+            self._note(AuditKind.HELD_RUN_REMOVED, run, principal, reason)
+            return horizon
+
+    def _note(self, kind: AuditKind, run: RunKey, principal: str, reason: str) -> None:
+        self._ports.audit.note(
+            AuditEntry(kind=kind, principal=principal, namespace=run.namespace, reason=reason, subjects=(run.run_id,))
+        )
+
+    async def _cancelled(self, run: RunKey, hold: Hold, requested: i.CancelRequested) -> RunOnRecord:
+        if hold.cause is HoldCause.UNREADABLE:
+            raise run_held(run, hold)
+        stored = self._supervisor.stored
+        try:
+            loaded = await stored.load(run)
+            package = await stored.package(run, loaded.state)
+        except AgentError as error:
+            raise run_held(run, hold) if is_of(error, run) else error from error
+        on_record = RunOnRecord(self._ports, loaded, self._tails.of(run))
+        await self._supervisor.noted(cancel_at_once(on_record, package, requested))
+        return on_record

@@ -1,0 +1,322 @@
+"""Performs effects: one short method each, from a wish to the input that settles it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TypeVar, assert_never
+
+from msgspec.structs import replace
+
+from runwright.core import effects as e
+from runwright.core import inputs as i
+from runwright.core import trace
+from runwright.core.content import JSON, OPAQUE, Content
+from runwright.core.errors import AgentError, ErrorReason, Failure
+from runwright.core.ids import EffectId, call_effect_id
+from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.package import RuntimePackage, ToolSpec
+from runwright.core.state import RunState
+from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
+from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.runtime.conversations.conversation import Conversation
+from runwright.runtime.conversations.model_reply import check_reply, counted, is_opaque_fit
+from runwright.runtime.ports import Ports
+from runwright.runtime.runs.live_text import LiveText, LiveTexts
+from runwright.runtime.runs.places import CallPlaces
+
+T = TypeVar("T")
+MAX_RESULT_BYTES = 1024 * 1024
+MAX_ERROR_BYTES = 4096
+MAX_MEDIA_TYPE = 127
+_UNKNOWN = {
+    ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
+    ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
+    ToolOutcomeKind.UNREADABLE: ErrorReason.TOOL_ANSWER_INVALID,
+}
+
+
+class Performer:
+    """Performs the effects of one run. Failures of the world become inputs; only our own faults raise."""
+
+    def __init__(self, ports: Ports, package: RuntimePackage, conversation: Conversation, texts: LiveTexts) -> None:
+        self.places = CallPlaces()
+        self._ports = ports
+        self._package = package
+        self._conversation = conversation
+        self._texts = texts
+        self._text: LiveText | None = None  # of the model that answers now
+        self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
+
+    async def perform(
+        self, state: RunState, position: int, effect: e.RunningEffect, may_begin: Callable[[], bool]
+    ) -> i.Input:
+        """Performs one effect for a run in `state`, whose last event is at `position`, and says what came of it.
+
+        `may_begin` is asked right before a tool call is sent. An input that
+        carries places has them in `places`, until it is decided on.
+        """
+        match effect:
+            case e.CallModel():
+                self._text = text = self._texts.open(state, effect, position)
+                try:
+                    input_ = await self._request_model(state, effect, text)
+                    text.end(is_whole=isinstance(input_, i.ModelReplied))
+                    return input_
+                finally:
+                    text.end(is_whole=False)
+                    self._text = None if self._text is text else self._text
+            case e.CallTool():
+                return await self._call_tool(state, effect, may_begin)
+            case _:
+                assert_never(effect)
+
+    def superseded(self, state: RunState) -> None:
+        """Says that `state` is about to become durable: nobody may hear more of an attempt that has ended in it."""
+        text = self._text
+        if text is not None and (state.round, state.model_attempt) != (text.effect.round, text.effect.attempt):
+            text.end(is_whole=False)
+
+    async def _request_model(self, state: RunState, effect: e.CallModel, text: LiveText) -> i.Input:
+        routes, providers = self._package.routes[effect.route :], self._ports.providers
+        if routes[0].adapter not in providers and not any(route.adapter in providers for route in routes):
+            await self._await_provider(state, routes[0].adapter)
+        try:
+            # What the journal says while it is read is no failure of the model: it is raised.
+            async with self._conversation.request(effect.route) as messages:
+                return await self._call_model(state, effect, text, messages)
+        except AgentError as error:
+            if error.reason is not ErrorReason.CONVERSATION_TOO_LARGE:
+                raise
+            at = self._ports.clock.now()
+            return i.ModelFailed(at=at, round=effect.round, attempt=effect.attempt, error=Failure.of(error))
+
+    async def _call_model(
+        self, state: RunState, effect: e.CallModel, text: LiveText, messages: tuple[Message, ...]
+    ) -> i.Input:
+        try:
+            reply = await self._ask(state, effect, text, messages)
+            adapter = self._package.routes[effect.route].adapter
+            checked = await check_reply(self._package, self._ports.schemas, reply, adapter)
+            if not text.begins(reply.text or ""):
+                self._ports.log.error("provider emitted other text than its answer", run_id=state.key.run_id)
+            if not is_opaque_fit(reply):
+                self._ports.log.warning(
+                    "what the vendor needs back is too large to be kept; it is left out",
+                    run_id=state.key.run_id,
+                    adapter=adapter,
+                    limit=MAX_OPAQUE_BYTES,
+                )
+        except AgentError as error:
+            self._tell_failure(state, effect, error)
+            return i.ModelFailed(
+                at=self._ports.clock.now(), round=effect.round, attempt=effect.attempt, error=Failure.of(error)
+            )
+        return i.ModelReplied(
+            at=self._ports.clock.now(),
+            round=effect.round,
+            attempt=effect.attempt,
+            text=checked.text.ref if checked.text else None,
+            opaque=checked.opaque.ref if checked.opaque else None,
+            finish=reply.finish,
+            calls=self._with_places(state, checked.calls),
+            input_tokens=counted(reply.input_tokens),
+            output_tokens=counted(reply.output_tokens),
+            contents=checked.contents,
+        )
+
+    def _tell_failure(self, state: RunState, effect: e.CallModel, error: AgentError) -> None:
+        """The operator hears of every request that failed, also of those that another one makes up for."""
+        route = self._package.routes[effect.route]
+        self._ports.log.warning(
+            "model request failed",
+            run_id=state.key.run_id,
+            trace_id=state.trace_id,
+            round=effect.round,
+            attempt=effect.attempt,
+            adapter=route.adapter,
+            model=route.model,
+            reason=error.reason.name,
+            said=error.message,
+        )
+
+    def _with_places(self, state: RunState, requested: Sequence[i.RequestedCall]) -> tuple[i.RequestedCall, ...]:
+        """The calls, each with a place at its executor if one is free: as many as may run at once, in their order.
+
+        Nothing is awaited from here on, so whatever ends this effect comes before the places are taken.
+        """
+        calls, room = [], state.budget.parallel_calls
+        for index, call in enumerate(requested, start=1):
+            if call.problem is not None:
+                calls.append(call)
+                continue
+            found = self._available(self._wanted(state, call_effect_id(state.round, index), call.tool), room > 0)
+            room -= found is i.Availability.HELD
+            calls.append(replace(call, availability=found))
+        return tuple(calls)
+
+    def recovered(self, state: RunState, input_: i.Recovered) -> i.Recovered:
+        """The news of a restart, with places for the calls that may be sent again at once."""
+        if state.phase is not RunPhase.RUNNING:
+            return input_
+        lost = [call for call in state.calls if call.phase is CallPhase.RUNNING and call.idempotent]
+        wanted = [self._wanted(state, call.call_id, call.tool) for call in lost]
+        held = [each.call_id for each in wanted if self._available(each, has_room=True) is i.Availability.HELD]
+        return replace(input_, places=tuple(EffectId(call_id) for call_id in held))
+
+    def _available(self, wanted: PlaceRequest, has_room: bool) -> i.Availability:
+        """Takes a place for a call that has room, if one is free."""
+        if has_room and (place := self._ports.tools.take_place(wanted)):
+            self.places.offer(EffectId(wanted.call_id), place)
+            return i.Availability.HELD
+        return i.Availability.BUSY if self._ports.tools.is_reachable(wanted) else i.Availability.AWAY
+
+    def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
+        return PlaceRequest(state.key, call_id, self._tool(tool).executor, tool)
+
+    def _tool(self, name: str) -> ToolSpec:
+        tool = self._package.tool(name)
+        assert tool is not None, "only calls of declared tools are made"
+        return tool
+
+    async def _await_provider(self, state: RunState, adapter: str) -> None:
+        """Never returns: no provider of the route, or of one after it, is configured, and the next start may have one.
+
+        A start is refused then; a run that is under way has done nothing wrong.
+        """
+        self.missing_provider = adapter
+        self._ports.log.warning(
+            "run waits for a provider that is not configured",
+            run_id=state.key.run_id,
+            trace_id=state.trace_id,
+            adapter=adapter,
+        )
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.missing_provider = ""
+
+    async def _ask(
+        self, state: RunState, effect: e.CallModel, text: LiveText, messages: tuple[Message, ...]
+    ) -> ModelReply:
+        route = self._package.routes[effect.route]
+        provider = self._ports.provider(route.adapter)
+        request = ModelRequest(
+            run_id=state.key.run_id,
+            round=effect.round,
+            attempt=effect.attempt,
+            model=route.model,
+            parameters=route.parameters,
+            instructions=self._package.agent.instructions,
+            messages=messages,
+            tools=tuple(
+                ToolSpecification(tool.name, tool.description, tool.parameters) for tool in self._package.tools
+            ),
+        )
+        try:
+            return await _guarded(provider.complete(request, text.add))
+        except AgentError:
+            raise
+        except Exception as error:  # noqa: BLE001 - an adapter's own failure must end this run only
+            self._ports.log.error(
+                "provider raised", error, run_id=state.key.run_id, trace_id=state.trace_id, adapter=route.adapter
+            )
+            raise AgentError(
+                ErrorReason.PROVIDER_FAILED,
+                "The provider adapter failed; the server's log says how.",
+                metadata={"adapter": route.adapter},
+            ) from None
+
+    async def _call_tool(self, state: RunState, effect: e.CallTool, may_begin: Callable[[], bool]) -> i.Input:
+        place = self.places.begin(effect.call_id)
+        try:
+            arguments = await self._conversation.data(effect.arguments)
+            invocation = self._invocation(state, effect, arguments, may_begin)
+            outcome = await _guarded(self._ports.tools.execute(place, invocation))
+        finally:
+            place.release()
+        return self._settled(effect, outcome, may_begin)
+
+    def _invocation(
+        self, state: RunState, effect: e.CallTool, arguments: bytes, may_begin: Callable[[], bool]
+    ) -> ToolInvocation:
+        return ToolInvocation(
+            namespace=state.key.namespace,
+            run_id=state.key.run_id,
+            turn_id=state.turn_id,
+            round=state.round,
+            call_id=effect.call_id,
+            attempt=effect.attempt,
+            idempotency_key=effect.idempotency_key,
+            tool=effect.tool,
+            arguments_json=arguments,
+            arguments_digest=effect.arguments.digest,
+            # From now, not from the intent: writing that down and reading the arguments may have taken long.
+            deadline=self._ports.clock.now() + self._tool(effect.tool).timeout_ms * 1000,
+            package_fingerprint=state.package_fingerprint,
+            trace_parent=self._trace_parent(state, effect),
+            may_begin=may_begin,
+        )
+
+    def _trace_parent(self, state: RunState, effect: e.CallTool) -> str:
+        """What the executor is told: below the attempt's own span where spans are made, else what the caller said."""
+        if not (state.trace_parent and self._ports.traces):
+            return state.trace_parent
+        return trace.child(state.trace_parent, trace.attempt_span(state.key, effect.call_id, effect.attempt))
+
+    def _settled(self, effect: e.CallTool, outcome: ToolOutcome, may_begin: Callable[[], bool]) -> i.Input:
+        at, call_id, attempt, by = self._ports.clock.now(), effect.call_id, effect.attempt, outcome.executor_identity
+        ok, reason = False, ErrorReason.TOOL_FAILED
+        match outcome.kind:
+            case ToolOutcomeKind.NOT_SENT:
+                return i.ToolNotSent(
+                    at=at, call_id=call_id, attempt=attempt, withdrawn=not may_begin(), executor_identity=by
+                )
+            case ToolOutcomeKind.LOST | ToolOutcomeKind.TIMED_OUT | ToolOutcomeKind.UNREADABLE:
+                return i.ToolOutcomeUnknown(
+                    at=at, call_id=call_id, attempt=attempt, reason=_UNKNOWN[outcome.kind], executor_identity=by
+                )
+            case ToolOutcomeKind.RESULT if len(outcome.data) <= MAX_RESULT_BYTES:
+                ok, content = True, Content.of(outcome.data, _media_type(outcome.media_type))
+            case ToolOutcomeKind.RESULT | ToolOutcomeKind.TOO_LARGE:
+                # The effect has happened, so the model must not be told that it failed.
+                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, _too_large(outcome.size or len(outcome.data))
+            case ToolOutcomeKind.ERROR:
+                message = outcome.data[:MAX_ERROR_BYTES].decode("utf-8", "replace")
+                content = Content.text(message or "The tool failed without saying why.")
+            case _:
+                assert_never(outcome.kind)
+        return i.ToolReturned(
+            at=at,
+            call_id=call_id,
+            attempt=attempt,
+            ok=ok,
+            result=content.ref,
+            reason=reason,
+            executor_identity=by,
+            contents=(content,),
+        )
+
+
+async def _guarded(call: Coroutine[object, object, T]) -> T:
+    """Awaits an adapter. One that cancels itself fails; only the driver may cancel an effect."""
+    try:
+        return await call
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RuntimeError("the adapter cancelled itself") from None
+
+
+def _too_large(size: int) -> Content:
+    of = f" of {size} bytes" if size else ""  # nobody knows the size of what was compressed and not unpacked
+    return Content.text(f"The call was made; its result{of} is above {MAX_RESULT_BYTES}.")
+
+
+def _media_type(said: str) -> str:
+    """An executor's word for its result, if it can be one; it ends up in events and terminals."""
+    if not said:
+        return JSON
+    fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable() and said != OPAQUE
+    return said if fits else "application/octet-stream"

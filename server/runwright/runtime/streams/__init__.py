@@ -1,0 +1,1 @@
+"""Streams: replay from the journal, then the live end."""
