@@ -25,7 +25,7 @@ test: .venv/.dev-stamp $(TOOLS) ## run every test, those of the clients in their
 check: .venv/.dev-stamp gen-check proto-check ## lint, types, layers, generated code, protos
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	@scripts/beside.sh "$(BIN)/mypy && $(BIN)/lint-imports" "scripts/clients.sh check"
+	@scripts/beside.sh "$(BIN)/mypy && $(BIN)/mypy --python-version 3.13 -p runwright.core && $(BIN)/lint-imports" "scripts/clients.sh check"
 
 gen: .venv/.dev-stamp node_modules/.stamp ## generate the code of the protos, for server and clients, and the reference pages
 	$(BIN)/python scripts/generate.py

@@ -19,6 +19,7 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.bootstrap import build_runtime, settle_interpreter
 from runwright.core.outcomes import FinishReason
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest
+from runwright.runtime import AgentRuntime
 from runwright.settings import Settings, parse_executors
 from runwright.transport.server import RuntimeServer
 
@@ -43,9 +44,13 @@ class Patient:
 
 
 async def _serve(settings: Settings) -> None:
-    assert settings.keys is not None
     patient = Patient()
-    runtime, _ = build_runtime(settings, {"patient": patient})
+    async with build_runtime(settings, {"patient": patient}) as (runtime, _):
+        await _serve_runtime(runtime, settings, patient)
+
+
+async def _serve_runtime(runtime: AgentRuntime, settings: Settings, patient: Patient) -> None:
+    assert settings.keys is not None
     keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog())
     server = RuntimeServer(runtime, authenticator=keys)
     port = server.bind(settings.listen)

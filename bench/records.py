@@ -64,7 +64,7 @@ class History:
 
     def rounds(self, number: int, *, text: Content = _TEXT, result: Content = _RESULT) -> Iterator[Append]:
         """More rounds: the model asks for its calls, each is answered."""
-        call = i.RequestedCall("look", "call-1", _ARGUMENTS.ref, availability=i.Availability.HELD)
+        call = i.RequestedCall("look", "call-1", _ARGUMENTS.ref, i.Findings(availability=i.Availability.HELD))
         for _ in range(number):
             yield self._next(
                 i.ModelReplied(

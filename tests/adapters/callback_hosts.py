@@ -15,6 +15,7 @@ from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2_grpc as pb_grpc
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callbacks import Callback, HealthKind
@@ -119,7 +120,7 @@ def callback(host: Host | int, callback_id: str = "one", *, clock: Clock | None 
         "address": f"127.0.0.1:{port}",
         "namespace": DEFAULT_NAMESPACE,
         "owner": "tools",
-        "executor": NAME,
+        "name": NAME,
         **fields,
     }
     expires_at = (clock or SystemClock()).now() + 3600 * SECOND
@@ -156,7 +157,8 @@ async def dialling(
 ) -> AsyncIterator[DialledExecutors]:
     """The port while the block runs."""
     dialer = Dialer(AllowList.parse(allow), log or ListLog(), resolve)
-    tools = DialledExecutors(configured or {}, clock or SystemClock(), dialer)
+    callbacks = DialledCallbacks(dialer, clock or SystemClock())
+    tools = DialledExecutors(configured or {}, clock or SystemClock(), callbacks)
     try:
         yield tools
     finally:
@@ -166,15 +168,15 @@ async def dialling(
 async def healthy(tools: DialledExecutors, *callbacks: Callback) -> None:
     """Opens them and returns once all were found healthy."""
     for each in callbacks:
-        tools.open(each)
+        tools.callbacks.open(each)
     for each in callbacks:
         await found(tools, each, HealthKind.HEALTHY)
 
 
 async def found(tools: DialledExecutors, wanted: Callback, kind: HealthKind) -> str:
     """Returns the detail of the finding once it is of that kind."""
-    await eventually(lambda: tools.health(wanted).kind is kind)
-    return tools.health(wanted).detail
+    await eventually(lambda: tools.callbacks.health(wanted).kind is kind)
+    return tools.callbacks.health(wanted).detail
 
 
 async def executed(tools: DialledExecutors, call: ToolInvocation | None = None) -> ToolOutcome:

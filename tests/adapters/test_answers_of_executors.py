@@ -10,9 +10,9 @@ import grpc
 import pytest
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote import tool_calls
+from runwright.adapters.remote.dialer import MAX_RECEIVE_BYTES
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.remote.tool_answers import read_answer
-from runwright.adapters.remote.tool_calls import MAX_RECEIVE_BYTES
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 

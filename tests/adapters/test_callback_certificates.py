@@ -43,7 +43,7 @@ async def test_an_executor_shows_the_certificate_of_the_registered_name(
         host, address=f"{address}:{host.port}", tls=Tls(authority.read_bytes(), server_name), credential=SECRET
     )
     async with dialling(resolve=Dns("127.0.0.1")) as tools:
-        tools.open(registered)
+        tools.callbacks.open(registered)
 
         message = await found(tools, registered, HealthKind.HEALTHY if is_right else HealthKind.UNHEALTHY)
         outcome = await executed(tools) if is_right else None

@@ -12,8 +12,9 @@ from typing import Any
 
 import grpc
 import pytest
-from runwright.adapters.remote import connections, dialer
+from runwright.adapters.remote import callback_connection, dialer
 from runwright.adapters.remote.executors import DialledExecutors
+from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import HealthKind, Tls
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.ports.tools import ToolOutcomeKind as Kind
@@ -48,7 +49,7 @@ async def host() -> AsyncIterator[Host]:
 async def refusal(tools: DialledExecutors, *value: Any, **fields: Any) -> AgentError:
     """How a registration is refused."""
     with pytest.raises(AgentError) as refused:
-        await tools.examine(callback(*value, **fields))
+        await tools.callbacks.examine(callback(*value, **fields))
     return refused.value
 
 
@@ -108,11 +109,12 @@ async def test_four_slow_names_do_not_hold_up_the_fifth(monkeypatch: pytest.Monk
     monkeypatch.setattr(dialer, "RESOLVE_SECONDS", 60)
     async with dialling() as tools:
         slow = [
-            asyncio.create_task(tools.examine(callback(80, address=f"slow-{number}.example:80"))) for number in range(4)
+            asyncio.create_task(tools.callbacks.examine(callback(80, address=f"slow-{number}.example:80")))
+            for number in range(4)
         ]
         await asyncio.sleep(0)
 
-        await tools.examine(callback(80, address="quick.example:80"))
+        await tools.callbacks.examine(callback(80, address="quick.example:80"))
         waited = [task.done() for task in slow]
         answers.set()
         await asyncio.gather(*slow)
@@ -123,7 +125,7 @@ async def test_four_slow_names_do_not_hold_up_the_fifth(monkeypatch: pytest.Monk
 async def test_names_are_resolved_by_the_system_without_an_injected_one(host: Host) -> None:
     named = callback(host, address=f"localhost:{host.port}")
     async with dialling() as tools:
-        await tools.examine(named)
+        await tools.callbacks.examine(named)
         await healthy(tools, named)
 
         assert (await executed(tools)).kind is Kind.RESULT
@@ -135,7 +137,7 @@ async def test_a_name_that_moves_to_a_forbidden_address_is_not_followed(host: Ho
     dns, clock = Dns("127.0.0.1"), ManualClock()
     moving = callback(host, address=f"tools.internal:{host.port}", clock=clock)
     async with dialling(resolve=dns, clock=clock) as tools:
-        await tools.examine(moving)
+        await tools.callbacks.examine(moving)
         await healthy(tools, moving)
         requested = dns.requested
         dns.addresses = ("169.254.169.254",)
@@ -144,13 +146,13 @@ async def test_a_name_that_moves_to_a_forbidden_address_is_not_followed(host: Ho
         def judged() -> bool:
             # The connection may still look whole at the first examinations: they find that out, the next one dials.
             if clock.waiting:
-                clock.advance(connections.ILL_US)
-            return "link-local" in tools.health(moving).detail
+                clock.advance(callback_connection.ILL_US)
+            return "link-local" in tools.callbacks.health(moving).detail
 
         await eventually(judged)
         outcome = await executed(tools, invocation(clock=clock))
 
-    assert tools.health(moving).kind is HealthKind.UNHEALTHY
+    assert tools.callbacks.health(moving).kind is HealthKind.UNHEALTHY
     assert dns.requested > requested
     assert outcome.kind is Kind.NOT_SENT
 
@@ -170,9 +172,9 @@ async def test_the_next_address_is_tried_when_one_does_not_answer() -> None:
     await second.start(host="127.0.0.2")
     named = callback(second, address=f"tools.internal:{second.port}", clock=clock)
     async with dialling(resolve=Dns("127.0.0.1", "127.0.0.2"), clock=clock) as tools:
-        tools.open(named)
+        tools.callbacks.open(named)
         await found(tools, named, HealthKind.UNHEALTHY)
-        clock.advance(connections.ILL_US)
+        clock.advance(callback_connection.ILL_US)
 
         await found(tools, named, HealthKind.HEALTHY)
     await second.stop()
@@ -194,15 +196,15 @@ async def test_tls_with_an_authority_of_its_own(tls: tuple[grpc.ServerCredential
     await host.start(tls=credentials)
     right = callback(host, "right", tls=Tls(authority, "tools.internal"), credential=SECRET)
     wrong = {
-        "another authority": callback(host, "a", tls=Tls(foreign, "tools.internal"), tools=("none",)),
-        "another name": callback(host, "b", tls=Tls(authority, "billing.internal"), tools=("none",)),
-        "no tls": callback(host, "c", tools=("none",)),
+        "another authority": callback(host, "a", tls=Tls(foreign, "tools.internal"), details=ToolExecutor(("none",))),
+        "another name": callback(host, "b", tls=Tls(authority, "billing.internal"), details=ToolExecutor(("none",))),
+        "no tls": callback(host, "c", details=ToolExecutor(("none",))),
     }
     async with dialling() as tools:
         await healthy(tools, right)
         outcome = await executed(tools)
         for each in wrong.values():
-            tools.open(each)
+            tools.callbacks.open(each)
 
         message = {name: await found(tools, each, HealthKind.UNHEALTHY) for name, each in wrong.items()}
     await host.stop()
@@ -227,8 +229,8 @@ async def test_a_credential_is_not_shown_in_clear_text_beyond_this_machine() -> 
     async with dialling(allow=["10.0.0.0/8"], resolve=Dns("10.0.0.1")) as tools:
         named = {"address": "tools.internal:80"}
         error = await refusal(tools, 80, credential=SECRET, **named)
-        await tools.examine(callback(80, **named))
-        await tools.examine(callback(80, credential=SECRET, tls=Tls(), **named))
+        await tools.callbacks.examine(callback(80, **named))
+        await tools.callbacks.examine(callback(80, credential=SECRET, tls=Tls(), **named))
 
     assert "TLS" in error.metadata["rule"]
     assert SECRET not in str(error) + str(error.metadata)

@@ -11,7 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2_grpc
 from msgspec.structs import replace
 from runwright.adapters.clock import SystemClock
-from runwright.adapters.remote import connections
+from runwright.adapters.remote import callback_connection
+from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import HealthKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import ExecutorIdentity
@@ -61,7 +62,11 @@ async def test_calls_are_spread_over_those_that_are_healthy(pair: tuple[Host, Ho
 async def test_a_call_goes_to_one_that_performs_its_tool(pair: tuple[Host, Host]) -> None:
     first, second = pair
     async with dialling() as tools:
-        await healthy(tools, callback(first, "a", tools=("write",)), callback(second, "b", tools=("look", "see")))
+        await healthy(
+            tools,
+            callback(first, "a", details=ToolExecutor(("write",))),
+            callback(second, "b", details=ToolExecutor(("look", "see"))),
+        )
 
         outcomes = [await executed(tools, invocation(number)) for number in range(3)]
         nobody = await executed(tools, invocation(tool="erase"))
@@ -77,7 +82,7 @@ async def test_another_namespace_is_not_served(pair: tuple[Host, Host]) -> None:
         await healthy(tools, callback(pair[0], "a"), callback(pair[1], "a", namespace=theirs))
 
         ours = await executed(tools)
-        tools.drop(DEFAULT_NAMESPACE, "a")
+        tools.callbacks.drop(DEFAULT_NAMESPACE, "a")
         after = await executed(tools)
         foreign = await executed(tools, invocation(namespace=theirs))
 
@@ -169,7 +174,7 @@ async def test_health_decides_who_gets_calls_and_wakes_who_waits() -> None:
         await healthy(tools, only)
         await host.says(serving=False)
         await asleep(clock)
-        clock.advance(connections.WELL_US)
+        clock.advance(callback_connection.WELL_US)
         message = await found(tools, only, HealthKind.UNHEALTHY)
         turned_away = await executed(tools, invocation(clock=clock))
         waiting = asyncio.create_task(has_place(tools))
@@ -177,7 +182,7 @@ async def test_health_decides_who_gets_calls_and_wakes_who_waits() -> None:
         await asleep(clock)
         early = waiting.done()
 
-        clock.advance(connections.ILL_US)
+        clock.advance(callback_connection.ILL_US)
         async with asyncio.timeout(60):
             await waiting
         outcome = await executed(tools, invocation(clock=clock))
@@ -195,10 +200,10 @@ async def asleep(clock: ManualClock) -> None:
 async def test_who_waits_is_woken_by_a_registration(pair: tuple[Host, Host]) -> None:
     async with dialling() as tools:
         waiting = asyncio.create_task(has_place(tools))
-        await healthy(tools, callback(pair[0], "a", tools=("write",)))
+        await healthy(tools, callback(pair[0], "a", details=ToolExecutor(("write",))))
         for_another_tool = waiting.done()
 
-        tools.open(callback(pair[1], "b"))
+        tools.callbacks.open(callback(pair[1], "b"))
         async with asyncio.timeout(60):
             await waiting
 
@@ -232,7 +237,7 @@ async def test_a_renewal_wakes_who_waits_for_a_lease_that_was_over(pair: tuple[H
         await quiet()
         early = waiting.done()
 
-        tools.open(replace(leased, expires_at=clock.now() + SECOND))
+        tools.callbacks.open(replace(leased, expires_at=clock.now() + SECOND))
         async with asyncio.timeout(60):
             await waiting
 
@@ -266,12 +271,12 @@ async def test_what_a_health_check_means(
     monkeypatch: pytest.MonkeyPatch, code: grpc.StatusCode | None, message: str
 ) -> None:
     if code is None:
-        monkeypatch.setattr(connections, "CHECK_SECONDS", 0.1)
+        monkeypatch.setattr(callback_connection, "CHECK_SECONDS", 0.1)
     host = Host(health=OddHealth(code))
     await host.start()
     only = callback(host)
     async with dialling() as tools:
-        tools.open(only)
+        tools.callbacks.open(only)
         detail = await found(tools, only, HealthKind.UNHEALTHY if message else HealthKind.HEALTHY)
     await host.stop()
 
@@ -284,7 +289,7 @@ async def test_a_health_check_that_is_answered_unreadably_says_so() -> None:
     await host.server.start()
     only = callback(host.port)
     async with dialling() as tools:
-        tools.open(only)
+        tools.callbacks.open(only)
         message = await found(tools, only, HealthKind.UNHEALTHY)
     await host.server.stop(0)
 
@@ -295,9 +300,9 @@ async def test_another_key_of_its_owner_leaves_a_registration_connected(pair: tu
     first = callback(pair[0], owner_key="old")
     async with dialling() as tools:
         await healthy(tools, first)
-        tools.open(replace(first, owner_key="new"))
+        tools.callbacks.open(replace(first, owner_key="new"))
 
-        assert (tools.health(first).kind, (await executed(tools)).kind) == (HealthKind.HEALTHY, Kind.RESULT)
+        assert (tools.callbacks.health(first).kind, (await executed(tools)).kind) == (HealthKind.HEALTHY, Kind.RESULT)
 
 
 async def test_what_was_chosen_and_dropped_before_the_call_gets_nothing(pair: tuple[Host, Host]) -> None:
@@ -305,8 +310,8 @@ async def test_what_was_chosen_and_dropped_before_the_call_gets_nothing(pair: tu
     registered = callback(pair[0])
     async with dialling(clock=clock) as tools:
         await healthy(tools, registered)
-        [line] = tools._serving[(DEFAULT_NAMESPACE, registered.executor)]
-        tools.drop(DEFAULT_NAMESPACE, "one")
+        [line] = tools._serving[(DEFAULT_NAMESPACE, registered.name)]
+        tools.callbacks.drop(DEFAULT_NAMESPACE, "one")
 
         outcome = await line.perform(invocation(), 5)
 
@@ -335,7 +340,7 @@ async def test_nothing_is_sent_after_the_lease_and_a_renewal_is_enough(pair: tup
         clock.advance(10 * SECOND)
         over = await executed(tools, invocation(clock=clock))
 
-        tools.open(replace(leased, expires_at=clock.now() + SECOND))
+        tools.callbacks.open(replace(leased, expires_at=clock.now() + SECOND))
         renewed = await executed(tools, invocation(clock=clock))
 
     assert (during.kind, over.kind, renewed.kind) == (Kind.RESULT, Kind.NOT_SENT, Kind.RESULT)
@@ -348,10 +353,10 @@ async def test_a_call_under_way_outlives_its_registration(pair: tuple[Host, Host
         under_way = asyncio.create_task(executed(tools))
         await pair[0].begun.wait()
 
-        tools.open(callback(pair[1]))  # the same id at another address
+        tools.callbacks.open(callback(pair[1]))  # the same id at another address
         await found(tools, callback(pair[1]), HealthKind.HEALTHY)
         later = await executed(tools, invocation(2))
-        tools.drop(DEFAULT_NAMESPACE, "one")
+        tools.callbacks.drop(DEFAULT_NAMESPACE, "one")
         pair[0].hold.set()
 
         assert (await under_way).data == str(pair[0].port).encode()
@@ -361,11 +366,14 @@ async def test_a_call_under_way_outlives_its_registration(pair: tuple[Host, Host
 async def test_the_credential_is_shown_with_every_call_and_to_nobody_else() -> None:
     host = Host(accepts=f"Bearer {SECRET}")
     await host.start(has_health=True)
-    known, stranger = callback(host, "a", credential=SECRET), callback(host, "b", credential="wrong", tools=("none",))
+    known, stranger = (
+        callback(host, "a", credential=SECRET),
+        callback(host, "b", credential="wrong", details=ToolExecutor(("none",))),
+    )
     async with dialling() as tools:
         await healthy(tools, known)
         outcome = await executed(tools)
-        tools.open(stranger)
+        tools.callbacks.open(stranger)
         message = await found(tools, stranger, HealthKind.UNHEALTHY)
     await host.stop()
 
@@ -379,7 +387,7 @@ async def test_one_that_accepts_and_says_nothing_is_not_healthy() -> None:
     silent = await asyncio.start_server(lambda reader, writer: asyncio.Event().wait(), "127.0.0.1", 0)
     only = callback(silent.sockets[0].getsockname()[1])
     async with dialling() as tools:
-        tools.open(only)
+        tools.callbacks.open(only)
         message = await found(tools, only, HealthKind.UNHEALTHY)
         outcome = await executed(tools)
     silent.close()
@@ -410,7 +418,7 @@ async def test_a_place_at_a_registration_that_has_gone_moves_to_another_of_the_n
         await healthy(tools, callback(gone, "gone"))
         place = await place_at(tools, wanted(NAME))
         await healthy(tools, callback(other, "other"))
-        tools.drop(DEFAULT_NAMESPACE, "gone")
+        tools.callbacks.drop(DEFAULT_NAMESPACE, "gone")
 
         outcome = await tools.execute(place, invocation())
         place.release()

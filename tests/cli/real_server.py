@@ -18,6 +18,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.transport.server import RuntimeServer
@@ -118,9 +119,8 @@ class _serving:
 
     async def __aenter__(self) -> None:
         here = self._here
-        dialled = DialledExecutors(
-            {"desk": await self._host.start()}, SystemClock(), Dialer(AllowList.parse(LOOPBACK), b.ListLog())
-        )
+        callbacks = DialledCallbacks(Dialer(AllowList.parse(LOOPBACK), b.ListLog()), SystemClock())
+        dialled = DialledExecutors({"desk": await self._host.start()}, SystemClock(), callbacks)
         dialled.connect()
         packages = [b.package(b.asks(one.name), b.says("done"), id=one.name, tools=(_declared(one),)) for one in TOOLS]
         bench = b.real_time_bench(tools=dialled, packages=(b.package(b.says("hello"), id="greeter"), *packages))

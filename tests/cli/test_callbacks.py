@@ -23,9 +23,20 @@ def test_ls_prints_every_page_as_a_table_with_what_is_wrong(program: Program) ->
 
     assert (code, err) == (0, "")
     assert [line.split() for line in out.splitlines()] == [
-        ["CALLBACK", "EXECUTOR", "ADDRESS", "HEALTH", "EXPIRES", "OWNER", "TOOLS"],
-        ["desk-1", "desk", "127.0.0.1:7761", "HEALTHY", "2023-11-14", "22:14:20Z", "tools", "any"],
-        ["desk-2", "desk", "127.0.0.1:7761", "UNHEALTHY", "2023-11-14", "22:14:20Z", "tools", "look,", "see"],
+        ["CALLBACK", "KIND", "EXECUTOR", "ADDRESS", "HEALTH", "EXPIRES", "OWNER", "TOOLS"],
+        ["desk-1", "TOOL_EXECUTOR", "desk", "127.0.0.1:7761", "HEALTHY", "2023-11-14", "22:14:20Z", "tools", "any"],
+        [
+            "desk-2",
+            "TOOL_EXECUTOR",
+            "desk",
+            "127.0.0.1:7761",
+            "UNHEALTHY",
+            "2023-11-14",
+            "22:14:20Z",
+            "tools",
+            "look,",
+            "see",
+        ],
         ["It", "does", "not[31m", "answer."],
     ]
 

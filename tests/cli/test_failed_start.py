@@ -13,6 +13,7 @@ from runwright import bootstrap
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.opening.fresh import UnservedDirectory
 from runwright.adapters.sqlite.opening.lock import DirectoryLock
+from runwright.bootstrap import serving
 from runwright.core.errors import AgentError
 from runwright.settings import Settings
 
@@ -54,7 +55,7 @@ def test_a_fault_of_our_own_leaves_no_directory(tmp_path: Path, monkeypatch: pyt
     def fails(*_: object, **__: object) -> None:
         raise RuntimeError("something nobody thought of")
 
-    monkeypatch.setattr(bootstrap, "RuntimeServer", fails)
+    monkeypatch.setattr(serving, "RuntimeServer", fails)
     settings = Settings(listen="127.0.0.1:0", data=tmp_path / "data", packages=PACKAGES)
 
     with pytest.raises(RuntimeError, match="nobody thought of"):

@@ -32,13 +32,14 @@ async def unregister(stage: Stage, args: Mapping[str, Any]) -> None:
 
 
 async def list_registrations(stage: Stage, args: Mapping[str, Any]) -> Any:
-    """Who is registered for an executor, with the lease in seconds and how many calls each takes."""
+    """Who is registered for an executor, as what, with the lease in seconds, and how many calls each takes."""
     request = registry_pb.ListCallbacksRequest(executor=args["executor"])
     listed = await _registry(stage).ListCallbacks(request, timeout=CALL_SECONDS)
     return {
         "registrations": [
             {
                 "callback_id": one.spec.callback_id,
+                "kind": registry_pb.CallbackKind.Name(one.spec.kind),
                 "address": one.spec.address,
                 "lease_seconds": one.lease.seconds,
                 "max_calls": one.spec.max_calls_in_flight,

@@ -7,17 +7,18 @@ from typing import Any
 
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.content import JSON, OPAQUE, Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.events import EventKind, kind_of
 from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
+from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import decide
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, StopReason, Usage
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import Decision, Verdict
+from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget, RunRequest
-from runwright.core.state import CallState, RunState, fold
+from runwright.core.state import CallState, RunState
 
 SECOND = 1_000_000
 T0 = 1_700_000_000 * SECOND
@@ -96,7 +97,7 @@ def model_request(
     availability: i.Availability = i.Availability.HELD,
 ) -> i.RequestedCall:
     """A tool call as the model asks for it; a place is held for it, unless something else is said."""
-    return i.RequestedCall(name, f"call_{name}", json_text("{}"), problem, availability=availability)
+    return i.RequestedCall(name, f"call_{name}", json_text("{}"), i.Findings(problem, availability=availability))
 
 
 def answered(words: str | None = "Sunny.", *, round: int = 1, attempt: int = 1, seconds: float = 1) -> i.ModelReplied:
@@ -189,7 +190,13 @@ def kinds(records: Sequence[r.Record]) -> list[str]:
 def call_in(phase: CallPhase, **fields: Any) -> CallState:
     """The first call of the first round, as it stands in a phase."""
     attempt = 0 if phase in (CallPhase.REQUESTED, CallPhase.DENIED) else 1
-    input_ = {"attempt": attempt, "allowed": True, "arguments": json_text("{}"), "executor": "tools", **fields}
+    input_ = {
+        "attempt": attempt,
+        "passed": PolicyStage.PRE_TOOL,
+        "arguments": json_text("{}"),
+        "executor": "tools",
+        **fields,
+    }
     return CallState(FIRST_CALL, "lookup", phase, **input_)
 
 
@@ -281,7 +288,9 @@ def _call_examples() -> list[r.Record]:
     by = {"executor_identity": ExecutorIdentity("tools-1", "host", "127.0.0.1:7761")}
     return [
         r.ToolRequested(at=now, call_id=call, provider_call_id="p-1", arguments=arguments, executor="tools", **name),
-        r.PolicyDecided(at=now, call_id=call, policy_ref="builtin:allow-declared", decision=allow),
+        r.PolicyDecided(
+            at=now, stage=PolicyStage.PRE_TOOL, subject=call, policy_ref="builtin:allow-declared", decision=allow
+        ),
         r.ToolStarted(
             at=now, call_id=call, effect="write", idempotent=True, deadline=at(31), **first, **name, **where, **sent
         ),
@@ -292,5 +301,5 @@ def _call_examples() -> list[r.Record]:
         r.ToolDenied(at=now, call_id=call, policy_ref="builtin:read-only", code="effect.above_read", **name),
         r.ToolCancelled(at=now, call_id=call, **first, **name),
         r.ToolRecoveryRequired(at=now, call_id=call, reason=lost_reason, **first, **name, **where, **sent, **by),
-        r.RetryScheduled(at=now, call_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
+        r.RetryScheduled(at=now, effect_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
     ]

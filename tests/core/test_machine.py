@@ -8,7 +8,7 @@ from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.content import JSON, Content
 from runwright.core.errors import MEANINGS, ErrorReason, Failure
-from runwright.core.inputs import Availability, CancelDeadlinePassed, Input, Recovered
+from runwright.core.inputs import Availability, CancelDeadlinePassed, Findings, Input, Recovered
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.outcomes import CallPhase, FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import RuntimePackage
@@ -221,7 +221,7 @@ def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
 
 def test_what_the_edge_found_wrong_is_what_the_model_is_told() -> None:
     message = b.text("city is required")
-    call = structs.replace(b.model_request(problem=ErrorReason.TOOL_ARGUMENTS_INVALID), problem_text=message)
+    call = structs.replace(b.model_request(), findings=Findings(ErrorReason.TOOL_ARGUMENTS_INVALID, message))
 
     _, records = b.play(PACKAGE, b.started(PACKAGE), b.asks(call))
 

@@ -329,7 +329,7 @@ def test_a_policy_decides_by_effect(policy: PolicyRef, effect: str, verdict: Ver
     # An idempotent tool is still denied by what it does, not by whether it may be repeated.
     tool = b.package(b.tool(effect=effect, idempotent=True)).tools[0]
 
-    decision = decide_tool_call(policy, tool)
+    decision = decide_tool_call(policy, tool.effect.value)
 
     assert (decision.verdict, decision.code) == (verdict, code)
 

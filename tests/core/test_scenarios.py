@@ -19,17 +19,18 @@ import pytest
 from msgspec import structs
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.events import kind_of
 from runwright.core.ids import EffectId, RunId
+from runwright.core.kinds import about, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.outcomes import FinishReason, RunPhase, Usage
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision
 from runwright.core.request import Budget
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 
 from tests.core import builders as b
 
@@ -40,6 +41,9 @@ _IDS = {
     "trace_parent",
     "journal_id",
     "call_id",
+    "effect_id",
+    "subject",
+    "stage",
     "attempt",
     "round",
     "turn_id",
@@ -167,10 +171,9 @@ class Scenario:
 
 
 def _subject(record: r.Record) -> str:
-    if isinstance(record, r.ModelRecord):
-        return f"m{record.round} attempt {record.attempt}"
-    call_id, attempt = getattr(record, "call_id", ""), getattr(record, "attempt", None)
-    return call_id if attempt is None else f"{call_id} attempt {attempt}"
+    _, effect, attempt = about(record)
+    counts = any(field.name == "attempt" for field in structs.fields(record))
+    return f"{effect} attempt {attempt}" if counts else effect or ""
 
 
 def _read_package(lines: list[str]) -> RuntimePackage:
@@ -247,7 +250,7 @@ def _call(scenario: Scenario, call: str) -> i.RequestedCall:
         problem = ErrorReason.TOOL_UNKNOWN
     problem_text = scenario.text("city is required") if bad else None
     availability = i.Availability[found.upper() or "HELD"]
-    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), problem, problem_text, availability)
+    return i.RequestedCall(name, "call_x", scenario.arguments("{}"), i.Findings(problem, problem_text, availability))
 
 
 def _model_fails(scenario: Scenario, at: int, found: re.Match[str]) -> i.Input:

@@ -8,10 +8,13 @@ from typing import TypeAlias
 import pytest
 from msgspec import structs
 from runwright.core import records as r
-from runwright.core.events import TERMINAL, EventKind, kind_of
+from runwright.core.apply import apply, fold
+from runwright.core.ids import CALL_EFFECT, parse_effect_id
+from runwright.core.kinds import ROWS, TERMINAL, EventKind, Family, about, kind_of
 from runwright.core.machine import decide, pending, waiting_on
 from runwright.core.outcomes import CallPhase, RunPhase
-from runwright.core.state import RunState, apply, fold
+from runwright.core.policy import PolicyStage
+from runwright.core.state import RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
 from tests.core import builders as b
@@ -21,7 +24,7 @@ RunPair: TypeAlias = tuple[RunPhase, EventKind]
 CallPair: TypeAlias = tuple[CallPhase, EventKind]
 
 EXAMPLES = b.examples()
-CALL_KINDS = [kind for kind, record in EXAMPLES.items() if hasattr(record, "call_id")]
+CALL_KINDS = [row.kind for row in ROWS if row.family in (Family.CALL, Family.EFFECT)]
 # A run phase in which the run's own table lets a record about a call pass.
 RUN_PHASE_FOR = {kind: phase for phase, kind in reversed(RUN_TRANSITIONS) if kind in CALL_KINDS}
 
@@ -63,8 +66,9 @@ def _taken(histories: Sequence[list[r.Record]]) -> tuple[dict[RunPair, RunPhase]
         for record in records:
             before, state = state, apply(state, record)
             runs[before.phase, kind_of(record)] = state.phase
-            if isinstance(record, r.CallRecord):
-                known, now = before.call(record.call_id), state.call(record.call_id)
+            _, effect, _ = about(record)
+            if effect and parse_effect_id(effect).kind == CALL_EFFECT:
+                known, now = before.call(effect), state.call(effect)
                 assert now is not None
                 calls[known.phase if known else CallPhase.NONE, kind_of(record)] = now.phase
     return runs, calls
@@ -179,9 +183,18 @@ def test_no_round_begins_while_a_call_has_no_result(phase: CallPhase) -> None:
         apply(state, r.ModelAttemptStarted(at=b.at(1), round=2, attempt=1))
 
 
-@pytest.mark.parametrize(("allowed", "tried"), [(False, 0), (True, 1), (True, 2)])
-def test_a_call_starts_only_if_allowed_and_with_the_next_attempt(allowed: bool, tried: int) -> None:
-    call = b.call_in(CallPhase.REQUESTED, attempt=tried, allowed=allowed)
+@pytest.mark.parametrize("kind", [EventKind.TURN_COMPLETED, EventKind.RUN_COMPLETED], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("phase", [CallPhase.REQUESTED, CallPhase.RUNNING, CallPhase.UNKNOWN])
+def test_no_run_completes_while_a_call_has_no_result(phase: CallPhase, kind: EventKind) -> None:
+    state = RunState(key=b.KEY, phase=RunPhase.RUNNING, round=1, calls=(b.call_in(phase),))
+
+    with pytest.raises(IllegalTransition):
+        apply(state, EXAMPLES[kind])
+
+
+@pytest.mark.parametrize(("passed", "tried"), [(None, 0), (PolicyStage.PRE_TOOL, 1), (PolicyStage.PRE_TOOL, 2)])
+def test_a_call_starts_only_past_its_gate_and_with_the_next_attempt(passed: PolicyStage | None, tried: int) -> None:
+    call = b.call_in(CallPhase.REQUESTED, attempt=tried, passed=passed)
     state = RunState(key=b.KEY, phase=RunPhase.RUNNING, round=1, calls=(call,))
 
     with pytest.raises(IllegalTransition):

@@ -10,8 +10,7 @@ from runwright.core.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGES_BYTES
 from runwright.core.package import ContextPolicy
 from runwright.core.request import MAX_INPUT_BYTES
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_START_BYTES
-from runwright.transport.methods import most_by_method
-from runwright.transport.usage import ADDRESS, CONNECTION, MIB, PRINCIPAL, SERVER
+from runwright.transport.usage import ADDRESS, CONNECTION, EXPORTS, MIB, PRINCIPAL, REFLECTION_STREAMS, SERVER
 
 from tests.docs.blocks import pages
 from tests.e2e.server_process import ROOT
@@ -55,9 +54,8 @@ def test_the_limits_that_pages_name_are_those_that_hold() -> None:
     assert ADDRESS.request_bytes == 0
     assert f"at most {MAX_MESSAGE_BYTES // 1024} KiB" in operations
     assert f"may have {MAX_START_BYTES // MIB} MiB" in operations
-    most = most_by_method()
-    assert f"exports {most['exports_per_principal']} and {most['exports']}" in operations
-    assert f"streams {most['reflection_streams_per_principal']} for each principal" in operations
+    assert f"exports {EXPORTS.principal} and {EXPORTS.server}" in operations
+    assert f"streams {REFLECTION_STREAMS.principal} for each principal" in operations
     message = f"at most {MAX_IMAGE_BYTES // MIB} MiB each and {MAX_IMAGES_BYTES // MIB} MiB together"
     assert f"{message}, beside {MAX_INPUT_BYTES // 1024} KiB of text" in models
     assert all(kind in models for kind in IMAGE_TYPES)

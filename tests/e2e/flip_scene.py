@@ -197,7 +197,7 @@ async def _remember(scene: Scene, journal: SqliteJournal) -> None:
         events = await journal.read(key(run_id), after=0, limit=1000)
         scene.events[run_id] = events
         digests = [ref.digest for event in events for ref in event_refs(event.data)]
-        scene.contents |= await journal.content(key(run_id), digests, required=True)
+        scene.contents |= await journal.content(key(run_id).namespace, digests, required=True)
         loaded = await journal.load(key(run_id))
         assert loaded is not None
         scene.states[run_id] = loaded.state

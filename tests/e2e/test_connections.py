@@ -14,7 +14,7 @@ from pathlib import Path
 import grpc
 import pytest
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.bootstrap import _connections
+from runwright.bootstrap.serving import connection_limits
 from runwright.cli.serve import UNUSABLE
 from runwright.settings import Settings
 from runwright.transport.connections import ConnectionLimits
@@ -172,7 +172,7 @@ async def test_a_bound_that_makes_no_sense_is_refused(make_server: MakeServer, o
 
 
 def test_the_settings_and_the_server_mean_the_same_without_a_word() -> None:
-    assert _connections(Settings(data=Path("data"))) == ConnectionLimits()
+    assert connection_limits(Settings(data=Path("data"))) == ConnectionLimits()
 
 
 async def test_one_connection_carries_as_many_streams_as_it_may(make_server: MakeServer, executor: Executor) -> None:

@@ -9,14 +9,15 @@ from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.writing.batch import Batch
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
-from runwright.core.outcomes import FinishReason, RunPhase, StopReason, Usage
-from runwright.core.policy import Decision, Verdict
+from runwright.core.outcomes import CallPhase, FinishReason, RunPhase, StopReason, Usage
+from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget
-from runwright.core.state import RunState, fold
+from runwright.core.state import CallState, RunState
 from runwright.ports.journal import Appending, Journal, StoredEvent
 
 REF = ContentRef("sha256:" + "ab" * 32, 12, "text/plain; charset=utf-8")
@@ -38,6 +39,9 @@ BACK_TO_VERSION_4 = """
     ALTER TABLE callbacks DROP COLUMN owner_key; ALTER TABLE callbacks DROP COLUMN row_check;
     ALTER TABLE callbacks DROP COLUMN max_calls_in_flight;"""
 TRACE_PARENT = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
+
+# What a run in need of repair has.
+UNKNOWN = (CallState(CALL, "lookup", CallPhase.UNKNOWN),)
 
 
 def state(run: RunKey, seq: int) -> RunState:
@@ -139,7 +143,7 @@ def _model_records() -> list[r.Record]:
     return [
         r.ModelAttemptStarted(at=AT, round=1, attempt=1, provider="scripted", model="model-1"),
         r.ModelAttemptFailed(at=AT, round=1, attempt=1, error=FAILURE),
-        r.ModelRetryScheduled(at=AT, round=1, attempt=1, reason=limited, not_before=AT + 6),
+        r.RetryScheduled(at=AT, effect_id=EffectId("m1"), attempt=1, reason=limited, not_before=AT + 6),
         message,
     ]
 
@@ -171,9 +175,11 @@ def _call_records() -> list[r.Record]:
     )
     return [
         r.ToolRequested(at=AT, call_id=CALL, tool="search", provider_call_id="p-1", arguments=REF),
-        r.PolicyDecided(at=AT, call_id=CALL, policy_ref="builtin:allow-declared", decision=allow),
+        r.PolicyDecided(
+            at=AT, stage=PolicyStage.PRE_TOOL, subject=CALL, policy_ref="builtin:allow-declared", decision=allow
+        ),
         started,
-        r.RetryScheduled(at=AT, call_id=CALL, attempt=1, reason=lost, not_before=AT + 6, give_up_at=AT + 7),
+        r.RetryScheduled(at=AT, effect_id=CALL, attempt=1, reason=lost, not_before=AT + 6, give_up_at=AT + 7),
         r.ToolCompleted(at=AT, call_id=CALL, attempt=2, tool="search", result=REF),
         r.ToolFailed(at=AT, call_id=CALL, attempt=2, tool="search", reason=ErrorReason.TOOL_FAILED, message=REF),
         r.ToolDenied(at=AT, call_id=CALL, tool="search", policy_ref="builtin:read-only", code="effect.above_read"),

@@ -11,6 +11,8 @@ import pytest
 from msgspec.structs import replace
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.sqlite.callback_rows import COLUMNS, check_of
+from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
@@ -22,9 +24,9 @@ FULL = Callback(
     namespace=DEFAULT_NAMESPACE,
     callback_id="one",
     owner="tools",
-    executor="desk",
+    name="desk",
     address="[::1]:7761",
-    tools=("look", "write"),
+    details=ToolExecutor(("look", "write")),
     tls=Tls(b"-----BEGIN", "tools.internal"),
     credential="tok-1",
     lease=5_000_000,
@@ -32,7 +34,7 @@ FULL = Callback(
     max_calls_in_flight=3,
     owner_key="k1:0123:4567",
 )
-BARE = Callback(namespace=Namespace("a"), callback_id="two", owner="x", executor="e", address="h:1")
+BARE = Callback(namespace=Namespace("a"), callback_id="two", owner="x", name="e", address="h:1")
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -59,7 +61,7 @@ async def test_an_empty_store_holds_nothing(store: CallbackStore) -> None:
 
 async def test_the_same_id_replaces_and_another_namespaces_does_not(store: CallbackStore) -> None:
     twin = replace(FULL, namespace=Namespace("team-b"), owner="others")
-    later = replace(FULL, tools=(), tls=None, credential="", expires_at=FULL.expires_at + 1)
+    later = replace(FULL, details=ToolExecutor(), tls=None, credential="", expires_at=FULL.expires_at + 1)
     for each in (FULL, twin, later):
         await store.put(each)
 
@@ -153,3 +155,25 @@ async def test_a_registration_that_is_damaged_on_disk_is_not_used(tmp_path: Path
     assert [line.fields["callback_id"] for line in log.lines if "registration" in line.event] == [
         "one",
     ]
+
+
+async def test_a_registration_of_a_kind_of_a_newer_server_is_not_used(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    for each in (FULL, BARE):
+        await journal.callbacks().put(each)
+    await journal.close()
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    of_another_kind = ('{"kind": 7}',)
+    db.execute("UPDATE callbacks SET tools = ? WHERE callback_id = 'one'", of_another_kind)
+    [row] = db.execute(f"SELECT {COLUMNS} FROM callbacks WHERE callback_id = 'one'").fetchall()
+    db.execute("UPDATE callbacks SET row_check = ? WHERE callback_id = 'one'", (check_of(row),))
+    db.close()
+    log = ListLog()
+
+    journal = SqliteJournal.open(tmp_path, log=log)
+    found = await journal.callbacks().load()
+    await journal.close()
+
+    assert found == [BARE]
+    [line] = [line for line in log.lines if "kind" in line.event]
+    assert line.fields["callback_id"] == "one"

@@ -13,8 +13,8 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import KINDS, MESSAGE_BEARING, kind_of
 from runwright.core.ids import RunKey
+from runwright.core.kinds import KINDS, MESSAGE_BEARING, kind_of
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun
@@ -85,7 +85,7 @@ async def test_a_conflict_writes_nothing(journal: AnyJournal, after: int) -> Non
     assert refused.value.metadata == {"run_id": RUN.run_id}
     assert (await journal.load(RUN), journal.head, journal.commits) == before
     assert await journal.read(RUN, after=0, limit=10) == stored
-    assert await journal.content(RUN, [HELLO.ref.digest]) == {}
+    assert await journal.content(RUN.namespace, [HELLO.ref.digest]) == {}
 
 
 async def test_a_conflict_on_a_new_run_leaves_it_unknown(journal: AnyJournal) -> None:
@@ -103,7 +103,7 @@ async def test_an_append_stores_events_contents_and_snapshot(journal: AnyJournal
     assert journal.head == stored[-1].position == 2
     assert await journal.read(RUN, after=0, limit=10) == stored
     assert await journal.load(RUN) == LoadedRun(state(RUN, 2), 2)
-    assert await journal.content(RUN, [HELLO.ref.digest, WORLD.ref.digest]) == {
+    assert await journal.content(RUN.namespace, [HELLO.ref.digest, WORLD.ref.digest]) == {
         HELLO.ref.digest: b"hello",
         WORLD.ref.digest: b"world",
     }
@@ -208,10 +208,10 @@ async def test_content_is_found_by_digest_in_its_own_namespace_only(journal: Any
     await put(journal, stranger, turn(), after=0, contents=[WORLD])
     digests = [HELLO.ref.digest, WORLD.ref.digest, "sha256:" + "0" * 64]
 
-    assert await journal.content(RUN, digests) == {HELLO.ref.digest: b"hello"}
-    assert await journal.content(OTHER, digests) == {HELLO.ref.digest: b"hello"}
-    assert await journal.content(stranger, digests) == {WORLD.ref.digest: b"world"}
-    assert await journal.content(RUN, []) == {}
+    assert await journal.content(RUN.namespace, digests) == {HELLO.ref.digest: b"hello"}
+    assert await journal.content(OTHER.namespace, digests) == {HELLO.ref.digest: b"hello"}
+    assert await journal.content(stranger.namespace, digests) == {WORLD.ref.digest: b"world"}
+    assert await journal.content(RUN.namespace, []) == {}
 
 
 async def test_an_unknown_run_is_empty(journal: AnyJournal) -> None:
@@ -260,9 +260,9 @@ async def test_a_content_that_is_not_of_its_digest_is_refused_naming_run_and_eve
     refers = r.TurnStarted(at=AT, input=(damaged.ref,))
     await put(journal, RUN, turn(), refers, after=0, contents=[damaged, WORLD])
 
-    assert await journal.content(RUN, [WORLD.ref.digest]) == {WORLD.ref.digest: b"world"}
+    assert await journal.content(RUN.namespace, [WORLD.ref.digest]) == {WORLD.ref.digest: b"world"}
     with pytest.raises(AgentError) as refused:
-        await journal.content(RUN, [WORLD.ref.digest, HELLO.ref.digest])
+        await journal.content(RUN.namespace, [WORLD.ref.digest, HELLO.ref.digest], run=RUN.run_id)
 
     assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
     assert refused.value.metadata == {"run_id": "run-1", "first_bad": "2"}
@@ -272,9 +272,21 @@ async def test_a_content_that_must_be_there_and_is_not_is_refused_naming_run_and
     refers = r.TurnStarted(at=AT, input=(HELLO.ref,))
     await put(journal, RUN, turn(), turn(), refers, after=0, contents=[WORLD])
 
-    assert await journal.content(RUN, [WORLD.ref.digest, HELLO.ref.digest]) == {WORLD.ref.digest: b"world"}
+    assert await journal.content(RUN.namespace, [WORLD.ref.digest, HELLO.ref.digest]) == {WORLD.ref.digest: b"world"}
     with pytest.raises(AgentError) as refused:
-        await journal.content(RUN, [WORLD.ref.digest, HELLO.ref.digest], required=True)
+        await journal.content(RUN.namespace, [WORLD.ref.digest, HELLO.ref.digest], run=RUN.run_id, required=True)
 
     assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
     assert refused.value.metadata == {"run_id": "run-1", "first_bad": "3"}
+
+
+async def test_a_content_asked_for_in_a_namespace_alone_is_refused_naming_no_run(journal: AnyJournal) -> None:
+    damaged = Content(ContentRef(HELLO.ref.digest, 5, HELLO.ref.media_type), b"hellp")
+    await put(journal, RUN, r.TurnStarted(at=AT, input=(damaged.ref,)), after=0, contents=[damaged])
+
+    for digest in (HELLO.ref.digest, WORLD.ref.digest):
+        with pytest.raises(AgentError) as refused:
+            await journal.content(RUN.namespace, [digest], required=True)
+        assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+        assert refused.value.metadata == {"run_id": "", "first_bad": ""}
+        assert digest in refused.value.message

@@ -70,7 +70,7 @@ async def removed(journal: AnyJournal, *, before: int = LATER, limit: int = 100)
 
 def stored(journal: AnyJournal, run: RunKey, *contents: Content) -> object:
     """Which of the contents are there."""
-    return journal.content(run, [content.ref.digest for content in contents])
+    return journal.content(run.namespace, [content.ref.digest for content in contents])
 
 
 async def all_events(journal: AnyJournal, scope: Scope, after: int = 0) -> Sequence[tuple[str, int]]:

@@ -14,14 +14,14 @@ from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.memory import MemoryJournal
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import Journal, ListedRun, StoredEvent
 
-from tests.ports.journal_builders import end, key, put, state, turn
+from tests.ports.journal_builders import UNKNOWN, end, key, put, state, turn
 
 K = EventKind
 NOBODY = Namespace("nobody")
@@ -231,7 +231,7 @@ async def test_runs_are_listed_newest_first_by_what_they_are(journal: Journal) -
     await add(journal, key("a"), turn(), agent_id="x", session_id="s", labels={"team": "blue", "x": "1"})
     await add(journal, key("b"), turn(), agent_id="x", labels={"team": "red"})
     await add(journal, key("foreign", "theirs"), turn(), agent_id="x", session_id="s")
-    await add(journal, key("c"), turn(), phase=RunPhase.REPAIR_NEEDED, agent_id="y", session_id="s", labels={})
+    await add(journal, key("c"), turn(), calls=UNKNOWN, agent_id="y", session_id="s", labels={})
     await add(journal, key("b"), end(), after=1, phase=RunPhase.COMPLETED, agent_id="x", labels={"team": "red"})
 
     async def listed(**fields: Any) -> list[str]:

@@ -19,7 +19,7 @@ from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.ports.journal import Journal, SessionPage
 
-from tests.ports.journal_builders import REF, end, key, put, state, turn
+from tests.ports.journal_builders import REF, UNKNOWN, end, key, put, state, turn
 
 REQUESTED, ANSWERED = Content.text("asked"), Content.text("answered")
 THEIRS = Namespace("theirs")
@@ -50,7 +50,7 @@ async def requested(journal: Journal, turns: int = 20, **of: Any) -> SessionPage
 async def test_the_runs_of_a_session_come_newest_first_as_they_stand(journal: Journal) -> None:
     await add(journal, "a")
     await add(journal, "b", RunPhase.FAILED)
-    await add(journal, "c", RunPhase.REPAIR_NEEDED)
+    await add(journal, "c", RunPhase.RUNNING, calls=UNKNOWN)
     await add(journal, "d", agent_id="agent-2")
     await add(journal, "else", session_id="session-2")
     await add(journal, "alone", session_id="")

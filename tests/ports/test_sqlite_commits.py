@@ -77,7 +77,7 @@ async def test_a_full_journal_answers_everybody_and_goes_on_when_there_is_room(j
 
     assert [reason(outcome) for outcome in refused] == [ErrorReason.JOURNAL_FULL] * 20
     assert journal.head == 20
-    assert await journal.content(RUN, [large(n).ref.digest for n in range(20)]) == {}
+    assert await journal.content(RUN.namespace, [large(n).ref.digest for n in range(20)]) == {}
     await journal.set_max_bytes(None)
     stored = await asyncio.gather(*attempt())
     assert {events[0].seq for events in stored} == {2}

@@ -190,7 +190,7 @@ Commit = Callable[[SqliteJournal], Awaitable[Any]]
 
 def registration(address: str = "127.0.0.1:1") -> Callback:
     """A small one."""
-    return Callback(namespace=DEFAULT_NAMESPACE, callback_id="one", owner="o", executor="desk", address=address)
+    return Callback(namespace=DEFAULT_NAMESPACE, callback_id="one", owner="o", name="desk", address=address)
 
 
 async def an_append(journal: SqliteJournal) -> None:

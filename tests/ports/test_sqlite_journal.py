@@ -13,11 +13,12 @@ from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.opening import schema
 from runwright.adapters.sqlite.reading import queries, selecting
 from runwright.adapters.sqlite.tables import EVENTS_OF_RUN
+from runwright.core.apply import fold
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.outcomes import RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun
 
 from tests.ports.journal_builders import BEGUN, check_chain, key, put, put_begun, state, turn
@@ -60,7 +61,7 @@ async def test_a_reopened_journal_is_the_same_journal(tmp_path: Path) -> None:
     assert await second.read(RUN, after=0, limit=10) == stored
     check_chain(RUN, stored)
     assert await second.load(RUN) == LoadedRun(state(RUN, 3), 3)
-    assert await second.content(RUN, [Content.text("hello").ref.digest]) != {}
+    assert await second.content(RUN.namespace, [Content.text("hello").ref.digest]) != {}
     await second.close()
 
 
@@ -240,7 +241,7 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
         lambda db: queries.load(db, RUN),
         lambda db: queries.messages(db, RUN),
         lambda db: queries.read(db, RUN, 0, 10),
-        lambda db: queries.content(db, RUN, ["sha256:00"]),
+        lambda db: queries.content(db, RUN.namespace, ["sha256:00"], RUN.run_id, required=False),
     )
 
     assert requested == 8

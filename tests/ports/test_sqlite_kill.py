@@ -50,7 +50,7 @@ async def test_a_killed_process_loses_nothing_it_has_acknowledged(tmp_path: Path
         for number, seq, position, own_hash, digest in message:
             event = stored[int(number), int(seq)]
             assert (event.position, event.hash.hex()) == (int(position), own_hash)
-            assert digest in await journal.content(RUNS[0], [digest])
+            assert digest in await journal.content(RUNS[0].namespace, [digest])
         assert sorted(event.position for event in stored.values()) == list(range(1, journal.head + 1))
         for run, chain in zip(RUNS, events, strict=True):
             check_chain(run, chain)

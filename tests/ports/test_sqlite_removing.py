@@ -75,9 +75,9 @@ async def test_a_process_that_is_killed_while_it_removes_leaves_nothing_half(tmp
     while (await journal.remove_ended(before=LATER, now=LATER, limit=3)).more:
         pass
     assert [await journal.read(key(name), after=0, limit=9) for name in NAMES] == [[]] * len(NAMES)
-    left = await journal.content(key("heir"), [Content.text(f"of {name}").ref.digest for name in NAMES])
+    left = await journal.content(key("heir").namespace, [Content.text(f"of {name}").ref.digest for name in NAMES])
     assert list(left.values()) == [b"of run-3"]
-    assert await journal.content(key("heir"), [SHARED.ref.digest]) == {}
+    assert await journal.content(key("heir").namespace, [SHARED.ref.digest]) == {}
     await journal.close()
     found = verified(tmp_path)
     assert (found.runs, found.events, found.contents, found.faults) == (1, 1, 1, ())

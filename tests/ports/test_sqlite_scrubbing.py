@@ -82,7 +82,7 @@ async def test_credentials_of_ended_and_renewed_registrations_are_in_no_file(tmp
                 namespace=DEFAULT_NAMESPACE,
                 callback_id=name,
                 owner="o",
-                executor="desk",
+                name="desk",
                 address="127.0.0.1:1",
                 tls=tls,
                 credential=credential.decode(),
@@ -150,7 +150,7 @@ async def earlier(directory: Path) -> None:
         namespace=DEFAULT_NAMESPACE,
         callback_id="gone",
         owner="o",
-        executor="desk",
+        name="desk",
         address="127.0.0.1:1",
         credential=SECRET.decode(),
     )
@@ -167,7 +167,7 @@ async def test_an_upgrade_takes_out_what_earlier_versions_left(tmp_path: Path) -
 
     assert copies(tmp_path, SECRET) == {}
     assert len(await journal.read(key("new"), after=0, limit=9)) == 1
-    assert [*(await journal.content(key("new"), [content(NOT_REMOVED, 5_000).ref.digest])).values()]
+    assert [*(await journal.content(key("new").namespace, [content(NOT_REMOVED, 5_000).ref.digest])).values()]
     await journal.close()
     assert copies(tmp_path, SECRET) == {}
 

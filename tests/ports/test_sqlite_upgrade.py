@@ -11,8 +11,8 @@ from msgspec import structs
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.opening import schema, upgrade
 from runwright.core.callbacks import Callback
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 
@@ -151,7 +151,7 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
     journal = SqliteJournal.open(tmp_path)
     morning = await journal.session(DEFAULT_NAMESPACE, "morning", "helper", turns=9)
     messages = await journal.messages(key("first"))
-    wanted = Callback(namespace=THEIRS, callback_id="one", owner="o", executor="desk", address="127.0.0.1:1")
+    wanted = Callback(namespace=THEIRS, callback_id="one", owner="o", name="desk", address="127.0.0.1:1")
     await journal.callbacks().put(wanted)
     retained = await journal.callbacks().load()
     await journal.close()
@@ -187,7 +187,7 @@ async def test_registrations_of_version_4_come_along_without_a_key(tmp_path: Pat
     place(tmp_path)
     journal = SqliteJournal.open(tmp_path)
     known = Callback(
-        namespace=THEIRS, callback_id="one", owner="o", executor="desk", address="127.0.0.1:1", owner_key="k:1:2"
+        namespace=THEIRS, callback_id="one", owner="o", name="desk", address="127.0.0.1:1", owner_key="k:1:2"
     )
     await journal.callbacks().put(known)
     await journal.close()

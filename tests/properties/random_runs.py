@@ -9,6 +9,7 @@ from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
@@ -16,7 +17,7 @@ from runwright.core.machine import decide, pending
 from runwright.core.outcomes import CallPhase, FinishReason
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 
 from tests.core import builders as b
 
@@ -123,7 +124,7 @@ class RandomRun:
     def _unwanted_waits(self) -> list[e.Effect]:
         """Waits that may still come to an end, though no room is left for the call that waits."""
         wanted = pending(self.state)
-        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.allowed]
+        waiting = [call for call in self.state.calls if call.phase is CallPhase.REQUESTED and call.passed]
         return [
             e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at)
             for call in waiting

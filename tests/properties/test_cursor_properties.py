@@ -11,8 +11,8 @@ from msgspec import Struct, field
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.runtime import AgentRuntime
 

@@ -7,20 +7,23 @@ run follows from its seed alone: `check_run(seed)` plays a failing one again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 
 from msgspec import structs
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.errors import ErrorReason
-from runwright.core.events import TERMINAL, kind_of
 from runwright.core.ids import EffectId
+from runwright.core.kinds import TERMINAL, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.machine.rounds import MAX_LOSSES
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import CallPhase, RunPhase, RunStatus
 from runwright.core.package import RuntimePackage
-from runwright.core.state import CallState, RunState, fold
+from runwright.core.policy import Decision, PolicyStage, Verdict
+from runwright.core.state import CallState, RunState, may_start_call
 
 from tests.core import builders as b
 from tests.properties.random_runs import RandomRun
@@ -44,6 +47,8 @@ class Ledger:
         self._previous: r.Record | None = None
         # Calls that must not be repeated and went out: their next start needs proof that they were not sent.
         self._sent_for_good: set[EffectId] = set()
+        self._passed: set[EffectId] = set()  # calls that policy allowed
+        self._unknown = False  # whether the outcome of a call is
 
     def check(self, record: r.Record) -> None:
         """Takes in one more record."""
@@ -54,19 +59,26 @@ class Ledger:
                 self._start_model(record)
             case r.ModelMessageCompleted() | r.ModelAttemptFailed():
                 self.open_models.remove(record.round)
-            case r.ModelRetryScheduled():
-                assert (record.round, record.attempt) == self.model_request, "the attempt that failed is tried again"
+            case r.RetryScheduled() if record.effect_id.startswith("m"):
+                requested = (f"m{self.model_request[0]}", self.model_request[1])
+                assert (record.effect_id, record.attempt) == requested, "the attempt that failed is tried again"
                 assert record.at < record.not_before <= record.at + 300 * b.SECOND, "a wait is bounded"
-                self.intents.add((f"m{record.round}", "retry", record.attempt))
+                self.intents.add((record.effect_id, "retry", record.attempt))
                 self.not_before = record.not_before
             case r.ToolStarted():
                 self._start_tool(record)
+            case r.PolicyDecided(stage=PolicyStage.PRE_TOOL, subject=str(subject), decision=Decision(Verdict.ALLOW)):
+                self._passed.add(subject)
+            case r.ToolFailed() | r.ToolDenied():
+                self._passed.discard(record.call_id)
+            case r.ToolRecoveryRequired():
+                self._unknown = True
             case r.ToolRequested():
                 self.intents.add((record.call_id, "await", 0))
             case r.RetryScheduled():
-                self.intents.add((record.call_id, "await", record.attempt))
+                self.intents.add((record.effect_id, "await", record.attempt))
                 if record.reason is ErrorReason.EXECUTOR_UNAVAILABLE:
-                    self._sent_for_good.discard(record.call_id)
+                    self._sent_for_good.discard(record.effect_id)
             case r.RunCancelRequested():
                 assert not self.cancelled, "a run is cancelled once"
                 self.cancelled = True
@@ -77,6 +89,7 @@ class Ledger:
 
     def _start_model(self, record: r.ModelAttemptStarted) -> None:
         assert not self.cancelled, "no model is asked after a cancel"
+        assert not self._unknown, "the model is not asked on while the outcome of a call is unknown"
         self.open_models.add(record.round)
         assert len(self.open_models) == 1, "one model is asked at a time"
         assert record.at >= self.not_before, "no attempt is made before its time"
@@ -89,6 +102,8 @@ class Ledger:
 
     def _start_tool(self, record: r.ToolStarted) -> None:
         assert not self.cancelled, "no tool is called after a cancel"
+        assert record.call_id in self._passed, "no call is started that has not passed PRE_TOOL"
+        assert not self._unknown, "no attempt begins while the outcome of a call is unknown"
         assert record.call_id not in self._sent_for_good, f"{record.call_id} must not be repeated"
         self.intents.add((record.call_id, "call", record.attempt))
         if not record.idempotent:
@@ -136,6 +151,7 @@ def _step(run: RandomRun, ledger: Ledger, input_: i.Input) -> None:
             assert waited is None or record.at >= waited.not_before, "no attempt is made before its time"
     if new:
         _check_standing(run.state, ledger)
+        _check_independence(run.state, places)
         _check_repetition(run, input_, new)
 
 
@@ -154,7 +170,7 @@ def _is_awaited(input_: i.Input, state: RunState) -> bool:
             return (
                 call is not None
                 and call.phase is CallPhase.REQUESTED
-                and call.allowed
+                and call.passed is not None
                 and input_.attempt == call.attempt
             )
         case _:
@@ -174,8 +190,26 @@ def _check_standing(state: RunState, ledger: Ledger) -> None:
         return
     assert wanted or waiting_on(state), "an open run wants something or waits for something"
     unknown = any(call.phase is CallPhase.UNKNOWN for call in state.calls)
-    assert unknown or state.phase is not RunPhase.REPAIR_NEEDED, "only an unknown call needs repair"
-    assert status(state).name in (state.phase.name, "WAITING")
+    assert status(state) is _expected_status(state, wanted), "what comes first is shown"
+    if unknown:
+        assert not any(isinstance(effect, e.AwaitExecutor) for effect in wanted.values()), "no attempt is looked for"
+
+
+def _expected_status(state: RunState, wanted: Mapping[e.EffectKey, e.Effect]) -> RunStatus:
+    """Cancelling comes before repair, repair before everything that runs or waits. Of an open run."""
+    if state.cancel_barrier:
+        return RunStatus.CANCELLING
+    if any(call.phase is CallPhase.UNKNOWN for call in state.calls):
+        return RunStatus.REPAIR_NEEDED
+    under_way = any(isinstance(effect, e.CallModel | e.CallTool) for effect in wanted.values())
+    return RunStatus.RUNNING if under_way else RunStatus.WAITING
+
+
+def _check_independence(state: RunState, places: set[EffectId]) -> None:
+    for call in state.calls:
+        could_run = call.phase is CallPhase.REQUESTED and call.passed is PolicyStage.PRE_TOOL
+        is_due = call.call_id in places and state.updated_at >= call.not_before
+        assert not (could_run and is_due and may_start_call(state)), "a call that may run waits for no other one"
 
 
 def _check_repetition(run: RandomRun, input_: i.Input, new: list[r.Record]) -> None:
@@ -211,7 +245,7 @@ def _check_completion(run: RandomRun, ledger: Ledger) -> None:
     run.cooperate()
     for record in run.records[begun:]:
         ledger.check(record)
-    parked = run.state.phase is RunPhase.REPAIR_NEEDED
+    parked = not run.state.is_terminal and status(run.state) is RunStatus.REPAIR_NEEDED
     assert parked or ledger.ended, "a world that cooperates brings a run to its end"
     if parked:
         assert any(call.phase is CallPhase.UNKNOWN for call in run.state.calls)

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.callback_kinds import CallbackKind, ToolExecutor
 from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health, HealthKind
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.executor_names import ExecutorNames
@@ -132,7 +133,7 @@ async def office() -> Office:
 
 def wanted(callback_id: str = "one", owner: Principal = TOOLS, **fields: object) -> Callback:
     """A registration for ten seconds."""
-    value = {"executor": "desk", "address": "127.0.0.1:1", "lease": 10 * SECOND, **fields}
+    value = {"name": "desk", "address": "127.0.0.1:1", "lease": 10 * SECOND, **fields}
     return Callback(namespace=owner.namespace, callback_id=callback_id, owner=owner.name, **value)  # type: ignore[arg-type]
 
 
@@ -155,10 +156,10 @@ async def test_registering_again_renews_and_says_until_when(office: Office) -> N
 
 async def test_another_body_replaces(office: Office) -> None:
     await office.registry.register(wanted())
-    await office.registry.register(wanted(address="127.0.0.1:2", tools=("look",)))
+    await office.registry.register(wanted(address="127.0.0.1:2", details=ToolExecutor(("look",))))
 
     [retained] = await office.store.load()
-    assert (retained.address, retained.tools) == ("127.0.0.1:2", ("look",))
+    assert (retained.address, retained.details) == ("127.0.0.1:2", ToolExecutor(("look",)))
     assert list(office.dialler.opened.values()) == [retained]
 
 
@@ -300,7 +301,7 @@ async def test_a_name_belongs_to_the_first_that_holds_a_lease_under_it(office: O
     await office.registry.register(wanted("two"))
 
     error = await refusal(office.registry.register(wanted("three", owner=OTHERS)))
-    await office.registry.register(wanted("three", owner=OTHERS, executor="shelf"))
+    await office.registry.register(wanted("three", owner=OTHERS, name="shelf"))
     moved = await refusal(office.registry.register(wanted("three", owner=OTHERS)))
     await office.registry.register(wanted("three", owner=replace(OTHERS, namespace=Namespace("team-b"))))
     office.clock.advance(10 * SECOND)
@@ -332,7 +333,7 @@ async def test_a_name_is_free_once_its_last_registration_is_ended(office: Office
     ],
 )
 async def test_a_name_belongs_to_whom_the_operator_names(names: ExecutorNames, who: set[str]) -> None:
-    office = Office(rules=RegistrationRules(names))
+    office = Office(rules=RegistrationRules({CallbackKind.TOOL_EXECUTOR: names}))
 
     for owner in (TOOLS, OTHERS):
         with suppress(AgentError):
@@ -352,9 +353,11 @@ async def test_who_may_not_have_a_name_is_refused_before_his_address_is_looked_u
 
 async def test_a_start_with_other_owners_ends_what_they_do_not_cover(office: Office) -> None:
     await office.registry.register(wanted("one"))
-    await office.registry.register(wanted("two", executor="shelf"))
+    await office.registry.register(wanted("two", name="shelf"))
 
-    following = await office.again(RegistrationRules(ExecutorNames({"desk": ("others",)})))
+    following = await office.again(
+        RegistrationRules({CallbackKind.TOOL_EXECUTOR: ExecutorNames({"desk": ("others",)})})
+    )
 
     assert following.ids() == [name for _, name in following.dialler.opened] == ["two"]
     assert [each.callback_id for each in await office.store.load()] == ["two"]
@@ -556,11 +559,11 @@ async def test_a_full_disk_does_not_keep_a_revoked_registration(
 
 async def test_pages_go_by_id_and_by_executor(office: Office) -> None:
     for number in range(5):
-        await office.registry.register(wanted(f"c{number}", executor="desk" if number % 2 else "shelf"))
+        await office.registry.register(wanted(f"c{number}", name="desk" if number % 2 else "shelf"))
 
     page, more = office.registry.page(DEFAULT_NAMESPACE, after="c1", limit=2)
     last, none = office.registry.page(DEFAULT_NAMESPACE, after="c3", limit=2)
-    desks, _ = office.registry.page(DEFAULT_NAMESPACE, executor="desk", limit=10)
+    desks, _ = office.registry.page(DEFAULT_NAMESPACE, named=(CallbackKind.TOOL_EXECUTOR, "desk"), limit=10)
 
     assert ([one.callback.callback_id for one in page], more) == (["c2", "c3"], True)
     assert ([one.callback.callback_id for one in last], none) == (["c4"], False)

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import TERMINAL, EventKind
+from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.ports.journal import Journal
 from runwright.runtime import AgentRuntime

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools

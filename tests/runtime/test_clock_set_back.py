@@ -28,7 +28,7 @@ async def test_a_model_is_asked_again_after_the_planned_wait(bench: b.Bench) -> 
         runtime = bench.runtime()
         await runtime.start_run(b.request())
         await quiet()
-    [planned] = await records_of(bench.journal, r.ModelRetryScheduled)
+    [planned] = await records_of(bench.journal, r.RetryScheduled)
 
     set_back(bench)
     bench.providers = {"played": PlayedProvider(ModelReply(text="done"))}

@@ -11,7 +11,7 @@ import pytest
 from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import EffectId, RunKey
+from runwright.core.ids import EffectId, Namespace, RunKey
 from runwright.core.images import MAX_IMAGES_BYTES
 from runwright.core.outcomes import FinishReason, RunStatus
 from runwright.ports.journal import Journal
@@ -163,9 +163,9 @@ class Watched(JournalWrapper):
         self._note()
         return stored
 
-    async def content(self, run: RunKey, digests: Sequence[str], **options: bool) -> dict[str, bytes]:
+    async def content(self, namespace: Namespace, digests: Sequence[str], **options: Any) -> dict[str, bytes]:
         """See the class."""
-        found: dict[str, bytes] = await self.inner.content(run, digests, **options)
+        found: dict[str, bytes] = await self.inner.content(namespace, digests, **options)
         self.reads.append(sum(map(len, found.values())))
         self._note()
         return found
@@ -284,8 +284,8 @@ async def test_a_run_that_waits_after_a_restart_reads_nothing_before_a_model_is_
 
 async def test_content_that_is_damaged_when_a_model_is_asked_holds_the_run(bench: b.Bench) -> None:
     class Damaged(JournalWrapper):
-        async def content(self, run: RunKey, digests: Sequence[str], **options: bool) -> dict[str, bytes]:
-            raise AgentError(ErrorReason.JOURNAL_CORRUPT, "Bad.", metadata={"run_id": run.run_id, "first_bad": "2"})
+        async def content(self, namespace: Namespace, digests: Sequence[str], **options: Any) -> dict[str, bytes]:
+            raise AgentError(ErrorReason.JOURNAL_CORRUPT, "Bad.", metadata={"run_id": options["run"], "first_bad": "2"})
 
     runtime = bench.runtime(journal=Damaged(bench.journal))
     runtime.ports.memory.run_limit = 0

@@ -12,7 +12,7 @@ from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.context import Omission
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
@@ -39,7 +39,7 @@ async def stored(journal: SqliteJournal, kind: type, name: str, run_id: str = "r
     """The content a record of that kind refers to."""
     record = (await records_of(journal, kind, run_id))[0]
     ref = getattr(record, name)
-    return (await journal.content(key(run_id), [ref.digest]))[ref.digest]
+    return (await journal.content(key(run_id).namespace, [ref.digest]))[ref.digest]
 
 
 async def left_in_a_call(directory: Path) -> bytes:

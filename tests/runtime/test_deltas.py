@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runwright.core.events import EventKind as K
+from runwright.core.kinds import EventKind as K
 from runwright.ports.journal import Journal
 from runwright.runtime import RunHandle, TextGap
 from runwright.runtime.runs.live_text import PIECE_BYTES, SHOWN_EVERY_BYTES

@@ -13,8 +13,8 @@ from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core import records as r
-from runwright.core.events import EventKind as K
 from runwright.core.ids import DEFAULT_NAMESPACE
+from runwright.core.kinds import EventKind as K
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import Journal, StoredEvent
 from runwright.ports.provider import ModelRequest

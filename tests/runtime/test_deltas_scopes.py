@@ -7,8 +7,8 @@ import asyncio
 import pytest
 from runwright.core.effects import CallModel
 from runwright.core.errors import ErrorReason
-from runwright.core.events import EventKind as K
 from runwright.core.ids import Namespace
+from runwright.core.kinds import EventKind as K
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
 from runwright.ports.journal import Journal

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.ports.tools import Place, PlaceRequest, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.testing import FunctionTools
 

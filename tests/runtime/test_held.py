@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from runwright.adapters.memory.audit import MemoryAudit
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.audit import AuditKind
 from runwright.core.condition import HoldCause
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.core.selection import RunFilter
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.ports.journal import Journal, StoredEvent
 from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools

@@ -9,10 +9,10 @@ import pytest
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import TERMINAL
+from runwright.core.kinds import TERMINAL
 from runwright.core.outcomes import RunStatus
 from runwright.runtime import AgentRuntime
-from runwright.runtime.run_on_record import APPEND_RETRY_US
+from runwright.runtime.runs.run_on_record import APPEND_RETRY_US
 from runwright.testing import FunctionTools
 
 from tests import builders as b

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any
 
-from runwright.core.events import TERMINAL
+from runwright.core.kinds import TERMINAL
 from runwright.core.outcomes import RunStatus
 from runwright.core.package import RuntimePackage
 from runwright.ports.journal import Journal

@@ -155,4 +155,4 @@ async def test_what_a_provider_needs_is_loaded_before_anything_is_taken_up(bench
 
     assert before == [1], "the attempt of the run is the one from before"
     assert (await stood_still(runtime)).status is RunStatus.COMPLETED
-    assert [line.event for line in bench.log.lines] == ["provider is not ready"]
+    assert [line.event for line in bench.log.lines] == ["provider is ready", "provider is not ready"]

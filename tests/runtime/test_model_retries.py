@@ -10,7 +10,7 @@ from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.machine.rounds import MAX_LOSSES
 from runwright.core.outcomes import RunStatus, StopReason, WaitKind
 from runwright.core.package import RuntimePackage
@@ -58,7 +58,7 @@ async def test_a_failed_request_waits_in_the_open_and_is_made_again_at_its_time(
     runtime = parts.runtime(once_failing())
     await runtime.start_run(b.request())
     await reached(runtime, EventKind.RETRY_SCHEDULED)
-    [planned] = await records_of(any_journal, r.ModelRetryScheduled)
+    [planned] = await records_of(any_journal, r.RetryScheduled)
     waits = await runtime.run_snapshot("run-1")
     asked_before = len(provider.requests)
 
@@ -85,7 +85,7 @@ async def test_the_due_time_stands_through_a_restart(any_journal: AnyJournal) ->
         first = parts.runtime(once_failing())
         await first.start_run(b.request())
         await reached(first, EventKind.RETRY_SCHEDULED)
-    [planned] = await records_of(any_journal, r.ModelRetryScheduled)
+    [planned] = await records_of(any_journal, r.RetryScheduled)
     parts.manual_clock.advance(1000)
 
     second = parts.runtime(once_failing())

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import RunKey
+from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.schemas import Instance
@@ -78,7 +78,7 @@ async def check_secret_is_kept(bench: b.Bench, ended: RunSnapshot) -> None:
     run = ended.state.key
     for event in await bench.journal.read(run, after=0, limit=1000):
         assert SECRET.encode() not in event.data
-        stored = await bench.journal.content(run, [ref.digest for ref in event_refs(event.data)])
+        stored = await bench.journal.content(run.namespace, [ref.digest for ref in event_refs(event.data)])
         assert all(SECRET.encode() not in data for data in stored.values())
 
 

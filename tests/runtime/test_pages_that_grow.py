@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.ports.journal import Journal
 from runwright.runtime.streams.run_pages import RunPages
 from runwright.testing import FunctionTools

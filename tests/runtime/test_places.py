@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from runwright.core import records as r
-from runwright.core.events import EventKind
 from runwright.core.ids import RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.ports.journal import Appended, Journal
 from runwright.ports.tools import Place, ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -221,7 +221,7 @@ async def test_a_place_goes_back_however_an_attempt_ends(bench: b.Bench, tool: A
         bench.manual_clock.advance(b.SECOND)
 
     assert bench.function_tools.held["tools"] == 0
-    assert {(await stood_still(runtime, run_id)).state.phase.name for run_id in ids} <= {
+    assert {(await stood_still(runtime, run_id)).status.name for run_id in ids} <= {
         "COMPLETED",
         "FAILED",
         "REPAIR_NEEDED",

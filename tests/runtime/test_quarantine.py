@@ -243,6 +243,21 @@ async def test_a_clean_end_takes_suspicion_away(bench: b.Bench) -> None:
     assert bench.recovery.known[next(iter(bench.recovery.known))].quarantined_at == 0  # type: ignore[union-attr]
 
 
+async def test_a_start_that_came_to_no_run_acquits_nobody(bench: b.Bench) -> None:
+    lives = Lives(bench, "run-0")
+    await lives.first("run-0")
+    for _ in range(2):
+        assert not await lives.next(0)
+    assert isinstance(bench.recovery, MemoryRecoveryLog)
+    before = dict(bench.recovery.known)
+
+    await bench.runtime()._supervisor.close()  # its address was taken, say
+
+    assert bench.recovery.known == before
+    assert not await lives.next(0)
+    assert await lives.next(0), "the third end it brought about was the last"
+
+
 async def test_a_start_that_lived_for_a_while_was_ended_by_no_run(bench: b.Bench) -> None:
     lives = Lives(bench)
     await lives.first(*names(3))

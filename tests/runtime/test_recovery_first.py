@@ -9,8 +9,8 @@ import pytest
 from msgspec.structs import replace
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import TERMINAL
 from runwright.core.ids import RunKey
+from runwright.core.kinds import TERMINAL
 from runwright.core.machine import pending
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.state import ModelState, RunState
@@ -78,7 +78,6 @@ def of_call(**changes: Any) -> Callable[[RunState], RunState]:
     [
         lambda state: replace(state, phase=RunPhase.NEW),
         lambda state: replace(state, phase=RunPhase.CANCELLING),
-        lambda state: replace(state, phase=RunPhase.REPAIR_NEEDED),
         of_call(attempt=0),
         of_call(attempt=7),
         of_call(phase=CallPhase.NONE),

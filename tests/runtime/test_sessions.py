@@ -10,8 +10,8 @@ from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
 from runwright.core.content import Content
 from runwright.core.context import Omission
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.ports.journal import Journal
 from runwright.ports.provider import AssistantMessage, ModelRequest, UserMessage
@@ -207,7 +207,7 @@ async def test_what_a_run_sees_is_stored_with_the_run(bench: b.Bench) -> None:
 
     refs = [ref for turn in (await context_of(bench.journal, "two")).context.included for ref in turn.refs]
     assert len(refs) == 2
-    assert len(await bench.journal.content(key("two"), [ref.digest for ref in refs])) == 2
+    assert len(await bench.journal.content(key("two").namespace, [ref.digest for ref in refs])) == 2
 
 
 def digest_of(text: str) -> str:

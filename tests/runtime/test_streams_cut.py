@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE
+from runwright.core.kinds import EventKind
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import StoredEvent
 from runwright.runtime import AgentRuntime

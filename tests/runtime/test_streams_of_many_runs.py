@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from runwright.core.cursor import CursorMaker, run_scope
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunKey
+from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.selection import EventFilter, Scope, ScopeKind, Selection
 from runwright.ports.journal import Appended, EventPage, Journal, StoredEvent
 from runwright.runtime import AgentRuntime, StreamItem

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace
+from runwright.core.kinds import EventKind
 from runwright.core.package import RuntimePackage
 from runwright.ports.journal import Journal
 from runwright.runtime import StreamItem

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.records import Record
 from runwright.ports.journal import Journal, StoredEvent
 from runwright.runtime import AgentRuntime, RunSnapshot, StreamItem

@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import package_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.transport import access
+from runwright.transport.methods import METHODS
 
 from tests.transport.serving import registration, run_request, scope, subscription
 
@@ -51,10 +51,9 @@ GOOD: Mapping[str, Message] = {
 
 def methods() -> Iterator[MethodDescriptor]:
     """Every method of ours that is served."""
-    for path in access.ROLES:
-        _, service, method = path.split("/")
-        if service.startswith("runwright."):
-            yield descriptor_pool.Default().FindServiceByName(service).methods_by_name[method]
+    for row in METHODS:
+        if row.service.startswith("runwright."):
+            yield descriptor_pool.Default().FindServiceByName(row.service).methods_by_name[row.name]
 
 
 def mutated(body: bytes, seed: random.Random) -> bytes:

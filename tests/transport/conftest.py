@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
@@ -31,3 +32,19 @@ async def serve() -> AsyncIterator[Serve]:
 async def served(serve: Serve) -> serving.Served:
     """A server of a package whose runs make one call."""
     return await serve()
+
+
+@pytest.fixture
+def free_to_bind() -> Callable[[int], bool]:
+    """Says whether nobody listens at a port of 127.0.0.1."""
+
+    def is_free(port: int) -> bool:
+        with socket.socket() as trying:
+            trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                trying.bind(("127.0.0.1", port))
+            except OSError:
+                return False
+            return True
+
+    return is_free

@@ -16,9 +16,11 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.allow_list import LOOPBACK, AllowList
+from runwright.core.callback_kinds import CallbackKind
 from runwright.core.executor_names import ExecutorNames
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks.registration_rules import RegistrationRules
@@ -103,9 +105,9 @@ async def serve(
     runtime = bench.runtime(journal=journal)
     dialler = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
-    rules = RegistrationRules(names or ExecutorNames(), authenticator)
+    rules = RegistrationRules({CallbackKind.TOOL_EXECUTOR: names or ExecutorNames()}, authenticator)
     registry = CallbackRegistry(
-        store=store, dialler=dialler, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.ports.audit
+        store=store, dialler=dialler.callbacks, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.ports.audit
     )
     server = RuntimeServer(
         runtime,
@@ -123,7 +125,8 @@ async def serve(
 
 def dialling(bench: Bench, *allow: str) -> DialledExecutors:
     """What dials callbacks at loopback addresses and at those that are named."""
-    return DialledExecutors({}, bench.clock, Dialer(AllowList.parse([*LOOPBACK, *allow]), bench.log))
+    dialer = Dialer(AllowList.parse([*LOOPBACK, *allow]), bench.log)
+    return DialledExecutors({}, bench.clock, DialledCallbacks(dialer, bench.clock))
 
 
 def registration(callback_id: str = "one", *, credential: str = "", lease: int | None = None, **spec: Any) -> Any:

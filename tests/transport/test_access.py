@@ -14,9 +14,6 @@ from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.core.principal import Role
 from runwright.ports.access import Credentials
 from runwright.testing import FunctionTools
-from runwright.transport import access
-from runwright.transport.health import Health
-from runwright.transport.methods import methods_of
 
 from tests.builders import Bench
 from tests.runtime.parts import HeldTool
@@ -43,13 +40,6 @@ def calls_of(served: Served, run_id: str, **options: Any) -> dict[str, Any]:
 async def start(served: Served, key: str, run_id: str = "run-1") -> pb.StartRunResponse:
     request = pb.StartRunRequest(run=run_request(run_id))
     return await served.stub.StartRun(request, timeout=CALL_SECONDS, metadata=bearer(key))
-
-
-def test_a_method_nobody_decided_on_cannot_be_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(access.ROLES, "/grpc.health.v1.Health/Watch")  # type: ignore[arg-type]
-
-    with pytest.raises(ValueError, match="Health/Watch"):
-        list(methods_of("grpc.health.v1.Health", Health([])))
 
 
 @pytest.mark.parametrize("credential", [(), bearer("rwk_0_0"), bearer(""), (("authorization", "Basic abc"),)])

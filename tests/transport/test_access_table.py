@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 from runwright.core.principal import Role
-from runwright.transport import access
+from runwright.transport.methods import METHODS
 
 from tests.transport.conftest import Serve
 from tests.transport.known import authenticator, bearer, keys_for
@@ -38,7 +38,7 @@ STREAMS = ("Subscribe", "ExportRun")
 
 
 def test_the_table_has_every_method_that_asks_for_a_key() -> None:
-    assert {method for method, roles in access.ROLES.items() if roles is not None} == TABLE.keys()
+    assert {method.path for method in METHODS if method.roles is not None} == TABLE.keys()
     assert {role.value for role in Role} == EVERYBODY
 
 

@@ -15,6 +15,7 @@ from runwright.adapters.keys import LOOK_EVERY_US, KeyFileAuthenticator, KeysFil
 from runwright.core.principal import Role
 from runwright.testing import FunctionTools, ManualClock
 from runwright.transport import calls
+from runwright.transport.methods import METHODS
 
 from tests.builders import Bench, ListLog
 from tests.runtime.parts import HeldTool
@@ -70,6 +71,12 @@ GOING_ON = {
     "reflection v1": reflection("v1"),
     "reflection v1alpha": reflection("v1alpha"),
 }
+
+
+def test_every_method_that_lasts_is_tried() -> None:
+    lasting = {method.name for method in METHODS if method.lasting and method.roles is not None}
+
+    assert lasting == {"Subscribe", "Wait", "ServerReflectionInfo"}, "another one belongs into GOING_ON"
 
 
 async def ending(call: Any) -> tuple[grpc.StatusCode, str]:

@@ -18,9 +18,9 @@ from runwright.adapters.keys import KeysFile, read_keys, write_keys
 from runwright.adapters.log import JsonFormatter
 from runwright.adapters.memory.audit import MemoryAudit
 from runwright.adapters.sqlite import SqliteJournal
-from runwright.core.events import EventKind
 from runwright.core.executor_names import ExecutorNames
 from runwright.core.ids import Namespace
+from runwright.core.kinds import EventKind
 from runwright.core.principal import Role
 
 from tests import builders as b
@@ -52,11 +52,21 @@ async def test_a_registration_comes_back_as_it_stands(served: Served) -> None:
     answer = await register(served, registration(tools=["look", "see", "look"], tls=tls, lease=90))
 
     callback = answer.callback
-    assert callback.spec == registration(tools=["look", "see"], tls=tls).spec
+    tool_executor = pb.CALLBACK_KIND_TOOL_EXECUTOR
+    assert callback.spec == registration(tools=["look", "see"], tls=tls, kind=tool_executor).spec
     assert (callback.owner, callback.lease.seconds) == ("local", 90)
     assert callback.expires_at.ToMicroseconds() == served.bench.clock.now() + 90 * b.SECOND
     assert callback.health == pb.CALLBACK_HEALTH_UNKNOWN
     assert (await listed(served)).callbacks[0].spec == callback.spec
+
+
+async def test_whoever_says_no_kind_registers_a_tool_executor(served: Served) -> None:
+    silent = await register(served, registration())
+    said = await register(served, registration(kind=pb.CALLBACK_KIND_TOOL_EXECUTOR))
+
+    assert silent.callback.spec == said.callback.spec
+    assert [line.event for line in served.bench.log.lines] == ["callback registered"], "the second was a renewal"
+    assert served.bench.log.lines[0].fields["kind"] == "TOOL_EXECUTOR"
 
 
 async def test_a_lease_has_a_default_and_a_longest(served: Served) -> None:
@@ -80,6 +90,11 @@ BAD: dict[str, tuple[pb.RegisterCallbackRequest, str, str]] = {
     "a user": (registration(address="user@desk:1"), "spec.address", "host:port"),
     "a bare IPv6": (registration(address="::1:80"), "spec.address", "brackets"),
     "an endless host": (registration(address="a" * 254 + ":1"), "spec.address", "host:port"),
+    "a kind of a newer server": (
+        registration(kind=7),
+        "spec.kind",
+        "a kind that this server takes: CALLBACK_KIND_TOOL_EXECUTOR",
+    ),
     "a bad tool": (registration(tools=["look", "a b"]), "spec.tools[1]", "a tool's name"),
     "129 tools": (registration(tools=[f"t{n}" for n in range(129)]), "spec.tools", "at most 128"),
     "an endless CA": (registration(tls=pb.CallbackTls(ca_pem=b"x" * 65_537)), "spec.tls.ca_pem", "65536 bytes"),
@@ -279,7 +294,7 @@ async def test_a_revoked_key_ends_its_registrations_and_nothing_more_is_sent_the
     served = await serve(bench, authenticator=authenticator(file))
     await register(served, registration(address=f"127.0.0.1:{host.port}"), keys["executor"])
     [registered] = [one.callback for one in served.registry.page(Namespace("default"), limit=9)[0]]
-    await eventually(lambda: served.dialler.health(registered).kind.name == "HEALTHY")
+    await eventually(lambda: served.dialler.callbacks.health(registered).kind.name == "HEALTHY")
 
     revoke(file, "executor")
     await eventually(lambda: not served.registry.page(Namespace("default"), limit=9)[0])
@@ -353,8 +368,8 @@ async def test_health_is_told_as_it_is_found(serve: Serve) -> None:
     await register(served, registration("ill", address="127.0.0.1:1"))
     [ill, well] = [one.callback for one in served.registry.page(Namespace("default"), limit=9)[0]]
 
-    await eventually(lambda: served.dialler.health(well).kind.name == "HEALTHY")
-    await eventually(lambda: served.dialler.health(ill).kind.name == "UNHEALTHY")
+    await eventually(lambda: served.dialler.callbacks.health(well).kind.name == "HEALTHY")
+    await eventually(lambda: served.dialler.callbacks.health(ill).kind.name == "UNHEALTHY")
     found = (await listed(served)).callbacks
 
     assert [each.health for each in found] == [pb.CALLBACK_HEALTH_UNHEALTHY, pb.CALLBACK_HEALTH_HEALTHY]

@@ -11,8 +11,8 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.content import digest
-from runwright.core.events import EventKind
 from runwright.core.images import MAX_IMAGE_BYTES, Image
+from runwright.core.kinds import EventKind
 from runwright.ports.provider import UserMessage
 
 from tests import builders as b

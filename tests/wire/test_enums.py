@@ -6,10 +6,13 @@ from enum import Enum
 
 import pytest
 from google.protobuf.descriptor import EnumDescriptor
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import error_pb2, event_pb2, package_pb2, run_pb2
+from runwright.core.callback_kinds import CallbackKind
+from runwright.core.callbacks import HealthKind
 from runwright.core.context import Omission
 from runwright.core.errors import AgentErrorKind, ErrorReason, RetryClass
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import EffectClass
 from runwright.core.policy import PolicyStage, Verdict
@@ -29,6 +32,8 @@ PAIRS: list[tuple[type[Enum], EnumDescriptor, str]] = [
     (Verdict, event_pb2.PolicyVerdict.DESCRIPTOR, "POLICY_VERDICT_"),
     (RunStatus, run_pb2.RunStatus.DESCRIPTOR, "RUN_STATUS_"),
     (StopReason, run_pb2.StopReason.DESCRIPTOR, "STOP_REASON_"),
+    (CallbackKind, callback_pb.CallbackKind.DESCRIPTOR, "CALLBACK_KIND_"),
+    (HealthKind, callback_pb.CallbackHealth.DESCRIPTOR, "CALLBACK_HEALTH_"),
     (WaitKind, run_pb2.WaitKind.DESCRIPTOR, "WAIT_KIND_"),
 ]
 
@@ -58,6 +63,7 @@ def test_phases_are_statuses_but_for_those_that_no_record_says() -> None:
     statuses = {status.name: status.value for status in RunStatus}
 
     assert statuses.pop("WAITING") == 3
+    assert statuses.pop("REPAIR_NEEDED") == 5
     assert statuses.pop("HELD") == 9
     assert phases == statuses
 

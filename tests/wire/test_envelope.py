@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 from runwright._gen.runwright.v1 import event_pb2 as pb
-from runwright.core.events import kind_of
 from runwright.core.ids import RunId
+from runwright.core.kinds import kind_of
 from runwright.wire.envelope import Envelope, envelope
 from runwright.wire.records import encode_events
 

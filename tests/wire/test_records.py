@@ -8,14 +8,16 @@ import pytest
 from msgspec import structs
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core import records as r
+from runwright.core.apply import apply, fold
 from runwright.core.errors import AgentError, ErrorReason, Failure
-from runwright.core.events import EventKind, kind_of
+from runwright.core.ids import EffectId
+from runwright.core.kinds import EventKind, kind_of
 from runwright.core.outcomes import FinishReason, StopReason, Usage
-from runwright.core.policy import Decision, Verdict
+from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.records import Record
 from runwright.core.references import refs
 from runwright.core.request import Budget
-from runwright.core.state import RunState, apply, fold
+from runwright.core.state import RunState
 from runwright.wire.records import decode_event, encode_events
 from runwright.wire.references import event_refs
 
@@ -54,12 +56,17 @@ BARE: list[r.Record] = [
     ),
     r.ModelAttemptStarted(at=b.at(1), round=1, attempt=1),
     r.ModelAttemptFailed(at=b.at(1), round=1, attempt=1, error=BARE_FAILURE),
-    r.ModelRetryScheduled(
-        at=b.at(1), round=12, attempt=3, reason=ErrorReason.PROVIDER_RATE_LIMITED, not_before=b.at(8)
+    r.RetryScheduled(
+        at=b.at(1), effect_id=EffectId("m12"), attempt=3, reason=ErrorReason.PROVIDER_RATE_LIMITED, not_before=b.at(8)
     ),
     r.ToolRequested(at=b.at(1), call_id=b.FIRST_CALL, tool="", provider_call_id="", arguments=b.json_text("")),
     r.ToolFailed(at=b.at(1), call_id=b.FIRST_CALL, attempt=0, tool="t", reason=ErrorReason.TOOL_UNKNOWN),
-    r.PolicyDecided(at=b.at(1), call_id=b.FIRST_CALL, policy_ref="", decision=Decision(Verdict.DENY, "")),
+    r.PolicyDecided(
+        at=b.at(1), stage=PolicyStage.PRE_TOOL, subject=b.FIRST_CALL, policy_ref="", decision=Decision(Verdict.DENY, "")
+    ),
+    r.PolicyDecided(
+        at=b.at(1), stage=PolicyStage.PRE_TOOL, subject=None, policy_ref="p", decision=Decision(Verdict.ALLOW, "c")
+    ),
     r.RunCancelRequested(at=b.at(1), reason="", requested_by="", deadline=0),
     r.TurnFailed(at=0, error=BARE_FAILURE),
     r.RunFailed(at=b.at(1), stop=StopReason.INTERNAL, error=BARE_FAILURE, usage=Usage()),
@@ -148,7 +155,7 @@ def test_an_event_says_which_run_and_which_kind_it_is_of(record: r.Record) -> No
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_an_event_names_its_round_effect_and_attempt(kind: EventKind, round: int, effect_id: str, attempt: int) -> None:
-    values = {"round": 12, "attempt": 3, "call_id": "c12.34"}
+    values = {"round": 12, "attempt": 3, "call_id": "c12.34", "effect_id": "c12.34"}
     names = {field.name for field in structs.fields(EXAMPLES[kind])}
     record = structs.replace(EXAMPLES[kind], **{name: values[name] for name in names & values.keys()})
 
@@ -158,8 +165,8 @@ def test_an_event_names_its_round_effect_and_attempt(kind: EventKind, round: int
 
 
 def test_a_retry_of_the_model_is_one_of_its_request() -> None:
-    planned = r.ModelRetryScheduled(
-        at=b.at(1), round=12, attempt=3, reason=ErrorReason.PROVIDER_FAILED, not_before=b.at(2.5)
+    planned = r.RetryScheduled(
+        at=b.at(1), effect_id=EffectId("m12"), attempt=3, reason=ErrorReason.PROVIDER_FAILED, not_before=b.at(2.5)
     )
 
     event = pb.Event.FromString(encoded(STARTED, 7, planned))
@@ -239,6 +246,18 @@ def test_bytes_that_are_no_record_are_refused_as_corrupt(garbage: bytes) -> None
 def test_a_tool_intent_without_an_effect_is_refused_as_corrupt() -> None:
     event = pb.Event.FromString(encoded(STARTED, 1, EXAMPLES[EventKind.TOOL_STARTED]))
     event.tool_started.effect = 0
+
+    with pytest.raises(AgentError) as refused:
+        decode_event(event.SerializeToString())
+
+    assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
+
+
+@pytest.mark.parametrize("effect_id", ["", "c", "c1.x", "1.1"])
+@pytest.mark.parametrize("kind", [EventKind.TOOL_STARTED, EventKind.RETRY_SCHEDULED], ids=lambda kind: kind.name)
+def test_an_event_about_an_effect_that_has_no_such_id_is_refused_as_corrupt(kind: EventKind, effect_id: str) -> None:
+    event = pb.Event.FromString(encoded(STARTED, 1, EXAMPLES[kind]))
+    event.effect_id = effect_id
 
     with pytest.raises(AgentError) as refused:
         decode_event(event.SerializeToString())

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from runwright.core.apply import fold
 from runwright.core.errors import Failure
-from runwright.core.events import EventKind
-from runwright.core.ids import Namespace, RunId, RunKey
-from runwright.core.outcomes import RunStatus
-from runwright.core.state import RunState, fold
+from runwright.core.ids import EffectId, Namespace, RunId, RunKey
+from runwright.core.kinds import EventKind
+from runwright.core.machine import status
+from runwright.core.outcomes import RunPhase, RunStatus
+from runwright.core.state import RunState
 from runwright.wire.state_row import (
     VERSION,
     RowColumns,
@@ -198,3 +200,43 @@ def test_the_row_does_not_grow_with_the_rounds() -> None:
         sizes.append(len(encode_state(state)))
 
     assert max(sizes) - min(sizes) < 100
+
+
+def _as_before_gates(state: RunState) -> bytes:
+    """The row as versions wrote it that said `allowed` of a call, and had a phase for runs in need of repair."""
+    row = json.loads(encode_state(state))
+    row["phase"] = 5 if status(state) is RunStatus.REPAIR_NEEDED else row["phase"]
+    row["calls"] = [
+        dict(("allowed", bool(value)) if name == "passed" else (name, value) for name, value in call.items())
+        for call in row["calls"]
+    ]
+    return _row(row)
+
+
+def test_a_row_of_before_calls_had_stages_is_the_same_state_and_the_run_goes_on() -> None:
+    pinned = b.package(b.tool("lookup"), b.tool("send", effect="write"))
+    value = [
+        b.started(pinned),
+        b.asks(b.model_request("send"), b.model_request("lookup"), b.model_request("lookup")),
+        b.lost(),
+    ]
+    state, _ = b.play(pinned, *value, b.returned(b.SECOND_CALL))
+    row = _as_before_gates(state)
+
+    back = decode_state(row)
+    assert b'"phase":5' in row and b'"allowed":true' in row
+    assert back == state
+    assert (back.phase, status(back)) == (RunPhase.RUNNING, RunStatus.REPAIR_NEEDED)
+    ended, records = b.play(pinned, b.returned(EffectId("c1.3"), seconds=3), b.cancelled(seconds=4), state=back)
+
+    assert b.kinds(records) == ["TOOL_COMPLETED", "RUN_CANCEL_REQUESTED", "TURN_FAILED", "RUN_CANCELLED"]
+    assert ended.phase is RunPhase.CANCELLED
+
+
+def test_rows_of_before_calls_had_stages_are_read_whatever_the_run_came_to() -> None:
+    for seed in range(50):
+        run = RandomRun(seed)
+        run.give(run.first)
+        for _ in range(20):
+            run.give(run.next())
+            assert decode_state(_as_before_gates(run.state)) == run.state, f"seed {seed}"

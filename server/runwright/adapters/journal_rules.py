@@ -10,8 +10,8 @@ from msgspec import Struct
 
 from runwright.core.content import digest as digest_of
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind, kind_of
-from runwright.core.ids import RunKey
+from runwright.core.ids import RunId, RunKey
+from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import status
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
@@ -83,18 +83,22 @@ def _is_of(digest: str, data: object) -> bool:
     return isinstance(data, bytes) and digest_of(data) == digest
 
 
-def damaged_content(run: RunKey, digest: str, first: int) -> AgentError:
+def damaged_content(run: RunId | None, digest: str, first: int) -> AgentError:
     """A content is not as it was written; `first` is the run's first event that refers to it, 0 if none is known."""
-    return _corrupt(run, f"Content {digest} of run {run.run_id} is not as it was written.", first)
+    return _corrupt(run, f"Content {digest}{_of(run)} is not as it was written.", first)
 
 
-def missing_content(run: RunKey, digest: str, first: int) -> AgentError:
+def missing_content(run: RunId | None, digest: str, first: int) -> AgentError:
     """A content that must be there is not; `first` as above."""
-    return _corrupt(run, f"Content {digest} of run {run.run_id} is missing from the journal.", first)
+    return _corrupt(run, f"Content {digest}{_of(run)} is missing from the journal.", first)
 
 
-def _corrupt(run: RunKey, message: str, first: int) -> AgentError:
-    metadata = {"run_id": run.run_id, "first_bad": str(first or "")}
+def _of(run: RunId | None) -> str:
+    return f" of run {run}" if run else ""
+
+
+def _corrupt(run: RunId | None, message: str, first: int) -> AgentError:
+    metadata = {"run_id": run or "", "first_bad": str(first or "")}
     return AgentError(ErrorReason.JOURNAL_CORRUPT, message, metadata=metadata)
 
 

@@ -52,11 +52,12 @@ class LoopWatchdog:
         self._thread.start()
 
     def close(self) -> None:
-        """Stops watching; on the loop."""
+        """Stops watching, if it began; on the loop."""
         if self._timer is not None:
             self._timer.cancel()
         self._ended.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _plan(self) -> None:
         assert self._loop is not None

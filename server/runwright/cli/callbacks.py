@@ -1,4 +1,4 @@
-"""`runwright callbacks`: the executors that are registered; registering one by hand, to find out what is wrong."""
+"""`runwright callbacks`: what is registered; registering an executor by hand, to find out what is wrong."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ app = typer.Typer(
     name="callbacks",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Registered executors: ls, register, unregister.",
+    help="Registered callbacks: ls, register, unregister.",
 )
-_HEADINGS = ("CALLBACK", "EXECUTOR", "ADDRESS", "HEALTH", "EXPIRES", "OWNER", "TOOLS")
+_HEADINGS = ("CALLBACK", "KIND", "EXECUTOR", "ADDRESS", "HEALTH", "EXPIRES", "OWNER", "TOOLS")
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the registration.")]
 
 
@@ -131,7 +131,8 @@ def _cells(callback: pb.Callback) -> tuple[str, ...]:
     spec = callback.spec
     address = f"{spec.address} (TLS)" if spec.HasField("tls") else spec.address
     expires, tools = names.clock(callback.expires_at), ", ".join(spec.tools) or "any"
-    row = (spec.callback_id, spec.executor, address, names.health(callback.health), expires, callback.owner, tools)
+    kind, health = names.callback_kind(spec.kind), names.health(callback.health)
+    row = (spec.callback_id, kind, spec.executor, address, health, expires, callback.owner, tools)
     return tuple(sanitize.line(cell) for cell in row)
 
 

@@ -61,6 +61,12 @@ def health(value: int) -> str:
     return _name(callback_pb.CallbackHealth.DESCRIPTOR, "CALLBACK_HEALTH_", value)
 
 
+def callback_kind(value: int) -> str:
+    """Name of a CallbackKind; a server that knows of no kinds registers tool executors."""
+    known = value or callback_pb.CALLBACK_KIND_TOOL_EXECUTOR
+    return _name(callback_pb.CallbackKind.DESCRIPTOR, "CALLBACK_KIND_", known)
+
+
 def remedy(value: int) -> str:
     """What to do about a reason, as far as this client knows it."""
     try:

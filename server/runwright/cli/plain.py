@@ -6,6 +6,7 @@ from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.tree import RunTree, Step
 from runwright.cli.tree_update import Contents, contents_of, whole
+from runwright.core.ids import CALL_EFFECT, effect_kind
 
 
 def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = None) -> str:
@@ -14,7 +15,7 @@ def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = N
     `tree` has already taken the frame in; it knows when things began.
     """
     event, contents = frame.event, contents_of(frame)
-    if event.effect_id.startswith("c"):
+    if effect_kind(event.effect_id) == CALL_EFFECT:
         call = tree.call(event)
         text = f"{event.effect_id} {call.tool} {_call(event, contents, call)}"
     elif event.effect_id:

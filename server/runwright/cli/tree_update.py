@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.tree import Call, RunTree, State
+from runwright.core.ids import CALL_EFFECT, effect_kind
 from runwright.core.images import IMAGE_TYPES
 from runwright.wire.snapshots import inline_bytes
 
@@ -21,7 +22,7 @@ def update_tree(tree: RunTree, frame: event_pb2.EventFrame) -> None:
     if tree.state is State.REQUESTED:
         tree.state = State.RUNNING  # also when the events begin in the middle of the run
     contents = contents_of(frame)
-    if frame.event.effect_id.startswith("c"):
+    if effect_kind(frame.event.effect_id) == CALL_EFFECT:
         _take_call(tree, frame.event, contents)
     elif frame.event.effect_id:
         _take_round(tree, frame.event, contents)

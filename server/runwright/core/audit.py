@@ -8,6 +8,7 @@ from enum import Enum
 from msgspec import Struct
 
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace
+from runwright.core.units import Micros
 
 
 class AuditKind(Enum):
@@ -48,7 +49,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     """
 
     kind: AuditKind
-    at: int = 0
+    at: Micros = 0
     principal: str = ""
     namespace: str = ""
     method: str = ""

@@ -8,13 +8,13 @@ from enum import Enum
 from msgspec import Struct
 from msgspec.structs import replace
 
+from runwright.core.callback_kinds import CallbackKind, Details, ToolExecutor
 from runwright.core.errors import invalid_request
-from runwright.core.ids import LOCAL_PRINCIPAL, Namespace, check_caller_id
+from runwright.core.ids import Namespace, check_caller_id
 
 DEFAULT_LEASE_US = 60_000_000
 LEAST_LEASE_SECONDS = 5
 MOST_LEASE_SECONDS = 3600
-MAX_TOOLS = 128
 MAX_CREDENTIAL_BYTES = 4096
 MAX_CA_BYTES = 64 * 1024
 MAX_HOST_BYTES = 253
@@ -23,7 +23,6 @@ MAX_PER_NAMESPACE = 256
 DEFAULT_CALLS_IN_FLIGHT = 8
 MAX_CALLS_IN_FLIGHT = 10_000
 
-_TOOL = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}\Z")
 _HOST = re.compile(r"[A-Za-z0-9._-]+\Z|\[[0-9A-Fa-f:.]+\]\Z")
 
 
@@ -50,32 +49,21 @@ class Tls(Struct, frozen=True):
     server_name: str = ""
 
 
-class ConfiguredExecutor(Struct, frozen=True):
-    """Where the operator says that an executor is, and whose it is."""
-
-    principal: str
-    address: str
-
-    @classmethod
-    def parse(cls, text: str) -> ConfiguredExecutor:
-        """Of `[PRINCIPAL@]HOST:PORT`; without one it is the operator's own, `local`."""
-        principal, _, address = text.rpartition("@")
-        return cls(principal or LOCAL_PRINCIPAL, address)
-
-
 class Callback(Struct, frozen=True, kw_only=True):
-    """A registration. Its key is `namespace` and `callback_id`; times are microseconds.
+    """A registration of whatever kind. Its key is `namespace` and `callback_id`; times are microseconds.
 
-    `max_calls_in_flight`: how many calls it gets at once; 0 for the default.
-    `owner_key` is `Principal.credential` of whoever made it: it ends with that key. Empty where there are no keys.
+    `name` is what packages call it, and means something else for each kind;
+    `details` is what only its kind says. `max_calls_in_flight`: how many
+    calls it gets at once; 0 for the default. `owner_key` is `Principal.credential`
+    of whoever made it: it ends with that key. Empty where there are no keys.
     """
 
     namespace: Namespace
     callback_id: str
     owner: str
-    executor: str
+    name: str
     address: str
-    tools: tuple[str, ...] = ()
+    details: Details = ToolExecutor()
     tls: Tls | None = None
     credential: str = ""
     lease: int = DEFAULT_LEASE_US
@@ -87,6 +75,11 @@ class Callback(Struct, frozen=True, kw_only=True):
         return f"Callback({self.namespace}/{self.callback_id} at {self.address})"
 
     @property
+    def kind(self) -> CallbackKind:
+        """What it is for."""
+        return self.details.kind
+
+    @property
     def host(self) -> str:
         """The host of the address, without brackets."""
         return self.address.rpartition(":")[0].strip("[]")
@@ -96,10 +89,6 @@ class Callback(Struct, frozen=True, kw_only=True):
         """The port of the address."""
         return int(self.address.rpartition(":")[2])
 
-    def serves(self, tool: str) -> bool:
-        """True when the tool is among those it performs."""
-        return not self.tools or tool in self.tools
-
     def is_renewed_by(self, other: Callback) -> bool:
         """True when `other` says the same, whatever its lease, and with whichever key of its owner."""
         same = {"lease": 0, "expires_at": 0, "owner_key": ""}
@@ -107,19 +96,10 @@ class Callback(Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Raises INVALID_REQUEST naming the first field that breaks its rule."""
-        check_caller_id("spec.executor", self.executor)  # first: clients make the id of it
+        check_caller_id("spec.executor", self.name)  # first: clients make the id of it
         check_caller_id("spec.callback_id", self.callback_id)
         _check_address(self.address)
-        if len(self.tools) > MAX_TOOLS:
-            raise invalid_request(
-                "spec.tools",
-                f"at most {MAX_TOOLS} names",
-                "Leave it empty for any tool, or register several callbacks.",
-            )
-        for index, tool in enumerate(self.tools):
-            if not _TOOL.match(tool):
-                rule = "a tool's name: 1 to 64 letters, digits, _ and -, the first a letter or _"
-                raise invalid_request(f"spec.tools[{index}]", rule, "Name tools as the package does.")
+        self.details.check()
         if self.tls is not None:
             if len(self.tls.ca_pem) > MAX_CA_BYTES:
                 raise invalid_request(

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, RunKey, model_effect_id
-from runwright.core.machine import is_done, status, waiting_on
-from runwright.core.machine.pending import WaitingOn
+from runwright.core.machine import WaitingOn, is_done, status, waiting_on
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.core.state import RunState
+from runwright.core.units import Micros
 
 
 class HoldCause(Enum):
@@ -27,7 +27,7 @@ class Hold(Struct, frozen=True):
 
     cause: HoldCause
     failure: Failure
-    since: int
+    since: Micros
 
     @property
     def first_bad(self) -> str:

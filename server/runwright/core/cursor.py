@@ -21,6 +21,7 @@ from msgspec import Struct
 from runwright.core.epochs import MARK_BYTES, Epochs
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
+from runwright.core.units import Position
 
 _VERSION = 3
 _FORMATS = {
@@ -40,8 +41,8 @@ def _short_digest(text: str) -> bytes:
 class Place(Struct, frozen=True):
     """A place in a stream: after `position`. What was removed up to `floor` the reader does not miss."""
 
-    position: int
-    floor: int = 0
+    position: Position
+    floor: Position = 0
 
     def misses(self, horizon: int) -> bool:
         """True when events after this place were removed that the reader expects; they lay at the horizon or below."""
@@ -60,15 +61,15 @@ class CursorMaker:
         self._key = key
         self._epochs = epochs
 
-    def make(self, scope: str, position: int, floor: int = 0) -> str:
+    def make(self, scope: str, position: Position, floor: Position = 0) -> str:
         """A cursor after `position` in the stream of `scope`; of a floor below it nothing need be said."""
         return self._seal(scope, position, floor if floor > position else 0, self._epochs.mark(position))
 
-    def token(self, scope: str, number: int, head: int) -> str:
+    def token(self, scope: str, number: int, head: Position) -> str:
         """A place in a list: an item's `number`, as the list was while the journal ended at `head`."""
         return self._seal(scope, number, head, self._epochs.mark(head))
 
-    def read(self, scope: str, cursor: str, head: int) -> Place:
+    def read(self, scope: str, cursor: str, head: Position) -> Place:
         """The place a cursor stands for.
 
         Raises CURSOR_MALFORMED for bytes this server never made, JOURNAL_RESTORED
@@ -80,7 +81,7 @@ class CursorMaker:
         self._require_past(scope, place.position, mark if version == _VERSION else None, head)
         return place
 
-    def read_token(self, scope: str, token: str, head: int) -> int:
+    def read_token(self, scope: str, token: str, head: Position) -> int:
         """The number in a token that `token` made. Raises as `read` does.
 
         One of an earlier version says nothing of the journal it was made in, and is taken at its word.
@@ -90,11 +91,11 @@ class CursorMaker:
             self._require_past(scope, place.floor, mark, head)
         return place.position
 
-    def _seal(self, scope: str, position: int, floor: int, mark: bytes) -> str:
+    def _seal(self, scope: str, position: Position, floor: Position, mark: bytes) -> str:
         body = _FORMATS[_VERSION].pack(_VERSION, _short_digest(scope), self._incarnation, position, floor, mark)
         return base64.urlsafe_b64encode(body + self._mac(body)).rstrip(b"=").decode()
 
-    def _open(self, scope: str, cursor: str, head: int) -> tuple[int, Place, bytes]:
+    def _open(self, scope: str, cursor: str, head: Position) -> tuple[int, Place, bytes]:
         try:
             raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         except (binascii.Error, UnicodeEncodeError, ValueError):
@@ -119,7 +120,7 @@ class CursorMaker:
             )
         return version, Place(position, rest[0] if rest else 0), rest[1] if version == _VERSION else b""
 
-    def _require_past(self, scope: str, position: int, mark: bytes | None, head: int) -> None:
+    def _require_past(self, scope: str, position: Position, mark: bytes | None, head: Position) -> None:
         """The position must lie in this journal's past. `mark` is None for a cursor of a version without."""
         if position > head:
             raise AgentError(
@@ -130,7 +131,7 @@ class CursorMaker:
         if (position > self._epochs.unmarked) if mark is None else (mark != self._epochs.mark(position)):
             raise self._restored(scope, _PUT_BACK, head)
 
-    def _restored(self, scope: str, message: str, head: int) -> AgentError:
+    def _restored(self, scope: str, message: str, head: Position) -> AgentError:
         return AgentError(ErrorReason.JOURNAL_RESTORED, message, metadata={"head": self.make(scope, head)})
 
     def _mac(self, body: bytes) -> bytes:

@@ -18,19 +18,15 @@ from msgspec import Struct
 
 from runwright.core.content import ContentRef
 from runwright.core.ids import EffectId, model_effect_id
+from runwright.core.units import Micros
 
 # (id, what is done about it, attempt)
 EffectKey: TypeAlias = tuple[EffectId, str, int]
 
 
-def model_request_key(round_number: int, attempt: int) -> EffectKey:
-    """The key of an attempt at a round's model request."""
-    return (model_effect_id(round_number), "call", attempt)
-
-
-def tool_call_key(call_id: EffectId, attempt: int) -> EffectKey:
-    """The key of an attempt at a tool call."""
-    return (call_id, "call", attempt)
+def attempt_key(effect_id: EffectId, attempt: int) -> EffectKey:
+    """The key of one attempt at what has an intent on record: a model request or a tool call."""
+    return (effect_id, "call", attempt)
 
 
 class CallModel(Struct, frozen=True):
@@ -48,7 +44,7 @@ class CallModel(Struct, frozen=True):
     @property
     def key(self) -> EffectKey:
         """See the module."""
-        return model_request_key(self.round, self.attempt)
+        return attempt_key(model_effect_id(self.round), self.attempt)
 
 
 class AwaitRetry(Struct, frozen=True):
@@ -56,7 +52,7 @@ class AwaitRetry(Struct, frozen=True):
 
     round: int
     attempt: int
-    due: int
+    due: Micros
     may_be_repeated: ClassVar[bool] = True
     is_left_to_restart: ClassVar[bool] = True
     settles_while_draining: ClassVar[bool] = False
@@ -79,7 +75,7 @@ class CallTool(Struct, frozen=True):
     arguments: ContentRef
     idempotency_key: str
     idempotent: bool
-    deadline: int
+    deadline: Micros
     is_left_to_restart: ClassVar[bool] = False  # what was performed is recorded, whenever it is heard of
     parks: ClassVar[Literal[False]] = False
     needs_intent: ClassVar[bool] = True
@@ -97,7 +93,7 @@ class CallTool(Struct, frozen=True):
     @property
     def key(self) -> EffectKey:
         """See the module."""
-        return tool_call_key(self.call_id, self.attempt)
+        return attempt_key(self.call_id, self.attempt)
 
 
 class AwaitExecutor(Struct, frozen=True):
@@ -110,8 +106,8 @@ class AwaitExecutor(Struct, frozen=True):
     call_id: EffectId
     attempt: int
     executor: str  # empty in runs of older versions that have made no attempt; the package names it
-    not_before: int
-    give_up_at: int
+    not_before: Micros
+    give_up_at: Micros
     may_be_repeated: ClassVar[bool] = True
     is_left_to_restart: ClassVar[bool] = True
     settles_while_draining: ClassVar[bool] = False
@@ -127,7 +123,7 @@ class AwaitExecutor(Struct, frozen=True):
 class WaitForCancelDeadline(Struct, frozen=True):
     """Wait until the grace of a cancel is over."""
 
-    due: int
+    due: Micros
     may_be_repeated: ClassVar[bool] = True
     is_left_to_restart: ClassVar[bool] = False
     settles_while_draining: ClassVar[bool] = True

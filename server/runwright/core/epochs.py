@@ -14,6 +14,8 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from runwright.core.units import Position
+
 MARK_BYTES = 8
 NO_MARK = bytes(MARK_BYTES)
 
@@ -21,7 +23,7 @@ NO_MARK = bytes(MARK_BYTES)
 class Epoch(Struct, frozen=True):
     """All positions above `after`, up to where the next epoch begins; `mark` is MARK_BYTES random bytes."""
 
-    after: int
+    after: Position
     mark: bytes
 
 
@@ -35,11 +37,11 @@ class Epochs:
         self._newest = self._epochs[-1] if epochs else Epoch(0, NO_MARK)
 
     @property
-    def unmarked(self) -> int:
+    def unmarked(self) -> Position:
         """The highest position without a mark; 0 in a journal that had them from its beginning."""
         return self._begins[0] if self._begins else 0
 
-    def mark(self, position: int) -> bytes:
+    def mark(self, position: Position) -> bytes:
         """The mark of the epoch in which the position was given."""
         if position > self._newest.after:  # as almost all that are asked for
             return self._newest.mark

@@ -6,8 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, field
 
-from runwright.core.callbacks import ConfiguredExecutor
-from runwright.core.ids import Namespace
+from runwright.core.ids import LOCAL_PRINCIPAL, Namespace
+
+
+class ConfiguredExecutor(Struct, frozen=True):
+    """Where the operator says that an executor is, and whose it is."""
+
+    principal: str
+    address: str
+
+    @classmethod
+    def parse(cls, text: str) -> ConfiguredExecutor:
+        """Of `[PRINCIPAL@]HOST:PORT`; without one it is the operator's own, `local`."""
+        principal, _, address = text.rpartition("@")
+        return cls(principal or LOCAL_PRINCIPAL, address)
 
 
 class ExecutorNames(Struct, frozen=True):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import sha256
 from typing import NewType
 
 from msgspec import Struct
 
 from runwright.core.errors import invalid_request
+from runwright.core.units import Seq
 
 Namespace = NewType("Namespace", str)
 RunId = NewType("RunId", str)
@@ -19,6 +21,10 @@ LOCAL_PRINCIPAL = "local"
 
 MAX_ID_LENGTH = 128
 _CALLER_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._:@-]{{0,{MAX_ID_LENGTH - 1}}}\Z")
+# The kinds of effects.
+MODEL_EFFECT = "m"
+CALL_EFFECT = "c"
+_EFFECT_ID = re.compile(r"[a-z][1-9][0-9]*(?:\.[1-9][0-9]*)*\Z")
 _UNFIT = re.compile(r"[^A-Za-z0-9._:@-]+")
 
 
@@ -43,19 +49,39 @@ def check_caller_id(field: str, value: str) -> str:
     raise invalid_request(field, expected, remedy, message=f"{field} is not a valid id: {expected}.")
 
 
+class EffectParts(Struct, frozen=True):
+    """What an effect's id says: a letter for its kind, and numbers that count it, from 1; the first is its round."""
+
+    kind: str
+    numbers: tuple[int, ...]
+
+
+def effect_id(kind: str, *numbers: int) -> EffectId:
+    """The id of an effect, as `c3.2`: ids inside a run are derived, never random."""
+    return EffectId(kind + ".".join(map(str, numbers)))
+
+
+@lru_cache(maxsize=1024)
+def parse_effect_id(value: EffectId) -> EffectParts:
+    """The parts of an effect's id. Raises ValueError for what `effect_id` does not make."""
+    if not _EFFECT_ID.match(value):
+        raise ValueError(f"{value!r} is no effect's id")
+    return EffectParts(value[0], tuple(map(int, value[1:].split("."))))
+
+
+def effect_kind(value: str) -> str:
+    """The letter of an effect's kind, whatever version made the id; empty when it is about no effect."""
+    return value[:1]
+
+
 def model_effect_id(round_number: int) -> EffectId:
-    """The id of a round's model request. Ids inside a run are derived, never random."""
-    return EffectId(f"m{round_number}")
-
-
-def is_model_effect(effect_id: str) -> bool:
-    """True for the id of a model request."""
-    return effect_id.startswith("m")
+    """The id of a round's model request."""
+    return effect_id(MODEL_EFFECT, round_number)
 
 
 def call_effect_id(round_number: int, index: int) -> EffectId:
     """The id of the `index`-th tool call (from 1) of a round."""
-    return EffectId(f"c{round_number}.{index}")
+    return effect_id(CALL_EFFECT, round_number, index)
 
 
 def derived_turn_id(run_id: RunId) -> str:
@@ -67,7 +93,7 @@ def derived_turn_id(run_id: RunId) -> str:
     return f"t-{sha256(run_id.encode()).hexdigest()[:16]}"
 
 
-def event_id(run_id: RunId, seq: int) -> str:
+def event_id(run_id: RunId, seq: Seq) -> str:
     """The id of a run's event."""
     return f"{run_id}/{seq}"
 
@@ -77,10 +103,10 @@ def short_journal_id(incarnation: str) -> str:
     return incarnation[:16]
 
 
-def idempotency_key(run: RunKey, effect_id: EffectId, journal_id: str = "") -> str:
+def idempotency_key(run: RunKey, effect: EffectId, journal_id: str = "") -> str:
     """The key an executor recognises a repeated call by; with the id of the run's journal unique over all servers.
 
     Runs that older servers began have none, and keep their keys.
     """
-    key = f"{run.namespace}/{run.run_id}/{effect_id}"
+    key = f"{run.namespace}/{run.run_id}/{effect}"
     return f"{journal_id}/{key}" if journal_id else key

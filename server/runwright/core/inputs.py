@@ -17,12 +17,13 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import ExecutorIdentity, FinishReason
 from runwright.core.request import RunRequest
+from runwright.core.units import Micros
 
 
 class StartRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks for the run. `context` is there for a run of a session, `contents` hold what it refers to."""
 
-    at: int
+    at: Micros
     request: RunRequest
     turn_id: str
     principal: str
@@ -44,21 +45,30 @@ class Availability(Enum):
     AWAY = "away"  # no executor that performs the tool is there
 
 
-class RequestedCall(Struct, frozen=True):
-    """A tool call as the model asked for it; `problem` is what the edge found wrong with it."""
+class Findings(Struct, frozen=True):
+    """What the edge found out about a call, because it takes its bytes or the world; `decide` sees neither.
 
-    tool: str
-    provider_call_id: str
-    arguments: ContentRef
+    `problem` is what is wrong with the call; `problem_text` says it in words, where the reason alone does not.
+    """
+
     problem: ErrorReason | None = None
     problem_text: ContentRef | None = None
     availability: Availability = Availability.BUSY
 
 
+class RequestedCall(Struct, frozen=True):
+    """A tool call as the model asked for it, and what was found for these arguments."""
+
+    tool: str
+    provider_call_id: str
+    arguments: ContentRef
+    findings: Findings = Findings()
+
+
 class ModelReplied(Struct, frozen=True, kw_only=True):
     """The model answered. `opaque`: what its vendor needs back with the results of the calls."""
 
-    at: int
+    at: Micros
     round: int
     attempt: int
     text: ContentRef | None
@@ -73,7 +83,7 @@ class ModelReplied(Struct, frozen=True, kw_only=True):
 class ModelFailed(Struct, frozen=True, kw_only=True):
     """The model call failed, or its answer cannot be used."""
 
-    at: int
+    at: Micros
     round: int
     attempt: int
     error: Failure
@@ -83,7 +93,7 @@ class ModelFailed(Struct, frozen=True, kw_only=True):
 class RetryDue(Struct, frozen=True, kw_only=True):
     """The time of a planned model request has come; `attempt` is the one that failed."""
 
-    at: int
+    at: Micros
     round: int
     attempt: int
     contents: tuple[Content, ...] = ()
@@ -92,7 +102,7 @@ class RetryDue(Struct, frozen=True, kw_only=True):
 class ToolReturned(Struct, frozen=True, kw_only=True):
     """The executor answered for certain: with a result, or with what is a failure of the tool for this reason."""
 
-    at: int
+    at: Micros
     call_id: EffectId
     attempt: int
     ok: bool
@@ -108,7 +118,7 @@ class ToolNotSent(Struct, frozen=True, kw_only=True):
     `withdrawn`: by this server, which stops, and no executor refused it.
     """
 
-    at: int
+    at: Micros
     call_id: EffectId
     attempt: int
     withdrawn: bool = False
@@ -122,7 +132,7 @@ class ToolOutcomeUnknown(Struct, frozen=True, kw_only=True):
     EXECUTOR_LOST or TOOL_TIMED_OUT: no answer. TOOL_ANSWER_INVALID: one that cannot be read.
     """
 
-    at: int
+    at: Micros
     call_id: EffectId
     attempt: int
     reason: ErrorReason
@@ -136,28 +146,28 @@ class ExecutorAwaited(Struct, frozen=True, kw_only=True):
     `give_up_at` is that of the wait: it is over then. 0: no outage was on record, and the first one begins.
     """
 
-    at: int
+    at: Micros
     call_id: EffectId
     attempt: int
     has_place: bool
-    give_up_at: int = 0
+    give_up_at: Micros = 0
     contents: tuple[Content, ...] = ()
 
 
 class CancelRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks the run to end."""
 
-    at: int
+    at: Micros
     reason: str
     requested_by: str
-    grace_us: int
+    grace_us: Micros
     contents: tuple[Content, ...] = ()
 
 
 class CancelDeadlinePassed(Struct, frozen=True, kw_only=True):
     """The grace of a cancel is over."""
 
-    at: int
+    at: Micros
     contents: tuple[Content, ...] = ()
 
 
@@ -167,7 +177,7 @@ class Recovered(Struct, frozen=True, kw_only=True):
     `places`: the lost calls that may be repeated and for which a place is held.
     """
 
-    at: int
+    at: Micros
     places: tuple[EffectId, ...] = ()
     contents: tuple[Content, ...] = ()
 
@@ -194,7 +204,7 @@ def places_held(input_: Input) -> list[EffectId]:
             return [
                 call_effect_id(input_.round, index)
                 for index, call in enumerate(input_.calls, start=1)
-                if call.availability is Availability.HELD
+                if call.findings.availability is Availability.HELD
             ]
         case ExecutorAwaited(has_place=True):
             return [input_.call_id]

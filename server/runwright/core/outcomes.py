@@ -8,12 +8,11 @@ from msgspec import Struct
 
 
 class RunPhase(Enum):
-    """Where a run stands, as records move it. WAITING is not here: it is derived (see `status`)."""
+    """Where a run stands, as records move it. WAITING and REPAIR_NEEDED are derived (see `status`)."""
 
     NEW = 0
     RUNNING = 2
     CANCELLING = 4
-    REPAIR_NEEDED = 5
     COMPLETED = 6
     FAILED = 7
     CANCELLED = 8
@@ -26,7 +25,13 @@ class RunPhase(Enum):
     # A member is only equal to itself; Enum would hash its name, in Python.
     __hash__ = object.__hash__
 
+    @classmethod
+    def _missing_(cls, value: object) -> RunPhase | None:
+        # Older versions stored 5 for a run with a call of unknown outcome. That such a call is there says as much.
+        return cls.RUNNING if value == _STORED_REPAIR_NEEDED else None
 
+
+_STORED_REPAIR_NEEDED = 5
 _ENDS = frozenset({RunPhase.COMPLETED, RunPhase.FAILED, RunPhase.CANCELLED})
 
 

@@ -1,14 +1,10 @@
-"""The two built-in policies. Pure, so `decide` calls them and every decision is on record."""
+"""What policies are and say, and the two built-in ones. Where they are heard: `core/machine/gates.py`."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
-
-if TYPE_CHECKING:
-    from runwright.core.package import ToolSpec
 
 
 class PolicyRef(Enum):
@@ -19,9 +15,20 @@ class PolicyRef(Enum):
 
 
 class PolicyStage(Enum):
-    """Where a policy decides. The numbers are those of `runwright.v1.PolicyStage`."""
+    """Where it is decided whether a run or a call goes on. The numbers are those of `runwright.v1.PolicyStage`.
+
+    Which of them are walked, and what is looked at there: `GATES` in `core/machine/gates.py`.
+    """
 
     PRE_TOOL = 1
+    RUN_START = 2
+    INPUT = 3
+    MODEL_REQUEST = 4
+    POST_TOOL = 5
+    OUTPUT = 6
+
+    # A member is only equal to itself; Enum would hash its name, in Python.
+    __hash__ = object.__hash__
 
 
 class Verdict(Enum):
@@ -38,8 +45,8 @@ class Decision(Struct, frozen=True):
     code: str
 
 
-def decide_tool_call(policy: PolicyRef, tool: ToolSpec) -> Decision:
-    """Decides on a call of a tool the package declares.
+def decide_tool_call(policy: PolicyRef, effect: str) -> Decision:
+    """Decides on a call of a tool the package declares; `effect` is the tool's, as files name it.
 
     `builtin:read-only` allows what only reads; it is the default because no
     policy named means nothing above *read* may run. `builtin:allow-declared`
@@ -48,7 +55,7 @@ def decide_tool_call(policy: PolicyRef, tool: ToolSpec) -> Decision:
     match policy:
         case PolicyRef.ALLOW_DECLARED:
             return Decision(Verdict.ALLOW, "tool.declared")
-        case PolicyRef.READ_ONLY if tool.effect.value == "read":
+        case PolicyRef.READ_ONLY if effect == "read":
             return Decision(Verdict.ALLOW, "effect.read")
         case PolicyRef.READ_ONLY:
             return Decision(Verdict.DENY, "effect.above_read")

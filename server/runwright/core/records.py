@@ -1,11 +1,10 @@
-"""What the journal remembers: settled facts. One record is one event kind.
+"""What the journal remembers: settled facts. One record is one event kind; its row is in `core/kinds.py`.
 
-`at` is microseconds since 1970-01-01 UTC, as everywhere in the core.
+The fields of a record are those of its message in `runwright/v1/event.proto`, under the same names; `wire/codec.py`
+says what is irregular.
 """
 
 from __future__ import annotations
-
-from typing import TypeAlias
 
 from msgspec import Struct, field
 
@@ -14,14 +13,20 @@ from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, StopReason, Usage
-from runwright.core.policy import Decision
+from runwright.core.policy import Decision, PolicyStage
 from runwright.core.request import Budget
+from runwright.core.units import Micros
 
 
-class RunStarted(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True):
+    """What every record says: when it happened. Times on record never decrease within a run."""
+
+    at: Micros
+
+
+class RunStarted(Record, frozen=True):
     """The run is on disk with everything it was started with; the package is pinned."""
 
-    at: int
     session_id: str
     turn_id: str
     agent_id: str
@@ -39,24 +44,21 @@ class RunStarted(Struct, frozen=True, kw_only=True):
     journal_id: str = ""  # what its idempotency keys begin with; empty in runs that older servers began
 
 
-class ContextAssembled(Struct, frozen=True, kw_only=True):
+class ContextAssembled(Record, frozen=True):
     """Which earlier turns of the session the model sees; decided with the start, never again."""
 
-    at: int
     context: Context
 
 
-class TurnStarted(Struct, frozen=True, kw_only=True):
+class TurnStarted(Record, frozen=True):
     """The turn began with its input, part by part."""
 
-    at: int
     input: tuple[ContentRef, ...]
 
 
-class ModelAttemptStarted(Struct, frozen=True, kw_only=True):
+class ModelAttemptStarted(Record, frozen=True):
     """Intent of a model request. `route` counts the package's routes; 0 is its `provider`."""
 
-    at: int
     round: int
     attempt: int
     provider: str = ""
@@ -64,13 +66,12 @@ class ModelAttemptStarted(Struct, frozen=True, kw_only=True):
     route: int = 0
 
 
-class ModelMessageCompleted(Struct, frozen=True, kw_only=True):
+class ModelMessageCompleted(Record, frozen=True):
     """Result of a model request. `opaque`: what goes back over the same `route`, and nowhere else.
 
     `route` is as in ModelAttemptStarted, and 0 in older events; none of those has `opaque`.
     """
 
-    at: int
     round: int
     attempt: int
     text: ContentRef | None
@@ -82,29 +83,17 @@ class ModelMessageCompleted(Struct, frozen=True, kw_only=True):
     route: int = 0
 
 
-class ModelAttemptFailed(Struct, frozen=True, kw_only=True):
+class ModelAttemptFailed(Record, frozen=True):
     """A model request failed or was given up."""
 
-    at: int
     round: int
     attempt: int
     error: Failure
 
 
-class ModelRetryScheduled(Struct, frozen=True, kw_only=True):
-    """A model request failed and is made again, over the same route, once `not_before` has come."""
-
-    at: int
-    round: int
-    attempt: int
-    reason: ErrorReason
-    not_before: int
-
-
-class ToolRequested(Struct, frozen=True, kw_only=True):
+class ToolRequested(Record, frozen=True):
     """The model asked for a tool. `executor` performs it; empty for an unknown tool, and in older events."""
 
-    at: int
     call_id: EffectId
     tool: str
     provider_call_id: str
@@ -112,19 +101,18 @@ class ToolRequested(Struct, frozen=True, kw_only=True):
     executor: str = ""
 
 
-class PolicyDecided(Struct, frozen=True, kw_only=True):
-    """A policy decided on a call."""
+class PolicyDecided(Record, frozen=True):
+    """A policy decided, at a stage of its subject: of a call, or of the run when there is no `subject`."""
 
-    at: int
-    call_id: EffectId
+    subject: EffectId | None
+    stage: PolicyStage
     policy_ref: str
     decision: Decision
 
 
-class ToolStarted(Struct, frozen=True, kw_only=True):
+class ToolStarted(Record, frozen=True):
     """Intent of one attempt of a tool call."""
 
-    at: int
     call_id: EffectId
     attempt: int
     tool: str
@@ -133,13 +121,12 @@ class ToolStarted(Struct, frozen=True, kw_only=True):
     idempotent: bool
     idempotency_key: str
     arguments_digest: str
-    deadline: int
+    deadline: Micros
 
 
-class ToolCompleted(Struct, frozen=True, kw_only=True):
+class ToolCompleted(Record, frozen=True):
     """Result of a tool call."""
 
-    at: int
     call_id: EffectId
     attempt: int
     tool: str
@@ -147,10 +134,9 @@ class ToolCompleted(Struct, frozen=True, kw_only=True):
     executor_identity: ExecutorIdentity | None = None
 
 
-class ToolFailed(Struct, frozen=True, kw_only=True):
+class ToolFailed(Record, frozen=True):
     """A tool call failed or was never made. Without a `message` the reason's own text is told."""
 
-    at: int
     call_id: EffectId
     attempt: int
     tool: str
@@ -159,29 +145,26 @@ class ToolFailed(Struct, frozen=True, kw_only=True):
     executor_identity: ExecutorIdentity | None = None
 
 
-class ToolDenied(Struct, frozen=True, kw_only=True):
+class ToolDenied(Record, frozen=True):
     """Policy forbids a call."""
 
-    at: int
     call_id: EffectId
     tool: str
     policy_ref: str
     code: str
 
 
-class ToolCancelled(Struct, frozen=True, kw_only=True):
+class ToolCancelled(Record, frozen=True):
     """A call was given up because the run was cancelled."""
 
-    at: int
     call_id: EffectId
     attempt: int
     tool: str
 
 
-class ToolRecoveryRequired(Struct, frozen=True, kw_only=True):
+class ToolRecoveryRequired(Record, frozen=True):
     """The outcome of a call is unknown and it must not be repeated."""
 
-    at: int
     call_id: EffectId
     attempt: int
     tool: str
@@ -192,101 +175,58 @@ class ToolRecoveryRequired(Struct, frozen=True, kw_only=True):
     executor_identity: ExecutorIdentity | None = None
 
 
-class RetryScheduled(Struct, frozen=True, kw_only=True):
-    """An attempt was not sent, or may be repeated; a later one waits for time and executor.
+class RetryScheduled(Record, frozen=True):
+    """An attempt was not sent, failed or may be repeated; a later one waits for `not_before`.
 
-    Attempt 0: the executor was away when the call was requested, and the first attempt waits for it.
+    One of a tool call also waits for its executor, until `give_up_at`, which only a call has. Its attempt 0: the
+    executor was away when the call was requested, and the first attempt waits for it.
     """
 
-    at: int
-    call_id: EffectId
+    effect_id: EffectId
     attempt: int
     reason: ErrorReason
-    not_before: int
-    give_up_at: int
+    not_before: Micros
+    give_up_at: Micros | None = None
     executor_identity: ExecutorIdentity | None = None
 
 
-class RunCancelRequested(Struct, frozen=True, kw_only=True):
+class RunCancelRequested(Record, frozen=True):
     """A cancel was accepted; the record's sequence is the barrier."""
 
-    at: int
     reason: str
     requested_by: str
-    deadline: int
+    deadline: Micros
 
 
-class TurnCompleted(Struct, frozen=True, kw_only=True):
+class TurnCompleted(Record, frozen=True):
     """The turn ended with an answer."""
 
-    at: int
 
-
-class TurnFailed(Struct, frozen=True, kw_only=True):
+class TurnFailed(Record, frozen=True):
     """The turn ended without an answer."""
 
-    at: int
     error: Failure
 
 
-class RunCompleted(Struct, frozen=True, kw_only=True):
+class RunCompleted(Record, frozen=True):
     """Terminal: the run completed."""
 
-    at: int
     stop: StopReason
     result: ContentRef
     usage: Usage
 
 
-class RunFailed(Struct, frozen=True, kw_only=True):
+class RunFailed(Record, frozen=True):
     """Terminal: the run failed."""
 
-    at: int
     stop: StopReason
     error: Failure
     usage: Usage
 
 
-class RunCancelled(Struct, frozen=True, kw_only=True):
+class RunCancelled(Record, frozen=True):
     """Terminal: the run was cancelled; `unknown_effects` stay unknown."""
 
-    at: int
     error: Failure
     unknown_effects: tuple[EffectId, ...]
     usage: Usage
-
-
-ModelRecord: TypeAlias = ModelAttemptStarted | ModelMessageCompleted | ModelAttemptFailed | ModelRetryScheduled
-CallRecord: TypeAlias = (
-    ToolRequested
-    | PolicyDecided
-    | ToolStarted
-    | ToolCompleted
-    | ToolFailed
-    | ToolDenied
-    | ToolCancelled
-    | ToolRecoveryRequired
-    | RetryScheduled
-)
-RunRecord: TypeAlias = (
-    RunStarted
-    | ContextAssembled
-    | TurnStarted
-    | RunCancelRequested
-    | TurnCompleted
-    | TurnFailed
-    | RunCompleted
-    | RunFailed
-    | RunCancelled
-)
-Record: TypeAlias = ModelRecord | CallRecord | RunRecord
-# What an effect came to: after one of these the same effect is not in hand again.
-OUTCOMES = (
-    ModelMessageCompleted,
-    ModelAttemptFailed,
-    ToolCompleted,
-    ToolFailed,
-    ToolDenied,
-    ToolCancelled,
-    ToolRecoveryRequired,
-)

@@ -1,32 +1,83 @@
-"""What a record refers to: the contents that must be there as long as its event is."""
+"""What a record refers to, by the types of its fields: the contents that must be there as long as its event is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from types import NoneType
+from typing import Any, TypeAlias, get_args, get_origin
 
-from runwright.core import records as r
+from msgspec import Struct
+
 from runwright.core.content import ContentRef
+from runwright.core.kinds import fields_of
+from runwright.core.records import Record
+
+_Take: TypeAlias = Callable[[list[ContentRef], Any], object]  # adds what a field holds to what was found
 
 
-def refs(record: r.Record) -> tuple[ContentRef, ...]:
+def refs(record: Record) -> tuple[ContentRef, ...]:
     """Every content the record refers to. A test holds this equal to what its stored event refers to."""
-    found = _REFS.get(type(record))
-    return () if found is None else found(record)
+    return _READERS[type(record)](record)
 
 
-def _present(*found: ContentRef | None) -> tuple[ContentRef, ...]:
-    return tuple([ref for ref in found if ref is not None])
+def _reader(kind: type[Record]) -> Callable[[Any], tuple[ContentRef, ...]]:
+    """How the references of a class are read."""
+    parts = _parts(kind)
+    if not parts:
+        return lambda record: ()
+    get: Callable[[Any], Any] = attrgetter(*(name for name, _, _ in parts))
+    takes = [take for _, take, _ in parts]
+    if takes == [list.extend]:
+        return get
+    if all(take is list.append and not optional for _, take, optional in parts):
+        return get if len(parts) > 1 else lambda record: (get(record),)
+    walk = _walk(parts)
+    return lambda record: tuple(walk(record))
 
 
-# By class, because every append asks for each of its records more than once.
-_REFS: Mapping[type, Callable[[Any], tuple[ContentRef, ...]]] = {
-    r.RunStarted: lambda record: (record.request, record.package),
-    r.ContextAssembled: lambda record: tuple(ref for turn in record.context.included for ref in turn.refs),
-    r.TurnStarted: lambda record: record.input,
-    r.ModelMessageCompleted: lambda record: _present(record.text, record.opaque),
-    r.ToolRequested: lambda record: _present(record.arguments),
-    r.ToolCompleted: lambda record: (record.result,),
-    r.ToolFailed: lambda record: _present(record.message),
-    r.RunCompleted: lambda record: (record.result,),
-}
+def _parts(kind: type[Struct]) -> list[tuple[str, _Take, bool]]:
+    """The fields that lead to references, in their order: name, how they are taken, whether they may be None."""
+    found: list[tuple[str, _Take, bool]] = []
+    for field in fields_of(kind):
+        options = [option for option in get_args(field.type) if option not in (NoneType, Ellipsis)]
+        inner = options[0] if options else field.type
+        several, optional = get_origin(field.type) is tuple, NoneType in get_args(field.type)
+        if inner is ContentRef:
+            found.append((field.name, list.extend if several else list.append, optional))
+        elif isinstance(inner, type) and issubclass(inner, Struct) and (leading := _parts(inner)):
+            found.append((field.name, _nested(_walk(leading), several=several), optional))
+    return found
+
+
+def _walk(parts: Sequence[tuple[str, _Take, bool]]) -> Callable[[Any], list[ContentRef]]:
+    steps = [(attrgetter(name), take) for name, take, _ in parts]
+
+    def walk(value: Any) -> list[ContentRef]:
+        found: list[ContentRef] = []
+        for get, take in steps:
+            held = get(value)
+            if held is not None:
+                take(found, held)
+        return found
+
+    return walk
+
+
+def _nested(walk: Callable[[Any], list[ContentRef]], *, several: bool) -> _Take:
+    def take_each(found: list[ContentRef], held: Sequence[Any]) -> None:
+        for each in held:
+            found += walk(each)
+
+    return take_each if several else lambda found, held: found.extend(walk(held))
+
+
+class _Readers(dict[type[Record], Callable[[Any], tuple[ContentRef, ...]]]):
+    """Made at the first use of a class and then kept, because every append asks for the references of each record."""
+
+    def __missing__(self, kind: type[Record]) -> Callable[[Any], tuple[ContentRef, ...]]:
+        read = self[kind] = _reader(kind)
+        return read
+
+
+_READERS = _Readers()

@@ -9,9 +9,9 @@ from msgspec import Struct, field
 from pydantic import JsonValue
 
 from runwright.core.cursor import run_scope
-from runwright.core.events import TERMINAL, EventKind
 from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.outcomes import RunStatus
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runwright.core.events import EventKind as K
+from runwright.core.kinds import EventKind as K
 from runwright.core.outcomes import CallPhase as C
 from runwright.core.outcomes import RunPhase as P
 
@@ -25,21 +25,12 @@ RUN_TRANSITIONS: Mapping[tuple[P, K], P] = {
     (P.RUNNING, K.TOOL_COMPLETED): P.RUNNING,
     (P.RUNNING, K.TOOL_FAILED): P.RUNNING,
     (P.RUNNING, K.RETRY_SCHEDULED): P.RUNNING,
-    (P.RUNNING, K.TOOL_RECOVERY_REQUIRED): P.REPAIR_NEEDED,
+    (P.RUNNING, K.TOOL_RECOVERY_REQUIRED): P.RUNNING,
     (P.RUNNING, K.RUN_CANCEL_REQUESTED): P.CANCELLING,
     (P.RUNNING, K.TURN_COMPLETED): P.RUNNING,
     (P.RUNNING, K.TURN_FAILED): P.RUNNING,
     (P.RUNNING, K.RUN_COMPLETED): P.COMPLETED,
     (P.RUNNING, K.RUN_FAILED): P.FAILED,
-    # Calls that were running when an outcome became unknown may still settle.
-    (P.REPAIR_NEEDED, K.TOOL_STARTED): P.REPAIR_NEEDED,
-    (P.REPAIR_NEEDED, K.TOOL_COMPLETED): P.REPAIR_NEEDED,
-    (P.REPAIR_NEEDED, K.TOOL_FAILED): P.REPAIR_NEEDED,
-    (P.REPAIR_NEEDED, K.RETRY_SCHEDULED): P.REPAIR_NEEDED,
-    (P.REPAIR_NEEDED, K.TOOL_RECOVERY_REQUIRED): P.REPAIR_NEEDED,
-    (P.REPAIR_NEEDED, K.RUN_CANCEL_REQUESTED): P.CANCELLING,
-    (P.REPAIR_NEEDED, K.TURN_FAILED): P.REPAIR_NEEDED,
-    (P.REPAIR_NEEDED, K.RUN_FAILED): P.FAILED,
     # After the barrier: close what is open, then end.
     (P.CANCELLING, K.MODEL_ATTEMPT_FAILED): P.CANCELLING,
     (P.CANCELLING, K.TOOL_COMPLETED): P.CANCELLING,

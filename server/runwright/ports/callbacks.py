@@ -23,7 +23,7 @@ class CallbackStore(Protocol):
 
 
 class CallbackDialler(Protocol):
-    """Dials what is registered, and knows how it is."""
+    """Dials what is registered, of whatever kind, and knows how it is."""
 
     async def examine(self, callback: Callback) -> None:
         """Raises CALLBACK_ADDRESS_REFUSED or INVALID_REQUEST for what must not be dialled. Bounded in time."""

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.outcomes import ExecutorIdentity
+from runwright.core.units import Micros
 
 
 def _always() -> bool:
@@ -60,7 +61,7 @@ class ToolInvocation(Struct, frozen=True, kw_only=True):
     tool: str
     arguments_json: bytes
     arguments_digest: str
-    deadline: int
+    deadline: Micros
     package_fingerprint: str
     trace_parent: str = ""  # W3C; empty without a trace
     may_begin: Callable[[], bool] = _always

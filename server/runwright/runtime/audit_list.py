@@ -10,7 +10,7 @@ from runwright.core.audit import AuditEntry, audit_scope, visible_to
 from runwright.core.cursor import CursorMaker
 from runwright.core.ids import Namespace
 from runwright.ports.audit import Audit
-from runwright.ports.journal import Journal
+from runwright.ports.journal import JournalIdentity
 
 
 class ListedAudit(Struct, frozen=True):
@@ -23,7 +23,7 @@ class ListedAudit(Struct, frozen=True):
 class AuditList:
     """Pages through what an admin of a namespace may see."""
 
-    def __init__(self, audit: Audit, journal: Journal, cursors: CursorMaker) -> None:
+    def __init__(self, audit: Audit, journal: JournalIdentity, cursors: CursorMaker) -> None:
         self._audit = audit
         self._journal = journal
         self._cursors = cursors

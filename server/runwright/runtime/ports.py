@@ -51,12 +51,14 @@ class Ports(Struct, frozen=True, kw_only=True):
     async def prepare_providers(self) -> None:
         """Has every provider load what it needs, so that no request is begun that only waits for a library.
 
-        One that fails is logged: its requests will say what is wrong.
+        How long that took is logged. One that fails is logged too: its requests will say what is wrong.
         """
         for adapter, provider in self.providers.items():
             if isinstance(provider, PreparableProvider):
+                began = self.clock.now()
                 try:
                     await provider.prepare()
+                    self.log.info("provider is ready", adapter=adapter, ms=(self.clock.now() - began) // 1000)
                 except Exception as error:  # noqa: BLE001 - an adapter's own failure must not keep the server down
                     self.log.error("provider is not ready", error, adapter=adapter)
 

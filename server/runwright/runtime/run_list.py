@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from msgspec import Struct
 
 from runwright.core.cursor import CursorMaker, run_scope
 from runwright.core.ids import Namespace
 from runwright.core.selection import RunFilter
-from runwright.ports.journal import Journal, ListedRun
+from runwright.ports.journal import JournalIdentity, ListedRun, RunIndex
 from runwright.runtime.runs.supervisor import Supervisor
 from runwright.runtime.snapshot import RunSnapshot
 
@@ -20,10 +22,14 @@ class ListedRuns(Struct, frozen=True):
     next_token: str
 
 
+class ListSource(JournalIdentity, RunIndex, Protocol):
+    """What is listed, and how far it has come."""
+
+
 class RunList:
     """Pages through a journal's runs. A token holds the number of a run, so what begins later shifts nothing."""
 
-    def __init__(self, journal: Journal, cursors: CursorMaker, supervisor: Supervisor) -> None:
+    def __init__(self, journal: ListSource, cursors: CursorMaker, supervisor: Supervisor) -> None:
         self._journal = journal
         self._supervisor = supervisor
         self._cursors = cursors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack
 
 from msgspec import Struct
 
@@ -78,6 +79,13 @@ class AgentRuntime:
         self._sessions = Sessions(ports.journal)
         self._readers = Readers()
         self._audit_list = AuditList(ports.audit, ports.journal, cursors)
+        self._is_prepared = False
+
+    async def prepare(self) -> None:
+        """Has providers load what they need, which may keep the loop. `recover` does so where this was not called."""
+        if not self._is_prepared:
+            self._is_prepared = True
+            await self.ports.prepare_providers()
 
     async def recover(self) -> int:
         """Takes up every open run of the journal; call it once, before anything else. Returns how many.
@@ -85,7 +93,7 @@ class AgentRuntime:
         What providers need is loaded first. Runs that may have ended the server before are
         taken up one after the other, beside what is asked of the runtime meanwhile.
         """
-        await self.ports.prepare_providers()
+        await self.prepare()
         return await self._supervisor.recover()
 
     async def start_run(
@@ -209,11 +217,11 @@ class AgentRuntime:
         result = None
         held = self._supervisor.condition(run).hold
         if held is None and state.result is not None and has_result(state):
-            stored = await self.ports.journal.content(run, [state.result.digest])
+            stored = await self.contents(run, [state.result.digest])
             if state.result.digest not in stored:
                 state, position = await self._found(run)  # it may have been removed between the two questions
             if not state.removed_at and state.result is not None:
-                stored = stored or await self.ports.journal.content(run, [state.result.digest], required=True)
+                stored = stored or await self.contents(run, [state.result.digest], required=True)
                 result = Content(state.result, stored[state.result.digest])
         cursor = self._subscriptions.cursor(Selection.of_run(run), position)
         return RunSnapshot(state, cursor, result, self._supervisor.condition(run))
@@ -293,21 +301,21 @@ class AgentRuntime:
         """One page of what happened outside of every run, newest first, as far as the namespace may see it."""
         return await self._audit_list.page(namespace, page_token, limit)
 
-    async def contents(self, run: RunKey, digests: list[str]) -> dict[str, bytes]:
+    async def contents(self, run: RunKey, digests: list[str], *, required: bool = False) -> dict[str, bytes]:
         """Stored bytes that events of the run's namespace refer to. Raises JOURNAL_CORRUPT if one is damaged.
 
-        Missing ones are left out: they may be another run's that was removed meanwhile.
+        Missing ones are left out, unless `required`: they may be another run's that was removed meanwhile.
         """
-        return await self.ports.journal.content(run, digests)
+        return await self.ports.journal.content(run.namespace, digests, run=run.run_id, required=required)
 
     async def required_content(self, run: RunKey, digest: str) -> bytes:
         """A content that an event of the run refers to. Raises JOURNAL_CORRUPT; RUN_REMOVED if it went with the run."""
-        stored = await self.ports.journal.content(run, [digest])
+        stored = await self.contents(run, [digest])
         if digest not in stored:
             state, _ = await self._found(run)
             if state.removed_at:
                 raise removed(run)
-            stored = await self.ports.journal.content(run, [digest], required=True)
+            stored = await self.contents(run, [digest], required=True)
         return stored[digest]
 
     async def run_head(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> StoredEvent:
@@ -365,13 +373,14 @@ class AgentRuntime:
         return await self._supervisor.drain(grace_us)
 
     async def close(self) -> None:
-        """Releases providers, executors, the schema checker and the journal; drain first."""
-        self._subscriptions.close()
-        await self._supervisor.close()
-        await self.ports.close_providers()
-        await self.ports.tools.close()
-        await self.ports.schemas.close()
-        await self.ports.journal.close()
+        """Releases providers, executors, the schema checker and the journal, each though another fails; drain first."""
+        async with AsyncExitStack() as closing:
+            closing.push_async_callback(self.ports.journal.close)
+            closing.push_async_callback(self.ports.schemas.close)
+            closing.push_async_callback(self.ports.tools.close)
+            closing.push_async_callback(self.ports.close_providers)
+            closing.push_async_callback(self._supervisor.close)
+            closing.callback(self._subscriptions.close)
 
     def _key(self, run_id: str, namespace: Namespace) -> RunKey:
         return RunKey(namespace, RunId(check_caller_id("run_id", run_id)))

@@ -9,17 +9,19 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.request import RunRequest, differing_fields
 from runwright.core.state import RunState
-from runwright.ports.journal import Journal
+from runwright.ports.journal import Contents
 
 
-async def require_same(journal: Journal, run: RunKey, state: RunState, request: RunRequest, hold: Hold | None) -> None:
+async def require_same(
+    contents: Contents, run: RunKey, state: RunState, request: RunRequest, hold: Hold | None
+) -> None:
     """Raises RUN_ID_CONFLICT naming the fields that differ, RUN_HELD when nobody can tell what was asked for."""
     if state.request_digest == request.digest():
         return
     if hold is not None and not state.request_digest:
         raise run_held(run, hold)
     requested = state.request.digest if state.request else ""
-    first = (await journal.content(run, [requested])).get(requested)
+    first = (await contents.content(run.namespace, [requested], run=run.run_id)).get(requested)
     if first is None:  # removed with the run, but for its digest
         message, fields = "which was removed, so that nobody knows what differs", ""
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 from weakref import WeakValueDictionary
 
 from runwright.core.content import Content
@@ -13,15 +13,19 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.request import OnBusy, RunRequest
-from runwright.ports.journal import Journal
+from runwright.ports.journal import Contents, RunIndex
 
 Key: TypeAlias = tuple[Namespace, str, str]
+
+
+class SessionSource(RunIndex, Contents, Protocol):
+    """What earlier runs of a session are read from."""
 
 
 class Sessions:
     """Chooses the context of new runs, and lets starts that ask for an idle session in one after the other."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: SessionSource) -> None:
         self._journal = journal
         self._starting: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
@@ -88,17 +92,16 @@ class Sessions:
 
     async def _whole(self, namespace: Namespace, turns: Sequence[SessionTurn]) -> dict[str, bytes]:
         """The contents of the turns, without those that are damaged: the run goes on without such a turn, on record."""
-        requested = [(RunKey(namespace, turn.run_id), [ref.digest for ref in turn.refs]) for turn in turns]
+        requested = [(turn.run_id, [ref.digest for ref in turn.refs]) for turn in turns]
         try:
-            together = [digest for _, digests in requested for digest in digests]
-            return await self._journal.content(requested[0][0], together) if requested else {}
+            return await self._journal.content(namespace, [digest for _, digests in requested for digest in digests])
         except AgentError as error:
             if error.reason is not ErrorReason.JOURNAL_CORRUPT:
                 raise
         stored: dict[str, bytes] = {}
         for run, digests in requested:
             try:
-                stored |= await self._journal.content(run, digests)
+                stored |= await self._journal.content(namespace, digests, run=run)
             except AgentError as error:  # told to whoever asks for that run
                 if error.reason is not ErrorReason.JOURNAL_CORRUPT:
                     raise

@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from runwright.core.condition import DRIVEN, Condition, is_done_in, status_in, waiting_on_in
 from runwright.core.content import Content
-from runwright.core.machine.pending import WaitingOn
+from runwright.core.machine import WaitingOn
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.state import RunState
 

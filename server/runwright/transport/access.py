@@ -1,4 +1,4 @@
-"""Who may call what: one table over every method that is served. A method without a row cannot be served."""
+"""Who calls, and whether they may: what the roles of a method's row mean. Calls that are turned away are audited."""
 
 from __future__ import annotations
 
@@ -15,37 +15,15 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.principal import LOCAL, Principal, Role
 from runwright.ports.access import Authenticator, Credentials
 from runwright.ports.audit import Audit
+from runwright.transport.method import Method
 
 # The object identifier of the extension, 2.5.29.17, in DER.
 _ALTERNATIVE_NAMES = bytes((0x06, 0x03, 0x55, 0x1D, 0x11))
-_R = "/runwright.v1.RuntimeService/"
-_C = "/runwright.callback.v1.CallbackRegistryService/"
-_H = "/grpc.health.v1.Health/"
-_CALLS = frozenset({Role.CALLER})
-_READS = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER})
-# None: without credentials, because load balancers and probes have none.
-ROLES: Mapping[str, frozenset[Role] | None] = {
-    _R + "StartRun": _CALLS,
-    _R + "Cancel": _CALLS,
-    _R + "ReleaseRun": frozenset({Role.ADMIN}),
-    _R + "RemoveRun": frozenset({Role.ADMIN}),
-    _R + "Snapshot": _READS,
-    _R + "ExportRun": _READS,
-    _R + "Subscribe": _READS,
-    _R + "Wait": _READS,
-    _R + "ListEvents": _READS,
-    _R + "ListRuns": _READS,
-    _R + "ListAuditEvents": frozenset({Role.ADMIN}),
-    _R + "GetServerInfo": frozenset(Role),
-    _C + "RegisterCallback": frozenset({Role.EXECUTOR}),
-    _C + "UnregisterCallback": frozenset({Role.EXECUTOR}),
-    _C + "ListCallbacks": frozenset({Role.CALLER, Role.OBSERVER, Role.EXECUTOR}),
-    _H + "Check": None,
-    _H + "Watch": None,
-    _H + "List": None,
-    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": frozenset(Role),
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": frozenset(Role),
-}
+# Roles that methods share; admins have every role.
+STARTS_RUNS = frozenset({Role.CALLER})
+READS_RUNS = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER})
+CALLS_TOOLS = frozenset({Role.EXECUTOR})
+EVERY_ROLE = frozenset(Role)
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
@@ -81,12 +59,12 @@ class Access:
         self._authenticator = authenticator
         self._audit = audit
 
-    def admit(self, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> Principal | None:
+    def admit(self, method: Method, context: grpc.aio.ServicerContext[Any, Any]) -> Principal | None:
         """Finds out who calls and whether they may; None for a method that needs no credentials.
 
         Raises UNAUTHENTICATED or ROLE_MISSING.
         """
-        roles = ROLES[method]
+        roles = method.roles
         authorizations, trace = _metadata(context)
         if self._authenticator is None or roles is None:
             _caller.set(Caller(LOCAL, trace))
@@ -95,10 +73,10 @@ class Access:
             found = self._authenticator.authenticate(_credentials(context, authorizations))
         except AgentError as error:
             kind, came_from = AuditKind.UNAUTHENTICATED, (_address(context),)
-            self._audit.note(AuditEntry(kind=kind, method=method, reason=error.reason.name, subjects=came_from))
+            self._audit.note(AuditEntry(kind=kind, method=method.path, reason=error.reason.name, subjects=came_from))
             raise
         if not found.has_any(roles):
-            self._note(AuditKind.ROLE_DENIED, found, method, ErrorReason.ROLE_MISSING.name)
+            self._note(AuditKind.ROLE_DENIED, found, method.path, ErrorReason.ROLE_MISSING.name)
             named = ", ".join(sorted(role.value for role in roles))
             raise AgentError(
                 ErrorReason.ROLE_MISSING, f"The call needs one of the roles {named}.", metadata={"role": named}

@@ -1,13 +1,9 @@
-"""CallbackRegistryService: one line in, one line out; the work is the registry's."""
+"""The handlers of CallbackRegistryService: a request is read, the registry asked, its answer put into a response."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import grpc
-
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
-from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceServicer
+from runwright.core.callback_kinds import CallbackKind
 from runwright.core.errors import AgentError
 from runwright.core.ids import check_caller_id
 from runwright.ports.audit import Audit, refused_registration
@@ -17,10 +13,8 @@ from runwright.transport.access import principal
 from runwright.wire import callbacks as wire
 from runwright.wire.requests import page_size
 
-Context = grpc.aio.ServicerContext[Any, Any]
 
-
-class CallbackRegistryService(CallbackRegistryServiceServicer):
+class CallbackRegistryService:
     """`runwright.callback.v1.CallbackRegistryService` over a CallbackRegistry."""
 
     def __init__(self, registry: CallbackRegistry, log: OperatorLog, audit: Audit) -> None:
@@ -28,9 +22,7 @@ class CallbackRegistryService(CallbackRegistryServiceServicer):
         self._log = log
         self._audit = audit
 
-    async def RegisterCallback(
-        self, request: pb.RegisterCallbackRequest, context: Context
-    ) -> pb.RegisterCallbackResponse:
+    async def RegisterCallback(self, request: pb.RegisterCallbackRequest) -> pb.RegisterCallbackResponse:
         """Registers, renews or replaces; durable before the reply."""
         try:
             found = await self._registry.register(wire.to_callback(request, principal()))
@@ -39,9 +31,7 @@ class CallbackRegistryService(CallbackRegistryServiceServicer):
             raise
         return pb.RegisterCallbackResponse(callback=wire.callback(found.callback, found.health))
 
-    async def UnregisterCallback(
-        self, request: pb.UnregisterCallbackRequest, context: Context
-    ) -> pb.UnregisterCallbackResponse:
+    async def UnregisterCallback(self, request: pb.UnregisterCallbackRequest) -> pb.UnregisterCallbackResponse:
         """Ends a registration."""
         try:
             await self._registry.unregister(principal(), request.callback_id)
@@ -50,14 +40,14 @@ class CallbackRegistryService(CallbackRegistryServiceServicer):
             raise
         return pb.UnregisterCallbackResponse()
 
-    async def ListCallbacks(self, request: pb.ListCallbacksRequest, context: Context) -> pb.ListCallbacksResponse:
+    async def ListCallbacks(self, request: pb.ListCallbacksRequest) -> pb.ListCallbacksResponse:
         """One page of registrations."""
         for name, value in (("page_token", request.page_token), ("executor", request.executor)):
             if value:
                 check_caller_id(name, value)
         listed, more = self._registry.page(
             principal().namespace,
-            executor=request.executor,
+            named=(CallbackKind.TOOL_EXECUTOR, request.executor) if request.executor else None,
             after=request.page_token,
             limit=page_size(request.page_size),
         )

@@ -21,7 +21,7 @@ from msgspec import Struct
 from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.principal import Principal
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_START_BYTES
-from runwright.transport.methods import Method
+from runwright.transport.method import Method
 from runwright.transport.usage import (
     FEW_CALLS,
     PAGE_BYTES,
@@ -215,7 +215,7 @@ class Call:
         """The call is over: nothing of it is counted any longer."""
         for usage in self.usages:
             usage.calls -= 1
-            if self.method.most is not None:
+            if self.method.limit is not None:
                 usage.calls_by_method[self.method.path] -= 1
         self._release(self._held)
         if self._large:
@@ -294,7 +294,7 @@ class Calls:
                 each.calls >= each.limits.calls or connection.calls >= FEW_CALLS
             ):
                 raise too_many(f"{each.limits.scope}_calls", each.limits.calls)
-        if method.most is not None:
+        if method.limit is not None:
             self._count_by_method(method, usages)
         for each in usages:
             each.calls += 1
@@ -304,10 +304,10 @@ class Calls:
         return call
 
     def _count_by_method(self, method: Method, usages: tuple[Usage, ...]) -> None:
-        assert method.most is not None
-        for each, most in zip(usages[1:], (method.most.principal, method.most.server), strict=True):
+        assert method.limit is not None
+        for each, most in zip(usages[1:], (method.limit.principal, method.limit.server), strict=True):
             if each.calls_by_method[method.path] >= most:
-                raise too_many(f"{method.path.rpartition('/')[2]} calls", most)
+                raise too_many(f"{method.name} calls", most)
         for each in usages:
             each.calls_by_method[method.path] += 1
 
@@ -315,6 +315,13 @@ class Calls:
     def open_calls(self) -> int:
         """How many calls are in flight."""
         return self._server.calls
+
+    def end_lasting(self, error: AgentError) -> None:
+        """Ends the calls of lasting methods with the error, as far as they are not ending already."""
+        for owner in self.open_by_owner.values():
+            for call in list(owner):
+                if call.method.lasting:
+                    call.end(error)
 
     def sweep(self) -> None:
         """To be called every SWEEP_SECONDS."""

@@ -7,7 +7,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunId, RunKey
 from runwright.runtime import AgentRuntime
 from runwright.transport.access import principal
-from runwright.transport.guard import Sender
+from runwright.transport.method import MessageSender
 from runwright.wire.references import event_refs
 
 FORMAT = 1
@@ -21,7 +21,7 @@ class RunExports:
     def __init__(self, runtime: AgentRuntime) -> None:
         self._runtime = runtime
 
-    async def export(self, request: pb.ExportRunRequest, sender: Sender) -> None:
+    async def export(self, request: pb.ExportRunRequest, sender: MessageSender) -> None:
         """Streams header, events and contents. Raises RUN_NOT_FOUND, RUN_REMOVED, SUBSCRIBER_STALLED."""
         run_id, namespace = request.run_id, principal().namespace
         head = await self._runtime.run_head(run_id, namespace=namespace)
@@ -34,7 +34,7 @@ class RunExports:
             events=last,
             head_hash=head.hash,
         )
-        await _send(sender, pb.ExportRunResponse(header=header))
+        await sender.write(pb.ExportRunResponse(header=header))
         digests: dict[str, None] = {}  # in order of their first mention
         cursor, seq = "", 0
         while seq < last:
@@ -51,22 +51,18 @@ class RunExports:
                 exported = pb.ExportedEvent(
                     data=event.data, position=event.position, previous_hash=event.previous_hash, hash=event.hash
                 )
-                await _send(sender, pb.ExportRunResponse(event=exported))
+                await sender.write(pb.ExportRunResponse(event=exported))
             cursor, seq = items[-1].cursor, seq + len(items)
         for digest in digests:
             await self._send_content(sender, run_id, digest)
 
-    async def _send_content(self, sender: Sender, run_id: str, digest: str) -> None:
+    async def _send_content(self, sender: MessageSender, run_id: str, digest: str) -> None:
         data = await self._runtime.required_content(RunKey(principal().namespace, RunId(run_id)), digest)
         for offset in range(0, max(1, len(data)), PART_BYTES):
             part = data[offset : offset + PART_BYTES]
             last = offset + PART_BYTES >= len(data)
             content = pb.ExportedContent(digest=digest, offset=offset, data=part, last=last)
-            await _send(sender, pb.ExportRunResponse(content=content))
-
-
-async def _send(sender: Sender, response: pb.ExportRunResponse) -> None:
-    await sender.write(response.SerializeToString())
+            await sender.write(pb.ExportRunResponse(content=content))
 
 
 def _missing(run_id: str, what: str, first_bad: str) -> AgentError:

@@ -22,26 +22,24 @@ from runwright.ports.telemetry import CallMeter
 from runwright.transport.access import Access
 from runwright.transport.calls import Call, Calls
 from runwright.transport.metering import CallTimer
-from runwright.transport.methods import Method, Shape
+from runwright.transport.method import Method, Shape
 from runwright.transport.status import (
     CANCELLED,
     NOT_FOUND,
     OK,
-    UNIMPLEMENTED,
     ServiceUnknown,
     abort,
-    abort_unimplemented,
     abort_unknown_service,
     code_name,
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
 if TYPE_CHECKING:
-    Handler = grpc.RpcMethodHandler[Any, Any]  # not subscriptable at run time
+    RpcHandler = grpc.RpcMethodHandler[Any, Any]  # not subscriptable at run time
 
 
-class Sender:
-    """Where a method that streams writes its messages, as bytes."""
+class _BytesSender:
+    """Where a method that streams writes its responses, as bytes."""
 
     __slots__ = ("_call", "_context")
 
@@ -50,8 +48,22 @@ class Sender:
         self._context = context
 
     async def write(self, message: bytes, last_cursor: str = "") -> None:
-        """Returns once gRPC has written it. Raises SUBSCRIBER_STALLED with the cursor when nobody reads."""
+        """See BytesSender."""
         await self._call.write(self._context, message, last_cursor)
+
+
+class _MessageSender:
+    """The same for a method that writes messages."""
+
+    __slots__ = ("_call", "_context")
+
+    def __init__(self, call: Call, context: Context) -> None:
+        self._call = call
+        self._context = context
+
+    async def write(self, message: Message) -> None:
+        """See MessageSender."""
+        await self._call.write(self._context, message.SerializeToString(), "")
 
 
 class Guard:
@@ -67,23 +79,26 @@ class Guard:
         self._log = log
         self._refused = refused
 
-    def handler(self, method: Method, meter: CallMeter | None = None) -> Handler:
-        """The handler of a method. To gRPC all requests are streams: a unary one would be read before it is called."""
-        served = self._guarded(method, meter)
-        if method.shape is Shape.UNARY:
-            return grpc.stream_unary_rpc_method_handler(served)
-        return grpc.stream_stream_rpc_method_handler(served)
+    def handler(self, method: Method, servicer: object, meter: CallMeter | None = None) -> RpcHandler:
+        """gRPC's handler of a method, served by the servicer. To gRPC all requests are streams.
 
-    def _guarded(self, method: Method, meter: CallMeter | None) -> Any:
-        serve = _SERVED[method.shape]
+        A unary request would be read before its handler is called.
+        """
+        guarded = self._guarded(method, servicer, meter)
+        if method.handler.shape is Shape.UNARY:
+            return grpc.stream_unary_rpc_method_handler(guarded)
+        return grpc.stream_stream_rpc_method_handler(guarded)
+
+    def _guarded(self, method: Method, servicer: object, meter: CallMeter | None) -> Any:
+        serve = _SERVED[method.handler.shape]
 
         async def guarded(_: object, context: Context) -> bytes | None:
             call: Call | None = None
             timer = CallTimer(meter, method.path)
             try:
-                principal = self._access.admit(method.path, context)
+                principal = self._access.admit(method, context)
                 call = self._calls.enter(method, principal, str(context.peer()))
-                answer = await serve(method, call, context)
+                answer = await serve(method, servicer, call, context)
                 call.is_served = False
                 timer.ended(OK)
                 return answer
@@ -97,10 +112,6 @@ class Guard:
             except grpc.aio.InternalError:
                 timer.ended(CANCELLED)
                 raise asyncio.CancelledError from None  # a write failed: the client has left, no status is to be sent
-            except NotImplementedError:
-                timer.ended(UNIMPLEMENTED)
-                await abort_unimplemented(context)
-                return None
             except ServiceUnknown:
                 timer.ended(NOT_FOUND)
                 await abort_unknown_service(context)
@@ -131,27 +142,31 @@ class Guard:
         return AgentError(ErrorReason.INTERNAL, message, metadata={"incident_id": incident})
 
 
-async def _unary(method: Method, call: Call, context: Context) -> bytes:
+async def _unary(method: Method, servicer: object, call: Call, context: Context) -> bytes:
     request = _parsed(method, await call.receive(context))
     if method.answer_bytes:
         await call.reserve(method.answer_bytes)
-    response: Message = await method.serve(request, context)
+    response: Message = await method.handler.call(servicer, request)
     answer = response.SerializeToString()
     call.answered(len(answer))
     return answer
 
 
-async def _stream(method: Method, call: Call, context: Context) -> None:
+async def _stream(method: Method, servicer: object, call: Call, context: Context) -> None:
     request = _parsed(method, await call.receive(context))
-    await method.serve(request, Sender(call, context))
+    await method.handler.call(servicer, request, _sender(method, call, context))
 
 
-async def _bidi(method: Method, call: Call, context: Context) -> None:
+async def _bidi(method: Method, servicer: object, call: Call, context: Context) -> None:
     async def requests() -> AsyncIterator[Message]:
         async for raw in call.receive_each(context):
             yield _parsed(method, raw)
 
-    await method.serve(requests(), Sender(call, context))
+    await method.handler.call(servicer, requests(), _sender(method, call, context))
+
+
+def _sender(method: Method, call: Call, context: Context) -> _BytesSender | _MessageSender:
+    return _BytesSender(call, context) if method.handler.encodes else _MessageSender(call, context)
 
 
 _SERVED = {Shape.UNARY: _unary, Shape.STREAM: _stream, Shape.BIDI: _bidi}
@@ -165,7 +180,7 @@ def _parsed(method: Method, raw: bytes) -> Message:
             "Send less; `runwright info` shows the limits of this server.",
         )
     try:
-        return method.request.FromString(raw)
+        return method.handler.request.FromString(raw)
     except DecodeError:
         raise invalid_request(
             "request",

@@ -14,17 +14,20 @@ from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2 as pb
 
-from runwright.transport.guard import Sender
+from runwright.transport.method import MessageSender
 from runwright.transport.status import ServiceUnknown
 
 SERVICE = pb.DESCRIPTOR.services_by_name["Health"].full_name
 LIVENESS = "runwright.liveness"
 
 
-# The library's stubs do not know it yet.
-_LIST_RESPONSE = message_factory.GetMessageClass(
-    descriptor_pool.Default().FindMessageTypeByName("grpc.health.v1.HealthListResponse")
-)
+def _message(name: str) -> type[Message]:
+    """A message that the library has and its stubs do not know yet."""
+    return message_factory.GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(f"grpc.health.v1.{name}"))
+
+
+LIST_REQUEST = _message("HealthListRequest")
+_LIST_RESPONSE = _message("HealthListResponse")
 
 
 class Health:
@@ -44,19 +47,19 @@ class Health:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def Check(self, request: pb.HealthCheckRequest, _: object) -> pb.HealthCheckResponse:
+    async def Check(self, request: pb.HealthCheckRequest) -> pb.HealthCheckResponse:
         """The status of one service. Raises ServiceUnknown."""
         status = self._status(request.service)
         if status == pb.HealthCheckResponse.SERVICE_UNKNOWN:
             raise ServiceUnknown
         return _response(status)
 
-    async def List(self, _request: object, _: object) -> Message:
+    async def List(self, _request: Message) -> Message:
         """The status of every service."""
         names = sorted({*self._readiness, LIVENESS})
         return _LIST_RESPONSE(statuses={name: _response(self._status(name)) for name in names})
 
-    async def Watch(self, request: pb.HealthCheckRequest, sender: Sender) -> None:
+    async def Watch(self, request: pb.HealthCheckRequest, sender: MessageSender) -> None:
         """Sends the status of a service now and whenever it has changed; changes in quick succession are one."""
         sent = None
         while True:
@@ -64,7 +67,7 @@ class Health:
             status = self._status(request.service)
             if status != sent:
                 sent = status
-                await sender.write(_response(status).SerializeToString())
+                await sender.write(_response(status))
             await changed.wait()
 
     def _status(self, service: str) -> int:

@@ -11,7 +11,6 @@ from runwright.runtime.conversations.conversation_memory import ConversationMemo
 from runwright.runtime.runs import performer
 from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES, MAX_START_BYTES, ConnectionLimits
-from runwright.transport.methods import most_by_method
 from runwright.transport.streams import BATCH_BYTES, BATCH_FRAMES
 from runwright.transport.usage import PAGE_BYTES, Limits, limits_by_name
 from runwright.wire import selections
@@ -58,5 +57,4 @@ def server_limits(connections: ConnectionLimits, times: CallTimes, memory: Conve
         "connection_age_seconds": math.ceil(connections.age_seconds or 0),
         "min_ping_interval_seconds": math.ceil(connections.min_ping_seconds),
         **limits_by_name(Limits.of(connections.principal_calls)),
-        **most_by_method(),
     }

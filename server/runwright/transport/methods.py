@@ -1,119 +1,131 @@
-"""Methods: one row for each that is served, made from the descriptors of the services and the table of roles."""
+"""The method table: one row for each method that is served. What has no row is refused with UNIMPLEMENTED.
+
+The guard, the registration with gRPC and the check of roles are made from it. A new RPC is a method in the proto, a
+handler at the service's class and a row here; `tests/transport/test_methods.py` fails for a method of a served proto
+that has none.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from enum import Enum
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from google.protobuf import descriptor_pool, message_factory
-from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import Message
-from msgspec import Struct
+from google.protobuf import descriptor_pool
+from grpc_health.v1 import health_pb2
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.principal import Role
-from runwright.transport.access import ROLES
-from runwright.transport.connections import MAX_MESSAGE_BYTES, MAX_START_BYTES
+from runwright.transport import health, reflection, usage
+from runwright.transport.access import CALLS_TOOLS, EVERY_ROLE, READS_RUNS, STARTS_RUNS
+from runwright.transport.callback_service import CallbackRegistryService
+from runwright.transport.connections import MAX_START_BYTES
+from runwright.transport.health import Health
+from runwright.transport.method import Method, bidi, bytes_stream, stream, unary
+from runwright.transport.reflection import Reflection
+from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.usage import PAGE_BYTES
 
-_R = "/runwright.v1.RuntimeService/"
-# What an answer may weigh is taken before it is made: many pages are made at a time, and each is up to this.
-_ANSWER_BYTES: Mapping[str, int] = {
-    _R + "ListEvents": PAGE_BYTES,
-    _R + "ListRuns": PAGE_BYTES,
-    _R + "ListAuditEvents": PAGE_BYTES,
-    _R + "GetServerInfo": PAGE_BYTES,
-    "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": PAGE_BYTES,
-}
-# What a request may weigh, where that is more than MAX_MESSAGE_BYTES.
-_REQUEST_BYTES: Mapping[str, int] = {_R + "StartRun": MAX_START_BYTES}
+RUNTIME = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
+CALLBACKS = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
+_ADMINS = frozenset({Role.ADMIN})
+
+METHODS: Sequence[Method] = (
+    Method(
+        path=f"/{RUNTIME}/StartRun",
+        handler=unary(RuntimeService.StartRun, pb.StartRunRequest),
+        roles=STARTS_RUNS,
+        request_bytes=MAX_START_BYTES,
+    ),
+    Method(path=f"/{RUNTIME}/Cancel", handler=unary(RuntimeService.Cancel, pb.CancelRequest), roles=STARTS_RUNS),
+    Method(
+        path=f"/{RUNTIME}/ReleaseRun", handler=unary(RuntimeService.ReleaseRun, pb.ReleaseRunRequest), roles=_ADMINS
+    ),
+    Method(path=f"/{RUNTIME}/RemoveRun", handler=unary(RuntimeService.RemoveRun, pb.RemoveRunRequest), roles=_ADMINS),
+    Method(path=f"/{RUNTIME}/Snapshot", handler=unary(RuntimeService.Snapshot, pb.SnapshotRequest), roles=READS_RUNS),
+    Method(
+        path=f"/{RUNTIME}/ExportRun",
+        handler=stream(RuntimeService.ExportRun, pb.ExportRunRequest),
+        roles=READS_RUNS,
+        limit=usage.EXPORTS,
+    ),
+    Method(
+        path=f"/{RUNTIME}/Subscribe",
+        handler=bytes_stream(RuntimeService.Subscribe, pb.SubscribeRequest),
+        roles=READS_RUNS,
+        lasting=True,
+    ),
+    Method(path=f"/{RUNTIME}/Wait", handler=unary(RuntimeService.Wait, pb.WaitRequest), roles=READS_RUNS, lasting=True),
+    Method(
+        path=f"/{RUNTIME}/ListEvents",
+        handler=unary(RuntimeService.ListEvents, pb.ListEventsRequest),
+        roles=READS_RUNS,
+        answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{RUNTIME}/ListRuns",
+        handler=unary(RuntimeService.ListRuns, pb.ListRunsRequest),
+        roles=READS_RUNS,
+        answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{RUNTIME}/ListAuditEvents",
+        handler=unary(RuntimeService.ListAuditEvents, pb.ListAuditEventsRequest),
+        roles=_ADMINS,
+        answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{RUNTIME}/GetServerInfo",
+        handler=unary(RuntimeService.GetServerInfo, pb.GetServerInfoRequest),
+        roles=EVERY_ROLE,
+        answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{CALLBACKS}/RegisterCallback",
+        handler=unary(CallbackRegistryService.RegisterCallback, callback_pb.RegisterCallbackRequest),
+        roles=CALLS_TOOLS,
+    ),
+    Method(
+        path=f"/{CALLBACKS}/UnregisterCallback",
+        handler=unary(CallbackRegistryService.UnregisterCallback, callback_pb.UnregisterCallbackRequest),
+        roles=CALLS_TOOLS,
+    ),
+    Method(
+        path=f"/{CALLBACKS}/ListCallbacks",
+        handler=unary(CallbackRegistryService.ListCallbacks, callback_pb.ListCallbacksRequest),
+        roles=frozenset({Role.CALLER, Role.OBSERVER, Role.EXECUTOR}),
+        answer_bytes=PAGE_BYTES,
+    ),
+    # Without credentials, because load balancers and probes have none.
+    Method(path=f"/{health.SERVICE}/Check", handler=unary(Health.Check, health_pb2.HealthCheckRequest), roles=None),
+    Method(path=f"/{health.SERVICE}/List", handler=unary(Health.List, health.LIST_REQUEST), roles=None),
+    Method(
+        path=f"/{health.SERVICE}/Watch",
+        handler=stream(Health.Watch, health_pb2.HealthCheckRequest),
+        roles=None,
+        lasting=True,
+        limit=usage.HEALTH_WATCHES,
+    ),
+    Method(
+        path=f"/{reflection.V1}/ServerReflectionInfo",
+        handler=bidi(Reflection.ServerReflectionInfo, ServerReflectionRequest),
+        roles=EVERY_ROLE,
+        lasting=True,
+        limit=usage.REFLECTION_STREAMS,
+    ),
+    Method(
+        path=f"/{reflection.V1ALPHA}/ServerReflectionInfo",
+        handler=bidi(Reflection.ServerReflectionInfo, ServerReflectionRequest),
+        roles=EVERY_ROLE,
+        lasting=True,
+        limit=usage.REFLECTION_STREAMS,
+    ),
+)
 
 
-class Shape(Enum):
-    """How requests and responses of a method come."""
-
-    UNARY = "unary"
-    STREAM = "server streaming"
-    BIDI = "bidirectional streaming"
-
-
-class Most(Struct, frozen=True):
-    """How many calls of one method may be open: by one principal (or address) and on the server."""
-
-    principal: int
-    server: int
-
-
-_WATCH = "/grpc.health.v1.Health/Watch"
-_EXPORT = _R + "ExportRun"
-_REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-# Health watchers need no key, and nobody says how long a reflection stream may wait for its next request, half of which
-# may be there. An export has one content in memory, for a reader who may be slow.
-_MOST: Mapping[str, Most] = {
-    _WATCH: Most(16, 128),
-    _REFLECTION: Most(8, 16),
-    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Most(8, 16),
-    _EXPORT: Most(16, 32),
-}
-
-
-def most_by_method() -> Mapping[str, int]:
-    """The limits of single methods, as GetServerInfo tells them."""
-    return {
-        "health_watches": _MOST[_WATCH].server,
-        "health_watches_per_address": _MOST[_WATCH].principal,
-        "reflection_streams_per_principal": _MOST[_REFLECTION].principal,
-        "exports": _MOST[_EXPORT].server,
-        "exports_per_principal": _MOST[_EXPORT].principal,
-    }
-
-
-class Method(Struct, frozen=True):
-    """A method. Without `roles` it is served without credentials.
-
-    `request_bytes` are the most that a request may have; `answer_bytes` are reserved before it is served.
-    """
-
-    path: str
-    shape: Shape
-    request: type[Message]
-    serve: Callable[[Any, Any], Awaitable[Any]]
-    roles: frozenset[Role] | None
-    answer_bytes: int = 0
-    request_bytes: int = MAX_MESSAGE_BYTES
-    most: Most | None = None
-
-
-def service_of(name: str) -> ServiceDescriptor:
-    """The descriptor of a service by its full name. Raises KeyError for an unknown one."""
-    return descriptor_pool.Default().FindServiceByName(name)
-
-
-def paths_of(*services: str) -> list[str]:
-    """The full method names of services, from their descriptors."""
-    return [f"/{name}/{method.name}" for name in services for method in service_of(name).methods]
-
-
-def methods_of(service: str, servicer: object) -> Iterator[Method]:
-    """The methods of a service, each served by the servicer's attribute of that name.
-
-    A unary one is called with the request and returns the response. One that streams is called with the request, or
-    with the iterator of requests, and a Sender. Raises ValueError for a method that has no roles.
-    """
-    for method in service_of(service).methods:
-        path = f"/{service}/{method.name}"
-        if path not in ROLES:
-            raise ValueError(f"no roles are decided for {path}: what nobody decided on is not served")
-        shape = Shape.UNARY
-        if method.server_streaming:
-            shape = Shape.BIDI if method.client_streaming else Shape.STREAM
-        yield Method(
-            path=path,
-            shape=shape,
-            request=message_factory.GetMessageClass(method.input_type),
-            serve=getattr(servicer, method.name),
-            roles=ROLES[path],
-            answer_bytes=_ANSWER_BYTES.get(path, 0),
-            request_bytes=_REQUEST_BYTES.get(path, MAX_MESSAGE_BYTES),
-            most=_MOST.get(path),
-        )
+def undecided(services: Iterable[str], methods: Sequence[Method] = METHODS) -> list[str]:
+    """The methods that the protos of these services (full names) declare and no row decides on, by path."""
+    decided = {method.path for method in methods}
+    pool = descriptor_pool.Default()
+    declared = (f"/{name}/{method.name}" for name in services for method in pool.FindServiceByName(name).methods)
+    return [path for path in declared if path not in decided]

@@ -8,12 +8,10 @@ from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import invalid_request
 from runwright.core.principal import Principal
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
-from runwright.transport.access import ROLES
+from runwright.transport.access import STARTS_RUNS
 from runwright.transport.usage import PAGE_BYTES
 from runwright.wire import packages
 from runwright.wire.requests import page_size
-
-_STARTS = ROLES["/runwright.v1.RuntimeService/StartRun"]
 
 
 def put_packages(
@@ -27,7 +25,7 @@ def put_packages(
             raise invalid_request(
                 "page_token", "the next_page_token of a response of this server", "Leave it out to begin again."
             )
-    hides = _STARTS is not None and not asks.has_any(_STARTS)
+    hides = not asks.has_any(STARTS_RUNS)
     size = 0
     for known in islice(left, page_size(request.page_size)):
         info = _info(known, is_default=known.package.id == catalogue.default_id, hides=hides)

@@ -12,36 +12,28 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import FileDescriptor
-from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from grpc_reflection.v1alpha._async import ReflectionServicer
 
-from runwright.transport.guard import Sender
+from runwright.transport.method import MessageSender
 
 V1 = "grpc.reflection.v1.ServerReflection"
-
-
 V1ALPHA = reflection.SERVICE_NAME
 
 
 class Reflection:
-    """Reflection of the services, and of itself under both names."""
+    """Reflection of the services, and of itself under both names; for both the messages are those of v1alpha."""
 
     def __init__(self, services: Sequence[str]) -> None:
-        _add_v1_descriptor()
         self._answers = ReflectionServicer((*services, V1, V1ALPHA), pool=_Pool())
 
-    async def ServerReflectionInfo(self, requests: AsyncIterator[Message], sender: Sender) -> None:
+    async def ServerReflectionInfo(
+        self, requests: AsyncIterator[reflection_pb2.ServerReflectionRequest], sender: MessageSender
+    ) -> None:
         """Answers each request, in order."""
-        answers: Any = self._answers.ServerReflectionInfo(_v1alpha(requests), None)  # the stubs call it a coroutine
+        answers: Any = self._answers.ServerReflectionInfo(requests, None)  # the stubs call it a coroutine
         async for answer in answers:
-            await sender.write(answer.SerializeToString())
-
-
-async def _v1alpha(requests: AsyncIterator[Message]) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
-    """The requests as the library's messages; those of v1 are another type with the same wire form."""
-    async for request in requests:
-        yield reflection_pb2.ServerReflectionRequest.FromString(request.SerializeToString())
+            await sender.write(answer)
 
 
 class _Pool:
@@ -82,3 +74,6 @@ def _add_v1_descriptor() -> None:
         pool.FindFileByName(file.name)
     except KeyError:
         pool.AddSerializedFile(file.SerializeToString())
+
+
+_add_v1_descriptor()

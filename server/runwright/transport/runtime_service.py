@@ -1,24 +1,20 @@
-"""RuntimeService: one line in, one line out; the work is the runtime's."""
+"""The handlers of RuntimeService: a request is read, the runtime asked, its answer put into a response."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import grpc
 
 from runwright import __version__
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceServicer
 from runwright.core.errors import AgentError, RetryClass, invalid_request
 from runwright.ports.audit import refused_start
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
 from runwright.transport.access import principal, trace_parent
 from runwright.transport.exports import RunExports
-from runwright.transport.guard import Sender
 from runwright.transport.limits import MAX_GRACE_SECONDS, MAX_REASON_BYTES, MAX_WAIT_SECONDS
+from runwright.transport.method import BytesSender, MessageSender
 from runwright.transport.package_list import put_packages
 from runwright.transport.streams import EventStreams
 from runwright.transport.usage import PAGE_BYTES
@@ -27,10 +23,9 @@ from runwright.wire import selections, snapshots
 from runwright.wire.audit import audit_event
 
 DEFAULT_WAIT_US = 30_000_000
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
-class RuntimeService(RuntimeServiceServicer):
+class RuntimeService:
     """`runwright.v1.RuntimeService` over an AgentRuntime."""
 
     def __init__(self, runtime: AgentRuntime, streams: EventStreams, limits: Mapping[str, int]) -> None:
@@ -39,7 +34,7 @@ class RuntimeService(RuntimeServiceServicer):
         self._limits = limits
         self._exports = RunExports(runtime)
 
-    async def StartRun(self, request: pb.StartRunRequest, context: Context) -> pb.StartRunResponse:
+    async def StartRun(self, request: pb.StartRunRequest) -> pb.StartRunResponse:
         """Starts a run; durable before the reply."""
         try:
             handle, created = await self._runtime.start_run(
@@ -55,7 +50,7 @@ class RuntimeService(RuntimeServiceServicer):
         _put(response.run, await handle.snapshot())
         return response
 
-    async def Cancel(self, request: pb.CancelRequest, context: Context) -> pb.CancelResponse:
+    async def Cancel(self, request: pb.CancelRequest) -> pb.CancelResponse:
         """Asks a run to end."""
         _check_reason(request.reason)
         grace = DEFAULT_GRACE_US
@@ -72,7 +67,7 @@ class RuntimeService(RuntimeServiceServicer):
         _put(response.run, cancelled.snapshot)
         return response
 
-    async def ReleaseRun(self, request: pb.ReleaseRunRequest, context: Context) -> pb.ReleaseRunResponse:
+    async def ReleaseRun(self, request: pb.ReleaseRunRequest) -> pb.ReleaseRunResponse:
         """Takes a held run up again."""
         _check_reason(request.reason)
         run, released = await self._runtime.release_run(
@@ -82,7 +77,7 @@ class RuntimeService(RuntimeServiceServicer):
         _put(response.run, run)
         return response
 
-    async def RemoveRun(self, request: pb.RemoveRunRequest, context: Context) -> pb.RemoveRunResponse:
+    async def RemoveRun(self, request: pb.RemoveRunRequest) -> pb.RemoveRunResponse:
         """Removes a held run."""
         _check_reason(request.reason)
         response = pb.RemoveRunResponse()
@@ -92,21 +87,21 @@ class RuntimeService(RuntimeServiceServicer):
         _put(response.run, left)
         return response
 
-    async def Snapshot(self, request: pb.SnapshotRequest, context: Context) -> pb.SnapshotResponse:
+    async def Snapshot(self, request: pb.SnapshotRequest) -> pb.SnapshotResponse:
         """A run as it stands."""
         response = pb.SnapshotResponse()
         _put(response.run, await self._runtime.run_snapshot(request.run_id, namespace=principal().namespace))
         return response
 
-    async def ExportRun(self, request: pb.ExportRunRequest, sender: Sender) -> None:  # type: ignore[override]
+    async def ExportRun(self, request: pb.ExportRunRequest, sender: MessageSender) -> None:
         """Streams what the journal holds of a run, as it is stored."""
         await self._exports.export(request, sender)
 
-    async def Subscribe(self, request: pb.SubscribeRequest, sender: Sender) -> None:  # type: ignore[override]
+    async def Subscribe(self, request: pb.SubscribeRequest, sender: BytesSender) -> None:
         """Streams the events of one run or of many, as raw frames."""
         await self._streams.subscribe(request, sender)
 
-    async def Wait(self, request: pb.WaitRequest, context: Context) -> pb.WaitResponse:
+    async def Wait(self, request: pb.WaitRequest) -> pb.WaitResponse:
         """Waits for a run's end."""
         timeout = DEFAULT_WAIT_US
         if request.HasField("timeout"):
@@ -116,11 +111,11 @@ class RuntimeService(RuntimeServiceServicer):
         _put(response.run, waited)
         return response
 
-    async def ListEvents(self, request: pb.ListEventsRequest, context: Context) -> pb.ListEventsResponse:
+    async def ListEvents(self, request: pb.ListEventsRequest) -> pb.ListEventsResponse:
         """One page of a stream's events."""
         return await self._streams.page(request)
 
-    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:
+    async def ListRuns(self, request: pb.ListRunsRequest) -> pb.ListRunsResponse:
         """One page of runs, newest first."""
         wanted, size = selections.run_filter(request.filter), wire.page_size(request.page_size)
         listed = await self._runtime.list_runs(
@@ -138,7 +133,7 @@ class RuntimeService(RuntimeServiceServicer):
             response.runs.append(message)
         return response
 
-    async def ListAuditEvents(self, request: pb.ListAuditEventsRequest, context: Context) -> pb.ListAuditEventsResponse:
+    async def ListAuditEvents(self, request: pb.ListAuditEventsRequest) -> pb.ListAuditEventsResponse:
         """One page of what happened outside of every run, newest first."""
         listed = await self._runtime.list_audit(
             page_token=request.page_token, limit=wire.page_size(request.page_size), namespace=principal().namespace
@@ -146,7 +141,7 @@ class RuntimeService(RuntimeServiceServicer):
         events = [audit_event(entry) for entry in listed.entries]
         return pb.ListAuditEventsResponse(events=events, next_page_token=listed.next_token)
 
-    async def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Context) -> pb.GetServerInfoResponse:
+    async def GetServerInfo(self, request: pb.GetServerInfoRequest) -> pb.GetServerInfoResponse:
         """Describes this server."""
         response = pb.GetServerInfoResponse(
             version=__version__,

@@ -2,90 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Callable
 
 import grpc
 
-from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import AgentError
 from runwright.ports.access import Authenticator
 from runwright.ports.telemetry import CallMeter
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.runtime.ports import Ports
-from runwright.transport import health
-from runwright.transport.access import Access, incoming
+from runwright.transport import health, reflection
+from runwright.transport.access import Access
 from runwright.transport.callback_service import CallbackRegistryService
-from runwright.transport.calls import Calls, CallTimes
+from runwright.transport.calls import CallTimes
 from runwright.transport.connections import MAX_MESSAGE_BYTES, ConnectionLimits
-from runwright.transport.guard import Guard
+from runwright.transport.guarded_server import GuardedServer
 from runwright.transport.health import Health
 from runwright.transport.limits import server_limits
-from runwright.transport.methods import methods_of
-from runwright.transport.reflection import V1, V1ALPHA, Reflection
+from runwright.transport.methods import CALLBACKS, METHODS, RUNTIME
+from runwright.transport.reflection import Reflection
 from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.streams import EventStreams
-from runwright.transport.usage import Limits
 
-RUNTIME_SERVICE = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
-CALLBACK_SERVICE = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
 # Probes are few; who else reaches the port of health takes little.
 _HEALTH_CONNECTIONS = ConnectionLimits(max_streams=64, max_connections=128, message_bytes=MAX_MESSAGE_BYTES)
 _HEALTH_TIMES = CallTimes(request=2.0, idle=2.0, stall=5.0)
-# How long gRPC may take to end calls that it was told to cancel.
-_CANCEL_SECONDS = 0.25
-
-
-class _Server:
-    """A gRPC server and the calls it has in flight."""
-
-    def __init__(self, connections: ConnectionLimits, times: CallTimes, access: Access) -> None:
-        self._access = access
-        self.calls = Calls(times, Limits.of(connections.principal_calls), access.is_revoked, access.ended)
-        self._server = grpc.aio.server(options=list(connections.options()))
-        self._sweeping: asyncio.Task[None] | None = None
-
-    def serve(
-        self,
-        services: Mapping[str, object],
-        ports: Ports,
-        meter: CallMeter | None = None,
-        refused: Callable[[AgentError], None] = lambda _: None,
-    ) -> None:
-        """Serves the methods of the services, each through the guard."""
-        guard = Guard(self._access, self.calls, ports.ids, ports.log, refused)
-        handlers = {
-            method.path: guard.handler(method, meter)
-            for service, servicer in services.items()
-            for method in methods_of(service, servicer)
-        }
-        self._server.add_generic_rpc_handlers((_Handlers(handlers),))
-
-    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
-        """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
-        if credentials is not None:
-            port = self._server.add_secure_port(address, credentials)
-        else:
-            port = self._server.add_insecure_port(address)
-        if port == 0:
-            raise RuntimeError(f"{address} cannot be bound")
-        return port
-
-    async def start(self) -> None:
-        """Serves on what was bound."""
-        await self._server.start()
-        self._sweeping = asyncio.create_task(self.calls.run())
-
-    async def stop(self, grace_seconds: float) -> None:
-        """Stops taking calls; those under way get the grace, and then end whatever their peers do."""
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._server.stop(grace_seconds), grace_seconds + _CANCEL_SECONDS)
 
 
 class RuntimeServer:
@@ -107,22 +49,22 @@ class RuntimeServer:
         `refused` is told of every error that a call ends with.
         """
         connections, times, ports = connections or ConnectionLimits(), times or CallTimes(), runtime.ports
-        services = [RUNTIME_SERVICE] if callbacks is None else [RUNTIME_SERVICE, CALLBACK_SERVICE]
-        reflection = Reflection((*services, health.SERVICE))
+        services = [RUNTIME] if callbacks is None else [RUNTIME, CALLBACKS]
         self.health = Health(services)
-        served: dict[str, object] = {
-            RUNTIME_SERVICE: RuntimeService(
-                runtime, EventStreams(runtime), server_limits(connections, times, runtime.ports.memory)
-            ),
+        reflected = Reflection((*services, health.SERVICE))
+        servicers: dict[str, object] = {
+            RUNTIME: RuntimeService(runtime, EventStreams(runtime), server_limits(connections, times, ports.memory)),
             health.SERVICE: self.health,
-            V1: reflection,
-            V1ALPHA: reflection,
+            reflection.V1: reflected,
+            reflection.V1ALPHA: reflected,
         }
         if callbacks is not None:
-            served[CALLBACK_SERVICE] = CallbackRegistryService(callbacks, ports.log, ports.audit)
+            servicers[CALLBACKS] = CallbackRegistryService(callbacks, ports.log, ports.audit)
         access = Access(authenticator, ports.audit)
-        self._server = _Server(connections, times, access)
-        self._server.serve(served, ports, meter, refused)
+        self._server = GuardedServer(
+            access, ports.ids, ports.log, connections=connections, times=times, meter=meter, refused=refused
+        )
+        self._server.serve(METHODS, servicers)
 
     def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
         """Takes the address, without serving yet. Returns the port. Raises RuntimeError when it is taken."""
@@ -139,7 +81,10 @@ class RuntimeServer:
         self.health.set_ready(ready=True)
 
     async def stop(self, grace_seconds: float) -> None:
-        """Stops taking calls; those under way get the grace. End streams first: gRPC would wait for them."""
+        """Stops taking calls and lets go of the address; calls under way get the grace, but for lasting ones.
+
+        End streams of events first, so that their readers get all there is. It may be called again.
+        """
         self.health.set_ready(ready=False)
         await self._server.stop(grace_seconds)
 
@@ -148,8 +93,9 @@ class HealthServer:
     """Health alone, without TLS and keys, for probes that have neither."""
 
     def __init__(self, ports: Ports, served: Health) -> None:
-        self._server = _Server(_HEALTH_CONNECTIONS, _HEALTH_TIMES, Access(None, ports.audit))
-        self._server.serve({health.SERVICE: served}, ports)
+        access = Access(None, ports.audit)
+        self._server = GuardedServer(access, ports.ids, ports.log, connections=_HEALTH_CONNECTIONS, times=_HEALTH_TIMES)
+        self._server.serve(METHODS, {health.SERVICE: served})
 
     def bind(self, address: str) -> int:
         """Takes the address. Returns the port. Raises RuntimeError when it is taken."""
@@ -160,17 +106,5 @@ class HealthServer:
         await self._server.start()
 
     async def stop(self) -> None:
-        """Ends every call at once."""
+        """Ends every call at once and lets go of the address. It may be called again."""
         await self._server.stop(0)
-
-
-class _Handlers(grpc.GenericRpcHandler):
-    """Finds handlers by method. gRPC asks in the task of the call, where the metadata it shows is put down."""
-
-    def __init__(self, handlers: dict[str, Any]) -> None:
-        self._handlers = handlers
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        """The handler of a method, or None."""
-        incoming.set(handler_call_details.invocation_metadata)
-        return self._handlers.get(handler_call_details.method)

@@ -71,7 +71,7 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
 
 
 # The names of statuses without a reason.
-OK, CANCELLED, NOT_FOUND, UNIMPLEMENTED = (code.name for code in (_S.OK, _S.CANCELLED, _S.NOT_FOUND, _S.UNIMPLEMENTED))
+OK, CANCELLED, NOT_FOUND = (code.name for code in (_S.OK, _S.CANCELLED, _S.NOT_FOUND))
 
 
 def code_name(error: AgentError) -> str:
@@ -104,11 +104,6 @@ def status_details(error: AgentError) -> bytes:
 def message(error: AgentError) -> str:
     """The status message: what is wrong and what to do, for tools that show nothing else."""
     return f"{error.message} {error.remedy}"
-
-
-async def abort_unimplemented(context: grpc.aio.ServicerContext[object, object]) -> None:
-    """Ends a call of a method that a standard service declares and nobody implements."""
-    await _aborted(context.abort(_S.UNIMPLEMENTED, "The method is not implemented."))
 
 
 class ServiceUnknown(Exception):

@@ -14,7 +14,7 @@ from runwright.core.ids import RunKey
 from runwright.runtime import AgentRuntime, Ephemeral, StreamItem, TextDelta, TextGap
 from runwright.runtime.lru_cache import LruCache
 from runwright.transport.access import principal
-from runwright.transport.guard import Sender
+from runwright.transport.method import BytesSender
 from runwright.transport.usage import PAGE_BYTES
 from runwright.wire import requests as wire
 from runwright.wire import selections
@@ -38,7 +38,7 @@ class EventStreams:
         self._runtime = runtime
         self._encoded: LruCache[tuple[str, bool, str, int], Sequence[Response]] = LruCache(BUFFERED_BATCHES)
 
-    async def subscribe(self, request: pb.SubscribeRequest, sender: Sender) -> None:
+    async def subscribe(self, request: pb.SubscribeRequest, sender: BytesSender) -> None:
         """Streams until the run has ended, or for ever. Raises SUBSCRIBER_STALLED with the last cursor written."""
         selection = selections.selection(request, principal().namespace)
         full = wire.wants_contents(request.view)

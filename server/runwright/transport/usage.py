@@ -62,14 +62,34 @@ class Limits(Struct, frozen=True, kw_only=True):
         )
 
 
+class MethodLimit(Struct, frozen=True):
+    """How many calls of one method may be open: by one principal (or address) and on the server."""
+
+    principal: int
+    server: int
+
+
+# Health watchers need no key, and nobody says how long a reflection stream may wait for its next request, half of which
+# may be there. An export has one content in memory, for a reader who may be slow.
+HEALTH_WATCHES = MethodLimit(16, 128)
+REFLECTION_STREAMS = MethodLimit(8, 16)  # of either version
+EXPORTS = MethodLimit(16, 32)
+
+
 def limits_by_name(limits: Limits) -> Mapping[str, int]:
-    """The limits as GetServerInfo tells them."""
-    most = {f"{each.scope}_calls": each.calls for each in (limits.principal, limits.address, limits.server)}
+    """The limits as GetServerInfo names them."""
+    by_name = {f"{each.scope}_calls": each.calls for each in (limits.principal, limits.address, limits.server)}
     for each in (limits.connection, limits.principal, limits.address, limits.server):
-        most[f"{each.scope}_requests"] = each.requests
-        most[f"{each.scope}_request_bytes"] = each.request_bytes
-        most[f"{each.scope}_answer_bytes"] = each.answer_bytes
-    return most
+        by_name[f"{each.scope}_requests"] = each.requests
+        by_name[f"{each.scope}_request_bytes"] = each.request_bytes
+        by_name[f"{each.scope}_answer_bytes"] = each.answer_bytes
+    return by_name | {
+        "health_watches": HEALTH_WATCHES.server,
+        "health_watches_per_address": HEALTH_WATCHES.principal,
+        "reflection_streams_per_principal": REFLECTION_STREAMS.principal,
+        "exports": EXPORTS.server,
+        "exports_per_principal": EXPORTS.principal,
+    }
 
 
 def too_many(limit: str, most: int) -> AgentError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
+from runwright.core.callback_kinds import CallbackKind, Details, ToolExecutor
 from runwright.core.callbacks import (
     DEFAULT_LEASE_US,
     LEAST_LEASE_SECONDS,
@@ -23,7 +24,11 @@ _MICROS = 1_000_000
 
 
 def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Callback:
-    """What the principal wants registered. Raises INVALID_REQUEST for a missing spec or a lease that is too short."""
+    """What the principal wants registered.
+
+    Raises INVALID_REQUEST for a missing spec, a kind that is not known, or a
+    lease that is too short.
+    """
     if not request.HasField("spec"):
         raise invalid_request("spec", "set", "Put a CallbackSpec with callback_id, executor and address into it.")
     spec, lease = request.spec, DEFAULT_LEASE_US
@@ -39,9 +44,9 @@ def to_callback(request: pb.RegisterCallbackRequest, principal: Principal) -> Ca
         namespace=principal.namespace,
         callback_id=spec.callback_id,
         owner=principal.name,
-        executor=spec.executor,
+        name=spec.executor,
         address=spec.address,
-        tools=tuple(dict.fromkeys(spec.tools)),
+        details=_details(spec),
         tls=Tls(spec.tls.ca_pem, spec.tls.server_name) if spec.HasField("tls") else None,
         credential=request.credential,
         lease=lease,
@@ -55,9 +60,9 @@ def callback(value: Callback, health: Health) -> pb.Callback:
     message = pb.Callback(
         spec=pb.CallbackSpec(
             callback_id=value.callback_id,
-            executor=value.executor,
+            kind=pb.CallbackKind.ValueType(value.kind.value),
+            executor=value.name,
             address=value.address,
-            tools=value.tools,
             max_calls_in_flight=value.max_calls_in_flight,
         ),
         owner=value.owner,
@@ -67,9 +72,34 @@ def callback(value: Callback, health: Health) -> pb.Callback:
         health_detail=health.detail,
         health_since=timestamp(health.since),
     )
+    _put_details(value.details, message.spec)
     if value.tls is not None:
         message.spec.tls.CopyFrom(pb.CallbackTls(ca_pem=value.tls.ca_pem, server_name=value.tls.server_name))
     return message
+
+
+def kind_of(spec: pb.CallbackSpec) -> CallbackKind:
+    """What a registration is for. Raises INVALID_REQUEST for a number that is no kind of this server's."""
+    if spec.kind == pb.CALLBACK_KIND_UNSPECIFIED:
+        return CallbackKind.TOOL_EXECUTOR
+    try:
+        return CallbackKind(spec.kind)
+    except ValueError:
+        taken = ", ".join(f"CALLBACK_KIND_{kind.name}" for kind in CallbackKind)
+        remedy = "Register it with a server that takes its kind; leave the kind out for a tool executor."
+        raise invalid_request("spec.kind", f"a kind that this server takes: {taken}", remedy) from None
+
+
+def _details(spec: pb.CallbackSpec) -> Details:
+    match kind_of(spec):
+        case CallbackKind.TOOL_EXECUTOR:
+            return ToolExecutor(tuple(dict.fromkeys(spec.tools)))
+
+
+def _put_details(details: Details, spec: pb.CallbackSpec) -> None:
+    match details:
+        case ToolExecutor():
+            spec.tools.extend(details.tools)
 
 
 _HEALTH = {

@@ -1,22 +1,70 @@
-"""Records ⇄ the stored bytes of `runwright.v1.Event`: what is on disk is what readers get."""
+"""Records ⇄ the stored bytes of `runwright.v1.Event`: what is on disk is what readers get.
+
+A record's fields are those of the event's body (see `codec`), except these, which the event itself says: the time, the
+effect a record is about, and whatever the body has no field for and the event has.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError
 
 from runwright._gen.runwright.v1 import event_pb2 as pb
-from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import kind_of
-from runwright.core.ids import event_id, is_model_effect, model_effect_id
+from runwright.core.ids import EffectId, event_id, parse_effect_id
+from runwright.core.kinds import ROWS, Row, about, effect_field, fields_of
+from runwright.core.records import Record
 from runwright.core.state import RunState
-from runwright.wire import call_records, run_records
+from runwright.core.units import Micros, Seq
+from runwright.wire.codec import Codec, Read
 from runwright.wire.values import micros, put_timestamp
 
+# Fields of bodies that no record has: what is the same in a whole run.
+_OF_THE_RUN: Mapping[str, Callable[[RunState], str]] = {"namespace": lambda state: state.key.namespace}
 
-def encode_events(state: RunState, after: int, records: Sequence[r.Record]) -> list[bytes]:
+
+class _Kind:
+    """One kind of event, compiled: what is written into the body, and what is read from it and the event around it."""
+
+    def __init__(self, row: Row) -> None:
+        self.number = pb.EventKind.ValueType(row.kind.value)
+        self.body = row.kind.name.lower()
+        message = pb.Event.DESCRIPTOR.fields_by_name[self.body].message_type
+        assert message is not None, f"{self.body} is no message"
+        self.of_the_run = [(name, get) for name, get in _OF_THE_RUN.items() if name in message.fields_by_name]
+        around = _around(row, message)
+        self.codec = Codec(row.record, message, around=around, unread=dict(self.of_the_run))
+
+
+def _around(row: Row, body: Descriptor) -> Mapping[str, tuple[str, Read | None]]:
+    """The fields of a record that its event says: how, by the names of the record."""
+    effect, found = effect_field(row.record), dict[str, tuple[str, Read | None]]()
+    for field in fields_of(row.record):
+        if field.name == "at":
+            found["at"] = ("time", micros)
+        elif field.name == effect:
+            found[effect] = ("effect_id", _effect if field.type is EffectId else _effect_or_none)
+        elif field.name in pb.Event.DESCRIPTOR.fields_by_name and field.name not in body.fields_by_name:
+            found[field.name] = (field.name, None)
+    return found
+
+
+def _effect(value: str) -> EffectId:
+    parse_effect_id(EffectId(value))  # or the event is none
+    return EffectId(value)
+
+
+def _effect_or_none(value: str) -> EffectId | None:
+    return _effect(value) if value else None
+
+
+_KINDS: Mapping[type[Record], _Kind] = {row.record: _Kind(row) for row in ROWS}
+_BY_BODY: Mapping[str | None, _Kind] = {kind.body: kind for kind in _KINDS.values()}
+
+
+def encode_events(state: RunState, after: Seq, records: Sequence[Record]) -> list[bytes]:
     """The bytes to store for records that follow the event numbered `after`.
 
     `state` gives what is constant in a run: set once, in one message that each record fills anew.
@@ -32,50 +80,30 @@ def encode_events(state: RunState, after: int, records: Sequence[r.Record]) -> l
     )
     encoded = []
     for seq, record in enumerate(records, start=after + 1):
+        kind = _KINDS[type(record)]
         event.ClearField("body")
         event.seq = seq
         event.event_id = event_id(state.key.run_id, seq)
-        event.kind = pb.EventKind.ValueType(kind_of(record).value)
+        event.kind = kind.number
         put_timestamp(event.time, record.at)
-        event.round, event.effect_id, event.attempt = _fill(event, state, record)
+        event.round, effect, event.attempt = about(record)
+        event.effect_id = effect or ""
+        body = getattr(event, kind.body)
+        kind.codec.put(body, record)
+        for name, get in kind.of_the_run:
+            setattr(body, name, get(state))
         encoded.append(event.SerializeToString(deterministic=True))
     return encoded
 
 
-def _fill(event: pb.Event, state: RunState, record: r.Record) -> tuple[int, str, int]:
-    """Writes the body; answers which round, effect and attempt it is about, as far as it is about one."""
-    match record:
-        case r.ModelAttemptStarted() | r.ModelMessageCompleted() | r.ModelAttemptFailed() | r.ModelRetryScheduled():
-            run_records.write_model(event, record)
-            return record.round, model_effect_id(record.round), record.attempt
-        case (
-            r.RunStarted()
-            | r.ContextAssembled()
-            | r.TurnStarted()
-            | r.RunCancelRequested()
-            | r.TurnCompleted()
-            | r.TurnFailed()
-            | r.RunCompleted()
-            | r.RunFailed()
-            | r.RunCancelled()
-        ):
-            run_records.write_run(event, record, state.key.namespace)
-            return 0, "", 0
-        case _:
-            call_records.write_call(event, record)
-            return int(record.call_id[1:].partition(".")[0]), record.call_id, getattr(record, "attempt", 0)
-
-
-def decode_event(data: bytes) -> r.Record:
+def decode_event(data: bytes) -> Record:
     """The record behind stored bytes. Raises JOURNAL_CORRUPT when there is none."""
     try:
         event = pb.Event.FromString(data)
-        body = event.WhichOneof("body") or ""
-        if pb.EventKind.Name(event.kind) != f"EVENT_KIND_{body.upper()}":
+        kind = _BY_BODY[event.WhichOneof("body")]
+        if event.kind != kind.number:
             raise ValueError("kind and body disagree")
-        if body in call_records.BODIES and not is_model_effect(event.effect_id):
-            return call_records.read_call(event, body)
-        return run_records.read_run_or_model(event, body)
+        return kind.codec.read(getattr(event, kind.body), event)
     except (DecodeError, ValueError, KeyError) as error:
         raise _undecodable() from error
 
@@ -105,7 +133,7 @@ def event_turn(data: bytes) -> str:
         raise _undecodable() from error
 
 
-def event_time(data: bytes) -> int:
+def event_time(data: bytes) -> Micros:
     """When the event happened. Raises JOURNAL_CORRUPT when the bytes do not decode."""
     try:
         return micros(pb.Event.FromString(data).time)

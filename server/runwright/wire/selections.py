@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import invalid_request
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey, check_caller_id
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.core.request import MAX_LABEL_BYTES, MAX_LABELS
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection

@@ -14,7 +14,8 @@ from msgspec.json import Decoder, Encoder
 from msgspec.msgpack import Encoder as CheckEncoder
 
 from runwright.core.ids import RunKey
-from runwright.core.outcomes import RunStatus
+from runwright.core.outcomes import RunPhase, RunStatus
+from runwright.core.policy import PolicyStage
 from runwright.core.state import RunState
 
 # A later version takes another byte and may check or hold more. Rows of before version 1 had no byte and no check:
@@ -26,6 +27,7 @@ _CHECK_BYTES = 32
 _BODY = len(VERSION) + _CHECK_BYTES
 _ENCODER = Encoder()
 _DECODER = Decoder(RunState)
+_ANY = Decoder()
 _CHECKED = CheckEncoder(order="sorted")  # labels are a mapping: their order means nothing
 
 
@@ -35,16 +37,38 @@ def encode_state(state: RunState) -> bytes:
 
 
 def decode_state(data: bytes) -> RunState | None:
-    """The state, or None when the row was written by another version: then events are folded anew.
+    """The state, or None when the row was written by a version that is not known: then events are folded anew.
 
     A row that says more or less than this version would is not trusted: a
     default in place of a fact could repeat an effect.
     """
+    return _strictly(data) or _strictly(_without_allowed(data))
+
+
+def _strictly(data: bytes) -> RunState | None:
     try:
         state = _DECODER.decode(data)
     except DecodeError:
         return None
     return state if encode_state(state) == data else None
+
+
+def _without_allowed(data: bytes) -> bytes:
+    """The row as this version writes it, of one that said of each call whether it was allowed, not what it has passed.
+
+    Such rows also have a phase of their own, 5, for a run with a call of unknown outcome: it is RUNNING.
+    """
+    try:
+        row = _ANY.decode(data)
+        row["phase"] = RunPhase(row["phase"]).value
+        row["calls"] = [dict(_passed(*field) for field in call.items()) for call in row["calls"]]
+    except (DecodeError, KeyError, TypeError, ValueError, AttributeError):
+        return b""
+    return _ENCODER.encode(row)
+
+
+def _passed(name: str, value: object) -> tuple[str, object]:
+    return ("passed", PolicyStage.PRE_TOOL.value if value else None) if name == "allowed" else (name, value)
 
 
 class RowColumns(Struct, frozen=True):

@@ -97,6 +97,11 @@ def failure(value: Failure) -> error_pb2.AgentError:
     return agent_error(value.error())
 
 
+def put_failure(into: error_pb2.AgentError, value: Failure) -> None:
+    """core → a message's own error."""
+    into.CopyFrom(failure(value))
+
+
 def to_failure(value: error_pb2.AgentError) -> Failure:
     """proto → core; kind, retry class and remedy follow from the reason."""
     return Failure(ErrorReason(value.reason), value.message, tuple(sorted(value.metadata.items())))

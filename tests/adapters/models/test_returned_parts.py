@@ -11,7 +11,7 @@ import pytest
 from runwright.adapters.providers.model_opaque import Collected
 from runwright.adapters.providers.models import ModelsProvider
 from runwright.core import records as r
-from runwright.core.events import EventKind
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.ports.provider import MAX_OPAQUE_BYTES, ModelReply, ProviderCall, ToolSpecification
 from runwright.testing import FunctionTools
@@ -221,7 +221,7 @@ async def test_they_are_a_content_of_the_message_and_of_no_answer() -> None:
 
     first, last = await records_of(bench.journal, r.ModelMessageCompleted)
     assert first.opaque is not None
-    stored = await bench.journal.content(key(), [first.opaque.digest])
+    stored = await bench.journal.content(key().namespace, [first.opaque.digest])
     assert b"I think 1" in stored[first.opaque.digest]
     assert last.opaque is None, "what nobody will ask for is not kept"
 

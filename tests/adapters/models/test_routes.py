@@ -29,7 +29,7 @@ class Played:
     ended: RunSnapshot
     begun: list[r.ModelAttemptStarted]
     failed: list[r.ModelAttemptFailed]
-    planned: list[r.ModelRetryScheduled]
+    planned: list[r.RetryScheduled]
 
     @property
     def reasons(self) -> list[str]:
@@ -54,7 +54,7 @@ async def play(vendors: Sequence[tuple[str, FakeVendor]], *routes: dict[str, Any
             await runtime.run_snapshot("run-1"),
             await records_of(bench.journal, r.ModelAttemptStarted),
             await records_of(bench.journal, r.ModelAttemptFailed),
-            await records_of(bench.journal, r.ModelRetryScheduled),
+            await records_of(bench.journal, r.RetryScheduled),
         )
 
 

@@ -11,6 +11,7 @@ import pytest
 from runwright import bootstrap
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.bootstrap import parts
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.settings import Settings
 
@@ -138,11 +139,12 @@ async def test_an_unknown_parameter_of_a_fallback_is_refused_by_its_place(
 
 
 async def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bootstrap, "missing_libraries", lambda: ("openai",))
+    monkeypatch.setattr(parts, "missing_libraries", lambda: ("openai",))
     settings = Settings(data=tmp_path, providers={"ollama": ""})
 
     with pytest.raises(AgentError, match="not installed: openai") as raised:
-        bootstrap.build_runtime(settings)
+        async with bootstrap.build_runtime(settings):
+            pass
     assert raised.value.remedy == "Install them, in the checkout: python -m pip install '.[models]'."
 
 
@@ -150,7 +152,8 @@ async def test_an_adapter_that_nobody_provides_is_found_at_the_start(tmp_path: P
     settings = Settings(data=tmp_path / "data", packages=(write(tmp_path, model_package("openai")),))
 
     with pytest.raises(AgentError, match=r"provider\.adapter, line ") as raised:
-        bootstrap.build_runtime(settings)
+        async with bootstrap.build_runtime(settings):
+            pass
 
     assert raised.value.reason is ErrorReason.PROVIDER_MISSING
     assert raised.value.metadata == {"adapter": "openai", "known": "demo, scripted"}

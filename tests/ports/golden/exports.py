@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import copy_context
-from typing import cast
 
+from google.protobuf.message import Message
 from msgspec import structs
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.cli.output import json_line
@@ -14,24 +14,23 @@ from runwright.core.principal import LOCAL
 from runwright.runtime import AgentRuntime
 from runwright.transport import access
 from runwright.transport.exports import RunExports
-from runwright.transport.guard import Sender
 
 
 class _Lines:
-    """A Sender that keeps what is sent."""
+    """A MessageSender that keeps what is sent."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    async def write(self, message: bytes, last_cursor: str = "") -> None:
-        """See Sender."""
-        self.lines.append(json_line(pb.ExportRunResponse.FromString(message)) + "\n")
+    async def write(self, message: Message) -> None:
+        """See MessageSender."""
+        self.lines.append(json_line(message) + "\n")
 
 
 async def export(runtime: AgentRuntime, run: RunKey) -> str:
     """The file of one run, as somebody of its namespace gets it."""
     sent, asks = _Lines(), copy_context()
     asks.run(access._caller.set, access.Caller(structs.replace(LOCAL, namespace=run.namespace)))
-    sending = RunExports(runtime).export(pb.ExportRunRequest(run_id=run.run_id), cast(Sender, sent))
+    sending = RunExports(runtime).export(pb.ExportRunRequest(run_id=run.run_id), sent)
     await asyncio.create_task(sending, context=asks)
     return "".join(sent.lines)

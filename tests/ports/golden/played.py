@@ -9,11 +9,12 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core import records as r
 from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunId, RunKey
 from runwright.core.images import Image
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
@@ -183,7 +184,7 @@ async def _fail(runtime: AgentRuntime, clock: ManualClock) -> None:
 async def _retry(runtime: AgentRuntime, clock: ManualClock, run_id: str) -> None:
     """Turns the clock to the next attempt of the run, once that is planned and waited for."""
     planned = decode_event((await reached(runtime, EventKind.RETRY_SCHEDULED, run_id)).data)
-    assert isinstance(planned, r.ModelRetryScheduled | r.RetryScheduled)
+    assert isinstance(planned, r.RetryScheduled)
     await eventually(lambda: planned.not_before in clock.waiting)
     clock.advance(planned.not_before - clock.now())
 
@@ -220,9 +221,9 @@ async def register(journal: SqliteJournal) -> None:
         namespace=THEIRS,
         callback_id="desk-1",
         owner="desk-owner",
-        executor="desk",
+        name="desk",
         address="127.0.0.1:7001",
-        tools=("far", "look"),
+        details=ToolExecutor(("far", "look")),
         tls=Tls(b"-----BEGIN CERTIFICATE-----", "desk"),
         credential="not-a-secret",
         lease=30 * b.SECOND,
@@ -231,7 +232,7 @@ async def register(journal: SqliteJournal) -> None:
         owner_key="key:1:2",
     )
     bare = Callback(
-        namespace=DEFAULT_NAMESPACE, callback_id="bare", owner="local", executor="tools", address="127.0.0.1:7002"
+        namespace=DEFAULT_NAMESPACE, callback_id="bare", owner="local", name="tools", address="127.0.0.1:7002"
     )
     for each in (full, bare):
         await journal.callbacks().put(each)

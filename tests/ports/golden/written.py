@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from msgspec import structs
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core import records as r
+from runwright.core.apply import fold
 from runwright.core.content import JSON, Content
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import MEANINGS, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, StopReason, Usage
 from runwright.core.package import EffectClass
-from runwright.core.policy import Decision, Verdict
+from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 
 NAMESPACE = Namespace("older")
 AT = 1_600_000_000_000_000
@@ -81,7 +82,9 @@ def _reasons() -> Iterator[r.Record]:
         failure = Failure(reason, f"{reason.value}.", tuple((key, key) for key in sorted(MEANINGS[reason].keys)))
         yield r.ModelAttemptFailed(at=AT + 3, round=1, attempt=attempt, error=failure)
         if attempt % 8 == 0:
-            yield r.ModelRetryScheduled(at=AT + 4, round=1, attempt=attempt, reason=reason, not_before=AT + 5)
+            yield r.RetryScheduled(
+                at=AT + 4, effect_id=EffectId("m1"), attempt=attempt, reason=reason, not_before=AT + 5
+            )
     yield r.TurnFailed(at=AT + 6, error=failure)
     yield r.RunFailed(at=AT + 6, stop=StopReason.MAX_TOKENS, error=Failure(ErrorReason.INTERNAL, ""), usage=Usage())
 
@@ -99,7 +102,7 @@ def _calls() -> Iterator[r.Record]:
         yield from _begun(call, "read", idempotent=False)
     at, attempt, lost = AT + 6, 1, ErrorReason.EXECUTOR_LOST
     yield r.RetryScheduled(
-        at=at, call_id=ended[0], attempt=1, reason=lost, not_before=0, give_up_at=AT + 9, executor_identity=IDENTITY
+        at=at, effect_id=ended[0], attempt=1, reason=lost, not_before=0, give_up_at=AT + 9, executor_identity=IDENTITY
     )
     yield r.ToolFailed(at=at, call_id=ended[0], attempt=attempt, tool="t", reason=lost)
     yield r.ToolFailed(
@@ -122,7 +125,9 @@ def _calls() -> Iterator[r.Record]:
 
 def _begun(call: EffectId, effect: str, *, idempotent: bool) -> Iterator[r.Record]:
     yield r.ToolRequested(at=AT + 4, call_id=call, tool="t", provider_call_id="", arguments=EMPTY.ref)
-    yield r.PolicyDecided(at=AT + 4, call_id=call, policy_ref="", decision=Decision(Verdict.ALLOW, ""))
+    yield r.PolicyDecided(
+        at=AT + 4, stage=PolicyStage.PRE_TOOL, subject=call, policy_ref="", decision=Decision(Verdict.ALLOW, "")
+    )
     yield r.ToolStarted(
         at=AT + 4,
         call_id=call,

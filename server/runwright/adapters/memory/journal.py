@@ -15,8 +15,8 @@ from runwright.core.content import Content
 from runwright.core.context import SessionRun, SessionTurn
 from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
 from runwright.core.errors import AgentError
-from runwright.core.events import MESSAGE_BEARING, EventKind
-from runwright.core.ids import Namespace, RunKey
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import MESSAGE_BEARING, EventKind
 from runwright.core.machine import status
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.records import Record, TurnStarted
@@ -203,21 +203,24 @@ class MemoryJournal:
         self._refuse_when_closed()
         return [run for run, known in self._runs.items() if known.open]
 
-    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+    async def content(
+        self, namespace: Namespace, digests: Sequence[str], *, run: RunId | None = None, required: bool = False
+    ) -> dict[str, bytes]:
         """See the port."""
         self._refuse_when_closed()
-        known = ((digest, self._contents.get((run.namespace, digest))) for digest in digests)
+        known = ((digest, self._contents.get((namespace, digest))) for digest in digests)
         found = {digest: data for digest, data in known if data is not None}
         bad = rules.damaged(found)
         if bad is not None:
-            raise rules.damaged_content(run, bad, self._first_referring(run, bad))
+            raise rules.damaged_content(run, bad, self._first_referring(namespace, run, bad))
         missing = next((digest for digest in digests if digest not in found), None) if required else None
         if missing is not None:
-            raise rules.missing_content(run, missing, self._first_referring(run, missing))
+            raise rules.missing_content(run, missing, self._first_referring(namespace, run, missing))
         return found
 
-    def _first_referring(self, run: RunKey, digest: str) -> int:
-        return next((event.seq for event in self._events(run) if digest in rules.digests_of(event.data)), 0)
+    def _first_referring(self, namespace: Namespace, run: RunId | None, digest: str) -> int:
+        events = self._events(RunKey(namespace, run)) if run else []
+        return next((event.seq for event in events if digest in rules.digests_of(event.data)), 0)
 
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """See the port."""

@@ -11,17 +11,20 @@ from typing import TypeAlias
 import grpc
 
 from runwright.adapters.remote.resolver import MOST_OF_ONE, Resolver, TooManyNamesError
-from runwright.adapters.remote.tool_calls import MAX_RECEIVE_BYTES
 from runwright.core.allow_list import NOT_COVERED, AllowList, plain
 from runwright.core.callbacks import Callback
 from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.ports.log import OperatorLog
 
 RESOLVE_SECONDS = 3.0
-# More are not looked at: a name with more addresses than that is no executor's.
+# Not a round number: that the transport on this side refused a message, and not one somewhere behind the host whose
+# status it passes on, is told by this bound in the refusal.
+MAX_RECEIVE_BYTES = 4 * 1024 * 1024 + 4093
+# More are not looked at: a name with more addresses than that is no host's.
 MOST_ADDRESSES = 16
 DEAD_PEER_MS = 5_000
 
+Metadata: TypeAlias = tuple[tuple[str, str], ...]
 Resolve: TypeAlias = Callable[[str, int], Awaitable[Sequence[str]]]
 
 DIAL_OPTIONS: tuple[tuple[str, int], ...] = (

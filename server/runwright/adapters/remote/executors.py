@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping
 
 from msgspec.structs import replace
 
+from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.connections import ConfiguredConnection, ExecutorConnection, RegisteredConnection
-from runwright.adapters.remote.dialer import Dialer, refused
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
 from runwright.adapters.waiting_calls import WaitingCalls
-from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, Callback, ConfiguredExecutor, Health, HealthKind
+from runwright.core.callback_kinds import CallbackKind
+from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, HealthKind
+from runwright.core.executor_names import ConfiguredExecutor
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.clock import Clock
 from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
@@ -51,26 +54,25 @@ class DialledExecutors:
     """ToolExecutors at the operator's addresses, `{name: "[principal@]host:port"}`, and at those registered by hosts.
 
     Each configured address gets `most_calls` at once, a registered one what its
-    registration says. Without `dialer` nothing can be registered. Also a
-    CallbackDialler.
+    registration says. Without `callbacks` nothing can be registered; of these it
+    is the caller of tool executors.
     """
 
     def __init__(
         self,
         addresses: Mapping[str, str],
         clock: Clock,
-        dialer: Dialer | None = None,
+        callbacks: DialledCallbacks | None = None,
         *,
         most_calls: int = DEFAULT_CALLS_IN_FLIGHT,
     ) -> None:
         self._addresses = {name: ConfiguredExecutor.parse(address) for name, address in addresses.items()}
         self._clock = clock
-        self._dialer = dialer
+        self.callbacks = callbacks
         self._most_calls = most_calls
         self._configured: dict[str, ConfiguredConnection] = {}
-        self._registered: dict[tuple[Namespace, str], RegisteredConnection] = {}  # by the id of the registration
+        self._registered: dict[CallbackConnection, RegisteredConnection] = {}
         self._serving: dict[tuple[Namespace, str], set[RegisteredConnection]] = {}  # by the name of the executor
-        self._leaving: set[RegisteredConnection] = set()  # dropped, perhaps with calls under way
         self._waiting = WaitingCalls()
         self._connecting: dict[str, asyncio.Task[None]] = {}  # configured executors that a call waits for
         self._changed = asyncio.Event()
@@ -79,10 +81,12 @@ class DialledExecutors:
         self._failed_endpoints: OrderedDict[tuple[RunKey, str], str] = (
             OrderedDict()
         )  # where a call's last attempt failed
+        if callbacks is not None:
+            callbacks.attach(CallbackKind.TOOL_EXECUTOR, self)
 
     def knows(self, namespace: Namespace, executor: str) -> bool:
         """True when an address is configured or registered, or can be registered."""
-        takes_registrations = self._dialer is not None and not self._dialer.allowed.is_empty
+        takes_registrations = self.callbacks is not None and not self.callbacks.dialer.allowed.is_empty
         return takes_registrations or executor in self._addresses
 
     def is_reachable(self, wanted: PlaceRequest) -> bool:
@@ -130,7 +134,7 @@ class DialledExecutors:
 
     def counts(self) -> Mapping[str, int]:
         """How many executors are configured and registered, and how many of each can be called. Any thread."""
-        registered = [connection.health.kind for connection in list(self._registered.values())]
+        registered = [connection.health.kind for connection in list(self._registered)]
         return {
             "configured": len(self._addresses),
             "connected": sum(connection.is_ready for connection in list(self._configured.values())),
@@ -146,48 +150,25 @@ class DialledExecutors:
         await asyncio.gather(*self._connecting.values(), return_exceptions=True)
         for configured in self._configured.values():
             await configured.channel.close()
-        for connection in [*self._registered.values(), *self._leaving]:
-            await connection.close()
+        if self.callbacks is not None:
+            await self.callbacks.close(CallbackKind.TOOL_EXECUTOR)
 
-    async def examine(self, callback: Callback) -> None:
-        """See CallbackDialler."""
-        if self._dialer is None:
-            raise refused(callback, "configured: this server takes no registrations")
-        await self._dialer.examine(callback)
+    def opened(self, connection: CallbackConnection) -> None:
+        """See CallbackCaller."""
+        executor = RegisteredConnection(connection)
+        self._registered[connection] = executor
+        self._serving.setdefault(_served_name(connection), set()).add(executor)
 
-    def open(self, callback: Callback) -> None:
-        """See CallbackDialler."""
-        assert self._dialer is not None, "what is opened was examined"
-        known = self._registered.get((callback.namespace, callback.callback_id))
-        if known is not None and known.callback.is_renewed_by(callback):
-            known.renew(callback)
-            return
-        self.drop(callback.namespace, callback.callback_id)
-        connection = RegisteredConnection(callback, self._dialer, self._clock, self._wake)
-        self._registered[(callback.namespace, callback.callback_id)] = connection
-        self._serving.setdefault((callback.namespace, callback.executor), set()).add(connection)
-
-    def drop(self, namespace: Namespace, callback_id: str) -> None:
-        """See CallbackDialler."""
-        self._leaving = {connection for connection in self._leaving if not connection.is_idle}
-        connection = self._registered.pop((namespace, callback_id), None)
-        if connection is None:
-            return
-        executor = (namespace, connection.callback.executor)
-        self._serving[executor].discard(connection)
-        if not self._serving[executor]:
-            del self._serving[executor]
-        connection.drop()
-        self._leaving.add(connection)
-
-    def health(self, callback: Callback) -> Health:
-        """See CallbackDialler."""
-        connection = self._registered.get((callback.namespace, callback.callback_id))
-        return connection.health if connection else Health(HealthKind.UNKNOWN, self._clock.now())
+    def dropped(self, connection: CallbackConnection) -> None:
+        """See CallbackCaller."""
+        name = _served_name(connection)
+        self._serving[name].discard(self._registered.pop(connection))
+        if not self._serving[name]:
+            del self._serving[name]
 
     def _configured_connection(self, executor: str) -> ConfiguredConnection:
         if executor not in self._configured:
-            log = self._dialer.log if self._dialer is not None else None
+            log = self.callbacks.dialer.log if self.callbacks is not None else None
             self._configured[executor] = ConfiguredConnection(self._addresses[executor], self._most_calls, log)
         return self._configured[executor]
 
@@ -227,8 +208,8 @@ class DialledExecutors:
         self._waiting.serve(executor, self._take)
         self._connect_when_waited_for(executor)
 
-    def _wake(self) -> None:
-        """Something is ready that was not."""
+    def changed(self) -> None:
+        """See CallbackCaller."""
         self._changed.set()
         self._changed = asyncio.Event()
         for executor in self._waiting.executors():
@@ -280,3 +261,7 @@ class DialledExecutors:
             self._failed_endpoints[call] = failed_endpoint
             if len(self._failed_endpoints) > MOST_FAILED_ENDPOINTS:
                 self._failed_endpoints.popitem(last=False)
+
+
+def _served_name(connection: CallbackConnection) -> tuple[Namespace, str]:
+    return (connection.callback.namespace, connection.callback.name)

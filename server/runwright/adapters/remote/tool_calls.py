@@ -8,17 +8,14 @@ import re
 import grpc
 
 from runwright._gen.runwright.callback.v1 import tool_executor_service_pb2 as pb
+from runwright.adapters.remote.dialer import MAX_RECEIVE_BYTES, Metadata
 from runwright.adapters.remote.tool_answers import read_answer
+from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.ports.log import OperatorLog
 from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.wire.values import timestamp
 
-Metadata = tuple[tuple[str, str], ...]
-
-_METHOD = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
-# Not a round number: that the transport on this side refused a message, and not one somewhere behind the executor
-# whose status it passes on, is told by this bound in the refusal.
-MAX_RECEIVE_BYTES = 4 * 1024 * 1024 + 4093
+_METHOD = f"/{KINDS[CallbackKind.TOOL_EXECUTOR].service}/ExecuteTool"
 _TOO_LARGE = re.compile(rf"CLIENT: Received message larger than max \((\d+) vs\. {MAX_RECEIVE_BYTES}\)")
 # Of a compressed message. A server says this of compressed requests only, and requests are sent as they are.
 _TOO_LARGE_INSIDE = re.compile(r"(Stream removed \()?Decompressed message larger than max\)?\Z")

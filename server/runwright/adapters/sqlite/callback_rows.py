@@ -9,11 +9,13 @@ from typing import Any
 
 from msgspec.msgpack import Encoder
 
+from runwright.core.callback_kinds import Details, ToolExecutor
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.ids import Namespace
 
 _TAG = "runwright-callback-v1"
 _CHECKED = Encoder()
+# `executor` is the name and `tools` what the kind alone says: both are older than kinds.
 COLUMNS = (
     "namespace, callback_id, owner, executor, address, tools, ca_pem, server_name, credential, lease, expires_at, "
     "owner_key, max_calls_in_flight"
@@ -27,9 +29,9 @@ def row_of(callback: Callback) -> tuple[Any, ...]:
         callback.namespace,
         callback.callback_id,
         callback.owner,
-        callback.executor,
+        callback.name,
         callback.address,
-        json.dumps(callback.tools),
+        _text_of(callback.details),
         None if tls is None else tls.ca_pem,
         "" if tls is None else tls.server_name,
         callback.credential,
@@ -46,14 +48,14 @@ def check_of(row: Sequence[Any]) -> bytes:
 
 
 def callback_of(row: Sequence[Any]) -> Callback:
-    """The registration of a row of COLUMNS."""
+    """The registration of a row of COLUMNS. Raises ValueError for a kind that is not known."""
     (
         namespace,
         callback_id,
         owner,
-        executor,
+        name,
         address,
-        tools,
+        details,
         ca_pem,
         server_name,
         credential,
@@ -66,9 +68,9 @@ def callback_of(row: Sequence[Any]) -> Callback:
         namespace=Namespace(namespace),
         callback_id=callback_id,
         owner=owner,
-        executor=executor,
+        name=name,
         address=address,
-        tools=tuple(json.loads(tools)),
+        details=_details_of(details),
         tls=None if ca_pem is None else Tls(ca_pem, server_name),
         credential=credential,
         lease=lease,
@@ -76,3 +78,17 @@ def callback_of(row: Sequence[Any]) -> Callback:
         owner_key=owner_key,
         max_calls_in_flight=max_calls_in_flight,
     )
+
+
+def _text_of(details: Details) -> str:
+    """As JSON: a tool executor's is the list of its tools, any other kind's an object with its number as `kind`."""
+    match details:
+        case ToolExecutor():
+            return json.dumps(details.tools)
+
+
+def _details_of(text: str) -> Details:
+    found = json.loads(text)
+    if isinstance(found, list):
+        return ToolExecutor(tuple(found))
+    raise ValueError(f"callback kind {found.get('kind')}")

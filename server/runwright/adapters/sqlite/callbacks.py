@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import apsw
 
@@ -59,16 +59,26 @@ class SqliteCallbacks:
         self._removed()
 
     async def load(self) -> list[Callback]:
-        """See the port. A registration that is not as it was written is left out: nobody is dialled by it."""
+        """See the port.
+
+        A registration that is not as it was written is left out, and so is one
+        of a kind that only a newer server knows: nobody is dialled by it.
+        """
         self._refuse_when_closed()
         found: list[Callback] = []
         for row in await self._reader.ask(fetch, _LOAD):
-            if check_of(row[:-1]) == row[-1]:
+            if check_of(row[:-1]) != row[-1]:
+                self._left_out("a registration was damaged and is not used; it must be registered again", row)
+                continue
+            try:
                 found.append(callback_of(row[:-1]))
-            elif self._log:
-                message = "a registration was damaged and is not used; it must be registered again"
-                self._log.error(message, namespace=row[0], callback_id=row[1])
+            except ValueError:
+                self._left_out("a registration of a kind that this server does not know is not used", row)
         return found
+
+    def _left_out(self, message: str, row: Sequence[Any]) -> None:
+        if self._log:
+            self._log.error(message, namespace=row[0], callback_id=row[1])
 
     async def _transact(self, act: Callable[[apsw.Connection], T]) -> T:
         self._refuse_when_closed()

@@ -5,27 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import apsw
 
 from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.audit import SqliteAudit
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
-from runwright.adapters.sqlite.failures import NO_SPACE, full, unusable, with_space
 from runwright.adapters.sqlite.inspecting import inspection
-from runwright.adapters.sqlite.opening import anchor, schema, scrubbing, usage
-from runwright.adapters.sqlite.opening.anchor_keeper import AnchorKeeper
-from runwright.adapters.sqlite.opening.lock import DirectoryLock
-from runwright.adapters.sqlite.opening.past import Past
-from runwright.adapters.sqlite.opening.transactions import PROBE, Transactions
-from runwright.adapters.sqlite.opening.wal import LARGE_BYTES, Wal
+from runwright.adapters.sqlite.opening.directory import BUSY_TIMEOUT_MS, Opened, open_directory
+from runwright.adapters.sqlite.opening.transactions import PROBE
+from runwright.adapters.sqlite.opening.wal import LARGE_BYTES
 from runwright.adapters.sqlite.reading import queries, run_rows, selecting, sessions
 from runwright.adapters.sqlite.reading.open_runs import open_runs, put_in_order
-from runwright.adapters.sqlite.reading.reader import Reader
 from runwright.adapters.sqlite.reading.run_rows import Rewrite, rewrite
 from runwright.adapters.sqlite.recovery import SqliteRecoveryLog
 from runwright.adapters.sqlite.retention import held, removing
@@ -33,9 +26,8 @@ from runwright.adapters.sqlite.writing.batch import Batch
 from runwright.adapters.sqlite.writing.ticker import Ticker
 from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.content import Content
-from runwright.core.epochs import Epochs
 from runwright.core.errors import AgentError
-from runwright.core.ids import Namespace, RunKey
+from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
@@ -55,19 +47,6 @@ from runwright.ports.journal import (
 )
 from runwright.ports.log import OperatorLog
 
-BUSY_TIMEOUT_MS = 5_000  # longer than a checkpoint or a copy of the file takes, shorter than callers wait
-
-
-class Hands(NamedTuple):
-    """Where a journal is and how large it may be; what writes it, and what answers questions."""
-
-    directory: Path
-    max_bytes: int | None
-    transactions: Transactions
-    wal: Wal
-    reader: Reader
-    log: OperatorLog | None
-
 
 class SqliteJournal:
     """Appends that wait at the same time share one commit; reads go on beside it.
@@ -77,21 +56,20 @@ class SqliteJournal:
     a moment ago, `LOCK` says who has it open.
     """
 
-    def __init__(
-        self, lock: DirectoryLock, identity: schema.Identity, epochs: Epochs, keeper: AnchorKeeper, hands: Hands
-    ) -> None:
+    def __init__(self, opened: Opened) -> None:
+        identity = opened.identity
         self.incarnation = identity.incarnation
         self.cursor_key = identity.cursor_key
-        self.epochs = epochs
-        self._directory = hands.directory
-        self._max_bytes = hands.max_bytes
-        self._lock = lock
-        self._keeper = keeper
-        self._reader = hands.reader
-        self._log = hands.log
-        self._wal = hands.wal
-        self._writer = Writer(hands.transactions, identity, self._moved)
-        self._ticker = Ticker(keeper.catch_up, lambda _: self._wal.tend(self._writer.hand_over))
+        self.epochs = opened.epochs
+        self._directory = opened.directory
+        self._max_bytes = opened.max_bytes
+        self._lock = opened.lock
+        self._keeper = opened.keeper
+        self._reader = opened.reader
+        self._log = opened.log
+        self._wal = opened.wal
+        self._writer = Writer(opened.transactions, identity, self._moved)
+        self._ticker = Ticker(opened.keeper.catch_up, lambda _: self._wal.tend(self._writer.hand_over))
         self._seen = 0
         self._closing: asyncio.Task[None] | None = None
 
@@ -112,47 +90,7 @@ class SqliteJournal:
         anchor, and OSError when the directory cannot be used. `max_bytes`: see
         `set_max_bytes`.
         """
-        try:
-            return cls._open(directory, busy_timeout_ms, max_bytes, log)
-        except OSError as error:
-            if error.errno not in NO_SPACE:
-                raise
-            raise with_space(full(error.errno), directory) from error
-
-    @classmethod
-    def _open(
-        cls, directory: Path, busy_timeout_ms: int, max_bytes: int | None, log: OperatorLog | None
-    ) -> SqliteJournal:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = directory / anchor.JOURNAL
-        with ExitStack() as undo:
-            lock = DirectoryLock.take(directory)
-            undo.callback(lock.release)
-            past = Past.of(directory, log)
-            try:
-                db = schema.open_writer(path, busy_timeout_ms=busy_timeout_ms, check=past.check)
-                transactions = Transactions(db)
-                undo.callback(usage.close, transactions)
-                identity = schema.identity(db)
-                epochs = usage.begin(transactions, identity.head)
-                wal = Wal(transactions, path, log)
-                wal.reset()
-                wal.bound(max_bytes)
-                reading = schema.open_reader(path, busy_timeout_ms=busy_timeout_ms)
-                undo.callback(reading.close)
-            except apsw.Error as error:
-                raise unusable(error) from error
-            except AgentError as error:
-                raise with_space(error, directory) from error.__cause__
-            reached = anchor.Anchor(identity.incarnation, identity.head, identity.head_hash)
-            keeper = AnchorKeeper(directory, reached, log)
-            undo.pop_all()
-        if log:
-            past.tell(log)
-            if scrubbing.is_wanted(db):
-                log.warning("removed contents may stand in free room of journal.db", remedy=scrubbing.REMEDY)
-        hands = Hands(directory, max_bytes, transactions, wal, Reader(reading), log)
-        return cls(lock, identity, epochs, keeper, hands)
+        return cls(open_directory(directory, busy_timeout_ms=busy_timeout_ms, max_bytes=max_bytes, log=log))
 
     @property
     def head(self) -> int:
@@ -199,12 +137,12 @@ class SqliteJournal:
     async def messages(self, run: RunKey) -> list[Record]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask_of(run, queries.messages, run)
+        return await self._reader.ask_of(run.run_id, queries.messages, run)
 
     async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
         """See the port."""
         self._refuse_when_closed()
-        events = await self._reader.ask_of(run, queries.read, run, after, limit)
+        events = await self._reader.ask_of(run.run_id, queries.read, run, after, limit)
         self._see(events[-1].position if events else 0)
         return events
 
@@ -218,7 +156,7 @@ class SqliteJournal:
     async def intact(self, run: RunKey) -> tuple[RunState, int] | None:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask_of(run, held.intact, run)
+        return await self._reader.ask_of(run.run_id, held.intact, run)
 
     async def list_runs(
         self,
@@ -281,10 +219,12 @@ class SqliteJournal:
                 await self._writer.transact(partial(put_in_order, misplaced=found.misplaced))
         return found.runs
 
-    async def content(self, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+    async def content(
+        self, namespace: Namespace, digests: Sequence[str], *, run: RunId | None = None, required: bool = False
+    ) -> dict[str, bytes]:
         """See the port."""
         self._refuse_when_closed()
-        return await self._reader.ask_of(run, queries.content, run, digests, required=required)
+        return await self._reader.ask_of(run, queries.content, namespace, digests, run, required=required)
 
     async def set_max_bytes(self, max_bytes: int | None) -> None:
         """Bounds `journal.db` and `-wal` together, or lifts the bound: an append that does not fit is JOURNAL_FULL.

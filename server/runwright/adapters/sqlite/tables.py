@@ -6,7 +6,7 @@ from typing import Any
 
 import apsw
 
-from runwright.core.events import TERMINAL
+from runwright.core.kinds import TERMINAL
 
 SCHEMA_VERSION = 5
 

@@ -23,7 +23,7 @@ from runwright import __version__
 from runwright.adapters.clock import monotonic
 from runwright.adapters.telemetry import conventions as c
 from runwright.core import records as r
-from runwright.core.ids import RunKey
+from runwright.core.ids import CALL_EFFECT, RunKey, effect_kind
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.core.records import Record
 from runwright.core.state import RunState
@@ -37,8 +37,8 @@ _TOOL_OUTCOMES = {
     r.ToolDenied: "denied",
     r.ToolCancelled: "cancelled",
     r.ToolRecoveryRequired: "unknown",
-    r.RetryScheduled: "retried",
 }
+_TOOL_RETRIED = "retried"
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _CALLS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0)
 _LAGS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -88,7 +88,7 @@ class Metrics:
         """A series that is there from the start makes `increase()` see its first step."""
         for outcome in _MODEL_OUTCOMES.values():
             self._model.labels(outcome)
-        for outcome in _TOOL_OUTCOMES.values():
+        for outcome in (*_TOOL_OUTCOMES.values(), _TOOL_RETRIED):
             self._tools.labels(outcome)
 
     def appended(self, run: RunKey, records: Sequence[Record], state: RunState, seconds: float) -> None:
@@ -104,6 +104,9 @@ class Metrics:
                     spent = (c.CHAT, state.provider, state.model, c.UNKNOWN)
                     self._input_tokens.labels(*spent).inc(record.input_tokens)
                     self._output_tokens.labels(*spent).inc(record.output_tokens)
+            elif isinstance(record, r.RetryScheduled):
+                if effect_kind(record.effect_id) == CALL_EFFECT:
+                    self._tools.labels(_TOOL_RETRIED).inc()
             elif isinstance(record, r.RunStarted):
                 self._started.inc()
             elif isinstance(record, _ENDS):

@@ -75,8 +75,10 @@ class SpanMaker:
                 self._begin(run, (record.call_id, record.attempt), _call(record, state))
             case r.ToolCompleted():
                 self._end(state, (record.call_id, record.attempt), record.at, {})
-            case r.ToolFailed() | r.ToolRecoveryRequired() | r.RetryScheduled():
+            case r.ToolFailed() | r.ToolRecoveryRequired():
                 self._fail(state, (record.call_id, record.attempt), record.at, record.reason)
+            case r.RetryScheduled():  # of a model request it follows the failure, which has ended the span
+                self._fail(state, (record.effect_id, record.attempt), record.at, record.reason)
             case r.ToolCancelled():
                 self._fail(state, (record.call_id, record.attempt), record.at, ErrorReason.CANCELLED)
             case r.RunCompleted() | r.RunFailed() | r.RunCancelled():

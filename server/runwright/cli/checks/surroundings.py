@@ -12,7 +12,7 @@ from runwright.adapters.keys import read_keys
 from runwright.adapters.remote.dialer import DIAL_OPTIONS
 from runwright.cli.checks.check import Check, fail, ok, warn
 from runwright.cli.names import counted
-from runwright.core.callbacks import ConfiguredExecutor
+from runwright.core.executor_names import ConfiguredExecutor
 from runwright.examination import Examined
 from runwright.settings import Loaded
 

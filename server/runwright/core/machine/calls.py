@@ -11,6 +11,7 @@ from runwright.core.outcomes import ExecutorIdentity
 from runwright.core.package import ToolSpec
 from runwright.core.retry import backoff_us
 from runwright.core.state import CallState
+from runwright.core.units import Micros
 
 
 def spec_of(step: Step, call: CallState) -> ToolSpec:
@@ -52,7 +53,7 @@ def retry(
     reason: ErrorReason,
     by: ExecutorIdentity | None = None,
     *,
-    after_us: int | None = None,
+    after_us: Micros | None = None,
 ) -> None:
     """The attempt does not stand, or none could be made; the next one waits for time and executor.
 
@@ -61,7 +62,7 @@ def retry(
     step.add(
         r.RetryScheduled(
             at=step.at,
-            call_id=call.call_id,
+            effect_id=call.call_id,
             attempt=call.attempt,
             reason=reason,
             not_before=next_attempt_at(step, call) if after_us is None else step.at + after_us,
@@ -71,12 +72,12 @@ def retry(
     )
 
 
-def next_attempt_at(step: Step, call: CallState) -> int:
+def next_attempt_at(step: Step, call: CallState) -> Micros:
     """When the next attempt may be made at the earliest, after one that was refused or lost."""
     return step.at + backoff_us(call.attempt)
 
 
-def give_up_at(step: Step, call: CallState, reason: ErrorReason) -> int:
+def give_up_at(step: Step, call: CallState, reason: ErrorReason) -> Micros:
     """When an executor that goes on refusing, or is away, is waited for no more."""
     if reason is ErrorReason.EXECUTOR_UNAVAILABLE and call.give_up_at:
         return call.give_up_at  # the same outage: an executor that comes and goes is not waited for without end
@@ -102,6 +103,12 @@ def fail(
             executor_identity=by,
         )
     )
+
+
+def give_up(step: Step, call: CallState, by: ExecutorIdentity | None = None) -> None:
+    """Nobody waits for its executor any more."""
+    # "Not sent" would be untrue of a call that was lost before.
+    fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE, by=by)
 
 
 def cancel(step: Step, call: CallState) -> None:

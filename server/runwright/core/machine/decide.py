@@ -6,13 +6,12 @@ from typing import assert_never
 
 from runwright.core import inputs as i
 from runwright.core import records as r
-from runwright.core.machine import cancelling, rounds, tools
-from runwright.core.machine.settle import settle
+from runwright.core.machine import endings, rounds, tools
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import RunPhase
+from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
-from runwright.core.state import RunState
+from runwright.core.state import RunState, needs_repair
 
 
 def decide(package: RuntimePackage, state: RunState, input_: i.Input) -> list[r.Record]:
@@ -43,15 +42,15 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
         case i.ExecutorAwaited():
             tools.executor_awaited(step, input_)
         case i.CancelRequested():
-            cancelling.requested(step, input_)
+            endings.cancel_requested(step, input_)
         case i.CancelDeadlinePassed():
-            cancelling.deadline_passed(step)
+            endings.cancel_deadline_passed(step)
         case i.Recovered():
             _recover(step)
         case _:
             assert_never(input_)
     if step.records:
-        settle(step)
+        _settle(step)
     return step.records, step.state
 
 
@@ -94,7 +93,28 @@ def effective_budget(package: RuntimePackage, requested: Budget) -> Budget:
 def _recover(step: Step) -> None:
     """Settles every open effect at once: what may be repeated is, under a higher attempt."""
     if step.state.phase is RunPhase.CANCELLING:
-        cancelling.close_all(step)
+        endings.recover(step)
         return
     rounds.recover(step)
     tools.recover(step)
+
+
+def _settle(step: Step) -> None:
+    """What follows once the input's own records are there.
+
+    Calls that have passed their gate and have a place start; once every call has its result, the next round or the
+    end follows. While the outcome of a call is unknown nothing new begins.
+    """
+    state = step.state
+    if state.phase is RunPhase.CANCELLING:
+        endings.finish(step)
+        return
+    if state.phase is not RunPhase.RUNNING or state.model_request.attempt or needs_repair(state):
+        return
+    tools.start_with_places(step)
+    if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
+        return
+    if step.state.stop is not None:
+        endings.fail(step, step.state.stop, rounds.budget_failure("tool_calls", step.state.budget.tool_calls))
+        return
+    rounds.next_round(step)

@@ -1,24 +1,13 @@
-"""pending: what the world still owes a run; waiting_on: the same for a person."""
+"""pending: what the world still owes a run."""
 
 from __future__ import annotations
 
-from msgspec import Struct
-
 from runwright.core import effects as e
 from runwright.core import records as r
-from runwright.core.ids import EffectId, model_effect_id
-from runwright.core.outcomes import CallPhase, RunPhase, WaitKind
-from runwright.core.state import CallState, RunState, has_room_for_call
-
-
-class WaitingOn(Struct, frozen=True):
-    """One thing a run waits for. `since` is microseconds."""
-
-    kind: WaitKind
-    effect_id: EffectId
-    subject: str
-    since: int
-    unblocked_by: str
+from runwright.core.kinds import INTENTS, about
+from runwright.core.machine.holds import hold_of_call, hold_of_run
+from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.state import RunState, may_start_call
 
 
 def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
@@ -28,11 +17,9 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     wanted: list[e.Effect] = []
     if state.model_attempt:
         wanted.append(e.CallModel(state.round, state.model_attempt, state.route))
-    elif state.model_request.retry_at:
-        wanted.append(e.AwaitRetry(state.round, state.model_request.attempt, state.model_request.retry_at))
-    # An executor is only waited for while the call could be started: not while as many run as may,
-    # and not while the outcome of another call is unknown.
-    may_start = state.phase is RunPhase.RUNNING and has_room_for_call(state)
+    elif (hold := hold_of_run(state)) is not None and hold.effect is not None:
+        wanted.append(hold.effect)
+    may_start = may_start_call(state)
     for call in state.calls:
         if call.phase is CallPhase.RUNNING and call.arguments is not None:
             wanted.append(
@@ -47,8 +34,8 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
                     call.deadline,
                 )
             )
-        elif call.phase is CallPhase.REQUESTED and call.allowed and may_start:
-            wanted.append(e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at))
+        elif (hold := hold_of_call(call, may_start)) is not None and hold.effect is not None:
+            wanted.append(hold.effect)
     if state.phase is RunPhase.CANCELLING:
         wanted.append(e.WaitForCancelDeadline(state.cancel_deadline))
     return {effect.key: effect for effect in wanted}
@@ -56,45 +43,7 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
 
 def intent(record: r.Record) -> e.EffectKey | None:
     """The effect whose intent the record is; None for any other record."""
-    if isinstance(record, r.ModelAttemptStarted):
-        return e.model_request_key(record.round, record.attempt)
-    if isinstance(record, r.ToolStarted):
-        return e.tool_call_key(record.call_id, record.attempt)
-    return None
-
-
-def waiting_on(state: RunState) -> list[WaitingOn]:
-    """What the run waits for, and what would unblock it."""
-    waits: list[WaitingOn] = []
-    if state.is_terminal:
-        return waits
-    if state.model_request.retry_at:
-        subject = f"{state.provider}/{state.model}"
-        seconds = round((state.model_request.retry_at - state.model_request.since) / 1_000_000, 3)
-        remedy = f"provider {state.provider} answering when it is asked again, {seconds:g} s after it failed"
-        waits.append(
-            WaitingOn(WaitKind.PROVIDER, model_effect_id(state.round), subject, state.model_request.since, remedy)
-        )
-    for call in state.calls:
-        if _waits_for_executor(state, call):
-            waits.append(_for_executor(call))
-        elif call.phase is CallPhase.UNKNOWN:
-            remedy = "cancelling the run, once its owner knows what became of the call"
-            waits.append(WaitingOn(WaitKind.REPAIR, call.call_id, call.executor, call.since, remedy))
-    return waits
-
-
-def _waits_for_executor(state: RunState, call: CallState) -> bool:
-    """True of a call that an executor must be there for, and not only another call of its own run to end."""
-    if call.phase is not CallPhase.REQUESTED or not call.allowed:
-        return False
-    return bool(call.attempt or call.give_up_at) or (state.phase is RunPhase.RUNNING and has_room_for_call(state))
-
-
-def _for_executor(call: CallState) -> WaitingOn:
-    # In runs of older versions a call that was never started does not say who performs it.
-    if call.attempt or call.give_up_at:
-        remedy = f"executor {call.executor} with tool {call.tool}, answering where it is configured or registered"
-    else:
-        remedy = f"executor {call.executor} with tool {call.tool}, connected and with room for another call"
-    return WaitingOn(WaitKind.EXECUTOR, call.call_id, call.executor or call.tool, call.since, remedy)
+    if not isinstance(record, INTENTS):
+        return None
+    _, effect, attempt = about(record)
+    return e.attempt_key(effect, attempt) if effect is not None else None

@@ -6,7 +6,7 @@ from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason, Failure, RetryClass
 from runwright.core.ids import idempotency_key, model_effect_id
-from runwright.core.machine import tools
+from runwright.core.machine import endings, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import FinishReason, StopReason
 from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
@@ -23,7 +23,7 @@ def next_round(step: Step) -> None:
     """Asks the model (again), unless the budget of rounds is used up."""
     limit = step.state.budget.rounds
     if step.state.round >= limit:
-        step.fail(StopReason.MAX_ROUNDS, budget_failure("rounds", limit))
+        endings.fail(step, StopReason.MAX_ROUNDS, budget_failure("rounds", limit))
         return
     _start(step, step.state.round + 1, 1, step.state.route)
 
@@ -50,10 +50,10 @@ def model_replied(step: Step, input_: i.ModelReplied) -> None:
     match input_.finish:
         case FinishReason.LENGTH:
             message = "The model ran into its token limit."
-            step.fail(StopReason.MAX_TOKENS, Failure(ErrorReason.MODEL_OUTPUT_TRUNCATED, message))
+            endings.fail(step, StopReason.MAX_TOKENS, Failure(ErrorReason.MODEL_OUTPUT_TRUNCATED, message))
         case FinishReason.CONTENT_FILTER:
             message = "The provider withheld the answer."
-            step.fail(StopReason.CONTENT_FILTER, Failure(ErrorReason.MODEL_OUTPUT_FILTERED, message))
+            endings.fail(step, StopReason.CONTENT_FILTER, Failure(ErrorReason.MODEL_OUTPUT_FILTERED, message))
         case FinishReason.STOP | FinishReason.TOOL_CALLS if input_.calls:
             tools.requested(step, input_.calls)
         case _:
@@ -75,9 +75,9 @@ def model_failed(step: Step, input_: i.ModelFailed) -> None:
     if may_pass and in_time and model_request.failures < routes[route].max_attempts:
         name = idempotency_key(step.state.key, model_effect_id(input_.round))
         step.add(
-            r.ModelRetryScheduled(
+            r.RetryScheduled(
                 at=step.at,
-                round=input_.round,
+                effect_id=model_effect_id(input_.round),
                 attempt=input_.attempt,
                 reason=input_.error.reason,
                 not_before=step.at + model_wait_us(f"{name}/{input_.attempt}", model_request.failures, requested_wait),
@@ -86,7 +86,7 @@ def model_failed(step: Step, input_: i.ModelFailed) -> None:
     elif has_next:
         _start(step, input_.round, input_.attempt + 1, route + 1)
     else:
-        step.fail(StopReason.PROVIDER_FAILURE, input_.error)
+        endings.fail(step, StopReason.PROVIDER_FAILURE, input_.error)
 
 
 def retry_due(step: Step, input_: i.RetryDue) -> None:
@@ -108,7 +108,7 @@ def recover(step: Step) -> None:
     message = f"The server ended {MAX_LOSSES} times while it waited for this answer; the request is given up."
     error = Failure(ErrorReason.PROVIDER_FAILED, message, (("adapter", state.provider), ("class", "lost")))
     step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=model_request.attempt, error=error))
-    step.fail(StopReason.PROVIDER_FAILURE, error)
+    endings.fail(step, StopReason.PROVIDER_FAILURE, error)
 
 
 def _start(step: Step, round_number: int, attempt: int, route: int) -> None:
@@ -135,7 +135,7 @@ def _complete(step: Step, input_: i.ModelReplied) -> None:
             f"The model's answer cannot be used: {rule}.",
             (("adapter", step.state.provider), ("rule", rule)),
         )
-        step.fail(StopReason.PROVIDER_FAILURE, error)
+        endings.fail(step, StopReason.PROVIDER_FAILURE, error)
         return
     step.add(r.TurnCompleted(at=step.at))
     step.add(r.RunCompleted(at=step.at, stop=StopReason.END_TURN, result=input_.text, usage=step.state.usage))

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from runwright.core import records as r
-from runwright.core.errors import Failure
+from runwright.core.apply import apply
 from runwright.core.ids import EffectId
-from runwright.core.outcomes import CallPhase, StopReason
+from runwright.core.outcomes import CallPhase
 from runwright.core.package import RuntimePackage
-from runwright.core.state import CallState, RunState, apply
+from runwright.core.state import CallState, RunState
+from runwright.core.units import Micros
 
 
 class Step:
     """Collects the records of one decision; `state` is always the state after them."""
 
-    def __init__(self, package: RuntimePackage, state: RunState, at: int, places: Iterable[EffectId] = ()) -> None:
+    def __init__(self, package: RuntimePackage, state: RunState, at: Micros, places: Iterable[EffectId] = ()) -> None:
         self.package = package
         self.places = frozenset(places)  # the calls for which a place at their executor is held
         self.state = state
@@ -32,7 +33,8 @@ class Step:
         """The calls of the current round that are in one of the phases, in the model's order."""
         return [call for call in self.state.calls if call.phase in phases]
 
-    def fail(self, stop: StopReason, error: Failure) -> None:
-        """Ends turn and run as failed."""
-        self.add(r.TurnFailed(at=self.at, error=error))
-        self.add(r.RunFailed(at=self.at, stop=stop, error=error, usage=self.state.usage))
+    def call(self, call_id: EffectId) -> CallState:
+        """A call of the current round, as it is by now."""
+        call = self.state.call(call_id)
+        assert call is not None, f"{call_id} is no call of this round"
+        return call

@@ -8,50 +8,41 @@ from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.machine import calls
+from runwright.core.machine import calls, gates
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase
-from runwright.core.policy import Verdict, decide_tool_call
-from runwright.core.state import CallState, has_room_for_call
+from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.policy import PolicyStage
+from runwright.core.state import CallState, may_start_call, needs_repair
 
 
 def requested(step: Step, calls_requested: Sequence[i.RequestedCall]) -> None:
-    """Records every call of a round with what becomes of it, before any is started."""
-    left = step.state.budget.tool_calls - step.state.usage.tool_calls
+    """Records every call of a round with what becomes of it at its gate, before any is started."""
     for index, call in enumerate(calls_requested, start=1):
+        call_id = call_effect_id(step.state.round, index)
         step.add(
             r.ToolRequested(
                 at=step.at,
-                call_id=call_effect_id(step.state.round, index),
+                call_id=call_id,
                 tool=call.tool,
                 provider_call_id=call.provider_call_id,
                 arguments=call.arguments,
                 executor=tool.executor if (tool := step.package.tool(call.tool)) else "",
             )
         )
-        known = step.state.calls[-1]
-        if call.problem is not None:
-            calls.fail(step, known, call.problem, call.problem_text)
-        elif not _allowed(step, known):
-            continue
-        elif left == 0:
-            calls.fail(step, known, ErrorReason.BUDGET_EXHAUSTED)
-        else:
-            left -= 1
-            if call.availability is i.Availability.AWAY:
-                # Everybody can see the wait, and its end is the same after a restart.
-                calls.retry(step, step.state.calls[-1], ErrorReason.EXECUTOR_UNAVAILABLE, after_us=0)
+        gates.walk(step, call_id, call.findings)
 
 
 def start_with_places(step: Step) -> None:
-    """Starts the calls for which a place is held, up to the bound of the budget; a place that is not used goes back.
+    """Starts the calls that have passed PRE_TOOL and for which a place is held, up to the bound of the budget.
 
-    A call without a place has no intent on record: nothing can become of it, whatever ends the server.
+    A place that is not used goes back. A call without a place has no intent on record: nothing can become of it,
+    whatever ends the server. Each call goes for itself: none waits for another one's gate.
     """
     for call in step.calls(CallPhase.REQUESTED):
-        if not has_room_for_call(step.state):
+        if not may_start_call(step.state):
             return
-        if call.call_id in step.places and step.at >= call.not_before:
+        has_passed = call.passed is PolicyStage.PRE_TOOL
+        if has_passed and call.call_id in step.places and step.at >= call.not_before:
             calls.start(step, call)
 
 
@@ -86,7 +77,7 @@ def not_sent(step: Step, input_: i.ToolNotSent) -> None:
     elif input_.withdrawn or calls.next_attempt_at(step, call) < calls.give_up_at(step, call, reason):
         calls.retry(step, call, reason)
     else:
-        _give_up(step, call, input_.executor_identity)
+        calls.give_up(step, call, input_.executor_identity)
 
 
 def outcome_unknown(step: Step, input_: i.ToolOutcomeUnknown) -> None:
@@ -109,19 +100,17 @@ def outcome_unknown(step: Step, input_: i.ToolOutcomeUnknown) -> None:
 
 
 def executor_awaited(step: Step, input_: i.ExecutorAwaited) -> None:
-    """Sends the next attempt, writes down that the executor is away, or gives up for good."""
+    """The answer to a call that its executor holds: at its gate again, it is sent, held on, or given up for good."""
     call = step.state.call(input_.call_id)
-    waits = call is not None and call.phase is CallPhase.REQUESTED and call.allowed and call.attempt == input_.attempt
-    if call is None or not waits or step.state.phase is not RunPhase.RUNNING:
+    if call is None or call.phase is not CallPhase.REQUESTED or call.attempt != input_.attempt:
         return
-    if input_.has_place:
-        start_with_places(step)
-    elif input_.give_up_at != call.give_up_at:
+    if call.passed is not PolicyStage.PRE_TOOL or step.state.phase is not RunPhase.RUNNING or needs_repair(step.state):
+        return
+    if not input_.has_place and input_.give_up_at != call.give_up_at:
         return  # news of an earlier wait
-    elif call.give_up_at:
-        _give_up(step, call)
-    else:
-        calls.retry(step, call, ErrorReason.EXECUTOR_UNAVAILABLE, after_us=0)
+    found = i.Findings(availability=i.Availability.HELD if input_.has_place else i.Availability.AWAY)
+    if gates.walk(step, call.call_id, found):
+        start_with_places(step)
 
 
 def recover(step: Step) -> None:
@@ -137,22 +126,6 @@ def recover(step: Step) -> None:
             calls.retry(step, call, ErrorReason.EXECUTOR_LOST, after_us=0)
         else:
             calls.fail(step, call, ErrorReason.EXECUTOR_LOST)
-
-
-def _give_up(step: Step, call: CallState, by: ExecutorIdentity | None = None) -> None:
-    # "Not sent" would be untrue of a call that was lost before.
-    calls.fail(step, call, ErrorReason.EXECUTOR_LOST if call.losses else ErrorReason.EXECUTOR_UNAVAILABLE, by=by)
-
-
-def _allowed(step: Step, call: CallState) -> bool:
-    policy = step.package.policy
-    decision = decide_tool_call(policy, calls.spec_of(step, call))
-    step.add(r.PolicyDecided(at=step.at, call_id=call.call_id, policy_ref=policy.value, decision=decision))
-    if decision.verdict is Verdict.DENY:
-        step.add(
-            r.ToolDenied(at=step.at, call_id=call.call_id, tool=call.tool, policy_ref=policy.value, code=decision.code)
-        )
-    return decision.verdict is Verdict.ALLOW
 
 
 def _running(step: Step, call_id: EffectId, attempt: int) -> CallState | None:

@@ -1,38 +1,51 @@
-"""Which registrations may stand: whose key made them, and whose the executor's name is."""
+"""Which registrations may stand: whose key made them, and whose the name is."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from runwright.core.callback_kinds import KINDS, CallbackKind
 from runwright.core.callbacks import Callback
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.executor_names import ExecutorNames
-from runwright.core.principal import Principal, Role
+from runwright.core.ids import Namespace
+from runwright.core.principal import Principal
 from runwright.ports.access import Authenticator
 
 
-class RegistrationRules(Struct, frozen=True):
-    """The operator's rules. Without an `authenticator` there are no keys, and nothing made with one may stand."""
+class NameOwners(Protocol):
+    """What the operator says of the names of one kind."""
 
-    names: ExecutorNames = ExecutorNames()
+    def principals(self, namespace: Namespace, name: str, /) -> Sequence[str]:
+        """Who may register the name in the namespace; empty: whoever holds a lease under it."""
+
+
+class RegistrationRules(Struct, frozen=True):
+    """The operator's rules. Without an `authenticator` there are no keys, and nothing made with one may stand.
+
+    Of the names of a kind that is not in `names` the operator says nothing.
+    """
+
+    names: Mapping[CallbackKind, NameOwners] = field(default_factory=dict)
     authenticator: Authenticator | None = None
 
     def has_key(self, callback: Callback) -> bool:
-        """True while the key that a registration was made with is valid and has the role."""
+        """True while the key that a registration was made with is valid and has the role of its kind."""
         if self.authenticator is None:
             return not callback.owner_key
         maker = Principal(callback.owner, callback.namespace, frozenset(), callback.owner_key)
-        return self.authenticator.still_has(maker, Role.EXECUTOR)
+        return self.authenticator.still_has(maker, KINDS[callback.kind].role)
 
     def owns_name(self, callback: Callback, live: Iterable[Callback]) -> bool:
-        """True when its owner may have its executor's name beside what is registered now."""
-        named = self.names.principals(callback.namespace, callback.executor)
+        """True when its owner may have its name beside what is registered now. Each kind has names of its own."""
+        owners = self.names.get(callback.kind)
+        named = owners.principals(callback.namespace, callback.name) if owners else ()
         if named:
             return callback.owner in named
-        name = (callback.namespace, callback.executor)
-        return all(one.owner == callback.owner for one in live if (one.namespace, one.executor) == name)
+        name = (callback.namespace, callback.kind, callback.name)
+        return all(one.owner == callback.owner for one in live if (one.namespace, one.kind, one.name) == name)
 
     def require(self, callback: Callback, live: Iterable[Callback]) -> None:
         """Raises UNAUTHENTICATED or CALLBACK_TAKEN for what may not stand beside what is registered now."""
@@ -41,6 +54,6 @@ class RegistrationRules(Struct, frozen=True):
             message = "The credential of this call was revoked or has expired."
             raise AgentError(ErrorReason.UNAUTHENTICATED, message, metadata={"expected": expected})
         if not self.owns_name(callback, live):
-            metadata = {"callback_id": callback.callback_id, "executor": callback.executor}
-            message = f"The executor name {callback.executor} belongs to another principal."
+            metadata = {"callback_id": callback.callback_id, "executor": callback.name}
+            message = f"The {KINDS[callback.kind].word} name {callback.name} belongs to another principal."
             raise AgentError(ErrorReason.CALLBACK_TAKEN, message, metadata=metadata)

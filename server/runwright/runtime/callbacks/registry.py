@@ -10,6 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from runwright.core.audit import AuditEntry, AuditKind
+from runwright.core.callback_kinds import CallbackKind
 from runwright.core.callbacks import MAX_PER_NAMESPACE, Callback, Health
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, check_caller_id
@@ -113,15 +114,18 @@ class CallbackRegistry:
         await asyncio.shield(asyncio.ensure_future(removing))
 
     def page(
-        self, namespace: Namespace, *, executor: str = "", after: str = "", limit: int
+        self, namespace: Namespace, *, named: tuple[CallbackKind, str] | None = None, after: str = "", limit: int
     ) -> tuple[Sequence[Registered], bool]:
-        """Registrations of a namespace with an id above `after`, by id; and whether there are more."""
+        """Registrations of a namespace with an id above `after`, by id; and whether there are more.
+
+        `named`: only those of that kind and name.
+        """
         ids = sorted(
-            name
-            for (owner, name), callback in self._known.items()
-            if owner == namespace and name > after and executor in ("", callback.executor)
+            callback_id
+            for (owner, callback_id), callback in self._known.items()
+            if owner == namespace and callback_id > after and named in (None, (callback.kind, callback.name))
         )
-        live = [found for name in ids if (found := self._live((namespace, name)))]
+        live = [found for callback_id in ids if (found := self._live((namespace, callback_id)))]
         return [Registered(one, self._dialler.health(one)) for one in live[:limit]], len(live) > limit
 
     async def close(self) -> None:
@@ -151,7 +155,9 @@ class CallbackRegistry:
             self._dialler.open(retained)
         if known is None or not known.is_renewed_by(retained):
             fields = {"namespace": retained.namespace, "callback_id": retained.callback_id, "principal": retained.owner}
-            self._log.info("callback registered", executor=retained.executor, address=retained.address, **fields)
+            self._log.info(
+                "callback registered", kind=retained.kind.name, name=retained.name, address=retained.address, **fields
+            )
         if retained.expires_at < self._due:
             self._sooner.set()
         return retained
@@ -259,7 +265,7 @@ class CallbackRegistry:
                 accepted.append(known)
             else:
                 ended = _entry(AuditKind.REGISTRATION_REFUSED, known, ErrorReason.CALLBACK_TAKEN)
-                self._end(known, "callback ended: its executor's name is another's", ended)
+                self._end(known, "callback ended: its name is another's", ended)
 
 
 def _entry(kind: AuditKind, callback: Callback, reason: ErrorReason) -> AuditEntry:

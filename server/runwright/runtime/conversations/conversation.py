@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -12,13 +13,13 @@ from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import SessionTurn
 from runwright.core.errors import MEANINGS, ErrorReason
-from runwright.core.events import KINDS, MESSAGE_BEARING
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.images import IMAGE_TYPES, Image
+from runwright.core.kinds import KINDS, MESSAGE_BEARING
 from runwright.core.outcomes import CallPhase
 from runwright.core.references import refs
 from runwright.core.state import RunState
-from runwright.ports.journal import Journal
+from runwright.ports.journal import Contents, EventReader
 from runwright.ports.provider import AssistantMessage, Message, ToolCallPart, ToolResultMessage, UserMessage
 from runwright.runtime.conversations.conversation_memory import ConversationMemory
 
@@ -79,6 +80,10 @@ class ConversationRequest:
             self._memory.leave(taken)
 
 
+class ConversationSource(EventReader, Contents, Protocol):
+    """What a conversation is read from."""
+
+
 class Conversation:
     """What a run has said and was told.
 
@@ -88,7 +93,9 @@ class Conversation:
     records, so a restart finds it as it was.
     """
 
-    def __init__(self, journal: Journal, memory: ConversationMemory, run: RunKey, *, is_stored: bool = False) -> None:
+    def __init__(
+        self, journal: ConversationSource, memory: ConversationMemory, run: RunKey, *, is_stored: bool = False
+    ) -> None:
         """`is_stored`: there are records already, in the journal, where they are left until somebody needs them."""
         self._journal = journal
         self._memory = memory
@@ -174,8 +181,9 @@ class Conversation:
 
     async def _contents(self, wanted: Sequence[ContentRef]) -> dict[str, bytes]:
         contents: dict[str, bytes] = {}
+        namespace, run_id = self._run.namespace, self._run.run_id
         for batch in _batches(wanted):
-            contents.update(await self._journal.content(self._run, batch, required=True))
+            contents.update(await self._journal.content(namespace, batch, run=run_id, required=True))
         return contents
 
     def _hold(self, said: Said) -> None:

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from runwright.core.content import JSON, OPAQUE, TEXT, Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.fingerprint import canonical_json
-from runwright.core.inputs import RequestedCall
+from runwright.core.inputs import Findings, RequestedCall
 from runwright.core.outcomes import FinishReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.provider import (
@@ -178,7 +178,8 @@ def _checked(
         reason = ErrorReason.TOOL_ARGUMENTS_INVALID
     else:
         return RequestedCall(call.tool, call.provider_call_id, arguments.ref), [arguments]
-    return RequestedCall(call.tool, call.provider_call_id, arguments.ref, reason, message.ref), [arguments, message]
+    findings = Findings(reason, message.ref)
+    return RequestedCall(call.tool, call.provider_call_id, arguments.ref, findings), [arguments, message]
 
 
 def _is_shallow(value: JsonValue) -> bool:

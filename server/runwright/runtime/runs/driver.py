@@ -14,15 +14,15 @@ from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
-from runwright.runtime.effects_under_way import EffectsUnderWay
 from runwright.runtime.ports import Ports
-from runwright.runtime.run_on_record import AppendResult, Change, RunOnRecord
+from runwright.runtime.runs.effects_under_way import EffectsUnderWay
 from runwright.runtime.runs.inbox import Delivery, Inbox
 from runwright.runtime.runs.live_text import LiveTexts
 from runwright.runtime.runs.performer import Performer
 from runwright.runtime.runs.refusals import draining, held_up
-from runwright.runtime.timer_queue import Timer
-from runwright.runtime.waits import Waits, Wake
+from runwright.runtime.runs.run_on_record import AppendResult, Change, RunOnRecord
+from runwright.runtime.runs.timer_queue import Timer
+from runwright.runtime.runs.waits import Waits, Wake
 
 # How long a driver stays although its run only waits: what comes soon finds the run, and what it said, in memory.
 PARK_AFTER_US = 2_000_000

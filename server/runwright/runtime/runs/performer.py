@@ -16,7 +16,7 @@ from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
-from runwright.core.state import RunState
+from runwright.core.state import RunState, needs_repair
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
@@ -147,17 +147,17 @@ class Performer:
         """
         calls, room = [], state.budget.parallel_calls
         for index, call in enumerate(requested, start=1):
-            if call.problem is not None:
+            if call.findings.problem is not None:
                 calls.append(call)
                 continue
             found = self._available(self._wanted(state, call_effect_id(state.round, index), call.tool), room > 0)
             room -= found is i.Availability.HELD
-            calls.append(replace(call, availability=found))
+            calls.append(replace(call, findings=replace(call.findings, availability=found)))
         return tuple(calls)
 
     def recovered(self, state: RunState, input_: i.Recovered) -> i.Recovered:
         """The news of a restart, with places for the calls that may be sent again at once."""
-        if state.phase is not RunPhase.RUNNING:
+        if state.phase is not RunPhase.RUNNING or needs_repair(state):
             return input_
         lost = [call for call in state.calls if call.phase is CallPhase.RUNNING and call.idempotent]
         wanted = [self._wanted(state, call.call_id, call.tool) for call in lost]

@@ -46,6 +46,7 @@ class Recovery:
         self._tasks: set[asyncio.Task[None]] = set()
         self.later: set[RunKey] = set()  # open runs that were not taken up yet
         self.refused: ErrorReason | None = None  # why the journal did not take the count
+        self._has_counted = False
 
     async def begin(self) -> int:
         """Takes up every open run, suspects in the background. Returns how many are open.
@@ -91,8 +92,8 @@ class Recovery:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def end(self) -> None:
-        """Says that the server ends cleanly."""
-        if self._log is not None:
+        """Says that the server ends cleanly. A start that came to no run knows nothing of them, and says nothing."""
+        if self._log is not None and self._has_counted:
             try:
                 await self._log.end()
             except AgentError as error:
@@ -112,6 +113,7 @@ class Recovery:
             self.refused = error.reason
             return None
         self.refused = None
+        self._has_counted = True
         return found
 
     async def _begin_later(self) -> None:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from typing import Protocol
 
 from pydantic import ValidationError
 
 from runwright.core.condition import HoldCause
+from runwright.core.content import ContentRef
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
-from runwright.ports.journal import Journal, LoadedRun
+from runwright.ports.journal import Contents, LoadedRun, RunIndex
 from runwright.runtime.lru_cache import LruCache
 
 CACHED_ENDS = 1024
 
 
+class RunSource(RunIndex, Contents, Protocol):
+    """What runs and their packages are read from."""
+
+
 class StoredRuns:
     """Reads runs. Packages are parsed once for each fingerprint; ends are remembered, since nothing follows them."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: RunSource) -> None:
         self.ends: LruCache[RunKey, LoadedRun] = LruCache(CACHED_ENDS)
         self._journal = journal
         self._packages: dict[str, RuntimePackage] = {}
@@ -67,7 +73,7 @@ class StoredRuns:
         known = self._packages.get(state.package_fingerprint)
         if known is None:
             pinned = state.package
-            stored = await self._journal.content(run, [pinned.digest], required=True) if pinned else {}
+            stored = await self._pinned(run, pinned) if pinned else {}
             if pinned is None or pinned.digest not in stored:
                 raise _corrupt(run, f"The package of run {run.run_id} is missing from the journal.", "1")
             try:
@@ -76,6 +82,9 @@ class StoredRuns:
                 raise _corrupt(run, f"The package of run {run.run_id} cannot be read.", "1") from error
             self._packages[state.package_fingerprint] = known
         return known
+
+    async def _pinned(self, run: RunKey, pinned: ContentRef) -> dict[str, bytes]:
+        return await self._journal.content(run.namespace, [pinned.digest], run=run.run_id, required=True)
 
     async def missing_provider(self, run: RunKey, state: RunState, configured: Container[str]) -> str:
         """The adapter of the model that is to be asked, if none of those that may answer is configured."""

@@ -18,16 +18,16 @@ from runwright.core.quarantine import Suspect
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun
-from runwright.runtime.failed_drivers import FailedDrivers
-from runwright.runtime.live_runs import LiveRuns
 from runwright.runtime.ports import Ports
-from runwright.runtime.run_on_record import RunOnRecord
 from runwright.runtime.runs.drain_log import gives_up, waits
 from runwright.runtime.runs.driver import RunDriver
+from runwright.runtime.runs.failed_drivers import FailedDrivers
 from runwright.runtime.runs.held import HeldRuns
+from runwright.runtime.runs.live_runs import LiveRuns
 from runwright.runtime.runs.live_text import LiveTexts
 from runwright.runtime.runs.recovery import Recovery
 from runwright.runtime.runs.refusals import draining
+from runwright.runtime.runs.run_on_record import RunOnRecord
 from runwright.runtime.runs.run_statistics import count
 from runwright.runtime.runs.stored_runs import StoredRuns, cause_of, is_of, taken
 from runwright.runtime.runs.tail import Tails

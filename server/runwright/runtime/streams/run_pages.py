@@ -6,7 +6,7 @@ import asyncio
 from typing import TypeAlias
 
 from runwright.core.ids import RunKey
-from runwright.ports.journal import Journal, StoredEvent
+from runwright.ports.journal import EventReader, StoredEvent
 from runwright.runtime.lru_cache import LruCache
 
 CACHED_PAGES = 64
@@ -16,7 +16,7 @@ Place: TypeAlias = tuple[RunKey, int, int]
 class RunPages:
     """Only full pages are shared: what they hold never changes. A page with room left may have grown since."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: EventReader) -> None:
         self._journal = journal
         self._retained: LruCache[Place, list[StoredEvent]] = LruCache(CACHED_PAGES)
         self._reading: dict[Place, asyncio.Task[list[StoredEvent]]] = {}

@@ -217,14 +217,25 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{1}
 }
 
-// Where in a run a policy decides.
+// Where in a run it is decided whether, and with what, the run or a call goes on.
+// This version decides at PRE_TOOL alone.
 type PolicyStage int32
 
 const (
 	// Never sent.
 	PolicyStage_POLICY_STAGE_UNSPECIFIED PolicyStage = 0
-	// Before a tool is called.
+	// Of a call: before its first intent.
 	PolicyStage_POLICY_STAGE_PRE_TOOL PolicyStage = 1
+	// Of the run: once, before anything else.
+	PolicyStage_POLICY_STAGE_RUN_START PolicyStage = 2
+	// Of the run: once a turn.
+	PolicyStage_POLICY_STAGE_INPUT PolicyStage = 3
+	// Of the run: before each model request.
+	PolicyStage_POLICY_STAGE_MODEL_REQUEST PolicyStage = 4
+	// Of a call: after its result is durable, before the model sees it.
+	PolicyStage_POLICY_STAGE_POST_TOOL PolicyStage = 5
+	// Of the run: before its answer is published.
+	PolicyStage_POLICY_STAGE_OUTPUT PolicyStage = 6
 )
 
 // Enum value maps for PolicyStage.
@@ -232,10 +243,20 @@ var (
 	PolicyStage_name = map[int32]string{
 		0: "POLICY_STAGE_UNSPECIFIED",
 		1: "POLICY_STAGE_PRE_TOOL",
+		2: "POLICY_STAGE_RUN_START",
+		3: "POLICY_STAGE_INPUT",
+		4: "POLICY_STAGE_MODEL_REQUEST",
+		5: "POLICY_STAGE_POST_TOOL",
+		6: "POLICY_STAGE_OUTPUT",
 	}
 	PolicyStage_value = map[string]int32{
-		"POLICY_STAGE_UNSPECIFIED": 0,
-		"POLICY_STAGE_PRE_TOOL":    1,
+		"POLICY_STAGE_UNSPECIFIED":   0,
+		"POLICY_STAGE_PRE_TOOL":      1,
+		"POLICY_STAGE_RUN_START":     2,
+		"POLICY_STAGE_INPUT":         3,
+		"POLICY_STAGE_MODEL_REQUEST": 4,
+		"POLICY_STAGE_POST_TOOL":     5,
+		"POLICY_STAGE_OUTPUT":        6,
 	}
 )
 
@@ -3159,10 +3180,15 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x02\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x03\x12 \n" +
-	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*F\n" +
+	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*\xcf\x01\n" +
 	"\vPolicyStage\x12\x1c\n" +
 	"\x18POLICY_STAGE_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15POLICY_STAGE_PRE_TOOL\x10\x01*b\n" +
+	"\x15POLICY_STAGE_PRE_TOOL\x10\x01\x12\x1a\n" +
+	"\x16POLICY_STAGE_RUN_START\x10\x02\x12\x16\n" +
+	"\x12POLICY_STAGE_INPUT\x10\x03\x12\x1e\n" +
+	"\x1aPOLICY_STAGE_MODEL_REQUEST\x10\x04\x12\x1a\n" +
+	"\x16POLICY_STAGE_POST_TOOL\x10\x05\x12\x17\n" +
+	"\x13POLICY_STAGE_OUTPUT\x10\x06*b\n" +
 	"\rPolicyVerdict\x12\x1e\n" +
 	"\x1aPOLICY_VERDICT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14POLICY_VERDICT_ALLOW\x10\x01\x12\x17\n" +

@@ -171,15 +171,37 @@ class _PolicyStageEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyStag
     POLICY_STAGE_UNSPECIFIED: _PolicyStage.ValueType  # 0
     """Never sent."""
     POLICY_STAGE_PRE_TOOL: _PolicyStage.ValueType  # 1
-    """Before a tool is called."""
+    """Of a call: before its first intent."""
+    POLICY_STAGE_RUN_START: _PolicyStage.ValueType  # 2
+    """Of the run: once, before anything else."""
+    POLICY_STAGE_INPUT: _PolicyStage.ValueType  # 3
+    """Of the run: once a turn."""
+    POLICY_STAGE_MODEL_REQUEST: _PolicyStage.ValueType  # 4
+    """Of the run: before each model request."""
+    POLICY_STAGE_POST_TOOL: _PolicyStage.ValueType  # 5
+    """Of a call: after its result is durable, before the model sees it."""
+    POLICY_STAGE_OUTPUT: _PolicyStage.ValueType  # 6
+    """Of the run: before its answer is published."""
 
 class PolicyStage(_PolicyStage, metaclass=_PolicyStageEnumTypeWrapper):
-    """Where in a run a policy decides."""
+    """Where in a run it is decided whether, and with what, the run or a call goes on.
+    This version decides at PRE_TOOL alone.
+    """
 
 POLICY_STAGE_UNSPECIFIED: PolicyStage.ValueType  # 0
 """Never sent."""
 POLICY_STAGE_PRE_TOOL: PolicyStage.ValueType  # 1
-"""Before a tool is called."""
+"""Of a call: before its first intent."""
+POLICY_STAGE_RUN_START: PolicyStage.ValueType  # 2
+"""Of the run: once, before anything else."""
+POLICY_STAGE_INPUT: PolicyStage.ValueType  # 3
+"""Of the run: once a turn."""
+POLICY_STAGE_MODEL_REQUEST: PolicyStage.ValueType  # 4
+"""Of the run: before each model request."""
+POLICY_STAGE_POST_TOOL: PolicyStage.ValueType  # 5
+"""Of a call: after its result is durable, before the model sees it."""
+POLICY_STAGE_OUTPUT: PolicyStage.ValueType  # 6
+"""Of the run: before its answer is published."""
 
 class _PolicyVerdict:
     ValueType = typing.NewType("ValueType", builtins.int)

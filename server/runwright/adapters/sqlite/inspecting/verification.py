@@ -15,10 +15,11 @@ from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.reading.run_rows import judged
 from runwright.adapters.sqlite.retention.removing import REMOVING
 from runwright.adapters.sqlite.tables import NOT_REMOVED, fetch
+from runwright.core.apply import apply
 from runwright.core.content import digest as digest_of
 from runwright.core.errors import AgentError
 from runwright.core.ids import Namespace, RunId, RunKey
-from runwright.core.state import RunState, apply
+from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
 from runwright.wire.envelope import envelope
 from runwright.wire.records import decode_event

@@ -27,12 +27,13 @@ from runwright.adapters.sqlite.tables import (
     SESSIONS,
     fetch,
 )
+from runwright.core.apply import fold
 from runwright.core.errors import AgentError
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.machine import status
 from runwright.core.outcomes import RunStatus
-from runwright.core.state import RunState, fold
+from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
 from runwright.wire import tombstone
 from runwright.wire.records import decode_event, event_subjects

@@ -12,8 +12,8 @@ from runwright.adapters.journal_rules import first_link
 from runwright.adapters.sqlite.failures import corrupt, is_damage
 from runwright.adapters.sqlite.tables import fetch
 from runwright.core.errors import AgentError
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.records import Record
 from runwright.ports.journal import StoredEvent
 from runwright.wire.envelope import envelope

@@ -11,8 +11,8 @@ from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.tables import IS_OPEN, fetch
 from runwright.core.errors import AgentError
-from runwright.core.events import TERMINAL, EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import TERMINAL, EventKind
 from runwright.wire.records import event_run_id
 
 _BY_INDEX = f"SELECT run_no FROM runs INDEXED BY runs_open WHERE {IS_OPEN} ORDER BY run_no"

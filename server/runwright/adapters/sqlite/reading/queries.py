@@ -12,8 +12,8 @@ from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.reading.run_rows import load
 from runwright.adapters.sqlite.tables import NOT_REMOVED, fetch
-from runwright.core.events import MESSAGE_BEARING
-from runwright.core.ids import RunKey
+from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import MESSAGE_BEARING
 from runwright.core.records import Record
 from runwright.ports.journal import StoredEvent
 
@@ -71,27 +71,29 @@ def place(db: apsw.Connection, run: RunKey, after: int) -> tuple[int, int, int]:
     return run_no, low, stands_at
 
 
-def content(db: apsw.Connection, run: RunKey, digests: Sequence[str], *, required: bool = False) -> dict[str, bytes]:
+def content(
+    db: apsw.Connection, namespace: Namespace, digests: Sequence[str], run: RunId | None = None, *, required: bool
+) -> dict[str, bytes]:
     """The stored bytes by digest, each checked against it. One parameter for all, so that their number has no limit."""
     try:
-        found: dict[str, bytes] = dict(fetch(db, _CONTENTS, run.namespace, json.dumps(list(digests))))
+        found: dict[str, bytes] = dict(fetch(db, _CONTENTS, namespace, json.dumps(list(digests))))
         bad = rules.damaged(found)
     except (apsw.Error, UnicodeDecodeError) as error:
         if not is_damage(error):
             raise
-        found, bad = {}, next((digest for digest in digests if not _is_readable(db, run, digest)), "")
+        found, bad = {}, next((digest for digest in digests if not _is_readable(db, namespace, digest)), "")
     if bad is not None:
-        raise rules.damaged_content(run, bad, _first_referring(db, run, bad))
+        raise rules.damaged_content(run, bad, _first_referring(db, namespace, run, bad))
     missing = next((digest for digest in digests if digest not in found), None) if required else None
     if missing is not None:
-        raise rules.missing_content(run, missing, _first_referring(db, run, missing))
+        raise rules.missing_content(run, missing, _first_referring(db, namespace, run, missing))
     return found
 
 
-def _first_referring(db: apsw.Connection, run: RunKey, digest: str) -> int:
+def _first_referring(db: apsw.Connection, namespace: Namespace, run: RunId | None, digest: str) -> int:
     """The number of the run's first event that refers to a content; 0 when none can be found."""
     try:
-        run_no, _, _ = place(db, run, 0)
+        run_no, _, _ = place(db, RunKey(namespace, run), 0) if run else (0, 0, 0)
         for seq, data in db.execute("SELECT seq, data FROM events WHERE run_no = ? ORDER BY seq", (run_no,)):
             if digest in rules.digests_of(data):
                 return int(seq)
@@ -100,9 +102,9 @@ def _first_referring(db: apsw.Connection, run: RunKey, digest: str) -> int:
     return 0
 
 
-def _is_readable(db: apsw.Connection, run: RunKey, digest: str) -> bool:
+def _is_readable(db: apsw.Connection, namespace: Namespace, digest: str) -> bool:
     try:
-        rows = fetch(db, _CONTENTS, run.namespace, json.dumps([digest]))
+        rows = fetch(db, _CONTENTS, namespace, json.dumps([digest]))
     except (apsw.Error, UnicodeDecodeError):
         return False
     return rules.damaged(dict(rows)) is None

@@ -12,7 +12,7 @@ import apsw
 
 from runwright.adapters.sqlite.failures import corrupt, is_damage, of_run, translate
 from runwright.core.errors import AgentError
-from runwright.core.ids import RunKey
+from runwright.core.ids import RunId
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -32,13 +32,17 @@ class Reader:
         return await asyncio.get_running_loop().run_in_executor(self._thread, answer)
 
     async def ask_of(
-        self, run: RunKey, question: Callable[Concatenate[apsw.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        run: RunId | None,
+        question: Callable[Concatenate[apsw.Connection, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
-        """The same about one run: what cannot be read in the file is damage to that run."""
+        """The same about one run, if there is one: what cannot be read in the file is damage to that run."""
         try:
             return await self.ask(question, *args, **kwargs)
         except AgentError as error:
-            raise of_run(run.run_id, error) from error.__cause__
+            raise (of_run(run, error) if run else error) from error.__cause__
 
     async def close(self) -> None:
         """Answers what was asked, then closes the connection and ends the thread."""

@@ -13,10 +13,11 @@ from msgspec.json import encode as encode_labels
 from runwright.adapters.sqlite.failures import corrupt, is_damage, of_run
 from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.tables import fetch
+from runwright.core.apply import apply
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.machine import status
-from runwright.core.state import RunState, apply
+from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import LoadedRun, StoredEvent
 from runwright.wire import tombstone

@@ -16,8 +16,8 @@ from runwright.adapters.sqlite.reading.open_runs import name_of
 from runwright.adapters.sqlite.reading.run_rows import Rewrite
 from runwright.adapters.sqlite.tables import ENDS_RUN, EVENTS_OF_RUN, IN_SESSION, NOT_REMOVED, fetch
 from runwright.core.errors import AgentError
-from runwright.core.events import TERMINAL
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import TERMINAL
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EVERYTHING, EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState

@@ -10,8 +10,8 @@ from runwright.adapters.sqlite.reading import checked_events
 from runwright.adapters.sqlite.tables import IN_SESSION, IS_OPEN, fetch
 from runwright.core.context import SessionRun, SessionTurn
 from runwright.core.errors import AgentError
-from runwright.core.events import EventKind
 from runwright.core.ids import Namespace, RunId, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import RunCompleted, TurnStarted
 from runwright.ports.journal import SessionPage

@@ -16,10 +16,11 @@ from runwright.adapters.sqlite.reading.queries import place
 from runwright.adapters.sqlite.reading.selecting import outline
 from runwright.adapters.sqlite.retention.removing import leave_outline, release_contents
 from runwright.adapters.sqlite.tables import fetch
+from runwright.core.apply import apply
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.outcomes import RunPhase, StopReason
-from runwright.core.state import RunState, apply
+from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
 from runwright.wire import tombstone
 from runwright.wire.records import decode_event

@@ -23,6 +23,58 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// What a callback is for, and so which service of `runwright.callback.v1` it
+// serves at its address. A number that the server does not know is refused with
+// INVALID_REQUEST, which names `spec.kind` and the kinds it takes.
+type CallbackKind int32
+
+const (
+	// Read as a tool executor: what hosts register that know of no kinds. Never
+	// sent.
+	CallbackKind_CALLBACK_KIND_UNSPECIFIED CallbackKind = 0
+	// It performs tool calls: `ToolExecutorService`.
+	CallbackKind_CALLBACK_KIND_TOOL_EXECUTOR CallbackKind = 1
+)
+
+// Enum value maps for CallbackKind.
+var (
+	CallbackKind_name = map[int32]string{
+		0: "CALLBACK_KIND_UNSPECIFIED",
+		1: "CALLBACK_KIND_TOOL_EXECUTOR",
+	}
+	CallbackKind_value = map[string]int32{
+		"CALLBACK_KIND_UNSPECIFIED":   0,
+		"CALLBACK_KIND_TOOL_EXECUTOR": 1,
+	}
+)
+
+func (x CallbackKind) Enum() *CallbackKind {
+	p := new(CallbackKind)
+	*p = x
+	return p
+}
+
+func (x CallbackKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CallbackKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_callback_v1_callback_registry_service_proto_enumTypes[0].Descriptor()
+}
+
+func (CallbackKind) Type() protoreflect.EnumType {
+	return &file_runwright_callback_v1_callback_registry_service_proto_enumTypes[0]
+}
+
+func (x CallbackKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CallbackKind.Descriptor instead.
+func (CallbackKind) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{0}
+}
+
 // How a callback is found to be.
 type CallbackHealth int32
 
@@ -64,11 +116,11 @@ func (x CallbackHealth) String() string {
 }
 
 func (CallbackHealth) Descriptor() protoreflect.EnumDescriptor {
-	return file_runwright_callback_v1_callback_registry_service_proto_enumTypes[0].Descriptor()
+	return file_runwright_callback_v1_callback_registry_service_proto_enumTypes[1].Descriptor()
 }
 
 func (CallbackHealth) Type() protoreflect.EnumType {
-	return &file_runwright_callback_v1_callback_registry_service_proto_enumTypes[0]
+	return &file_runwright_callback_v1_callback_registry_service_proto_enumTypes[1]
 }
 
 func (x CallbackHealth) Number() protoreflect.EnumNumber {
@@ -77,7 +129,7 @@ func (x CallbackHealth) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use CallbackHealth.Descriptor instead.
 func (CallbackHealth) EnumDescriptor() ([]byte, []int) {
-	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{0}
+	return file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP(), []int{1}
 }
 
 // What is registered. Nothing in it is secret.
@@ -91,8 +143,8 @@ type CallbackSpec struct {
 	// lease under it. Several callbacks of theirs may share a name: calls are
 	// spread over those that are healthy.
 	Executor string `protobuf:"bytes,2,opt,name=executor,proto3" json:"executor,omitempty"`
-	// Where it serves `runwright.callback.v1.ToolExecutorService`: `host:port`,
-	// an IPv6 address in brackets.
+	// Where it serves the service of its kind: `host:port`, an IPv6 address in
+	// brackets.
 	Address string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
 	// Names of the tools it performs, at most 128. Empty: any.
 	Tools []string `protobuf:"bytes,4,rep,name=tools,proto3" json:"tools,omitempty"`
@@ -102,8 +154,10 @@ type CallbackSpec struct {
 	// more wait in the runtime, where nothing is lost when either side ends.
 	// Zero: 8.
 	MaxCallsInFlight uint32 `protobuf:"varint,6,opt,name=max_calls_in_flight,json=maxCallsInFlight,proto3" json:"max_calls_in_flight,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// What it is for. Unspecified: a tool executor.
+	Kind          CallbackKind `protobuf:"varint,7,opt,name=kind,proto3,enum=runwright.callback.v1.CallbackKind" json:"kind,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CallbackSpec) Reset() {
@@ -176,6 +230,13 @@ func (x *CallbackSpec) GetMaxCallsInFlight() uint32 {
 		return x.MaxCallsInFlight
 	}
 	return 0
+}
+
+func (x *CallbackSpec) GetKind() CallbackKind {
+	if x != nil {
+		return x.Kind
+	}
+	return CallbackKind_CALLBACK_KIND_UNSPECIFIED
 }
 
 // How the runtime checks who answers.
@@ -652,7 +713,7 @@ var File_runwright_callback_v1_callback_registry_service_proto protoreflect.File
 
 const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"\n" +
-	"5runwright/callback/v1/callback_registry_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe0\x01\n" +
+	"5runwright/callback/v1/callback_registry_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x02\n" +
 	"\fCallbackSpec\x12\x1f\n" +
 	"\vcallback_id\x18\x01 \x01(\tR\n" +
 	"callbackId\x12\x1a\n" +
@@ -660,7 +721,8 @@ const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"\aaddress\x18\x03 \x01(\tR\aaddress\x12\x14\n" +
 	"\x05tools\x18\x04 \x03(\tR\x05tools\x124\n" +
 	"\x03tls\x18\x05 \x01(\v2\".runwright.callback.v1.CallbackTlsR\x03tls\x12-\n" +
-	"\x13max_calls_in_flight\x18\x06 \x01(\rR\x10maxCallsInFlight\"E\n" +
+	"\x13max_calls_in_flight\x18\x06 \x01(\rR\x10maxCallsInFlight\x127\n" +
+	"\x04kind\x18\a \x01(\x0e2#.runwright.callback.v1.CallbackKindR\x04kind\"E\n" +
 	"\vCallbackTls\x12\x15\n" +
 	"\x06ca_pem\x18\x01 \x01(\fR\x05caPem\x12\x1f\n" +
 	"\vserver_name\x18\x02 \x01(\tR\n" +
@@ -693,7 +755,10 @@ const file_runwright_callback_v1_callback_registry_service_proto_rawDesc = "" +
 	"\bexecutor\x18\x03 \x01(\tR\bexecutor\"~\n" +
 	"\x15ListCallbacksResponse\x12=\n" +
 	"\tcallbacks\x18\x01 \x03(\v2\x1f.runwright.callback.v1.CallbackR\tcallbacks\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x8a\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*N\n" +
+	"\fCallbackKind\x12\x1d\n" +
+	"\x19CALLBACK_KIND_UNSPECIFIED\x10\x00\x12\x1f\n" +
+	"\x1bCALLBACK_KIND_TOOL_EXECUTOR\x10\x01*\x8a\x01\n" +
 	"\x0eCallbackHealth\x12\x1f\n" +
 	"\x1bCALLBACK_HEALTH_UNSPECIFIED\x10\x00\x12\x1b\n" +
 	"\x17CALLBACK_HEALTH_UNKNOWN\x10\x01\x12\x1b\n" +
@@ -717,44 +782,46 @@ func file_runwright_callback_v1_callback_registry_service_proto_rawDescGZIP() []
 	return file_runwright_callback_v1_callback_registry_service_proto_rawDescData
 }
 
-var file_runwright_callback_v1_callback_registry_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_runwright_callback_v1_callback_registry_service_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
 var file_runwright_callback_v1_callback_registry_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_runwright_callback_v1_callback_registry_service_proto_goTypes = []any{
-	(CallbackHealth)(0),                // 0: runwright.callback.v1.CallbackHealth
-	(*CallbackSpec)(nil),               // 1: runwright.callback.v1.CallbackSpec
-	(*CallbackTls)(nil),                // 2: runwright.callback.v1.CallbackTls
-	(*Callback)(nil),                   // 3: runwright.callback.v1.Callback
-	(*RegisterCallbackRequest)(nil),    // 4: runwright.callback.v1.RegisterCallbackRequest
-	(*RegisterCallbackResponse)(nil),   // 5: runwright.callback.v1.RegisterCallbackResponse
-	(*UnregisterCallbackRequest)(nil),  // 6: runwright.callback.v1.UnregisterCallbackRequest
-	(*UnregisterCallbackResponse)(nil), // 7: runwright.callback.v1.UnregisterCallbackResponse
-	(*ListCallbacksRequest)(nil),       // 8: runwright.callback.v1.ListCallbacksRequest
-	(*ListCallbacksResponse)(nil),      // 9: runwright.callback.v1.ListCallbacksResponse
-	(*durationpb.Duration)(nil),        // 10: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil),      // 11: google.protobuf.Timestamp
+	(CallbackKind)(0),                  // 0: runwright.callback.v1.CallbackKind
+	(CallbackHealth)(0),                // 1: runwright.callback.v1.CallbackHealth
+	(*CallbackSpec)(nil),               // 2: runwright.callback.v1.CallbackSpec
+	(*CallbackTls)(nil),                // 3: runwright.callback.v1.CallbackTls
+	(*Callback)(nil),                   // 4: runwright.callback.v1.Callback
+	(*RegisterCallbackRequest)(nil),    // 5: runwright.callback.v1.RegisterCallbackRequest
+	(*RegisterCallbackResponse)(nil),   // 6: runwright.callback.v1.RegisterCallbackResponse
+	(*UnregisterCallbackRequest)(nil),  // 7: runwright.callback.v1.UnregisterCallbackRequest
+	(*UnregisterCallbackResponse)(nil), // 8: runwright.callback.v1.UnregisterCallbackResponse
+	(*ListCallbacksRequest)(nil),       // 9: runwright.callback.v1.ListCallbacksRequest
+	(*ListCallbacksResponse)(nil),      // 10: runwright.callback.v1.ListCallbacksResponse
+	(*durationpb.Duration)(nil),        // 11: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 12: google.protobuf.Timestamp
 }
 var file_runwright_callback_v1_callback_registry_service_proto_depIdxs = []int32{
-	2,  // 0: runwright.callback.v1.CallbackSpec.tls:type_name -> runwright.callback.v1.CallbackTls
-	1,  // 1: runwright.callback.v1.Callback.spec:type_name -> runwright.callback.v1.CallbackSpec
-	10, // 2: runwright.callback.v1.Callback.lease:type_name -> google.protobuf.Duration
-	11, // 3: runwright.callback.v1.Callback.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 4: runwright.callback.v1.Callback.health:type_name -> runwright.callback.v1.CallbackHealth
-	11, // 5: runwright.callback.v1.Callback.health_since:type_name -> google.protobuf.Timestamp
-	1,  // 6: runwright.callback.v1.RegisterCallbackRequest.spec:type_name -> runwright.callback.v1.CallbackSpec
-	10, // 7: runwright.callback.v1.RegisterCallbackRequest.lease:type_name -> google.protobuf.Duration
-	3,  // 8: runwright.callback.v1.RegisterCallbackResponse.callback:type_name -> runwright.callback.v1.Callback
-	3,  // 9: runwright.callback.v1.ListCallbacksResponse.callbacks:type_name -> runwright.callback.v1.Callback
-	4,  // 10: runwright.callback.v1.CallbackRegistryService.RegisterCallback:input_type -> runwright.callback.v1.RegisterCallbackRequest
-	6,  // 11: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:input_type -> runwright.callback.v1.UnregisterCallbackRequest
-	8,  // 12: runwright.callback.v1.CallbackRegistryService.ListCallbacks:input_type -> runwright.callback.v1.ListCallbacksRequest
-	5,  // 13: runwright.callback.v1.CallbackRegistryService.RegisterCallback:output_type -> runwright.callback.v1.RegisterCallbackResponse
-	7,  // 14: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:output_type -> runwright.callback.v1.UnregisterCallbackResponse
-	9,  // 15: runwright.callback.v1.CallbackRegistryService.ListCallbacks:output_type -> runwright.callback.v1.ListCallbacksResponse
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	3,  // 0: runwright.callback.v1.CallbackSpec.tls:type_name -> runwright.callback.v1.CallbackTls
+	0,  // 1: runwright.callback.v1.CallbackSpec.kind:type_name -> runwright.callback.v1.CallbackKind
+	2,  // 2: runwright.callback.v1.Callback.spec:type_name -> runwright.callback.v1.CallbackSpec
+	11, // 3: runwright.callback.v1.Callback.lease:type_name -> google.protobuf.Duration
+	12, // 4: runwright.callback.v1.Callback.expires_at:type_name -> google.protobuf.Timestamp
+	1,  // 5: runwright.callback.v1.Callback.health:type_name -> runwright.callback.v1.CallbackHealth
+	12, // 6: runwright.callback.v1.Callback.health_since:type_name -> google.protobuf.Timestamp
+	2,  // 7: runwright.callback.v1.RegisterCallbackRequest.spec:type_name -> runwright.callback.v1.CallbackSpec
+	11, // 8: runwright.callback.v1.RegisterCallbackRequest.lease:type_name -> google.protobuf.Duration
+	4,  // 9: runwright.callback.v1.RegisterCallbackResponse.callback:type_name -> runwright.callback.v1.Callback
+	4,  // 10: runwright.callback.v1.ListCallbacksResponse.callbacks:type_name -> runwright.callback.v1.Callback
+	5,  // 11: runwright.callback.v1.CallbackRegistryService.RegisterCallback:input_type -> runwright.callback.v1.RegisterCallbackRequest
+	7,  // 12: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:input_type -> runwright.callback.v1.UnregisterCallbackRequest
+	9,  // 13: runwright.callback.v1.CallbackRegistryService.ListCallbacks:input_type -> runwright.callback.v1.ListCallbacksRequest
+	6,  // 14: runwright.callback.v1.CallbackRegistryService.RegisterCallback:output_type -> runwright.callback.v1.RegisterCallbackResponse
+	8,  // 15: runwright.callback.v1.CallbackRegistryService.UnregisterCallback:output_type -> runwright.callback.v1.UnregisterCallbackResponse
+	10, // 16: runwright.callback.v1.CallbackRegistryService.ListCallbacks:output_type -> runwright.callback.v1.ListCallbacksResponse
+	14, // [14:17] is the sub-list for method output_type
+	11, // [11:14] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_runwright_callback_v1_callback_registry_service_proto_init() }
@@ -767,7 +834,7 @@ func file_runwright_callback_v1_callback_registry_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_callback_v1_callback_registry_service_proto_rawDesc), len(file_runwright_callback_v1_callback_registry_service_proto_rawDesc)),
-			NumEnums:      1,
+			NumEnums:      2,
 			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,

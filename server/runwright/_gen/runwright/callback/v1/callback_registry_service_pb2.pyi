@@ -21,6 +21,32 @@ else:
 
 DESCRIPTOR: descriptor.FileDescriptor
 
+class _CallbackKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CallbackKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_CallbackKind.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    CALLBACK_KIND_UNSPECIFIED: _CallbackKind.ValueType  # 0
+    """Read as a tool executor: what hosts register that know of no kinds. Never
+    sent.
+    """
+    CALLBACK_KIND_TOOL_EXECUTOR: _CallbackKind.ValueType  # 1
+    """It performs tool calls: `ToolExecutorService`."""
+
+class CallbackKind(_CallbackKind, metaclass=_CallbackKindEnumTypeWrapper):
+    """What a callback is for, and so which service of `runwright.callback.v1` it
+    serves at its address. A number that the server does not know is refused with
+    INVALID_REQUEST, which names `spec.kind` and the kinds it takes.
+    """
+
+CALLBACK_KIND_UNSPECIFIED: CallbackKind.ValueType  # 0
+"""Read as a tool executor: what hosts register that know of no kinds. Never
+sent.
+"""
+CALLBACK_KIND_TOOL_EXECUTOR: CallbackKind.ValueType  # 1
+"""It performs tool calls: `ToolExecutorService`."""
+
 class _CallbackHealth:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -60,6 +86,7 @@ class CallbackSpec(message.Message):
     TOOLS_FIELD_NUMBER: builtins.int
     TLS_FIELD_NUMBER: builtins.int
     MAX_CALLS_IN_FLIGHT_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
     callback_id: builtins.str
     """Made by the caller, unique in the namespace: 1 to 128 letters, digits and
     `. _ : @ -`, the first a letter or digit.
@@ -71,14 +98,16 @@ class CallbackSpec(message.Message):
     spread over those that are healthy.
     """
     address: builtins.str
-    """Where it serves `runwright.callback.v1.ToolExecutorService`: `host:port`,
-    an IPv6 address in brackets.
+    """Where it serves the service of its kind: `host:port`, an IPv6 address in
+    brackets.
     """
     max_calls_in_flight: builtins.int
     """How many calls the runtime may have under way here at once, at most 10,000;
     more wait in the runtime, where nothing is lost when either side ends.
     Zero: 8.
     """
+    kind: CallbackKind.ValueType
+    """What it is for. Unspecified: a tool executor."""
     @builtins.property
     def tools(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
         """Names of the tools it performs, at most 128. Empty: any."""
@@ -96,10 +125,11 @@ class CallbackSpec(message.Message):
         tools: abc.Iterable[builtins.str] | None = ...,
         tls: CallbackTls | None = ...,
         max_calls_in_flight: builtins.int = ...,
+        kind: CallbackKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["tls", b"tls"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["address", b"address", "callback_id", b"callback_id", "executor", b"executor", "max_calls_in_flight", b"max_calls_in_flight", "tls", b"tls", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["address", b"address", "callback_id", b"callback_id", "executor", b"executor", "kind", b"kind", "max_calls_in_flight", b"max_calls_in_flight", "tls", b"tls", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1217,7 +1217,8 @@ class OnBusy(betterproto2.Enum):
 
 class PolicyStage(betterproto2.Enum):
     """
-    Where in a run a policy decides.
+    Where in a run it is decided whether, and with what, the run or a call goes on.
+    This version decides at PRE_TOOL alone.
     """
 
     UNSPECIFIED = 0
@@ -1227,7 +1228,32 @@ class PolicyStage(betterproto2.Enum):
 
     PRE_TOOL = 1
     """
-    Before a tool is called.
+    Of a call: before its first intent.
+    """
+
+    RUN_START = 2
+    """
+    Of the run: once, before anything else.
+    """
+
+    INPUT = 3
+    """
+    Of the run: once a turn.
+    """
+
+    MODEL_REQUEST = 4
+    """
+    Of the run: before each model request.
+    """
+
+    POST_TOOL = 5
+    """
+    Of a call: after its result is durable, before the model sees it.
+    """
+
+    OUTPUT = 6
+    """
+    Of the run: before its answer is published.
     """
 
     @classmethod
@@ -1235,6 +1261,11 @@ class PolicyStage(betterproto2.Enum):
         return {
             0: "POLICY_STAGE_UNSPECIFIED",
             1: "POLICY_STAGE_PRE_TOOL",
+            2: "POLICY_STAGE_RUN_START",
+            3: "POLICY_STAGE_INPUT",
+            4: "POLICY_STAGE_MODEL_REQUEST",
+            5: "POLICY_STAGE_POST_TOOL",
+            6: "POLICY_STAGE_OUTPUT",
         }
 
     @classmethod
@@ -1242,6 +1273,11 @@ class PolicyStage(betterproto2.Enum):
         return {
             "POLICY_STAGE_UNSPECIFIED": 0,
             "POLICY_STAGE_PRE_TOOL": 1,
+            "POLICY_STAGE_RUN_START": 2,
+            "POLICY_STAGE_INPUT": 3,
+            "POLICY_STAGE_MODEL_REQUEST": 4,
+            "POLICY_STAGE_POST_TOOL": 5,
+            "POLICY_STAGE_OUTPUT": 6,
         }
 
 

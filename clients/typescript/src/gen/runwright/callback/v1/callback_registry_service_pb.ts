@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/callback/v1/callback_registry_service.proto.
  */
 export const file_runwright_callback_v1_callback_registry_service: GenFile = /*@__PURE__*/
-  fileDesc("CjVydW53cmlnaHQvY2FsbGJhY2svdjEvY2FsbGJhY2tfcmVnaXN0cnlfc2VydmljZS5wcm90bxIVcnVud3JpZ2h0LmNhbGxiYWNrLnYxIqMBCgxDYWxsYmFja1NwZWMSEwoLY2FsbGJhY2tfaWQYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRINCgV0b29scxgEIAMoCRIvCgN0bHMYBSABKAsyIi5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tUbHMSGwoTbWF4X2NhbGxzX2luX2ZsaWdodBgGIAEoDSIyCgtDYWxsYmFja1RscxIOCgZjYV9wZW0YASABKAwSEwoLc2VydmVyX25hbWUYAiABKAkipgIKCENhbGxiYWNrEjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEg0KBW93bmVyGAIgASgJEigKBWxlYXNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKBmhlYWx0aBgFIAEoDjIlLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFja0hlYWx0aBIVCg1oZWFsdGhfZGV0YWlsGAYgASgJEjAKDGhlYWx0aF9zaW5jZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiigEKF1JlZ2lzdGVyQ2FsbGJhY2tSZXF1ZXN0EjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEhIKCmNyZWRlbnRpYWwYAiABKAkSKAoFbGVhc2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iTQoYUmVnaXN0ZXJDYWxsYmFja1Jlc3BvbnNlEjEKCGNhbGxiYWNrGAEgASgLMh8ucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrIjAKGVVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QSEwoLY2FsbGJhY2tfaWQYASABKAkiHAoaVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2UiTwoUTGlzdENhbGxiYWNrc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIZXhlY3V0b3IYAyABKAkiZAoVTGlzdENhbGxiYWNrc1Jlc3BvbnNlEjIKCWNhbGxiYWNrcxgBIAMoCzIfLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFjaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqigEKDkNhbGxiYWNrSGVhbHRoEh8KG0NBTExCQUNLX0hFQUxUSF9VTlNQRUNJRklFRBAAEhsKF0NBTExCQUNLX0hFQUxUSF9VTktOT1dOEAESGwoXQ0FMTEJBQ0tfSEVBTFRIX0hFQUxUSFkQAhIdChlDQUxMQkFDS19IRUFMVEhfVU5IRUFMVEhZEAMy9QIKF0NhbGxiYWNrUmVnaXN0cnlTZXJ2aWNlEnMKEFJlZ2lzdGVyQ2FsbGJhY2sSLi5ydW53cmlnaHQuY2FsbGJhY2sudjEuUmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QaLy5ydW53cmlnaHQuY2FsbGJhY2sudjEuUmVnaXN0ZXJDYWxsYmFja1Jlc3BvbnNlEnkKElVucmVnaXN0ZXJDYWxsYmFjaxIwLnJ1bndyaWdodC5jYWxsYmFjay52MS5VbnJlZ2lzdGVyQ2FsbGJhY2tSZXF1ZXN0GjEucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlVucmVnaXN0ZXJDYWxsYmFja1Jlc3BvbnNlEmoKDUxpc3RDYWxsYmFja3MSKy5ydW53cmlnaHQuY2FsbGJhY2sudjEuTGlzdENhbGxiYWNrc1JlcXVlc3QaLC5ydW53cmlnaHQuY2FsbGJhY2sudjEuTGlzdENhbGxiYWNrc1Jlc3BvbnNlQoUBChlkZXYucnVud3JpZ2h0LmNhbGxiYWNrLnYxUAFaTmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvY2FsbGJhY2svdjE7Y2FsbGJhY2t2MaoCFVJ1bndyaWdodC5DYWxsYmFjay5WMWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CjVydW53cmlnaHQvY2FsbGJhY2svdjEvY2FsbGJhY2tfcmVnaXN0cnlfc2VydmljZS5wcm90bxIVcnVud3JpZ2h0LmNhbGxiYWNrLnYxItYBCgxDYWxsYmFja1NwZWMSEwoLY2FsbGJhY2tfaWQYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRINCgV0b29scxgEIAMoCRIvCgN0bHMYBSABKAsyIi5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tUbHMSGwoTbWF4X2NhbGxzX2luX2ZsaWdodBgGIAEoDRIxCgRraW5kGAcgASgOMiMucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrS2luZCIyCgtDYWxsYmFja1RscxIOCgZjYV9wZW0YASABKAwSEwoLc2VydmVyX25hbWUYAiABKAkipgIKCENhbGxiYWNrEjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEg0KBW93bmVyGAIgASgJEigKBWxlYXNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKBmhlYWx0aBgFIAEoDjIlLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFja0hlYWx0aBIVCg1oZWFsdGhfZGV0YWlsGAYgASgJEjAKDGhlYWx0aF9zaW5jZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiigEKF1JlZ2lzdGVyQ2FsbGJhY2tSZXF1ZXN0EjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEhIKCmNyZWRlbnRpYWwYAiABKAkSKAoFbGVhc2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iTQoYUmVnaXN0ZXJDYWxsYmFja1Jlc3BvbnNlEjEKCGNhbGxiYWNrGAEgASgLMh8ucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrIjAKGVVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QSEwoLY2FsbGJhY2tfaWQYASABKAkiHAoaVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2UiTwoUTGlzdENhbGxiYWNrc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIZXhlY3V0b3IYAyABKAkiZAoVTGlzdENhbGxiYWNrc1Jlc3BvbnNlEjIKCWNhbGxiYWNrcxgBIAMoCzIfLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFjaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqTgoMQ2FsbGJhY2tLaW5kEh0KGUNBTExCQUNLX0tJTkRfVU5TUEVDSUZJRUQQABIfChtDQUxMQkFDS19LSU5EX1RPT0xfRVhFQ1VUT1IQASqKAQoOQ2FsbGJhY2tIZWFsdGgSHwobQ0FMTEJBQ0tfSEVBTFRIX1VOU1BFQ0lGSUVEEAASGwoXQ0FMTEJBQ0tfSEVBTFRIX1VOS05PV04QARIbChdDQUxMQkFDS19IRUFMVEhfSEVBTFRIWRACEh0KGUNBTExCQUNLX0hFQUxUSF9VTkhFQUxUSFkQAzL1AgoXQ2FsbGJhY2tSZWdpc3RyeVNlcnZpY2UScwoQUmVnaXN0ZXJDYWxsYmFjaxIuLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVxdWVzdBovLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USeQoSVW5yZWdpc3RlckNhbGxiYWNrEjAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QaMS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USagoNTGlzdENhbGxiYWNrcxIrLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVxdWVzdBosLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2VChQEKGWRldi5ydW53cmlnaHQuY2FsbGJhY2sudjFQAVpOZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC9jYWxsYmFjay92MTtjYWxsYmFja3YxqgIVUnVud3JpZ2h0LkNhbGxiYWNrLlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What is registered. Nothing in it is secret.
@@ -39,8 +39,8 @@ export type CallbackSpec = Message<"runwright.callback.v1.CallbackSpec"> & {
   executor: string;
 
   /**
-   * Where it serves `runwright.callback.v1.ToolExecutorService`: `host:port`,
-   * an IPv6 address in brackets.
+   * Where it serves the service of its kind: `host:port`, an IPv6 address in
+   * brackets.
    *
    * @generated from field: string address = 3;
    */
@@ -68,6 +68,13 @@ export type CallbackSpec = Message<"runwright.callback.v1.CallbackSpec"> & {
    * @generated from field: uint32 max_calls_in_flight = 6;
    */
   maxCallsInFlight: number;
+
+  /**
+   * What it is for. Unspecified: a tool executor.
+   *
+   * @generated from field: runwright.callback.v1.CallbackKind kind = 7;
+   */
+  kind: CallbackKind;
 };
 
 /**
@@ -327,6 +334,36 @@ export const ListCallbacksResponseSchema: GenMessage<ListCallbacksResponse> = /*
   messageDesc(file_runwright_callback_v1_callback_registry_service, 8);
 
 /**
+ * What a callback is for, and so which service of `runwright.callback.v1` it
+ * serves at its address. A number that the server does not know is refused with
+ * INVALID_REQUEST, which names `spec.kind` and the kinds it takes.
+ *
+ * @generated from enum runwright.callback.v1.CallbackKind
+ */
+export enum CallbackKind {
+  /**
+   * Read as a tool executor: what hosts register that know of no kinds. Never
+   * sent.
+   *
+   * @generated from enum value: CALLBACK_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It performs tool calls: `ToolExecutorService`.
+   *
+   * @generated from enum value: CALLBACK_KIND_TOOL_EXECUTOR = 1;
+   */
+  TOOL_EXECUTOR = 1,
+}
+
+/**
+ * Describes the enum runwright.callback.v1.CallbackKind.
+ */
+export const CallbackKindSchema: GenEnum<CallbackKind> = /*@__PURE__*/
+  enumDesc(file_runwright_callback_v1_callback_registry_service, 0);
+
+/**
  * How a callback is found to be.
  *
  * @generated from enum runwright.callback.v1.CallbackHealth
@@ -365,7 +402,7 @@ export enum CallbackHealth {
  * Describes the enum runwright.callback.v1.CallbackHealth.
  */
 export const CallbackHealthSchema: GenEnum<CallbackHealth> = /*@__PURE__*/
-  enumDesc(file_runwright_callback_v1_callback_registry_service, 0);
+  enumDesc(file_runwright_callback_v1_callback_registry_service, 1);
 
 /**
  * Where hosts register the services that the runtime dials, such as tool

@@ -6,6 +6,7 @@
 __all__ = (
     "Callback",
     "CallbackHealth",
+    "CallbackKind",
     "CallbackRegistryServiceStub",
     "CallbackSpec",
     "CallbackTls",
@@ -81,6 +82,39 @@ class CallbackHealth(betterproto2.Enum):
             "CALLBACK_HEALTH_UNKNOWN": 1,
             "CALLBACK_HEALTH_HEALTHY": 2,
             "CALLBACK_HEALTH_UNHEALTHY": 3,
+        }
+
+
+class CallbackKind(betterproto2.Enum):
+    """
+    What a callback is for, and so which service of `runwright.callback.v1` it
+    serves at its address. A number that the server does not know is refused with
+    INVALID_REQUEST, which names `spec.kind` and the kinds it takes.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Read as a tool executor: what hosts register that know of no kinds. Never
+    sent.
+    """
+
+    TOOL_EXECUTOR = 1
+    """
+    It performs tool calls: `ToolExecutorService`.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "CALLBACK_KIND_UNSPECIFIED",
+            1: "CALLBACK_KIND_TOOL_EXECUTOR",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "CALLBACK_KIND_UNSPECIFIED": 0,
+            "CALLBACK_KIND_TOOL_EXECUTOR": 1,
         }
 
 
@@ -170,8 +204,8 @@ class CallbackSpec(betterproto2.Message):
 
     address: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    Where it serves `runwright.callback.v1.ToolExecutorService`: `host:port`,
-    an IPv6 address in brackets.
+    Where it serves the service of its kind: `host:port`, an IPv6 address in
+    brackets.
     """
 
     tools: "list[str]" = betterproto2.field(4, betterproto2.TYPE_STRING, repeated=True)
@@ -191,6 +225,13 @@ class CallbackSpec(betterproto2.Message):
     How many calls the runtime may have under way here at once, at most 10,000;
     more wait in the runtime, where nothing is lost when either side ends.
     Zero: 8.
+    """
+
+    kind: "CallbackKind" = betterproto2.field(
+        7, betterproto2.TYPE_ENUM, default_factory=lambda: CallbackKind(0)
+    )
+    """
+    What it is for. Unspecified: a tool executor.
     """
 
 

@@ -20,7 +20,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
 from runwright.ports.tools import Place, PlaceRequest, PlaceWait
 from runwright.runtime.ports import Ports
-from runwright.runtime.timer_queue import Timer, TimerQueue
+from runwright.runtime.runs.timer_queue import Timer, TimerQueue
 from runwright.runtime.waiting import bounded
 
 # How long an executor that is not connected may take to be, before its outage is written down.
@@ -99,7 +99,7 @@ class Waits:
         now = self._ports.clock.now()
         match effect:
             case e.AwaitRetry():
-                self._until(wait, bounded(effect.due, state.requested.since, now), self.is_over)
+                self._until(wait, bounded(effect.due, state.model_request.since, now), self.is_over)
             case e.WaitForCancelDeadline():
                 self._until(wait, effect.due, self.is_over)
             case e.AwaitExecutor():

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from runwright.ports.log import OperatorLog
-from runwright.runtime.waits import Wake
+from runwright.runtime.runs.waits import Wake
 
 REVIVED_AT_ONCE = 32
 

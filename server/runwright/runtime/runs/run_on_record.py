@@ -11,9 +11,10 @@ from runwright.core import effects as e
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
+from runwright.core.kinds import OUTCOMES
 from runwright.core.machine import intent
 from runwright.core.outcomes import RunPhase
-from runwright.core.records import OUTCOMES, Record
+from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import Appending, LoadedRun, StoredEvent
 from runwright.runtime.conversations.conversation import Conversation

@@ -11,19 +11,19 @@ from runwright.core.condition import run_held
 from runwright.core.ids import RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
-from runwright.runtime.failed_drivers import Aftermath, FailedDrivers
-from runwright.runtime.parking import Parking
 from runwright.runtime.ports import Ports
-from runwright.runtime.revivals import Revivals
-from runwright.runtime.run_on_record import RunOnRecord
 from runwright.runtime.runs.driver import RunDriver
+from runwright.runtime.runs.failed_drivers import Aftermath, FailedDrivers
 from runwright.runtime.runs.held import HeldRuns
 from runwright.runtime.runs.live_text import LiveTexts
+from runwright.runtime.runs.parking import Parking
 from runwright.runtime.runs.recovery import Recovery
 from runwright.runtime.runs.refusals import draining
+from runwright.runtime.runs.revivals import Revivals
+from runwright.runtime.runs.run_on_record import RunOnRecord
 from runwright.runtime.runs.stored_runs import StoredRuns
 from runwright.runtime.runs.tail import Tails
-from runwright.runtime.waits import Wake
+from runwright.runtime.runs.waits import Wake
 
 
 class LiveRuns:

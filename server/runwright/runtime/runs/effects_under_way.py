@@ -10,10 +10,10 @@ from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.ids import EffectId
 from runwright.core.package import RuntimePackage
-from runwright.runtime.run_on_record import RunOnRecord
 from runwright.runtime.runs.performer import Performer
 from runwright.runtime.runs.refusals import does_not_fit
-from runwright.runtime.waits import Waits, Wake
+from runwright.runtime.runs.run_on_record import RunOnRecord
+from runwright.runtime.runs.waits import Waits, Wake
 
 
 class Driving(Protocol):

@@ -10,7 +10,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.run_statistics import ParkedRuns
-from runwright.runtime.waits import Waits, Wake
+from runwright.runtime.runs.waits import Waits, Wake
 
 
 class Parking:

@@ -6,17 +6,17 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from runwright.core.apply import fold
 from runwright.core.condition import HoldCause
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import RunKey
 from runwright.core.machine import abandon
-from runwright.core.state import fold
 from runwright.ports.journal import LoadedRun
 from runwright.runtime.ports import Ports
-from runwright.runtime.run_on_record import Change, RunOnRecord
 from runwright.runtime.runs.driver import RunDriver
 from runwright.runtime.runs.failures import Failures
 from runwright.runtime.runs.held import INTERNAL
+from runwright.runtime.runs.run_on_record import Change, RunOnRecord
 from runwright.runtime.runs.stored_runs import StoredRuns, cause_of, causes
 from runwright.runtime.runs.tail import Tails
 

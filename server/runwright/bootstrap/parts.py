@@ -1,0 +1,154 @@
+"""The parts of a server, made of its settings: each opens what it needs, and says how it is closed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol, TypeVar
+
+from runwright.adapters.clock import SystemClock
+from runwright.adapters.ids import RandomIds
+from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.keys import KeyFileAuthenticator
+from runwright.adapters.log import StandardLog
+from runwright.adapters.providers.demo import DemoProvider
+from runwright.adapters.providers.model_route import ModelRoute
+from runwright.adapters.providers.models import ModelsProvider, missing_libraries
+from runwright.adapters.providers.scripted import ScriptedProvider
+from runwright.adapters.remote.dialer import Dialer
+from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
+from runwright.adapters.remote.executors import DialledExecutors
+from runwright.adapters.schema_process import CheckLimits
+from runwright.adapters.sqlite import SqliteJournal
+from runwright.adapters.start_errors import extra_missing, unusable_data
+from runwright.adapters.telemetry.setup import Telemetry
+from runwright.core.allow_list import AllowList
+from runwright.core.callback_kinds import CallbackKind
+from runwright.core.errors import AgentError
+from runwright.core.executor_names import ExecutorNames
+from runwright.core.package import RuntimePackage
+from runwright.examination import BUILT_IN_ADAPTERS, load_packages
+from runwright.files import unusable_directory
+from runwright.ports.access import Authenticator
+from runwright.ports.provider import Provider
+from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
+from runwright.runtime.callbacks.registration_rules import RegistrationRules
+from runwright.runtime.callbacks.registry import CallbackRegistry
+from runwright.runtime.packages import PackageCatalogue
+from runwright.settings import Settings
+from runwright.transport.tls import Certificates, TlsFiles
+
+
+class _Closable(Protocol):
+    async def close(self) -> None:
+        """Ends it; harmless for what is closed already."""
+
+
+_Part = TypeVar("_Part", bound=_Closable)
+
+
+def closed_by(opened: AsyncExitStack, part: _Part) -> _Part:
+    """The same part, closed when the stack is."""
+    opened.push_async_callback(part.close)
+    return part
+
+
+@asynccontextmanager
+async def build_runtime(
+    settings: Settings,
+    providers: Mapping[str, Provider] | None = None,
+    telemetry: Telemetry | None = None,
+    authenticator: Authenticator | None = None,
+    packages: Sequence[RuntimePackage] | None = None,
+) -> AsyncIterator[tuple[AgentRuntime, CallbackRegistry]]:
+    """The runtime of a server and what registers with it, the journal opened and locked, as a context.
+
+    At its end, and when it cannot be built, everything it opened is closed. `packages` are those of the settings, if
+    they were read and examined before. Raises AgentError for what cannot be used. Enter it on the loop that serves.
+    """
+    async with AsyncExitStack() as opened:
+        limits = CheckLimits(settings.schema_check_ms, settings.schema_check_bytes)
+        schemas = closed_by(opened, JsonSchemaChecker(limits))
+        clock, log = SystemClock(), StandardLog()
+        built_in: tuple[Provider, ...] = (DemoProvider(clock), ScriptedProvider())
+        adapters = {**dict(zip(BUILT_IN_ADAPTERS, built_in, strict=True)), **_models(settings), **(providers or {})}
+        if packages is None:
+            packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
+        PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
+        telemetry = telemetry or Telemetry()
+        journal = closed_by(opened, _open_journal(settings, telemetry.journal_type))
+        callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
+        tools = closed_by(
+            opened, DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
+        )
+        tools.connect()  # before runs look for them
+        runtime = closed_by(
+            opened,
+            AgentRuntimeBuilder(
+                journal=journal,
+                audit=journal.audit(clock),
+                recovery=journal.recovery(),
+                clock=clock,
+                ids=RandomIds(),
+                tools=tools,
+                schemas=schemas,
+                log=log,
+                providers=adapters,
+                packages=packages,
+                default_package_id=settings.default_package,
+                traces=telemetry.traces,
+                conversation_memory=settings.conversation_memory,
+            ).build(),
+        )
+        executors = ExecutorNames.of(settings.executor_owners, settings.executors)
+        registry = closed_by(
+            opened,
+            CallbackRegistry(
+                store=journal.callbacks(),
+                dialler=callbacks,
+                clock=clock,
+                log=log,
+                rules=RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator),
+                audit=runtime.ports.audit,
+            ),
+        )
+        yield runtime, registry
+
+
+def _models(settings: Settings) -> dict[str, ModelsProvider]:
+    """The providers for real models. Raises INVALID_REQUEST if a key or the extra is missing."""
+    missing = missing_libraries() if settings.providers else ()
+    if missing:
+        raise extra_missing("--provider", "models", missing)
+    return {
+        name: ModelsProvider(
+            ModelRoute(
+                kind=route.kind,
+                adapter=name,
+                base_url=route.base_url,
+                key=route.key(),
+                key_variable=route.key_variable,
+                timeout_seconds=route.timeout_seconds,
+            )
+        )
+        for name, route in settings.provider_routes().items()
+    }
+
+
+def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
+    try:
+        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
+    except OSError as error:
+        raise unusable_data(settings.data, unusable_directory(settings.data, error)) from None
+
+
+def credentials(
+    settings: Settings, reload_failed: Callable[[AgentError], None]
+) -> tuple[KeyFileAuthenticator | None, Certificates | None]:
+    """Who is known by keys, and what the server shows of itself. `reload_failed` is told of files that went bad."""
+    keys = tls = None
+    if settings.keys:
+        keys = KeyFileAuthenticator(settings.keys, SystemClock(), StandardLog(), reload_failed)
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        tls = Certificates(TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca), reload_failed)
+    return keys, tls

@@ -1,0 +1,290 @@
+"""apply: what a record makes true. One function for each kind, from the state before it to the state after.
+
+States are changed by `__replace__`, whose arguments mypy checks by the rules of Python 3.13 (`make check` asks it to).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias, TypeVar
+
+from runwright.core import records as r
+from runwright.core.errors import ErrorReason
+from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
+from runwright.core.kinds import ROWS, TERMINAL, kind_of
+from runwright.core.outcomes import CallPhase, RunPhase, StopReason
+from runwright.core.policy import PolicyStage, Verdict
+from runwright.core.state import CallState, ModelState, RunState
+from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
+
+_R = TypeVar("_R", bound=r.Record)
+_Apply: TypeAlias = Callable[[RunState, _R], RunState]
+_APPLY: dict[type[r.Record], _Apply[Any]] = {}
+
+
+def apply(state: RunState, record: r.Record) -> RunState:
+    """The state after one more record. Raises IllegalTransition for a pair the tables lack."""
+    kind = kind_of(record)
+    phase = RUN_TRANSITIONS.get((state.phase, kind))
+    if phase is None or (state.turn_ended and kind not in TERMINAL):
+        raise IllegalTransition(f"{kind.name} in {state.phase.name}")
+    after = _APPLY[type(record)](state, record)
+    return after.__replace__(phase=phase, seq=state.seq + 1, updated_at=record.at)
+
+
+def fold(state: RunState, records: Iterable[r.Record]) -> RunState:
+    """The state after all of them."""
+    for record in records:
+        state = apply(state, record)
+    return state
+
+
+def _applies(kind: type[_R]) -> Callable[[_Apply[_R]], _Apply[_R]]:
+    """Makes a function the one that applies records of a kind; phase, number and time are `apply`'s."""
+
+    def register(function: _Apply[_R]) -> _Apply[_R]:
+        _APPLY[kind] = function
+        return function
+
+    return register
+
+
+@_applies(r.RunStarted)
+def _run_started(state: RunState, record: r.RunStarted) -> RunState:
+    return state.__replace__(
+        session_id=record.session_id,
+        turn_id=record.turn_id,
+        agent_id=record.agent_id,
+        principal=record.principal,
+        request=record.request,
+        request_digest=record.request_digest,
+        package_id=record.package_id,
+        package=record.package,
+        package_fingerprint=record.package_fingerprint,
+        provider=record.provider,
+        model=record.model,
+        budget=record.budget,
+        labels=dict(record.labels),
+        trace_parent=record.trace_parent,
+        journal_id=record.journal_id,
+        started_at=record.at,
+    )
+
+
+@_applies(r.ContextAssembled)
+def _context_assembled(state: RunState, record: r.ContextAssembled) -> RunState:
+    # Before the turn and once, so that it stands where its messages belong.
+    _require(state.seq == 1, record, state)
+    return state
+
+
+@_applies(r.TurnStarted)
+def _turn_started(state: RunState, record: r.TurnStarted) -> RunState:
+    return state
+
+
+@_applies(r.RunCancelRequested)
+def _run_cancel_requested(state: RunState, record: r.RunCancelRequested) -> RunState:
+    return state.__replace__(
+        cancel_barrier=state.seq + 1,
+        cancel_deadline=record.deadline,
+        cancel_reason=record.reason,
+        model_request=state.model_request.__replace__(retry_at=0),
+    )
+
+
+@_applies(r.TurnCompleted)
+def _turn_completed(state: RunState, record: r.TurnCompleted) -> RunState:
+    _require(not _has_open_call(state), record, state)
+    return state.__replace__(turn_ended=True)
+
+
+@_applies(r.TurnFailed)
+def _turn_failed(state: RunState, record: r.TurnFailed) -> RunState:
+    return state.__replace__(turn_ended=True)
+
+
+@_applies(r.RunCompleted)
+def _run_completed(state: RunState, record: r.RunCompleted) -> RunState:
+    _require(not _has_open_call(state), record, state)
+    return state.__replace__(stop=record.stop, result=record.result, ended_at=record.at)
+
+
+@_applies(r.RunFailed)
+def _run_failed(state: RunState, record: r.RunFailed) -> RunState:
+    return state.__replace__(stop=record.stop, error=record.error, ended_at=record.at, model_request=ModelState())
+
+
+@_applies(r.RunCancelled)
+def _run_cancelled(state: RunState, record: r.RunCancelled) -> RunState:
+    return state.__replace__(
+        stop=StopReason.CANCELLED, error=record.error, ended_at=record.at, model_request=ModelState()
+    )
+
+
+@_applies(r.ModelAttemptStarted)
+def _model_attempt_started(state: RunState, record: r.ModelAttemptStarted) -> RunState:
+    _require(record.route in (state.route, state.route + 1), record, state)
+    before = state.model_request
+    # Events of older versions do not name the route: it was the package's only one.
+    over = state.__replace__(
+        route=record.route, provider=record.provider or state.provider, model=record.model or state.model
+    )
+    if record.round == state.round and before.attempt:
+        _require(record.attempt == before.attempt + 1, record, state)
+        again = ModelState(
+            record.attempt,
+            is_open=True,
+            failures=before.failures if record.route == state.route else 0,
+            losses=before.losses + before.is_open,
+        )
+        return over.__replace__(model_request=again)
+    _require(record.round == state.round + 1 and record.attempt == 1, record, state)
+    _require(not before.attempt and not _has_open_call(state), record, state)
+    usage = state.usage.__replace__(rounds=state.usage.rounds + 1)
+    return over.__replace__(round=record.round, model_request=ModelState(1, is_open=True), calls=(), usage=usage)
+
+
+@_applies(r.ModelMessageCompleted)
+def _model_message_completed(state: RunState, record: r.ModelMessageCompleted) -> RunState:
+    _require((record.round, record.attempt) == (state.round, state.model_attempt), record, state)
+    usage = state.usage.__replace__(
+        input_tokens=state.usage.input_tokens + record.input_tokens,
+        output_tokens=state.usage.output_tokens + record.output_tokens,
+    )
+    return state.__replace__(model_request=ModelState(), usage=usage, result=record.text)
+
+
+@_applies(r.ModelAttemptFailed)
+def _model_attempt_failed(state: RunState, record: r.ModelAttemptFailed) -> RunState:
+    _require((record.round, record.attempt) == (state.round, state.model_attempt), record, state)
+    return state.__replace__(
+        model_request=state.model_request.__replace__(is_open=False, failures=state.model_request.failures + 1)
+    )
+
+
+@_applies(r.RetryScheduled)
+def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
+    if effect_kind(record.effect_id) == MODEL_EFFECT:
+        failed = state.model_request.attempt and not state.model_request.is_open and not state.model_request.retry_at
+        fits = (record.effect_id, record.attempt) == (model_effect_id(state.round), state.model_request.attempt)
+        _require(bool(failed) and fits and state.phase is RunPhase.RUNNING, record, state)
+        return state.__replace__(
+            model_request=state.model_request.__replace__(retry_at=record.not_before, since=record.at)
+        )
+    before, phase = _call(state, record, record.effect_id)
+    # Of a call that waits only its first wait is written down: it has made no attempt that could fail.
+    _require(before.phase is CallPhase.RUNNING or not (before.attempt or before.give_up_at), record, state)
+    _require(record.attempt == before.attempt and before.passed is PolicyStage.PRE_TOOL, record, state)
+    after = before.__replace__(
+        phase=phase,
+        not_before=record.not_before,
+        give_up_at=record.give_up_at or 0,
+        losses=before.losses + (record.reason is not ErrorReason.EXECUTOR_UNAVAILABLE),
+        since=record.at,
+    )
+    return _with_call(state, after)
+
+
+@_applies(r.ToolRequested)
+def _tool_requested(state: RunState, record: r.ToolRequested) -> RunState:
+    _, phase = _call(state, record, record.call_id)
+    requested = CallState(
+        record.call_id,
+        record.tool,
+        phase,
+        arguments=record.arguments,
+        executor=record.executor,
+        since=record.at,
+    )
+    return state.__replace__(calls=(*state.calls, requested))
+
+
+@_applies(r.PolicyDecided)
+def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
+    if record.subject is None:
+        return state
+    before, _ = _call(state, record, record.subject)
+    passed = record.stage if record.decision.verdict is Verdict.ALLOW else None
+    return _with_call(state, before.__replace__(passed=passed))
+
+
+@_applies(r.ToolStarted)
+def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
+    before, phase = _call(state, record, record.call_id)
+    _require(record.attempt == before.attempt + 1 and before.passed is PolicyStage.PRE_TOOL, record, state)
+    after = before.__replace__(
+        phase=phase,
+        attempt=record.attempt,
+        executor=record.executor,
+        idempotent=record.idempotent,
+        idempotency_key=record.idempotency_key,
+        deadline=record.deadline,
+        # An executor that was away when the call was requested is back.
+        give_up_at=before.give_up_at if before.attempt else 0,
+        losses=before.losses + (before.phase is CallPhase.RUNNING),  # a restart found it without an answer
+        since=record.at,
+    )
+    usage = state.usage if before.attempt else state.usage.__replace__(tool_calls=state.usage.tool_calls + 1)
+    return _with_call(state, after).__replace__(usage=usage)
+
+
+@_applies(r.ToolCompleted)
+def _tool_completed(state: RunState, record: r.ToolCompleted) -> RunState:
+    return _closed(state, record, record.call_id)
+
+
+@_applies(r.ToolDenied)
+def _tool_denied(state: RunState, record: r.ToolDenied) -> RunState:
+    return _closed(state, record, record.call_id)
+
+
+@_applies(r.ToolCancelled)
+def _tool_cancelled(state: RunState, record: r.ToolCancelled) -> RunState:
+    return _closed(state, record, record.call_id)
+
+
+@_applies(r.ToolFailed)
+def _tool_failed(state: RunState, record: r.ToolFailed) -> RunState:
+    after = _closed(state, record, record.call_id)
+    return after.__replace__(stop=StopReason.MAX_TOOL_CALLS) if record.reason is ErrorReason.BUDGET_EXHAUSTED else after
+
+
+@_applies(r.ToolRecoveryRequired)
+def _tool_recovery_required(state: RunState, record: r.ToolRecoveryRequired) -> RunState:
+    before, phase = _call(state, record, record.call_id)
+    after = before.__replace__(phase=phase, since=record.at, executor_identity=record.executor_identity)
+    return _with_call(state, after)
+
+
+def _call(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallState, CallPhase]:
+    """The call a record is about, as it stands, and the phase that the record takes it to."""
+    before = state.call(call_id) or CallState(call_id, "", CallPhase.NONE)
+    phase = CALL_TRANSITIONS.get((before.phase, kind_of(record)))
+    if phase is None:
+        raise IllegalTransition(f"{kind_of(record).name} for {call_id} in {before.phase.name}")
+    return before, phase
+
+
+def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
+    before, phase = _call(state, record, call_id)
+    return _with_call(state, CallState(before.call_id, before.tool, phase))
+
+
+def _with_call(state: RunState, after: CallState) -> RunState:
+    """The state with a call of its round as it stands now."""
+    calls = tuple([after if call.call_id == after.call_id else call for call in state.calls])
+    return state.__replace__(calls=calls)
+
+
+def _has_open_call(state: RunState) -> bool:
+    return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN for call in state.calls)
+
+
+def _require(holds: bool, record: r.Record, state: RunState) -> None:
+    if not holds:
+        raise IllegalTransition(f"{record!r} does not fit {state.phase.name} at seq {state.seq}")
+
+
+_missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
+assert not _missing, f"no function applies {_missing}"

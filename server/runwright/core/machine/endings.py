@@ -1,0 +1,127 @@
+"""The one way in which a run ends early: nothing new begins, what is open is closed, then turn and run end.
+
+A cancel takes two steps, because it gives calls that must not be repeated a while to answer: the barrier, and the end
+once nothing is open. Whatever needs no such while goes to the `end` at once. What differs is an `Ending`: another
+reason to end a run early is another one of those.
+"""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from runwright.core import inputs as i
+from runwright.core import records as r
+from runwright.core.errors import ErrorReason, Failure
+from runwright.core.machine import calls
+from runwright.core.machine.step import Step
+from runwright.core.outcomes import CallPhase, RunPhase, StopReason
+from runwright.core.package import RuntimePackage
+from runwright.core.state import RunState
+from runwright.core.units import Micros
+
+
+class Ending(Struct, frozen=True, kw_only=True):
+    """Why a run ends early, in the words of each record that says so.
+
+    `error` is of turn and run, `of_request` of a model request that is open, `unanswered` of a call that must not be
+    repeated and was not answered: its outcome stays unknown. With `closes_as` None calls are closed as cancelled,
+    else as failed for that reason.
+    """
+
+    stop: StopReason
+    error: Failure
+    of_request: Failure
+    unanswered: ErrorReason
+    closes_as: ErrorReason | None = None
+
+    @classmethod
+    def failed(cls, stop: StopReason, error: Failure) -> Ending:
+        """Everything is told the same failure."""
+        return cls(stop=stop, error=error, of_request=error, unanswered=error.reason, closes_as=error.reason)
+
+    @classmethod
+    def cancelled(cls, reason: str) -> Ending:
+        """Somebody asked for it, and may have said why."""
+        said = f": {reason}" if reason else ""
+        return cls(
+            stop=StopReason.CANCELLED,
+            error=Failure(ErrorReason.CANCELLED, f"The run was cancelled{said}."),
+            of_request=Failure(ErrorReason.CANCELLED, "The run was cancelled while the model was asked."),
+            unanswered=ErrorReason.EXECUTOR_LOST,
+        )
+
+
+def end(step: Step, ending: Ending) -> None:
+    """Closes whatever is open, then turn and run."""
+    close(step, ending, awaits_answers=False)
+    step.add(r.TurnFailed(at=step.at, error=ending.error))
+    usage = step.state.usage
+    if ending.stop is StopReason.CANCELLED:
+        unknown = tuple(call.call_id for call in step.calls(CallPhase.UNKNOWN))
+        step.add(r.RunCancelled(at=step.at, error=ending.error, unknown_effects=unknown, usage=usage))
+    else:
+        step.add(r.RunFailed(at=step.at, stop=ending.stop, error=ending.error, usage=usage))
+
+
+def fail(step: Step, stop: StopReason, error: Failure) -> None:
+    """Ends the run as failed."""
+    end(step, Ending.failed(stop, error))
+
+
+def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
+    """One closing record for every open effect. No intent is left without a result.
+
+    A call that must not be repeated stays open with `awaits_answers`: to close it now would make its outcome unknown.
+    """
+    state = step.state
+    if state.model_attempt:
+        failed = ending.of_request
+        step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=state.model_attempt, error=failed))
+    for call in step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
+        if call.phase is CallPhase.RUNNING and not call.idempotent:
+            if not awaits_answers:
+                calls.require_recovery(step, call, ending.unanswered)
+        elif ending.closes_as is None:
+            calls.cancel(step, call)
+        else:
+            calls.fail(step, call, ending.closes_as)
+
+
+def cancel_requested(step: Step, input_: i.CancelRequested) -> None:
+    """Sets the barrier and closes all that can be closed at once."""
+    if step.state.phase is RunPhase.CANCELLING:
+        return
+    deadline = step.at + input_.grace_us
+    step.add(
+        r.RunCancelRequested(at=step.at, reason=input_.reason, requested_by=input_.requested_by, deadline=deadline)
+    )
+    close(step, _of_barrier(step), awaits_answers=True)
+
+
+def cancel_deadline_passed(step: Step) -> None:
+    """Closes what is still open once the deadline has really passed."""
+    if step.state.phase is RunPhase.CANCELLING and step.at >= step.state.cancel_deadline:
+        close(step, _of_barrier(step), awaits_answers=False)
+
+
+def recover(step: Step) -> None:
+    """After a restart behind the barrier nothing can answer any more."""
+    close(step, _of_barrier(step), awaits_answers=False)
+
+
+def finish(step: Step) -> None:
+    """Behind the barrier: ends the run once nothing is open."""
+    if not step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
+        end(step, _of_barrier(step))
+
+
+def abandon(package: RuntimePackage, state: RunState, at: Micros, failure: Failure) -> list[r.Record]:
+    """The end of a run that the server itself cannot go on with, without asking what was planned."""
+    step = Step(package, state, at)
+    fail(step, StopReason.INTERNAL, failure)
+    return step.records
+
+
+def _of_barrier(step: Step) -> Ending:
+    """What the barrier on record was set for. So far only a cancel sets one."""
+    return Ending.cancelled(step.state.cancel_reason)

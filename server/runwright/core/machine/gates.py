@@ -1,0 +1,120 @@
+"""Gates: the stages at which it is decided whether a run or a call goes on, and what is looked at there in turn.
+
+A walk takes a subject through the checks of the stages it has come to, until one turns it away or needs an answer
+from outside. Which of the two is in the state then, and by what the subject is held in `holds`. The answer is an
+ordinary input. It starts the walk anew with what was found, and a check whose answer is on record is passed without
+a word; so a walk needs no place of its own to go on from, and a restart is nothing new to it.
+
+A stage without a row is not walked and leaves no record.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from runwright.core import records as r
+from runwright.core.errors import ErrorReason
+from runwright.core.ids import EffectId
+from runwright.core.inputs import Availability, Findings
+from runwright.core.machine import calls
+from runwright.core.machine.step import Step
+from runwright.core.outcomes import CallPhase
+from runwright.core.policy import PolicyStage, Verdict, decide_tool_call
+from runwright.core.state import RunState
+
+# True when the subject goes on. Else the check has written down why not, or the world is still to answer.
+Check: TypeAlias = Callable[[Step, EffectId, Findings], bool]
+
+
+class Subject(Enum):
+    """Who comes to a gate: one of the run's calls, by its effect id, or the run itself, by an empty one."""
+
+    RUN = "run"
+    CALL = "call"
+
+
+class Gate(Struct, frozen=True):
+    """A stage: whose it is, when that subject is there (`is_at`), and what is looked at, in this order."""
+
+    subject: Subject
+    is_at: Callable[[RunState, EffectId], bool]
+    checks: tuple[Check, ...]
+
+
+def walk(step: Step, subject: EffectId, found: Findings) -> bool:
+    """Takes a subject through the gates it is at, with what was found for it. True when it has passed them.
+
+    Checks ask for nothing and wait for nothing: what they need is in the state or in `found`.
+    """
+    kind = Subject.CALL if subject else Subject.RUN
+    for gate in GATES.values():
+        is_there = gate.subject is kind and gate.is_at(step.state, subject)
+        if is_there and not all(check(step, subject, found) for check in gate.checks):
+            return False
+    return True
+
+
+def _is_requested(state: RunState, subject: EffectId) -> bool:
+    """A call is at PRE_TOOL until its first intent, and again whenever another attempt waits for an executor."""
+    call = state.call(subject)
+    return call is not None and call.phase is CallPhase.REQUESTED
+
+
+def _is_sound(step: Step, subject: EffectId, found: Findings) -> bool:
+    """Whether the edge found nothing wrong with it; else the model is told what."""
+    if found.problem is None:
+        return True
+    calls.fail(step, step.call(subject), found.problem, found.problem_text)
+    return False
+
+
+def _is_allowed(step: Step, subject: EffectId, _: Findings) -> bool:
+    """Whether the package's policy allows it; asked once, and on record either way."""
+    call, policy = step.call(subject), step.package.policy
+    if call.passed is PolicyStage.PRE_TOOL:
+        return True
+    decision = decide_tool_call(policy, calls.spec_of(step, call).effect.value)
+    stage = PolicyStage.PRE_TOOL
+    step.add(r.PolicyDecided(at=step.at, stage=stage, subject=subject, policy_ref=policy.value, decision=decision))
+    if decision.verdict is Verdict.DENY:
+        code = decision.code
+        step.add(r.ToolDenied(at=step.at, call_id=subject, tool=call.tool, policy_ref=policy.value, code=code))
+    return decision.verdict is Verdict.ALLOW
+
+
+def _is_affordable(step: Step, subject: EffectId, _: Findings) -> bool:
+    """Whether the budget has a call left, beside those of this round that have passed and were not started yet."""
+    state = step.state
+    waiting = sum(
+        call.phase is CallPhase.REQUESTED and call.passed is PolicyStage.PRE_TOOL and not call.attempt
+        for call in state.calls
+    )
+    if state.usage.tool_calls + waiting <= state.budget.tool_calls:
+        return True
+    calls.fail(step, step.call(subject), ErrorReason.BUDGET_EXHAUSTED)
+    return False
+
+
+def _has_executor(step: Step, subject: EffectId, found: Findings) -> bool:
+    """Whether a place at its executor is held for it. Else it is held by the executor; its absence is on record once.
+
+    An executor that is still away when that wait is over is given up.
+    """
+    if found.availability is not Availability.AWAY:
+        return found.availability is Availability.HELD
+    call = step.call(subject)
+    if call.give_up_at:
+        calls.give_up(step, call)
+    else:
+        # Everybody can see the wait, and its end is the same after a restart.
+        calls.retry(step, call, ErrorReason.EXECUTOR_UNAVAILABLE, after_us=0)
+    return False
+
+
+GATES: Mapping[PolicyStage, Gate] = {
+    PolicyStage.PRE_TOOL: Gate(Subject.CALL, _is_requested, (_is_sound, _is_allowed, _is_affordable, _has_executor)),
+}

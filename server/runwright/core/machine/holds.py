@@ -1,0 +1,129 @@
+"""Holds: what keeps the run or a call where it is; and how a run with such holds is seen from outside.
+
+A hold is not stored beside the facts it follows from: it is read from the run's state, here and nowhere else.
+What is wanted of the world meanwhile (`pending`), what a caller is shown (`waiting_on`) and whether a run waits
+or needs repair (`status`) follow from it. A run that is held back from being driven at all is another matter: that
+is the server's, in `core/condition.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from runwright.core import effects as e
+from runwright.core.ids import EffectId, model_effect_id
+from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
+from runwright.core.policy import PolicyStage
+from runwright.core.state import CallState, RunState, may_start_call, needs_repair
+from runwright.core.units import Micros
+
+
+class Hold(Struct, frozen=True):
+    """What keeps one subject of a run where it is. Times are microseconds.
+
+    `subject` is the effect that does not go on, `waits_for` who is waited for, `since` when that began. `due` is
+    when it ends by itself; 0 when it does not. `effect` is what is wanted of the world meanwhile; its outcome is
+    the input that frees the subject. None: nothing is wanted now, a person or another call of the run comes first.
+    """
+
+    kind: WaitKind
+    subject: EffectId
+    waits_for: str
+    since: Micros
+    due: Micros
+    freed_by: str
+    effect: e.AwaitRetry | e.AwaitExecutor | None = None
+
+
+class WaitingOn(Struct, frozen=True):
+    """One thing a run waits for, as callers see it. `since` is microseconds."""
+
+    kind: WaitKind
+    effect_id: EffectId
+    subject: str
+    since: Micros
+    unblocked_by: str
+
+
+def hold_of_run(state: RunState) -> Hold | None:
+    """What keeps the run itself: the provider, between a failed request and the next one."""
+    request, name = state.model_request, model_effect_id(state.round)
+    if not request.retry_at:
+        return None
+    seconds = round((request.retry_at - request.since) / 1_000_000, 3)
+    return Hold(
+        WaitKind.PROVIDER,
+        name,
+        f"{state.provider}/{state.model}",
+        request.since,
+        request.retry_at,
+        f"provider {state.provider} answering when it is asked again, {seconds:g} s after it failed",
+        e.AwaitRetry(state.round, request.attempt, request.retry_at),
+    )
+
+
+def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
+    """What keeps a call: its executor, once it has passed PRE_TOOL, or that nobody knows what became of it.
+
+    Its executor is only looked for while the call could be started (`may_start`). A call that no executor has kept
+    waiting yet is held by the other calls of its run alone until then, which is no hold.
+    """
+    if call.phase is CallPhase.UNKNOWN:
+        freed_by = "cancelling the run, once its owner knows what became of the call"
+        return Hold(WaitKind.REPAIR, call.call_id, call.executor, call.since, 0, freed_by)
+    if call.phase is not CallPhase.REQUESTED or call.passed is not PolicyStage.PRE_TOOL:
+        return None
+    has_waited = call.attempt > 0 or call.give_up_at > 0
+    if not (has_waited or may_start):
+        return None
+    back = (
+        "answering where it is configured or registered" if has_waited else "connected and with room for another call"
+    )
+    effect = e.AwaitExecutor(call.call_id, call.attempt, call.executor, call.not_before, call.give_up_at)
+    return Hold(
+        WaitKind.EXECUTOR,
+        call.call_id,
+        call.executor or call.tool,  # older versions did not write down who performs a call
+        call.since,
+        call.give_up_at,
+        f"executor {call.executor} with tool {call.tool}, {back}",
+        effect if may_start else None,
+    )
+
+
+def holds(state: RunState) -> Iterator[Hold]:
+    """Every hold of the run: its own, then those of its calls, in the model's order. None of a run that has ended."""
+    if state.is_terminal:
+        return
+    if (hold := hold_of_run(state)) is not None:
+        yield hold
+    may_start = may_start_call(state)
+    for call in state.calls:
+        if (hold := hold_of_call(call, may_start)) is not None:
+            yield hold
+
+
+def waiting_on(state: RunState) -> list[WaitingOn]:
+    """What the run waits for, and what would unblock it."""
+    return [WaitingOn(hold.kind, hold.subject, hold.waits_for, hold.since, hold.freed_by) for hold in holds(state)]
+
+
+def is_done(state: RunState) -> bool:
+    """True when the run goes no further by itself: it has ended, or needs repair."""
+    return state.is_terminal or (state.phase is RunPhase.RUNNING and needs_repair(state))
+
+
+def status(state: RunState) -> RunStatus:
+    """The status of a started run: its phase; of one that is RUNNING, what its holds say of it.
+
+    A call of unknown outcome comes before everything else that waits or runs. A run with nothing under way waits.
+    """
+    if state.phase is not RunPhase.RUNNING:
+        return RunStatus(state.phase.value)
+    if needs_repair(state):
+        return RunStatus.REPAIR_NEEDED
+    if state.model_attempt or any(call.phase is CallPhase.RUNNING for call in state.calls):
+        return RunStatus.RUNNING
+    return RunStatus.WAITING if next(holds(state), None) is not None else RunStatus.RUNNING

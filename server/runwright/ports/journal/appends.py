@@ -1,0 +1,53 @@
+"""Appending: the one way in which a run gets further."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from runwright.core.content import Content
+from runwright.core.ids import RunKey
+from runwright.core.records import Record
+from runwright.core.state import RunState
+from runwright.ports.journal.events import StoredEvent
+
+
+class Appended(Struct, frozen=True):
+    """The append stands. `events` are its records as they were stored, at least one."""
+
+    events: Sequence[StoredEvent]
+
+
+class Appending(asyncio.Future[Appended]):
+    """An append on its way. What is being written cannot be taken back, so it cannot be cancelled.
+
+    A task that waits for it and is cancelled meanwhile hears of that once the
+    append has come to its end: `done()` is true then, and the outcome known.
+    """
+
+    def cancel(self, msg: object = None) -> bool:
+        """Changes nothing."""
+        return False
+
+
+class Appender(Protocol):
+    """Takes what became true of runs, and says when it is durable."""
+
+    def append(
+        self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
+    ) -> Appending:
+        """Appends the records, stores the contents and replaces the run's snapshot row, atomically.
+
+        `after` is the run's last sequence number (0 for a new run), else
+        JOURNAL_CONFLICT and nothing is written. `snapshot` is the state after
+        the records. Content that the records refer to is handed over also when it
+        is stored already: what else referred to it may be removed meanwhile.
+        Once the answer is there all of it is durable. A cancelled caller does
+        not undo an append that has been handed over.
+        """
+
+    async def probe(self) -> None:
+        """Writes as much as a start may hold, and takes it back. Raises what an append would be refused with."""
