@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.events import EventKind
-from runwright.core.ids import RunKey
+from runwright.core.ids import Namespace, RunKey
+from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunStatus, WaitKind
 from runwright.ports.journal import Journal, LoadedRun
 from runwright.ports.provider import ModelReply
@@ -51,10 +51,10 @@ class CountingReads(JournalWrapper):
         self.requested["messages"] += 1
         return await self.inner.messages(run)
 
-    async def content(self, run: RunKey, digests: Sequence[str], **rest: Any) -> dict[str, bytes]:
+    async def content(self, namespace: Namespace, digests: Sequence[str], **rest: Any) -> dict[str, bytes]:
         """See the class."""
         self.requested["content"] += 1
-        return await self.inner.content(run, digests, **rest)
+        return await self.inner.content(namespace, digests, **rest)
 
 
 def names(count: int = RUNS) -> list[str]:
@@ -165,7 +165,7 @@ async def test_a_wait_that_is_soon_over_finds_the_driver(bench: b.Bench) -> None
     await quiet()
     journal.requested.clear()
 
-    [planned] = await records_of(bench.journal, r.ModelRetryScheduled)
+    [planned] = await records_of(bench.journal, r.RetryScheduled)
     assert planned.not_before - planned.at < PARK_AFTER_US
     bench.manual_clock.advance(planned.not_before - planned.at)
     await eventually(lambda: len(provider.requests) == 2)
@@ -182,7 +182,7 @@ async def test_a_model_that_asks_for_patience_is_asked_again_at_its_time(bench: 
     drivers_before = drivers()
     runtime = bench.runtime()
     await parked(bench, runtime, "run-1")
-    [planned] = await records_of(bench.journal, r.ModelRetryScheduled)
+    [planned] = await records_of(bench.journal, r.RetryScheduled)
     waits = await runtime.run_snapshot("run-1")
     drivers_meanwhile = drivers()
 
@@ -277,12 +277,12 @@ class LostArguments(JournalWrapper):
 
     is_damaged = False
 
-    async def content(self, run: RunKey, digests: Sequence[str], **rest: Any) -> dict[str, bytes]:
+    async def content(self, namespace: Namespace, digests: Sequence[str], **rest: Any) -> dict[str, bytes]:
         """See the class."""
         if self.is_damaged:
-            metadata = {"run_id": run.run_id, "first_bad": "5"}
+            metadata = {"run_id": str(rest["run"]), "first_bad": "5"}
             raise AgentError(ErrorReason.JOURNAL_CORRUPT, "Lost.", metadata=metadata)
-        return await self.inner.content(run, digests, **rest)
+        return await self.inner.content(namespace, digests, **rest)
 
 
 async def test_a_run_whose_arguments_are_damaged_is_held_before_an_intent_is_written(bench: b.Bench) -> None:

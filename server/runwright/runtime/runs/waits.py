@@ -145,15 +145,15 @@ class Waits:
         """Hands on what the end of the wait means."""
         self._forget(wait)
         at, effect = self._ports.clock.now(), wait.effect
-        value: i.Input
+        outcome: i.Input
         match effect:
             # A wait is over, whatever the clock says: the time on record goes on from what was planned.
             case e.AwaitRetry():
-                value = i.RetryDue(at=max(at, effect.due), round=effect.round, attempt=effect.attempt)
+                outcome = i.RetryDue(at=max(at, effect.due), round=effect.round, attempt=effect.attempt)
             case e.WaitForCancelDeadline():
-                value = i.CancelDeadlinePassed(at=at)
+                outcome = i.CancelDeadlinePassed(at=at)
             case e.AwaitExecutor():
-                value = i.ExecutorAwaited(
+                outcome = i.ExecutorAwaited(
                     at=max(at, effect.not_before),
                     call_id=effect.call_id,
                     attempt=effect.attempt,
@@ -162,7 +162,7 @@ class Waits:
                 )
             case _:
                 assert_never(effect)
-        self._wake(Wake(wait.run, effect, value, place))
+        self._wake(Wake(wait.run, effect, outcome, place))
 
     def _until(self, wait: Wait, due: int, then: Callable[[Wait], None]) -> None:
         wait.due = self.timers.at(due, lambda: then(wait))
