@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
-from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.errors import ErrorReason
 from runwright.core.machine import advance, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
@@ -16,10 +16,10 @@ from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.effects_under_way import EffectsUnderWay
-from runwright.runtime.runs.inbox import Delivery, Inbox
+from runwright.runtime.runs.inbox import Delivery, Inbox, turn_away
 from runwright.runtime.runs.live_text import LiveTexts
 from runwright.runtime.runs.performer import Performer
-from runwright.runtime.runs.refusals import draining, held_up
+from runwright.runtime.runs.refusals import fault, held_up, refusal_of
 from runwright.runtime.runs.run_on_record import AppendResult, Change, RunOnRecord
 from runwright.runtime.runs.timer_queue import Timer
 from runwright.runtime.runs.waits import Waits, Wake
@@ -150,7 +150,7 @@ class RunDriver:
             if not is_left_waiting:
                 self._waits.drop(self.state.key)
             self.on_record.let_go()
-            self._turn_away()
+            turn_away(self._inbox, is_terminal=self.state.is_terminal)
 
     def _take_first(self, group: asyncio.TaskGroup) -> None:
         """Goes on from the append that began the run, if one did. Raises what it failed with."""
@@ -235,28 +235,24 @@ class RunDriver:
                 ignored_answer(self._ports.audit, self.state.key, late.call_id, self.state.phase.name, by)
             if delivery.settles:
                 self._effects.settled(delivery.settles)
-                self.on_record.intents.discard(delivery.settles.key)
             if not delivery.answer.done():
                 delivery.answer.set_result(new)
 
     def _refuse(self, arrived: Sequence[Delivery], error: BaseException) -> None:
-        if isinstance(error, asyncio.CancelledError) and not self._effects.is_faulty:
-            refusal = draining()
-        elif isinstance(error, AgentError) and error.reason is not ErrorReason.INTERNAL:
-            refusal = error
-        else:
+        refusal = refusal_of(error, is_faulty=self._effects.is_faulty)
+        if refusal is None:
             self.incident = self.incident or self._ports.ids.incident_id()
-            text = "The server failed to go on with the run; its log holds the incident."
-            refusal = AgentError(ErrorReason.INTERNAL, text, metadata={"incident_id": self.incident})
+            refusal = fault(self.incident)
         for delivery in arrived:
             delivery.refuse(refusal)
 
     def _is_done(self) -> bool:
         if self._inbox:
             return False
-        if self.state.is_terminal:
+        phase = self.on_record.state.phase
+        if phase.is_terminal:
             return True
-        if self.state.phase is RunPhase.NEW:
+        if phase is RunPhase.NEW:
             return False
         if self._draining:
             return not self._effects.is_to_be_settled
@@ -264,8 +260,9 @@ class RunDriver:
 
     def _wanted(self) -> dict[e.EffectKey, e.Effect]:
         """What the state wants of the world; asked for more than once between two appends."""
-        if self._wanted_by is not self.state:
-            self._wanted_by, self._wanted_now = self.state, pending(self.state)
+        state = self.on_record.state
+        if self._wanted_by is not state:
+            self._wanted_by, self._wanted_now = state, pending(state)
         return self._wanted_now
 
     def _reconcile(self, group: asyncio.TaskGroup) -> None:
@@ -287,16 +284,6 @@ class RunDriver:
     def _park(self) -> None:
         self._may_park, self._parking = True, None
         self._inbox.put(None)
-
-    def _turn_away(self) -> None:
-        """Answers whoever came too late: an ended run is not changed, a drained one cannot be."""
-        for late in self._inbox.taken():
-            if late is None or late.answer.done():
-                continue
-            if self.state.is_terminal:
-                late.answer.set_result([])
-            else:
-                late.refuse(draining())
 
 
 async def cancel_at_once(on_record: RunOnRecord, package: RuntimePackage, requested: i.CancelRequested) -> None:

@@ -97,9 +97,11 @@ class EffectsUnderWay:
             self._performer.places.offer(wake.effect.call_id, wake.place)
 
     def settled(self, effect: e.Effect) -> None:
-        """Takes note that the answer was decided on, or is left to the next start."""
-        self._tasks.pop(effect.key, None)
-        self._waiting.pop(effect.key, None)
+        """Takes note that the answer was decided on, or is left to the next start: nothing is sent for it any more."""
+        key = effect.key
+        self._tasks.pop(key, None)
+        self._waiting.pop(key, None)
+        self._on_record.intents.discard(key)
 
     def stop(self, keys: Collection[e.EffectKey] | None = None) -> None:
         """Stops these, or all that runs: what is only waited for then may be left to its waits."""

@@ -11,6 +11,7 @@ from runwright.core.effects import Effect
 from runwright.core.errors import AgentError
 from runwright.core.inputs import Input
 from runwright.core.records import Record
+from runwright.runtime.runs.refusals import draining
 
 T = TypeVar("T")
 
@@ -63,3 +64,14 @@ class Inbox(Generic[T]):
         """All that has come, without waiting; it is taken out."""
         arrived, self._arrived = self._arrived, []
         return arrived
+
+
+def turn_away(inbox: Inbox[Delivery | None], *, is_terminal: bool) -> None:
+    """Answers whoever came too late: an ended run is not changed, one that nobody drives any more cannot be."""
+    for late in inbox.taken():
+        if late is None or late.answer.done():
+            continue
+        if is_terminal:
+            late.answer.set_result([])
+        else:
+            late.refuse(draining())
