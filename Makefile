@@ -30,12 +30,14 @@ check: .venv/.dev-stamp gen-check proto-check ## lint, types, layers, generated 
 gen: .venv/.dev-stamp node_modules/.stamp ## generate the code of the protos, for server and clients, and the reference pages
 	$(BIN)/python scripts/generate.py
 	$(BIN)/python scripts/error_reference.py
+	$(BIN)/python scripts/state_diagrams.py
 	$(BIN)/python scripts/configuration_reference.py
 	@scripts/clients.sh gen
 
 gen-check: .venv/.dev-stamp node_modules/.stamp ## fail when the committed generated code is stale
 	$(BIN)/python scripts/generate.py --check
 	$(BIN)/python scripts/error_reference.py --check
+	$(BIN)/python scripts/state_diagrams.py --check
 	$(BIN)/python scripts/configuration_reference.py --check
 	@scripts/clients.sh gen-check
 

@@ -18,7 +18,7 @@ from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.core.outcomes import RunPhase
 from runwright.core.records import TurnStarted
 from runwright.core.state import RunState
-from runwright.ports.journal import Appended
+from runwright.ports.journal import Appended, AppendOutcome
 
 from bench.calls import PRODUCT, channel, start_and_wait, timed, unary
 from bench.children import running
@@ -122,10 +122,9 @@ class _Alone:
         for _ in range(300):
             state = _state(self._run, self._seq + 1)
             encoded = rules.encode(self._run, [TurnStarted(at=AT, input=())], after=self._seq, snapshot=state)
-            answer: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[AppendOutcome] = asyncio.get_running_loop().create_future()
             (outcome,) = self._group.commit([Batch(self._run, encoded, self._seq, (), encoded.row(state), answer)])
-            if not isinstance(outcome, Appended):
-                raise outcome
+            assert isinstance(outcome, Appended), outcome
             self._seq += 1
         return 300 / (time.perf_counter() - began)
 

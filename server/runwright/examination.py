@@ -183,9 +183,18 @@ def _among(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
             seen[file.package.id] = file.path
     default = loaded.values.get("default_package")
     if seen and default is not None and isinstance(default.value, str) and default.value not in seen:
-        remedy = did_you_mean(default.value, seen) + f"Known: {', '.join(seen)}."
         message = f"{default.origin}: default_package {default.value} is the id of no package that is given."
-        yield Finding("package", message, remedy, reason=ErrorReason.PACKAGE_NOT_FOUND)
+        yield _no_package(message, default.value, seen)
+    named = loaded.values.get("package_namespaces")
+    if seen and named is not None and isinstance(named.value, Mapping):
+        for name in sorted(named.value.keys() - seen.keys()):
+            message = f"{named.origin}: package_namespaces names {name}, which is the id of no package that is given."
+            yield _no_package(message, name, seen)
+
+
+def _no_package(message: str, name: str, known: Mapping[str, Path]) -> Finding:
+    remedy = did_you_mean(name, known) + f"Known: {', '.join(known)}."
+    return Finding("package", message, remedy, reason=ErrorReason.PACKAGE_NOT_FOUND)
 
 
 def _routes(files: Sequence[PackageFile], known: Routes, more: Sequence[str] = ()) -> Iterator[Finding]:

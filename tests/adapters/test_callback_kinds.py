@@ -24,7 +24,7 @@ from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.principal import LOCAL, Principal, Role
 from runwright.runtime.callbacks.registration_rules import RegistrationRules
 from runwright.runtime.callbacks.registry import CallbackRegistry
-from runwright.transport.access import ROLES
+from runwright.transport.methods import METHODS
 
 from tests.adapters.callback_hosts import SECRET, Host, callback, dialling
 from tests.builders import ListLog
@@ -175,4 +175,5 @@ def test_every_kind_has_a_row_with_a_service_of_the_protos_and_a_role_that_may_r
 
     assert set(KINDS) == set(CallbackKind)
     assert services <= {service.full_name for service in executors.DESCRIPTOR.services_by_name.values()}
-    assert {row.role for row in KINDS.values()} <= (ROLES[REGISTER] or frozenset())
+    [register] = [method for method in METHODS if method.path == REGISTER]
+    assert {row.role for row in KINDS.values()} <= (register.roles or frozenset())

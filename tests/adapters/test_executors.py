@@ -20,6 +20,7 @@ from runwright.wire.values import micros
 
 from tests.adapters.callback_hosts import performed, place_at, wanted
 from tests.builders import SECOND
+from tests.runtime.watching import eventually
 
 Kind = ToolOutcomeKind
 Answer = Callable[[pb.ExecuteToolRequest, Any], Awaitable[pb.ExecuteToolResponse]]
@@ -327,6 +328,7 @@ async def test_the_call_whose_executor_comes_back_between_intent_and_sending_has
     tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock())
     place = await asyncio.wait_for(place_at(tools, wanted("near", invocation())), 10)
     await executor.server.stop(0)
+    await eventually(lambda: not place.connection.is_ready)
     again = Executor()
     again.server.add_insecure_port(f"127.0.0.1:{port}")
 

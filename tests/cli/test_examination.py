@@ -148,6 +148,12 @@ TABLE: dict[str, tuple[Spoil, Status, str, str]] = {
         "onee is the id of no package",
         "Did you mean one?",
     ),
+    "namespaces of a package misspelled": (
+        packages({}, more='package_namespaces.onee = "default"'),
+        Status.FAIL,
+        "onee, which is the id of no package",
+        "Did you mean one?",
+    ),
     "package broken twice": (packages({"colour": 1}), Status.FAIL, "colour, line 1", "Remove it; there are: format"),
     "data directory is a file": (data_is_a_file, Status.FAIL, "data is a file", "Name another with --data"),
     "unknown key": (lines("lisen = 1"), Status.FAIL, "lisen: must be one of", "Did you mean listen?"),

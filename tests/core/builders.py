@@ -91,7 +91,7 @@ def started(
     )
 
 
-def model_request(
+def tool_call(
     name: str = "lookup",
     problem: ErrorReason | None = None,
     availability: i.Availability = i.Availability.HELD,

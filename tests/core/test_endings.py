@@ -22,7 +22,9 @@ FAILED = Ending.failed(StopReason.INTERNAL, FAULT)
 def in_a_round() -> RunState:
     """One call that may be repeated runs, one that may not does, and a third waits for its turn."""
     state, _ = b.play(
-        PACKAGE, b.started(PACKAGE), b.asks(b.model_request("lookup"), b.model_request("send"), b.model_request("send"))
+        PACKAGE,
+        b.started(PACKAGE),
+        b.asks(b.tool_call("lookup"), b.tool_call("send"), b.tool_call("send")),
     )
     return state
 

@@ -20,6 +20,7 @@ from runwright.core.state import CallState, ModelState, RunState
 
 from tests.core import builders as b
 
+RUN = EffectId("")
 AWAY, BUSY = i.Availability.AWAY, i.Availability.BUSY
 INVALID = ErrorReason.TOOL_ARGUMENTS_INVALID
 STRICT = b.package(b.tool("lookup"), b.tool("send", effect="write"), policy="builtin:read-only")
@@ -40,12 +41,12 @@ def call(number: int, phase: CallPhase, **fields: object) -> CallState:
 @pytest.mark.parametrize(
     ("package", "call", "expected"),
     [
-        (STRICT, b.model_request("send", INVALID, AWAY), ["TOOL_REQUESTED", "TOOL_FAILED"]),
-        (STRICT, b.model_request("send", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_DENIED"]),
-        (STINGY, b.model_request("send", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_FAILED"]),
-        (STRICT, b.model_request("lookup", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "RETRY_SCHEDULED"]),
-        (STRICT, b.model_request("lookup", None, BUSY), ["TOOL_REQUESTED", "POLICY_DECIDED"]),
-        (STRICT, b.model_request("lookup"), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_STARTED"]),
+        (STRICT, b.tool_call("send", INVALID, AWAY), ["TOOL_REQUESTED", "TOOL_FAILED"]),
+        (STRICT, b.tool_call("send", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_DENIED"]),
+        (STINGY, b.tool_call("send", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_FAILED"]),
+        (STRICT, b.tool_call("lookup", None, AWAY), ["TOOL_REQUESTED", "POLICY_DECIDED", "RETRY_SCHEDULED"]),
+        (STRICT, b.tool_call("lookup", None, BUSY), ["TOOL_REQUESTED", "POLICY_DECIDED"]),
+        (STRICT, b.tool_call("lookup"), ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_STARTED"]),
     ],
     ids=["problem before policy", "policy before budget", "budget before executor", "away", "busy", "passed"],
 )
@@ -58,11 +59,33 @@ def test_what_is_looked_at_first_at_pre_tool_decides(
 
 
 def test_only_what_is_used_is_walked() -> None:
+    state, _ = b.play(STRICT, b.started(STRICT))
+    step = Step(STRICT, state, b.at(1))
+
     assert list(GATES) == [PolicyStage.PRE_TOOL]
+    assert walk(step, RUN, i.Findings())
+    assert step.records == []
+
+
+def test_a_stage_is_taken_in_by_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[EffectId] = []
+
+    def is_fit(_: Step, subject: EffectId, __: i.Findings) -> bool:
+        looked_at.append(subject)
+        return False
+
+    state, _ = b.play(STRICT, b.started(STRICT))
+    monkeypatch.setitem(GATES, PolicyStage.OUTPUT, Gate(Subject.RUN, lambda *_: True, (is_fit, is_fit)))
+    monkeypatch.setitem(GATES, PolicyStage.INPUT, Gate(Subject.RUN, lambda *_: False, (is_fit,)))
+
+    assert not walk(Step(STRICT, state, b.at(1)), RUN, i.Findings())
+    assert looked_at == [RUN], "a walk ends at the first check that does not let its subject on"
+    _, records = b.play(STRICT, b.asks(b.tool_call("lookup")), state=state)
+    assert of_calls(records) == ["TOOL_REQUESTED", "POLICY_DECIDED", "TOOL_STARTED"]
 
 
 def test_a_decision_says_its_stage_and_its_subject() -> None:
-    _, records = b.play(STRICT, b.started(STRICT), b.asks(b.model_request("lookup"), b.model_request("send")))
+    _, records = b.play(STRICT, b.started(STRICT), b.asks(b.tool_call("lookup"), b.tool_call("send")))
 
     decided = [record for record in records if isinstance(record, r.PolicyDecided)]
 
@@ -71,7 +94,7 @@ def test_a_decision_says_its_stage_and_its_subject() -> None:
 
 
 def test_the_answer_to_a_held_call_takes_the_walk_on_and_asks_nothing_twice() -> None:
-    state, _ = b.play(STRICT, b.started(STRICT), b.asks(b.model_request("lookup", None, AWAY)))
+    state, _ = b.play(STRICT, b.started(STRICT), b.asks(b.tool_call("lookup", None, AWAY)))
 
     _, records = b.play(STRICT, b.awaited(attempt=0, give_up_at=state.calls[0].give_up_at), state=state)
 
@@ -79,10 +102,10 @@ def test_the_answer_to_a_held_call_takes_the_walk_on_and_asks_nothing_twice() ->
 
 
 @pytest.mark.parametrize(
-    "other", [b.model_request("send"), b.model_request("lookup", INVALID), b.model_request("lookup", None, AWAY)]
+    "other", [b.tool_call("send"), b.tool_call("lookup", INVALID), b.tool_call("lookup", None, AWAY)]
 )
 def test_a_call_that_is_turned_away_or_held_keeps_no_other_from_starting(other: i.RequestedCall) -> None:
-    state, records = b.play(STRICT, b.started(STRICT), b.asks(other, b.model_request("lookup"), other))
+    state, records = b.play(STRICT, b.started(STRICT), b.asks(other, b.tool_call("lookup"), other))
 
     [started] = [record for record in records if isinstance(record, r.ToolStarted)]
 
@@ -99,7 +122,7 @@ def test_a_check_that_waits_for_an_answer_holds_its_call_alone_and_the_model(mon
     row = GATES[PolicyStage.PRE_TOOL]
     longer = Gate(row.subject, row.is_at, (row.checks[0], is_answered, *row.checks[1:]))
     monkeypatch.setitem(GATES, PolicyStage.PRE_TOOL, longer)
-    held, _ = b.play(STRICT, b.started(STRICT), b.asks(b.model_request("lookup"), b.model_request("lookup")))
+    held, _ = b.play(STRICT, b.started(STRICT), b.asks(b.tool_call("lookup"), b.tool_call("lookup")))
 
     state, records = b.play(STRICT, b.returned(b.SECOND_CALL), b.awaited(attempt=0), state=held)
 

@@ -79,7 +79,7 @@ def test_a_request_lowers_a_limit_and_never_raises_one(requested: Budget, effect
 
 
 def test_a_tool_call_is_wanted_with_all_its_executor_needs() -> None:
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.model_request("send")))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.tool_call("send")))
 
     wanted = pending(state)
 
@@ -98,7 +98,7 @@ def test_a_tool_call_is_wanted_with_all_its_executor_needs() -> None:
 
 
 def test_a_call_that_was_not_sent_is_awaited_with_its_executor_and_times() -> None:
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.model_request("send")), b.not_sent(seconds=2))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.tool_call("send")), b.not_sent(seconds=2))
 
     (wait,) = pending(state).values()
 
@@ -112,7 +112,7 @@ def test_a_call_that_was_not_sent_is_awaited_with_its_executor_and_times() -> No
 
 
 def test_an_executor_that_is_waited_for_is_named_to_a_person() -> None:
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.model_request("send")), b.not_sent(seconds=2))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.tool_call("send")), b.not_sent(seconds=2))
 
     (wait,) = waiting_on(state)
 
@@ -121,7 +121,7 @@ def test_an_executor_that_is_waited_for_is_named_to_a_person() -> None:
 
 
 def test_an_unknown_outcome_is_named_to_a_person() -> None:
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.model_request("send")), b.lost(seconds=2))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), b.asks(b.tool_call("send")), b.lost(seconds=2))
 
     (wait,) = waiting_on(state)
 
@@ -129,7 +129,7 @@ def test_an_unknown_outcome_is_named_to_a_person() -> None:
 
 
 def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
-    input_ = [b.started(PACKAGE), b.asks(b.model_request("lookup")), b.not_sent(), b.awaited(), Recovered(at=b.at(4))]
+    input_ = [b.started(PACKAGE), b.asks(b.tool_call("lookup")), b.not_sent(), b.awaited(), Recovered(at=b.at(4))]
     input_.append(b.awaited(attempt=2, seconds=9))
 
     _, records = b.play(PACKAGE, *input_)
@@ -142,7 +142,7 @@ def test_every_attempt_of_a_call_has_the_same_idempotency_key() -> None:
 def test_runs_of_two_journals_never_share_an_idempotency_key() -> None:
     starts = [structs.replace(b.started(PACKAGE), journal_id=journal) for journal in ("3f2a", "77c0")]
 
-    keys = [b.play(PACKAGE, start, b.asks(b.model_request("send")))[0].calls[0].idempotency_key for start in starts]
+    keys = [b.play(PACKAGE, start, b.asks(b.tool_call("send")))[0].calls[0].idempotency_key for start in starts]
 
     assert keys == ["3f2a/default/run-1/c1.1", "77c0/default/run-1/c1.1"]
 
@@ -150,7 +150,7 @@ def test_runs_of_two_journals_never_share_an_idempotency_key() -> None:
 def test_a_denied_tool_is_never_called() -> None:
     pinned = b.package(b.tool("send", effect="write"), policy="builtin:read-only")
 
-    state, records = b.play(pinned, b.started(pinned), b.asks(b.model_request("send")))
+    state, records = b.play(pinned, b.started(pinned), b.asks(b.tool_call("send")))
 
     assert "TOOL_STARTED" not in b.kinds(records)
     assert list(pending(state)) == [("m2", "call", 1)]
@@ -160,7 +160,9 @@ def test_a_denied_call_uses_nothing_of_the_budget() -> None:
     pinned = b.package(b.tool("send", effect="write"), b.tool(), policy="builtin:read-only", budget={"tool_calls": 1})
 
     state, _ = b.play(
-        pinned, b.started(pinned), b.asks(b.model_request("send"), b.model_request("send"), b.model_request("lookup"))
+        pinned,
+        b.started(pinned),
+        b.asks(b.tool_call("send"), b.tool_call("send"), b.tool_call("lookup")),
     )
 
     assert _running(state) == ["c1.3"]
@@ -170,7 +172,7 @@ def test_a_denied_call_uses_nothing_of_the_budget() -> None:
 def test_a_budget_of_no_tool_calls_ends_the_run_at_the_first_one() -> None:
     pinned = b.package(b.tool(), budget={"tool_calls": 0})
 
-    state, records = b.play(pinned, b.started(pinned), b.asks(b.model_request()))
+    state, records = b.play(pinned, b.started(pinned), b.asks(b.tool_call()))
 
     assert b.kinds(records)[-3:] == ["TOOL_FAILED", "TURN_FAILED", "RUN_FAILED"]
     assert state.stop is StopReason.MAX_TOOL_CALLS
@@ -178,7 +180,7 @@ def test_a_budget_of_no_tool_calls_ends_the_run_at_the_first_one() -> None:
 
 @pytest.mark.parametrize("finish", [FinishReason.LENGTH, FinishReason.CONTENT_FILTER])
 def test_what_a_broken_off_answer_asks_for_is_never_done(finish: FinishReason) -> None:
-    reply = structs.replace(b.asks(b.model_request("send")), finish=finish)
+    reply = structs.replace(b.asks(b.tool_call("send")), finish=finish)
 
     state, records = b.play(PACKAGE, b.started(PACKAGE), reply)
 
@@ -195,15 +197,15 @@ def test_a_run_that_failed_keeps_the_text_so_far() -> None:
 
 
 def test_the_text_of_an_earlier_round_is_not_taken_for_that_of_a_later_one() -> None:
-    speaks = structs.replace(b.asks(b.model_request("lookup")), text=b.text("Let me see."))
+    speaks = structs.replace(b.asks(b.tool_call("lookup")), text=b.text("Let me see."))
 
-    state, _ = b.play(PACKAGE, b.started(PACKAGE), speaks, b.returned(), b.asks(b.model_request("lookup"), round=2))
+    state, _ = b.play(PACKAGE, b.started(PACKAGE), speaks, b.returned(), b.asks(b.tool_call("lookup"), round=2))
 
     assert state.result is None
 
 
 def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
-    input_ = [b.started(PACKAGE), b.asks(b.model_request("send")), b.not_sent(), b.awaited(), b.not_sent(attempt=2)]
+    input_ = [b.started(PACKAGE), b.asks(b.tool_call("send")), b.not_sent(), b.awaited(), b.not_sent(attempt=2)]
     state, _ = b.play(PACKAGE, *input_)
 
     records = decide(PACKAGE, state, b.awaited(attempt=1))
@@ -212,7 +214,7 @@ def test_the_end_of_an_earlier_wait_does_not_end_a_later_one() -> None:
 
 
 def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
-    reply = structs.replace(b.asks(b.model_request("lookup")), finish=FinishReason.STOP)
+    reply = structs.replace(b.asks(b.tool_call("lookup")), finish=FinishReason.STOP)
 
     state, _ = b.play(PACKAGE, b.started(PACKAGE), reply)
 
@@ -221,7 +223,7 @@ def test_calls_are_acted_on_even_when_the_model_says_it_stopped() -> None:
 
 def test_what_the_edge_found_wrong_is_what_the_model_is_told() -> None:
     message = b.text("city is required")
-    call = structs.replace(b.model_request(), findings=Findings(ErrorReason.TOOL_ARGUMENTS_INVALID, message))
+    call = structs.replace(b.tool_call(), findings=Findings(ErrorReason.TOOL_ARGUMENTS_INVALID, message))
 
     _, records = b.play(PACKAGE, b.started(PACKAGE), b.asks(call))
 
@@ -231,7 +233,7 @@ def test_what_the_edge_found_wrong_is_what_the_model_is_told() -> None:
 
 @pytest.mark.parametrize("seconds", [-100, 0, 3])
 def test_the_time_on_record_never_steps_back(seconds: float) -> None:
-    input_ = [b.started(PACKAGE, seconds=3), b.asks(b.model_request("send"), seconds=seconds)]
+    input_ = [b.started(PACKAGE, seconds=3), b.asks(b.tool_call("send"), seconds=seconds)]
 
     _, records = b.play(PACKAGE, *input_)
 
@@ -242,7 +244,7 @@ def test_the_time_on_record_never_steps_back(seconds: float) -> None:
 def test_a_run_waits_only_when_all_it_wants_is_an_executor() -> None:
     asks_twice = [
         b.started(PACKAGE),
-        b.asks(b.model_request("lookup"), b.model_request("lookup")),
+        b.asks(b.tool_call("lookup"), b.tool_call("lookup")),
         b.not_sent(b.FIRST_CALL),
     ]
 
@@ -268,8 +270,8 @@ def test_deciding_leaves_the_state_as_it_was() -> None:
     state, _ = b.play(PACKAGE, b.started(PACKAGE))
     before = structs.replace(state)
 
-    first = decide(PACKAGE, state, b.asks(b.model_request("lookup")))
-    second = decide(PACKAGE, state, b.asks(b.model_request("lookup")))
+    first = decide(PACKAGE, state, b.asks(b.tool_call("lookup")))
+    second = decide(PACKAGE, state, b.asks(b.tool_call("lookup")))
 
     assert first == second != []
     assert state == before
@@ -320,7 +322,7 @@ def test_a_provider_that_is_waited_for_is_named_to_a_person() -> None:
 
 def test_an_executor_that_comes_back_does_not_break_the_parallel_bound() -> None:
     pinned = b.package(b.tool(), budget={"parallel_calls": 1})
-    waits = [b.started(pinned), b.asks(b.model_request(), b.model_request()), b.not_sent(b.FIRST_CALL)]
+    waits = [b.started(pinned), b.asks(b.tool_call(), b.tool_call()), b.not_sent(b.FIRST_CALL)]
 
     state, _ = b.play(pinned, *waits, b.awaited(b.FIRST_CALL))
 
@@ -329,7 +331,7 @@ def test_an_executor_that_comes_back_does_not_break_the_parallel_bound() -> None
 
 def test_a_call_that_ran_for_long_still_waits_for_its_lost_executor() -> None:
     pinned = b.package(b.tool(timeout_ms=3_600_000, unavailable_timeout_ms=60_000))
-    input_ = [b.started(pinned), b.asks(b.model_request()), b.lost(seconds=1800)]
+    input_ = [b.started(pinned), b.asks(b.tool_call()), b.lost(seconds=1800)]
 
     _, records = b.play(pinned, *input_)
 
@@ -340,7 +342,7 @@ def test_a_call_that_ran_for_long_still_waits_for_its_lost_executor() -> None:
 
 def test_an_executor_that_comes_and_goes_is_not_waited_for_without_end() -> None:
     pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
-    input_ = [b.started(pinned), b.asks(b.model_request()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+    input_ = [b.started(pinned), b.asks(b.tool_call()), b.not_sent(seconds=2), b.awaited(seconds=50)]
 
     _, early = b.play(pinned, *input_, b.not_sent(attempt=2, seconds=51))
     _, late = b.play(pinned, *input_, b.not_sent(attempt=2, seconds=99))
@@ -352,7 +354,7 @@ def test_an_executor_that_comes_and_goes_is_not_waited_for_without_end() -> None
 
 def test_a_lost_executor_is_waited_for_anew_after_an_outage() -> None:
     pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
-    input_ = [b.started(pinned), b.asks(b.model_request()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+    input_ = [b.started(pinned), b.asks(b.tool_call()), b.not_sent(seconds=2), b.awaited(seconds=50)]
 
     _, records = b.play(pinned, *input_, b.lost(attempt=2, seconds=70))
 
@@ -361,7 +363,7 @@ def test_a_lost_executor_is_waited_for_anew_after_an_outage() -> None:
 
 def test_what_this_server_took_back_is_no_refusal_of_the_executor() -> None:
     pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
-    input_ = [b.started(pinned), b.asks(b.model_request()), b.not_sent(seconds=2), b.awaited(seconds=50)]
+    input_ = [b.started(pinned), b.asks(b.tool_call()), b.not_sent(seconds=2), b.awaited(seconds=50)]
     withdrawn = structs.replace(b.not_sent(attempt=2, seconds=99), withdrawn=True)
 
     _, records = b.play(pinned, *input_, withdrawn)
@@ -371,7 +373,7 @@ def test_what_this_server_took_back_is_no_refusal_of_the_executor() -> None:
 
 def test_the_first_refusal_begins_a_wait_of_its_own_however_long_the_executor_was_away_before() -> None:
     pinned = b.package(b.tool(unavailable_timeout_ms=60_000))
-    away = b.asks(b.model_request(availability=Availability.AWAY))
+    away = b.asks(b.tool_call(availability=Availability.AWAY))
     input_ = [b.started(pinned), away, b.awaited(attempt=0, seconds=300), b.not_sent(seconds=301)]
 
     _, records = b.play(pinned, *input_)
@@ -384,7 +386,7 @@ def test_a_wait_that_was_given_up_counts_even_without_room_to_call() -> None:
     pinned = b.package(b.tool(), budget={"parallel_calls": 1})
     input_ = [
         b.started(pinned),
-        b.asks(b.model_request(), b.model_request()),
+        b.asks(b.tool_call(), b.tool_call()),
         b.not_sent(),
         b.awaited(b.SECOND_CALL, attempt=0),
     ]
@@ -405,8 +407,8 @@ def _failures_of_the_core() -> dict[str, tuple[RuntimePackage, list[Input]]]:
         "filtered": (plain, [filtered]),
         "empty": (plain, [b.answered(None)]),
         "cancelled": (plain, [b.cancelled()]),
-        "out of calls": (no_calls, [b.asks(b.model_request())]),
-        "out of rounds": (one_round, [b.asks(b.model_request()), b.returned()]),
+        "out of calls": (no_calls, [b.asks(b.tool_call())]),
+        "out of rounds": (one_round, [b.asks(b.tool_call()), b.returned()]),
     }
 
 

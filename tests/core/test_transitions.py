@@ -33,7 +33,7 @@ _PACKAGE = b.package(b.tool("lookup"), b.tool("send", effect="write"))
 
 def _incidents() -> Iterator[list[r.Record]]:
     """Histories that end in a fault of the server: two records appended without a decision."""
-    asks_to_send = [b.started(_PACKAGE), b.asks(b.model_request("send"))]
+    asks_to_send = [b.started(_PACKAGE), b.asks(b.tool_call("send"))]
     for input_ in ([b.started(_PACKAGE)], [*asks_to_send, b.lost()], [*asks_to_send, b.cancelled()]):
         _, records = b.play(_PACKAGE, *input_)
         yield records + b.incident()
@@ -41,7 +41,7 @@ def _incidents() -> Iterator[list[r.Record]]:
 
 def _of_older_versions() -> Iterator[list[r.Record]]:
     """What is on disk of versions that sent a call again as soon as they were back, in a run that needs repair, too."""
-    input_ = [b.started(_PACKAGE), b.asks(b.model_request("lookup"), b.model_request("send")), b.lost(b.SECOND_CALL)]
+    input_ = [b.started(_PACKAGE), b.asks(b.tool_call("lookup"), b.tool_call("send")), b.lost(b.SECOND_CALL)]
     state, records = b.play(_PACKAGE, *input_)
     [first] = [record for record in records if isinstance(record, r.ToolStarted) and record.call_id == b.FIRST_CALL]
     again = structs.replace(first, at=state.updated_at, attempt=2)
@@ -203,7 +203,7 @@ def test_a_call_starts_only_past_its_gate_and_with_the_next_attempt(passed: Poli
 
 def test_a_closed_call_keeps_only_its_id_tool_and_phase() -> None:
     pinned = _PACKAGE
-    state, _ = b.play(pinned, b.started(pinned), b.asks(b.model_request(), b.model_request()), b.returned())
+    state, _ = b.play(pinned, b.started(pinned), b.asks(b.tool_call(), b.tool_call()), b.returned())
 
     closed, open_call = state.calls
 

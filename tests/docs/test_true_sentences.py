@@ -67,3 +67,15 @@ def test_files_that_pages_lead_to_are_there() -> None:
     for page, text in PAGES.items():
         for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
             assert ((ROOT / page).parent / link).exists(), f"{page} leads to {link}"
+
+
+def test_files_that_architecture_names_are_there() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for top in ("server", "proto", "examples", "tests")
+        for path in (ROOT / top).rglob("*.*")
+    }
+    named = re.findall(r"`((?:\w+/)*\w+\.(?:py|proto))`", PAGES["ARCHITECTURE.md"] + PAGES["CONTRIBUTING.md"])
+
+    assert len(named) > 100
+    assert [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in found)] == []

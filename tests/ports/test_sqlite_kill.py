@@ -57,5 +57,7 @@ async def test_a_killed_process_loses_nothing_it_has_acknowledged(tmp_path: Path
             loaded = await journal.load(run)
             assert (loaded.state.seq, loaded.last_position) == (len(chain), chain[-1].position) if loaded else not chain
             assert len(chain) % 2 == 0  # the two records of an append are there or not, never one of them
+        beside = await journal.entries(RUNS[0].namespace, "written", limit=100_000)
+        assert len(beside) == sum(map(len, events)) // 2  # and so is what was written beside them
         await journal.close()
     assert len(message) >= 306

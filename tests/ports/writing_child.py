@@ -9,8 +9,10 @@ from pathlib import Path
 
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.content import Content
+from runwright.core.side_rows import PutEntry
+from runwright.ports.journal import Appended
 
-from tests.ports.journal_builders import key, put, turn
+from tests.ports.journal_builders import key, state, turn
 
 RUNS = tuple(key(f"run-{number}") for number in range(4))
 
@@ -19,8 +21,14 @@ async def write(journal: SqliteJournal, number: int) -> None:
     loaded = await journal.load(RUNS[number])
     for seq in count(loaded.state.seq if loaded else 0, 2):
         content = Content.text(f"{number}/{seq}")
-        stored = await put(journal, RUNS[number], turn(), turn(), after=seq, contents=[content])
-        for event in stored:
+        snapshot = state(RUNS[number], seq + 2)
+        beside = (PutEntry("written", f"{number}/{seq:08}"),)
+        append = journal.append(
+            RUNS[number], [turn(), turn()], after=seq, contents=[content], snapshot=snapshot, side_rows=beside
+        )
+        outcome = await append
+        assert isinstance(outcome, Appended)
+        for event in outcome.events:
             print(number, event.seq, event.position, event.hash.hex(), content.ref.digest, flush=True)
 
 

@@ -36,7 +36,7 @@ _FAILED = [
         (ErrorReason.MODEL_OUTPUT_INVALID, (("rule", "none"),)),
     ]
 ]
-_requested = functools.cache(b.model_request)
+_requested = functools.cache(b.tool_call)
 _AVAILABILITIES = [i.Availability.HELD, i.Availability.HELD, i.Availability.BUSY, i.Availability.AWAY]
 _FINISHES = [FinishReason.STOP, FinishReason.STOP, FinishReason.LENGTH, FinishReason.CONTENT_FILTER]
 

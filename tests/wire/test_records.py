@@ -253,6 +253,21 @@ def test_a_tool_intent_without_an_effect_is_refused_as_corrupt() -> None:
     assert refused.value.reason is ErrorReason.JOURNAL_CORRUPT
 
 
+@pytest.mark.parametrize("subject", [None, b.FIRST_CALL])
+@pytest.mark.parametrize("stage", PolicyStage, ids=lambda stage: stage.name)
+def test_a_decision_is_of_its_stage_and_subject(stage: PolicyStage, subject: EffectId | None) -> None:
+    decided = r.PolicyDecided(
+        at=b.at(1), stage=stage, subject=subject, policy_ref="p", decision=Decision(Verdict.ALLOW, "c")
+    )
+
+    stored = encoded(STARTED, 7, decided)
+
+    event = pb.Event.FromString(stored)
+    assert (event.policy_decided.stage, event.effect_id) == (stage.value, subject or "")
+    assert event.round == (1 if subject else 0)
+    assert decode_event(stored) == decided
+
+
 @pytest.mark.parametrize("effect_id", ["", "c", "c1.x", "1.1"])
 @pytest.mark.parametrize("kind", [EventKind.TOOL_STARTED, EventKind.RETRY_SCHEDULED], ids=lambda kind: kind.name)
 def test_an_event_about_an_effect_that_has_no_such_id_is_refused_as_corrupt(kind: EventKind, effect_id: str) -> None:

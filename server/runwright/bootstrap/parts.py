@@ -74,9 +74,10 @@ async def build_runtime(
         adapters = {**dict(zip(BUILT_IN_ADAPTERS, built_in, strict=True)), **_models(settings), **(providers or {})}
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
-        PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
+        # Refuses before the journal is opened and locked.
+        PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         telemetry = telemetry or Telemetry()
-        journal = closed_by(opened, _open_journal(settings, telemetry.journal_type))
+        journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
         tools = closed_by(
             opened, DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
@@ -85,7 +86,7 @@ async def build_runtime(
         runtime = closed_by(
             opened,
             AgentRuntimeBuilder(
-                journal=journal,
+                journal=telemetry.watched(journal),
                 audit=journal.audit(clock),
                 recovery=journal.recovery(),
                 clock=clock,
@@ -96,6 +97,7 @@ async def build_runtime(
                 providers=adapters,
                 packages=packages,
                 default_package_id=settings.default_package,
+                package_namespaces=settings.package_namespaces,
                 traces=telemetry.traces,
                 conversation_memory=settings.conversation_memory,
             ).build(),
@@ -135,9 +137,9 @@ def _models(settings: Settings) -> dict[str, ModelsProvider]:
     }
 
 
-def _open_journal(settings: Settings, journal_type: type[SqliteJournal]) -> SqliteJournal:
+def _open_journal(settings: Settings) -> SqliteJournal:
     try:
-        return journal_type.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
+        return SqliteJournal.open(settings.data, max_bytes=settings.journal_max_bytes, log=StandardLog())
     except OSError as error:
         raise unusable_data(settings.data, unusable_directory(settings.data, error)) from None
 

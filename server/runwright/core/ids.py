@@ -56,6 +56,7 @@ class EffectParts(Struct, frozen=True):
     numbers: tuple[int, ...]
 
 
+@lru_cache(maxsize=1024)
 def effect_id(kind: str, *numbers: int) -> EffectId:
     """The id of an effect, as `c3.2`: ids inside a run are derived, never random."""
     return EffectId(kind + ".".join(map(str, numbers)))

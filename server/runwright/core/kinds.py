@@ -1,8 +1,8 @@
 """One kind is one row: what is true of a kind of event is said here, and everything else goes by it.
 
-A new kind: its message in `event.proto`, its member and its row here, its struct in `records.py`, its function in
-`apply.py`, and what decides it in `machine/`. Its wire form, its references and the sets that stores and readers go by
-follow from these.
+A new kind needs its message in `event.proto`, its member and its row here, its struct in `records.py`, its function in
+`apply.py`, and something in `machine/` that decides it. Its wire form, its references, the tables of phases and the
+sets that stores and readers go by follow from these.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from msgspec import Struct, structs
 
 from runwright.core import records as r
 from runwright.core.ids import EffectId, model_effect_id, parse_effect_id
+from runwright.core.outcomes import CallPhase, RunPhase
 
 
 class EventKind(Enum):
@@ -66,39 +67,55 @@ class Role(Enum):
 
 
 class Row(Struct, frozen=True):
-    """One kind of event. `bears_message`: a model request is rebuilt from it; stores index these."""
+    """One kind of event. It may stand in the phases that are keys of `run` and `call`, and leads to their values."""
 
     kind: EventKind
     record: type[r.Record]
     family: Family
+    run: Mapping[RunPhase, RunPhase]
+    call: Mapping[CallPhase, CallPhase] = {}  # of the call that it is about
     role: Role = Role.NONE
-    bears_message: bool = False
+    bears_message: bool = False  # a model request is rebuilt from it; stores index these
     ends_run: bool = False
 
 
-_K, _RUN, _MODEL, _CALL, _EFFECT = EventKind, Family.RUN, Family.MODEL, Family.CALL, Family.EFFECT
+_K, _P, _C = EventKind, RunPhase, CallPhase
+_RUN, _MODEL, _CALL, _EFFECT = Family.RUN, Family.MODEL, Family.CALL, Family.EFFECT
+_INTENT, _OUTCOME = Role.INTENT, Role.OUTCOME
+# Phases of the run: nothing changes them but its beginning, a cancel and its end.
+_RUNNING = {_P.RUNNING: _P.RUNNING}
+_TO_CLOSE = {_P.RUNNING: _P.RUNNING, _P.CANCELLING: _P.CANCELLING}  # also after a cancel: what is open gets its result
+_CANCELLING = {_P.CANCELLING: _P.CANCELLING}
+# Phases of the call.
+_STARTED = {_C.REQUESTED: _C.RUNNING, _C.RUNNING: _C.RUNNING}
+_AGAIN = {_C.REQUESTED: _C.REQUESTED, _C.RUNNING: _C.REQUESTED}
+_COMPLETED = {_C.RUNNING: _C.COMPLETED}
+_FAILED = {_C.REQUESTED: _C.FAILED, _C.RUNNING: _C.FAILED}
+_DENIED = {_C.REQUESTED: _C.DENIED}
+_CANCELLED = {_C.REQUESTED: _C.CANCELLED, _C.RUNNING: _C.CANCELLED}
+
 ROWS = (
-    Row(_K.RUN_STARTED, r.RunStarted, _RUN),
-    Row(_K.CONTEXT_ASSEMBLED, r.ContextAssembled, _RUN, bears_message=True),
-    Row(_K.TURN_STARTED, r.TurnStarted, _RUN, bears_message=True),
-    Row(_K.MODEL_ATTEMPT_STARTED, r.ModelAttemptStarted, _MODEL, Role.INTENT),
-    Row(_K.MODEL_MESSAGE_COMPLETED, r.ModelMessageCompleted, _MODEL, Role.OUTCOME, bears_message=True),
-    Row(_K.MODEL_ATTEMPT_FAILED, r.ModelAttemptFailed, _MODEL, Role.OUTCOME),
-    Row(_K.TOOL_REQUESTED, r.ToolRequested, _CALL, bears_message=True),
-    Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT),
-    Row(_K.TOOL_STARTED, r.ToolStarted, _CALL, Role.INTENT),
-    Row(_K.TOOL_COMPLETED, r.ToolCompleted, _CALL, Role.OUTCOME, bears_message=True),
-    Row(_K.TOOL_FAILED, r.ToolFailed, _CALL, Role.OUTCOME, bears_message=True),
-    Row(_K.TOOL_DENIED, r.ToolDenied, _CALL, Role.OUTCOME, bears_message=True),
-    Row(_K.TOOL_CANCELLED, r.ToolCancelled, _CALL, Role.OUTCOME),
-    Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, Role.OUTCOME),
-    Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT),
-    Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN),
-    Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN),
-    Row(_K.TURN_FAILED, r.TurnFailed, _RUN),
-    Row(_K.RUN_COMPLETED, r.RunCompleted, _RUN, ends_run=True),
-    Row(_K.RUN_FAILED, r.RunFailed, _RUN, ends_run=True),
-    Row(_K.RUN_CANCELLED, r.RunCancelled, _RUN, ends_run=True),
+    Row(_K.RUN_STARTED, r.RunStarted, _RUN, {_P.NEW: _P.RUNNING}),
+    Row(_K.CONTEXT_ASSEMBLED, r.ContextAssembled, _RUN, _RUNNING, bears_message=True),
+    Row(_K.TURN_STARTED, r.TurnStarted, _RUN, _RUNNING, bears_message=True),
+    Row(_K.MODEL_ATTEMPT_STARTED, r.ModelAttemptStarted, _MODEL, _RUNNING, role=_INTENT),
+    Row(_K.MODEL_MESSAGE_COMPLETED, r.ModelMessageCompleted, _MODEL, _RUNNING, role=_OUTCOME, bears_message=True),
+    Row(_K.MODEL_ATTEMPT_FAILED, r.ModelAttemptFailed, _MODEL, _TO_CLOSE, role=_OUTCOME),
+    Row(_K.TOOL_REQUESTED, r.ToolRequested, _CALL, _RUNNING, {_C.NONE: _C.REQUESTED}, bears_message=True),
+    Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT, _RUNNING, {_C.REQUESTED: _C.REQUESTED}),
+    Row(_K.TOOL_STARTED, r.ToolStarted, _CALL, _RUNNING, _STARTED, role=_INTENT),
+    Row(_K.TOOL_COMPLETED, r.ToolCompleted, _CALL, _TO_CLOSE, _COMPLETED, role=_OUTCOME, bears_message=True),
+    Row(_K.TOOL_FAILED, r.ToolFailed, _CALL, _TO_CLOSE, _FAILED, role=_OUTCOME, bears_message=True),
+    Row(_K.TOOL_DENIED, r.ToolDenied, _CALL, _RUNNING, _DENIED, role=_OUTCOME, bears_message=True),
+    Row(_K.TOOL_CANCELLED, r.ToolCancelled, _CALL, _CANCELLING, _CANCELLED, role=_OUTCOME),
+    Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, {_C.RUNNING: _C.UNKNOWN}, role=_OUTCOME),
+    Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
+    Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
+    Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),
+    Row(_K.TURN_FAILED, r.TurnFailed, _RUN, _TO_CLOSE),
+    Row(_K.RUN_COMPLETED, r.RunCompleted, _RUN, {_P.RUNNING: _P.COMPLETED}, ends_run=True),
+    Row(_K.RUN_FAILED, r.RunFailed, _RUN, {_P.RUNNING: _P.FAILED, _P.CANCELLING: _P.FAILED}, ends_run=True),
+    Row(_K.RUN_CANCELLED, r.RunCancelled, _RUN, {_P.CANCELLING: _P.CANCELLED}, ends_run=True),
 )
 
 KINDS: Mapping[type[r.Record], EventKind] = {row.record: row.kind for row in ROWS}
@@ -120,7 +137,7 @@ About: TypeAlias = tuple[int, EffectId | None, int]
 
 def about(record: r.Record) -> About:
     """What a record is about, of whatever family it is."""
-    return _about(type(record))(record)
+    return about_of(type(record))(record)
 
 
 @cache
@@ -136,7 +153,7 @@ def effect_field(record: type[r.Record]) -> str | None:
 
 
 @cache
-def _about(kind: type[r.Record]) -> Callable[[Any], About]:
+def about_of(kind: type[r.Record]) -> Callable[[Any], About]:
     """How to read what records of a class are about: made once, because every event says it."""
     match _FAMILIES[kind]:
         case Family.RUN:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from types import NoneType
 from typing import Any, TypeAlias, get_args, get_origin
@@ -10,22 +10,24 @@ from typing import Any, TypeAlias, get_args, get_origin
 from msgspec import Struct
 
 from runwright.core.content import ContentRef
-from runwright.core.kinds import fields_of
+from runwright.core.kinds import ROWS, fields_of
 from runwright.core.records import Record
 
+_Read: TypeAlias = Callable[[Any], tuple[ContentRef, ...]]
 _Take: TypeAlias = Callable[[list[ContentRef], Any], object]  # adds what a field holds to what was found
 
 
 def refs(record: Record) -> tuple[ContentRef, ...]:
     """Every content the record refers to. A test holds this equal to what its stored event refers to."""
-    return _READERS[type(record)](record)
+    read = _READERS[type(record)]
+    return read(record) if read else ()
 
 
-def _reader(kind: type[Record]) -> Callable[[Any], tuple[ContentRef, ...]]:
-    """How the references of a class are read."""
+def _reader(kind: type[Record]) -> _Read | None:
+    """How the references of a class are read; None: it never has any."""
     parts = _parts(kind)
     if not parts:
-        return lambda record: ()
+        return None
     get: Callable[[Any], Any] = attrgetter(*(name for name, _, _ in parts))
     takes = [take for _, take, _ in parts]
     if takes == [list.extend]:
@@ -72,12 +74,5 @@ def _nested(walk: Callable[[Any], list[ContentRef]], *, several: bool) -> _Take:
     return take_each if several else lambda found, held: found.extend(walk(held))
 
 
-class _Readers(dict[type[Record], Callable[[Any], tuple[ContentRef, ...]]]):
-    """Made at the first use of a class and then kept, because every append asks for the references of each record."""
-
-    def __missing__(self, kind: type[Record]) -> Callable[[Any], tuple[ContentRef, ...]]:
-        read = self[kind] = _reader(kind)
-        return read
-
-
-_READERS = _Readers()
+# By class, because every append asks for each of its records more than once.
+_READERS: Mapping[type[Record], _Read | None] = {row.record: _reader(row.record) for row in ROWS}

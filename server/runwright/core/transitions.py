@@ -1,4 +1,4 @@
-"""The two tables. A (phase, kind) pair that is missing here is illegal: `apply` raises on it.
+"""The two tables, from the rows of the kinds. A (phase, kind) pair that is missing is illegal: `apply` raises on it.
 
 Legality is tabular; choice is code (machine/).
 """
@@ -7,55 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runwright.core.kinds import EventKind as K
-from runwright.core.outcomes import CallPhase as C
-from runwright.core.outcomes import RunPhase as P
+from runwright.core.kinds import ROWS, EventKind
+from runwright.core.outcomes import CallPhase, RunPhase
 
-RUN_TRANSITIONS: Mapping[tuple[P, K], P] = {
-    (P.NEW, K.RUN_STARTED): P.RUNNING,
-    (P.RUNNING, K.CONTEXT_ASSEMBLED): P.RUNNING,
-    (P.RUNNING, K.TURN_STARTED): P.RUNNING,
-    (P.RUNNING, K.MODEL_ATTEMPT_STARTED): P.RUNNING,
-    (P.RUNNING, K.MODEL_MESSAGE_COMPLETED): P.RUNNING,
-    (P.RUNNING, K.MODEL_ATTEMPT_FAILED): P.RUNNING,
-    (P.RUNNING, K.TOOL_REQUESTED): P.RUNNING,
-    (P.RUNNING, K.POLICY_DECIDED): P.RUNNING,
-    (P.RUNNING, K.TOOL_DENIED): P.RUNNING,
-    (P.RUNNING, K.TOOL_STARTED): P.RUNNING,
-    (P.RUNNING, K.TOOL_COMPLETED): P.RUNNING,
-    (P.RUNNING, K.TOOL_FAILED): P.RUNNING,
-    (P.RUNNING, K.RETRY_SCHEDULED): P.RUNNING,
-    (P.RUNNING, K.TOOL_RECOVERY_REQUIRED): P.RUNNING,
-    (P.RUNNING, K.RUN_CANCEL_REQUESTED): P.CANCELLING,
-    (P.RUNNING, K.TURN_COMPLETED): P.RUNNING,
-    (P.RUNNING, K.TURN_FAILED): P.RUNNING,
-    (P.RUNNING, K.RUN_COMPLETED): P.COMPLETED,
-    (P.RUNNING, K.RUN_FAILED): P.FAILED,
-    # After the barrier: close what is open, then end.
-    (P.CANCELLING, K.MODEL_ATTEMPT_FAILED): P.CANCELLING,
-    (P.CANCELLING, K.TOOL_COMPLETED): P.CANCELLING,
-    (P.CANCELLING, K.TOOL_FAILED): P.CANCELLING,
-    (P.CANCELLING, K.TOOL_CANCELLED): P.CANCELLING,
-    (P.CANCELLING, K.TOOL_RECOVERY_REQUIRED): P.CANCELLING,
-    (P.CANCELLING, K.TURN_FAILED): P.CANCELLING,
-    (P.CANCELLING, K.RUN_CANCELLED): P.CANCELLED,
-    (P.CANCELLING, K.RUN_FAILED): P.FAILED,
+RUN_TRANSITIONS: Mapping[tuple[RunPhase, EventKind], RunPhase] = {
+    (before, row.kind): after for row in ROWS for before, after in row.run.items()
 }
-
-CALL_TRANSITIONS: Mapping[tuple[C, K], C] = {
-    (C.NONE, K.TOOL_REQUESTED): C.REQUESTED,
-    (C.REQUESTED, K.POLICY_DECIDED): C.REQUESTED,
-    (C.REQUESTED, K.TOOL_STARTED): C.RUNNING,
-    (C.REQUESTED, K.TOOL_FAILED): C.FAILED,
-    (C.REQUESTED, K.TOOL_DENIED): C.DENIED,
-    (C.REQUESTED, K.TOOL_CANCELLED): C.CANCELLED,
-    (C.REQUESTED, K.RETRY_SCHEDULED): C.REQUESTED,
-    (C.RUNNING, K.TOOL_STARTED): C.RUNNING,
-    (C.RUNNING, K.RETRY_SCHEDULED): C.REQUESTED,
-    (C.RUNNING, K.TOOL_COMPLETED): C.COMPLETED,
-    (C.RUNNING, K.TOOL_FAILED): C.FAILED,
-    (C.RUNNING, K.TOOL_CANCELLED): C.CANCELLED,
-    (C.RUNNING, K.TOOL_RECOVERY_REQUIRED): C.UNKNOWN,
+CALL_TRANSITIONS: Mapping[tuple[CallPhase, EventKind], CallPhase] = {
+    (before, row.kind): after for row in ROWS for before, after in row.call.items()
 }
 
 

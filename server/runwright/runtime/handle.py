@@ -2,23 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import Protocol
 
-from runwright.core.ids import RunKey
+from runwright.core.ids import Namespace, RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.ports.journal import StoredEvent
-from runwright.runtime.snapshot import RunSnapshot
+from runwright.runtime.snapshot import Cancelled, RunSnapshot
+from runwright.runtime.streams.subscriptions import StreamItem
 
-if TYPE_CHECKING:
-    from runwright.runtime.runtime import AgentRuntime, Cancelled
-    from runwright.runtime.streams.subscriptions import StreamItem
+
+class RunOperations(Protocol):
+    """What a handle asks of the runtime; see AgentRuntime."""
+
+    async def run_snapshot(self, run_id: str, *, namespace: Namespace) -> RunSnapshot:
+        """The run as it stands."""
+
+    async def wait_run(self, run_id: str, *, timeout_us: int | None, namespace: Namespace) -> tuple[RunSnapshot, bool]:
+        """The run once it has ended or needs repair, or the time is over."""
+
+    async def subscribe_run(
+        self, run_id: str, *, after_cursor: str, deltas: bool, namespace: Namespace
+    ) -> AsyncGenerator[list[StreamItem], None]:
+        """Pages of the run's stream after the cursor."""
+
+    async def cancel_run(self, run_id: str, *, reason: str, namespace: Namespace) -> Cancelled:
+        """Asks the run to end."""
+
+    async def latest_terminal_event(self, run_id: str, *, namespace: Namespace) -> StoredEvent | None:
+        """The run's terminal event, if it has ended."""
 
 
 class RunHandle:
     """A started run. Letting go of the handle changes nothing for the run."""
 
-    def __init__(self, runtime: AgentRuntime, run: RunKey) -> None:
+    def __init__(self, runtime: RunOperations, run: RunKey) -> None:
         self._runtime = runtime
         self._run = run
 

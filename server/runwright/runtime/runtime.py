@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 
-from msgspec import Struct
-
 from runwright.core import inputs as i
 from runwright.core import trace
 from runwright.core.audit import AuditEntry, AuditKind
@@ -42,7 +40,7 @@ from runwright.runtime.runs.supervisor import Supervisor
 from runwright.runtime.runs.tail import Tails
 from runwright.runtime.same_request import require_same
 from runwright.runtime.sessions import Sessions
-from runwright.runtime.snapshot import RunSnapshot, has_result
+from runwright.runtime.snapshot import Cancelled, RunSnapshot, has_result
 from runwright.runtime.start_input import StartCaller, preflight, start_input
 from runwright.runtime.streams.readers import Readers
 from runwright.runtime.streams.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
@@ -53,13 +51,6 @@ DEFAULT_GRACE_US = 10_000_000
 START_ATTEMPTS = 3  # of one start that meets another one; a journal that says both yes and no is not asked for ever
 HASHED_INLINE_BYTES = 256 * 1024  # of images, in a millisecond on the loop; more of them on another thread
 _A_YEAR_US = 365 * 24 * 3600 * 1_000_000
-
-
-class Cancelled(Struct, frozen=True):
-    """What a cancel came to; `barrier_seq` is 0 when the run ended without one."""
-
-    snapshot: RunSnapshot
-    barrier_seq: int
 
 
 class AgentRuntime:

@@ -47,3 +47,10 @@ def has_result(state: RunState) -> bool:
     """True when the run's last text is its answer, or what there was of it when the model stopped early."""
     early = state.stop in (StopReason.MAX_TOKENS, StopReason.CONTENT_FILTER)
     return state.result is not None and (state.phase is RunPhase.COMPLETED or early)
+
+
+class Cancelled(Struct, frozen=True):
+    """What a cancel came to; `barrier_seq` is 0 when the run ended without one."""
+
+    snapshot: RunSnapshot
+    barrier_seq: int

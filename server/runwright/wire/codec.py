@@ -139,7 +139,7 @@ class Codec(Generic[_S]):
         options = [option for option in get_args(kind) if option not in (NoneType, Ellipsis)]
         inner = options[0] if options else kind
         if target.message_type and target.message_type.GetOptions().map_entry:
-            self._others.append(lambda into, value: getattr(into, target.name).update(getattr(value, name)))
+            self._take_map(name, target.name)
             self._reads.append((index, dict))
         elif target.message_type and get_origin(kind) is tuple:
             self._take_several(index, name, target.name, *_functions(inner, target.message_type))
@@ -155,6 +155,14 @@ class Codec(Generic[_S]):
             self._reads.append((index, tuple))
         else:
             self._take_scalar(index, name, inner, target)
+
+    def _take_map(self, name: str, field: str) -> None:
+        def put_map(into: Any, value: Any) -> None:
+            held = getattr(value, name)
+            if held:
+                getattr(into, field).update(held)
+
+        self._others.append(put_map)
 
     def _take_several(self, index: int, name: str, field: str, put: Put, read: Read) -> None:
         def put_each(into: Any, value: Any) -> None:

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId, event_id, parse_effect_id
-from runwright.core.kinds import ROWS, Row, about, effect_field, fields_of
+from runwright.core.kinds import ROWS, Row, about_of, effect_field, fields_of
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.core.units import Micros, Seq
@@ -35,7 +35,8 @@ class _Kind:
         assert message is not None, f"{self.body} is no message"
         self.of_the_run = [(name, get) for name, get in _OF_THE_RUN.items() if name in message.fields_by_name]
         around = _around(row, message)
-        self.codec = Codec(row.record, message, around=around, unread=dict(self.of_the_run))
+        codec = Codec(row.record, message, around=around, unread=dict(self.of_the_run))
+        self.about, self.put, self.read = about_of(row.record), codec.put, codec.read
 
 
 def _around(row: Row, body: Descriptor) -> Mapping[str, tuple[str, Read | None]]:
@@ -78,20 +79,23 @@ def encode_events(state: RunState, after: Seq, records: Sequence[Record]) -> lis
         principal=state.principal,
         trace_parent=state.trace_parent,
     )
-    encoded = []
+    encoded, at = [], None
     for seq, record in enumerate(records, start=after + 1):
         kind = _KINDS[type(record)]
         event.ClearField("body")
         event.seq = seq
         event.event_id = event_id(state.key.run_id, seq)
         event.kind = kind.number
-        put_timestamp(event.time, record.at)
-        event.round, effect, event.attempt = about(record)
+        if record.at != at:  # records of one decision are of one moment
+            at = record.at
+            put_timestamp(event.time, at)
+        event.round, effect, event.attempt = kind.about(record)
         event.effect_id = effect or ""
         body = getattr(event, kind.body)
-        kind.codec.put(body, record)
-        for name, get in kind.of_the_run:
-            setattr(body, name, get(state))
+        kind.put(body, record)
+        if kind.of_the_run:
+            for name, get in kind.of_the_run:
+                setattr(body, name, get(state))
         encoded.append(event.SerializeToString(deterministic=True))
     return encoded
 
@@ -103,7 +107,7 @@ def decode_event(data: bytes) -> Record:
         kind = _BY_BODY[event.WhichOneof("body")]
         if event.kind != kind.number:
             raise ValueError("kind and body disagree")
-        return kind.codec.read(getattr(event, kind.body), event)
+        return kind.read(getattr(event, kind.body), event)
     except (DecodeError, ValueError, KeyError) as error:
         raise _undecodable() from error
 

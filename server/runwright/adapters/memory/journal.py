@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from runwright.adapters import journal_rules as rules
+from runwright.adapters.side_row_rules import SideRowState
 from runwright.core.content import Content
 from runwright.core.context import SessionRun, SessionTurn
 from runwright.core.epochs import MARK_BYTES, Epoch, Epochs
@@ -21,11 +22,14 @@ from runwright.core.machine import status
 from runwright.core.outcomes import RunPhase, RunStatus, StopReason
 from runwright.core.records import Record, TurnStarted
 from runwright.core.selection import RunFilter, Scope, ScopeKind, Selection
+from runwright.core.side_rows import SideRow
 from runwright.core.state import RunState
 from runwright.ports.journal import (
     NOTHING,
     Appended,
     Appending,
+    AppendOutcome,
+    Entry,
     EventPage,
     ListedRun,
     Listener,
@@ -72,10 +76,18 @@ class MemoryJournal:
         self._horizons: dict[Scope, int] = {}
         self._removing: _Run | None = None
         self._contents: dict[tuple[Namespace, str], bytes] = {}
+        self._side_rows: SideRowState[RunKey] = SideRowState(lambda _: None, lambda _: None)
         self._closed = False
 
     def append(
-        self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
+        self,
+        run: RunKey,
+        records: Sequence[Record],
+        *,
+        after: int,
+        contents: Sequence[Content],
+        snapshot: RunState,
+        side_rows: Sequence[SideRow] = (),
     ) -> Appending:
         """See the port. It is done at once."""
         self._refuse_when_closed()
@@ -83,6 +95,9 @@ class MemoryJournal:
         known = self._runs.get(run) or _Run(len(self._runs) + 1, snapshot, rules.first_link(run))
         if after != known.seq:
             raise rules.conflict(run)
+        if side_rows and (failed := self._side_rows.take(run.namespace, run, side_rows)):
+            return _done(failed)
+        self._side_rows.settle(run.namespace, side_rows)
         stored = rules.link(encoded, after=after, position=self.head, previous_hash=known.last_hash)
         for content in contents:
             self._contents.setdefault((run.namespace, content.ref.digest), content.data)
@@ -101,9 +116,7 @@ class MemoryJournal:
         self.commits += 1
         for listener in self._listeners:
             listener(stored)
-        appending = Appending()
-        appending.set_result(Appended(stored))
-        return appending
+        return _done(Appended(stored))
 
     async def load(self, run: RunKey) -> LoadedRun | None:
         """See the port."""
@@ -222,6 +235,31 @@ class MemoryJournal:
         events = self._events(RunKey(namespace, run)) if run else []
         return next((event.seq for event in events if digest in rules.digests_of(event.data)), 0)
 
+    async def entry(self, namespace: Namespace, index: str, key: str) -> Entry | None:
+        """See the port."""
+        self._refuse_when_closed()
+        known = self._side_rows.changes.entries.get((namespace, index, key))
+        return Entry(index, key, known.owner, known.value, known.expires_at) if known else None
+
+    async def entries(
+        self, namespace: Namespace, index: str, *, prefix: str = "", after: str = "", limit: int
+    ) -> list[Entry | AgentError]:
+        """See the port. Nothing is ever damaged here."""
+        self._refuse_when_closed()
+        keys = [
+            key
+            for (of, name, key), row in self._side_rows.changes.entries.items()
+            if row and (of, name) == (namespace, index) and key.startswith(prefix) and key > after
+        ]
+        found = [await self.entry(namespace, index, key) for key in sorted(keys)[:limit]]
+        return [each for each in found if each]
+
+    async def counter(self, namespace: Namespace, counter: str) -> int | None:
+        """See the port."""
+        self._refuse_when_closed()
+        known = self._side_rows.changes.counters.get((namespace, counter))
+        return known.left if known else None
+
     async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
         """See the port."""
         self._refuse_when_closed()
@@ -270,6 +308,7 @@ class MemoryJournal:
 
     def _outline(self, run: _Run, now: int) -> None:
         run.removed, run.snapshot = True, tombstone.outline(run.snapshot, now)
+        self._side_rows.forget(run.snapshot.key)
         before = self._horizons.get(Scope(run.snapshot.key.namespace, ScopeKind.ALL), 0)
         run.last_position = max(run.last_position, before + 1)  # each removal raises the horizon
         for scope in run.scopes:
@@ -308,6 +347,12 @@ class MemoryJournal:
     def _refuse_when_closed(self) -> None:
         if self._closed:
             raise rules.closed()
+
+
+def _done(outcome: AppendOutcome) -> Appending:
+    appending = Appending()
+    appending.set_result(outcome)
+    return appending
 
 
 def _turn(run: _Run) -> SessionTurn | None:

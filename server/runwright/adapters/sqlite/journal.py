@@ -11,6 +11,7 @@ from pathlib import Path
 import apsw
 
 from runwright.adapters import journal_rules as rules
+from runwright.adapters.sqlite import side_rows as beside
 from runwright.adapters.sqlite.audit import SqliteAudit
 from runwright.adapters.sqlite.callbacks import SqliteCallbacks
 from runwright.adapters.sqlite.inspecting import inspection
@@ -31,12 +32,14 @@ from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.core.records import Record
 from runwright.core.selection import RunFilter, Scope, Selection
+from runwright.core.side_rows import SideRow
 from runwright.core.space import Space
 from runwright.core.state import RunState
 from runwright.ports.clock import Clock
 from runwright.ports.journal import (
     NOTHING,
     Appending,
+    Entry,
     EventPage,
     Listener,
     LoadedRun,
@@ -107,13 +110,21 @@ class SqliteJournal:
         return self._writer.group.commits
 
     def append(
-        self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
+        self,
+        run: RunKey,
+        records: Sequence[Record],
+        *,
+        after: int,
+        contents: Sequence[Content],
+        snapshot: RunState,
+        side_rows: Sequence[SideRow] = (),
     ) -> Appending:
         """See the port. JOURNAL_FULL and JOURNAL_BUSY fail every append of the same commit; none is half written."""
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
         answer = Appending()
-        self._writer.submit(Batch(run, encoded, after, tuple(contents), encoded.row(snapshot), answer))
+        batch = Batch(run, encoded, after, tuple(contents), encoded.row(snapshot), answer, tuple(side_rows))
+        self._writer.submit(batch)
         return answer
 
     async def load(self, run: RunKey) -> LoadedRun | None:
@@ -225,6 +236,23 @@ class SqliteJournal:
         """See the port."""
         self._refuse_when_closed()
         return await self._reader.ask_of(run, queries.content, namespace, digests, run, required=required)
+
+    async def entry(self, namespace: Namespace, index: str, key: str) -> Entry | None:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(beside.entry, namespace, index, key)
+
+    async def entries(
+        self, namespace: Namespace, index: str, *, prefix: str = "", after: str = "", limit: int
+    ) -> list[Entry | AgentError]:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(beside.entries, namespace, index, prefix, after, limit)
+
+    async def counter(self, namespace: Namespace, counter: str) -> int | None:
+        """See the port."""
+        self._refuse_when_closed()
+        return await self._reader.ask(beside.counter, namespace, counter)
 
     async def set_max_bytes(self, max_bytes: int | None) -> None:
         """Bounds `journal.db` and `-wal` together, or lifts the bound: an append that does not fit is JOURNAL_FULL.

@@ -8,7 +8,7 @@ import apsw
 
 from runwright.core.kinds import TERMINAL
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 # Queries repeat these very words: only then does SQLite use the partial index.
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
@@ -95,6 +95,18 @@ CALLBACK_KEYS = ("ALTER TABLE callbacks ADD COLUMN owner_key TEXT NOT NULL DEFAU
 EPOCHS = ("CREATE TABLE epochs (after INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT",)
 # Of version 5: how many calls a registration gets at once; 0 is the default.
 CALLS_IN_FLIGHT = ("ALTER TABLE callbacks ADD COLUMN max_calls_in_flight INTEGER NOT NULL DEFAULT 0",)
+# Of version 6: what appends write beside their events (core/side_rows.py), each with SHA-256 over its other columns.
+SIDE_ROWS = (
+    """CREATE TABLE entries (
+        namespace TEXT NOT NULL, index_name TEXT NOT NULL, key TEXT NOT NULL, run_no INTEGER NOT NULL,
+        value BLOB NOT NULL, expires_at INTEGER NOT NULL, row_check BLOB NOT NULL,
+        PRIMARY KEY (namespace, index_name, key)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX entries_of_run ON entries (run_no)",
+    """CREATE TABLE counters (
+        namespace TEXT NOT NULL, counter TEXT NOT NULL, run_no INTEGER NOT NULL, remaining INTEGER NOT NULL,
+        row_check BLOB NOT NULL, PRIMARY KEY (namespace, counter)) STRICT, WITHOUT ROWID""",
+    "CREATE INDEX counters_of_run ON counters (run_no)",
+)
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runwright.adapters.sqlite import SqliteJournal
-from runwright.adapters.sqlite.observed import ObservedJournal
 from runwright.adapters.start_errors import extra_missing, unbound
 from runwright.adapters.telemetry.installed import missing_libraries
+from runwright.adapters.telemetry.observed_journal import ObservedJournal, StoredJournal
 from runwright.ports.telemetry import AppendObserver, CountsExecutors, RuntimeReport
 
 if TYPE_CHECKING:
@@ -39,10 +38,9 @@ class Telemetry:
         """True when spans are made."""
         return self._endpoint is not None
 
-    @property
-    def journal_type(self) -> type[SqliteJournal]:
-        """The journal to open: one that tells what it does only where somebody wants to know."""
-        return ObservedJournal if self.metrics or self.traces else SqliteJournal
+    def watched(self, journal: StoredJournal) -> StoredJournal:
+        """The journal to build the runtime with: watched only where somebody wants to know."""
+        return ObservedJournal(journal) if self.metrics or self.traces else journal
 
     def begin(
         self, journal: object, report: Callable[[], RuntimeReport], executors: object, directory: Path

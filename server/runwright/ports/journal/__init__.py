@@ -6,7 +6,10 @@ One port a question: who appends, reads events, looks for runs, wants contents o
 What every store promises, whatever it writes to (tests/ports/test_journal_contract.py and its neighbours hold each of
 them for every store):
 
-- *Atomic.* Events, contents and snapshot row of an append are there together or not at all, also after a crash.
+- *Atomic.* Events, contents, snapshot row and side rows of an append are there together or not at all, also after a
+  crash.
+- *Conditions are answers.* An append whose condition does not hold is answered with it and leaves nothing; it is looked
+  at in the append's turn, never found out by a constraint, and no other append is the worse for it.
 - *Durable before it is answered.* An append is answered and announced once it will survive the process. (In memory
   nothing does: `MemoryJournal` keeps all promises but this one.)
 - *Dense.* Positions count the events of the whole journal from 1 without a gap, sequence numbers those of a run.
@@ -19,7 +22,7 @@ them for every store):
 - *Checked.* What is handed out was checked against hash, digest or the check of its row. Damage is JOURNAL_CORRUPT
   naming the run and its first bad event, and is that run's alone: others are read and written on.
 - *Bounded.* No question over many runs looks at more than a fixed number of rows, so that none keeps others waiting.
-- *Outlines stay.* Of a removed run its outline is left, and the horizon of every scope it was in rises.
+- *Outlines stay.* Of a removed run its outline is left and no side row, and the horizon of every scope it was in rises.
 
 What is SQLite's own, and no promise to a caller: that appends of one moment share a commit, that one thread writes and
 one reads, the anchor beside the file, that a row which does not fit is folded anew, `max_bytes`. Another store may
@@ -33,20 +36,23 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from runwright.ports.journal.appends import Appended, Appender, Appending
+from runwright.ports.journal.appends import Appended, Appender, Appending, AppendOutcome
 from runwright.ports.journal.contents import Contents
 from runwright.ports.journal.events import CHAIN_TAG, EventPage, EventReader, Listener, StoredEvent
 from runwright.ports.journal.identity import JournalIdentity
 from runwright.ports.journal.retention import Removed, Remover
 from runwright.ports.journal.runs import NOTHING, ListedRun, LoadedRun, RunIndex, RunPage, SessionPage
+from runwright.ports.journal.side_rows import Entry, SideRowReader
 
 __all__ = [
     "CHAIN_TAG",
     "NOTHING",
+    "AppendOutcome",
     "Appended",
     "Appender",
     "Appending",
     "Contents",
+    "Entry",
     "EventPage",
     "EventReader",
     "Journal",
@@ -59,11 +65,12 @@ __all__ = [
     "RunIndex",
     "RunPage",
     "SessionPage",
+    "SideRowReader",
     "StoredEvent",
 ]
 
 
-class Journal(JournalIdentity, Appender, EventReader, RunIndex, Contents, Remover, Protocol):
+class Journal(JournalIdentity, Appender, EventReader, RunIndex, Contents, SideRowReader, Remover, Protocol):
     """A whole store."""
 
     async def close(self) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
 from runwright.core.content import Content
 from runwright.core.ids import RunKey
 from runwright.core.records import Record
+from runwright.core.side_rows import FailedCondition, SideRow
 from runwright.core.state import RunState
+from runwright.core.units import Seq
 from runwright.ports.journal.events import StoredEvent
 
 
@@ -21,7 +23,10 @@ class Appended(Struct, frozen=True):
     events: Sequence[StoredEvent]
 
 
-class Appending(asyncio.Future[Appended]):
+AppendOutcome: TypeAlias = Appended | FailedCondition
+
+
+class Appending(asyncio.Future[AppendOutcome]):
     """An append on its way. What is being written cannot be taken back, so it cannot be cancelled.
 
     A task that waits for it and is cancelled meanwhile hears of that once the
@@ -37,9 +42,16 @@ class Appender(Protocol):
     """Takes what became true of runs, and says when it is durable."""
 
     def append(
-        self, run: RunKey, records: Sequence[Record], *, after: int, contents: Sequence[Content], snapshot: RunState
+        self,
+        run: RunKey,
+        records: Sequence[Record],
+        *,
+        after: Seq,
+        contents: Sequence[Content],
+        snapshot: RunState,
+        side_rows: Sequence[SideRow] = (),
     ) -> Appending:
-        """Appends the records, stores the contents and replaces the run's snapshot row, atomically.
+        """Appends the records, stores the contents, replaces the snapshot row and works off side rows, atomically.
 
         `after` is the run's last sequence number (0 for a new run), else
         JOURNAL_CONFLICT and nothing is written. `snapshot` is the state after
@@ -47,6 +59,11 @@ class Appender(Protocol):
         is stored already: what else referred to it may be removed meanwhile.
         Once the answer is there all of it is durable. A cancelled caller does
         not undo an append that has been handed over.
+
+        A side row whose condition does not hold is the answer, a FailedCondition:
+        nothing of this append stands then, and whatever else is committed with it
+        does. Conditions are looked at when the append's turn has come, before
+        anything of it is written, and see all that was handed over before.
         """
 
     async def probe(self) -> None:

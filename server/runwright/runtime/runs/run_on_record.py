@@ -16,7 +16,7 @@ from runwright.core.machine import intent
 from runwright.core.outcomes import RunPhase
 from runwright.core.records import Record
 from runwright.core.state import RunState
-from runwright.ports.journal import Appending, LoadedRun, StoredEvent
+from runwright.ports.journal import Appended, Appending, LoadedRun, StoredEvent
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.tail import RunTail
@@ -159,7 +159,9 @@ class RunOnRecord:
             return AppendResult(is_durable=False, error=asyncio.CancelledError())
         if (error := append.exception()) is not None:
             return AppendResult(is_durable=False, error=error)
-        self._stored(append.result().events, change)
+        outcome = append.result()
+        assert isinstance(outcome, Appended), "an append without side rows has no condition that could fail"
+        self._stored(outcome.events, change)
         return AppendResult(is_durable=True)
 
     def _stored(self, stored: Sequence[StoredEvent], change: Change) -> None:

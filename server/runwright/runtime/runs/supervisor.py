@@ -34,7 +34,6 @@ from runwright.runtime.runs.tail import Tails
 from runwright.runtime.waiting import comes_before
 
 _REFUSALS = (ErrorReason.JOURNAL_FULL, ErrorReason.JOURNAL_BUSY, ErrorReason.JOURNAL_CORRUPT)
-
 T = TypeVar("T")
 CANCEL_US = 5_000_000
 READ_AT_ONCE = 256  # runs, while recovering

@@ -34,6 +34,12 @@ class What(IntEnum):
     CONTENT = 5
     # namespace, digest, uses; of content that came before
     USE = 6
+    # namespace, index, key, run_no, value, expires_at, check
+    ENTRY = 7
+    # namespace, index, key
+    NO_ENTRY = 8
+    # namespace, counter, run_no, remaining, check
+    COUNTER = 9
 
 
 _COLUMNS = "abcdefghijkl"
@@ -69,6 +75,16 @@ _TRIGGERS = {
         INSERT INTO contents (namespace, digest, media_type, size, data)
         SELECT NEW.a, NEW.b, NEW.d, NEW.e, NEW.f WHERE NOT {_IS_THERE};""",
     What.USE: _COUNT_USES.format(more="NEW.c"),
+    What.ENTRY: """
+        INSERT INTO entries (namespace, index_name, key, run_no, value, expires_at, row_check)
+        VALUES (NEW.a, NEW.b, NEW.c, NEW.d, NEW.e, NEW.f, NEW.g) ON CONFLICT (namespace, index_name, key) DO UPDATE
+        SET run_no = excluded.run_no, value = excluded.value, expires_at = excluded.expires_at,
+            row_check = excluded.row_check;""",
+    What.NO_ENTRY: "DELETE FROM entries WHERE namespace = NEW.a AND index_name = NEW.b AND key = NEW.c;",
+    What.COUNTER: """
+        INSERT INTO counters (namespace, counter, run_no, remaining, row_check)
+        VALUES (NEW.a, NEW.b, NEW.c, NEW.d, NEW.e) ON CONFLICT (namespace, counter) DO UPDATE
+        SET run_no = excluded.run_no, remaining = excluded.remaining, row_check = excluded.row_check;""",
 }
 
 

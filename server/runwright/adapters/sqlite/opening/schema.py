@@ -27,6 +27,7 @@ from runwright.adapters.sqlite.tables import (
     SCHEMA_VERSION,
     SELECTING,
     SESSIONS,
+    SIDE_ROWS,
     TABLES,
     fetch,
 )
@@ -153,6 +154,7 @@ def _create(db: apsw.Connection) -> None:
         *EPOCHS,
         *CALLS_IN_FLIGHT,
         *CALLBACK_CHECKS,
+        *SIDE_ROWS,
     )
     for statement in made:
         db.execute(statement)

@@ -11,6 +11,7 @@ import apsw
 from msgspec import Struct
 
 from runwright.adapters.journal_rules import REMOVED_BYTES, digests_of
+from runwright.adapters.sqlite import side_rows
 from runwright.adapters.sqlite.reading.run_rows import load
 from runwright.adapters.sqlite.tables import NOT_REMOVED, fetch
 from runwright.core.errors import AgentError
@@ -19,8 +20,8 @@ from runwright.core.machine import status
 from runwright.core.state import RunState
 from runwright.ports.journal import Removed
 from runwright.wire import tombstone
+from runwright.wire.checked_row import RowColumns, RowEnd, SnapshotRow
 from runwright.wire.records import event_time
-from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow
 
 # The run whose events are being deleted, one at a time: whoever comes after a crash goes on with it.
 REMOVING = "removing"
@@ -127,6 +128,7 @@ def leave_outline(db: apsw.Connection, run_no: int, left: RunState) -> int:
     row = SnapshotRow.of(tombstone.encode(left), RowColumns.of(left, status(left)))
     query = """UPDATE runs SET removed_at = ?, seq = ?, snapshot = ?, labels = '{}', open = 0, status = ?,
         session_id = ?, agent_id = ?, last_position = ? WHERE run_no = ?"""
+    side_rows.remove(db, run_no)
     checked = row.checked(RowEnd(position, own_hash, is_open=False))
     columns = (status(left).value, left.session_id, left.agent_id, position)
     db.execute(query, (left.removed_at, left.seq, checked, *columns, run_no))

@@ -10,15 +10,19 @@ from msgspec import Struct
 from msgspec.json import encode as encode_labels
 
 from runwright.adapters import journal_rules as rules
+from runwright.adapters.side_row_rules import SideRowState
+from runwright.adapters.sqlite import side_rows
+from runwright.adapters.sqlite.failures import of_run
 from runwright.adapters.sqlite.opening.appended import Row, What
 from runwright.adapters.sqlite.writing.run_heads import RunHead
 from runwright.core.content import Content
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
-from runwright.ports.journal import Appended, StoredEvent
-from runwright.wire.state_row import RowEnd, SnapshotRow
+from runwright.core.side_rows import SideRow
+from runwright.ports.journal import Appended, AppendOutcome, StoredEvent
+from runwright.wire.checked_row import RowEnd, SnapshotRow
 
-Outcome: TypeAlias = Appended | AgentError
+Outcome: TypeAlias = AppendOutcome | AgentError
 Digest: TypeAlias = tuple[str, str]  # of a content, behind its namespace
 
 
@@ -30,7 +34,8 @@ class Batch(Struct, frozen=True, eq=False):
     after: int
     contents: tuple[Content, ...]
     snapshot: SnapshotRow
-    answer: asyncio.Future[Appended]
+    answer: asyncio.Future[AppendOutcome]
+    side_rows: tuple[SideRow, ...] = ()
 
 
 class Group(Struct, frozen=True):
@@ -51,11 +56,17 @@ class _Moved(Struct):
     ends: bool
 
 
-def as_rows(group: Sequence[Batch], position: int, last_run: int, run_heads: Mapping[RunKey, RunHead]) -> Group:
+def as_rows(
+    group: Sequence[Batch],
+    position: int,
+    last_run: int,
+    run_heads: Mapping[RunKey, RunHead],
+    beside: SideRowState[int],
+) -> Group:
     """What there is to write behind `position`, with its runs where they stand and `last_run` the last one's number.
 
-    A batch whose caller did not know the run's last event is a
-    JOURNAL_CONFLICT and leaves nothing.
+    A batch whose caller did not know the run's last event is a JOURNAL_CONFLICT,
+    one with a condition that does not hold its answer; both leave nothing.
     """
     moved: dict[RunKey, _Moved] = {}
     outcomes: list[Outcome] = []
@@ -64,22 +75,36 @@ def as_rows(group: Sequence[Batch], position: int, last_run: int, run_heads: Map
     for batch in group:
         run = moved.get(batch.run)
         head = run.after if run else run_heads[batch.run]
-        if head.seq != batch.after:
-            outcomes.append(rules.conflict(batch.run))
+        run_no = head.run_no or last_run + 1
+        refused = _refused(batch, head, run_no, beside)
+        if refused is not None:
+            outcomes.append(refused)
             continue
         stored = rules.link(batch.events, after=head.seq, position=position, previous_hash=head.hash)
         last = stored[-1]
         position = last.position
-        if not head.run_no:
-            last_run += 1
-        after = RunHead(head.run_no or last_run, last.seq, last.hash)
+        last_run = max(last_run, run_no)
+        after = RunHead(run_no, last.seq, last.hash)
         before = run.before if run else head
         moved[batch.run] = _Moved(before, after, position, batch, not rules.ends_open(stored))
         events += [_event_row(after.run_no, event) for event in stored]
         outcomes.append(Appended(stored))
         written.append(batch)
     rows = [row for key, run in moved.items() for row in _run_rows(key, run)]
-    return Group(rows + events + _content_rows(written), {key: run.after for key, run in moved.items()}, outcomes)
+    rows += events + _content_rows(written) + side_rows.rows_of(beside.changes)
+    return Group(rows, {key: run.after for key, run in moved.items()}, outcomes)
+
+
+def _refused(batch: Batch, head: RunHead, run_no: int, beside: SideRowState[int]) -> Outcome | None:
+    """Why nothing of the batch is written; None, and its side rows are taken, when all of it is."""
+    if head.seq != batch.after:
+        return rules.conflict(batch.run)
+    if not batch.side_rows:
+        return None
+    try:
+        return beside.take(batch.run.namespace, run_no, batch.side_rows)
+    except AgentError as error:  # a row that one of its conditions is about is not as it was written
+        return of_run(batch.run.run_id, error)
 
 
 def _run_rows(key: RunKey, run: _Moved) -> list[Row]:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import apsw
 
+from runwright.adapters.sqlite import side_rows
 from runwright.adapters.sqlite.failures import corrupt, translate
 from runwright.adapters.sqlite.opening.appended import MAX_ROWS, Row, needed_by, put, put_all
 from runwright.adapters.sqlite.opening.transactions import Transactions, transact
@@ -102,7 +103,8 @@ class GroupCommit:
     def _plan(self, group: Sequence[Batch], run_heads: RunHeads, position: int | None = None) -> Group:
         found = run_heads.of(self._db, (batch.run for batch in group))
         last_run = run_heads.last_run(self._db)
-        return as_rows(group, self.head if position is None else position, last_run, found)
+        behind = self.head if position is None else position
+        return as_rows(group, behind, last_run, found, side_rows.state(self._db))
 
     def _write(self, rows: Sequence[Row]) -> None:
         """Writes and commits; one step if they fit into one statement."""

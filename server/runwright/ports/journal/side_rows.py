@@ -1,0 +1,42 @@
+"""Reading side rows: what appends have written beside their events."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from runwright.core.errors import AgentError
+from runwright.core.ids import Namespace, RunKey
+
+
+class Entry(Struct, frozen=True):
+    """An entry of an index, and the run whose append wrote it."""
+
+    index: str
+    key: str
+    run: RunKey
+    value: bytes
+    expires_at: int
+
+
+class SideRowReader(Protocol):
+    """Entries and counters as of the last commit, checked as events are.
+
+    Nothing of a run reads or writes them yet: they are there for what waits for a person, permissions, deliveries and
+    shared budgets.
+    """
+
+    async def entry(self, namespace: Namespace, index: str, key: str) -> Entry | None:
+        """The entry; None when there is none. Raises JOURNAL_CORRUPT, naming its run where that can be told."""
+
+    async def entries(
+        self, namespace: Namespace, index: str, *, prefix: str = "", after: str = "", limit: int
+    ) -> list[Entry | AgentError]:
+        """At most `limit` entries whose key begins with the prefix and lies behind `after`, in the order of keys.
+
+        One that is not as it was written is its error, in its place: it must neither be believed nor hide the others.
+        """
+
+    async def counter(self, namespace: Namespace, counter: str) -> int | None:
+        """How much is left; None when there is no such counter. Raises JOURNAL_CORRUPT."""
