@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from runwright.adapters.memory.recovery import MemoryRecoveryLog
 from runwright.core import records as r
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunKey
@@ -137,6 +138,22 @@ async def test_a_start_enters_them_from_their_rows_without_a_driver_and_writes_n
     ended = [await stood_still(runtime, run_id) for run_id in names()]
     assert {snapshot.status for snapshot in ended} == {RunStatus.COMPLETED}
     assert [entry.attempt for entry in bench.function_tools.ledger] == [1] * RUNS
+
+
+async def test_a_start_that_is_killed_suspects_none_of_them(bench: b.Bench) -> None:
+    async with abandoned():
+        await parked(bench, away(bench).runtime(), *names(20))
+    bench.recovery = MemoryRecoveryLog(bench.journal)
+    async with abandoned():
+        await bench.runtime().recover()
+        await quiet()
+        bench.manual_clock.advance(2 * b.SECOND)  # the count is written down together
+        await quiet()
+
+    found = await bench.recovery.begin(bench.clock.now())
+
+    assert len(found) == 20
+    assert [each.tries for each in found] == [0] * 20
 
 
 async def test_what_was_said_is_only_read_again_when_a_model_is_asked(bench: b.Bench) -> None:
