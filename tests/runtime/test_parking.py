@@ -337,6 +337,21 @@ async def test_a_cancel_that_meets_the_place_leaves_nothing_open(bench: b.Bench)
     await eventually(lambda: bench.function_tools.held["tools"] == 0)
 
 
+@pytest.mark.parametrize("is_parked", [True, False])
+async def test_nothing_is_waited_for_once_its_run_has_ended(bench: b.Bench, is_parked: bool) -> None:
+    runtime = away(bench).runtime()
+    await runtime.start_run(b.request())
+    await quiet()
+    if is_parked:
+        await stays_parked(bench)
+
+    await runtime.cancel_run("run-1")
+    await quiet()
+
+    assert bench.manual_clock.waiting == []
+    assert runtime.registered_run_count() == 0
+
+
 async def test_an_executor_that_goes_again_before_the_call_is_sent_is_waited_for(bench: b.Bench) -> None:
     journal = GatedJournal(bench.journal)
     runtime = away(bench).runtime(journal=journal)
