@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.errors import AgentError
 from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
@@ -17,6 +18,7 @@ from tests.runtime.parts import HeldTool
 from tests.runtime.watching import quiet
 from tests.transport.refused_calls import Stage
 from tests.transport.serving import CALL_SECONDS, Served
+from tests.transport.unknown_calls import decision, in_repair, losing
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,15 @@ async def cancelled(stage: Stage) -> Ending:
     served = await stage.serve(bench)
     await served.start()
     await served.stub.Cancel(pb.CancelRequest(run_id="run-1"), timeout=CALL_SECONDS)
+    error = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run.error
+    return Ending(error.reason, dict(error.metadata))
+
+
+async def effect_unknown(stage: Stage) -> Ending:
+    served = await stage.serve(losing())
+    await in_repair(served)
+    ending = decision(resolution=run_pb2.RESOLUTION_END_RUN)
+    await served.stub.ResolveEffect(ending, timeout=CALL_SECONDS)
     error = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run.error
     return Ending(error.reason, dict(error.metadata))
 

@@ -33,6 +33,7 @@ from tests.transport.serving import (
     subscription,
 )
 from tests.transport.slow_reader import LONG, SlowReader, talkative
+from tests.transport.unknown_calls import decision, in_repair, losing
 
 
 @dataclass
@@ -165,6 +166,25 @@ async def run_not_held(stage: Stage) -> Refusal:
     served = await stage.serve()
     await served.ended()
     return await refused(served.stub.RemoveRun(pb.RemoveRunRequest(run_id="run-1"), timeout=CALL_SECONDS))
+
+
+async def effect_not_unknown(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await served.ended()
+    return await refused(served.stub.ResolveEffect(decision(), timeout=CALL_SECONDS))
+
+
+async def effect_attempt_stale(stage: Stage) -> Refusal:
+    served = await stage.serve(losing())
+    await in_repair(served)
+    return await refused(served.stub.ResolveEffect(decision(attempt=2), timeout=CALL_SECONDS))
+
+
+async def effect_already_resolved(stage: Stage) -> Refusal:
+    served = await stage.serve(losing())
+    await in_repair(served)
+    await served.stub.ResolveEffect(decision(), timeout=CALL_SECONDS)
+    return await refused(served.stub.ResolveEffect(decision(request_id="d-2"), timeout=CALL_SECONDS))
 
 
 async def draining(stage: Stage) -> Refusal:

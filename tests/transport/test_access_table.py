@@ -13,11 +13,12 @@ from tests.transport.conftest import Serve
 from tests.transport.known import authenticator, bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, refusal_of
 
-EVERYBODY = {"caller", "observer", "approver", "executor", "admin"}
-READERS = {"caller", "observer", "approver", "admin"}
+EVERYBODY = {"caller", "observer", "approver", "executor", "repairer", "admin"}
+READERS = {"caller", "observer", "approver", "repairer", "admin"}
 TABLE = {
     "/runwright.v1.RuntimeService/StartRun": {"caller", "admin"},
     "/runwright.v1.RuntimeService/Cancel": {"caller", "admin"},
+    "/runwright.v1.RuntimeService/ResolveEffect": {"repairer", "admin"},
     "/runwright.v1.RuntimeService/ReleaseRun": {"admin"},
     "/runwright.v1.RuntimeService/RemoveRun": {"admin"},
     "/runwright.v1.RuntimeService/Snapshot": READERS,

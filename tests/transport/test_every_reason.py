@@ -53,6 +53,9 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.TOO_MANY_CALLS: (calls.too_many_calls, Code.RESOURCE_EXHAUSTED),
     R.RUN_HELD: (calls.run_held, Code.FAILED_PRECONDITION),
     R.RUN_NOT_HELD: (calls.run_not_held, Code.FAILED_PRECONDITION),
+    R.EFFECT_NOT_UNKNOWN: (calls.effect_not_unknown, Code.FAILED_PRECONDITION),
+    R.EFFECT_ATTEMPT_STALE: (calls.effect_attempt_stale, Code.FAILED_PRECONDITION),
+    R.EFFECT_ALREADY_RESOLVED: (calls.effect_already_resolved, Code.FAILED_PRECONDITION),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.PROVIDER_FAILED: runs.provider_failed,
@@ -65,6 +68,7 @@ FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.BUDGET_EXHAUSTED: runs.budget_exhausted,
     R.CONVERSATION_TOO_LARGE: runs.conversation_too_large,
     R.CANCELLED: runs.cancelled,
+    R.EFFECT_UNKNOWN: runs.effect_unknown,
 }
 FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {
     R.EXECUTOR_UNAVAILABLE: runs.executor_unavailable,

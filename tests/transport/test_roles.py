@@ -17,18 +17,19 @@ from tests.transport.serving import CALL_SECONDS, refused
 RUNTIME, CALLBACKS = "/runwright.v1.RuntimeService/", "/runwright.callback.v1.CallbackRegistryService/"
 HEALTH = "/grpc.health.v1.Health/"
 STREAMING = ("Subscribe", "ExportRun", "Watch", "ServerReflectionInfo")
-EVERYBODY = "admin approver caller executor observer"
+EVERYBODY = "admin approver caller executor observer repairer"
 MAY = {
     RUNTIME + "StartRun": "admin caller",
     RUNTIME + "Cancel": "admin caller",
+    RUNTIME + "ResolveEffect": "admin repairer",
     RUNTIME + "ReleaseRun": "admin",
     RUNTIME + "RemoveRun": "admin",
-    RUNTIME + "Snapshot": "admin approver caller observer",
-    RUNTIME + "ExportRun": "admin approver caller observer",
-    RUNTIME + "Subscribe": "admin approver caller observer",
-    RUNTIME + "Wait": "admin approver caller observer",
-    RUNTIME + "ListEvents": "admin approver caller observer",
-    RUNTIME + "ListRuns": "admin approver caller observer",
+    RUNTIME + "Snapshot": "admin approver caller observer repairer",
+    RUNTIME + "ExportRun": "admin approver caller observer repairer",
+    RUNTIME + "Subscribe": "admin approver caller observer repairer",
+    RUNTIME + "Wait": "admin approver caller observer repairer",
+    RUNTIME + "ListEvents": "admin approver caller observer repairer",
+    RUNTIME + "ListRuns": "admin approver caller observer repairer",
     RUNTIME + "ListAuditEvents": "admin",
     RUNTIME + "GetServerInfo": EVERYBODY,
     CALLBACKS + "RegisterCallback": "admin executor",
