@@ -30,6 +30,8 @@ type (
 	EventFilter = runwrightv1.EventFilter
 	// RunFilter says which runs are wanted.
 	RunFilter = runwrightv1.RunFilter
+	// Resolution is what somebody says of a call whose outcome is unknown; see [Client.ResolveEffect].
+	Resolution = runwrightv1.Resolution
 	// Budget limits what a run may use up.
 	Budget = runwrightv1.Budget
 	// Part is one part of what a user says to an agent; see [TextPart] and [DataPart].

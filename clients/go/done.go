@@ -68,7 +68,7 @@ func (e *end) reached() bool {
 // noteRepair says that a loop without WithUntilDone goes on waiting.
 func (s *Subscription) noteRepair(event *Event) {
 	if event.GetKind() == runwrightv1.EventKind_EVENT_KIND_TOOL_RECOVERY_REQUIRED && !s.untilDone {
-		slog.Warn("runwright: the run needs repair: `runwright explain` says how; its stream stays open, WithUntilDone ends it",
-			"run_id", event.GetRunId())
+		slog.Warn("runwright: the run needs repair: ResolveEffect settles the call; its stream stays open, WithUntilDone ends it",
+			"run_id", event.GetRunId(), "effect_id", event.GetEffectId(), "attempt", event.GetAttempt())
 	}
 }

@@ -17,6 +17,7 @@ from tests.conformance.specs import servers
 HERE = Path(__file__).parent
 OPS = {
     *("connect", "close", "start", "snapshot", "cancel", "wait", "list", "list_events", "server_info"),
+    *("resolve_effect", "unknown_effects"),
     *("subscribe", "read", "cursor", "unsubscribe", "serve_tools", "calls", "release", "stop_tools"),
 }
 _CASE_KEYS = {"name", "about", "server", "steps", "reasons", "connect", "aside"}

@@ -69,6 +69,7 @@ func (p *program) perform(asked request) (result any, err error) {
 		"connect": p.connect, "close": p.close, "start": p.start, "snapshot": p.snapshot, "cancel": p.cancel,
 		"wait": p.wait, "list": p.list, "list_events": p.listEvents, "server_info": p.serverInfo,
 		"subscribe": p.subscribe, "read": p.read, "cursor": p.cursor, "unsubscribe": p.unsubscribe,
+		"resolve_effect": p.resolveEffect, "unknown_effects": p.unknownEffects,
 		"serve_tools": p.serveTools, "calls": p.calls, "release": p.release, "stop_tools": p.stopTools,
 	}[asked.Op]
 	if !known {
@@ -136,6 +137,12 @@ type arguments struct {
 	Tools           map[string]json.RawMessage `json:"tools"`
 	Register        *registration              `json:"register"`
 	Credential      string                     `json:"credential"`
+	EffectID        string                     `json:"effect_id"`
+	Attempt         uint32                     `json:"attempt"`
+	Resolution      string                     `json:"resolution"`
+	Result          *string                    `json:"result"`
+	Message         string                     `json:"message"`
+	RequestID       string                     `json:"request_id"`
 }
 
 type keepalive struct {
@@ -275,6 +282,34 @@ func (p *program) cancel(ctx context.Context, args arguments) (any, error) {
 		return nil, err
 	}
 	return object{"run": encode(cancelled.Run), "barrier_seq": cancelled.BarrierSeq}, nil
+}
+
+func (p *program) resolveEffect(ctx context.Context, args arguments) (any, error) {
+	decision := runwright.Decision{
+		RunID: args.RunID, EffectID: args.EffectID, Attempt: args.Attempt, Message: args.Message, Reason: args.Reason,
+		RequestID: args.RequestID, Resolution: runwright.Resolution(runwrightv1.Resolution_value[args.Resolution]),
+	}
+	if args.Result != nil {
+		decision.Result = []byte(*args.Result)
+	}
+	resolved, err := p.connected().ResolveEffect(ctx, decision)
+	if err != nil {
+		return nil, err
+	}
+	return object{"run": encode(resolved.Run), "resolution": encode(resolved.Decision), "resolved": resolved.Resolved}, nil
+}
+
+func (p *program) unknownEffects(ctx context.Context, args arguments) (any, error) {
+	effects := []json.RawMessage{}
+	for unknown, err := range p.connected().UnknownEffects(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if unknown.Run.GetRunId() == args.RunID {
+			effects = append(effects, encode(unknown.Effect))
+		}
+	}
+	return object{"effects": effects}, nil
 }
 
 func (p *program) wait(ctx context.Context, args arguments) (any, error) {

@@ -20,6 +20,7 @@ from runwright_client import (
     InputPart,
     Keepalive,
     OnBusy,
+    Resolution,
     RunFilter,
     RunwrightError,
     StreamScope,
@@ -181,6 +182,30 @@ class Program:
         """Ends a run."""
         done = await self.client.cancel(args["run_id"], args.get("reason", ""), args.get("grace_seconds"))
         return {"run": shown(done.run), "barrier_seq": done.barrier_seq}
+
+    async def resolve_effect(self, args: Args) -> Args:
+        """Says what became of a call."""
+        told = args.get("result")
+        resolved = await self.client.resolve_effect(
+            args["run_id"],
+            args["effect_id"],
+            args["attempt"],
+            Resolution[args["resolution"].removeprefix("RESOLUTION_")],
+            result=None if told is None else told.encode(),
+            message=args.get("message", ""),
+            reason=args.get("reason", ""),
+            request_id=args.get("request_id", ""),
+        )
+        return {"run": shown(resolved.run), "resolution": shown(resolved.decision), "resolved": resolved.resolved}
+
+    async def unknown_effects(self, args: Args) -> Args:
+        """Lists the calls of a run whose outcome is unknown."""
+        found = []
+        async with contextlib.aclosing(self.client.unknown_effects()) as listed:
+            async for unknown in listed:
+                if unknown.run.run_id == args["run_id"]:
+                    found.append(shown(unknown.effect))
+        return {"effects": found}
 
     async def wait(self, args: Args) -> Args:
         """Waits for a run's end."""

@@ -17,6 +17,7 @@ import {
   EventKind,
   EventView,
   type Part,
+  Resolution,
   RunwrightError,
   type Scope,
   type Subscription,
@@ -25,9 +26,11 @@ import {
   ToolServer,
 } from "@runwright/client";
 import {
+  EffectResolutionSchema,
   EventFilterSchema,
   EventFrameSchema,
   GetServerInfoResponseSchema,
+  OpenEffectSchema,
   RunFilterSchema,
   RunRequestSchema,
   RunSnapshotSchema,
@@ -179,6 +182,28 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     const options = { reason: optional(reason, text), graceMs: milliseconds(grace) };
     const { run, barrierSeq } = await connected().cancel(text(runId), options);
     return { run: json(RunSnapshotSchema, run), barrier_seq: Number(barrierSeq) };
+  },
+  async resolve_effect(args) {
+    const result = optional(args["result"], text);
+    const { run, decision, resolved } = await connected().resolveEffect({
+      runId: text(args["run_id"]),
+      effectId: text(args["effect_id"]),
+      attempt: Number(args["attempt"]),
+      resolution: Resolution[text(args["resolution"]).replace("RESOLUTION_", "") as keyof typeof Resolution],
+      result: result === undefined ? undefined : new TextEncoder().encode(result),
+      message: optional(args["message"], text),
+      reason: optional(args["reason"], text),
+      requestId: optional(args["request_id"], text),
+    });
+    const resolution = decision ? json(EffectResolutionSchema, decision) : null;
+    return { run: json(RunSnapshotSchema, run), resolution, resolved };
+  },
+  async unknown_effects({ run_id: runId }) {
+    const effects: JsonValue[] = [];
+    for await (const { run, effect } of connected().unknownEffects()) {
+      if (run.runId === runId) effects.push(json(OpenEffectSchema, effect));
+    }
+    return { effects };
   },
   async wait({ run_id: runId, timeout_seconds: timeout }) {
     const { run, done } = await connected().wait(text(runId), { timeoutMs: milliseconds(timeout) });

@@ -9,7 +9,16 @@ import { type Callback, CallbackRegistryService } from "./gen/runwright/callback
 import type { CallbackSpecSchema } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 import type { EventFrame } from "./gen/runwright/v1/event_pb.js";
 import type { BudgetSchema } from "./gen/runwright/v1/package_pb.js";
-import { type OnBusy, PackageSelectorSchema, type RunSnapshot } from "./gen/runwright/v1/run_pb.js";
+import {
+  type EffectResolution,
+  EffectState,
+  type OnBusy,
+  type OpenEffect,
+  PackageSelectorSchema,
+  type Resolution,
+  type RunSnapshot,
+  RunStatus,
+} from "./gen/runwright/v1/run_pb.js";
 import {
   type EventFilterSchema,
   type EventView,
@@ -70,6 +79,40 @@ export interface Cancelled {
   readonly run: RunSnapshot;
   /** Sequence number of the event after which no new effect starts; 0 when the run ended without a cancel. */
   readonly barrierSeq: bigint;
+}
+
+/** What became of a call whose outcome is unknown; see {@link Client.resolveEffect}. */
+export interface Decision {
+  readonly runId: string;
+  readonly effectId: string;
+  /** The attempt whose outcome is unknown. */
+  readonly attempt: number;
+  readonly resolution: Resolution;
+  /** The result of a call that HAPPENED, and nothing for any other; JSON unless `mediaType` says otherwise. */
+  readonly result?: Uint8Array;
+  readonly mediaType?: string;
+  /** What the model is told of a call that FAILED. */
+  readonly message?: string;
+  /** Why, for the record. */
+  readonly reason?: string;
+  /** Makes two requests the same one. Absent: a new id. */
+  readonly requestId?: string;
+}
+
+/** What {@link Client.resolveEffect} gives. */
+export interface Resolved {
+  /** The run as it stands. */
+  readonly run: RunSnapshot;
+  /** The decision on record. */
+  readonly decision: EffectResolution | undefined;
+  /** False when the same request had decided before. */
+  readonly resolved: boolean;
+}
+
+/** A call whose outcome is unknown. `run.waitingOn` says whose executor it was sent to, and since when. */
+export interface UnknownEffect {
+  readonly run: RunSnapshot;
+  readonly effect: OpenEffect;
 }
 
 /** What {@link Client.wait} gives. */
@@ -137,6 +180,27 @@ export class Client implements AsyncDisposable {
     const request = { runId, reason: options.reason, grace: duration(options.graceMs) };
     const answer = await this.#call(options, (call) => this.runtime.cancel(request, call));
     return { run: present(answer.run), barrierSeq: answer.barrierSeq };
+  }
+
+  /**
+   * Says what became of a call whose outcome is unknown, so that its run goes on; for repairers and admins. A request
+   * that is sent again never decides twice.
+   */
+  async resolveEffect(decision: Decision, options?: CallOptions): Promise<Resolved> {
+    check("decision", decision);
+    check("resolveEffect", options);
+    const { result: data, mediaType, requestId = randomUUID(), ...rest } = decision;
+    const result = data === undefined && mediaType === undefined ? undefined : { data, mediaType };
+    const request = { ...rest, requestId, result };
+    const answer = await this.#call(options, (call) => this.runtime.resolveEffect(request, call));
+    return { run: present(answer.run), decision: answer.resolution, resolved: answer.resolved };
+  }
+
+  /** The calls whose outcome is unknown, of the newest runs first: what {@link Client.resolveEffect} is for. */
+  async *unknownEffects(options?: CallOptions): AsyncGenerator<UnknownEffect, void, undefined> {
+    for await (const run of this.list({ statuses: [RunStatus.REPAIR_NEEDED] }, options)) {
+      for (const effect of run.openEffects) if (effect.state === EffectState.UNKNOWN) yield { run, effect };
+    }
   }
 
   /**

@@ -14,6 +14,10 @@ export const OPTIONS = {
   ],
   snapshot: CALL,
   cancel: [...CALL, "reason", "graceMs"],
+  resolveEffect: CALL,
+  decision: [
+    ...["runId", "effectId", "attempt", "resolution", "result", "mediaType", "message", "reason", "requestId"],
+  ],
   wait: ["timeoutMs", "signal"],
   list: [...CALL, "pageSize"],
   listEvents: [...CALL, ...READ, "pageSize"],

@@ -132,10 +132,10 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
 
   #noteRepair({ item }: EventFrame, { untilDone }: SubscribeOptions): void {
     if (untilDone || item.case !== "event" || item.value.kind !== EventKind.TOOL_RECOVERY_REQUIRED) return;
-    const { runId } = item.value;
+    const { runId, effectId, attempt } = item.value;
     process.emitWarning(`The run ${runId} needs repair; its stream stays open.`, {
       code: "RUNWRIGHT_REPAIR_NEEDED",
-      detail: `\`runwright explain ${runId}\` says what to do; \`untilDone\` ends the stream.`,
+      detail: `Client.resolveEffect settles ${effectId}, attempt ${String(attempt)}; \`untilDone\` ends the stream.`,
     });
   }
 

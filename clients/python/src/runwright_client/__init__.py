@@ -6,6 +6,8 @@ from ._gen.runwright.v1 import (
     AllRuns,
     Bookmark,
     Budget,
+    EffectResolution,
+    EffectState,
     Event,
     EventFilter,
     EventFrame,
@@ -15,12 +17,14 @@ from ._gen.runwright.v1 import (
     InputData,
     InputPart,
     OnBusy,
+    OpenEffect,
+    Resolution,
     RunFilter,
     RunSnapshot,
     RunStatus,
     StreamScope,
 )
-from .client import Cancelled, Client, Started
+from .client import Cancelled, Client, Resolved, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
 from .serving import ToolServer
@@ -36,6 +40,8 @@ __all__ = [
     "Cancelled",
     "Client",
     "Content",
+    "EffectResolution",
+    "EffectState",
     "Event",
     "EventFilter",
     "EventFrame",
@@ -46,6 +52,9 @@ __all__ = [
     "InputPart",
     "Keepalive",
     "OnBusy",
+    "OpenEffect",
+    "Resolution",
+    "Resolved",
     "RunFilter",
     "RunSnapshot",
     "RunStatus",
@@ -60,6 +69,7 @@ __all__ = [
     "ToolCall",
     "ToolError",
     "ToolServer",
+    "UnknownEffect",
     "delta_text",
     "result_text",
     "tool",

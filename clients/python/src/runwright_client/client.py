@@ -20,6 +20,8 @@ from ._gen.runwright.callback.v1 import (
 from ._gen.runwright.v1 import (
     Budget,
     CancelRequest,
+    EffectResolution,
+    EffectState,
     EventFilter,
     EventFrame,
     EventView,
@@ -30,11 +32,16 @@ from ._gen.runwright.v1 import (
     ListEventsRequest,
     ListRunsRequest,
     OnBusy,
+    OpenEffect,
     PackageInfo,
     PackageSelector,
+    Resolution,
+    ResolvedResult,
+    ResolveEffectRequest,
     RunFilter,
     RunRequest,
     RunSnapshot,
+    RunStatus,
     RuntimeServiceStub,
     SnapshotRequest,
     StartRunRequest,
@@ -68,6 +75,23 @@ class Cancelled:
 
     run: RunSnapshot
     barrier_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What a decision about a call came to: the decision on record; `resolved` is false when it was made before."""
+
+    run: RunSnapshot
+    decision: EffectResolution
+    resolved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEffect:
+    """A call whose outcome is unknown. `run.waiting_on` says whose executor it was sent to, and since when."""
+
+    run: RunSnapshot
+    effect: OpenEffect
 
 
 class Client:
@@ -155,6 +179,49 @@ class Client:
             self._runtime.cancel, request, deadline=deadline or self.deadline, safe=True
         )
         return Cancelled(_run(answer.run), answer.barrier_seq)
+
+    async def resolve_effect(  # noqa: PLR0913  # the fields of a decision, by name
+        self,
+        run_id: str,
+        effect_id: str,
+        attempt: int,
+        resolution: Resolution,
+        *,
+        result: bytes | None = None,
+        media_type: str = "",
+        message: str = "",
+        reason: str = "",
+        request_id: str = "",
+        deadline: float | None = None,
+    ) -> Resolved:
+        """Says what became of a call whose outcome is unknown, so that its run goes on; for repairers and admins.
+
+        `result` is that of a call that HAPPENED, JSON unless `media_type` says otherwise; `message` is what the
+        model is told of one that FAILED. The request id is made here when there is none, so that a lost answer never
+        decides twice.
+        """
+        told = None if result is None and not media_type else ResolvedResult(data=result or b"", media_type=media_type)
+        request = ResolveEffectRequest(
+            run_id=run_id,
+            effect_id=effect_id,
+            attempt=attempt,
+            request_id=request_id or str(uuid.uuid4()),
+            resolution=resolution,
+            result=told,
+            message=message,
+            reason=reason,
+        )
+        answer = await self._connection.unary(
+            self._runtime.resolve_effect, request, deadline=deadline or self.deadline, safe=True
+        )
+        return Resolved(_run(answer.run), answer.resolution or EffectResolution(), answer.resolved)
+
+    async def unknown_effects(self) -> AsyncGenerator[UnknownEffect]:
+        """The calls whose outcome is unknown, of the newest runs first: what `resolve_effect` is for."""
+        async for run in self.list(RunFilter(statuses=[RunStatus.REPAIR_NEEDED])):
+            for effect in run.open_effects:
+                if effect.state is EffectState.UNKNOWN:
+                    yield UnknownEffect(run, effect)
 
     async def wait(self, run_id: str, timeout: float | None = None) -> RunSnapshot:
         """The run once it has ended, needs repair or is HELD, or as it stands after `timeout` seconds.

@@ -121,8 +121,10 @@ class _End:
             return
         self._seq = max(self._seq, event.seq)
         if event.kind is EventKind.TOOL_RECOVERY_REQUIRED and self._done is None:
-            message = "run %s needs repair: `runwright explain %s` says how; its stream stays open, until_done ends it"
-            _log.warning(message, event.run_id, event.run_id)
+            message = (
+                "run %s needs repair: resolve_effect settles %s, attempt %d; the stream stays open, unless until_done"
+            )
+            _log.warning(message, event.run_id, event.effect_id, event.attempt)
 
     def stop(self) -> None:
         """Asks no more. May be called from any thread, and more than once."""

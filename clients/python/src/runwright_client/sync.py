@@ -173,9 +173,11 @@ class SyncClient:
     start = _waited_for(Client.start)
     snapshot = _waited_for(Client.snapshot)
     cancel = _waited_for(Client.cancel)
+    resolve_effect = _waited_for(Client.resolve_effect)
     wait = _waited_for(Client.wait)
     server_info = _waited_for(Client.server_info)
     list = _one_by_one(Client.list)
+    unknown_effects = _one_by_one(Client.unknown_effects)
     list_events = _one_by_one(Client.list_events)
 
     subscribe = _followed(Client.subscribe)
