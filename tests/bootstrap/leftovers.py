@@ -13,7 +13,7 @@ from pathlib import Path
 from runwright.adapters.sqlite.opening.lock import DirectoryLock
 
 _GRPC = "_poll_wrapper"  # one thread of gRPC's for all servers and channels of a process, for ever
-PATIENCE_SECONDS = 10.0  # for what must happen
+MOST_SECONDS = 10.0  # for what must happen
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -82,7 +82,7 @@ class Executor:
             while True:
                 connection, _ = self._listening.accept()
                 with connection, suppress(ConnectionResetError):
-                    connection.settimeout(PATIENCE_SECONDS)
+                    connection.settimeout(MOST_SECONDS)
                     while connection.recv(65_536):
                         pass
                 count += 1

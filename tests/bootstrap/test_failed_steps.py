@@ -6,9 +6,10 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import socketserver
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
 from runwright.bootstrap import parts, serving
 from runwright.bootstrap.signals import Signals
+from runwright.core.errors import AgentError
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.runtime.runs.supervisor import Supervisor
@@ -231,7 +233,7 @@ def test_a_watchdog_that_does_not_close_keeps_nothing_else_open(scene: Scene, mo
     scene.assert_closed(before)
 
 
-def test_who_is_told_of_the_address_may_fail(scene: Scene) -> None:
+def test_an_address_that_cannot_be_announced_leaves_nothing_open(scene: Scene) -> None:
     before = Open.now()
 
     def breaks(_: str) -> None:
@@ -239,6 +241,19 @@ def test_who_is_told_of_the_address_may_fail(scene: Scene) -> None:
 
     with pytest.raises(BrokenPipeError):
         scene.serve(breaks)
+
+    scene.assert_closed(before)
+
+
+@pytest.mark.parametrize("name", ["listen", "health_listen", "metrics"])
+def test_an_address_that_is_taken_leaves_nothing_open(scene: Scene, name: str) -> None:
+    before = Open.now()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        scene.settings = replace(scene.settings, **{name: address})
+
+        with pytest.raises(AgentError, match=address):
+            scene.serve(lambda _: pytest.fail("it must not serve"))
 
     scene.assert_closed(before)
 

@@ -289,24 +289,26 @@ async def test_a_run_that_is_damaged_meanwhile_is_held_and_its_place_goes_to_the
     assert runtime.report().runs["held"] == 1
 
 
-class LostArguments(JournalWrapper):
-    """Has lost the contents of calls, once it is told to."""
+class LostContent(JournalWrapper):
+    """Has lost one content, once it is said which."""
 
-    is_damaged = False
+    lost = ""
 
     async def content(self, namespace: Namespace, digests: Sequence[str], **rest: Any) -> dict[str, bytes]:
         """See the class."""
-        if self.is_damaged:
+        if self.lost in digests:
             metadata = {"run_id": str(rest["run"]), "first_bad": "5"}
             raise AgentError(ErrorReason.JOURNAL_CORRUPT, "Lost.", metadata=metadata)
         return await self.inner.content(namespace, digests, **rest)
 
 
 async def test_a_run_whose_arguments_are_damaged_is_held_before_an_intent_is_written(bench: b.Bench) -> None:
-    journal = LostArguments(bench.journal)
+    journal = LostContent(bench.journal)
     runtime = away(bench).runtime(journal=journal)
     await parked(bench, runtime, "run-1")
-    journal.is_damaged = True
+    [call] = (await runtime.run_snapshot("run-1")).state.calls
+    assert call.arguments is not None
+    journal.lost = call.arguments.digest
 
     bench.function_tools.reach("tools")
     await quiet()
@@ -335,6 +337,21 @@ async def test_a_cancel_that_meets_the_place_leaves_nothing_open(bench: b.Bench)
     await eventually(lambda: bench.function_tools.held["tools"] == 0)
 
 
+@pytest.mark.parametrize("is_parked", [True, False])
+async def test_nothing_is_waited_for_once_its_run_has_ended(bench: b.Bench, is_parked: bool) -> None:
+    runtime = away(bench).runtime()
+    await runtime.start_run(b.request())
+    await quiet()
+    if is_parked:
+        await stays_parked(bench)
+
+    await runtime.cancel_run("run-1")
+    await quiet()
+
+    assert bench.manual_clock.waiting == []
+    assert runtime.registered_run_count() == 0
+
+
 async def test_an_executor_that_goes_again_before_the_call_is_sent_is_waited_for(bench: b.Bench) -> None:
     journal = GatedJournal(bench.journal)
     runtime = away(bench).runtime(journal=journal)
@@ -361,13 +378,14 @@ async def test_a_stop_finds_nothing_to_wait_for_and_leaves_nothing(bench: b.Benc
     await parked(bench, runtime, *names(3))
 
     stopped = await runtime.drain(60 * b.SECOND)
+    await quiet()
+    tasks_left = asyncio.all_tasks() - tasks_before
     bench.function_tools.reach("tools")
     await quiet()
 
-    assert stopped
+    assert (stopped, tasks_left) == (True, set())
     assert bench.function_tools.held["tools"] == 0
     assert bench.function_tools.ledger == []
-    assert asyncio.all_tasks() == tasks_before
     assert bench.manual_clock.waiting == []
 
 
@@ -387,13 +405,13 @@ async def test_a_stop_while_runs_are_revived_gives_their_places_back(bench: b.Be
     bench.function_tools.reach("tools")
     await quiet()
     held_meanwhile = bench.function_tools.held["tools"]
-    stopping = asyncio.create_task(runtime.drain(0))
+    await runtime.drain(0)
     await quiet()
+    held_after = bench.function_tools.held["tools"]
     gate.set()
-    await stopping
     await quiet()
 
-    assert held_meanwhile == 60
+    assert (held_meanwhile, held_after) == (60, 0), "a journal that does not answer holds up nobody"
     assert bench.function_tools.held["tools"] == 0
     assert bench.function_tools.ledger == []
 
@@ -463,3 +481,5 @@ async def test_no_run_and_no_place_is_lost_in_any_order_of_places_cancels_and_ou
     sent = [entry.idempotency_key for entry in bench.function_tools.ledger]
     assert len(sent) == len(set(sent)), "what must not be repeated is sent once"
     assert runtime.registered_run_count() == 0
+    await quiet()
+    assert bench.manual_clock.waiting == [], "nobody waits for runs that have ended"

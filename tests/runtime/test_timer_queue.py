@@ -101,6 +101,19 @@ async def test_a_cancelled_timer_is_never_called_and_the_last_one_ends_the_task(
     assert (len(timers), clock.waiting) == (0, [])
 
 
+async def test_one_that_was_cancelled_keeps_no_task_after_the_last_that_is_called(
+    timers: TimerQueue, clock: ManualClock
+) -> None:
+    timers.at(SECOND, lambda: None)
+    timers.at(60 * SECOND, lambda: None).cancel()
+    await quiet()
+
+    clock.advance(SECOND)
+    await quiet()
+
+    assert (len(timers), clock.waiting) == (0, [])
+
+
 async def test_a_timer_may_make_and_cancel_others_when_it_is_called(timers: TimerQueue, clock: ManualClock) -> None:
     called: list[str] = []
     others: list[Timer] = []

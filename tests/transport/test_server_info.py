@@ -111,9 +111,9 @@ async def test_many_packages_do_not_break_a_tool_that_takes_4_mib(serve: Serve) 
     seen: list[str] = []
     token = ""
     while token or not seen:
-        asked = ("-d", json.dumps({"page_token": token}))
-        said = await ran(GRPCURL, "-plaintext", *asked, f"127.0.0.1:{served.port}", GET_SERVER_INFO)
-        (page,) = said.messages()
+        body = ("-d", json.dumps({"page_token": token}))
+        answer = await ran(GRPCURL, "-plaintext", *body, f"127.0.0.1:{served.port}", GET_SERVER_INFO)
+        (page,) = answer.messages()
         seen += [known["package"]["package_id"] for known in page["packages"]]
         token = page.get("next_page_token", "")
 
@@ -133,18 +133,18 @@ async def namespaces(serve: Serve, folder: Path) -> tuple[Served, dict[str, str]
 async def test_a_caller_sees_the_packages_of_its_namespace_and_no_other(serve: Serve, tmp_path: Path) -> None:
     served, keys = await namespaces(serve, tmp_path)
 
-    seen, told = {}, {}
+    seen, shown = {}, {}
     for name, key in keys.items():
         info = await served.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=CALL_SECONDS, metadata=bearer(key))
         seen[name] = [(known.package.package_id, known.is_default) for known in info.packages]
-        told[name] = str(info)
+        shown[name] = str(info)
 
     assert seen == {
         "team-a": [("secret", True), ("full", False)],
         "team-b": [("secret", True), ("full", False)],
         "team-c": [("full", True)],
     }
-    assert "secret" not in told["team-c"] and SECRET.fingerprint() not in told["team-c"]
+    assert "secret" not in shown["team-c"] and SECRET.fingerprint() not in shown["team-c"]
 
 
 @pytest.mark.parametrize(

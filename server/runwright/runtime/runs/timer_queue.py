@@ -77,6 +77,9 @@ class TimerQueue:
         """Sees to it that somebody sleeps until the first timer, if there is one."""
         if self._is_calling:
             return  # looked at when the calls are over
+        if self._cancelled == len(self._heap):
+            self._heap.clear()
+            self._cancelled = 0
         if self._sleeping is not None and (not self._heap or self._heap[0][0] < self._wakes_at):
             self._sleeping.cancel()
             self._sleeping = None
