@@ -1,4 +1,4 @@
-"""A run whose call was lost, got going again: by a decision that no kill takes back, and that the executor's ledger bears out."""
+"""A run whose call was lost gets going again by a decision that no kill takes back and the executor's ledger bears out."""
 
 from __future__ import annotations
 
@@ -94,11 +94,8 @@ async def test_the_commands_of_the_page_settle_a_run(make_server: MakeServer, ex
 
     listed = await command(server, "effects", "ls")
     explained = await command(server, "explain", "run-1")
-    resolved = await command(
-        server,
-        *["effects", "resolve", "run-1", "c1.1", "--attempt", "1", "--as", "happened", "--reason", "ledger", "--tell"],
-        '{"seat": 7}',
-    )
+    words = ("--attempt", "1", "--as", "happened", "--reason", "ledger", "--tell", '{"seat": 7}')
+    resolved = await command(server, "effects", "resolve", "run-1", "c1.1", *words)
 
     key = executor.requested[0].key
     assert "run-1 c1.1 book, attempt 1, unknown since" in listed
