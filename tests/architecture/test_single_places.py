@@ -57,7 +57,7 @@ def test_grpc_statuses_are_chosen_by_one_table() -> None:
 
 
 def test_time_is_read_by_the_clock_alone() -> None:
-    found = outside(uses("time", "datetime", "calendar", "zoneinfo"), "adapters/clock.py", "cli", "core/units.py")
+    found = outside(uses("time", "datetime", "calendar", "zoneinfo"), "adapters/clock.py", "cli")
     of_the_loop = places(lambda source: any(name.endswith("loop.time") for name in calls(source)))
 
     assert found | of_the_loop == set()

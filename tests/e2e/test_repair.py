@@ -1,4 +1,4 @@
-"""A run whose call was lost gets going again by a decision that no kill takes back and the executor's ledger bears out."""
+"""A run whose call was lost gets going again by a decision that no kill takes back; the executor's ledger agrees."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
-from runwright.core.outcomes import CallPhase, FinishReason, RunPhase, StopReason, Usage
+from runwright.core.outcomes import CallPhase, FinishReason, Resolution, RunPhase, StopReason, Usage
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.request import Budget
 from runwright.core.state import CallState, RunState
@@ -185,6 +185,17 @@ def _call_records() -> list[r.Record]:
         r.ToolDenied(at=AT, call_id=CALL, tool="search", policy_ref="builtin:read-only", code="effect.above_read"),
         r.ToolCancelled(at=AT, call_id=CALL, attempt=1, tool="search"),
         unknown,
+        r.EffectResolved(
+            at=AT,
+            call_id=CALL,
+            attempt=1,
+            tool="search",
+            resolution=Resolution.HAPPENED,
+            resolved_by="ann",
+            reason="seen",
+            request_id="decision-1",
+            request_digest=REF.digest,
+        ),
     ]
 
 

@@ -24,7 +24,7 @@ from runwright.core.audit import AuditKind
 from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.kinds import KINDS, EventKind
-from runwright.core.outcomes import RunStatus
+from runwright.core.outcomes import Resolution, RunStatus
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun, StoredEvent
 from runwright.testing import ManualClock
@@ -35,10 +35,16 @@ from tests.ports.journal_builders import check_chain
 from tests.runtime.watching import stood_still
 
 NAME = "schema5"
+REPAIR_REASONS = ("EFFECT_NOT_UNKNOWN", "EFFECT_ATTEMPT_STALE", "EFFECT_ALREADY_RESOLVED", "EFFECT_UNKNOWN")
 # Fields and values that are younger than the golden: `Record.field`, `runwright.v1.Message.field`, `VALUE`.
 LATER: frozenset[str] = frozenset(
     {
         "PolicyDecided.subject unset",
+        *("EFFECT_RESOLVED", "EffectResolved", "RESOLUTION_REFUSED", "runwright.v1.Event.effect_resolved"),
+        "EVENT_KIND_EFFECT_RESOLVED",
+        *(f"RESOLUTION_{each.name}" for each in Resolution),
+        *(f"{pb.EffectResolved.DESCRIPTOR.full_name}.{name}" for name in pb.EffectResolved.DESCRIPTOR.fields_by_name),
+        *("STOP_REASON_EFFECT_UNKNOWN", *(f"ERROR_REASON_{name}" for name in REPAIR_REASONS), *REPAIR_REASONS),
         *(f"POLICY_STAGE_{name}" for name in ("RUN_START", "INPUT", "MODEL_REQUEST", "POST_TOOL", "OUTPUT")),
     }
 )

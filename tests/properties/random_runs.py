@@ -14,10 +14,10 @@ from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending
-from runwright.core.outcomes import CallPhase, FinishReason
+from runwright.core.outcomes import CallPhase, FinishReason, Resolution
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
-from runwright.core.state import RunState
+from runwright.core.state import CallState, RunState
 
 from tests.core import builders as b
 
@@ -108,6 +108,9 @@ class RandomRun:
             return i.CancelRequested(at=self.now, reason="", requested_by="local", grace_us=self.rng.choice([0, 9]))
         if dice < 0.18:
             return i.CancelDeadlinePassed(at=self.now)
+        unknown = [call for call in self.state.calls if call.phase is CallPhase.UNKNOWN]
+        if unknown and dice < 0.4:
+            return self._altered(self._resolution(self.rng.choice(unknown)))
         wanted = [*pending(self.state).values(), *self._unwanted_waits()] or [e.CallModel(1, 1)]
         return self._altered(self._outcome(self.rng.choice(wanted)))
 
@@ -151,6 +154,20 @@ class RandomRun:
                 )
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
+
+    def _resolution(self, call: CallState) -> i.Input:
+        return i.ResolutionRequested(
+            at=self.now,
+            call_id=call.call_id,
+            attempt=call.attempt,
+            resolution=self.rng.choice([*Resolution, *([Resolution.TRY_AGAIN] * 3)]),
+            resolved_by="ann",
+            reason="",
+            request_id="decision-1",
+            request_digest="",
+            result=_TEXT,
+            grace_us=self.rng.choice([0, 9]),
+        )
 
     def _due(self, effect: e.AwaitRetry) -> int:
         """Mostly the time that was waited for; now and then a clock that is early."""

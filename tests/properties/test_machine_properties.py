@@ -20,7 +20,7 @@ from runwright.core.ids import EffectId
 from runwright.core.kinds import TERMINAL, kind_of
 from runwright.core.machine import decide, pending, status, waiting_on
 from runwright.core.machine.rounds import MAX_LOSSES
-from runwright.core.outcomes import CallPhase, RunPhase, RunStatus
+from runwright.core.outcomes import CallPhase, Resolution, RunPhase, RunStatus
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.state import CallState, RunState, may_start_call
@@ -48,7 +48,7 @@ class Ledger:
         # Calls that must not be repeated and went out: their next start needs proof that they were not sent.
         self._sent_for_good: set[EffectId] = set()
         self._passed: set[EffectId] = set()  # calls that policy allowed
-        self._unknown = False  # whether the outcome of a call is
+        self._unknown = set[EffectId]()  # the calls whose outcome is unknown
 
     def check(self, record: r.Record) -> None:
         """Takes in one more record."""
@@ -72,7 +72,9 @@ class Ledger:
             case r.ToolFailed() | r.ToolDenied():
                 self._passed.discard(record.call_id)
             case r.ToolRecoveryRequired():
-                self._unknown = True
+                self._unknown.add(record.call_id)
+            case r.EffectResolved():
+                self._resolve(record)
             case r.ToolRequested():
                 self.intents.add((record.call_id, "await", 0))
             case r.RetryScheduled():
@@ -86,6 +88,14 @@ class Ledger:
             case _ if kind_of(record) in TERMINAL:
                 self._end(record)
         self.time, self._previous = record.at, record
+
+    def _resolve(self, record: r.EffectResolved) -> None:
+        assert not self.cancelled, "nothing is decided about a call after a cancel"
+        assert record.call_id in self._unknown, "only what is unknown is decided about"
+        if record.resolution is not Resolution.END_RUN:
+            self._unknown.remove(record.call_id)
+        if record.resolution is Resolution.TRY_AGAIN:
+            self._sent_for_good.discard(record.call_id)
 
     def _start_model(self, record: r.ModelAttemptStarted) -> None:
         assert not self.cancelled, "no model is asked after a cancel"
