@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from runwright.adapters.memory.audit import MemoryAudit
+from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
+from runwright.core.audit import AuditKind
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId
@@ -21,6 +23,7 @@ from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
 from tests import builders as b
+from tests.runtime.parts import HeldTool
 from tests.runtime.watching import key, kinds, records_of, stood_still
 
 SENDING = b.package(b.asks("send"), b.says("told {results}"), tools=(b.writing_tool("send"),))
@@ -221,22 +224,32 @@ async def test_a_decision_that_breaks_a_rule_is_refused_by_field(
 
 async def test_a_late_answer_of_an_executor_is_audited_and_changes_nothing(bench: b.Bench) -> None:
     bench.audit = audit = MemoryAudit(bench.clock)
-    outbox = Outbox(LOST, LOST, performs=(True, False))
-    runtime = await in_repair(bench, outbox)
-    await runtime.repair.resolve("run-1", said(Resolution.TRY_AGAIN))
+    second = HeldTool()
+    attempts = iter([Outbox(LOST), second])
+
+    async def send(arguments: Mapping[str, Any]) -> Any:
+        return await next(attempts)(arguments)
+
+    bench.packages, bench.tools = (SENDING,), FunctionTools({"send": send})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
     await stood_still(runtime)
+    await runtime.repair.resolve("run-1", said(Resolution.TRY_AGAIN))
+    await second.begun.wait()
     before = await kinds(bench.journal)
     late = Content.of(b'"sent, after all"', "application/json")
-    driver_input = i.ToolReturned(
-        at=bench.clock.now(), call_id=CALL, attempt=1, ok=True, result=late.ref, contents=(late,)
-    )
+    answer = i.ToolReturned(at=bench.clock.now(), call_id=CALL, attempt=1, ok=True, result=late.ref, contents=(late,))
+    first_attempt = e.CallTool(CALL, "send", "tools", 1, late.ref, bench.key(CALL), False, 0)
 
-    made_true, _ = await runtime._supervisor.submit(key(), driver_input)
+    driver = runtime._supervisor._live.get(key())
+    assert driver is not None
+    made_true = await driver.submit(answer, settles=first_attempt)
 
-    assert made_true == []
-    assert await kinds(bench.journal) == before
-    assert (await runtime.run_snapshot("run-1")).status is RunStatus.REPAIR_NEEDED
-    assert audit is not None
+    assert (made_true, await kinds(bench.journal)) == ([], before)
+    [entry] = (await audit.page(("default",), before=None, limit=9)).entries
+    assert (entry.kind, entry.subjects) == (AuditKind.ANSWER_IGNORED, ("run-1", CALL))
+    second.let_go.set()
+    assert (await stood_still(runtime)).text == 'told "done"'
 
 
 async def test_of_a_decision_and_a_cancel_at_once_one_wins_and_the_other_is_told(bench: b.Bench) -> None:
