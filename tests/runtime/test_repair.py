@@ -23,8 +23,9 @@ from runwright.runtime import AgentRuntime
 from runwright.testing import FunctionTools
 
 from tests import builders as b
+from tests.runtime.journals import GatedJournal
 from tests.runtime.parts import HeldTool
-from tests.runtime.watching import key, kinds, records_of, stood_still
+from tests.runtime.watching import key, kinds, quiet, records_of, stood_still
 
 SENDING = b.package(b.asks("send"), b.says("told {results}"), tools=(b.writing_tool("send"),))
 LOST = ToolOutcome(ToolOutcomeKind.LOST)
@@ -172,6 +173,28 @@ async def test_a_decision_about_another_attempt_is_refused_with_its_own_reason(b
     assert (early.reason, early.metadata["attempt"]) == (ErrorReason.EFFECT_ATTEMPT_STALE, "1")
     assert (late.reason, late.metadata["resolved_by"]) == (ErrorReason.EFFECT_ALREADY_RESOLVED, "ann")
     assert (await stood_still(runtime)).status is RunStatus.COMPLETED
+
+
+async def test_a_request_whose_caller_went_away_is_answered_when_it_is_sent_again(bench: b.Bench) -> None:
+    runtime = await in_repair(bench, Outbox(LOST))
+    journal = GatedJournal(bench.journal)
+    await runtime.drain(0)
+    runtime = bench.runtime(journal=journal)
+    await runtime.recover()
+    journal.gate.clear()
+    gone = asyncio.create_task(runtime.repair.resolve("run-1", said(Resolution.HAPPENED), principal="ann"))
+    await quiet()
+    gone.cancel()
+    again = asyncio.create_task(runtime.repair.resolve("run-1", said(Resolution.HAPPENED), principal="ann"))
+    other = asyncio.create_task(_outcome(runtime, said(Resolution.FAILED, request_id="decision-2")))
+    await quiet()
+
+    journal.gate.set()
+
+    answer = await again
+    assert (answer.is_first, answer.decision.resolved_by) == (False, "ann")
+    assert await other == "EFFECT_ALREADY_RESOLVED"
+    assert len(await records_of(bench.journal, r.EffectResolved)) == 1
 
 
 async def test_a_request_id_is_of_one_request(bench: b.Bench) -> None:

@@ -44,7 +44,7 @@ async def test_a_run_says_by_what_it_is_freed_until_somebody_does(serve: Serve) 
     ended = await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)
 
     assert [wait.kind for wait in waiting] == [run_pb2.WAIT_KIND_REPAIR]
-    assert "runwright effects resolve RUN c1.1 --attempt 1" in waiting[0].unblocked_by
+    assert "runwright effects resolve run-1 c1.1 --attempt 1 --as" in waiting[0].unblocked_by
     assert "ResolveEffect" in waiting[0].unblocked_by
     assert list(ended.run.waiting_on) == []
 

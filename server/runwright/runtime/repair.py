@@ -90,6 +90,10 @@ class Repair:
             decided = next((record for record in records if isinstance(record, EffectResolved)), None)
             if decided is not None:
                 return _resolution(decided), True
+            # Somebody was faster: perhaps this very request, whose caller has gone meanwhile.
+            before = await self._on_record(run)
+            if (known := _same_request(before, request)) is not None:
+                return known, False
             raise _refusal(run, request, before, state)
 
     async def _on_record(self, run: RunKey) -> Sequence[EffectResolved]:

@@ -65,18 +65,11 @@ def hold_of_run(state: RunState) -> Hold | None:
 
 
 def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
-    """What keeps a call: its executor, once it has passed PRE_TOOL, or that nobody knows what became of it.
+    """What keeps a call that may go on: its executor, once it has passed PRE_TOOL.
 
     Its executor is only looked for while the call could be started (`may_start`). A call that no executor has kept
     waiting yet is held by the other calls of its run alone until then, which is no hold.
     """
-    if call.phase is CallPhase.UNKNOWN:
-        # The words of the command line, because whoever reads this has one; clients call it ResolveEffect.
-        freed_by = (
-            f"`runwright effects resolve RUN {call.call_id} --attempt {call.attempt}` (ResolveEffect), once somebody"
-            " knows what became of the call; or cancelling the run"
-        )
-        return Hold(WaitKind.REPAIR, call.call_id, call.executor, call.since, 0, freed_by)
     if call.phase is not CallPhase.REQUESTED or call.passed is not PolicyStage.PRE_TOOL:
         return None
     has_waited = call.attempt > 0 or call.give_up_at > 0
@@ -97,6 +90,15 @@ def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
     )
 
 
+def _hold_of_unknown(state: RunState, call: CallState) -> Hold:
+    # In the words of the command line, because whoever reads this has one; programs call it ResolveEffect.
+    freed_by = (
+        f"`runwright effects resolve {state.key.run_id} {call.call_id} --attempt {call.attempt} --as …`"
+        " (ResolveEffect), once somebody knows what became of the call; or cancelling the run"
+    )
+    return Hold(WaitKind.REPAIR, call.call_id, call.executor, call.since, 0, freed_by)
+
+
 def holds(state: RunState) -> Iterator[Hold]:
     """Every hold of the run: its own, then those of its calls, in the model's order. None of a run that has ended."""
     if state.is_terminal:
@@ -105,8 +107,8 @@ def holds(state: RunState) -> Iterator[Hold]:
         yield hold
     may_start = may_start_call(state)
     for call in state.calls:
-        if call.phase is CallPhase.UNKNOWN and state.phase is not RunPhase.RUNNING:
-            continue  # it holds nothing any more: the run ends with it as it is
+        if call.phase is CallPhase.UNKNOWN and state.phase is RunPhase.RUNNING:  # a run that ends is held by none
+            yield _hold_of_unknown(state, call)
         if (hold := hold_of_call(call, may_start)) is not None:
             yield hold
 
