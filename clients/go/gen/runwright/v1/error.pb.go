@@ -150,16 +150,16 @@ const (
 	ErrorReason_ERROR_REASON_TOOL_ANSWER_INVALID ErrorReason = 56
 	// The outcome of the effect is not unknown, so nothing is to be decided about
 	// it; `state` says how it stands. Metadata: run_id, effect_id, state.
-	ErrorReason_ERROR_REASON_EFFECT_NOT_UNKNOWN ErrorReason = 80
+	ErrorReason_ERROR_REASON_EFFECT_NOT_UNKNOWN ErrorReason = 84
 	// The decision is about another attempt than the latest one, which `attempt`
 	// names. Metadata: run_id, effect_id, attempt.
-	ErrorReason_ERROR_REASON_EFFECT_ATTEMPT_STALE ErrorReason = 81
+	ErrorReason_ERROR_REASON_EFFECT_ATTEMPT_STALE ErrorReason = 85
 	// Another decision about this attempt is on record. Metadata: run_id, effect_id,
 	// resolution, resolved_by, resolved_at, request_id.
-	ErrorReason_ERROR_REASON_EFFECT_ALREADY_RESOLVED ErrorReason = 82
+	ErrorReason_ERROR_REASON_EFFECT_ALREADY_RESOLVED ErrorReason = 86
 	// The outcome of a call was unknown, and whoever looked into it ended the run.
 	// Metadata: none.
-	ErrorReason_ERROR_REASON_EFFECT_UNKNOWN ErrorReason = 83
+	ErrorReason_ERROR_REASON_EFFECT_UNKNOWN ErrorReason = 87
 )
 
 // Enum value maps for ErrorReason.
@@ -217,10 +217,10 @@ var (
 		61: "ERROR_REASON_RUN_NOT_HELD",
 		55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
 		56: "ERROR_REASON_TOOL_ANSWER_INVALID",
-		80: "ERROR_REASON_EFFECT_NOT_UNKNOWN",
-		81: "ERROR_REASON_EFFECT_ATTEMPT_STALE",
-		82: "ERROR_REASON_EFFECT_ALREADY_RESOLVED",
-		83: "ERROR_REASON_EFFECT_UNKNOWN",
+		84: "ERROR_REASON_EFFECT_NOT_UNKNOWN",
+		85: "ERROR_REASON_EFFECT_ATTEMPT_STALE",
+		86: "ERROR_REASON_EFFECT_ALREADY_RESOLVED",
+		87: "ERROR_REASON_EFFECT_UNKNOWN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -275,10 +275,10 @@ var (
 		"ERROR_REASON_RUN_NOT_HELD":             61,
 		"ERROR_REASON_TOOL_RESULT_TOO_LARGE":    55,
 		"ERROR_REASON_TOOL_ANSWER_INVALID":      56,
-		"ERROR_REASON_EFFECT_NOT_UNKNOWN":       80,
-		"ERROR_REASON_EFFECT_ATTEMPT_STALE":     81,
-		"ERROR_REASON_EFFECT_ALREADY_RESOLVED":  82,
-		"ERROR_REASON_EFFECT_UNKNOWN":           83,
+		"ERROR_REASON_EFFECT_NOT_UNKNOWN":       84,
+		"ERROR_REASON_EFFECT_ATTEMPT_STALE":     85,
+		"ERROR_REASON_EFFECT_ALREADY_RESOLVED":  86,
+		"ERROR_REASON_EFFECT_UNKNOWN":           87,
 	}
 )
 
@@ -649,10 +649,10 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x19ERROR_REASON_RUN_NOT_HELD\x10=\x12&\n" +
 	"\"ERROR_REASON_TOOL_RESULT_TOO_LARGE\x107\x12$\n" +
 	" ERROR_REASON_TOOL_ANSWER_INVALID\x108\x12#\n" +
-	"\x1fERROR_REASON_EFFECT_NOT_UNKNOWN\x10P\x12%\n" +
-	"!ERROR_REASON_EFFECT_ATTEMPT_STALE\x10Q\x12(\n" +
-	"$ERROR_REASON_EFFECT_ALREADY_RESOLVED\x10R\x12\x1f\n" +
-	"\x1bERROR_REASON_EFFECT_UNKNOWN\x10S*\xdf\x03\n" +
+	"\x1fERROR_REASON_EFFECT_NOT_UNKNOWN\x10T\x12%\n" +
+	"!ERROR_REASON_EFFECT_ATTEMPT_STALE\x10U\x12(\n" +
+	"$ERROR_REASON_EFFECT_ALREADY_RESOLVED\x10V\x12\x1f\n" +
+	"\x1bERROR_REASON_EFFECT_UNKNOWN\x10W*\xdf\x03\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +

@@ -160,19 +160,19 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The executor answered the call with what cannot be read: it does not parse,
     or sets none or several of the outcomes. Metadata: tool.
     """
-    ERROR_REASON_EFFECT_NOT_UNKNOWN: _ErrorReason.ValueType  # 80
+    ERROR_REASON_EFFECT_NOT_UNKNOWN: _ErrorReason.ValueType  # 84
     """The outcome of the effect is not unknown, so nothing is to be decided about
     it; `state` says how it stands. Metadata: run_id, effect_id, state.
     """
-    ERROR_REASON_EFFECT_ATTEMPT_STALE: _ErrorReason.ValueType  # 81
+    ERROR_REASON_EFFECT_ATTEMPT_STALE: _ErrorReason.ValueType  # 85
     """The decision is about another attempt than the latest one, which `attempt`
     names. Metadata: run_id, effect_id, attempt.
     """
-    ERROR_REASON_EFFECT_ALREADY_RESOLVED: _ErrorReason.ValueType  # 82
+    ERROR_REASON_EFFECT_ALREADY_RESOLVED: _ErrorReason.ValueType  # 86
     """Another decision about this attempt is on record. Metadata: run_id, effect_id,
     resolution, resolved_by, resolved_at, request_id.
     """
-    ERROR_REASON_EFFECT_UNKNOWN: _ErrorReason.ValueType  # 83
+    ERROR_REASON_EFFECT_UNKNOWN: _ErrorReason.ValueType  # 87
     """The outcome of a call was unknown, and whoever looked into it ended the run.
     Metadata: none.
     """
@@ -316,19 +316,19 @@ ERROR_REASON_TOOL_ANSWER_INVALID: ErrorReason.ValueType  # 56
 """The executor answered the call with what cannot be read: it does not parse,
 or sets none or several of the outcomes. Metadata: tool.
 """
-ERROR_REASON_EFFECT_NOT_UNKNOWN: ErrorReason.ValueType  # 80
+ERROR_REASON_EFFECT_NOT_UNKNOWN: ErrorReason.ValueType  # 84
 """The outcome of the effect is not unknown, so nothing is to be decided about
 it; `state` says how it stands. Metadata: run_id, effect_id, state.
 """
-ERROR_REASON_EFFECT_ATTEMPT_STALE: ErrorReason.ValueType  # 81
+ERROR_REASON_EFFECT_ATTEMPT_STALE: ErrorReason.ValueType  # 85
 """The decision is about another attempt than the latest one, which `attempt`
 names. Metadata: run_id, effect_id, attempt.
 """
-ERROR_REASON_EFFECT_ALREADY_RESOLVED: ErrorReason.ValueType  # 82
+ERROR_REASON_EFFECT_ALREADY_RESOLVED: ErrorReason.ValueType  # 86
 """Another decision about this attempt is on record. Metadata: run_id, effect_id,
 resolution, resolved_by, resolved_at, request_id.
 """
-ERROR_REASON_EFFECT_UNKNOWN: ErrorReason.ValueType  # 83
+ERROR_REASON_EFFECT_UNKNOWN: ErrorReason.ValueType  # 87
 """The outcome of a call was unknown, and whoever looked into it ended the run.
 Metadata: none.
 """

@@ -810,25 +810,25 @@ class ErrorReason(betterproto2.Enum):
     or sets none or several of the outcomes. Metadata: tool.
     """
 
-    EFFECT_NOT_UNKNOWN = 80
+    EFFECT_NOT_UNKNOWN = 84
     """
     The outcome of the effect is not unknown, so nothing is to be decided about
     it; `state` says how it stands. Metadata: run_id, effect_id, state.
     """
 
-    EFFECT_ATTEMPT_STALE = 81
+    EFFECT_ATTEMPT_STALE = 85
     """
     The decision is about another attempt than the latest one, which `attempt`
     names. Metadata: run_id, effect_id, attempt.
     """
 
-    EFFECT_ALREADY_RESOLVED = 82
+    EFFECT_ALREADY_RESOLVED = 86
     """
     Another decision about this attempt is on record. Metadata: run_id, effect_id,
     resolution, resolved_by, resolved_at, request_id.
     """
 
-    EFFECT_UNKNOWN = 83
+    EFFECT_UNKNOWN = 87
     """
     The outcome of a call was unknown, and whoever looked into it ended the run.
     Metadata: none.
@@ -889,10 +889,10 @@ class ErrorReason(betterproto2.Enum):
             61: "ERROR_REASON_RUN_NOT_HELD",
             55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
             56: "ERROR_REASON_TOOL_ANSWER_INVALID",
-            80: "ERROR_REASON_EFFECT_NOT_UNKNOWN",
-            81: "ERROR_REASON_EFFECT_ATTEMPT_STALE",
-            82: "ERROR_REASON_EFFECT_ALREADY_RESOLVED",
-            83: "ERROR_REASON_EFFECT_UNKNOWN",
+            84: "ERROR_REASON_EFFECT_NOT_UNKNOWN",
+            85: "ERROR_REASON_EFFECT_ATTEMPT_STALE",
+            86: "ERROR_REASON_EFFECT_ALREADY_RESOLVED",
+            87: "ERROR_REASON_EFFECT_UNKNOWN",
         }
 
     @classmethod
@@ -950,10 +950,10 @@ class ErrorReason(betterproto2.Enum):
             "ERROR_REASON_RUN_NOT_HELD": 61,
             "ERROR_REASON_TOOL_RESULT_TOO_LARGE": 55,
             "ERROR_REASON_TOOL_ANSWER_INVALID": 56,
-            "ERROR_REASON_EFFECT_NOT_UNKNOWN": 80,
-            "ERROR_REASON_EFFECT_ATTEMPT_STALE": 81,
-            "ERROR_REASON_EFFECT_ALREADY_RESOLVED": 82,
-            "ERROR_REASON_EFFECT_UNKNOWN": 83,
+            "ERROR_REASON_EFFECT_NOT_UNKNOWN": 84,
+            "ERROR_REASON_EFFECT_ATTEMPT_STALE": 85,
+            "ERROR_REASON_EFFECT_ALREADY_RESOLVED": 86,
+            "ERROR_REASON_EFFECT_UNKNOWN": 87,
         }
 
 
