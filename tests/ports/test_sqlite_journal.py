@@ -16,6 +16,7 @@ from runwright.adapters.sqlite.tables import EVENTS_OF_RUN
 from runwright.core.apply import fold
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
+from runwright.core.kinds import MESSAGE_BEARING
 from runwright.core.outcomes import RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 from runwright.core.state import RunState
@@ -239,7 +240,7 @@ async def test_no_question_scans_a_table(tmp_path: Path) -> None:
     requested, plans = plan(
         tmp_path,
         lambda db: queries.load(db, RUN),
-        lambda db: queries.messages(db, RUN),
+        lambda db: queries.records(db, RUN, MESSAGE_BEARING),
         lambda db: queries.read(db, RUN, 0, 10),
         lambda db: queries.content(db, RUN.namespace, ["sha256:00"], RUN.run_id, required=False),
     )

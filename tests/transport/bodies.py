@@ -32,6 +32,15 @@ GOOD: Mapping[str, Message] = {
         )
     ),
     SERVICE + "Cancel": pb.CancelRequest(run_id="run-1", reason="enough", grace=Duration(seconds=1)),
+    SERVICE + "ResolveEffect": pb.ResolveEffectRequest(
+        run_id="run-1",
+        effect_id="c1.1",
+        attempt=1,
+        request_id="decision-1",
+        resolution=run_pb2.RESOLUTION_HAPPENED,
+        result=pb.ResolvedResult(data=b"1", media_type="text/plain"),
+        reason="seen",
+    ),
     SERVICE + "ReleaseRun": pb.ReleaseRunRequest(run_id="run-1", reason="the disk was exchanged"),
     SERVICE + "RemoveRun": pb.RemoveRunRequest(run_id="run-1", reason="nobody needs it"),
     SERVICE + "Snapshot": pb.SnapshotRequest(run_id="run-1"),

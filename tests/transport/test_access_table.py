@@ -31,7 +31,7 @@ TABLE = {
     "/runwright.v1.RuntimeService/GetServerInfo": EVERYBODY,
     "/runwright.callback.v1.CallbackRegistryService/RegisterCallback": {"executor", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/UnregisterCallback": {"executor", "admin"},
-    "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": {"caller", "observer", "executor", "admin"},
+    "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": EVERYBODY - {"approver"},
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,
 }

@@ -34,7 +34,7 @@ MAY = {
     RUNTIME + "GetServerInfo": EVERYBODY,
     CALLBACKS + "RegisterCallback": "admin executor",
     CALLBACKS + "UnregisterCallback": "admin executor",
-    CALLBACKS + "ListCallbacks": "admin caller executor observer",
+    CALLBACKS + "ListCallbacks": "admin caller executor observer repairer",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,
 }

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescri
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import content_pb2
+from runwright._gen.runwright.v1 import content_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.testing import FunctionTools
 
@@ -39,6 +39,9 @@ STREAM_SECONDS = 0.5
 OWN: Mapping[str, Message] = {
     "StartRun": pb.StartRunRequest(run=run_request("")),
     "Cancel": pb.CancelRequest(run_id="run-b", reason="enough"),
+    "ResolveEffect": pb.ResolveEffectRequest(
+        run_id="run-b", effect_id="c1.1", attempt=1, request_id="decision-1", resolution=run_pb2.RESOLUTION_TRY_AGAIN
+    ),
     "ReleaseRun": pb.ReleaseRunRequest(run_id="run-b", reason="enough"),
     "RemoveRun": pb.RemoveRunRequest(run_id="run-b", reason="enough"),
     "Snapshot": pb.SnapshotRequest(run_id="run-b"),
