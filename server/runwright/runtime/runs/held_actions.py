@@ -13,7 +13,7 @@ from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.state import RunState
 from runwright.runtime.ports import Ports
-from runwright.runtime.runs.driver import cancel_at_once
+from runwright.runtime.runs.decisions import cancel_at_once
 from runwright.runtime.runs.run_on_record import RunOnRecord
 from runwright.runtime.runs.stored_runs import is_of
 from runwright.runtime.runs.supervisor import Supervisor
