@@ -19,6 +19,7 @@ from msgspec import Struct, structs
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.inspecting import inspection, verification
+from runwright.adapters.sqlite.reading import run_rows
 from runwright.adapters.sqlite.tables import SCHEMA_VERSION
 from runwright.cli.export import verify
 from runwright.core.apply import apply, fold
@@ -239,6 +240,14 @@ async def test_how_an_open_run_stands_is_told_from_its_row(journal: SqliteJourna
 
     assert {run_id: status(state) for run_id, state in states.items()} == {each: STATUS[each] for each in loaded}
     assert {state.phase for state in states.values()} == {RunPhase.RUNNING}
+
+
+async def test_no_row_is_explained_by_events(
+    journal: SqliteJournal, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_rows.checked_events, "page", lambda *_: pytest.fail("the events were read"))
+
+    assert [run for run in (*runs(name), *played.REMOVED[:1]) if await journal.load(run) is None] == []
 
 
 def test_its_rows_are_of_the_versions_that_there_were(directory: Path, name: str) -> None:
