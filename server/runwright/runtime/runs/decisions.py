@@ -21,7 +21,7 @@ from runwright.runtime.runs.inbox import Delivery
 from runwright.runtime.runs.run_on_record import Change, RunOnRecord
 
 
-class Decision(Struct, frozen=True):
+class DecidedChange(Struct, frozen=True):
     """What each of several inputs has made true, in their order, and all of it as one change.
 
     `is_cancelling`: the run is being cancelled after one of them, whatever becomes of it then.
@@ -32,7 +32,7 @@ class Decision(Struct, frozen=True):
     is_cancelling: bool
 
 
-def decide_on(package: RuntimePackage, state: RunState, arrived: Sequence[Delivery]) -> Decision:
+def decide_on(package: RuntimePackage, state: RunState, arrived: Sequence[Delivery]) -> DecidedChange:
     """Puts the inputs to the machine, each to the state after those before it."""
     produced: list[list[Record]] = []
     is_cancelling = False
@@ -42,10 +42,12 @@ def decide_on(package: RuntimePackage, state: RunState, arrived: Sequence[Delive
         is_cancelling = is_cancelling or state.phase is RunPhase.CANCELLING
     records = [record for new in produced for record in new]
     contents = [part for each, new in zip(arrived, produced, strict=True) if new for part in each.input.contents]
-    return Decision(produced, Change(records, state, contents), is_cancelling)
+    return DecidedChange(produced, Change(records, state, contents), is_cancelling)
 
 
-def without(arrived: Sequence[Delivery], decision: Decision, failed: FailedCondition, at: Micros) -> list[Delivery]:
+def without(
+    arrived: Sequence[Delivery], decision: DecidedChange, failed: FailedCondition, at: Micros
+) -> list[Delivery]:
     """What has arrived, with the input whose records were under the condition put as one that must do without."""
     ends = accumulate(sum(len(side_rows(record)) for record in new) for new in decision.produced)
     at_fault = next(index for index, end in enumerate(ends) if failed.number < end)

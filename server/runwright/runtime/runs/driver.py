@@ -15,7 +15,7 @@ from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
 from runwright.runtime.ports import Ports
-from runwright.runtime.runs.decisions import Decision, decide_on, once_more, without
+from runwright.runtime.runs.decisions import DecidedChange, decide_on, once_more, without
 from runwright.runtime.runs.effects_under_way import EffectsUnderWay
 from runwright.runtime.runs.inbox import Delivery, Inbox, turn_away
 from runwright.runtime.runs.live_text import LiveTexts
@@ -201,7 +201,7 @@ class RunDriver:
             self._refuse(arrived, result.error)
         result.or_raise()
 
-    def _decide(self, arrived: Sequence[Delivery]) -> Decision:
+    def _decide(self, arrived: Sequence[Delivery]) -> DecidedChange:
         decision = decide_on(self._package, self.state, arrived)
         self._cancelling = self._cancelling or decision.is_cancelling
         return decision
@@ -226,7 +226,7 @@ class RunDriver:
             change, holds_on=lambda: is_precious or not self._draining, held_up=tell_callers
         )
 
-    def _tell(self, arrived: Sequence[Delivery], decision: Decision) -> None:
+    def _tell(self, arrived: Sequence[Delivery], decision: DecidedChange) -> None:
         for delivery, new in zip(arrived, decision.produced, strict=True):
             if self._performer.places:
                 self._performer.places.decided(delivery.input)
