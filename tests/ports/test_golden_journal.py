@@ -7,15 +7,11 @@ meaning; only what came later is named here, in LATER.
 from __future__ import annotations
 
 import sqlite3
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
-from typing import Any, get_args
 
 import pytest
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
-from msgspec import Struct, structs
+from msgspec import structs
 from runwright._gen.runwright.v1 import event_pb2 as pb
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.inspecting import inspection, verification
@@ -34,10 +30,11 @@ from runwright.core.side_rows import FailedCondition, Spend
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun, StoredEvent
 from runwright.testing import ManualClock
-from runwright.wire.checked_row import VERSION as ROW_VERSION
 from runwright.wire.records import decode_event, encode_events
+from runwright.wire.state_row import VERSION as ROW_VERSION
 
 from tests.ports.golden import make, old_rows, played, side_rows
+from tests.ports.golden.coverage import NEVER_WRITTEN, Seen, fields_of, written
 from tests.ports.journal_builders import check_chain
 from tests.ports.test_side_rows_contract import append
 from tests.runtime.watching import stood_still
@@ -56,18 +53,6 @@ LATER: Mapping[str, frozenset[str]] = {
         }
     ),
 }
-# What no build has written so far: waits are whole seconds, deltas are never stored, and a cancelled run has no reason
-# to stop in its event.
-NEVER_WRITTEN = frozenset(
-    {
-        "runwright.v1.Event.ignorable",
-        "runwright.v1.Event.model_stream_delta",
-        "EVENT_KIND_MODEL_STREAM_DELTA",
-        "google.protobuf.Duration.nanos",
-        "STOP_REASON_CANCELLED",
-    }
-)
-UNSET = (None, "", 0, False, (), {})
 # The versions of its run rows: the newest, and those before it that nobody has read since.
 ROWS = {"schema5": {1}, "schema6": {1, 2}}
 # How each open run stands, and how it ends; that of schema 5 has not got all of them.
@@ -307,41 +292,6 @@ async def test_whoever_verifies_it_finds_no_fault(directory: Path) -> None:
         assert verification.verify(db).faults == ()
 
 
-class Seen:
-    """Which fields of structs were seen set, which unset."""
-
-    def __init__(self) -> None:
-        self.set: dict[type[Struct], set[str]] = defaultdict(set)
-        self.unset: dict[type[Struct], set[str]] = defaultdict(set)
-
-    def look(self, value: object) -> None:
-        """Takes in a value and what is in it."""
-        if isinstance(value, tuple):
-            for each in value:
-                self.look(each)
-        elif isinstance(value, Struct):
-            for field in structs.fields(value):
-                inner = getattr(value, field.name)
-                is_unset = any(inner is none or (inner == none and type(inner) is type(none)) for none in UNSET)
-                (self.unset if is_unset else self.set)[type(value)].add(field.name)
-                self.look(inner)
-
-    def missing(self) -> Iterator[str]:
-        """Every field that was never set, and every one that may be unset and never was."""
-        for kind in [*self.set]:
-            for field in structs.fields(kind):
-                if field.name not in self.set[kind]:
-                    yield f"{kind.__name__}.{field.name}"
-                may_be_unset = not field.required or type(None) in get_args(field.type)
-                # A nested value has fields of its own that may be unset.
-                if may_be_unset and not _is_nested(field.type) and field.name not in self.unset[kind]:
-                    yield f"{kind.__name__}.{field.name} unset"
-
-
-def _is_nested(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Struct)
-
-
 async def test_every_record_and_every_field_of_it_occurs_set_and_unset(journal: SqliteJournal, name: str) -> None:
     seen, kinds = Seen(), set[EventKind]()
     for events in (await stored(journal, name)).values():
@@ -363,29 +313,6 @@ async def test_every_field_of_a_row_occurs(journal: SqliteJournal, name: str) ->
 
     never = {each for each in seen.missing() if not each.endswith(" unset")}
     assert never - {"RunState.removed_at"} - younger(name) == set(), "what is removed is left as an outline"
-
-
-def fields_of(message: Descriptor, known: dict[str, FieldDescriptor]) -> Mapping[str, FieldDescriptor]:
-    """Every field of the message and of the messages in it, by its full name."""
-    for field in message.fields:
-        if field.full_name not in known and field.full_name not in NEVER_WRITTEN:
-            known[field.full_name] = field
-            if field.message_type is not None:
-                fields_of(field.message_type, known)
-    return known
-
-
-def written(message: Message) -> Iterator[tuple[FieldDescriptor, Any]]:
-    """What is set in the message and in those in it, each with its value."""
-    for field, value in message.ListFields():
-        yield field, value
-        if field.message_type is None:
-            continue
-        if field.message_type.GetOptions().map_entry:
-            yield from ((inner, None) for inner in field.message_type.fields)
-            continue
-        for inner in value if field.is_repeated else (value,):
-            yield from written(inner)
 
 
 async def test_every_field_of_an_event_and_every_value_of_its_enums_is_on_disk(
