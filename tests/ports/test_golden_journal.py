@@ -35,11 +35,22 @@ from tests.ports.journal_builders import check_chain
 from tests.runtime.watching import stood_still
 
 NAME = "schema5"
+DECIDED = ("rule", "decider", "subject_digest", "operator_digest", "shadow")
+OPINION = ("verdict", "policy_ref", "rule", "code", "decider", "message")
+YOUNG = ("ToolRequested.untrusted", "ToolDenied.message", "RunStarted.principal_roles")
 # Fields and values that are younger than the golden: `Record.field`, `runwright.v1.Message.field`, `VALUE`.
 LATER: frozenset[str] = frozenset(
     {
         "PolicyDecided.subject unset",
         *(f"POLICY_STAGE_{name}" for name in ("RUN_START", "INPUT", "MODEL_REQUEST", "POST_TOOL", "OUTPUT")),
+        *(f"POLICY_VERDICT_{name}" for name in ("ASK", "INTERRUPT")),
+        *(f"PolicyDecided.{name}" for name in DECIDED),
+        *(f"runwright.v1.PolicyDecided.{name}" for name in DECIDED),
+        *(f"runwright.v1.PolicyOpinion.{name}" for name in OPINION),
+        *(f"{owner}.tainted" for owner in ("ToolRequested", "RunCompleted", "SessionTurn")),
+        *(f"runwright.v1.{owner}.tainted" for owner in ("ToolRequested", "RunCompleted", "SessionTurn")),
+        *(f"{prefix}{name}" for name in YOUNG for prefix in ("", "runwright.v1.")),
+        *(f"{prefix}POLICY_{name}" for name in ("DENIED", "INTERRUPT") for prefix in ("ERROR_REASON_", "STOP_REASON_")),
     }
 )
 # What no build has written so far: waits are whole seconds, deltas are never stored, and a cancelled run has no reason

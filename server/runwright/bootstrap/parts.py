@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol, TypeVar
 
+from runwright.adapters.cel_conditions import CelConditions
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
@@ -69,6 +70,7 @@ async def build_runtime(
     async with AsyncExitStack() as opened:
         limits = CheckLimits(settings.schema_check_ms, settings.schema_check_bytes)
         schemas = closed_by(opened, JsonSchemaChecker(limits))
+        conditions = closed_by(opened, CelConditions())
         clock, log = SystemClock(), StandardLog()
         built_in: tuple[Provider, ...] = (DemoProvider(clock), ScriptedProvider())
         adapters = {**dict(zip(BUILT_IN_ADAPTERS, built_in, strict=True)), **_models(settings), **(providers or {})}
@@ -92,6 +94,7 @@ async def build_runtime(
                 ids=RandomIds(),
                 tools=tools,
                 schemas=schemas,
+                conditions=conditions,
                 log=log,
                 providers=adapters,
                 packages=packages,

@@ -62,6 +62,8 @@ class ErrorReason(Enum):
     RUN_NOT_HELD = 61
     TOOL_RESULT_TOO_LARGE = 55
     TOOL_ANSWER_INVALID = 56
+    POLICY_DENIED = 80
+    POLICY_INTERRUPT = 81
 
 
 class AgentErrorKind(Enum):
@@ -336,6 +338,19 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _R.RETRYABLE,
         "Read the answers of open calls, send requests as a whole, or make fewer calls at a time; then try again.",
         ("limit", "retry_after"),
+    ),
+    ErrorReason.POLICY_DENIED: Meaning(
+        _K.POLICY_DENIAL,
+        _R.USER_ACTION_NEEDED,
+        "Ask who owns the policy that is named, the package's author or the operator; a request that its rules allow is"
+        " not refused.",
+        ("policy", "code"),
+    ),
+    ErrorReason.POLICY_INTERRUPT: Meaning(
+        _K.POLICY_DENIAL,
+        _R.USER_ACTION_NEEDED,
+        "Look at the run's POLICY_DECIDED event for the rule; start another run once that, or the request, is changed.",
+        ("policy", "code"),
     ),
     ErrorReason.RUN_HELD: Meaning(
         _K.RECOVERY_REPAIR_NEEDED,

@@ -87,6 +87,8 @@ class StopReason(Enum):
     PROVIDER_FAILURE = 6
     CANCELLED = 7
     INTERNAL = 8
+    POLICY_INTERRUPT = 20
+    POLICY_DENIED = 21
 
 
 class FinishReason(Enum):

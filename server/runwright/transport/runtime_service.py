@@ -42,6 +42,7 @@ class RuntimeService:
                 namespace=principal().namespace,
                 principal=principal().name,
                 trace_parent=trace_parent(),
+                roles=sorted(role.value for role in principal().roles),
             )
         except AgentError as error:
             self._start_refused(request.run, error)
@@ -157,7 +158,9 @@ class RuntimeService:
         if error.meaning.retry is RetryClass.RETRYABLE:
             return
         chosen = requested.package.fingerprint or requested.package.package_id
-        refused_start(self._runtime.ports.audit, principal(), (requested.run_id, chosen), error.reason.name)
+        by_policy = [error.metadata[key] for key in ("policy", "code", "rule") if error.metadata.get(key)]
+        subjects = (requested.run_id, chosen, *by_policy)
+        refused_start(self._runtime.ports.audit, principal(), subjects, error.reason.name)
 
 
 def _check_reason(reason: str) -> None:

@@ -28,6 +28,9 @@ _BODY = len(VERSION) + _CHECK_BYTES
 _ENCODER = Encoder()
 _DECODER = Decoder(RunState)
 _ANY = Decoder()
+# Fields that came later, last in their structs, with what is true of a run that was written down without them.
+_LATER = {"principal_roles": [], "tainted": False, "policy_failure": None}
+_LATER_OF_CALLS = {"policy": None}
 _CHECKED = CheckEncoder(order="sorted")  # labels are a mapping: their order means nothing
 
 
@@ -56,12 +59,17 @@ def _strictly(data: bytes) -> RunState | None:
 def _without_allowed(data: bytes) -> bytes:
     """The row as this version writes it, of one that said of each call whether it was allowed, not what it has passed.
 
-    Such rows also have a phase of their own, 5, for a run with a call of unknown outcome: it is RUNNING.
+    Older ones say nothing of policies that are younger: no tool was marked untrusted, no roles were on record, and
+    no operator had rules. Such rows may also have a phase of their own, 5, for a run with a call of unknown outcome:
+    it is RUNNING.
     """
     try:
         row = _ANY.decode(data)
         row["phase"] = RunPhase(row["phase"]).value
         row["calls"] = [dict(_passed(*field) for field in call.items()) for call in row["calls"]]
+        if not _LATER.keys() & row.keys():
+            row |= _LATER
+            row["calls"] = [call | _LATER_OF_CALLS for call in row["calls"]]
     except (DecodeError, KeyError, TypeError, ValueError, AttributeError):
         return b""
     return _ENCODER.encode(row)

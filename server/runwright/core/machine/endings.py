@@ -19,6 +19,9 @@ from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
 from runwright.core.units import Micros
 
+# How long a call that must not be repeated may still answer when a policy ends its run.
+INTERRUPT_GRACE_US = 10_000_000
+
 
 class Ending(Struct, frozen=True, kw_only=True):
     """Why a run ends early, in the words of each record that says so.
@@ -66,6 +69,21 @@ def end(step: Step, ending: Ending) -> None:
 def fail(step: Step, stop: StopReason, error: Failure) -> None:
     """Ends the run as failed."""
     end(step, Ending.failed(stop, error))
+
+
+def by_policy(step: Step) -> None:
+    """Ends the run because a policy says so: at once, or after the barrier while a call may still answer.
+
+    That is one that must not be repeated: to close it now would make its outcome unknown.
+    """
+    failure, stop = step.state.policy_failure, step.state.stop
+    assert failure is not None and stop is not None, "asked only once a policy has decided"
+    if all(call.idempotent for call in step.calls(CallPhase.RUNNING)):
+        fail(step, stop, failure)
+        return
+    deadline = step.at + INTERRUPT_GRACE_US
+    step.add(r.RunCancelRequested(at=step.at, reason=failure.message, requested_by="", deadline=deadline))
+    close(step, _of_barrier(step), awaits_answers=True)
 
 
 def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
@@ -123,5 +141,7 @@ def abandon(package: RuntimePackage, state: RunState, at: Micros, failure: Failu
 
 
 def _of_barrier(step: Step) -> Ending:
-    """What the barrier on record was set for. So far only a cancel sets one."""
+    """What the barrier on record was set for: by a policy, or else by somebody who cancels."""
+    if step.state.policy_failure is not None and step.state.stop is not None:
+        return Ending.failed(step.state.stop, step.state.policy_failure)
     return Ending.cancelled(step.state.cancel_reason)

@@ -16,12 +16,14 @@ from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
-from runwright.core.state import RunState, needs_repair
+from runwright.core.policy import PolicyFindings
+from runwright.core.state import NO_POLICY, RunState, needs_repair
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.conversations.model_reply import check_reply, counted, is_opaque_fit
 from runwright.runtime.ports import Ports
+from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.waiting import DeadlineWait, bounded
@@ -50,6 +52,7 @@ class Performer:
         self._package = package
         self._conversation = conversation
         self._texts = texts
+        self._policies = ports.policies
         self._text: LiveText | None = None  # of the model that answers now
         self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
@@ -111,6 +114,9 @@ class Performer:
             reply = await self._ask(state, effect, text, messages)
             adapter = self._package.routes[effect.route].adapter
             checked = await check_reply(self._package, self._ports.schemas, reply, adapter)
+            calls = await policy_findings.of_calls(self._policies, self._package, state, checked.calls, checked.values)
+            answer = None if checked.calls else checked.text
+            of_answer = await policy_findings.of_answer(self._policies, self._package, state, answer)
             if not text.begins(reply.text or ""):
                 self._ports.log.error("provider emitted other text than its answer", run_id=state.key.run_id)
             if not is_opaque_fit(reply):
@@ -132,7 +138,8 @@ class Performer:
             text=checked.text.ref if checked.text else None,
             opaque=checked.opaque.ref if checked.opaque else None,
             finish=reply.finish,
-            calls=self._with_places(state, checked.calls),
+            calls=self._with_places(state, calls),
+            policies=of_answer,
             input_tokens=counted(reply.input_tokens),
             output_tokens=counted(reply.output_tokens),
             contents=checked.contents,
@@ -170,8 +177,8 @@ class Performer:
 
     def recovered(self, state: RunState, input_: i.Recovered) -> i.Recovered:
         """The news of a restart, with places for the calls that may be sent again at once."""
-        if state.phase is not RunPhase.RUNNING or needs_repair(state):
-            return input_
+        if state.phase is not RunPhase.RUNNING or needs_repair(state) or self._heeds_operator(state):
+            return input_  # with an operator's rules each call waits for its place, and is looked at again then
         lost = [call for call in state.calls if call.phase is CallPhase.RUNNING and call.idempotent]
         wanted = [self._wanted(state, call.call_id, call.tool) for call in lost]
         held = [each.call_id for each in wanted if self._available(each, has_room=True) is i.Availability.HELD]
@@ -317,8 +324,13 @@ class Performer:
         place = await self._place(
             self._wanted(state, effect.call_id, call.tool), bounded(effect.give_up_at, call.since, clock.now())
         )
+        policies: tuple[PolicyFindings, ...] = ()
         if place is not None:
             self.places.offer(effect.call_id, place)
+            if self._policies.operator_rules(state.key.namespace).digest != (call.policy or NO_POLICY).operator_digest:
+                assert call.arguments is not None, "an open call keeps its arguments"
+                data = await self._conversation.data(call.arguments)
+                policies = await policy_findings.of_call_again(self._policies, self._package, state, call, data)
         return i.ExecutorAwaited(
             # The wait is over, whatever the clock says: the time on record goes on from what was planned.
             at=max(clock.now(), effect.not_before),
@@ -326,7 +338,13 @@ class Performer:
             attempt=effect.attempt,
             has_place=place is not None,
             give_up_at=effect.give_up_at,
+            policies=policies,
         )
+
+    def _heeds_operator(self, state: RunState) -> bool:
+        """True when the operator has rules, or had some when one of the calls was decided on."""
+        now = self._policies.operator_rules(state.key.namespace).digest
+        return bool(now) or any(call.policy and call.policy.operator_digest for call in state.calls)
 
     async def _granted(self, wanted: PlaceRequest) -> Place:
         return await _guarded(self._ports.tools.place(wanted))

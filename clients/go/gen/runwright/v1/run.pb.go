@@ -125,20 +125,26 @@ const (
 	StopReason_STOP_REASON_CANCELLED StopReason = 7
 	// A fault of the server; `error` carries the incident.
 	StopReason_STOP_REASON_INTERNAL StopReason = 8
+	// A policy ended the run.
+	StopReason_STOP_REASON_POLICY_INTERRUPT StopReason = 20
+	// A policy denied the run its start, its input or its answer.
+	StopReason_STOP_REASON_POLICY_DENIED StopReason = 21
 )
 
 // Enum value maps for StopReason.
 var (
 	StopReason_name = map[int32]string{
-		0: "STOP_REASON_UNSPECIFIED",
-		1: "STOP_REASON_END_TURN",
-		2: "STOP_REASON_MAX_TOKENS",
-		3: "STOP_REASON_CONTENT_FILTER",
-		4: "STOP_REASON_MAX_ROUNDS",
-		5: "STOP_REASON_MAX_TOOL_CALLS",
-		6: "STOP_REASON_PROVIDER_FAILURE",
-		7: "STOP_REASON_CANCELLED",
-		8: "STOP_REASON_INTERNAL",
+		0:  "STOP_REASON_UNSPECIFIED",
+		1:  "STOP_REASON_END_TURN",
+		2:  "STOP_REASON_MAX_TOKENS",
+		3:  "STOP_REASON_CONTENT_FILTER",
+		4:  "STOP_REASON_MAX_ROUNDS",
+		5:  "STOP_REASON_MAX_TOOL_CALLS",
+		6:  "STOP_REASON_PROVIDER_FAILURE",
+		7:  "STOP_REASON_CANCELLED",
+		8:  "STOP_REASON_INTERNAL",
+		20: "STOP_REASON_POLICY_INTERRUPT",
+		21: "STOP_REASON_POLICY_DENIED",
 	}
 	StopReason_value = map[string]int32{
 		"STOP_REASON_UNSPECIFIED":      0,
@@ -150,6 +156,8 @@ var (
 		"STOP_REASON_PROVIDER_FAILURE": 6,
 		"STOP_REASON_CANCELLED":        7,
 		"STOP_REASON_INTERNAL":         8,
+		"STOP_REASON_POLICY_INTERRUPT": 20,
+		"STOP_REASON_POLICY_DENIED":    21,
 	}
 )
 
@@ -1241,7 +1249,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n" +
 	"\x11RUN_STATUS_FAILED\x10\a\x12\x18\n" +
 	"\x14RUN_STATUS_CANCELLED\x10\b\x12\x13\n" +
-	"\x0fRUN_STATUS_HELD\x10\t*\x92\x02\n" +
+	"\x0fRUN_STATUS_HELD\x10\t*\xd3\x02\n" +
 	"\n" +
 	"StopReason\x12\x1b\n" +
 	"\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -1252,7 +1260,9 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x1aSTOP_REASON_MAX_TOOL_CALLS\x10\x05\x12 \n" +
 	"\x1cSTOP_REASON_PROVIDER_FAILURE\x10\x06\x12\x19\n" +
 	"\x15STOP_REASON_CANCELLED\x10\a\x12\x18\n" +
-	"\x14STOP_REASON_INTERNAL\x10\b*H\n" +
+	"\x14STOP_REASON_INTERNAL\x10\b\x12 \n" +
+	"\x1cSTOP_REASON_POLICY_INTERRUPT\x10\x14\x12\x1d\n" +
+	"\x19STOP_REASON_POLICY_DENIED\x10\x15*H\n" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +

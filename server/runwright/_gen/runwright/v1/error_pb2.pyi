@@ -160,6 +160,12 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The executor answered the call with what cannot be read: it does not parse,
     or sets none or several of the outcomes. Metadata: tool.
     """
+    ERROR_REASON_POLICY_DENIED: _ErrorReason.ValueType  # 80
+    """A policy refuses the start of a run, its input or its answer. Metadata: policy,
+    code.
+    """
+    ERROR_REASON_POLICY_INTERRUPT: _ErrorReason.ValueType  # 81
+    """A policy ended the run. Metadata: policy, code."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -300,6 +306,12 @@ ERROR_REASON_TOOL_ANSWER_INVALID: ErrorReason.ValueType  # 56
 """The executor answered the call with what cannot be read: it does not parse,
 or sets none or several of the outcomes. Metadata: tool.
 """
+ERROR_REASON_POLICY_DENIED: ErrorReason.ValueType  # 80
+"""A policy refuses the start of a run, its input or its answer. Metadata: policy,
+code.
+"""
+ERROR_REASON_POLICY_INTERRUPT: ErrorReason.ValueType  # 81
+"""A policy ended the run. Metadata: policy, code."""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

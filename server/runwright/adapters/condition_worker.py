@@ -1,0 +1,64 @@
+"""Evaluates conditions in CEL: here where that is cheap, else in a process of its own, as `schema_worker` says.
+
+The library holds the interpreter lock while it evaluates and has no bound of its own: only a process can be stopped.
+A question is the letter `EVALUATE` and a JSON list of [conditions, variables]; the answer has a letter for each
+condition of each.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from runwright.adapters import schema_worker as worker
+
+if TYPE_CHECKING:
+    import cel
+
+EVALUATE = b"E"
+HOLDS, DOES_NOT_HOLD, FAILED = "H", "D", "F"
+REMEMBERED = 4096  # compiled conditions
+
+
+@lru_cache(maxsize=REMEMBERED)
+def compiled(condition: str) -> cel.Program:
+    """The condition, ready to be evaluated. Raises ValueError for what is no CEL."""
+    import cel  # noqa: PLC0415 - loading it takes a third of a second, and most servers have no rules
+
+    return cel.compile(condition)
+
+
+def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> str:
+    """A letter for each condition. Whatever is wrong with one, or is neither true nor false, has failed."""
+    import cel  # noqa: PLC0415 - see above
+
+    context = cel.Context(dict(variables))
+    return "".join([_letter(condition, context) for condition in conditions])
+
+
+def _letter(condition: str, context: cel.Context) -> str:
+    try:
+        result = compiled(condition).execute(context)
+    except Exception:  # noqa: BLE001 - the library raises whatever fits, and a condition that fails denies
+        return FAILED
+    if result is True:
+        return HOLDS
+    return DOES_NOT_HOLD if result is False else FAILED
+
+
+def main(milliseconds: int, memory: int) -> None:
+    """Answers until the other end is closed."""
+    compiled("true")  # loads the library before the first question is timed
+    worker.serve(milliseconds, memory, _answer)
+
+
+def _answer(connection: socket.socket, _: bytes, questions: str, __: bytes, /, *, seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    letters = "".join([evaluated(*question) for question in json.loads(questions)])
+    worker.say(connection, worker.VALID, letters)
