@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pydantic import JsonValue
 
 from runwright.adapters.condition_cost import MAX_NESTED_MACROS, cost_of
-from runwright.adapters.condition_worker import DOES_NOT_HOLD, EVALUATE, FAILED, HOLDS, compiled, evaluated
+from runwright.adapters.condition_worker import DOES_NOT_HOLD, EVALUATE, FAILED, HOLDS, compiled, evaluated, is_compiled
 from runwright.adapters.schema_process import CheckLimits, SchemaProcess, Verdict
 from runwright.core.near import did_you_mean
 from runwright.core.policy_chain import Outcome
@@ -24,6 +24,7 @@ DEFAULT_MILLISECONDS = 250  # of processor time, for all conditions of one input
 INLINE_UNITS = 10_000  # about microseconds
 INLINE_BYTES = 16 * 1024  # of variables: making them ready takes time, too
 MAX_WAITING = 64
+START_SECONDS = 20.0  # for a busy machine; it takes one
 _COMPILE_UNITS = 1_000
 _OUTCOMES = {HOLDS: Outcome.HOLDS, DOES_NOT_HOLD: Outcome.DOES_NOT_HOLD, FAILED: Outcome.FAILED}
 # What the library has of CEL's own.
@@ -66,10 +67,11 @@ class CelConditions:
     """ConditionEvaluator. Its process is not started before a condition needs it."""
 
     def __init__(self, limits: CheckLimits | None = None) -> None:
-        self._process = SchemaProcess(limits or CheckLimits(DEFAULT_MILLISECONDS), "condition_worker")
+        self._process = SchemaProcess(
+            limits or CheckLimits(DEFAULT_MILLISECONDS), "condition_worker", start_seconds=START_SECONDS
+        )
         self._thread = ThreadPoolExecutor(1, "runwright-conditions")
         self._waiting = 0
-        self._ready: set[str] = set()  # compiled in this process
 
     def problem(self, condition: str, variables: Sequence[str]) -> str | None:
         """See the port."""
@@ -79,7 +81,6 @@ class CelConditions:
         """See the port."""
         if self._is_cheap(questions):
             letters = [evaluated(question.conditions, question.variables) for question in questions]
-            self._ready.update(condition for question in questions for condition in question.conditions)
         else:
             letters = await self._evaluated_outside(questions)
         return [tuple([_OUTCOMES[letter] for letter in found]) for found in letters]
@@ -98,7 +99,7 @@ class CelConditions:
             for condition in question.conditions:
                 more = cost_of(condition).units(values, question.size)
                 units += more if more is not None else INLINE_UNITS + 1
-                units += 0 if condition in self._ready else _COMPILE_UNITS
+                units += 0 if is_compiled(condition) else _COMPILE_UNITS
             if units > INLINE_UNITS:
                 return False
         return True

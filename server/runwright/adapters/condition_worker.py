@@ -11,27 +11,38 @@ import json
 import signal
 import socket
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import TYPE_CHECKING
-
-from pydantic import JsonValue
 
 from runwright.adapters import schema_worker as worker
 
 if TYPE_CHECKING:
     import cel
+    from pydantic import JsonValue
 
 EVALUATE = b"E"
 HOLDS, DOES_NOT_HOLD, FAILED = "H", "D", "F"
 REMEMBERED = 4096  # compiled conditions
 
 
-@lru_cache(maxsize=REMEMBERED)
+_PROGRAMS: dict[str, cel.Program] = {}
+
+
 def compiled(condition: str) -> cel.Program:
     """The condition, ready to be evaluated. Raises ValueError for what is no CEL."""
-    import cel  # noqa: PLC0415 - loading it takes a third of a second, and most servers have no rules
+    program = _PROGRAMS.get(condition)
+    if program is None:
+        import cel  # noqa: PLC0415 - loading it takes a third of a second, and most servers have no rules
 
-    return cel.compile(condition)
+        program = cel.compile(condition)
+        if len(_PROGRAMS) >= REMEMBERED:
+            _PROGRAMS.clear()
+        _PROGRAMS[condition] = program
+    return program
+
+
+def is_compiled(condition: str) -> bool:
+    """True when evaluating it begins at once."""
+    return condition in _PROGRAMS
 
 
 def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> str:

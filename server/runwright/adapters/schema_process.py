@@ -72,9 +72,13 @@ class SchemaProcess:
     and ends with the server: the other end of its socket is closed then.
     """
 
-    def __init__(self, limits: CheckLimits, worker: str = "schema_worker") -> None:
-        """`worker` is the module of this package that answers the questions."""
+    def __init__(self, limits: CheckLimits, worker: str = "schema_worker", *, start_seconds: float = 0) -> None:
+        """`worker` is the module of this package that answers the questions.
+
+        The first answer of a process is waited for so much longer: it has libraries to load.
+        """
         self._limits = limits
+        self._start_seconds = start_seconds
         self._start_code = _START.format(worker=worker)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,6 +90,10 @@ class SchemaProcess:
     def pid(self) -> int | None:
         """The process's id while there is one."""
         return self._process.pid if self._process else None
+
+    @property
+    def _wall_seconds(self) -> float:
+        return self._limits.wall_factor * self._limits.milliseconds / 1000
 
     def check(self, question_kind: bytes, schema: str, instance: bytes = b"") -> Checked:
         """Asks the process. One that was lost on the way is replaced once."""
@@ -113,6 +121,7 @@ class SchemaProcess:
         try:
             connection.sendall(question)
             letter, said = self._heard(connection)
+            connection.settimeout(self._wall_seconds)
             if letter == worker.INVALID:
                 where = self._where(connection)
                 return Checked(Verdict.INVALID, where, not where or said == worker.SLOW)
@@ -162,7 +171,7 @@ class SchemaProcess:
             except OSError:
                 ours.close()
                 raise
-        ours.settimeout(limits.wall_factor * limits.milliseconds / 1000)
+        ours.settimeout(self._start_seconds + self._wall_seconds)
         self._process, self._socket = process, ours
         self._finalizer = weakref.finalize(self, _put_away, process, ours)
         return ours

@@ -12,6 +12,7 @@ from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
+from runwright.adapters.operator_policies import read_operator_policies
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
@@ -77,6 +78,7 @@ async def build_runtime(
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
         PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
+        operator = read_operator_policies(settings.policies) if settings.policies else {}
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
@@ -103,6 +105,7 @@ async def build_runtime(
                 conversation_memory=settings.conversation_memory,
             ).build(),
         )
+        runtime.ports.policies.replace_operator_rules(operator)
         executors = ExecutorNames.of(settings.executor_owners, settings.executors)
         registry = closed_by(
             opened,

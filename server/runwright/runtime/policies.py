@@ -100,12 +100,12 @@ class Policies:
         self._operator: Mapping[Namespace, OperatorRules] = {}
 
     def replace_operator_rules(self, rules: Mapping[Namespace, OperatorRules]) -> None:
-        """Takes over the operator's rules, which were examined before."""
+        """Takes over the operator's rules, which were examined before; those of `*` are for namespaces not named."""
         self._operator = dict(rules)
 
     def operator_rules(self, namespace: Namespace) -> OperatorRules:
         """The operator's rules in a namespace, as they are now."""
-        return self._operator.get(namespace, _NONE)
+        return self._operator.get(namespace) or self._operator.get(EVERY_NAMESPACE, _NONE)
 
     def is_used(self, package: RuntimePackage, namespace: Namespace, stage: PolicyStage) -> bool:
         """True when something must be found out for this stage."""
@@ -134,6 +134,7 @@ class Policies:
 
 
 _NONE = OperatorRules()
+EVERY_NAMESPACE = Namespace("*")
 
 
 def arguments_of(data: bytes) -> JsonValue:
