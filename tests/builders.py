@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -134,6 +134,7 @@ class Bench:
     recovery: RecoveryLog | None = None
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
+    package_namespaces: Mapping[str, Sequence[str]] = field(default_factory=dict)
     conversation_memory: int = DEFAULT_MEMORY_BYTES
 
     def runtime(self, *packages: RuntimePackage, journal: Journal | None = None) -> AgentRuntime:
@@ -153,6 +154,7 @@ class Bench:
             recovery=self.recovery,
             providers=self.providers,
             packages=packages or self.packages,
+            package_namespaces=self.package_namespaces,
             conversation_memory=self.conversation_memory,
         ).build()
 

@@ -28,7 +28,7 @@ class StartCaller(Struct, frozen=True):
 
 def preflight(ports: Ports, packages: PackageCatalogue, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
     """The package that answers. Raises PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING."""
-    found = packages.resolve(request)
+    found = packages.of(namespace).find(request)
     package = found.package
     for route in package.routes:
         ports.provider(route.adapter)
