@@ -288,7 +288,8 @@ def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
     after = _with_call(state, CallState(before.call_id, before.tool, phase))
     # What a tool says that failed is as foreign as what it says otherwise.
-    is_foreign = before.policy is not None and before.policy.untrusted and before.attempt > 0
+    is_answer = before.attempt > 0 and not isinstance(record, r.ToolDenied | r.ToolCancelled)
+    is_foreign = is_answer and before.policy is not None and before.policy.untrusted
     return after.__replace__(tainted=True) if is_foreign else after
 
 

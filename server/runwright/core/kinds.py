@@ -7,7 +7,7 @@ sets that stores and readers go by follow from these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from operator import attrgetter
@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 from runwright.core import records as r
 from runwright.core.ids import EffectId, model_effect_id, parse_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.side_rows import SideRow
 
 
 class EventKind(Enum):
@@ -77,6 +78,7 @@ class Row(Struct, frozen=True):
     role: Role = Role.NONE
     bears_message: bool = False  # a model request is rebuilt from it; stores index these
     ends_run: bool = False
+    side_rows: Callable[[Any], Sequence[SideRow]] | None = None  # what an append writes beside it; no kind has any yet
 
 
 _K, _P, _C = EventKind, RunPhase, CallPhase
@@ -124,6 +126,13 @@ TERMINAL = frozenset(row.kind for row in ROWS if row.ends_run)
 MESSAGE_BEARING = frozenset(row.kind for row in ROWS if row.bears_message)
 INTENTS = tuple(row.record for row in ROWS if row.role is Role.INTENT)
 OUTCOMES = tuple(row.record for row in ROWS if row.role is Role.OUTCOME)
+_SIDE_ROWS = {row.record: row.side_rows for row in ROWS if row.side_rows}
+
+
+def side_rows(record: r.Record) -> Sequence[SideRow]:
+    """What an append writes beside the record, and the conditions under which it stands."""
+    rows = _SIDE_ROWS.get(type(record))
+    return rows(record) if rows else ()
 
 
 def kind_of(record: r.Record) -> EventKind:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 
 from msgspec.structs import replace
 
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.errors import ErrorReason
+from runwright.core.kinds import side_rows
 from runwright.core.machine import advance, pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
+from runwright.core.side_rows import Condition, FailedCondition
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
 from runwright.runtime.ports import Ports
@@ -105,7 +108,10 @@ class RunDriver:
         begins = Delivery(input, asyncio.get_running_loop().create_future())
 
         def ended(result: AppendResult) -> None:
-            self._first = begins, result
+            if result.failed is not None:
+                self._inbox.put(self._once_more(begins, result.failed.condition))
+            else:
+                self._first = begins, result
             if result.is_durable:
                 self._tell([begins], produced)
             launch()
@@ -189,6 +195,10 @@ class RunDriver:
             arrived = [await self._looked_at_again(delivery) for delivery in arrived]
             produced, change = self._decide(arrived)
             result = await self._append(change, arrived)
+            while result.failed is not None:  # the other inputs are decided on as before
+                arrived = self._without(arrived, produced, result.failed)
+                produced, change = self._decide(arrived)
+                result = await self._append(change, arrived)
         except BaseException as error:
             self._refuse(arrived, error)
             raise
@@ -202,6 +212,25 @@ class RunDriver:
         """The same, for a call that is about to be sent with what policies say of it now."""
         input = await self._performer.looked_at_again(self.state, delivery.input)
         return delivery if input is delivery.input else replace(delivery, input=input)
+
+    def _without(self, arrived: Sequence[Delivery], produced: Decided, failed: FailedCondition) -> Sequence[Delivery]:
+        """What has arrived, with the input whose records were under the condition put as one that must do without."""
+        ends = accumulate(sum(len(side_rows(record)) for record in new) for new in produced)
+        at_fault = next(index for index, end in enumerate(ends) if failed.number < end)
+        return [
+            self._once_more(delivery, failed.condition) if index == at_fault else delivery
+            for index, delivery in enumerate(arrived)
+        ]
+
+    def _once_more(self, delivery: Delivery, condition: Condition) -> Delivery:
+        """The delivery with what is known not to hold. Raises when that was known before: `decide` must not insist."""
+        before = delivery.input if isinstance(delivery.input, i.ConditionFailed) else None
+        known = before.conditions if before else ()
+        if condition in known:
+            raise RuntimeError(f"{condition} does not hold, and is asked for again")
+        of = before.of if before else delivery.input
+        failed = i.ConditionFailed(at=self._ports.clock.now(), of=of, conditions=(*known, condition))
+        return replace(delivery, input=failed)
 
     def _decide(self, arrived: Sequence[Delivery]) -> tuple[Decided, Change]:
         state, produced = self.state, Decided()
