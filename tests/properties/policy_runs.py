@@ -36,6 +36,7 @@ from tests.properties import policy_model as model
 _OUTCOMES = {"H": Outcome.HOLDS, "D": Outcome.DOES_NOT_HOLD, "F": Outcome.FAILED}
 _WORDS = {Verdict.ALLOW: "allow", Verdict.ASK: "ask", Verdict.DENY: "deny", Verdict.INTERRUPT: "interrupt"}
 _TEXT = b.text("words")
+_STOP = [{"rules": [{"if": "always", "then": "interrupt"}]}]
 _EFFECTS = ("read", "write", "network", "process")
 
 
@@ -80,8 +81,8 @@ class PolicyRun:
             if not wanted:
                 break
             self.now += b.SECOND
-            if self.rng.random() < 0.25:
-                self.operator = random_policies(self.rng, 2)
+            if self.rng.random() < 0.3:
+                self.operator = _STOP if self.rng.random() < 0.3 else random_policies(self.rng, 2)
             self._give(self._outcome(self.rng.choice(wanted)))
         self._check_whole()
 
@@ -245,7 +246,7 @@ class PolicyRun:
         assert not any(isinstance(record, r.ToolStarted | r.ModelAttemptStarted) for record in later)
         assert self.state.is_terminal and self.state.stop is StopReason.POLICY_INTERRUPT
         opened = {(record.call_id, record.attempt) for record in self.records if isinstance(record, r.ToolStarted)}
-        closed = (r.ToolCompleted, r.ToolFailed, r.ToolRecoveryRequired)
+        closed = (r.ToolCompleted, r.ToolFailed, r.ToolCancelled, r.ToolRecoveryRequired)
         settled = {(record.call_id, record.attempt) for record in self.records if isinstance(record, closed)}
         retried = {
             (record.effect_id, record.attempt) for record in self.records if isinstance(record, r.RetryScheduled)
