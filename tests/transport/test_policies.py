@@ -9,11 +9,13 @@ import pytest
 from runwright._gen.runwright.v1 import event_pb2, policy_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.memory.audit import MemoryAudit
+from runwright.adapters.package_files import load_package
 from runwright.core.content import digest
 from runwright.core.package import RuntimePackage
 from runwright.testing import FunctionTools
 
 from tests import builders as b
+from tests.e2e.server_process import ROOT
 from tests.transport.conftest import Serve
 from tests.transport.serving import CALL_SECONDS, Served, refused, run_request
 
@@ -205,3 +207,23 @@ async def test_a_policy_in_shadow_mode_is_recorded_and_changes_nothing(serve: Se
         "policies.1.rules.0",
         "would_end",
     )
+
+
+async def test_the_careful_example_does_what_its_page_says(serve: Serve) -> None:
+    package = load_package(ROOT / "examples/careful/package.yaml")
+    served, tools = await served_with(serve, package)
+    tools.tools = {tool.name: b.look for tool in package.tools}
+
+    run = await served.ended(session_id="s")
+    await served.ended("run-2", session_id="s")
+
+    first = [(call.tool, call.arguments) for call in tools.ledger if "/run-1/" in call.idempotency_key]
+    assert first == [
+        ("read_file", '{"path":"notes.txt"}'),
+        ("write_file", '{"path":"/srv/out/a.txt","text":"a"}'),
+        ("fetch_page", '{"url":"https://example.org/"}'),
+        ("read_file", '{"path":"more.txt"}'),
+    ]
+    second = [call.tool for call in tools.ledger if "/run-2/" in call.idempotency_key]
+    assert "fetch_page" not in second, "an earlier turn of the session is enough"
+    assert "the network is closed for this session" in run.result.text

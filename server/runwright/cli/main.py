@@ -38,6 +38,7 @@ _COMMANDS = {
     "callbacks": "runwright.cli.callbacks:app",
     "config": "runwright.cli.config:app",
     "package": "runwright.cli.package:app",
+    "policy": "runwright.cli.policy:app",
     "keys": "runwright.cli.keys:keys",
 }
 
