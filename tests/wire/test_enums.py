@@ -11,7 +11,8 @@ from runwright._gen.runwright.v1 import error_pb2, event_pb2, package_pb2, polic
 from runwright.core.callback_kinds import CallbackKind
 from runwright.core.callbacks import HealthKind
 from runwright.core.context import Omission
-from runwright.core.errors import AgentErrorKind, ErrorReason, RetryClass
+from runwright.core.error_kinds import AgentErrorKind, RetryClass
+from runwright.core.errors import ErrorReason
 from runwright.core.kinds import EventKind
 from runwright.core.outcomes import FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import EffectClass

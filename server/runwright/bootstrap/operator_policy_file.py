@@ -18,6 +18,8 @@ class OperatorPolicyFile:
     """Reads the file on a thread. One that cannot be used is on the log and in the audit; the last good one stays."""
 
     def __init__(self, path: Path, runtime: AgentRuntime) -> None:
+        """Has the runtime take over what the file says. Raises INVALID_REQUEST for one that cannot be used."""
+        runtime.ports.policies.replace_operator_rules(read_operator_policies(path))
         self._path, self._runtime = path, runtime
         self._number = 0  # of the last reading: an older one that ends later counts for nothing
 

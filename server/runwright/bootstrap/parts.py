@@ -12,7 +12,6 @@ from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
-from runwright.adapters.operator_policies import read_operator_policies
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
@@ -72,14 +71,12 @@ async def build_runtime(
     async with AsyncExitStack() as opened:
         limits = CheckLimits(settings.schema_check_ms, settings.schema_check_bytes)
         schemas = closed_by(opened, JsonSchemaChecker(limits))
-        conditions = closed_by(opened, CelConditions())
         clock, log = SystemClock(), StandardLog()
         adapters = {**_built_in(clock), **_models(settings), **(providers or {})}
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
         # Refuses before the journal is opened and locked.
         PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
-        operator = read_operator_policies(settings.policies) if settings.policies else {}
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
@@ -97,7 +94,7 @@ async def build_runtime(
                 ids=RandomIds(),
                 tools=tools,
                 schemas=schemas,
-                conditions=conditions,
+                conditions=closed_by(opened, CelConditions()),
                 log=log,
                 providers=adapters,
                 packages=packages,
@@ -107,7 +104,6 @@ async def build_runtime(
                 conversation_memory=settings.conversation_memory,
             ).build(),
         )
-        runtime.ports.policies.replace_operator_rules(operator)
         registry = closed_by(
             opened,
             CallbackRegistry(

@@ -7,6 +7,8 @@ from enum import Enum
 
 from msgspec import Struct
 
+from runwright.core.error_kinds import AgentErrorKind, RetryClass
+
 
 class ErrorReason(Enum):
     """Why something failed. The numbers are those of `runwright.v1.ErrorReason`."""
@@ -64,32 +66,6 @@ class ErrorReason(Enum):
     TOOL_ANSWER_INVALID = 56
     POLICY_DENIED = 80
     POLICY_INTERRUPT = 81
-
-
-class AgentErrorKind(Enum):
-    """The family of a failure. The numbers are those of `runwright.v1.AgentErrorKind`."""
-
-    INVALID_REQUEST = 1
-    INVALID_PACKAGE = 2
-    INVALID_STATE_TRANSITION = 3
-    PROVIDER_FAILURE = 4
-    TOOL_FAILURE = 5
-    JOURNAL_FAILURE = 6
-    POLICY_DENIAL = 7
-    CANCELLATION = 8
-    TIMEOUT = 9
-    RECOVERY_REPAIR_NEEDED = 10
-    HOST_CONFIGURATION_NEEDED = 11
-
-
-class RetryClass(Enum):
-    """What a caller can do about a failure. The numbers are those of `runwright.v1.RetryClass`."""
-
-    RETRYABLE = 1
-    NOT_RETRYABLE = 2
-    REPAIR_NEEDED = 3
-    USER_ACTION_NEEDED = 4
-    HOST_CONFIGURATION_NEEDED = 5
 
 
 class Meaning(Struct, frozen=True):

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from runwright import __version__
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.errors import AgentError, RetryClass, invalid_request
+from runwright.core.error_kinds import RetryClass
+from runwright.core.errors import AgentError, invalid_request
 from runwright.ports.audit import refused_start
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US

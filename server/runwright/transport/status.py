@@ -8,7 +8,8 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from runwright.core.errors import AgentError, ErrorReason, RetryClass
+from runwright.core.error_kinds import RetryClass
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.wire.values import agent_error
 
 _R = ErrorReason

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from runwright.core import inputs as i
 from runwright.core import records as r
-from runwright.core.errors import ErrorReason, Failure, RetryClass
+from runwright.core.error_kinds import RetryClass
+from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, idempotency_key, model_effect_id
 from runwright.core.machine import endings, gates, tools
 from runwright.core.machine.step import Step
