@@ -9,12 +9,13 @@ import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 from pydantic import JsonValue
 
 from runwright.adapters.condition_cost import MAX_NESTED_MACROS, cost_of
 from runwright.adapters.condition_worker import DOES_NOT_HOLD, EVALUATE, FAILED, HOLDS, compiled, evaluated, is_compiled
-from runwright.adapters.schema_process import CheckLimits, SchemaProcess, Verdict
+from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
 from runwright.core.near import did_you_mean
 from runwright.core.policy_chain import Outcome
 from runwright.core.policy_rules import MAX_CONDITION_BYTES
@@ -90,14 +91,22 @@ class CelConditions:
         await asyncio.to_thread(self._process.close)
         self._thread.shutdown(wait=False)
 
+    def _asked(self, questions: Sequence[ConditionQuestion]) -> Checked:
+        text = json.dumps([[question.conditions, question.variables] for question in questions])
+        checked = self._process.check(EVALUATE, text)
+        _make_ready(questions)
+        return checked
+
     def _is_cheap(self, questions: Sequence[ConditionQuestion]) -> bool:
         units = 0
         for question in questions:
             if question.size > INLINE_BYTES:
                 return False
-            values = _count(question.variables)
-            for condition in question.conditions:
-                more = cost_of(condition).units(values, question.size)
+            costs = [cost_of(condition) for condition in question.conditions]
+            # Only macros go through values; to count these takes longer than the rest.
+            values = _count(question.variables) if any(cost.macros for cost in costs) else 0
+            for condition, cost in zip(question.conditions, costs, strict=True):
+                more = cost.units(values, question.size)
                 units += more if more is not None else INLINE_UNITS + 1
                 units += 0 if is_compiled(condition) else _COMPILE_UNITS
             if units > INLINE_UNITS:
@@ -110,9 +119,7 @@ class CelConditions:
             return failed
         self._waiting += 1
         try:
-            text = await asyncio.to_thread(_as_text, questions)
-            loop = asyncio.get_running_loop()
-            checked = await loop.run_in_executor(self._thread, self._process.check, EVALUATE, text)
+            checked = await asyncio.get_running_loop().run_in_executor(self._thread, self._asked, questions)
         finally:
             self._waiting -= 1
         if checked.verdict is not Verdict.VALID or len(checked.answer) != sum(map(len, failed)):
@@ -121,17 +128,20 @@ class CelConditions:
         return ["".join(next(letters) for _ in question.conditions) for question in questions]
 
 
-def _as_text(questions: Sequence[ConditionQuestion]) -> str:
-    return json.dumps([[question.conditions, question.variables] for question in questions])
+def _make_ready(questions: Sequence[ConditionQuestion]) -> None:
+    """Compiles what was not examined here, of a run that an earlier server began, so that it is cheap the next time."""
+    for condition in {condition for question in questions for condition in question.conditions}:
+        with suppress(Exception):  # what is no CEL fails where it is evaluated
+            compiled(condition)
 
 
 def _count(value: JsonValue | Mapping[str, JsonValue]) -> int:
     """How many values there are, the containers counted."""
-    count, level = 0, [value]
+    count, level = 0, [dict(value) if isinstance(value, Mapping) else value]
     while level:
         part = level.pop()
         count += 1
-        if isinstance(part, Mapping):
+        if isinstance(part, dict):
             level += part.values()
         elif isinstance(part, list):
             level += part

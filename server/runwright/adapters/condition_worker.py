@@ -11,6 +11,8 @@ import json
 import signal
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from runwright.adapters import schema_worker as worker
@@ -49,8 +51,19 @@ def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> 
     """A letter for each condition. Whatever is wrong with one, or is neither true nor false, has failed."""
     import cel  # noqa: PLC0415 - see above
 
-    context = cel.Context(dict(variables))
+    used = _variables(tuple(conditions))
+    context = cel.Context({name: value for name, value in variables.items() if name in used})
     return "".join([_letter(condition, context) for condition in conditions])
+
+
+@lru_cache(maxsize=256)
+def _variables(conditions: tuple[str, ...]) -> frozenset[str]:
+    """What they speak of: to make a variable ready takes longer than to evaluate a condition."""
+    names: set[str] = set()
+    for condition in conditions:
+        with suppress(Exception):  # what is no CEL fails when it is evaluated
+            names.update(compiled(condition).variables())
+    return frozenset(names)
 
 
 def _letter(condition: str, context: cel.Context) -> str:

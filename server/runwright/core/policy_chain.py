@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 
 from msgspec import Struct
@@ -17,7 +17,7 @@ from runwright.core.policy import (
     Verdict,
     builtin_opinion,
 )
-from runwright.core.policy_rules import PolicyMode, PolicyRule, PolicySpec
+from runwright.core.policy_rules import HeardRule, PolicyMode, PolicySpec
 
 
 class Outcome(Enum):
@@ -58,48 +58,40 @@ class PolicyChain(Struct, frozen=True):
 
     def conditions(self) -> tuple[str, ...]:
         """The conditions to find out, in the order in which `findings` takes their outcomes; none twice."""
-        return tuple(dict.fromkeys(rule.when for rule in _rules(self) if rule.when))
+        stage, policies = self.stage, (*self.package, *self.operator.policies)
+        said = [rule.when for policy in policies for rule in policy.heard.get(stage, ()) if rule.when]
+        return tuple(dict.fromkeys(said))
 
     def findings(self, effect: str, subject_digest: str, outcomes: Sequence[Outcome]) -> PolicyFindings:
         """What is said of a subject; `effect` is that of a call's tool, empty for a run."""
         found = dict(zip(self.conditions(), outcomes, strict=True))
         enforced: list[PolicyOpinion] = []
         shadow: list[PolicyOpinion] = []
-        for policies, decider in _owners(self):
+        for policies, decider, owner in ((self.package, PACKAGE, ""), (self.operator.policies, OPERATOR, "operator.")):
             for index, policy in enumerate(policies):
                 said = enforced if policy.mode is PolicyMode.ENFORCE else shadow
-                if policy.ref is not None:
-                    heard = builtin_opinion(policy.ref, effect, decider) if policy.is_heard_at(self.stage) else None
-                    said += [heard] if heard else []
+                if policy.builtin:
+                    said += _builtin(policy, self.stage, effect, decider)
                 else:
-                    said += _said(policy, self.stage, _place(decider, index), decider, found)
+                    said += _said(policy.heard.get(self.stage, ()), f"{owner}policies.{index}", decider, found)
         return PolicyFindings(self.stage, subject_digest, self.operator.digest, tuple(enforced), tuple(shadow))
 
 
-def _owners(chain: PolicyChain) -> tuple[tuple[tuple[PolicySpec, ...], str], ...]:
-    return ((chain.package, PACKAGE), (chain.operator.policies, OPERATOR))
-
-
-def _place(decider: str, index: int) -> str:
-    return f"policies.{index}" if decider == PACKAGE else f"operator.policies.{index}"
-
-
-def _rules(chain: PolicyChain) -> Iterator[PolicyRule]:
-    for policies, _ in _owners(chain):
-        for policy in policies:
-            yield from (rule for rule in policy.rules if rule.at is chain.stage)
+def _builtin(policy: PolicySpec, stage: PolicyStage, effect: str, decider: str) -> list[PolicyOpinion]:
+    heard = builtin_opinion(policy.ref, effect, decider) if policy.ref and policy.is_heard_at(stage) else None
+    return [heard] if heard is not None else []
 
 
 def _said(
-    policy: PolicySpec, stage: PolicyStage, place: str, decider: str, found: dict[str, Outcome]
+    rules: Sequence[HeardRule], place: str, decider: str, found: Mapping[str, Outcome]
 ) -> Iterator[PolicyOpinion]:
     """What the rules of a policy say, all of them: a later, stricter one is not hidden by an earlier one."""
-    for index, rule in enumerate(policy.rules):
-        if rule.at is not stage:
-            continue
+    for rule in rules:
         outcome = found[rule.when] if rule.when else Outcome.HOLDS
-        where = f"{place}.rules.{index}"
+        if outcome is Outcome.DOES_NOT_HOLD:
+            continue
+        where = f"{place}.rules.{rule.index}"
         if outcome is Outcome.FAILED:
             yield PolicyOpinion(Verdict.DENY, place, where, CONDITION_FAILED, decider)
-        elif outcome is Outcome.HOLDS:
-            yield PolicyOpinion(rule.verdict, place, where, rule.code or f"rule.{rule.then}", decider, rule.message)
+        else:
+            yield PolicyOpinion(rule.verdict, place, where, rule.code, decider, rule.message)

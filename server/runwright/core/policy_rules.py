@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Literal
 
+from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from runwright.core.policy import PolicyRef, PolicyStage, Verdict
@@ -76,6 +79,16 @@ class PolicyRule(_Frozen):
         return VERDICTS[self.then]
 
 
+class HeardRule(Struct, frozen=True):
+    """A rule as it is heard: its place among those of its policy, its condition, and what it says."""
+
+    index: int
+    when: str
+    verdict: Verdict
+    code: str
+    message: str
+
+
 class PolicySpec(_Frozen):
     """One policy: `builtin` or `rules`."""
 
@@ -94,9 +107,19 @@ class PolicySpec(_Frozen):
         """The built-in policy that it is."""
         return PolicyRef(f"builtin:{self.builtin}") if self.builtin else None
 
+    @cached_property
+    def heard(self) -> Mapping[PolicyStage, tuple[HeardRule, ...]]:
+        """The rules by the stage at which they are heard."""
+        heard: dict[PolicyStage, tuple[HeardRule, ...]] = {}
+        for index, rule in enumerate(self.rules):
+            code = rule.code or f"rule.{rule.then}"
+            said = HeardRule(index, rule.when, VERDICTS[rule.then], code, rule.message)
+            heard[rule.at] = (*heard.get(rule.at, ()), said)
+        return heard
+
     def is_heard_at(self, stage: PolicyStage) -> bool:
         """True when it may say something there: a built-in policy decides on calls alone."""
-        return stage is PolicyStage.PRE_TOOL if self.builtin else any(rule.at is stage for rule in self.rules)
+        return stage is PolicyStage.PRE_TOOL if self.builtin else stage in self.heard
 
 
 def too_many_rules(policies: tuple[PolicySpec, ...]) -> bool:
