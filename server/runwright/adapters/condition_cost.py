@@ -18,7 +18,8 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MACROS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
-# A pattern whose automaton is small whatever it is matched with: no counted repetition, no class with a name.
+# A pattern whose automaton is small whatever it is matched with: short, no counted repetition, no class with a name.
+_LONGEST_PATTERN = 66
 _PLAIN_PATTERN = re.compile(r"""["'](?:[^"'\\{(]|\((?!\?))*["']""")
 _MATCHES_UNITS = 300
 
@@ -47,6 +48,10 @@ class ConditionCost(Struct, frozen=True):
         return (once + self.patterns * _MATCHES_UNITS) * int(elements**self.macros) * (1 + size // 1024)
 
 
+def _is_plain(pattern: str) -> bool:
+    return len(pattern) <= _LONGEST_PATTERN and _PLAIN_PATTERN.fullmatch(pattern) is not None
+
+
 @lru_cache(maxsize=4096)
 def cost_of(condition: str) -> ConditionCost:
     """How dear a condition may be."""
@@ -62,7 +67,7 @@ def cost_of(condition: str) -> ConditionCost:
             if name == "matches":
                 patterns += 1
                 argument = tokens[index + 1 : index + 3]
-                is_plain = len(argument) == 2 and argument[1][1] == ")" and _PLAIN_PATTERN.fullmatch(argument[0][1])
+                is_plain = len(argument) == 2 and argument[1][1] == ")" and _is_plain(argument[0][1])
                 is_dear = is_dear or not is_plain
             open_macros.append(is_method and name in _MACROS)
             macros += open_macros[-1]
