@@ -22,7 +22,7 @@ from runwright.core.records import Record
 from runwright.core.side_rows import EntryIs, PutEntry, SetCounter, SideRow, Spend
 from runwright.core.state import RunState
 from runwright.ports.journal import Appended, AppendOutcome, Entry, Journal
-from runwright.runtime.runs import driver
+from runwright.runtime.runs import decisions
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -69,7 +69,7 @@ def failed(monkeypatch: pytest.MonkeyPatch) -> list[i.ConditionFailed]:
             input_ = replace(input_.of, ok=False)
         return advance(package, state, input_)
 
-    monkeypatch.setattr(driver, "advance", doing_without)
+    monkeypatch.setattr(decisions, "advance", doing_without)
     return given
 
 

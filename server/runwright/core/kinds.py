@@ -59,7 +59,7 @@ class Family(Enum):
     EFFECT = "any effect, or the run if there is none: by its one field that is an EffectId, and `attempt`"
 
 
-class Role(Enum):
+class EffectRole(Enum):
     """What a record is to the effect it is about."""
 
     NONE = 0
@@ -75,7 +75,7 @@ class Row(Struct, frozen=True):
     family: Family
     run: Mapping[RunPhase, RunPhase]
     call: Mapping[CallPhase, CallPhase] = {}  # of the call that it is about
-    role: Role = Role.NONE
+    role: EffectRole = EffectRole.NONE
     bears_message: bool = False  # a model request is rebuilt from it; stores index these
     ends_run: bool = False
     side_rows: Callable[[Any], Sequence[SideRow]] | None = None  # what an append writes beside it; no kind has any yet
@@ -83,7 +83,7 @@ class Row(Struct, frozen=True):
 
 _K, _P, _C = EventKind, RunPhase, CallPhase
 _RUN, _MODEL, _CALL, _EFFECT = Family.RUN, Family.MODEL, Family.CALL, Family.EFFECT
-_INTENT, _OUTCOME = Role.INTENT, Role.OUTCOME
+_INTENT, _OUTCOME = EffectRole.INTENT, EffectRole.OUTCOME
 # Phases of the run: nothing changes them but its beginning, a cancel and its end.
 _RUNNING = {_P.RUNNING: _P.RUNNING}
 _TO_CLOSE = {_P.RUNNING: _P.RUNNING, _P.CANCELLING: _P.CANCELLING}  # also after a cancel: what is open gets its result
@@ -124,8 +124,8 @@ KINDS: Mapping[type[r.Record], EventKind] = {row.record: row.kind for row in ROW
 _FAMILIES: Mapping[type[r.Record], Family] = {row.record: row.family for row in ROWS}
 TERMINAL = frozenset(row.kind for row in ROWS if row.ends_run)
 MESSAGE_BEARING = frozenset(row.kind for row in ROWS if row.bears_message)
-INTENTS = tuple(row.record for row in ROWS if row.role is Role.INTENT)
-OUTCOMES = tuple(row.record for row in ROWS if row.role is Role.OUTCOME)
+INTENTS = tuple(row.record for row in ROWS if row.role is EffectRole.INTENT)
+OUTCOMES = tuple(row.record for row in ROWS if row.role is EffectRole.OUTCOME)
 _SIDE_ROWS = {row.record: row.side_rows for row in ROWS if row.side_rows}
 
 
