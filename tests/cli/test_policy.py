@@ -26,7 +26,7 @@ def simulated(program: Program, *words: str, server: str = "127.0.0.1:1") -> str
 
 def test_the_page_prints_what_the_program_prints(program: Program) -> None:
     page = (ROOT / "docs/policy.md").read_text()
-    shown = re.findall(r"\$ runwright policy simulate (\S+) (--tainted )?--call '(.+)'\n(.+)\n", page)
+    shown = re.findall(r"\$ \.venv/bin/runwright policy simulate (\S+) (--tainted )?--call '(.+)'\n(.+)\n", page)
 
     assert len(shown) == 3
     for file, tainted, call, printed in shown:
