@@ -91,3 +91,14 @@ def test_a_past_run_is_walked_again_with_what_was_decided_then(program: Program,
     assert first.endswith(f"{allowed}; then {allowed}")
     assert "deny by policies.1.rules.0 (deep); then allow by" in second
     assert output == "output: deny by policies.1.rules.1 (mute)"
+
+
+def test_info_names_the_policies_of_a_package(program: Program) -> None:
+    rules = [{"builtin": "read-only"}, {"rules": [{"then": "deny"}, {"then": "ask"}]}]
+    package = b.package(b.says("done"), policy="builtin:read-only", policies=rules)
+
+    with InProcessServer(b.real_time_bench(packages=(package,)).runtime) as server:
+        code, out, _ = program("--server", server.address, "info")
+
+    assert code == 0
+    assert "builtin:read-only, 2 rules" in out
