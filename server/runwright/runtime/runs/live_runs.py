@@ -101,15 +101,30 @@ class LiveRuns:
         hold = self._held.of(run)
         if hold is not None:
             raise run_held(run, hold)
-        loading = self._loading.get(run)
-        if loading is None:
-            loading = self._loading[run] = asyncio.create_task(self._load(run, wake))
-            loading.add_done_callback(lambda _: self._loading.pop(run, None))
-        package, on_record = await asyncio.shield(loading)
-        if run in self._drivers:
-            return self._drivers[run]
+        while run not in self._drivers:
+            loading = self._loading.get(run)
+            if loading is None:
+                loading = self._loading[run] = asyncio.create_task(self._load(run, wake))
+            try:
+                package, on_record = await asyncio.shield(loading)
+            except BaseException:
+                self._loaded(run, loading)
+                raise
+            # Else what was read may be old: a driver has been there since.
+            if self._loaded(run, loading) and run not in self._drivers:
+                return self._taken_up(package, on_record)
+        return self._drivers[run]
+
+    def _loaded(self, run: RunKey, loading: asyncio.Task[tuple[RuntimePackage, RunOnRecord]]) -> bool:
+        """Forgets what was read of a run; False when somebody else has done so, and gone on from it."""
+        if self._loading.get(run) is not loading:
+            return False
+        del self._loading[run]
+        return True
+
+    def _taken_up(self, package: RuntimePackage, on_record: RunOnRecord) -> RunDriver | RunState:
         if on_record.state.is_terminal:
-            self.parking.drop(run)
+            self.parking.drop(on_record.state.key)
             return on_record.state
         if self._draining:
             raise draining()
