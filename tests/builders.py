@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from runwright.adapters.cel_conditions import CelConditions
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
@@ -17,6 +18,7 @@ from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
 from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
+from runwright.ports.conditions import ConditionEvaluator
 from runwright.ports.journal import Journal
 from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
@@ -126,6 +128,7 @@ class Bench:
     clock: Clock = field(default_factory=ManualClock)
     tools: ToolExecutors = field(default_factory=lambda: FunctionTools({"look": look}))
     schemas: SchemaChecker = field(default_factory=JsonSchemaChecker)
+    conditions: ConditionEvaluator = field(default_factory=CelConditions)
     log: ListLog = field(default_factory=ListLog)
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
@@ -145,6 +148,7 @@ class Bench:
             ids=RandomIds(),
             tools=self.tools,
             schemas=self.schemas,
+            conditions=self.conditions,
             log=self.log,
             audit=self.audit,
             recovery=self.recovery,

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyEntry, read_keys
+from runwright.adapters.operator_policies import read_operator_policies
 from runwright.adapters.package_files import PackageFile, examine_package
 from runwright.adapters.package_rules import Rule
 from runwright.adapters.private_files import exposure
@@ -76,6 +77,7 @@ def examine(loaded: Loaded) -> Examined:
         *(Finding("configuration", one.message, one.remedy, blocks=False) for one in loaded.warnings),
         *_data(loaded),
         *_credentials(loaded),
+        *_operator_policies(loaded),
         *_extras(loaded),
         *_models(loaded),
         *(Finding.of("package", error) for file in files for error in file.found),
@@ -117,6 +119,15 @@ def _data(loaded: Loaded) -> Iterator[Finding]:
     data = _path(loaded, "data")
     if data is not None and (cause := unusable_directory(data)):
         yield Finding.of("data directory", unusable_data(data, cause))
+
+
+def _operator_policies(loaded: Loaded) -> Iterator[Finding]:
+    path = _path(loaded, "policies")
+    if path is not None:
+        try:
+            read_operator_policies(path)
+        except AgentError as error:
+            yield Finding.of("policies file", error)
 
 
 def _credentials(loaded: Loaded) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, policy_pb2, run_pb2
 
 RUN = "run-1"
 START = 1_700_000_000  # 22:13:20 UTC
@@ -73,7 +73,7 @@ class Story:
         """The model asks for a tool, and policy allows it."""
         requested = event_pb2.ToolRequested(tool=tool, arguments=ref(arguments))
         allowed = event_pb2.PolicyDecided(
-            verdict=event_pb2.POLICY_VERDICT_ALLOW, policy_ref="builtin:read-only", code="effect.read"
+            verdict=policy_pb2.POLICY_VERDICT_ALLOW, policy_ref="builtin:read-only", code="effect.read"
         )
         return self.add(call, texts=(arguments,), tool_requested=requested).add(call, policy_decided=allowed)
 

@@ -16,7 +16,7 @@ from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import decide
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, Resolution, StopReason, Usage
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import Decision, PolicyStage, Verdict
+from runwright.core.policy import Decision, PolicyOpinion, PolicyStage, Verdict
 from runwright.core.request import Budget, RunRequest
 from runwright.core.state import CallState, RunState
 
@@ -67,9 +67,9 @@ def package(*tools: dict[str, Any], **fields: Any) -> RuntimePackage:
     return RuntimePackage.model_validate(package_fields(*tools, **fields))
 
 
-def earlier(run_id: str, said: str, answer: str) -> SessionTurn:
+def earlier(run_id: str, said: str, answer: str, *, tainted: bool = False) -> SessionTurn:
     """A turn that was completed before."""
-    return SessionTurn(RunId(run_id), "turn-1", (text(said),), text(answer))
+    return SessionTurn(RunId(run_id), "turn-1", (text(said),), text(answer), tainted)
 
 
 def started(
@@ -239,11 +239,15 @@ def _run_examples() -> list[r.Record]:
             labels={"team": "blue", "zone": "é"},
             trace_parent=TRACE_PARENT,
             journal_id="0123456789abcdef",
+            principal_roles=("caller", "observer"),
         ),
         r.ContextAssembled(
             at=now,
             context=Context(
-                included=(earlier("run-0", "Who is there?", "Nobody."), earlier("run-1", "Still?", "Yes.")),
+                included=(
+                    earlier("run-0", "Who is there?", "Nobody."),
+                    earlier("run-1", "Still?", "Yes.", tainted=True),
+                ),
                 omitted=(OmittedRun(RunId("run-x"), Omission.FAILED), OmittedRun(RunId("run-y"), Omission.BYTES)),
                 omitted_count=3,
                 has_older=True,
@@ -253,7 +257,7 @@ def _run_examples() -> list[r.Record]:
         r.RunCancelRequested(at=now, reason="not needed", requested_by="local", deadline=at(9.999999)),
         r.TurnCompleted(at=now),
         r.TurnFailed(at=now, error=_failure()),
-        r.RunCompleted(at=now, stop=StopReason.END_TURN, result=text("Sunny."), usage=usage),
+        r.RunCompleted(at=now, stop=StopReason.END_TURN, result=text("Sunny."), usage=usage, tainted=True),
         r.RunFailed(at=now, stop=StopReason.MAX_ROUNDS, error=_failure(), usage=usage),
         r.RunCancelled(at=now, error=_failure(), unknown_effects=(FIRST_CALL, SECOND_CALL), usage=usage),
     ]
@@ -287,9 +291,27 @@ def _call_examples() -> list[r.Record]:
     allow, sent = Decision(Verdict.ALLOW, "tool.declared"), {"arguments_digest": arguments.digest}
     by = {"executor_identity": ExecutorIdentity("tools-1", "host", "127.0.0.1:7761")}
     return [
-        r.ToolRequested(at=now, call_id=call, provider_call_id="p-1", arguments=arguments, executor="tools", **name),
+        r.ToolRequested(
+            at=now,
+            call_id=call,
+            provider_call_id="p-1",
+            arguments=arguments,
+            executor="tools",
+            tainted=True,
+            untrusted=True,
+            **name,
+        ),
         r.PolicyDecided(
-            at=now, stage=PolicyStage.PRE_TOOL, subject=call, policy_ref="builtin:allow-declared", decision=allow
+            at=now,
+            stage=PolicyStage.PRE_TOOL,
+            subject=call,
+            policy_ref="builtin:allow-declared",
+            decision=allow,
+            rule="policies.0.rules.1",
+            decider="package",
+            subject_digest=arguments.digest,
+            operator_digest="sha256:01",
+            shadow=(PolicyOpinion(Verdict.ASK, "policies.1", "policies.1.rules.0", "risky", "operator", "Ask."),),
         ),
         r.ToolStarted(
             at=now, call_id=call, effect="write", idempotent=True, deadline=at(31), **first, **name, **where, **sent
@@ -298,7 +320,9 @@ def _call_examples() -> list[r.Record]:
         r.ToolFailed(
             at=now, call_id=call, reason=ErrorReason.TOOL_FAILED, message=text("no such city"), **first, **name, **by
         ),
-        r.ToolDenied(at=now, call_id=call, policy_ref="builtin:read-only", code="effect.above_read", **name),
+        r.ToolDenied(
+            at=now, call_id=call, policy_ref="builtin:read-only", code="effect.above_read", message="Ask.", **name
+        ),
         r.ToolCancelled(at=now, call_id=call, **first, **name),
         r.ToolRecoveryRequired(at=now, call_id=call, reason=lost_reason, **first, **name, **where, **sent, **by),
         r.EffectResolved(

@@ -62,7 +62,8 @@ def test_only_what_is_used_is_walked() -> None:
     state, _ = b.play(STRICT, b.started(STRICT))
     step = Step(STRICT, state, b.at(1))
 
-    assert list(GATES) == [PolicyStage.PRE_TOOL]
+    stages = [PolicyStage.RUN_START, PolicyStage.INPUT, PolicyStage.PRE_TOOL, PolicyStage.OUTPUT]
+    assert list(GATES) == stages
     assert walk(step, RUN, i.Findings())
     assert step.records == []
 
@@ -211,4 +212,9 @@ def test_an_executor_is_looked_for_only_while_the_call_could_be_started() -> Non
 
 
 def test_the_subjects_of_the_rows_are_those_whose_stages_they_are() -> None:
-    assert {stage: gate.subject for stage, gate in GATES.items()} == {PolicyStage.PRE_TOOL: Subject.CALL}
+    assert {stage: gate.subject for stage, gate in GATES.items()} == {
+        PolicyStage.RUN_START: Subject.RUN,
+        PolicyStage.INPUT: Subject.RUN,
+        PolicyStage.PRE_TOOL: Subject.CALL,
+        PolicyStage.OUTPUT: Subject.RUN,
+    }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 from runwright.core.package import RuntimePackage, ToolSpec
-from runwright.core.policy import PolicyRef, Verdict, decide_tool_call
+from runwright.core.policy import PolicyRef, Verdict, decided_for_call
 
 from tests.core import builders as b
 
@@ -329,7 +329,7 @@ def test_a_policy_decides_by_effect(policy: PolicyRef, effect: str, verdict: Ver
     # An idempotent tool is still denied by what it does, not by whether it may be repeated.
     tool = b.package(b.tool(effect=effect, idempotent=True)).tools[0]
 
-    decision = decide_tool_call(policy, tool.effect.value)
+    decision = decided_for_call(None, [policy], tool.effect.value)
 
     assert (decision.verdict, decision.code) == (verdict, code)
 

@@ -36,6 +36,7 @@ from tests.core import builders as b
 
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 _TIMES = {"deadline", "not_before", "give_up_at", "due", "since"}
+_WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",
@@ -54,6 +55,7 @@ _IDS = {
     "request_id",
 }
 _PINNED = {"at", "principal", "request", "request_digest", "package", "package_fingerprint", "labels"}
+_PINNED |= {"decider", "subject_digest"}
 _LEFT_OUT = frozenset(_IDS | _PINNED)
 _OF_A_ROUTE = frozenset({"provider", "model", "route"})
 _IN_TOOL_STARTED = frozenset({"tool", "executor", "arguments", "idempotent"})
@@ -132,7 +134,7 @@ class Scenario:
         if isinstance(value, r.ToolRequested):
             left_out |= {"executor"}  # TOOL_STARTED tells it
         names = [field.name for field in structs.fields(value) if field.name not in left_out]
-        fields = [(name, getattr(value, name)) for name in names if name not in _TIMES or getattr(value, name)]
+        fields = [(name, getattr(value, name)) for name in names if name not in _WHEN_SET or getattr(value, name)]
         shown = [f"{name} {self._value(name, held)}" for name, held in fields if held is not None]
         return ": ".join(part for part in (subject, ", ".join(shown)) if part)
 

@@ -41,6 +41,24 @@ from tests.runtime.watching import stood_still
 
 RESOLVED = pb.EffectResolved.DESCRIPTOR
 REPAIR_REASONS = ("EFFECT_NOT_UNKNOWN", "EFFECT_ATTEMPT_STALE", "EFFECT_ALREADY_RESOLVED", "EFFECT_UNKNOWN")
+DECIDED = ("rule", "decider", "subject_digest", "operator_digest", "shadow")
+OPINION = ("verdict", "policy_ref", "rule", "code", "decider", "message")
+YOUNG = ("ToolRequested.untrusted", "ToolDenied.message", "RunStarted.principal_roles")
+# What came with policies beyond the two built-in ones.
+POLICIES = frozenset(
+    {
+        *(f"POLICY_VERDICT_{name}" for name in ("ASK", "INTERRUPT")),
+        *(f"PolicyDecided.{name}" for name in DECIDED),
+        *(f"runwright.v1.PolicyDecided.{name}" for name in DECIDED),
+        *(f"runwright.v1.PolicyOpinion.{name}" for name in OPINION),
+        *(f"{owner}.tainted" for owner in ("ToolRequested", "RunCompleted", "SessionTurn")),
+        *(f"runwright.v1.{owner}.tainted" for owner in ("ToolRequested", "RunCompleted", "SessionTurn")),
+        *(f"{prefix}{name}" for name in YOUNG for prefix in ("", "runwright.v1.")),
+        *(f"{prefix}POLICY_{name}" for name in ("DENIED", "INTERRUPT") for prefix in ("ERROR_REASON_", "STOP_REASON_")),
+        *(f"RunState.{name}" for name in ("principal_roles", "tainted", "policy_failure")),
+        "CallState.policy",
+    }
+)
 # By golden, the oldest first: fields and values that are younger than it and not younger than the next, as
 # `Struct.field`, `runwright.v1.Message.field`, `VALUE`; ` unset` behind what is there, but never without a value.
 LATER: Mapping[str, frozenset[str]] = {
@@ -57,6 +75,7 @@ LATER: Mapping[str, frozenset[str]] = {
             *("EVENT_KIND_EFFECT_RESOLVED", *(f"RESOLUTION_{each.name}" for each in Resolution)),
             *(f"{RESOLVED.full_name}.{name}" for name in RESOLVED.fields_by_name),
             *("STOP_REASON_EFFECT_UNKNOWN", *(f"ERROR_REASON_{name}" for name in REPAIR_REASONS), *REPAIR_REASONS),
+            *POLICIES,
         }
     ),
 }

@@ -6,7 +6,11 @@ import asyncio
 
 from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
+from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.outcomes import RunStatus
+from runwright.core.package import RuntimePackage
+from runwright.core.policy_chain import OperatorRules
+from runwright.core.policy_rules import PolicySpec
 
 from tests import builders as b
 
@@ -18,6 +22,22 @@ async def test_a_lone_run_with_one_tool_call_is_four_commits(any_journal: Memory
 
     assert ended.status is RunStatus.COMPLETED
     assert ended.text == 'found "a lamp"'
+    assert any_journal.commits == 4
+
+
+async def test_a_governed_run_alone_is_four_commits_too(any_journal: MemoryJournal | SqliteJournal) -> None:
+    stages = [{"stage": stage, "then": "allow"} for stage in ("run_start", "input", "pre_tool", "output")]
+    conditions = [{"when": "size(args) > 5 || call.tainted", "then": "deny"}] * 10
+    package = b.one_call_package().model_dump(mode="json")
+    package |= {"policy": "builtin:read-only", "policies": [{"rules": [*stages, *conditions]}]}
+    bench = b.Bench(journal=any_journal)
+    runtime = bench.runtime(RuntimePackage.model_validate(package))
+    rules = OperatorRules((PolicySpec(builtin="read-only"),), "sha256:operator")
+    runtime.ports.policies.replace_operator_rules({DEFAULT_NAMESPACE: rules})
+
+    ended = await runtime.run_text(b.request())
+
+    assert (ended.status, ended.text) == (RunStatus.COMPLETED, 'found "a lamp"')
     assert any_journal.commits == 4
 
 

@@ -50,6 +50,11 @@ async def vendor_answers(stage: Stage, status: int) -> Ending:
         return await failure_of(stage, b.Bench(providers={"openai": provider}, packages=(b.package(provider=route),)))
 
 
+async def policy_interrupt(stage: Stage) -> Ending:
+    rules = [{"rules": [{"then": "interrupt"}]}]
+    return await failed_run(stage, b.asks("look"), policy="builtin:read-only", policies=rules)
+
+
 async def provider_failed(stage: Stage) -> Ending:
     return await failed_run(stage, {"fail": True})
 

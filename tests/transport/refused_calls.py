@@ -71,6 +71,12 @@ async def agent_mismatch(stage: Stage) -> Refusal:
     return await refused(starting(await stage.serve(), agent_id="nobody"))
 
 
+async def policy_denied(stage: Stage) -> Refusal:
+    rules = [{"rules": [{"stage": "run_start", "then": "deny"}]}]
+    package = b.package(b.says("never"), policy="builtin:read-only", policies=rules)
+    return await refused(starting(await stage.serve(b.Bench(packages=(package,)))))
+
+
 async def run_not_found(stage: Stage) -> Refusal:
     served = await stage.serve()
     return await refused(served.stub.Snapshot(pb.SnapshotRequest(run_id="run-9"), timeout=CALL_SECONDS))

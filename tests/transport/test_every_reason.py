@@ -37,6 +37,7 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.JOURNAL_CONFLICT: (calls.journal_conflict, Code.ABORTED),
     R.JOURNAL_CORRUPT: (calls.journal_corrupt, Code.DATA_LOSS),
     R.DRAINING: (calls.draining, Code.UNAVAILABLE),
+    R.POLICY_DENIED: (calls.policy_denied, Code.PERMISSION_DENIED),
     R.PROVIDER_MISSING: (calls.provider_missing, Code.FAILED_PRECONDITION),
     R.EXECUTOR_MISSING: (calls.executor_missing, Code.FAILED_PRECONDITION),
     R.INTERNAL: (calls.internal, Code.INTERNAL),
@@ -69,6 +70,7 @@ FAILED_RUNS: dict[ErrorReason, Scenario] = {
     R.CONVERSATION_TOO_LARGE: runs.conversation_too_large,
     R.CANCELLED: runs.cancelled,
     R.EFFECT_UNKNOWN: runs.effect_unknown,
+    R.POLICY_INTERRUPT: runs.policy_interrupt,
 }
 FAILED_TOOL_CALLS: dict[ErrorReason, Scenario] = {
     R.EXECUTOR_UNAVAILABLE: runs.executor_unavailable,

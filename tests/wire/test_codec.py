@@ -17,6 +17,8 @@ class Requested(Struct, frozen=True):
     arguments: ContentRef
     provider_call_id: str
     tool: str
+    tainted: bool
+    untrusted: bool
 
 
 class Cancelled(Struct, frozen=True):
@@ -44,7 +46,10 @@ def test_every_body_of_an_event_that_is_stored_has_a_row_and_every_row_a_body() 
 
 def test_a_struct_comes_back_whatever_the_order_of_its_fields() -> None:
     codec = Codec(Requested, pb.ToolRequested.DESCRIPTOR)
-    value, message = Requested("desk", ContentRef("sha256:0", 7, "text/plain"), "p-1", "look"), pb.ToolRequested()
+    value, message = (
+        Requested("desk", ContentRef("sha256:0", 7, "text/plain"), "p-1", "look", False, True),
+        pb.ToolRequested(),
+    )
 
     codec.put(message, value)
 

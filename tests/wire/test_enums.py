@@ -7,11 +7,12 @@ from enum import Enum
 import pytest
 from google.protobuf.descriptor import EnumDescriptor
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
-from runwright._gen.runwright.v1 import error_pb2, event_pb2, package_pb2, run_pb2
+from runwright._gen.runwright.v1 import error_pb2, event_pb2, package_pb2, policy_pb2, run_pb2
 from runwright.core.callback_kinds import CallbackKind
 from runwright.core.callbacks import HealthKind
 from runwright.core.context import Omission
-from runwright.core.errors import AgentErrorKind, ErrorReason, RetryClass
+from runwright.core.error_kinds import AgentErrorKind, RetryClass
+from runwright.core.errors import ErrorReason
 from runwright.core.kinds import EventKind
 from runwright.core.outcomes import FinishReason, RunPhase, RunStatus, StopReason, WaitKind
 from runwright.core.package import EffectClass
@@ -28,8 +29,8 @@ PAIRS: list[tuple[type[Enum], EnumDescriptor, str]] = [
     (Omission, event_pb2.ContextOmission.DESCRIPTOR, "CONTEXT_OMISSION_"),
     (OnBusy, run_pb2.OnBusy.DESCRIPTOR, "ON_BUSY_"),
     (FinishReason, event_pb2.FinishReason.DESCRIPTOR, "FINISH_REASON_"),
-    (PolicyStage, event_pb2.PolicyStage.DESCRIPTOR, "POLICY_STAGE_"),
-    (Verdict, event_pb2.PolicyVerdict.DESCRIPTOR, "POLICY_VERDICT_"),
+    (PolicyStage, policy_pb2.PolicyStage.DESCRIPTOR, "POLICY_STAGE_"),
+    (Verdict, policy_pb2.PolicyVerdict.DESCRIPTOR, "POLICY_VERDICT_"),
     (RunStatus, run_pb2.RunStatus.DESCRIPTOR, "RUN_STATUS_"),
     (StopReason, run_pb2.StopReason.DESCRIPTOR, "STOP_REASON_"),
     (CallbackKind, callback_pb.CallbackKind.DESCRIPTOR, "CALLBACK_KIND_"),

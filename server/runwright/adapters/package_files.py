@@ -8,11 +8,13 @@ from pathlib import Path
 from msgspec import Struct
 from pydantic import ValidationError
 
+from runwright.adapters.cel_conditions import condition_problem
 from runwright.adapters.package_rules import Rule, explained
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.files import UnreadableFileError, read_text
+from runwright.ports.conditions import CONDITION_REMEDY, condition_problems
 from runwright.ports.schemas import SchemaChecker
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -57,7 +59,7 @@ def load_package(path: Path) -> RuntimePackage:
 
 
 def examine_package(path: Path, schemas: SchemaChecker) -> PackageFile:
-    """The package of a file, its schemas examined; what is wrong up to the first hundred findings."""
+    """The package of a file, its schemas and conditions examined; what is wrong up to the first hundred findings."""
     file = _validated(path)
     if file.package is None:
         return file
@@ -66,6 +68,9 @@ def examine_package(path: Path, schemas: SchemaChecker) -> PackageFile:
         if problem:
             rule = Rule(f"the schema of tool {tool.name} cannot be used: {problem.rstrip('.')}", _SCHEMA)
             file.found.append(file.finding(["tools", index, "parameters"], rule))
+    for where, problem in condition_problems(file.package.policies, condition_problem):
+        rule = Rule(f"the condition cannot be used: {problem}", CONDITION_REMEDY)
+        file.found.append(file.finding(["policies", *where], rule))
     return file
 
 

@@ -42,12 +42,15 @@ class Rule(NamedTuple):
     remedy: str
 
 
-def explained(found: ErrorDetails) -> Rule:
-    """One finding. Of what was written only a short word is shown, as far as it could be right."""
+def explained(found: ErrorDetails, model: type[BaseModel] = RuntimePackage) -> Rule:
+    """One finding in what is read as `model`.
+
+    Of what was written only a short word is shown, as far as it could be right.
+    """
     kind, path, said = found["type"], found["loc"], found["msg"]
     match kind:
         case "extra_forbidden":
-            known = _keys(path[:-1])
+            known = _keys(path[:-1], model)
             remedy = did_you_mean(str(path[-1]), known) or f"Remove it; there are: {', '.join(known)}."
             if "parameters" in known and path[0] in ("provider", "fallbacks"):
                 remedy += " What the model itself takes, such as temperature, stands in parameters."
@@ -77,9 +80,8 @@ def _one_of(expected: str, value: object) -> Rule:
     return Rule(f"one of {', '.join(known)}", remedy.strip() or f"Write {known[0] if known else expected}.")
 
 
-def _keys(path: Sequence[str | int]) -> list[str]:
-    """The keys that a part of a package may have."""
-    model: type[BaseModel] | None = RuntimePackage
+def _keys(path: Sequence[str | int], model: type[BaseModel] | None) -> list[str]:
+    """The keys that a part of a file may have."""
     for step in path:
         if isinstance(step, int) or model is None:
             continue

@@ -1,4 +1,4 @@
-"""A process beside the server that checks schemas and arguments, and can be stopped."""
+"""A process beside the server that checks schemas and arguments, or evaluates conditions, and can be stopped."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_WALL_FACTOR = 20
 _LAST_SECONDS = 1.0  # between the end of its socket and its own
 _START = (
     "import sys; milliseconds, memory, *sys.path = sys.argv[1:]; "
-    "from runwright.adapters.schema_worker import main; main(int(milliseconds), int(memory))"
+    "from runwright.adapters.{worker} import main; main(int(milliseconds), int(memory))"
 )
 # What ends a process that takes too much: its own timer, or an allocation that was refused.
 _SPENT = frozenset({-signal.SIGPROF, -signal.SIGABRT})
@@ -49,11 +49,15 @@ class Verdict(Enum):
 
 
 class Checked(Struct, frozen=True):
-    """A verdict; of an invalid one where and why, empty if finding that out took too long; whether it came slowly."""
+    """A verdict; of an invalid one where and why, empty if finding that out took too long; whether it came slowly.
+
+    `answer` is what a valid one says beside that.
+    """
 
     verdict: Verdict
     where: str = ""
     is_slow: bool = False
+    answer: str = ""
 
 
 class _LostError(Exception):
@@ -68,8 +72,14 @@ class SchemaProcess:
     and ends with the server: the other end of its socket is closed then.
     """
 
-    def __init__(self, limits: CheckLimits) -> None:
+    def __init__(self, limits: CheckLimits, worker: str = "schema_worker", *, start_seconds: float = 0) -> None:
+        """`worker` is the module of this package that answers the questions.
+
+        The first answer of a process is waited for so much longer: it has libraries to load.
+        """
         self._limits = limits
+        self._start_seconds = start_seconds
+        self._start_code = _START.format(worker=worker)
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
@@ -80,6 +90,10 @@ class SchemaProcess:
     def pid(self) -> int | None:
         """The process's id while there is one."""
         return self._process.pid if self._process else None
+
+    @property
+    def _wall_seconds(self) -> float:
+        return self._limits.wall_factor * self._limits.milliseconds / 1000
 
     def check(self, question_kind: bytes, schema: str, instance: bytes = b"") -> Checked:
         """Asks the process. One that was lost on the way is replaced once."""
@@ -107,6 +121,7 @@ class SchemaProcess:
         try:
             connection.sendall(question)
             letter, said = self._heard(connection)
+            connection.settimeout(self._wall_seconds)
             if letter == worker.INVALID:
                 where = self._where(connection)
                 return Checked(Verdict.INVALID, where, not where or said == worker.SLOW)
@@ -117,7 +132,8 @@ class SchemaProcess:
             if self._end(_LAST_SECONDS) in _SPENT:
                 return Checked(Verdict.TOO_COSTLY)
             raise
-        return Checked(Verdict.VALID if letter == worker.VALID else Verdict.TOO_COSTLY, is_slow=said == worker.SLOW)
+        verdict = Verdict.VALID if letter == worker.VALID else Verdict.TOO_COSTLY
+        return Checked(verdict, is_slow=said == worker.SLOW, answer=said)
 
     def _where(self, connection: socket.socket) -> str:
         try:
@@ -146,7 +162,7 @@ class SchemaProcess:
         with theirs:
             try:
                 process = subprocess.Popen(
-                    [sys.executable, "-I", "-c", _START, *arguments],
+                    [sys.executable, "-I", "-c", self._start_code, *arguments],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -155,7 +171,7 @@ class SchemaProcess:
             except OSError:
                 ours.close()
                 raise
-        ours.settimeout(limits.wall_factor * limits.milliseconds / 1000)
+        ours.settimeout(self._start_seconds + self._wall_seconds)
         self._process, self._socket = process, ours
         self._finalizer = weakref.finalize(self, _put_away, process, ours)
         return ours

@@ -23,6 +23,7 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Protocol
 
 import jsonschema_rs
 
@@ -34,6 +35,14 @@ WHERE_SHARE = 4
 SLOW, SLOW_SHARE = "slow", 5
 _SHOWN = 64  # characters of a key, steps of a path
 UNUSABLE = "it is not a JSON Schema 2020-12 without remote references and with linear-time patterns."
+
+
+class Answer(Protocol):
+    """Reads a question and says the answer; sets the timer before each piece of work."""
+
+    def __call__(
+        self, connection: socket.socket, question_kind: bytes, first: str, second: bytes, /, *, seconds: float
+    ) -> None: ...
 
 
 @lru_cache(maxsize=1024)
@@ -75,6 +84,11 @@ def _path(steps: Sequence[str | int]) -> str:
 
 def main(milliseconds: int, memory: int) -> None:
     """Answers until the other end is closed."""
+    serve(milliseconds, memory, _answer)
+
+
+def serve(milliseconds: int, memory: int, answer: Answer) -> None:
+    """Answers questions by `answer` within the bounds, until the other end is closed."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with contextlib.suppress(ValueError, OSError):  # a system that has no such bound
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
@@ -83,9 +97,9 @@ def main(milliseconds: int, memory: int) -> None:
     with socket.socket(fileno=sys.stdin.fileno()) as connection:
         while question := _read(connection):
             try:
-                _answer(connection, *question, seconds=milliseconds / 1000)
+                answer(connection, *question, seconds=milliseconds / 1000)
             except MemoryError:
-                _say(connection, OUT_OF_MEMORY)
+                say(connection, OUT_OF_MEMORY)
             signal.setitimer(signal.ITIMER_PROF, 0)
 
 
@@ -93,21 +107,22 @@ def _answer(connection: socket.socket, question_kind: bytes, schema: str, instan
     signal.setitimer(signal.ITIMER_PROF, seconds)
     if question_kind == CHECK_SCHEMA:
         problem = compile_problem(schema)
-        _say(connection, INVALID if problem else VALID)
+        say(connection, INVALID if problem else VALID)
         if problem:
-            _say(connection, WHERE, problem)
+            say(connection, WHERE, problem)
         return
     value = json.loads(instance)
     is_valid = validator(schema).is_valid(value)
     left, _ = signal.getitimer(signal.ITIMER_PROF)
-    _say(connection, VALID if is_valid else INVALID, SLOW if left < seconds - seconds / SLOW_SHARE else "")
+    say(connection, VALID if is_valid else INVALID, SLOW if left < seconds - seconds / SLOW_SHARE else "")
     if is_valid:
         return
     signal.setitimer(signal.ITIMER_PROF, seconds / WHERE_SHARE)
-    _say(connection, WHERE, where_problem(schema, value))
+    say(connection, WHERE, where_problem(schema, value))
 
 
-def _say(connection: socket.socket, letter: bytes, text: str = "") -> None:
+def say(connection: socket.socket, letter: bytes, text: str = "") -> None:
+    """Sends an answer."""
     data = text.encode("utf-8", "replace")
     connection.sendall(HEADER.pack(letter, len(data)) + data)
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol, TypeVar
 
+from runwright.adapters.cel_conditions import CelConditions
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
@@ -93,6 +94,7 @@ async def build_runtime(
                 ids=RandomIds(),
                 tools=tools,
                 schemas=schemas,
+                conditions=closed_by(opened, CelConditions()),
                 log=log,
                 providers=adapters,
                 packages=packages,

@@ -17,6 +17,7 @@ from runwright.adapters.start_errors import unbound
 from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
 from runwright.bootstrap.interpreter import settle_interpreter
+from runwright.bootstrap.operator_policy_file import OperatorPolicyFile
 from runwright.bootstrap.parts import build_runtime, closed_by, credentials
 from runwright.bootstrap.signals import Signals
 from runwright.core.audit import AuditEntry, AuditKind
@@ -125,7 +126,8 @@ async def _start(
     watchdog = _watchdog(settings, telemetry)
     opened.callback(watchdog.close)
     runtime, callbacks = await opened.enter_async_context(build_runtime(settings, providers, telemetry, keys, packages))
-    signals.reload = partial(_reload, keys, tls)
+    operator = OperatorPolicyFile(settings.policies, runtime) if settings.policies else None
+    signals.reload = partial(_reload, keys, tls, operator)
     readiness = Readiness(runtime)
     server = RuntimeServer(
         runtime,
@@ -156,9 +158,11 @@ async def _start(
     return started
 
 
-def _reload(keys: KeyFileAuthenticator | None, tls: Certificates | None) -> None:
-    """What SIGHUP does. Both are read again by themselves when they change; this does not wait for that."""
-    StandardLog().info("SIGHUP: keys and certificates are read again")
+def _reload(keys: KeyFileAuthenticator | None, tls: Certificates | None, operator: OperatorPolicyFile | None) -> None:
+    """What SIGHUP does. Keys and certificates are read again by themselves, too; policies are not."""
+    StandardLog().info("SIGHUP: keys, certificates and policies are read again")
+    if operator is not None:
+        operator.reload()
     if keys is not None:
         keys.reload()
     if tls is not None:

@@ -207,7 +207,9 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
         case "tool_denied":
             policy = event.tool_denied.policy_ref
             message = f"denied by {policy} ({event.tool_denied.code})"
-            return message, "Name builtin:allow-declared as the policy of the package if calls like this may be made."
+            if policy == "builtin:read-only":
+                return message, "Allow what may be done with a rule in the package's policies (docs/policy.md)."
+            return message, "Change the rule, which its POLICY_DECIDED event names, if calls like this may be made."
         case "tool_recovery_required":
             return _by(event.tool_recovery_required), names.remedy(event.tool_recovery_required.reason)
         case "retry_scheduled":

@@ -48,7 +48,7 @@ def facts(found: pb.GetServerInfoResponse) -> Iterator[tuple[str, str]]:
         yield "  tools", _tools(package)
         budget = package.budget
         most = f"{names.counted(budget.rounds, 'round')}, {names.counted(budget.tool_calls, 'tool call')}"
-        yield "  budget", f"{most}, {budget.parallel_calls} at once; {package.policy}"
+        yield "  budget", f"{most}, {budget.parallel_calls} at once; {_policies(package)}"
     for index, (name, limit) in enumerate(sorted(found.limits.items())):
         yield "" if index else "limits", f"{name} {limit}"
 
@@ -61,3 +61,11 @@ def _tools(package: package_pb2.RuntimePackage) -> str:
     named = [f"{tool.name} at {tool.executor}" for tool in package.tools[:MOST_TOOLS]]
     more = len(package.tools) - MOST_TOOLS
     return ", ".join(named) + (f" and {more} more" if more > 0 else "") or "none"
+
+
+def _policies(package: package_pb2.RuntimePackage) -> str:
+    """What decides: built-in policies by name, rules by their number."""
+    if not package.policies:
+        return package.policy
+    said = [each.builtin or names.counted(len(each.rules), "rule") for each in package.policies]
+    return ", ".join(said)

@@ -39,6 +39,7 @@ _COMMANDS = {
     "callbacks": "runwright.cli.callbacks:app",
     "config": "runwright.cli.config:app",
     "package": "runwright.cli.package:app",
+    "policy": "runwright.cli.policy:app",
     "keys": "runwright.cli.keys:keys",
 }
 

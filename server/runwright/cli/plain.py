@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright._gen.runwright.v1 import event_pb2, policy_pb2, run_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.tree import RunTree, Step
 from runwright.cli.tree_update import Contents, contents_of, whole
 from runwright.core.ids import CALL_EFFECT, effect_kind
+
+_DECIDED = {
+    policy_pb2.POLICY_VERDICT_ALLOW: "allowed",
+    policy_pb2.POLICY_VERDICT_DENY: "denied",
+    policy_pb2.POLICY_VERDICT_ASK: "denied, as nobody can approve it: asked for",
+    policy_pb2.POLICY_VERDICT_INTERRUPT: "run ended",
+}
 
 
 def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = None) -> str:
@@ -37,6 +44,9 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
             return f"context: {names.counted(len(seen), 'earlier turn')}{left_out}"
         case "turn_started":
             return "turn started: " + " ".join(whole(ref, contents) for ref in event.turn_started.input)
+        case "policy_decided":
+            stage = policy_pb2.PolicyStage.Name(event.policy_decided.stage).removeprefix("POLICY_STAGE_").lower()
+            return f"{stage} {_decided(event.policy_decided)}"
         case "turn_completed":
             return "turn completed"
         case "turn_failed":
@@ -79,9 +89,7 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
         case "tool_requested":
             return f"requested {whole(event.tool_requested.arguments, contents)}"
         case "policy_decided":
-            decided = event.policy_decided
-            word = "allowed" if decided.verdict == event_pb2.POLICY_VERDICT_ALLOW else "denied"
-            return f"{word} by {decided.policy_ref} ({decided.code})"
+            return _decided(event.policy_decided)
         case "tool_started":
             return f"started, attempt {event.attempt}, executor {event.tool_started.executor}"
         case "retry_scheduled":
@@ -107,6 +115,13 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return f"UNKNOWN outcome, not repeated: {names.reason(lost.reason)}{_by(lost.executor_identity)}"
         case _:
             return _unknown(event)
+
+
+def _decided(decided: event_pb2.PolicyDecided) -> str:
+    word = _DECIDED.get(decided.verdict, "decided")
+    shadow = [f"{_DECIDED.get(said.verdict, '?')} by {said.rule} ({said.code})" for said in decided.shadow]
+    would = f"; in shadow mode: {', '.join(shadow)}" if shadow else ""
+    return f"{word} by {decided.rule or decided.policy_ref} ({decided.code}){would}"
 
 
 def _unknown(event: event_pb2.Event) -> str:

@@ -14,7 +14,8 @@ from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
 from runwright.core.outcomes import CallPhase, Resolution, RunPhase, StopReason
 from runwright.core.policy import PolicyStage, Verdict
-from runwright.core.state import CallState, ModelState, RunState
+from runwright.core.policy_failures import policy_failure
+from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
@@ -67,6 +68,7 @@ def _run_started(state: RunState, record: r.RunStarted) -> RunState:
         labels=dict(record.labels),
         trace_parent=record.trace_parent,
         journal_id=record.journal_id,
+        principal_roles=record.principal_roles,
         started_at=record.at,
     )
 
@@ -75,7 +77,7 @@ def _run_started(state: RunState, record: r.RunStarted) -> RunState:
 def _context_assembled(state: RunState, record: r.ContextAssembled) -> RunState:
     # Before the turn and once, so that it stands where its messages belong.
     _require(state.seq == 1, record, state)
-    return state
+    return state.__replace__(tainted=record.context.is_tainted)
 
 
 @_applies(r.TurnStarted)
@@ -197,17 +199,31 @@ def _tool_requested(state: RunState, record: r.ToolRequested) -> RunState:
         arguments=record.arguments,
         executor=record.executor,
         since=record.at,
+        policy=CallPolicy(record.tainted, record.untrusted) if record.tainted or record.untrusted else None,
     )
     return state.__replace__(calls=(*state.calls, requested))
 
 
 @_applies(r.PolicyDecided)
 def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
+    if record.subject is None or record.decision.verdict is Verdict.INTERRUPT:
+        state = _ended_by_policy(state, record)
     if record.subject is None:
         return state
     before, _ = _call(state, record, record.subject)
     passed = record.stage if record.decision.verdict is Verdict.ALLOW else None
-    return _with_call(state, before.__replace__(passed=passed))
+    heard = (before.policy or NO_POLICY).__replace__(operator_digest=record.operator_digest)
+    return _with_call(state, before.__replace__(passed=passed, policy=heard if heard != NO_POLICY else None))
+
+
+def _ended_by_policy(state: RunState, record: r.PolicyDecided) -> RunState:
+    """The run is to end, unless it may go on: what is open is closed by the same decision or after it."""
+    if record.decision.verdict is Verdict.ALLOW:
+        return state
+    is_interrupt = record.decision.verdict is Verdict.INTERRUPT
+    stop = StopReason.POLICY_INTERRUPT if is_interrupt else StopReason.POLICY_DENIED
+    failure = policy_failure(record.stage, record.decision, record.policy_ref)
+    return state.__replace__(stop=stop, policy_failure=failure)
 
 
 @_applies(r.ToolStarted)
@@ -248,7 +264,9 @@ def _tool_cancelled(state: RunState, record: r.ToolCancelled) -> RunState:
 @_applies(r.ToolFailed)
 def _tool_failed(state: RunState, record: r.ToolFailed) -> RunState:
     after = _closed(state, record, record.call_id)
-    return after.__replace__(stop=StopReason.MAX_TOOL_CALLS) if record.reason is ErrorReason.BUDGET_EXHAUSTED else after
+    if record.reason is ErrorReason.BUDGET_EXHAUSTED and after.policy_failure is None:
+        after = after.__replace__(stop=StopReason.MAX_TOOL_CALLS)
+    return after
 
 
 @_applies(r.ToolRecoveryRequired)
@@ -277,7 +295,11 @@ def _call(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallSta
 
 def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
-    return _with_call(state, CallState(before.call_id, before.tool, phase))
+    after = _with_call(state, CallState(before.call_id, before.tool, phase))
+    # What a tool says that failed is as foreign as what it says otherwise.
+    is_answer = before.attempt > 0 and not isinstance(record, r.ToolDenied | r.ToolCancelled)
+    is_foreign = is_answer and before.policy is not None and before.policy.untrusted
+    return after.__replace__(tainted=True) if is_foreign else after
 
 
 def _with_call(state: RunState, after: CallState) -> RunState:

@@ -34,6 +34,7 @@ class SessionTurn(Struct, frozen=True):
     turn_id: str
     input: tuple[ContentRef, ...]
     answer: ContentRef
+    tainted: bool = False  # the model had seen what a tool marked `untrusted` answered
 
     @property
     def refs(self) -> tuple[ContentRef, ...]:
@@ -69,6 +70,11 @@ class Context(Struct, frozen=True):
     omitted: tuple[OmittedRun, ...] = ()
     omitted_count: int = 0
     has_older: bool = False
+
+    @property
+    def is_tainted(self) -> bool:
+        """True when one of the turns that the model sees is."""
+        return any(turn.tainted for turn in self.included)
 
 
 def choose(

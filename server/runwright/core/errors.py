@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 
 from msgspec import Struct
 
+from runwright.core.error_kinds import AgentErrorKind, RetryClass
 from runwright.core.error_reasons import ErrorReason
 
 __all__ = [
     "MEANINGS",
     "AgentError",
-    "AgentErrorKind",
     "ErrorReason",
     "Failure",
     "Meaning",
-    "RetryClass",
     "invalid_request",
 ]
-
-
-class AgentErrorKind(Enum):
-    """The family of a failure. The numbers are those of `runwright.v1.AgentErrorKind`."""
-
-    INVALID_REQUEST = 1
-    INVALID_PACKAGE = 2
-    INVALID_STATE_TRANSITION = 3
-    PROVIDER_FAILURE = 4
-    TOOL_FAILURE = 5
-    JOURNAL_FAILURE = 6
-    POLICY_DENIAL = 7
-    CANCELLATION = 8
-    TIMEOUT = 9
-    RECOVERY_REPAIR_NEEDED = 10
-    HOST_CONFIGURATION_NEEDED = 11
-
-
-class RetryClass(Enum):
-    """What a caller can do about a failure. The numbers are those of `runwright.v1.RetryClass`."""
-
-    RETRYABLE = 1
-    NOT_RETRYABLE = 2
-    REPAIR_NEEDED = 3
-    USER_ACTION_NEEDED = 4
-    HOST_CONFIGURATION_NEEDED = 5
 
 
 class Meaning(Struct, frozen=True):
@@ -293,6 +265,19 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
         _R.RETRYABLE,
         "Read the answers of open calls, send requests as a whole, or make fewer calls at a time; then try again.",
         ("limit", "retry_after"),
+    ),
+    ErrorReason.POLICY_DENIED: Meaning(
+        _K.POLICY_DENIAL,
+        _R.USER_ACTION_NEEDED,
+        "Ask who owns the policy that is named, the package's author or the operator; a request that its rules allow is"
+        " not refused.",
+        ("policy", "code"),
+    ),
+    ErrorReason.POLICY_INTERRUPT: Meaning(
+        _K.POLICY_DENIAL,
+        _R.USER_ACTION_NEEDED,
+        "Look at the run's POLICY_DECIDED event for the rule; start another run once that, or the request, is changed.",
+        ("policy", "code"),
     ),
     ErrorReason.RUN_HELD: Meaning(
         _K.RECOVERY_REPAIR_NEEDED,

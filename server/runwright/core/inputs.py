@@ -16,6 +16,7 @@ from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution
+from runwright.core.policy import PolicyFindings, PolicyStage
 from runwright.core.request import RunRequest
 from runwright.core.side_rows import Condition
 from runwright.core.units import Micros
@@ -36,6 +37,8 @@ class StartRequested(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
     trace_parent: str = ""
     journal_id: str = ""
+    principal_roles: tuple[str, ...] = ()
+    policies: tuple[PolicyFindings, ...] = ()  # of the stages RUN_START and INPUT, where they are used
 
 
 class Availability(Enum):
@@ -50,11 +53,17 @@ class Findings(Struct, frozen=True):
     """What the edge found out about a call, because it takes its bytes or the world; `decide` sees neither.
 
     `problem` is what is wrong with the call; `problem_text` says it in words, where the reason alone does not.
+    `policies` is what policies say, a value for each stage at which more is heard than built-in ones.
     """
 
     problem: ErrorReason | None = None
     problem_text: ContentRef | None = None
     availability: Availability = Availability.BUSY
+    policies: tuple[PolicyFindings, ...] = ()
+
+    def said_at(self, stage: PolicyStage) -> PolicyFindings | None:
+        """What policies say at a stage, if that was found out."""
+        return next((found for found in self.policies if found.stage is stage), None)
 
 
 class RequestedCall(Struct, frozen=True):
@@ -78,6 +87,7 @@ class ModelReplied(Struct, frozen=True, kw_only=True):
     input_tokens: int = 0
     output_tokens: int = 0
     opaque: ContentRef | None = None
+    policies: tuple[PolicyFindings, ...] = ()  # of the stage OUTPUT, where it is used
     contents: tuple[Content, ...] = ()
 
 
@@ -145,6 +155,7 @@ class ExecutorAwaited(Struct, frozen=True, kw_only=True):
     """Waiting for an executor is over: a place there is held for the call, or the executor is away.
 
     `give_up_at` is that of the wait: it is over then. 0: no outage was on record, and the first one begins.
+    `policies` is there when the operator's rules are others than those on record for the call.
     """
 
     at: Micros
@@ -152,6 +163,7 @@ class ExecutorAwaited(Struct, frozen=True, kw_only=True):
     attempt: int
     has_place: bool
     give_up_at: Micros = 0
+    policies: tuple[PolicyFindings, ...] = ()
     contents: tuple[Content, ...] = ()
 
 

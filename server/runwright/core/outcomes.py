@@ -88,6 +88,8 @@ class StopReason(Enum):
     CANCELLED = 7
     INTERNAL = 8
     EFFECT_UNKNOWN = 12
+    POLICY_INTERRUPT = 20
+    POLICY_DENIED = 21
 
 
 class Resolution(Enum):

@@ -8,7 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from runwright.core.fingerprint import canonical_json, fingerprint, has_canonical_form
-from runwright.core.policy import PolicyRef
+from runwright.core.policy import PolicyRef, PolicyStage
+from runwright.core.policy_chain import OperatorRules, PolicyChain
+from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
@@ -88,6 +90,11 @@ class ToolSpec(_Frozen):
     timeout_ms: Milliseconds = 30_000
     unavailable_timeout_ms: Milliseconds = 600_000
     max_attempts: Annotated[Whole, Field(ge=1, le=100)] = 3
+    # For policies; both are left out of the canonical form where they say nothing.
+    risk: Annotated[
+        Literal["low", "medium", "high", "critical"] | None, Field(exclude_if=lambda value: value is None)
+    ] = None
+    untrusted: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
 
     @model_validator(mode="before")
     @classmethod
@@ -95,6 +102,9 @@ class ToolSpec(_Frozen):
         if isinstance(value, dict) and value.get("idempotent") is None:
             return {**value, "idempotent": value.get("effect") in ("read", EffectClass.READ)}
         return value
+
+
+_NAMED = {ref: (PolicySpec.model_validate({"builtin": ref.value.partition(":")[2]}),) for ref in PolicyRef}
 
 
 class RuntimePackage(_Frozen):
@@ -112,6 +122,7 @@ class RuntimePackage(_Frozen):
     # it is the default.
     fallbacks: Annotated[tuple[ProviderRoute, ...], Field(max_length=8, exclude_if=lambda value: not value)] = ()
     policy: PolicyRef = PolicyRef.READ_ONLY
+    policies: Annotated[tuple[PolicySpec, ...], Field(max_length=MAX_POLICIES, exclude_if=lambda value: not value)] = ()
     budget: BudgetSpec = BudgetSpec()
     tools: Annotated[tuple[ToolSpec, ...], Field(max_length=128)] = ()
     context: Annotated[ContextPolicy, Field(exclude_if=lambda value: value == ContextPolicy())] = ContextPolicy()
@@ -125,6 +136,14 @@ class RuntimePackage(_Frozen):
                 raise ValueError(f"tool name {tool.name!r} appears twice")
             seen.add(tool.name)
         return tuple(sorted(tools, key=lambda tool: tool.name))
+
+    @model_validator(mode="after")
+    def _policies_are_in_one_place(self) -> RuntimePackage:
+        if self.policies and self.policy is not PolicyRef.READ_ONLY:
+            raise ValueError("either `policy` or `policies`; write `- builtin: allow-declared` into policies")
+        if too_many_rules(self.policies):
+            raise ValueError(f"policies with at most {MAX_RULES} rules together")
+        return self
 
     @model_validator(mode="after")
     def _routes_differ(self) -> RuntimePackage:
@@ -150,6 +169,20 @@ class RuntimePackage(_Frozen):
     def fingerprint(self) -> str:
         """`sha256:runwright-package-v0:<hex>` over the canonical form."""
         return fingerprint(self.canonical())
+
+    @property
+    def effective_policies(self) -> tuple[PolicySpec, ...]:
+        """What decides: `policies`, or the one that `policy` names."""
+        return self.policies or _NAMED[self.policy]
+
+    @property
+    def builtin_policies(self) -> tuple[PolicyRef, ...]:
+        """The built-in ones of them, in their order."""
+        return tuple(policy.ref for policy in self.effective_policies if policy.ref is not None)
+
+    def chain(self, stage: PolicyStage, operator: OperatorRules) -> PolicyChain:
+        """What is heard at a stage."""
+        return PolicyChain(stage, self.effective_policies, operator)
 
     @property
     def routes(self) -> tuple[ProviderRoute, ...]:

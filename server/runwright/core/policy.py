@@ -1,14 +1,15 @@
-"""What policies are and say, and the two built-in ones. Where they are heard: `core/machine/gates.py`."""
+"""What policies say, and how many of them come to one decision. Where they are heard: `core/machine/gates.py`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from msgspec import Struct
 
 
 class PolicyRef(Enum):
-    """The policies a package may name."""
+    """The built-in policies."""
 
     READ_ONLY = "builtin:read-only"
     ALLOW_DECLARED = "builtin:allow-declared"
@@ -36,26 +37,90 @@ class Verdict(Enum):
 
     ALLOW = 1
     DENY = 2
+    ASK = 3
+    INTERRUPT = 4
+
+    __hash__ = object.__hash__
+
+
+_STRICTNESS = (Verdict.ALLOW, Verdict.ASK, Verdict.DENY, Verdict.INTERRUPT)
+PACKAGE, OPERATOR, SERVER = "package", "operator", "server"  # whose policy it is
+ALL_POLICIES = "policies"  # the policy of a decision that none of them gave
+CONDITION_FAILED = "policy.condition_failed"
+NOT_FOUND_OUT = "policy.not_found_out"
+NO_ALLOW = "policy.no_allow"
+NO_OBJECTION = "policy.no_objection"
+NOBODY_CAN_APPROVE = "policy.nobody_can_approve"
+NOBODY_SAYS = "Somebody would have to approve it, and nobody can: this server has no approvals yet."
 
 
 class Decision(Struct, frozen=True):
-    """A verdict with the rule that gave it."""
+    """A verdict with the code of the rule that gave it."""
 
     verdict: Verdict
     code: str
 
 
-def decide_tool_call(policy: PolicyRef, effect: str) -> Decision:
-    """Decides on a call of a tool the package declares; `effect` is the tool's, as files name it.
+class PolicyOpinion(Struct, frozen=True):
+    """What one policy says about a subject. `rule` is its place; a built-in policy has none."""
 
-    `builtin:read-only` allows what only reads; it is the default because no
-    policy named means nothing above *read* may run. `builtin:allow-declared`
-    allows whatever the package lists, so a package must name it.
+    verdict: Verdict
+    policy_ref: str
+    rule: str
+    code: str
+    decider: str
+    message: str = ""
+
+
+class PolicyFindings(Struct, frozen=True):
+    """What all policies say about one subject, found at the edge: conditions need its bytes.
+
+    `subject_digest` is the digest of what was looked at: the opinions count for nothing else. `operator_digest` is
+    that of the operator's rules that were heard, empty without any.
     """
-    match policy:
-        case PolicyRef.ALLOW_DECLARED:
-            return Decision(Verdict.ALLOW, "tool.declared")
-        case PolicyRef.READ_ONLY if effect == "read":
-            return Decision(Verdict.ALLOW, "effect.read")
-        case PolicyRef.READ_ONLY:
-            return Decision(Verdict.DENY, "effect.above_read")
+
+    stage: PolicyStage
+    subject_digest: str
+    operator_digest: str = ""
+    opinions: tuple[PolicyOpinion, ...] = ()
+    shadow: tuple[PolicyOpinion, ...] = ()
+
+
+def builtin_opinion(policy: PolicyRef, effect: str, decider: str = PACKAGE) -> PolicyOpinion | None:
+    """What a built-in policy says of a call; `effect` is the tool's, as files name it.
+
+    `builtin:read-only` allows what only reads and says nothing of anything else; `builtin:allow-declared` allows
+    whatever the package lists.
+    """
+    if policy is PolicyRef.ALLOW_DECLARED:
+        return PolicyOpinion(Verdict.ALLOW, policy.value, "", "tool.declared", decider)
+    if effect == "read":
+        return PolicyOpinion(Verdict.ALLOW, policy.value, "", "effect.read", decider)
+    return None
+
+
+def decided(stage: PolicyStage, opinions: Iterable[PolicyOpinion]) -> PolicyOpinion:
+    """The decision that all of them come to: the strictest says it, of equal ones the first.
+
+    Before a tool call nobody's allow is a denial; at the other stages nobody's objection is an allow.
+    """
+    strictest: PolicyOpinion | None = None
+    for opinion in opinions:
+        if strictest is None or _STRICTNESS.index(opinion.verdict) > _STRICTNESS.index(strictest.verdict):
+            strictest = opinion
+    if strictest is not None:
+        return strictest
+    if stage is PolicyStage.PRE_TOOL:
+        return PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NO_ALLOW, SERVER)
+    return PolicyOpinion(Verdict.ALLOW, ALL_POLICIES, "", NO_OBJECTION, SERVER)
+
+
+def decided_for_call(found: PolicyFindings | None, builtins: Sequence[PolicyRef], effect: str) -> PolicyOpinion:
+    """The decision on a call: by what was found for it, or without any findings by the built-in policies alone."""
+    if found is not None:
+        return decided(PolicyStage.PRE_TOOL, found.opinions)
+    heard = [opinion for ref in builtins if (opinion := builtin_opinion(ref, effect)) is not None]
+    if not heard and tuple(builtins) == (PolicyRef.READ_ONLY,):
+        # Alone it is the whole policy, so what it does not allow it denies.
+        return PolicyOpinion(Verdict.DENY, PolicyRef.READ_ONLY.value, "", "effect.above_read", PACKAGE)
+    return decided(PolicyStage.PRE_TOOL, heard)

@@ -13,7 +13,7 @@ from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution, StopReason, Usage
-from runwright.core.policy import Decision, PolicyStage
+from runwright.core.policy import Decision, PolicyOpinion, PolicyStage
 from runwright.core.request import Budget
 from runwright.core.units import Micros
 
@@ -42,6 +42,7 @@ class RunStarted(Record, frozen=True):
     labels: dict[str, str] = field(default_factory=dict)
     trace_parent: str = ""
     journal_id: str = ""  # what its idempotency keys begin with; empty in runs that older servers began
+    principal_roles: tuple[str, ...] = ()
 
 
 class ContextAssembled(Record, frozen=True):
@@ -92,22 +93,35 @@ class ModelAttemptFailed(Record, frozen=True):
 
 
 class ToolRequested(Record, frozen=True):
-    """The model asked for a tool. `executor` performs it; empty for an unknown tool, and in older events."""
+    """The model asked for a tool. `executor` performs it; empty for an unknown tool, and in older events.
+
+    `tainted`: it had seen what a tool marked `untrusted` answered, in this run or before in its session.
+    """
 
     call_id: EffectId
     tool: str
     provider_call_id: str
     arguments: ContentRef
     executor: str = ""
+    tainted: bool = False
+    untrusted: bool = False
 
 
 class PolicyDecided(Record, frozen=True):
-    """A policy decided, at a stage of its subject: of a call, or of the run when there is no `subject`."""
+    """All policies together decided, at a stage of a subject: of a call, or of the run when there is no `subject`.
+
+    `policy_ref` and `rule` name the strictest of them. Older events have no digests and say nothing of who decided.
+    """
 
     subject: EffectId | None
     stage: PolicyStage
     policy_ref: str
     decision: Decision
+    rule: str = ""
+    decider: str = ""
+    subject_digest: str = ""
+    operator_digest: str = ""
+    shadow: tuple[PolicyOpinion, ...] = ()
 
 
 class ToolStarted(Record, frozen=True):
@@ -152,6 +166,7 @@ class ToolDenied(Record, frozen=True):
     tool: str
     policy_ref: str
     code: str
+    message: str = ""
 
 
 class ToolCancelled(Record, frozen=True):
@@ -227,6 +242,7 @@ class RunCompleted(Record, frozen=True):
     stop: StopReason
     result: ContentRef
     usage: Usage
+    tainted: bool = False
 
 
 class RunFailed(Record, frozen=True):

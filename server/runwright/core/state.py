@@ -14,6 +14,17 @@ from runwright.core.trace import trace_id
 from runwright.core.units import Micros, Seq
 
 
+class CallPolicy(Struct, frozen=True):
+    """What policies need to know of a call."""
+
+    tainted: bool = False  # see `RunState.tainted`, when it was requested
+    untrusted: bool = False  # the tool is marked so: what it answers taints what is requested later
+    operator_digest: str = ""  # of the operator's rules that were heard last
+
+
+NO_POLICY = CallPolicy()
+
+
 class CallState(Struct, frozen=True):
     """One tool call of the current round. A closed call keeps only its id, tool and phase."""
 
@@ -32,6 +43,7 @@ class CallState(Struct, frozen=True):
     losses: int = 0  # attempts that reached the executor and were not answered, or not so that it can be read
     since: Micros = 0
     executor_identity: ExecutorIdentity | None = None  # who got the attempt whose outcome is unknown
+    policy: CallPolicy | None = None  # None: nothing that is not the default
 
 
 class ModelState(Struct, frozen=True):
@@ -82,6 +94,9 @@ class RunState(Struct, frozen=True, kw_only=True):
     updated_at: Micros = 0
     ended_at: Micros = 0
     removed_at: Micros = 0  # when the run's events were removed; only an outline is left then
+    principal_roles: tuple[str, ...] = ()
+    tainted: bool = False  # the model has seen, or is about to see, what a tool marked `untrusted` answered
+    policy_failure: Failure | None = None  # why a policy ends the run, once it is decided
 
     @property
     def is_terminal(self) -> bool:

@@ -10,6 +10,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.ports.audit import Audit, NoAudit
 from runwright.ports.clock import Clock
+from runwright.ports.conditions import CONDITION_REMEDY, ConditionEvaluator, NoConditions, condition_problems
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
 from runwright.ports.log import OperatorLog
@@ -19,6 +20,7 @@ from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime.conversations.conversation_memory import DEFAULT_MEMORY_BYTES, ConversationMemory
 from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.policies import Policies
 from runwright.runtime.ports import Ports
 from runwright.runtime.runtime import AgentRuntime
 
@@ -26,9 +28,10 @@ from runwright.runtime.runtime import AgentRuntime
 class AgentRuntimeBuilder(Struct, kw_only=True):
     """What a runtime is made of. A port that is left out is named by `build`.
 
-    Only `audit` and `recovery` may be left out: what belongs to no run is then not
-    written down, and starts that a run has ended are not counted. A package belongs to
-    every namespace, unless `package_namespaces` names those that see it, by its id.
+    Only `audit`, `recovery` and `conditions` may be left out: what belongs to no run is then not
+    written down, starts that a run has ended are not counted, and a package with conditions is
+    refused. A package belongs to every namespace, unless `package_namespaces` names those that see
+    it, by its id.
     """
 
     journal: Journal | None = None
@@ -36,6 +39,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     ids: IdSource | None = None
     tools: ToolExecutors | None = None
     schemas: SchemaChecker | None = None
+    conditions: ConditionEvaluator | None = None
     log: OperatorLog | None = None
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
@@ -69,6 +73,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
         catalogue = PackageCatalogue(self.packages, self.default_package_id, self.package_namespaces)
         for package in self.packages:
             check_schemas(package, self.schemas)
+            check_conditions(package, self.conditions)
         ports = Ports(
             journal=self.journal,
             clock=self.clock,
@@ -81,6 +86,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             audit=self.audit or NoAudit(),
             memory=ConversationMemory(self.conversation_memory),
             recovery=self.recovery,
+            policies=Policies(self.conditions or NoConditions()),
         )
         return AgentRuntime(ports, catalogue)
 
@@ -96,3 +102,15 @@ def check_schemas(package: RuntimePackage, schemas: SchemaChecker) -> None:
                 metadata={"package": package.id, "path": f"tools.{index}.parameters", "rule": problem},
                 remedy=f"Write the parameters of tool {tool.name} as JSON Schema, draft 2020-12.",
             )
+
+
+def check_conditions(package: RuntimePackage, conditions: ConditionEvaluator | None) -> None:
+    """Raises PACKAGE_INVALID for the first condition of its policies that cannot be used, with its path."""
+    for path, problem in condition_problems(package.policies, (conditions or NoConditions()).problem):
+        where = ".".join(map(str, ("policies", *path)))
+        raise AgentError(
+            ErrorReason.PACKAGE_INVALID,
+            f"Package {package.id}, {where}: the condition cannot be used: {problem}.",
+            metadata={"package": package.id, "path": where, "rule": problem},
+            remedy=CONDITION_REMEDY,
+        )

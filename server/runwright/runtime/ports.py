@@ -18,6 +18,7 @@ from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
 from runwright.ports.tools import ToolExecutors
 from runwright.runtime.conversations.conversation_memory import ConversationMemory
+from runwright.runtime.policies import Policies
 
 
 class Ports(Struct, frozen=True, kw_only=True):
@@ -33,6 +34,7 @@ class Ports(Struct, frozen=True, kw_only=True):
     traces: bool = False  # somebody makes spans of what runs do
     audit: Audit = field(default_factory=NoAudit)
     memory: ConversationMemory = field(default_factory=ConversationMemory)
+    policies: Policies
     recovery: RecoveryLog | None = None  # without one, starts are not counted
 
     def provider(self, adapter: str) -> Provider:

@@ -96,14 +96,17 @@ class AgentRuntime:
         namespace: Namespace = DEFAULT_NAMESPACE,
         principal: str = LOCAL_PRINCIPAL,
         trace_parent: str = "",
+        roles: Sequence[str] = (),
     ) -> tuple[RunHandle, bool]:
         """Starts a run; on return it is durable. The second value is False when it was there already.
 
         `trace_parent` is the caller's W3C trace context; one that cannot be used is passed over.
 
+        `roles` are those of the principal, for policies.
+
         Raises INVALID_REQUEST, RUN_ID_CONFLICT naming the differing fields,
         PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING,
-        SESSION_BUSY, OVERLOADED, DRAINING and the journal's errors.
+        POLICY_DENIED, SESSION_BUSY, OVERLOADED, DRAINING and the journal's errors.
         """
         request.check()
         self._supervisor.refuse_when_draining()
@@ -117,7 +120,9 @@ class AgentRuntime:
                 await require_same(self.ports.journal, run, existing[0], request, hold)
                 return RunHandle(self, run), False
             try:
-                await self._start(run, request, principal, self._trace_parent(run, trace_parent))
+                await self._start(
+                    request, StartCaller(run, principal, self._trace_parent(run, trace_parent), tuple(roles))
+                )
             except AgentError as error:
                 # Somebody else started it a moment ago: answer as for any repeated call.
                 if error.reason is ErrorReason.JOURNAL_CONFLICT and attempt + 1 < START_ATTEMPTS:
@@ -126,14 +131,13 @@ class AgentRuntime:
             return RunHandle(self, run), True
         raise AssertionError("the last attempt returns or raises")
 
-    async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
+    async def _start(self, request: RunRequest, caller: StartCaller) -> None:
+        run = caller.run
         self.ports.memory.refuse_when_full()
         found = preflight(self.ports, self.packages, request, run.namespace)
 
         async def start() -> None:
-            input_ = await start_input(
-                self.ports, self._sessions, request, found, StartCaller(run, principal, trace_parent)
-            )
+            input_ = await start_input(self.ports, self._sessions, request, found, caller)
             await self._supervisor.start(run, found.package, input_)
 
         await self._sessions.start(run, request, found.package, start)
@@ -370,6 +374,7 @@ class AgentRuntime:
         async with AsyncExitStack() as closing:
             closing.push_async_callback(self.ports.journal.close)
             closing.push_async_callback(self.ports.schemas.close)
+            closing.push_async_callback(self.ports.policies.conditions.close)
             closing.push_async_callback(self.ports.tools.close)
             closing.push_async_callback(self.ports.close_providers)
             closing.push_async_callback(self._supervisor.close)

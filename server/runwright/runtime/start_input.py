@@ -8,8 +8,11 @@ from runwright.core import inputs as i
 from runwright.core.content import JSON, Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, RunKey, derived_turn_id, short_journal_id
+from runwright.core.policy import Decision, PolicyFindings, PolicyStage, Verdict, decided
+from runwright.core.policy_failures import policy_failure
 from runwright.core.request import RunRequest
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
+from runwright.runtime.policies import RunFacts, subject_of_text
 from runwright.runtime.ports import Ports
 from runwright.runtime.sessions import Sessions
 
@@ -20,6 +23,7 @@ class StartCaller(Struct, frozen=True):
     run: RunKey
     principal: str
     trace_parent: str
+    roles: tuple[str, ...] = ()
 
 
 def preflight(ports: Ports, packages: PackageCatalogue, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
@@ -47,11 +51,13 @@ async def start_input(
         context, said = await sessions.context(requested.run.namespace, request.session_id, found.package)
     canonical = Content.of(request.canonical(), JSON)
     parts = request.contents()
+    said_of_start = await start_policies(ports, request, found, requested, canonical.ref.digest)
     return i.StartRequested(
         at=ports.clock.now(),
         request=request,
         turn_id=request.turn_id or derived_turn_id(requested.run.run_id),
         principal=requested.principal,
+        principal_roles=requested.roles,
         journal_id=short_journal_id(ports.journal.incarnation),
         request_ref=canonical.ref,
         package_ref=found.content.ref,
@@ -60,4 +66,39 @@ async def start_input(
         context=context,
         contents=(canonical, found.content, *parts, *said),
         trace_parent=requested.trace_parent,
+        policies=said_of_start,
     )
+
+
+async def start_policies(
+    ports: Ports, request: RunRequest, found: CataloguedPackage, requested: StartCaller, digest: str
+) -> tuple[PolicyFindings, ...]:
+    """What policies say of a start and of its input, where they are heard. Both are decided on by the request's digest.
+
+    Raises POLICY_DENIED when the run must not start: then nothing of it is written down but an audit entry.
+    """
+    namespace, said = requested.run.namespace, list[PolicyFindings]()
+    stages = [
+        stage
+        for stage in (PolicyStage.RUN_START, PolicyStage.INPUT)
+        if ports.policies.is_used(found.package, namespace, stage)
+    ]
+    for stage in stages:
+        facts = RunFacts(
+            request.labels, request.session_id, found.package.agent.id, requested.principal, requested.roles
+        )
+        texts = [part for part in request.input if isinstance(part, str)]
+        subject = subject_of_text(facts, "input", texts, digest)
+        said += await ports.policies.find(found.package, namespace, stage, [subject])
+        if stage is PolicyStage.RUN_START:
+            _refuse_unless_allowed(said[-1])
+    return tuple(said)
+
+
+def _refuse_unless_allowed(found: PolicyFindings) -> None:
+    opinion = decided(found.stage, found.opinions)
+    if opinion.verdict is not Verdict.ALLOW:
+        failure = policy_failure(found.stage, Decision(opinion.verdict, opinion.code), opinion.policy_ref)
+        said = f" {opinion.message}" if opinion.message else ""
+        metadata = {**dict(failure.metadata), "rule": opinion.rule}
+        raise AgentError(ErrorReason.POLICY_DENIED, failure.message + said, metadata=metadata)

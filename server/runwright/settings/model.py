@@ -120,6 +120,12 @@ class Settings:
         DEFAULT_PROVIDER_TIMEOUT_SECONDS,
         flag="--provider-timeout",
     )
+    policies: Path | None = setting(
+        kinds.PATH,
+        "File of the operator's policies, by namespace; read again on SIGHUP.",
+        None,
+        absent="packages decide alone",
+    )
     keys: Path | None = setting(kinds.PATH, "Keys file of the principals.", None, absent="everyone is `local`")
     tls_cert: Path | None = setting(kinds.PATH, "Certificate chain of the server, PEM.", None, absent="no TLS")
     tls_key: Path | None = setting(kinds.PATH, "Private key of the certificate, PEM.", None)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from runwright import __version__
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
-from runwright.core.errors import AgentError, RetryClass, invalid_request
+from runwright.core.error_kinds import RetryClass
+from runwright.core.errors import AgentError, invalid_request
 from runwright.ports.audit import refused_resolution, refused_start
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.runtime.runtime import DEFAULT_GRACE_US
@@ -43,6 +44,7 @@ class RuntimeService:
                 namespace=principal().namespace,
                 principal=principal().name,
                 trace_parent=trace_parent(),
+                roles=sorted(role.value for role in principal().roles),
             )
         except AgentError as error:
             self._start_refused(request.run, error)
@@ -178,7 +180,9 @@ class RuntimeService:
         if error.meaning.retry is RetryClass.RETRYABLE:
             return
         chosen = requested.package.fingerprint or requested.package.package_id
-        refused_start(self._runtime.ports.audit, principal(), (requested.run_id, chosen), error.reason.name)
+        by_policy = [error.metadata[key] for key in ("policy", "code", "rule") if error.metadata.get(key)]
+        subjects = (requested.run_id, chosen, *by_policy)
+        refused_start(self._runtime.ports.audit, principal(), subjects, error.reason.name)
 
 
 def _check_reason(reason: str) -> None:

@@ -8,7 +8,8 @@ import grpc
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2
 
-from runwright.core.errors import AgentError, ErrorReason, RetryClass
+from runwright.core.error_kinds import RetryClass
+from runwright.core.errors import AgentError, ErrorReason
 from runwright.wire.values import agent_error
 
 _R = ErrorReason
@@ -65,6 +66,8 @@ STATUS: Mapping[ErrorReason, grpc.StatusCode] = {
     _R.CURSOR_EXPIRED: _S.OUT_OF_RANGE,
     _R.RUN_REMOVED: _S.NOT_FOUND,
     _R.TOO_MANY_CALLS: _S.RESOURCE_EXHAUSTED,
+    _R.POLICY_DENIED: _S.PERMISSION_DENIED,
+    _R.POLICY_INTERRUPT: _S.PERMISSION_DENIED,
     _R.RUN_HELD: _S.FAILED_PRECONDITION,
     _R.RUN_NOT_HELD: _S.FAILED_PRECONDITION,
     _R.EFFECT_NOT_UNKNOWN: _S.FAILED_PRECONDITION,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 from runwright._gen.runwright.v1 import package_pb2 as pb
+from runwright._gen.runwright.v1 import policy_pb2
 from runwright.core.fingerprint import canonical_json
 from runwright.core.package import (
     DEFAULT_MODEL_ATTEMPTS,
@@ -18,6 +19,7 @@ from runwright.core.package import (
     ToolSpec,
 )
 from runwright.core.policy import PolicyRef
+from runwright.core.policy_rules import STAGES, VERDICTS, PolicyMode, PolicySpec
 
 EFFECTS: Mapping[str, pb.EffectClass.ValueType] = {
     EffectClass.READ.value: pb.EFFECT_CLASS_READ,
@@ -43,6 +45,7 @@ def package(value: RuntimePackage) -> pb.RuntimePackage:
         tools=[_tool(tool) for tool in value.tools],
         context=pb.ContextPolicy(session_turns=value.context.session_turns, session_bytes=value.context.session_bytes),
         fallbacks=[_route(route) for route in value.fallbacks],
+        policies=[_policy(policy) for policy in value.policies],
     )
 
 
@@ -59,6 +62,7 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
         provider=_to_route(message.provider),
         fallbacks=tuple(_to_route(route) for route in message.fallbacks),
         policy=PolicyRef(message.policy),
+        policies=tuple(_to_policy(policy) for policy in message.policies),
         budget=BudgetSpec(
             rounds=message.budget.rounds,
             tool_calls=message.budget.tool_calls,
@@ -75,6 +79,8 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 timeout_ms=tool.timeout_ms,
                 unavailable_timeout_ms=tool.unavailable_timeout_ms,
                 max_attempts=tool.max_attempts,
+                risk=tool.risk or None,  # type: ignore[arg-type] # one of the words that the package has
+                untrusted=tool.untrusted,
             )
             for tool in message.tools
         ),
@@ -113,4 +119,43 @@ def _tool(tool: ToolSpec) -> pb.Tool:
         timeout_ms=tool.timeout_ms,
         unavailable_timeout_ms=tool.unavailable_timeout_ms,
         max_attempts=tool.max_attempts,
+        risk=tool.risk or "",
+        untrusted=tool.untrusted,
     )
+
+
+def _policy(policy: PolicySpec) -> policy_pb2.Policy:
+    return policy_pb2.Policy(
+        builtin=policy.ref.value if policy.ref else "",
+        rules=[
+            policy_pb2.PolicyRule(
+                stage=policy_pb2.PolicyStage.ValueType(rule.at.value),
+                when=rule.when,
+                then=policy_pb2.PolicyVerdict.ValueType(rule.verdict.value),
+                code=rule.code or "",
+                message=rule.message,
+            )
+            for rule in policy.rules
+        ],
+        shadow=policy.mode is PolicyMode.SHADOW,
+    )
+
+
+def _to_policy(message: policy_pb2.Policy) -> PolicySpec:
+    stages = {stage.value: name for name, stage in STAGES.items()}
+    verdicts = {verdict.value: name for name, verdict in VERDICTS.items()}
+    fields = {
+        "builtin": message.builtin.partition(":")[2] or None,
+        "rules": [
+            {
+                "stage": stages[rule.stage],
+                "when": rule.when,
+                "then": verdicts[rule.then],
+                "code": rule.code or None,
+                "message": rule.message,
+            }
+            for rule in message.rules
+        ],
+        "mode": PolicyMode.SHADOW if message.shadow else PolicyMode.ENFORCE,
+    }
+    return PolicySpec.model_validate(fields)

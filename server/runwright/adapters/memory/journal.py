@@ -364,7 +364,7 @@ def _turn(run: _Run) -> SessionTurn | None:
     state = run.snapshot
     if state.result is None or not isinstance(begun, TurnStarted):
         return None
-    return SessionTurn(state.key.run_id, state.turn_id, begun.input, state.result)
+    return SessionTurn(state.key.run_id, state.turn_id, begun.input, state.result, state.tainted)
 
 
 def _scopes_of(encoded: rules.Encoded) -> list[Scope]:

@@ -6,7 +6,8 @@ from typing import assert_never
 
 from runwright.core import inputs as i
 from runwright.core import records as r
-from runwright.core.machine import endings, repairs, rounds, tools
+from runwright.core.ids import EffectId
+from runwright.core.machine import endings, gates, repairs, rounds, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage
@@ -79,11 +80,13 @@ def _start(step: Step, input_: i.StartRequested) -> None:
             labels=request.labels,
             trace_parent=input_.trace_parent,
             journal_id=input_.journal_id,
+            principal_roles=input_.principal_roles,
         )
     )
     if input_.context is not None:
         step.add(r.ContextAssembled(at=step.at, context=input_.context))
     step.add(r.TurnStarted(at=step.at, input=input_.input))
+    gates.walk(step, EffectId(""), i.Findings(policies=input_.policies))
 
 
 def effective_budget(package: RuntimePackage, requested: Budget) -> Budget:
@@ -107,12 +110,16 @@ def _recover(step: Step) -> None:
 def _settle(step: Step) -> None:
     """What follows once the input's own records are there.
 
-    Calls that have passed their gate and have a place start; once every call has its result, the next round or the
-    end follows. While the outcome of a call is unknown nothing new begins.
+    A run that a policy ends goes on with nothing else. Calls that have passed their gate and have a place start; once
+    every call has its result, the next round or the end follows. While the outcome of a call is unknown nothing new
+    begins.
     """
     state = step.state
     if state.phase is RunPhase.CANCELLING:
         endings.finish(step)
+        return
+    if state.phase is RunPhase.RUNNING and state.policy_failure is not None:
+        endings.by_policy(step)
         return
     if state.phase is not RunPhase.RUNNING or state.model_request.attempt or needs_repair(state):
         return

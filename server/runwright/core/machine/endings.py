@@ -19,6 +19,9 @@ from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
 from runwright.core.units import Micros
 
+# How long a call that must not be repeated may still answer when a policy ends its run.
+INTERRUPT_GRACE_US = 10_000_000
+
 
 class Ending(Struct, frozen=True, kw_only=True):
     """Why a run ends early, in the words of each record that says so.
@@ -79,6 +82,19 @@ def fail(step: Step, stop: StopReason, error: Failure) -> None:
     end(step, Ending.failed(stop, error))
 
 
+def by_policy(step: Step) -> None:
+    """Ends the run because a policy says so: at once, or after the barrier while a call may still answer.
+
+    That is one that must not be repeated: to close it now would make its outcome unknown.
+    """
+    failure, stop = step.state.policy_failure, step.state.stop
+    assert failure is not None and stop is not None, "asked only once a policy has decided"
+    if all(call.idempotent for call in step.calls(CallPhase.RUNNING)):
+        fail(step, stop, failure)
+        return
+    set_barrier(step, failure.message, "", INTERRUPT_GRACE_US)
+
+
 def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
     """One closing record for every open effect. No intent is left without a result.
 
@@ -137,7 +153,10 @@ def abandon(package: RuntimePackage, state: RunState, at: Micros, failure: Failu
 
 
 def _of_barrier(step: Step) -> Ending:
-    """What the barrier on record was set for: a resolution that ends the run, else a cancel."""
-    if step.state.stop is StopReason.EFFECT_UNKNOWN:
-        return Ending.in_repair(step.state.cancel_reason)
-    return Ending.cancelled(step.state.cancel_reason)
+    """What the barrier on record was set for: by a resolution, by a policy, or else by somebody who cancels."""
+    state = step.state
+    if state.stop is StopReason.EFFECT_UNKNOWN:
+        return Ending.in_repair(state.cancel_reason)
+    if state.policy_failure is not None and state.stop is not None:
+        return Ending.failed(state.stop, state.policy_failure)
+    return Ending.cancelled(state.cancel_reason)

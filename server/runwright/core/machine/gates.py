@@ -5,7 +5,7 @@ from outside. Which of the two is in the state then, and by what the subject is 
 ordinary input. It starts the walk anew with what was found, and a check whose answer is on record is passed without
 a word; so a walk needs no place of its own to go on from, and a restart is nothing new to it.
 
-A stage without a row is not walked and leaves no record.
+A stage without a row is not walked; one at which no policy is heard leaves no record.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from runwright.core import records as r
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.inputs import Availability, Findings
-from runwright.core.machine import calls
+from runwright.core.machine import calls, policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase
-from runwright.core.policy import PolicyStage, Verdict, decide_tool_call
-from runwright.core.state import RunState
+from runwright.core.policy import PolicyStage
+from runwright.core.state import NO_POLICY, RunState
 
 # True when the subject goes on. Else the check has written down why not, or the world is still to answer.
 Check: TypeAlias = Callable[[Step, EffectId, Findings], bool]
@@ -72,18 +71,37 @@ def _is_sound(step: Step, subject: EffectId, found: Findings) -> bool:
     return False
 
 
-def _is_allowed(step: Step, subject: EffectId, _: Findings) -> bool:
-    """Whether the package's policy allows it; asked once, and on record either way."""
-    call, policy = step.call(subject), step.package.policy
-    if call.passed is PolicyStage.PRE_TOOL:
+def _is_allowed(step: Step, subject: EffectId, found: Findings) -> bool:
+    """Whether the policies allow it; on record either way. Heard again only where the operator's rules have changed."""
+    call = step.call(subject)
+    said = found.said_at(PolicyStage.PRE_TOOL)
+    if call.passed is PolicyStage.PRE_TOOL and (
+        said is None or said.operator_digest == (call.policy or NO_POLICY).operator_digest
+    ):
         return True
-    decision = decide_tool_call(policy, calls.spec_of(step, call).effect.value)
-    stage = PolicyStage.PRE_TOOL
-    step.add(r.PolicyDecided(at=step.at, stage=stage, subject=subject, policy_ref=policy.value, decision=decision))
-    if decision.verdict is Verdict.DENY:
-        code = decision.code
-        step.add(r.ToolDenied(at=step.at, call_id=subject, tool=call.tool, policy_ref=policy.value, code=code))
-    return decision.verdict is Verdict.ALLOW
+    return policies.allow_call(step, call, said)
+
+
+def _starts(state: RunState, _: EffectId) -> bool:
+    """The run is at RUN_START and INPUT with its first input, before the model is asked."""
+    return state.round == 0
+
+
+def _may_start(step: Step, _: EffectId, found: Findings) -> bool:
+    return policies.allow_run(step, PolicyStage.RUN_START, found)
+
+
+def _may_begin_turn(step: Step, _: EffectId, found: Findings) -> bool:
+    return policies.allow_run(step, PolicyStage.INPUT, found)
+
+
+def _has_answer(state: RunState, _: EffectId) -> bool:
+    """The run is at OUTPUT with the model's last message, before its turn ends."""
+    return state.round > 0 and not state.calls and state.result is not None and not state.turn_ended
+
+
+def _may_answer(step: Step, _: EffectId, found: Findings) -> bool:
+    return policies.allow_run(step, PolicyStage.OUTPUT, found)
 
 
 def _is_affordable(step: Step, subject: EffectId, _: Findings) -> bool:
@@ -116,5 +134,8 @@ def _has_executor(step: Step, subject: EffectId, found: Findings) -> bool:
 
 
 GATES: Mapping[PolicyStage, Gate] = {
+    PolicyStage.RUN_START: Gate(Subject.RUN, _starts, (_may_start,)),
+    PolicyStage.INPUT: Gate(Subject.RUN, _starts, (_may_begin_turn,)),
     PolicyStage.PRE_TOOL: Gate(Subject.CALL, _is_requested, (_is_sound, _is_allowed, _is_affordable, _has_executor)),
+    PolicyStage.OUTPUT: Gate(Subject.RUN, _has_answer, (_may_answer,)),
 }

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from runwright.core import inputs as i
 from runwright.core import records as r
-from runwright.core.errors import ErrorReason, Failure, RetryClass
-from runwright.core.ids import idempotency_key, model_effect_id
-from runwright.core.machine import endings, tools
+from runwright.core.error_kinds import RetryClass
+from runwright.core.errors import ErrorReason, Failure
+from runwright.core.ids import EffectId, idempotency_key, model_effect_id
+from runwright.core.machine import endings, gates, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import FinishReason, StopReason
 from runwright.core.retry import LONGEST_WAIT_US, model_wait_us, retry_after_us
@@ -137,8 +138,18 @@ def _complete(step: Step, input_: i.ModelReplied) -> None:
         )
         endings.fail(step, StopReason.PROVIDER_FAILURE, error)
         return
+    if not gates.walk(step, EffectId(""), i.Findings(policies=input_.policies)):
+        return  # the run is ended by what was decided
     step.add(r.TurnCompleted(at=step.at))
-    step.add(r.RunCompleted(at=step.at, stop=StopReason.END_TURN, result=input_.text, usage=step.state.usage))
+    step.add(
+        r.RunCompleted(
+            at=step.at,
+            stop=StopReason.END_TURN,
+            result=input_.text,
+            usage=step.state.usage,
+            tainted=step.state.tainted,
+        )
+    )
 
 
 def _is_open(step: Step, input_: i.ModelReplied | i.ModelFailed) -> bool:

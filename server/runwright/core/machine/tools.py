@@ -18,7 +18,7 @@ from runwright.core.state import CallState, may_start_call, needs_repair
 def requested(step: Step, calls_requested: Sequence[i.RequestedCall]) -> None:
     """Records every call of a round with what becomes of it at its gate, before any is started."""
     for index, call in enumerate(calls_requested, start=1):
-        call_id = call_effect_id(step.state.round, index)
+        call_id, tool = call_effect_id(step.state.round, index), step.package.tool(call.tool)
         step.add(
             r.ToolRequested(
                 at=step.at,
@@ -26,7 +26,9 @@ def requested(step: Step, calls_requested: Sequence[i.RequestedCall]) -> None:
                 tool=call.tool,
                 provider_call_id=call.provider_call_id,
                 arguments=call.arguments,
-                executor=tool.executor if (tool := step.package.tool(call.tool)) else "",
+                executor=tool.executor if tool else "",
+                tainted=step.state.tainted,
+                untrusted=tool is not None and tool.untrusted,
             )
         )
         gates.walk(step, call_id, call.findings)
@@ -99,7 +101,8 @@ def executor_awaited(step: Step, input_: i.ExecutorAwaited) -> None:
         return
     if not input_.has_place and input_.give_up_at != call.give_up_at:
         return  # news of an earlier wait
-    found = i.Findings(availability=i.Availability.HELD if input_.has_place else i.Availability.AWAY)
+    available = i.Availability.HELD if input_.has_place else i.Availability.AWAY
+    found = i.Findings(availability=available, policies=input_.policies)
     if gates.walk(step, call.call_id, found):
         start_with_places(step)
 

@@ -275,7 +275,8 @@ class _Telling:
                 text = self.text(result.message) if result.message else _failure_text(result.reason)
                 is_error = True
             case r.ToolDenied():
-                text, is_error = f"Denied by policy {result.policy_ref} ({result.code}).", True
+                said = f" {result.message}" if result.message else ""
+                text, is_error = f"Denied by policy {result.policy_ref} ({result.code}).{said}", True
             case None:
                 raise AssertionError(f"{call.call_id} has no result; the machine asks only once all have one")
         return ToolResultMessage(call.call_id, call.provider_call_id, call.tool, text, is_error)

@@ -42,10 +42,11 @@ class CheckedReply(Struct, frozen=True):
     opaque: Content | None
     calls: tuple[RequestedCall, ...]
     contents: tuple[Content, ...]
+    values: tuple[JsonValue, ...] = ()  # the arguments of each call, as read
 
 
 async def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: ModelReply, adapter: str) -> CheckedReply:
-    """Checks a reply of that adapter.
+    """Checks a reply of that adapter. What policies say of it is found out afterwards: `reply_policies`.
 
     Raises MODEL_OUTPUT_INVALID when the reply as a whole breaks the protocol,
     before anything is made of it. A call that is merely wrong (unknown tool, bad
@@ -66,7 +67,8 @@ async def check_reply(package: RuntimePackage, schemas: SchemaChecker, reply: Mo
     opaque = Content.of(reply.opaque, OPAQUE) if calls and reply.opaque and is_opaque_fit(reply) else None
     contents = [content for content in (text, opaque) if content]
     contents += [content for _, made in checked for content in made]
-    return CheckedReply(text, opaque, tuple(call for call, _ in checked), tuple(contents))
+    values = tuple(read.value for read in arguments)
+    return CheckedReply(text, opaque, tuple(call for call, _ in checked), tuple(contents), values)
 
 
 def _require_form(reply: ModelReply, adapter: str, *, stopped_early: bool) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from msgspec.structs import replace
+
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.errors import ErrorReason
@@ -186,6 +188,7 @@ class RunDriver:
         if not arrived:
             return
         try:
+            arrived = [await self._looked_at_again(delivery) for delivery in arrived]
             decision = self._decide(arrived)
             result = await self._append(decision.change, arrived)
             while result.failed is not None:  # the other inputs are decided on as before
@@ -200,6 +203,11 @@ class RunDriver:
         elif result.error is not None:
             self._refuse(arrived, result.error)
         result.or_raise()
+
+    async def _looked_at_again(self, delivery: Delivery) -> Delivery:
+        """The same, for a call that is about to be sent with what policies say of it now."""
+        input = await self._performer.looked_at_again(self.state, delivery.input)
+        return delivery if input is delivery.input else replace(delivery, input=input)
 
     def _decide(self, arrived: Sequence[Delivery]) -> DecidedChange:
         decision = decide_on(self._package, self.state, arrived)

@@ -17,12 +17,13 @@ from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
-from runwright.core.state import RunState, needs_repair
+from runwright.core.state import NO_POLICY, RunState, needs_repair
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.conversations.model_reply import check_reply, counted, is_opaque_fit
 from runwright.runtime.ports import Ports
+from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.places import CallPlaces
 
@@ -44,6 +45,7 @@ class Performer:
         self._package = package
         self._conversation = conversation
         self._texts = texts
+        self._policies = ports.policies
         self._text: LiveText | None = None  # of the model that answers now
         self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
@@ -97,6 +99,9 @@ class Performer:
             reply = await self._ask(state, effect, text, messages)
             adapter = self._package.routes[effect.route].adapter
             checked = await check_reply(self._package, self._ports.schemas, reply, adapter)
+            calls = await policy_findings.of_calls(self._policies, self._package, state, checked.calls, checked.values)
+            answer = None if checked.calls else checked.text
+            of_answer = await policy_findings.of_answer(self._policies, self._package, state, answer)
             if not text.begins(reply.text or ""):
                 self._ports.log.error("provider emitted other text than its answer", run_id=state.key.run_id)
             if not is_opaque_fit(reply):
@@ -118,7 +123,8 @@ class Performer:
             text=checked.text.ref if checked.text else None,
             opaque=checked.opaque.ref if checked.opaque else None,
             finish=reply.finish,
-            calls=self._with_places(state, checked.calls),
+            calls=self._with_places(state, calls),
+            policies=of_answer,
             input_tokens=counted(reply.input_tokens),
             output_tokens=counted(reply.output_tokens),
             contents=checked.contents,
@@ -156,8 +162,8 @@ class Performer:
 
     def recovered(self, state: RunState, input_: i.Recovered) -> i.Recovered:
         """The news of a restart, with places for the calls that may be sent again at once."""
-        if state.phase is not RunPhase.RUNNING or needs_repair(state):
-            return input_
+        if state.phase is not RunPhase.RUNNING or needs_repair(state) or self._heeds_operator(state):
+            return input_  # with an operator's rules each call waits for its place, and is looked at again then
         lost = [call for call in state.calls if call.phase is CallPhase.RUNNING and call.idempotent]
         wanted = [self._wanted(state, call.call_id, call.tool) for call in lost]
         held = [each.call_id for each in wanted if self._available(each, has_room=True) is i.Availability.HELD]
@@ -295,6 +301,25 @@ class Performer:
             executor_identity=by,
             contents=(content,),
         )
+
+    async def looked_at_again(self, state: RunState, input: i.Input) -> i.Input:
+        """What is about to be decided on; a call that may be sent with what the operator's rules say now.
+
+        Nothing is found out where they are those on record for the call.
+        """
+        call = state.call(input.call_id) if isinstance(input, i.ExecutorAwaited) and input.has_place else None
+        if call is None or not isinstance(input, i.ExecutorAwaited) or call.arguments is None:
+            return input
+        if self._policies.operator_rules(state.key.namespace).digest == (call.policy or NO_POLICY).operator_digest:
+            return input
+        data = await self._conversation.data(call.arguments)
+        said = await policy_findings.of_call_again(self._policies, self._package, state, call, data)
+        return replace(input, policies=said)
+
+    def _heeds_operator(self, state: RunState) -> bool:
+        """True when the operator has rules, or had some when one of the calls was decided on."""
+        now = self._policies.operator_rules(state.key.namespace).digest
+        return bool(now) or any(call.policy and call.policy.operator_digest for call in state.calls)
 
 
 async def _guarded(call: Coroutine[object, object, T]) -> T:

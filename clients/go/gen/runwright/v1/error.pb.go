@@ -148,6 +148,11 @@ const (
 	// The executor answered the call with what cannot be read: it does not parse,
 	// or sets none or several of the outcomes. Metadata: tool.
 	ErrorReason_ERROR_REASON_TOOL_ANSWER_INVALID ErrorReason = 56
+	// A policy refuses the start of a run, its input or its answer. Metadata: policy,
+	// code.
+	ErrorReason_ERROR_REASON_POLICY_DENIED ErrorReason = 80
+	// A policy ended the run. Metadata: policy, code.
+	ErrorReason_ERROR_REASON_POLICY_INTERRUPT ErrorReason = 81
 	// The outcome of the effect is not unknown, so nothing is to be decided about
 	// it; `state` says how it stands. Metadata: run_id, effect_id, state.
 	ErrorReason_ERROR_REASON_EFFECT_NOT_UNKNOWN ErrorReason = 84
@@ -217,6 +222,8 @@ var (
 		61: "ERROR_REASON_RUN_NOT_HELD",
 		55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
 		56: "ERROR_REASON_TOOL_ANSWER_INVALID",
+		80: "ERROR_REASON_POLICY_DENIED",
+		81: "ERROR_REASON_POLICY_INTERRUPT",
 		84: "ERROR_REASON_EFFECT_NOT_UNKNOWN",
 		85: "ERROR_REASON_EFFECT_ATTEMPT_STALE",
 		86: "ERROR_REASON_EFFECT_ALREADY_RESOLVED",
@@ -275,6 +282,8 @@ var (
 		"ERROR_REASON_RUN_NOT_HELD":             61,
 		"ERROR_REASON_TOOL_RESULT_TOO_LARGE":    55,
 		"ERROR_REASON_TOOL_ANSWER_INVALID":      56,
+		"ERROR_REASON_POLICY_DENIED":            80,
+		"ERROR_REASON_POLICY_INTERRUPT":         81,
 		"ERROR_REASON_EFFECT_NOT_UNKNOWN":       84,
 		"ERROR_REASON_EFFECT_ATTEMPT_STALE":     85,
 		"ERROR_REASON_EFFECT_ALREADY_RESOLVED":  86,
@@ -594,7 +603,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\x96\x0f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xd9\x0f\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -648,7 +657,9 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_RUN_HELD\x10<\x12\x1d\n" +
 	"\x19ERROR_REASON_RUN_NOT_HELD\x10=\x12&\n" +
 	"\"ERROR_REASON_TOOL_RESULT_TOO_LARGE\x107\x12$\n" +
-	" ERROR_REASON_TOOL_ANSWER_INVALID\x108\x12#\n" +
+	" ERROR_REASON_TOOL_ANSWER_INVALID\x108\x12\x1e\n" +
+	"\x1aERROR_REASON_POLICY_DENIED\x10P\x12!\n" +
+	"\x1dERROR_REASON_POLICY_INTERRUPT\x10Q\x12#\n" +
 	"\x1fERROR_REASON_EFFECT_NOT_UNKNOWN\x10T\x12%\n" +
 	"!ERROR_REASON_EFFECT_ATTEMPT_STALE\x10U\x12(\n" +
 	"$ERROR_REASON_EFFECT_ALREADY_RESOLVED\x10V\x12\x1f\n" +

@@ -221,129 +221,6 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{1}
 }
 
-// Where in a run it is decided whether, and with what, the run or a call goes on.
-// This version decides at PRE_TOOL alone.
-type PolicyStage int32
-
-const (
-	// Never sent.
-	PolicyStage_POLICY_STAGE_UNSPECIFIED PolicyStage = 0
-	// Of a call: before its first intent.
-	PolicyStage_POLICY_STAGE_PRE_TOOL PolicyStage = 1
-	// Of the run: once, before anything else.
-	PolicyStage_POLICY_STAGE_RUN_START PolicyStage = 2
-	// Of the run: once a turn.
-	PolicyStage_POLICY_STAGE_INPUT PolicyStage = 3
-	// Of the run: before each model request.
-	PolicyStage_POLICY_STAGE_MODEL_REQUEST PolicyStage = 4
-	// Of a call: after its result is durable, before the model sees it.
-	PolicyStage_POLICY_STAGE_POST_TOOL PolicyStage = 5
-	// Of the run: before its answer is published.
-	PolicyStage_POLICY_STAGE_OUTPUT PolicyStage = 6
-)
-
-// Enum value maps for PolicyStage.
-var (
-	PolicyStage_name = map[int32]string{
-		0: "POLICY_STAGE_UNSPECIFIED",
-		1: "POLICY_STAGE_PRE_TOOL",
-		2: "POLICY_STAGE_RUN_START",
-		3: "POLICY_STAGE_INPUT",
-		4: "POLICY_STAGE_MODEL_REQUEST",
-		5: "POLICY_STAGE_POST_TOOL",
-		6: "POLICY_STAGE_OUTPUT",
-	}
-	PolicyStage_value = map[string]int32{
-		"POLICY_STAGE_UNSPECIFIED":   0,
-		"POLICY_STAGE_PRE_TOOL":      1,
-		"POLICY_STAGE_RUN_START":     2,
-		"POLICY_STAGE_INPUT":         3,
-		"POLICY_STAGE_MODEL_REQUEST": 4,
-		"POLICY_STAGE_POST_TOOL":     5,
-		"POLICY_STAGE_OUTPUT":        6,
-	}
-)
-
-func (x PolicyStage) Enum() *PolicyStage {
-	p := new(PolicyStage)
-	*p = x
-	return p
-}
-
-func (x PolicyStage) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (PolicyStage) Descriptor() protoreflect.EnumDescriptor {
-	return file_runwright_v1_event_proto_enumTypes[2].Descriptor()
-}
-
-func (PolicyStage) Type() protoreflect.EnumType {
-	return &file_runwright_v1_event_proto_enumTypes[2]
-}
-
-func (x PolicyStage) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use PolicyStage.Descriptor instead.
-func (PolicyStage) EnumDescriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
-}
-
-// What a policy says.
-type PolicyVerdict int32
-
-const (
-	// Never sent.
-	PolicyVerdict_POLICY_VERDICT_UNSPECIFIED PolicyVerdict = 0
-	// The call may be made.
-	PolicyVerdict_POLICY_VERDICT_ALLOW PolicyVerdict = 1
-	// The call must not be made.
-	PolicyVerdict_POLICY_VERDICT_DENY PolicyVerdict = 2
-)
-
-// Enum value maps for PolicyVerdict.
-var (
-	PolicyVerdict_name = map[int32]string{
-		0: "POLICY_VERDICT_UNSPECIFIED",
-		1: "POLICY_VERDICT_ALLOW",
-		2: "POLICY_VERDICT_DENY",
-	}
-	PolicyVerdict_value = map[string]int32{
-		"POLICY_VERDICT_UNSPECIFIED": 0,
-		"POLICY_VERDICT_ALLOW":       1,
-		"POLICY_VERDICT_DENY":        2,
-	}
-)
-
-func (x PolicyVerdict) Enum() *PolicyVerdict {
-	p := new(PolicyVerdict)
-	*p = x
-	return p
-}
-
-func (x PolicyVerdict) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (PolicyVerdict) Descriptor() protoreflect.EnumDescriptor {
-	return file_runwright_v1_event_proto_enumTypes[3].Descriptor()
-}
-
-func (PolicyVerdict) Type() protoreflect.EnumType {
-	return &file_runwright_v1_event_proto_enumTypes[3]
-}
-
-func (x PolicyVerdict) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use PolicyVerdict.Descriptor instead.
-func (PolicyVerdict) EnumDescriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{3}
-}
-
 // Why an earlier run of a session is left out.
 type ContextOmission int32
 
@@ -401,11 +278,11 @@ func (x ContextOmission) String() string {
 }
 
 func (ContextOmission) Descriptor() protoreflect.EnumDescriptor {
-	return file_runwright_v1_event_proto_enumTypes[4].Descriptor()
+	return file_runwright_v1_event_proto_enumTypes[2].Descriptor()
 }
 
 func (ContextOmission) Type() protoreflect.EnumType {
-	return &file_runwright_v1_event_proto_enumTypes[4]
+	return &file_runwright_v1_event_proto_enumTypes[2]
 }
 
 func (x ContextOmission) Number() protoreflect.EnumNumber {
@@ -414,7 +291,7 @@ func (x ContextOmission) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContextOmission.Descriptor instead.
 func (ContextOmission) EnumDescriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
 // One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -1022,9 +899,12 @@ type RunStarted struct {
 	Labels map[string]string `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// The journal that the run was started in, as its idempotency keys begin.
 	// Empty in events of older servers, whose keys begin with the namespace.
-	JournalId     string `protobuf:"bytes,10,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	JournalId string `protobuf:"bytes,10,opt,name=journal_id,json=journalId,proto3" json:"journal_id,omitempty"`
+	// The roles of the caller when the run was started, for policies; empty in
+	// events of older servers.
+	PrincipalRoles []string `protobuf:"bytes,11,rep,name=principal_roles,json=principalRoles,proto3" json:"principal_roles,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RunStarted) Reset() {
@@ -1125,6 +1005,13 @@ func (x *RunStarted) GetJournalId() string {
 		return x.JournalId
 	}
 	return ""
+}
+
+func (x *RunStarted) GetPrincipalRoles() []string {
+	if x != nil {
+		return x.PrincipalRoles
+	}
+	return nil
 }
 
 // The turn began.
@@ -1397,7 +1284,12 @@ type ToolRequested struct {
 	Arguments *ContentRef `protobuf:"bytes,3,opt,name=arguments,proto3" json:"arguments,omitempty"`
 	// The executor that performs the tool; empty for an unknown tool, and in events
 	// of older servers.
-	Executor      string `protobuf:"bytes,4,opt,name=executor,proto3" json:"executor,omitempty"`
+	Executor string `protobuf:"bytes,4,opt,name=executor,proto3" json:"executor,omitempty"`
+	// True when the model had seen a result of a tool marked `untrusted` when it
+	// asked for this call, in this run or in an earlier turn of its session.
+	Tainted bool `protobuf:"varint,5,opt,name=tainted,proto3" json:"tainted,omitempty"`
+	// True when the tool is marked `untrusted`.
+	Untrusted     bool `protobuf:"varint,6,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1460,17 +1352,46 @@ func (x *ToolRequested) GetExecutor() string {
 	return ""
 }
 
-// A policy's decision.
+func (x *ToolRequested) GetTainted() bool {
+	if x != nil {
+		return x.Tainted
+	}
+	return false
+}
+
+func (x *ToolRequested) GetUntrusted() bool {
+	if x != nil {
+		return x.Untrusted
+	}
+	return false
+}
+
+// The decision of all policies that are heard at a stage, over one subject: what
+// the strictest of them says. One event a walk.
 type PolicyDecided struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Where it was asked.
 	Stage PolicyStage `protobuf:"varint,1,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
-	// What it says.
+	// What the strictest says.
 	Verdict PolicyVerdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
-	// The policy, such as `builtin:read-only`.
+	// The policy, such as `builtin:read-only`, or by its place: `policies.1`,
+	// `operator.policies.0`; `policies` when none of them decides.
 	PolicyRef string `protobuf:"bytes,3,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
-	// The rule that decided, such as `effect.above_read`.
-	Code          string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// The code of the rule that decided, such as `effect.above_read`.
+	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// The rule by its place, such as `policies.1.rules.0`; empty where no rule
+	// decided, and in events of older servers.
+	Rule string `protobuf:"bytes,5,opt,name=rule,proto3" json:"rule,omitempty"`
+	// Whose policy decided: `package`, `operator`, or `server` when none of them
+	// says anything. Empty in events of older servers.
+	Decider string `protobuf:"bytes,6,opt,name=decider,proto3" json:"decider,omitempty"`
+	// Digest of what was decided on: of a call its arguments, of the run its
+	// request, input or answer. Empty in events of older servers.
+	SubjectDigest string `protobuf:"bytes,7,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
+	// Digest of the operator's rules that were heard; empty without any.
+	OperatorDigest string `protobuf:"bytes,8,opt,name=operator_digest,json=operatorDigest,proto3" json:"operator_digest,omitempty"`
+	// What policies in shadow mode would have said. It changes nothing.
+	Shadow        []*PolicyOpinion `protobuf:"bytes,9,rep,name=shadow,proto3" json:"shadow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1531,6 +1452,41 @@ func (x *PolicyDecided) GetCode() string {
 		return x.Code
 	}
 	return ""
+}
+
+func (x *PolicyDecided) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *PolicyDecided) GetDecider() string {
+	if x != nil {
+		return x.Decider
+	}
+	return ""
+}
+
+func (x *PolicyDecided) GetSubjectDigest() string {
+	if x != nil {
+		return x.SubjectDigest
+	}
+	return ""
+}
+
+func (x *PolicyDecided) GetOperatorDigest() string {
+	if x != nil {
+		return x.OperatorDigest
+	}
+	return ""
+}
+
+func (x *PolicyDecided) GetShadow() []*PolicyOpinion {
+	if x != nil {
+		return x.Shadow
+	}
+	return nil
 }
 
 // Intent of a tool call.
@@ -1782,7 +1738,9 @@ type ToolDenied struct {
 	// The policy that denied.
 	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
 	// The rule that denied.
-	Code          string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
+	Code string `protobuf:"bytes,3,opt,name=code,proto3" json:"code,omitempty"`
+	// What the rule has to say to the model; empty where it says nothing.
+	Message       string `protobuf:"bytes,4,opt,name=message,proto3" json:"message,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1834,6 +1792,13 @@ func (x *ToolDenied) GetPolicyRef() string {
 func (x *ToolDenied) GetCode() string {
 	if x != nil {
 		return x.Code
+	}
+	return ""
+}
+
+func (x *ToolDenied) GetMessage() string {
+	if x != nil {
+		return x.Message
 	}
 	return ""
 }
@@ -2130,7 +2095,9 @@ type RunCompleted struct {
 	// The answer.
 	Result *ContentRef `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	// What the run used.
-	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// True when the model had seen a result of a tool marked `untrusted`.
+	Tainted       bool `protobuf:"varint,4,opt,name=tainted,proto3" json:"tainted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2184,6 +2151,13 @@ func (x *RunCompleted) GetUsage() *Usage {
 		return x.Usage
 	}
 	return nil
+}
+
+func (x *RunCompleted) GetTainted() bool {
+	if x != nil {
+		return x.Tainted
+	}
+	return false
 }
 
 // Terminal: the run failed.
@@ -2477,7 +2451,9 @@ type SessionTurn struct {
 	// The final answer.
 	Answer *ContentRef `protobuf:"bytes,4,opt,name=answer,proto3" json:"answer,omitempty"`
 	// Bytes of input and answer together.
-	Bytes         uint64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes uint64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// True when the model had seen a result of a tool marked `untrusted` in it.
+	Tainted       bool `protobuf:"varint,6,opt,name=tainted,proto3" json:"tainted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2545,6 +2521,13 @@ func (x *SessionTurn) GetBytes() uint64 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *SessionTurn) GetTainted() bool {
+	if x != nil {
+		return x.Tainted
+	}
+	return false
 }
 
 // An earlier run of the session that the model does not see.
@@ -3066,7 +3049,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x16runwright/v1/run.proto\"\xe3\x10\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xe3\x10\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3113,7 +3096,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
 	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolvedB\x06\n" +
-	"\x04body\"\xd0\x03\n" +
+	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x122\n" +
@@ -3128,7 +3111,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06labels\x18\t \x03(\v2$.runwright.v1.RunStarted.LabelsEntryR\x06labels\x12\x1d\n" +
 	"\n" +
 	"journal_id\x18\n" +
-	" \x01(\tR\tjournalId\x1a9\n" +
+	" \x01(\tR\tjournalId\x12'\n" +
+	"\x0fprincipal_roles\x18\v \x03(\tR\x0eprincipalRoles\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"=\n" +
@@ -3148,18 +3132,25 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06opaque\x18\x06 \x01(\v2\x18.runwright.v1.ContentRefR\x06opaque\x12\x14\n" +
 	"\x05route\x18\a \x01(\rR\x05route\"D\n" +
 	"\x12ModelAttemptFailed\x12.\n" +
-	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xa1\x01\n" +
+	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xd9\x01\n" +
 	"\rToolRequested\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12(\n" +
 	"\x10provider_call_id\x18\x02 \x01(\tR\x0eproviderCallId\x126\n" +
 	"\targuments\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\targuments\x12\x1a\n" +
-	"\bexecutor\x18\x04 \x01(\tR\bexecutor\"\xaa\x01\n" +
+	"\bexecutor\x18\x04 \x01(\tR\bexecutor\x12\x18\n" +
+	"\atainted\x18\x05 \x01(\bR\atainted\x12\x1c\n" +
+	"\tuntrusted\x18\x06 \x01(\bR\tuntrusted\"\xdd\x02\n" +
 	"\rPolicyDecided\x12/\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x125\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x1d\n" +
 	"\n" +
 	"policy_ref\x18\x03 \x01(\tR\tpolicyRef\x12\x12\n" +
-	"\x04code\x18\x04 \x01(\tR\x04code\"\x9c\x02\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x12\n" +
+	"\x04rule\x18\x05 \x01(\tR\x04rule\x12\x18\n" +
+	"\adecider\x18\x06 \x01(\tR\adecider\x12%\n" +
+	"\x0esubject_digest\x18\a \x01(\tR\rsubjectDigest\x12'\n" +
+	"\x0foperator_digest\x18\b \x01(\tR\x0eoperatorDigest\x123\n" +
+	"\x06shadow\x18\t \x03(\v2\x1b.runwright.v1.PolicyOpinionR\x06shadow\"\x9c\x02\n" +
 	"\vToolStarted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1a\n" +
 	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x121\n" +
@@ -3179,13 +3170,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x121\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x122\n" +
 	"\amessage\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\amessage\x12K\n" +
-	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"S\n" +
+	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"m\n" +
 	"\n" +
 	"ToolDenied\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1d\n" +
 	"\n" +
 	"policy_ref\x18\x02 \x01(\tR\tpolicyRef\x12\x12\n" +
-	"\x04code\x18\x03 \x01(\tR\x04code\"#\n" +
+	"\x04code\x18\x03 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"#\n" +
 	"\rToolCancelled\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\"\x9a\x02\n" +
 	"\x14ToolRecoveryRequired\x12\x12\n" +
@@ -3202,12 +3194,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\rTurnCompleted\"<\n" +
 	"\n" +
 	"TurnFailed\x12.\n" +
-	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xa6\x01\n" +
+	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xc0\x01\n" +
 	"\fRunCompleted\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12)\n" +
-	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\"\xa1\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12\x18\n" +
+	"\atainted\x18\x04 \x01(\bR\atainted\"\xa1\x01\n" +
 	"\tRunFailed\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x12.\n" +
@@ -3228,13 +3221,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\bincluded\x18\x01 \x03(\v2\x19.runwright.v1.SessionTurnR\bincluded\x122\n" +
 	"\aomitted\x18\x02 \x03(\v2\x18.runwright.v1.OmittedRunR\aomitted\x12#\n" +
 	"\romitted_count\x18\x03 \x01(\rR\fomittedCount\x12\x1b\n" +
-	"\thas_older\x18\x04 \x01(\bR\bhasOlder\"\xb5\x01\n" +
+	"\thas_older\x18\x04 \x01(\bR\bhasOlder\"\xcf\x01\n" +
 	"\vSessionTurn\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12\x17\n" +
 	"\aturn_id\x18\x02 \x01(\tR\x06turnId\x12.\n" +
 	"\x05input\x18\x03 \x03(\v2\x18.runwright.v1.ContentRefR\x05input\x120\n" +
 	"\x06answer\x18\x04 \x01(\v2\x18.runwright.v1.ContentRefR\x06answer\x12\x14\n" +
-	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\"T\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x12\x18\n" +
+	"\atainted\x18\x06 \x01(\bR\atainted\"T\n" +
 	"\n" +
 	"OmittedRun\x12\x15\n" +
 	"\x06run_id\x18\x01 \x01(\tR\x05runId\x12/\n" +
@@ -3307,19 +3301,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x02\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x03\x12 \n" +
-	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*\xcf\x01\n" +
-	"\vPolicyStage\x12\x1c\n" +
-	"\x18POLICY_STAGE_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15POLICY_STAGE_PRE_TOOL\x10\x01\x12\x1a\n" +
-	"\x16POLICY_STAGE_RUN_START\x10\x02\x12\x16\n" +
-	"\x12POLICY_STAGE_INPUT\x10\x03\x12\x1e\n" +
-	"\x1aPOLICY_STAGE_MODEL_REQUEST\x10\x04\x12\x1a\n" +
-	"\x16POLICY_STAGE_POST_TOOL\x10\x05\x12\x17\n" +
-	"\x13POLICY_STAGE_OUTPUT\x10\x06*b\n" +
-	"\rPolicyVerdict\x12\x1e\n" +
-	"\x1aPOLICY_VERDICT_UNSPECIFIED\x10\x00\x12\x18\n" +
-	"\x14POLICY_VERDICT_ALLOW\x10\x01\x12\x17\n" +
-	"\x13POLICY_VERDICT_DENY\x10\x02*\x8b\x02\n" +
+	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*\x8b\x02\n" +
 	"\x0fContextOmission\x12 \n" +
 	"\x1cCONTEXT_OMISSION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CONTEXT_OMISSION_TURNS\x10\x01\x12\x1a\n" +
@@ -3343,132 +3325,134 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_event_proto_rawDescData
 }
 
-var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
 var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
-	(PolicyStage)(0),              // 2: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 3: runwright.v1.PolicyVerdict
-	(ContextOmission)(0),          // 4: runwright.v1.ContextOmission
-	(*Event)(nil),                 // 5: runwright.v1.Event
-	(*RunStarted)(nil),            // 6: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 7: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 8: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 9: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 10: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 11: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 12: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 13: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 14: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 15: runwright.v1.ToolFailed
-	(*ToolDenied)(nil),            // 16: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 17: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 18: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 19: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 20: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 21: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 22: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 23: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 24: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 25: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 26: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 27: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 28: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 29: runwright.v1.EffectResolved
-	(*ModelStreamDelta)(nil),      // 30: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 31: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 32: runwright.v1.Gap
-	(*EventFrame)(nil),            // 33: runwright.v1.EventFrame
-	nil,                           // 34: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 36: runwright.v1.ContentRef
-	(*Budget)(nil),                // 37: runwright.v1.Budget
-	(*AgentError)(nil),            // 38: runwright.v1.AgentError
-	(EffectClass)(0),              // 39: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 40: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 41: runwright.v1.ErrorReason
-	(StopReason)(0),               // 42: runwright.v1.StopReason
-	(*Usage)(nil),                 // 43: runwright.v1.Usage
-	(Resolution)(0),               // 44: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 45: runwright.v1.InlineContent
+	(ContextOmission)(0),          // 2: runwright.v1.ContextOmission
+	(*Event)(nil),                 // 3: runwright.v1.Event
+	(*RunStarted)(nil),            // 4: runwright.v1.RunStarted
+	(*TurnStarted)(nil),           // 5: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),   // 6: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil), // 7: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),    // 8: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),         // 9: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),         // 10: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),           // 11: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),         // 12: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),            // 13: runwright.v1.ToolFailed
+	(*ToolDenied)(nil),            // 14: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),         // 15: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),  // 16: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),    // 17: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),         // 18: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),            // 19: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),          // 20: runwright.v1.RunCompleted
+	(*RunFailed)(nil),             // 21: runwright.v1.RunFailed
+	(*RunCancelled)(nil),          // 22: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),        // 23: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),      // 24: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),           // 25: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),            // 26: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),        // 27: runwright.v1.EffectResolved
+	(*ModelStreamDelta)(nil),      // 28: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 29: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 30: runwright.v1.Gap
+	(*EventFrame)(nil),            // 31: runwright.v1.EventFrame
+	nil,                           // 32: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 34: runwright.v1.ContentRef
+	(*Budget)(nil),                // 35: runwright.v1.Budget
+	(*AgentError)(nil),            // 36: runwright.v1.AgentError
+	(PolicyStage)(0),              // 37: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 38: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 39: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 40: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 41: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 42: runwright.v1.ErrorReason
+	(StopReason)(0),               // 43: runwright.v1.StopReason
+	(*Usage)(nil),                 // 44: runwright.v1.Usage
+	(Resolution)(0),               // 45: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 46: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	35, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	6,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	7,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	8,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	9,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	10, // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	11, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	12, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	13, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	14, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	15, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	16, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	17, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	18, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	19, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	20, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	21, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	22, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	23, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	24, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	25, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	26, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	30, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	29, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	36, // 25: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	36, // 26: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	37, // 27: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	34, // 28: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	36, // 29: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	36, // 30: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	33, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	4,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	5,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	6,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	7,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	8,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	9,  // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	10, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	11, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	12, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	13, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	14, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	15, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	16, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	17, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	18, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	19, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	20, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	21, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	22, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	23, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	24, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	28, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	27, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	34, // 25: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	34, // 26: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	35, // 27: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	32, // 28: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	34, // 29: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	34, // 30: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
 	1,  // 31: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	36, // 32: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	38, // 33: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	36, // 34: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	2,  // 35: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	3,  // 36: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	39, // 37: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	35, // 38: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	36, // 39: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	40, // 40: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	41, // 41: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	36, // 42: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	40, // 43: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	41, // 44: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	40, // 45: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	35, // 46: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	38, // 47: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	42, // 48: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	36, // 49: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	43, // 50: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	42, // 51: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	38, // 52: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	43, // 53: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	38, // 54: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	43, // 55: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	41, // 56: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	35, // 57: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	35, // 58: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	40, // 59: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	27, // 60: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	28, // 61: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	36, // 62: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	36, // 63: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	4,  // 64: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	44, // 65: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	5,  // 66: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	31, // 67: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	32, // 68: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	45, // 69: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	70, // [70:70] is the sub-list for method output_type
-	70, // [70:70] is the sub-list for method input_type
-	70, // [70:70] is the sub-list for extension type_name
-	70, // [70:70] is the sub-list for extension extendee
-	0,  // [0:70] is the sub-list for field type_name
+	34, // 32: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	36, // 33: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	34, // 34: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	37, // 35: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	38, // 36: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	39, // 37: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	40, // 38: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	33, // 39: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	34, // 40: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	41, // 41: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	42, // 42: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	34, // 43: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	41, // 44: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	42, // 45: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	41, // 46: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	33, // 47: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	36, // 48: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	43, // 49: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	34, // 50: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	44, // 51: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	43, // 52: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	36, // 53: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	44, // 54: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	36, // 55: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	44, // 56: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	42, // 57: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	33, // 58: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	33, // 59: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	41, // 60: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	25, // 61: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	26, // 62: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	34, // 63: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	34, // 64: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	2,  // 65: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	45, // 66: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	3,  // 67: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	29, // 68: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	30, // 69: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	46, // 70: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	71, // [71:71] is the sub-list for method output_type
+	71, // [71:71] is the sub-list for method input_type
+	71, // [71:71] is the sub-list for extension type_name
+	71, // [71:71] is the sub-list for extension extendee
+	0,  // [0:71] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -3479,6 +3463,7 @@ func file_runwright_v1_event_proto_init() {
 	file_runwright_v1_content_proto_init()
 	file_runwright_v1_error_proto_init()
 	file_runwright_v1_package_proto_init()
+	file_runwright_v1_policy_proto_init()
 	file_runwright_v1_run_proto_init()
 	file_runwright_v1_event_proto_msgTypes[0].OneofWrappers = []any{
 		(*Event_RunStarted)(nil),
@@ -3515,7 +3500,7 @@ func file_runwright_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      3,
 			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,

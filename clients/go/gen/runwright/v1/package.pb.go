@@ -92,8 +92,8 @@ type RuntimePackage struct {
 	Agent *Agent `protobuf:"bytes,2,opt,name=agent,proto3" json:"agent,omitempty"`
 	// Which model answers, and through which provider adapter.
 	Provider *ProviderRoute `protobuf:"bytes,3,opt,name=provider,proto3" json:"provider,omitempty"`
-	// The policy that decides on every tool call: `builtin:read-only` or
-	// `builtin:allow-declared`.
+	// The policy that decides on every tool call where there are no `policies`:
+	// `builtin:read-only` or `builtin:allow-declared`.
 	Policy string `protobuf:"bytes,4,opt,name=policy,proto3" json:"policy,omitempty"`
 	// What one run may use up.
 	Budget *Budget `protobuf:"bytes,5,opt,name=budget,proto3" json:"budget,omitempty"`
@@ -104,7 +104,9 @@ type RuntimePackage struct {
 	Context *ContextPolicy `protobuf:"bytes,7,opt,name=context,proto3" json:"context,omitempty"`
 	// Where model requests go when the attempts over the routes before are used
 	// up, or a route refuses the request; in this order, at most 8.
-	Fallbacks     []*ProviderRoute `protobuf:"bytes,8,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
+	Fallbacks []*ProviderRoute `protobuf:"bytes,8,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
+	// The policies that decide, in their order; with any, `policy` says nothing.
+	Policies      []*Policy `protobuf:"bytes,20,rep,name=policies,proto3" json:"policies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -191,6 +193,13 @@ func (x *RuntimePackage) GetContext() *ContextPolicy {
 func (x *RuntimePackage) GetFallbacks() []*ProviderRoute {
 	if x != nil {
 		return x.Fallbacks
+	}
+	return nil
+}
+
+func (x *RuntimePackage) GetPolicies() []*Policy {
+	if x != nil {
+		return x.Policies
 	}
 	return nil
 }
@@ -409,7 +418,13 @@ type Tool struct {
 	UnavailableTimeoutMs uint32 `protobuf:"varint,8,opt,name=unavailable_timeout_ms,json=unavailableTimeoutMs,proto3" json:"unavailable_timeout_ms,omitempty"`
 	// How many attempts an idempotent call gets when its executor is lost, does not
 	// answer in time, or answers with what cannot be read.
-	MaxAttempts   uint32 `protobuf:"varint,9,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	MaxAttempts uint32 `protobuf:"varint,9,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// How much harm a call can do, for policies: `low`, `medium`, `high` or
+	// `critical`; empty where the package does not say.
+	Risk string `protobuf:"bytes,20,opt,name=risk,proto3" json:"risk,omitempty"`
+	// True when its results may come from strangers: what the model asks for after
+	// it has seen one is tainted.
+	Untrusted     bool `protobuf:"varint,21,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -507,6 +522,20 @@ func (x *Tool) GetMaxAttempts() uint32 {
 	return 0
 }
 
+func (x *Tool) GetRisk() string {
+	if x != nil {
+		return x.Risk
+	}
+	return ""
+}
+
+func (x *Tool) GetUntrusted() bool {
+	if x != nil {
+		return x.Untrusted
+	}
+	return false
+}
+
 // What one run may use up. In a request, zero means: as the package says; a
 // request may only lower a limit.
 type Budget struct {
@@ -576,7 +605,7 @@ var File_runwright_v1_package_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_package_proto_rawDesc = "" +
 	"\n" +
-	"\x1arunwright/v1/package.proto\x12\frunwright.v1\"\xf5\x02\n" +
+	"\x1arunwright/v1/package.proto\x12\frunwright.v1\x1a\x19runwright/v1/policy.proto\"\xa7\x03\n" +
 	"\x0eRuntimePackage\x12\x1d\n" +
 	"\n" +
 	"package_id\x18\x01 \x01(\tR\tpackageId\x12)\n" +
@@ -586,7 +615,8 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\x06budget\x18\x05 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\x12(\n" +
 	"\x05tools\x18\x06 \x03(\v2\x12.runwright.v1.ToolR\x05tools\x125\n" +
 	"\acontext\x18\a \x01(\v2\x1b.runwright.v1.ContextPolicyR\acontext\x129\n" +
-	"\tfallbacks\x18\b \x03(\v2\x1b.runwright.v1.ProviderRouteR\tfallbacks\"Y\n" +
+	"\tfallbacks\x18\b \x03(\v2\x1b.runwright.v1.ProviderRouteR\tfallbacks\x120\n" +
+	"\bpolicies\x18\x14 \x03(\v2\x14.runwright.v1.PolicyR\bpolicies\"Y\n" +
 	"\rContextPolicy\x12#\n" +
 	"\rsession_turns\x18\x01 \x01(\rR\fsessionTurns\x12#\n" +
 	"\rsession_bytes\x18\x02 \x01(\rR\fsessionBytes\"Z\n" +
@@ -598,7 +628,7 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\aadapter\x18\x01 \x01(\tR\aadapter\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
 	"\x0fparameters_json\x18\x03 \x01(\fR\x0eparametersJson\x12!\n" +
-	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\xd9\x02\n" +
+	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\x8b\x03\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -611,7 +641,9 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\n" +
 	"timeout_ms\x18\a \x01(\rR\ttimeoutMs\x124\n" +
 	"\x16unavailable_timeout_ms\x18\b \x01(\rR\x14unavailableTimeoutMs\x12!\n" +
-	"\fmax_attempts\x18\t \x01(\rR\vmaxAttempts\"f\n" +
+	"\fmax_attempts\x18\t \x01(\rR\vmaxAttempts\x12\x12\n" +
+	"\x04risk\x18\x14 \x01(\tR\x04risk\x12\x1c\n" +
+	"\tuntrusted\x18\x15 \x01(\bR\tuntrusted\"f\n" +
 	"\x06Budget\x12\x16\n" +
 	"\x06rounds\x18\x01 \x01(\rR\x06rounds\x12\x1d\n" +
 	"\n" +
@@ -647,6 +679,7 @@ var file_runwright_v1_package_proto_goTypes = []any{
 	(*ProviderRoute)(nil),  // 4: runwright.v1.ProviderRoute
 	(*Tool)(nil),           // 5: runwright.v1.Tool
 	(*Budget)(nil),         // 6: runwright.v1.Budget
+	(*Policy)(nil),         // 7: runwright.v1.Policy
 }
 var file_runwright_v1_package_proto_depIdxs = []int32{
 	3, // 0: runwright.v1.RuntimePackage.agent:type_name -> runwright.v1.Agent
@@ -655,12 +688,13 @@ var file_runwright_v1_package_proto_depIdxs = []int32{
 	5, // 3: runwright.v1.RuntimePackage.tools:type_name -> runwright.v1.Tool
 	2, // 4: runwright.v1.RuntimePackage.context:type_name -> runwright.v1.ContextPolicy
 	4, // 5: runwright.v1.RuntimePackage.fallbacks:type_name -> runwright.v1.ProviderRoute
-	0, // 6: runwright.v1.Tool.effect:type_name -> runwright.v1.EffectClass
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 6: runwright.v1.RuntimePackage.policies:type_name -> runwright.v1.Policy
+	0, // 7: runwright.v1.Tool.effect:type_name -> runwright.v1.EffectClass
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_package_proto_init() }
@@ -668,6 +702,7 @@ func file_runwright_v1_package_proto_init() {
 	if File_runwright_v1_package_proto != nil {
 		return
 	}
+	file_runwright_v1_policy_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

@@ -127,6 +127,10 @@ const (
 	StopReason_STOP_REASON_INTERNAL StopReason = 8
 	// The outcome of a call was unknown, and whoever looked into it ended the run.
 	StopReason_STOP_REASON_EFFECT_UNKNOWN StopReason = 12
+	// A policy ended the run.
+	StopReason_STOP_REASON_POLICY_INTERRUPT StopReason = 20
+	// A policy denied the run its start, its input or its answer.
+	StopReason_STOP_REASON_POLICY_DENIED StopReason = 21
 )
 
 // Enum value maps for StopReason.
@@ -142,6 +146,8 @@ var (
 		7:  "STOP_REASON_CANCELLED",
 		8:  "STOP_REASON_INTERNAL",
 		12: "STOP_REASON_EFFECT_UNKNOWN",
+		20: "STOP_REASON_POLICY_INTERRUPT",
+		21: "STOP_REASON_POLICY_DENIED",
 	}
 	StopReason_value = map[string]int32{
 		"STOP_REASON_UNSPECIFIED":      0,
@@ -154,6 +160,8 @@ var (
 		"STOP_REASON_CANCELLED":        7,
 		"STOP_REASON_INTERNAL":         8,
 		"STOP_REASON_EFFECT_UNKNOWN":   12,
+		"STOP_REASON_POLICY_INTERRUPT": 20,
+		"STOP_REASON_POLICY_DENIED":    21,
 	}
 )
 
@@ -1418,7 +1426,7 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x14RUN_STATUS_COMPLETED\x10\x06\x12\x15\n" +
 	"\x11RUN_STATUS_FAILED\x10\a\x12\x18\n" +
 	"\x14RUN_STATUS_CANCELLED\x10\b\x12\x13\n" +
-	"\x0fRUN_STATUS_HELD\x10\t*\xb2\x02\n" +
+	"\x0fRUN_STATUS_HELD\x10\t*\xf3\x02\n" +
 	"\n" +
 	"StopReason\x12\x1b\n" +
 	"\x17STOP_REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
@@ -1430,7 +1438,9 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x1cSTOP_REASON_PROVIDER_FAILURE\x10\x06\x12\x19\n" +
 	"\x15STOP_REASON_CANCELLED\x10\a\x12\x18\n" +
 	"\x14STOP_REASON_INTERNAL\x10\b\x12\x1e\n" +
-	"\x1aSTOP_REASON_EFFECT_UNKNOWN\x10\f*H\n" +
+	"\x1aSTOP_REASON_EFFECT_UNKNOWN\x10\f\x12 \n" +
+	"\x1cSTOP_REASON_POLICY_INTERRUPT\x10\x14\x12\x1d\n" +
+	"\x19STOP_REASON_POLICY_DENIED\x10\x15*H\n" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +

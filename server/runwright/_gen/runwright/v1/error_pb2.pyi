@@ -160,6 +160,12 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The executor answered the call with what cannot be read: it does not parse,
     or sets none or several of the outcomes. Metadata: tool.
     """
+    ERROR_REASON_POLICY_DENIED: _ErrorReason.ValueType  # 80
+    """A policy refuses the start of a run, its input or its answer. Metadata: policy,
+    code.
+    """
+    ERROR_REASON_POLICY_INTERRUPT: _ErrorReason.ValueType  # 81
+    """A policy ended the run. Metadata: policy, code."""
     ERROR_REASON_EFFECT_NOT_UNKNOWN: _ErrorReason.ValueType  # 84
     """The outcome of the effect is not unknown, so nothing is to be decided about
     it; `state` says how it stands. Metadata: run_id, effect_id, state.
@@ -316,6 +322,12 @@ ERROR_REASON_TOOL_ANSWER_INVALID: ErrorReason.ValueType  # 56
 """The executor answered the call with what cannot be read: it does not parse,
 or sets none or several of the outcomes. Metadata: tool.
 """
+ERROR_REASON_POLICY_DENIED: ErrorReason.ValueType  # 80
+"""A policy refuses the start of a run, its input or its answer. Metadata: policy,
+code.
+"""
+ERROR_REASON_POLICY_INTERRUPT: ErrorReason.ValueType  # 81
+"""A policy ended the run. Metadata: policy, code."""
 ERROR_REASON_EFFECT_NOT_UNKNOWN: ErrorReason.ValueType  # 84
 """The outcome of the effect is not unknown, so nothing is to be decided about
 it; `state` says how it stands. Metadata: run_id, effect_id, state.

@@ -12,6 +12,7 @@ from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
 from runwright._gen.runwright.v1 import content_pb2 as content_pb2
 from runwright._gen.runwright.v1 import error_pb2 as error_pb2
 from runwright._gen.runwright.v1 import package_pb2 as package_pb2
+from runwright._gen.runwright.v1 import policy_pb2 as policy_pb2
 from runwright._gen.runwright.v1 import run_pb2 as run_pb2
 import builtins as builtins
 import sys
@@ -165,70 +166,6 @@ FINISH_REASON_LENGTH: FinishReason.ValueType  # 3
 """It ran into its token limit."""
 FINISH_REASON_CONTENT_FILTER: FinishReason.ValueType  # 4
 """The provider withheld the answer."""
-
-class _PolicyStage:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _PolicyStageEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyStage.ValueType], builtins.type):
-    DESCRIPTOR: descriptor.EnumDescriptor
-    POLICY_STAGE_UNSPECIFIED: _PolicyStage.ValueType  # 0
-    """Never sent."""
-    POLICY_STAGE_PRE_TOOL: _PolicyStage.ValueType  # 1
-    """Of a call: before its first intent."""
-    POLICY_STAGE_RUN_START: _PolicyStage.ValueType  # 2
-    """Of the run: once, before anything else."""
-    POLICY_STAGE_INPUT: _PolicyStage.ValueType  # 3
-    """Of the run: once a turn."""
-    POLICY_STAGE_MODEL_REQUEST: _PolicyStage.ValueType  # 4
-    """Of the run: before each model request."""
-    POLICY_STAGE_POST_TOOL: _PolicyStage.ValueType  # 5
-    """Of a call: after its result is durable, before the model sees it."""
-    POLICY_STAGE_OUTPUT: _PolicyStage.ValueType  # 6
-    """Of the run: before its answer is published."""
-
-class PolicyStage(_PolicyStage, metaclass=_PolicyStageEnumTypeWrapper):
-    """Where in a run it is decided whether, and with what, the run or a call goes on.
-    This version decides at PRE_TOOL alone.
-    """
-
-POLICY_STAGE_UNSPECIFIED: PolicyStage.ValueType  # 0
-"""Never sent."""
-POLICY_STAGE_PRE_TOOL: PolicyStage.ValueType  # 1
-"""Of a call: before its first intent."""
-POLICY_STAGE_RUN_START: PolicyStage.ValueType  # 2
-"""Of the run: once, before anything else."""
-POLICY_STAGE_INPUT: PolicyStage.ValueType  # 3
-"""Of the run: once a turn."""
-POLICY_STAGE_MODEL_REQUEST: PolicyStage.ValueType  # 4
-"""Of the run: before each model request."""
-POLICY_STAGE_POST_TOOL: PolicyStage.ValueType  # 5
-"""Of a call: after its result is durable, before the model sees it."""
-POLICY_STAGE_OUTPUT: PolicyStage.ValueType  # 6
-"""Of the run: before its answer is published."""
-
-class _PolicyVerdict:
-    ValueType = typing.NewType("ValueType", builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _PolicyVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyVerdict.ValueType], builtins.type):
-    DESCRIPTOR: descriptor.EnumDescriptor
-    POLICY_VERDICT_UNSPECIFIED: _PolicyVerdict.ValueType  # 0
-    """Never sent."""
-    POLICY_VERDICT_ALLOW: _PolicyVerdict.ValueType  # 1
-    """The call may be made."""
-    POLICY_VERDICT_DENY: _PolicyVerdict.ValueType  # 2
-    """The call must not be made."""
-
-class PolicyVerdict(_PolicyVerdict, metaclass=_PolicyVerdictEnumTypeWrapper):
-    """What a policy says."""
-
-POLICY_VERDICT_UNSPECIFIED: PolicyVerdict.ValueType  # 0
-"""Never sent."""
-POLICY_VERDICT_ALLOW: PolicyVerdict.ValueType  # 1
-"""The call may be made."""
-POLICY_VERDICT_DENY: PolicyVerdict.ValueType  # 2
-"""The call must not be made."""
 
 class _ContextOmission:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -532,6 +469,7 @@ class RunStarted(message.Message):
     BUDGET_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     JOURNAL_ID_FIELD_NUMBER: builtins.int
+    PRINCIPAL_ROLES_FIELD_NUMBER: builtins.int
     namespace: builtins.str
     """The namespace of the caller."""
     request_digest: builtins.str
@@ -562,6 +500,12 @@ class RunStarted(message.Message):
     def labels(self) -> containers.ScalarMap[builtins.str, builtins.str]:
         """The caller's labels."""
 
+    @builtins.property
+    def principal_roles(self) -> containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The roles of the caller when the run was started, for policies; empty in
+        events of older servers.
+        """
+
     def __init__(
         self,
         *,
@@ -575,10 +519,11 @@ class RunStarted(message.Message):
         budget: package_pb2.Budget | None = ...,
         labels: abc.Mapping[builtins.str, builtins.str] | None = ...,
         journal_id: builtins.str = ...,
+        principal_roles: abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "package", b"package", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "journal_id", b"journal_id", "labels", b"labels", "model", b"model", "namespace", b"namespace", "package", b"package", "package_id", b"package_id", "provider", b"provider", "request", b"request", "request_digest", b"request_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "journal_id", b"journal_id", "labels", b"labels", "model", b"model", "namespace", b"namespace", "package", b"package", "package_id", b"package_id", "principal_roles", b"principal_roles", "provider", b"provider", "request", b"request", "request_digest", b"request_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -717,6 +662,8 @@ class ToolRequested(message.Message):
     PROVIDER_CALL_ID_FIELD_NUMBER: builtins.int
     ARGUMENTS_FIELD_NUMBER: builtins.int
     EXECUTOR_FIELD_NUMBER: builtins.int
+    TAINTED_FIELD_NUMBER: builtins.int
+    UNTRUSTED_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool's name as the model spelled it, at most 64 characters."""
     provider_call_id: builtins.str
@@ -725,6 +672,12 @@ class ToolRequested(message.Message):
     """The executor that performs the tool; empty for an unknown tool, and in events
     of older servers.
     """
+    tainted: builtins.bool
+    """True when the model had seen a result of a tool marked `untrusted` when it
+    asked for this call, in this run or in an earlier turn of its session.
+    """
+    untrusted: builtins.bool
+    """True when the tool is marked `untrusted`."""
     @builtins.property
     def arguments(self) -> content_pb2.ContentRef:
         """The arguments: RFC 8785 JSON, or the model's own bytes if they do not parse."""
@@ -736,16 +689,20 @@ class ToolRequested(message.Message):
         provider_call_id: builtins.str = ...,
         arguments: content_pb2.ContentRef | None = ...,
         executor: builtins.str = ...,
+        tainted: builtins.bool = ...,
+        untrusted: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "executor", b"executor", "provider_call_id", b"provider_call_id", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments", b"arguments", "executor", b"executor", "provider_call_id", b"provider_call_id", "tainted", b"tainted", "tool", b"tool", "untrusted", b"untrusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 @typing.final
 class PolicyDecided(message.Message):
-    """A policy's decision."""
+    """The decision of all policies that are heard at a stage, over one subject: what
+    the strictest of them says. One event a walk.
+    """
 
     DESCRIPTOR: descriptor.Descriptor
 
@@ -753,25 +710,55 @@ class PolicyDecided(message.Message):
     VERDICT_FIELD_NUMBER: builtins.int
     POLICY_REF_FIELD_NUMBER: builtins.int
     CODE_FIELD_NUMBER: builtins.int
-    stage: PolicyStage.ValueType
+    RULE_FIELD_NUMBER: builtins.int
+    DECIDER_FIELD_NUMBER: builtins.int
+    SUBJECT_DIGEST_FIELD_NUMBER: builtins.int
+    OPERATOR_DIGEST_FIELD_NUMBER: builtins.int
+    SHADOW_FIELD_NUMBER: builtins.int
+    stage: policy_pb2.PolicyStage.ValueType
     """Where it was asked."""
-    verdict: PolicyVerdict.ValueType
-    """What it says."""
+    verdict: policy_pb2.PolicyVerdict.ValueType
+    """What the strictest says."""
     policy_ref: builtins.str
-    """The policy, such as `builtin:read-only`."""
+    """The policy, such as `builtin:read-only`, or by its place: `policies.1`,
+    `operator.policies.0`; `policies` when none of them decides.
+    """
     code: builtins.str
-    """The rule that decided, such as `effect.above_read`."""
+    """The code of the rule that decided, such as `effect.above_read`."""
+    rule: builtins.str
+    """The rule by its place, such as `policies.1.rules.0`; empty where no rule
+    decided, and in events of older servers.
+    """
+    decider: builtins.str
+    """Whose policy decided: `package`, `operator`, or `server` when none of them
+    says anything. Empty in events of older servers.
+    """
+    subject_digest: builtins.str
+    """Digest of what was decided on: of a call its arguments, of the run its
+    request, input or answer. Empty in events of older servers.
+    """
+    operator_digest: builtins.str
+    """Digest of the operator's rules that were heard; empty without any."""
+    @builtins.property
+    def shadow(self) -> containers.RepeatedCompositeFieldContainer[policy_pb2.PolicyOpinion]:
+        """What policies in shadow mode would have said. It changes nothing."""
+
     def __init__(
         self,
         *,
-        stage: PolicyStage.ValueType = ...,
-        verdict: PolicyVerdict.ValueType = ...,
+        stage: policy_pb2.PolicyStage.ValueType = ...,
+        verdict: policy_pb2.PolicyVerdict.ValueType = ...,
         policy_ref: builtins.str = ...,
         code: builtins.str = ...,
+        rule: builtins.str = ...,
+        decider: builtins.str = ...,
+        subject_digest: builtins.str = ...,
+        operator_digest: builtins.str = ...,
+        shadow: abc.Iterable[policy_pb2.PolicyOpinion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "policy_ref", b"policy_ref", "stage", b"stage", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "decider", b"decider", "operator_digest", b"operator_digest", "policy_ref", b"policy_ref", "rule", b"rule", "shadow", b"shadow", "stage", b"stage", "subject_digest", b"subject_digest", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -905,22 +892,26 @@ class ToolDenied(message.Message):
     TOOL_FIELD_NUMBER: builtins.int
     POLICY_REF_FIELD_NUMBER: builtins.int
     CODE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
     tool: builtins.str
     """The tool."""
     policy_ref: builtins.str
     """The policy that denied."""
     code: builtins.str
     """The rule that denied."""
+    message: builtins.str
+    """What the rule has to say to the model; empty where it says nothing."""
     def __init__(
         self,
         *,
         tool: builtins.str = ...,
         policy_ref: builtins.str = ...,
         code: builtins.str = ...,
+        message: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "policy_ref", b"policy_ref", "tool", b"tool"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["code", b"code", "message", b"message", "policy_ref", b"policy_ref", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1062,8 +1053,11 @@ class RunCompleted(message.Message):
     STOP_REASON_FIELD_NUMBER: builtins.int
     RESULT_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
+    TAINTED_FIELD_NUMBER: builtins.int
     stop_reason: run_pb2.StopReason.ValueType
     """Why it ended."""
+    tainted: builtins.bool
+    """True when the model had seen a result of a tool marked `untrusted`."""
     @builtins.property
     def result(self) -> content_pb2.ContentRef:
         """The answer."""
@@ -1078,10 +1072,11 @@ class RunCompleted(message.Message):
         stop_reason: run_pb2.StopReason.ValueType = ...,
         result: content_pb2.ContentRef | None = ...,
         usage: run_pb2.Usage | None = ...,
+        tainted: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["result", b"result", "stop_reason", b"stop_reason", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1245,12 +1240,15 @@ class SessionTurn(message.Message):
     INPUT_FIELD_NUMBER: builtins.int
     ANSWER_FIELD_NUMBER: builtins.int
     BYTES_FIELD_NUMBER: builtins.int
+    TAINTED_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The run that answered the turn."""
     turn_id: builtins.str
     """The turn's id."""
     bytes: builtins.int
     """Bytes of input and answer together."""
+    tainted: builtins.bool
+    """True when the model had seen a result of a tool marked `untrusted` in it."""
     @builtins.property
     def input(self) -> containers.RepeatedCompositeFieldContainer[content_pb2.ContentRef]:
         """What the user said, part by part."""
@@ -1267,10 +1265,11 @@ class SessionTurn(message.Message):
         input: abc.Iterable[content_pb2.ContentRef] | None = ...,
         answer: content_pb2.ContentRef | None = ...,
         bytes: builtins.int = ...,
+        tainted: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "bytes", b"bytes", "input", b"input", "run_id", b"run_id", "turn_id", b"turn_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "bytes", b"bytes", "input", b"input", "run_id", b"run_id", "tainted", b"tainted", "turn_id", b"turn_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

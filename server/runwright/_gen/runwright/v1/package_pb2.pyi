@@ -8,6 +8,7 @@ from google.protobuf import descriptor as descriptor
 from google.protobuf import message as message
 from google.protobuf.internal import containers as containers
 from google.protobuf.internal import enum_type_wrapper as enum_type_wrapper
+from runwright._gen.runwright.v1 import policy_pb2 as policy_pb2
 import builtins as builtins
 import sys
 import typing as typing
@@ -66,11 +67,12 @@ class RuntimePackage(message.Message):
     TOOLS_FIELD_NUMBER: builtins.int
     CONTEXT_FIELD_NUMBER: builtins.int
     FALLBACKS_FIELD_NUMBER: builtins.int
+    POLICIES_FIELD_NUMBER: builtins.int
     package_id: builtins.str
     """The package's id, matching `[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}`."""
     policy: builtins.str
-    """The policy that decides on every tool call: `builtin:read-only` or
-    `builtin:allow-declared`.
+    """The policy that decides on every tool call where there are no `policies`:
+    `builtin:read-only` or `builtin:allow-declared`.
     """
     @builtins.property
     def agent(self) -> Agent:
@@ -100,6 +102,10 @@ class RuntimePackage(message.Message):
         up, or a route refuses the request; in this order, at most 8.
         """
 
+    @builtins.property
+    def policies(self) -> containers.RepeatedCompositeFieldContainer[policy_pb2.Policy]:
+        """The policies that decide, in their order; with any, `policy` says nothing."""
+
     def __init__(
         self,
         *,
@@ -111,10 +117,11 @@ class RuntimePackage(message.Message):
         tools: abc.Iterable[Tool] | None = ...,
         context: ContextPolicy | None = ...,
         fallbacks: abc.Iterable[ProviderRoute] | None = ...,
+        policies: abc.Iterable[policy_pb2.Policy] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "fallbacks", b"fallbacks", "package_id", b"package_id", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "fallbacks", b"fallbacks", "package_id", b"package_id", "policies", b"policies", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -219,6 +226,8 @@ class Tool(message.Message):
     TIMEOUT_MS_FIELD_NUMBER: builtins.int
     UNAVAILABLE_TIMEOUT_MS_FIELD_NUMBER: builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
+    RISK_FIELD_NUMBER: builtins.int
+    UNTRUSTED_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name the model uses, matching `[A-Za-z_][A-Za-z0-9_-]{0,63}`."""
     description: builtins.str
@@ -239,6 +248,14 @@ class Tool(message.Message):
     """How many attempts an idempotent call gets when its executor is lost, does not
     answer in time, or answers with what cannot be read.
     """
+    risk: builtins.str
+    """How much harm a call can do, for policies: `low`, `medium`, `high` or
+    `critical`; empty where the package does not say.
+    """
+    untrusted: builtins.bool
+    """True when its results may come from strangers: what the model asks for after
+    it has seen one is tainted.
+    """
     def __init__(
         self,
         *,
@@ -251,10 +268,12 @@ class Tool(message.Message):
         timeout_ms: builtins.int = ...,
         unavailable_timeout_ms: builtins.int = ...,
         max_attempts: builtins.int = ...,
+        risk: builtins.str = ...,
+        untrusted: builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "risk", b"risk", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

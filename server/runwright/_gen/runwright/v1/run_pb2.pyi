@@ -108,6 +108,10 @@ class _StopReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_StopReason.
     """A fault of the server; `error` carries the incident."""
     STOP_REASON_EFFECT_UNKNOWN: _StopReason.ValueType  # 12
     """The outcome of a call was unknown, and whoever looked into it ended the run."""
+    STOP_REASON_POLICY_INTERRUPT: _StopReason.ValueType  # 20
+    """A policy ended the run."""
+    STOP_REASON_POLICY_DENIED: _StopReason.ValueType  # 21
+    """A policy denied the run its start, its input or its answer."""
 
 class StopReason(_StopReason, metaclass=_StopReasonEnumTypeWrapper):
     """Why a run ended."""
@@ -132,6 +136,10 @@ STOP_REASON_INTERNAL: StopReason.ValueType  # 8
 """A fault of the server; `error` carries the incident."""
 STOP_REASON_EFFECT_UNKNOWN: StopReason.ValueType  # 12
 """The outcome of a call was unknown, and whoever looked into it ended the run."""
+STOP_REASON_POLICY_INTERRUPT: StopReason.ValueType  # 20
+"""A policy ended the run."""
+STOP_REASON_POLICY_DENIED: StopReason.ValueType  # 21
+"""A policy denied the run its start, its input or its answer."""
 
 class _OnBusy:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -60,4 +60,4 @@ def _turn(db: apsw.Connection, run_no: int, run: RunKey) -> SessionTurn | None:
         raise
     if not isinstance(turn, TurnStarted) or not isinstance(end, RunCompleted):
         return None
-    return SessionTurn(run.run_id, turn_id, turn.input, end.result)
+    return SessionTurn(run.run_id, turn_id, turn.input, end.result, end.tainted)

@@ -12,6 +12,8 @@ import type { AgentError, ErrorReason } from "./error_pb.js";
 import { file_runwright_v1_error } from "./error_pb.js";
 import type { Budget, EffectClass } from "./package_pb.js";
 import { file_runwright_v1_package } from "./package_pb.js";
+import type { PolicyOpinion, PolicyStage, PolicyVerdict } from "./policy_pb.js";
+import { file_runwright_v1_policy } from "./policy_pb.js";
 import type { ExecutorIdentity, Resolution, StopReason, Usage } from "./run_pb.js";
 import { file_runwright_v1_run } from "./run_pb.js";
 import type { Message } from "@bufbuild/protobuf";
@@ -20,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLrDAoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIAEIGCgRib2R5IuECCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiNgoLVHVyblN0YXJ0ZWQSJwoFaW5wdXQYASADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZiJFChNNb2RlbEF0dGVtcHRTdGFydGVkEhAKCHByb3ZpZGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEg0KBXJvdXRlGAMgASgNIuwBChVNb2RlbE1lc3NhZ2VDb21wbGV0ZWQSJgoEdGV4dBgBIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjEKDWZpbmlzaF9yZWFzb24YAiABKA4yGi5ydW53cmlnaHQudjEuRmluaXNoUmVhc29uEhIKCnRvb2xfY2FsbHMYAyABKA0SFAoMaW5wdXRfdG9rZW5zGAQgASgEEhUKDW91dHB1dF90b2tlbnMYBSABKAQSKAoGb3BhcXVlGAYgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFcm91dGUYByABKA0iPQoSTW9kZWxBdHRlbXB0RmFpbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3IidgoNVG9vbFJlcXVlc3RlZBIMCgR0b29sGAEgASgJEhgKEHByb3ZpZGVyX2NhbGxfaWQYAiABKAkSKwoJYXJndW1lbnRzGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIZXhlY3V0b3IYBCABKAkiiQEKDVBvbGljeURlY2lkZWQSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USLAoHdmVyZGljdBgCIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCSLNAQoLVG9vbFN0YXJ0ZWQSDAoEdG9vbBgBIAEoCRIQCghleGVjdXRvchgCIAEoCRIpCgZlZmZlY3QYAyABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0Q2xhc3MSEgoKaWRlbXBvdGVudBgEIAEoCBIXCg9pZGVtcG90ZW5jeV9rZXkYBSABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgGIAEoCRIsCghkZWFkbGluZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiggEKDVRvb2xDb21wbGV0ZWQSDAoEdG9vbBgBIAEoCRIoCgZyZXN1bHQYAiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhI5ChFleGVjdXRvcl9pZGVudGl0eRgDIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IqsBCgpUb29sRmFpbGVkEgwKBHRvb2wYASABKAkSKQoGcmVhc29uGAIgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEikKB21lc3NhZ2UYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IjwKClRvb2xEZW5pZWQSDAoEdG9vbBgBIAEoCRISCgpwb2xpY3lfcmVmGAIgASgJEgwKBGNvZGUYAyABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKLAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2UihwEKCVJ1bkZhaWxlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEicKBWVycm9yGAIgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2UidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgikAEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQiSAoKT21pdHRlZFJ1bhIOCgZydW5faWQYASABKAkSKgoDd2h5GAIgASgOMh0ucnVud3JpZ2h0LnYxLkNvbnRleHRPbWlzc2lvbiKdAQoORWZmZWN0UmVzb2x2ZWQSDAoEdG9vbBgBIAEoCRIsCgpyZXNvbHV0aW9uGAIgASgOMhgucnVud3JpZ2h0LnYxLlJlc29sdXRpb24SEwoLcmVzb2x2ZWRfYnkYAyABKAkSDgoGcmVhc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkSFgoOcmVxdWVzdF9kaWdlc3QYBiABKAkiMAoQTW9kZWxTdHJlYW1EZWx0YRIMCgR0ZXh0GAEgASgJEg4KBm9mZnNldBgCIAEoBCIbCghCb29rbWFyaxIPCgdvcGVuaW5nGAEgASgIImEKA0dhcBIOCgZydW5faWQYASABKAkSEQoJZWZmZWN0X2lkGAIgASgJEg8KB2F0dGVtcHQYAyABKA0SEwoLZnJvbV9vZmZzZXQYBCABKAQSEQoJdG9fb2Zmc2V0GAUgASgEIqYCCgpFdmVudEZyYW1lEg4KBmN1cnNvchgBIAEoCRIkCgVldmVudBgCIAEoCzITLnJ1bndyaWdodC52MS5FdmVudEgAEioKCGJvb2ttYXJrGAMgASgLMhYucnVud3JpZ2h0LnYxLkJvb2ttYXJrSAASIAoDZ2FwGAQgASgLMhEucnVud3JpZ2h0LnYxLkdhcEgAEhAKCHBvc2l0aW9uGAUgASgEEhUKDXByZXZpb3VzX2hhc2gYBiABKAwSDAoEaGFzaBgHIAEoDBItCghjb250ZW50cxgIIAMoCzIbLnJ1bndyaWdodC52MS5JbmxpbmVDb250ZW50EhQKDHN1Yl9zZXF1ZW5jZRgJIAEoDRIQCghlbmRzX3J1bhgKIAEoCEIGCgRpdGVtKocGCglFdmVudEtpbmQSGgoWRVZFTlRfS0lORF9VTlNQRUNJRklFRBAAEhoKFkVWRU5UX0tJTkRfUlVOX1NUQVJURUQQARIbChdFVkVOVF9LSU5EX1RVUk5fU1RBUlRFRBACEiQKIEVWRU5UX0tJTkRfTU9ERUxfQVRURU1QVF9TVEFSVEVEEAMSJgoiRVZFTlRfS0lORF9NT0RFTF9NRVNTQUdFX0NPTVBMRVRFRBAEEiMKH0VWRU5UX0tJTkRfTU9ERUxfQVRURU1QVF9GQUlMRUQQBRIdChlFVkVOVF9LSU5EX1RPT0xfUkVRVUVTVEVEEAYSHQoZRVZFTlRfS0lORF9QT0xJQ1lfREVDSURFRBAHEhsKF0VWRU5UX0tJTkRfVE9PTF9TVEFSVEVEEAgSHQoZRVZFTlRfS0lORF9UT09MX0NPTVBMRVRFRBAJEhoKFkVWRU5UX0tJTkRfVE9PTF9GQUlMRUQQChIaChZFVkVOVF9LSU5EX1RPT0xfREVOSUVEEAsSHQoZRVZFTlRfS0lORF9UT09MX0NBTkNFTExFRBAMEiUKIUVWRU5UX0tJTkRfVE9PTF9SRUNPVkVSWV9SRVFVSVJFRBANEiMKH0VWRU5UX0tJTkRfUlVOX0NBTkNFTF9SRVFVRVNURUQQDhIdChlFVkVOVF9LSU5EX1RVUk5fQ09NUExFVEVEEA8SGgoWRVZFTlRfS0lORF9UVVJOX0ZBSUxFRBAQEhwKGEVWRU5UX0tJTkRfUlVOX0NPTVBMRVRFRBAREhkKFUVWRU5UX0tJTkRfUlVOX0ZBSUxFRBASEhwKGEVWRU5UX0tJTkRfUlVOX0NBTkNFTExFRBATEh4KGkVWRU5UX0tJTkRfUkVUUllfU0NIRURVTEVEEBQSIAocRVZFTlRfS0lORF9DT05URVhUX0FTU0VNQkxFRBAVEiEKHUVWRU5UX0tJTkRfTU9ERUxfU1RSRUFNX0RFTFRBEBYSHgoaRVZFTlRfS0lORF9FRkZFQ1RfUkVTT0xWRUQQHiqfAQoMRmluaXNoUmVhc29uEh0KGUZJTklTSF9SRUFTT05fVU5TUEVDSUZJRUQQABIWChJGSU5JU0hfUkVBU09OX1NUT1AQARIcChhGSU5JU0hfUkVBU09OX1RPT0xfQ0FMTFMQAhIYChRGSU5JU0hfUkVBU09OX0xFTkdUSBADEiAKHEZJTklTSF9SRUFTT05fQ09OVEVOVF9GSUxURVIQBCrPAQoLUG9saWN5U3RhZ2USHAoYUE9MSUNZX1NUQUdFX1VOU1BFQ0lGSUVEEAASGQoVUE9MSUNZX1NUQUdFX1BSRV9UT09MEAESGgoWUE9MSUNZX1NUQUdFX1JVTl9TVEFSVBACEhYKElBPTElDWV9TVEFHRV9JTlBVVBADEh4KGlBPTElDWV9TVEFHRV9NT0RFTF9SRVFVRVNUEAQSGgoWUE9MSUNZX1NUQUdFX1BPU1RfVE9PTBAFEhcKE1BPTElDWV9TVEFHRV9PVVRQVVQQBipiCg1Qb2xpY3lWZXJkaWN0Eh4KGlBPTElDWV9WRVJESUNUX1VOU1BFQ0lGSUVEEAASGAoUUE9MSUNZX1ZFUkRJQ1RfQUxMT1cQARIXChNQT0xJQ1lfVkVSRElDVF9ERU5ZEAIqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLrDAoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoIBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKrAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKcAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCCKHAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZSJ0CgxSdW5DYW5jZWxsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIXCg91bmtub3duX2VmZmVjdHMYAiADKAkSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2Ui1gEKDlJldHJ5U2NoZWR1bGVkEikKBnJlYXNvbhgBIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIuCgpub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IpQBChBDb250ZXh0QXNzZW1ibGVkEisKCGluY2x1ZGVkGAEgAygLMhkucnVud3JpZ2h0LnYxLlNlc3Npb25UdXJuEikKB29taXR0ZWQYAiADKAsyGC5ydW53cmlnaHQudjEuT21pdHRlZFJ1bhIVCg1vbWl0dGVkX2NvdW50GAMgASgNEhEKCWhhc19vbGRlchgEIAEoCCKhAQoLU2Vzc2lvblR1cm4SDgoGcnVuX2lkGAEgASgJEg8KB3R1cm5faWQYAiABKAkSJwoFaW5wdXQYAyADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIoCgZhbnN3ZXIYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVieXRlcxgFIAEoBBIPCgd0YWludGVkGAYgASgIIkgKCk9taXR0ZWRSdW4SDgoGcnVuX2lkGAEgASgJEioKA3doeRgCIAEoDjIdLnJ1bndyaWdodC52MS5Db250ZXh0T21pc3Npb24inQEKDkVmZmVjdFJlc29sdmVkEgwKBHRvb2wYASABKAkSLAoKcmVzb2x1dGlvbhgCIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAYgASgJIjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSqHBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4qnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAISGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEAQqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -411,6 +413,14 @@ export type RunStarted = Message<"runwright.v1.RunStarted"> & {
    * @generated from field: string journal_id = 10;
    */
   journalId: string;
+
+  /**
+   * The roles of the caller when the run was started, for policies; empty in
+   * events of older servers.
+   *
+   * @generated from field: repeated string principal_roles = 11;
+   */
+  principalRoles: string[];
 };
 
 /**
@@ -597,6 +607,21 @@ export type ToolRequested = Message<"runwright.v1.ToolRequested"> & {
    * @generated from field: string executor = 4;
    */
   executor: string;
+
+  /**
+   * True when the model had seen a result of a tool marked `untrusted` when it
+   * asked for this call, in this run or in an earlier turn of its session.
+   *
+   * @generated from field: bool tainted = 5;
+   */
+  tainted: boolean;
+
+  /**
+   * True when the tool is marked `untrusted`.
+   *
+   * @generated from field: bool untrusted = 6;
+   */
+  untrusted: boolean;
 };
 
 /**
@@ -607,7 +632,8 @@ export const ToolRequestedSchema: GenMessage<ToolRequested> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 6);
 
 /**
- * A policy's decision.
+ * The decision of all policies that are heard at a stage, over one subject: what
+ * the strictest of them says. One event a walk.
  *
  * @generated from message runwright.v1.PolicyDecided
  */
@@ -620,25 +646,64 @@ export type PolicyDecided = Message<"runwright.v1.PolicyDecided"> & {
   stage: PolicyStage;
 
   /**
-   * What it says.
+   * What the strictest says.
    *
    * @generated from field: runwright.v1.PolicyVerdict verdict = 2;
    */
   verdict: PolicyVerdict;
 
   /**
-   * The policy, such as `builtin:read-only`.
+   * The policy, such as `builtin:read-only`, or by its place: `policies.1`,
+   * `operator.policies.0`; `policies` when none of them decides.
    *
    * @generated from field: string policy_ref = 3;
    */
   policyRef: string;
 
   /**
-   * The rule that decided, such as `effect.above_read`.
+   * The code of the rule that decided, such as `effect.above_read`.
    *
    * @generated from field: string code = 4;
    */
   code: string;
+
+  /**
+   * The rule by its place, such as `policies.1.rules.0`; empty where no rule
+   * decided, and in events of older servers.
+   *
+   * @generated from field: string rule = 5;
+   */
+  rule: string;
+
+  /**
+   * Whose policy decided: `package`, `operator`, or `server` when none of them
+   * says anything. Empty in events of older servers.
+   *
+   * @generated from field: string decider = 6;
+   */
+  decider: string;
+
+  /**
+   * Digest of what was decided on: of a call its arguments, of the run its
+   * request, input or answer. Empty in events of older servers.
+   *
+   * @generated from field: string subject_digest = 7;
+   */
+  subjectDigest: string;
+
+  /**
+   * Digest of the operator's rules that were heard; empty without any.
+   *
+   * @generated from field: string operator_digest = 8;
+   */
+  operatorDigest: string;
+
+  /**
+   * What policies in shadow mode would have said. It changes nothing.
+   *
+   * @generated from field: repeated runwright.v1.PolicyOpinion shadow = 9;
+   */
+  shadow: PolicyOpinion[];
 };
 
 /**
@@ -818,6 +883,13 @@ export type ToolDenied = Message<"runwright.v1.ToolDenied"> & {
    * @generated from field: string code = 3;
    */
   code: string;
+
+  /**
+   * What the rule has to say to the model; empty where it says nothing.
+   *
+   * @generated from field: string message = 4;
+   */
+  message: string;
 };
 
 /**
@@ -1001,6 +1073,13 @@ export type RunCompleted = Message<"runwright.v1.RunCompleted"> & {
    * @generated from field: runwright.v1.Usage usage = 3;
    */
   usage?: Usage | undefined;
+
+  /**
+   * True when the model had seen a result of a tool marked `untrusted`.
+   *
+   * @generated from field: bool tainted = 4;
+   */
+  tainted: boolean;
 };
 
 /**
@@ -1209,6 +1288,13 @@ export type SessionTurn = Message<"runwright.v1.SessionTurn"> & {
    * @generated from field: uint64 bytes = 5;
    */
   bytes: bigint;
+
+  /**
+   * True when the model had seen a result of a tool marked `untrusted` in it.
+   *
+   * @generated from field: bool tainted = 6;
+   */
+  tainted: boolean;
 };
 
 /**
@@ -1744,103 +1830,6 @@ export const FinishReasonSchema: GenEnum<FinishReason> = /*@__PURE__*/
   enumDesc(file_runwright_v1_event, 1);
 
 /**
- * Where in a run it is decided whether, and with what, the run or a call goes on.
- * This version decides at PRE_TOOL alone.
- *
- * @generated from enum runwright.v1.PolicyStage
- */
-export enum PolicyStage {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: POLICY_STAGE_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * Of a call: before its first intent.
-   *
-   * @generated from enum value: POLICY_STAGE_PRE_TOOL = 1;
-   */
-  PRE_TOOL = 1,
-
-  /**
-   * Of the run: once, before anything else.
-   *
-   * @generated from enum value: POLICY_STAGE_RUN_START = 2;
-   */
-  RUN_START = 2,
-
-  /**
-   * Of the run: once a turn.
-   *
-   * @generated from enum value: POLICY_STAGE_INPUT = 3;
-   */
-  INPUT = 3,
-
-  /**
-   * Of the run: before each model request.
-   *
-   * @generated from enum value: POLICY_STAGE_MODEL_REQUEST = 4;
-   */
-  MODEL_REQUEST = 4,
-
-  /**
-   * Of a call: after its result is durable, before the model sees it.
-   *
-   * @generated from enum value: POLICY_STAGE_POST_TOOL = 5;
-   */
-  POST_TOOL = 5,
-
-  /**
-   * Of the run: before its answer is published.
-   *
-   * @generated from enum value: POLICY_STAGE_OUTPUT = 6;
-   */
-  OUTPUT = 6,
-}
-
-/**
- * Describes the enum runwright.v1.PolicyStage.
- */
-export const PolicyStageSchema: GenEnum<PolicyStage> = /*@__PURE__*/
-  enumDesc(file_runwright_v1_event, 2);
-
-/**
- * What a policy says.
- *
- * @generated from enum runwright.v1.PolicyVerdict
- */
-export enum PolicyVerdict {
-  /**
-   * Never sent.
-   *
-   * @generated from enum value: POLICY_VERDICT_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED = 0,
-
-  /**
-   * The call may be made.
-   *
-   * @generated from enum value: POLICY_VERDICT_ALLOW = 1;
-   */
-  ALLOW = 1,
-
-  /**
-   * The call must not be made.
-   *
-   * @generated from enum value: POLICY_VERDICT_DENY = 2;
-   */
-  DENY = 2,
-}
-
-/**
- * Describes the enum runwright.v1.PolicyVerdict.
- */
-export const PolicyVerdictSchema: GenEnum<PolicyVerdict> = /*@__PURE__*/
-  enumDesc(file_runwright_v1_event, 3);
-
-/**
  * Why an earlier run of a session is left out.
  *
  * @generated from enum runwright.v1.ContextOmission
@@ -1907,5 +1896,5 @@ export enum ContextOmission {
  * Describes the enum runwright.v1.ContextOmission.
  */
 export const ContextOmissionSchema: GenEnum<ContextOmission> = /*@__PURE__*/
-  enumDesc(file_runwright_v1_event, 4);
+  enumDesc(file_runwright_v1_event, 2);
 

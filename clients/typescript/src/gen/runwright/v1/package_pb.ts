@@ -4,13 +4,15 @@
 
 import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Policy } from "./policy_pb.js";
+import { file_runwright_v1_policy } from "./policy_pb.js";
 import type { Message } from "@bufbuild/protobuf";
 
 /**
  * Describes the file runwright/v1/package.proto.
  */
 export const file_runwright_v1_package: GenFile = /*@__PURE__*/
-  fileDesc("ChpydW53cmlnaHQvdjEvcGFja2FnZS5wcm90bxIMcnVud3JpZ2h0LnYxIq4CCg5SdW50aW1lUGFja2FnZRISCgpwYWNrYWdlX2lkGAEgASgJEiIKBWFnZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkFnZW50Ei0KCHByb3ZpZGVyGAMgASgLMhsucnVud3JpZ2h0LnYxLlByb3ZpZGVyUm91dGUSDgoGcG9saWN5GAQgASgJEiQKBmJ1ZGdldBgFIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSIQoFdG9vbHMYBiADKAsyEi5ydW53cmlnaHQudjEuVG9vbBIsCgdjb250ZXh0GAcgASgLMhsucnVud3JpZ2h0LnYxLkNvbnRleHRQb2xpY3kSLgoJZmFsbGJhY2tzGAggAygLMhsucnVud3JpZ2h0LnYxLlByb3ZpZGVyUm91dGUiPQoNQ29udGV4dFBvbGljeRIVCg1zZXNzaW9uX3R1cm5zGAEgASgNEhUKDXNlc3Npb25fYnl0ZXMYAiABKA0iPQoFQWdlbnQSEAoIYWdlbnRfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIUCgxpbnN0cnVjdGlvbnMYAyABKAkiXgoNUHJvdmlkZXJSb3V0ZRIPCgdhZGFwdGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEhcKD3BhcmFtZXRlcnNfanNvbhgDIAEoDBIUCgxtYXhfYXR0ZW1wdHMYBCABKA0i5AEKBFRvb2wSDAoEbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRIeChZwYXJhbWV0ZXJzX3NjaGVtYV9qc29uGAMgASgMEhAKCGV4ZWN1dG9yGAQgASgJEikKBmVmZmVjdBgFIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxISCgppZGVtcG90ZW50GAYgASgIEhIKCnRpbWVvdXRfbXMYByABKA0SHgoWdW5hdmFpbGFibGVfdGltZW91dF9tcxgIIAEoDRIUCgxtYXhfYXR0ZW1wdHMYCSABKA0iRAoGQnVkZ2V0Eg4KBnJvdW5kcxgBIAEoDRISCgp0b29sX2NhbGxzGAIgASgNEhYKDnBhcmFsbGVsX2NhbGxzGAMgASgNKo4BCgtFZmZlY3RDbGFzcxIcChhFRkZFQ1RfQ0xBU1NfVU5TUEVDSUZJRUQQABIVChFFRkZFQ1RfQ0xBU1NfUkVBRBABEhYKEkVGRkVDVF9DTEFTU19XUklURRACEhgKFEVGRkVDVF9DTEFTU19QUk9DRVNTEAMSGAoURUZGRUNUX0NMQVNTX05FVFdPUksQBEJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw");
+  fileDesc("ChpydW53cmlnaHQvdjEvcGFja2FnZS5wcm90bxIMcnVud3JpZ2h0LnYxItYCCg5SdW50aW1lUGFja2FnZRISCgpwYWNrYWdlX2lkGAEgASgJEiIKBWFnZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkFnZW50Ei0KCHByb3ZpZGVyGAMgASgLMhsucnVud3JpZ2h0LnYxLlByb3ZpZGVyUm91dGUSDgoGcG9saWN5GAQgASgJEiQKBmJ1ZGdldBgFIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSIQoFdG9vbHMYBiADKAsyEi5ydW53cmlnaHQudjEuVG9vbBIsCgdjb250ZXh0GAcgASgLMhsucnVud3JpZ2h0LnYxLkNvbnRleHRQb2xpY3kSLgoJZmFsbGJhY2tzGAggAygLMhsucnVud3JpZ2h0LnYxLlByb3ZpZGVyUm91dGUSJgoIcG9saWNpZXMYFCADKAsyFC5ydW53cmlnaHQudjEuUG9saWN5Ij0KDUNvbnRleHRQb2xpY3kSFQoNc2Vzc2lvbl90dXJucxgBIAEoDRIVCg1zZXNzaW9uX2J5dGVzGAIgASgNIj0KBUFnZW50EhAKCGFnZW50X2lkGAEgASgJEgwKBG5hbWUYAiABKAkSFAoMaW5zdHJ1Y3Rpb25zGAMgASgJIl4KDVByb3ZpZGVyUm91dGUSDwoHYWRhcHRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRIXCg9wYXJhbWV0ZXJzX2pzb24YAyABKAwSFAoMbWF4X2F0dGVtcHRzGAQgASgNIoUCCgRUb29sEgwKBG5hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSHgoWcGFyYW1ldGVyc19zY2hlbWFfanNvbhgDIAEoDBIQCghleGVjdXRvchgEIAEoCRIpCgZlZmZlY3QYBSABKA4yGS5ydW53cmlnaHQudjEuRWZmZWN0Q2xhc3MSEgoKaWRlbXBvdGVudBgGIAEoCBISCgp0aW1lb3V0X21zGAcgASgNEh4KFnVuYXZhaWxhYmxlX3RpbWVvdXRfbXMYCCABKA0SFAoMbWF4X2F0dGVtcHRzGAkgASgNEgwKBHJpc2sYFCABKAkSEQoJdW50cnVzdGVkGBUgASgIIkQKBkJ1ZGdldBIOCgZyb3VuZHMYASABKA0SEgoKdG9vbF9jYWxscxgCIAEoDRIWCg5wYXJhbGxlbF9jYWxscxgDIAEoDSqOAQoLRWZmZWN0Q2xhc3MSHAoYRUZGRUNUX0NMQVNTX1VOU1BFQ0lGSUVEEAASFQoRRUZGRUNUX0NMQVNTX1JFQUQQARIWChJFRkZFQ1RfQ0xBU1NfV1JJVEUQAhIYChRFRkZFQ1RfQ0xBU1NfUFJPQ0VTUxADEhgKFEVGRkVDVF9DTEFTU19ORVRXT1JLEARCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_runwright_v1_policy]);
 
 /**
  * The immutable definition of an agent's behaviour. Everything here is inside
@@ -41,8 +43,8 @@ export type RuntimePackage = Message<"runwright.v1.RuntimePackage"> & {
   provider?: ProviderRoute | undefined;
 
   /**
-   * The policy that decides on every tool call: `builtin:read-only` or
-   * `builtin:allow-declared`.
+   * The policy that decides on every tool call where there are no `policies`:
+   * `builtin:read-only` or `builtin:allow-declared`.
    *
    * @generated from field: string policy = 4;
    */
@@ -77,6 +79,13 @@ export type RuntimePackage = Message<"runwright.v1.RuntimePackage"> & {
    * @generated from field: repeated runwright.v1.ProviderRoute fallbacks = 8;
    */
   fallbacks: ProviderRoute[];
+
+  /**
+   * The policies that decide, in their order; with any, `policy` says nothing.
+   *
+   * @generated from field: repeated runwright.v1.Policy policies = 20;
+   */
+  policies: Policy[];
 };
 
 /**
@@ -261,6 +270,22 @@ export type Tool = Message<"runwright.v1.Tool"> & {
    * @generated from field: uint32 max_attempts = 9;
    */
   maxAttempts: number;
+
+  /**
+   * How much harm a call can do, for policies: `low`, `medium`, `high` or
+   * `critical`; empty where the package does not say.
+   *
+   * @generated from field: string risk = 20;
+   */
+  risk: string;
+
+  /**
+   * True when its results may come from strangers: what the model asks for after
+   * it has seen one is tainted.
+   *
+   * @generated from field: bool untrusted = 21;
+   */
+  untrusted: boolean;
 };
 
 /**

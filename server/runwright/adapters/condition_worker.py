@@ -1,0 +1,88 @@
+"""Evaluates conditions in CEL: here where that is cheap, else in a process of its own, as `schema_worker` says.
+
+The library holds the interpreter lock while it evaluates and has no bound of its own: only a process can be stopped.
+A question is the letter `EVALUATE` and a JSON list of [conditions, variables]; the answer has a letter for each
+condition of each.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from runwright.adapters import schema_worker as worker
+
+if TYPE_CHECKING:
+    import cel
+    from pydantic import JsonValue
+
+EVALUATE = b"E"
+HOLDS, DOES_NOT_HOLD, FAILED = "H", "D", "F"
+REMEMBERED = 4096  # compiled conditions
+
+
+_PROGRAMS: dict[str, cel.Program] = {}
+
+
+def compiled(condition: str) -> cel.Program:
+    """The condition, ready to be evaluated. Raises ValueError for what is no CEL."""
+    program = _PROGRAMS.get(condition)
+    if program is None:
+        import cel  # noqa: PLC0415 - loading it takes a third of a second, and most servers have no rules
+
+        program = cel.compile(condition)
+        if len(_PROGRAMS) >= REMEMBERED:
+            _PROGRAMS.clear()
+        _PROGRAMS[condition] = program
+    return program
+
+
+def is_compiled(condition: str) -> bool:
+    """True when evaluating it begins at once."""
+    return condition in _PROGRAMS
+
+
+def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> str:
+    """A letter for each condition. Whatever is wrong with one, or is neither true nor false, has failed."""
+    import cel  # noqa: PLC0415 - see above
+
+    used = _variables(tuple(conditions))
+    context = cel.Context({name: value for name, value in variables.items() if name in used})
+    return "".join([_letter(condition, context) for condition in conditions])
+
+
+@lru_cache(maxsize=256)
+def _variables(conditions: tuple[str, ...]) -> frozenset[str]:
+    """What they speak of: to make a variable ready takes longer than to evaluate a condition."""
+    names: set[str] = set()
+    for condition in conditions:
+        with suppress(Exception):  # what is no CEL fails when it is evaluated
+            names.update(compiled(condition).variables())
+    return frozenset(names)
+
+
+def _letter(condition: str, context: cel.Context) -> str:
+    try:
+        result = compiled(condition).execute(context)
+    except Exception:  # noqa: BLE001 - the library raises whatever fits, and a condition that fails denies
+        return FAILED
+    if result is True:
+        return HOLDS
+    return DOES_NOT_HOLD if result is False else FAILED
+
+
+def main(milliseconds: int, memory: int) -> None:
+    """Answers until the other end is closed."""
+    compiled("true")  # loads the library before the first question is timed
+    worker.serve(milliseconds, memory, _answer)
+
+
+def _answer(connection: socket.socket, _: bytes, questions: str, __: bytes, /, *, seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    letters = "".join([evaluated(*question) for question in json.loads(questions)])
+    worker.say(connection, worker.VALID, letters)

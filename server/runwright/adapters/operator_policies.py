@@ -1,0 +1,84 @@
+"""The operator's policies from a YAML or JSON file: by namespace, `*` for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from runwright.adapters.cel_conditions import condition_problem
+from runwright.adapters.package_rules import Rule, explained
+from runwright.adapters.yaml_documents import Document, DocumentError, read_document
+from runwright.core.content import digest
+from runwright.core.errors import AgentError, invalid_request
+from runwright.core.fingerprint import canonical_json
+from runwright.core.ids import Namespace
+from runwright.core.package import Id
+from runwright.core.policy_chain import OperatorRules
+from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
+from runwright.files import UnreadableFileError, read_text
+from runwright.ports.conditions import CONDITION_REMEDY, condition_problems
+
+MAX_FILE_BYTES = 1024 * 1024
+ALL = "*"
+_EXAMPLE = "Begin with format: runwright-policies-v0 and namespaces, as docs/policy.md shows."
+
+
+class OperatorPolicies(BaseModel):
+    """The file. What stands under `*` is heard in every namespace, before the namespace's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal["runwright-policies-v0"]
+    namespaces: dict[Literal["*"] | Id, Annotated[tuple[PolicySpec, ...], Field(max_length=MAX_POLICIES)]]
+
+    @field_validator("namespaces")
+    @classmethod
+    def _few_enough(cls, found: dict[str, tuple[PolicySpec, ...]]) -> dict[str, tuple[PolicySpec, ...]]:
+        for name, own in found.items():
+            if too_many_rules((*(found.get(ALL, ()) if name != ALL else ()), *own)):
+                raise ValueError(f"at most {MAX_RULES} rules for namespace {name}, those of {ALL} counted")
+        return found
+
+    def rules(self) -> dict[str, OperatorRules]:
+        """The rules of each namespace that is named, and of `*`: of all others."""
+        of_all = self.namespaces.get(ALL, ())
+        chains = {name: (of_all if name == ALL else (*of_all, *own)) for name, own in self.namespaces.items()}
+        return {name: OperatorRules(chain, _digest(chain)) for name, chain in chains.items() if chain}
+
+
+def read_operator_policies(path: Path) -> Mapping[Namespace, OperatorRules]:
+    """Reads and examines the file; it blocks. Raises INVALID_REQUEST naming the place of the first thing wrong."""
+    try:
+        document = read_document(read_text(path, MAX_FILE_BYTES))
+    except UnreadableFileError as error:
+        raise _unusable(path, "", Rule(f"a file that can be read; it {error.cause}", error.remedy)) from None
+    except DocumentError as error:
+        where = f"line {error.line}, column {error.column}" if error.line else ""
+        raise _unusable(path, where, Rule(error.rule, "Mend it there.")) from None
+    try:
+        policies = OperatorPolicies.model_validate(document.value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _unusable(path, _place(document, first["loc"]), explained(first, OperatorPolicies)) from None
+    for name, own in policies.namespaces.items():
+        for where_inside, problem in condition_problems(own, condition_problem):
+            place = _place(document, ("namespaces", name, *where_inside))
+            raise _unusable(path, place, Rule(f"a condition that can be used: {problem}", CONDITION_REMEDY))
+    return {Namespace(name): rules for name, rules in policies.rules().items()}
+
+
+def _digest(chain: tuple[PolicySpec, ...]) -> str:
+    return digest(canonical_json([policy.model_dump(mode="json") for policy in chain]))
+
+
+def _place(document: Document, where: tuple[str | int, ...]) -> str:
+    line, column = document.place(where)
+    return f"{'.'.join(map(str, where))}, line {line}, column {column}"
+
+
+def _unusable(path: Path, place: str, rule: Rule) -> AgentError:
+    where = ", ".join(part for part in (str(path), place) if part)
+    return invalid_request("--policies", rule.expected, rule.remedy or _EXAMPLE, message=f"{where}: {rule.expected}.")

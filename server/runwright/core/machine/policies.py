@@ -1,0 +1,95 @@
+"""What policies say, put on record: of one call, or of the run at one of its stages."""
+
+from __future__ import annotations
+
+from runwright.core import records as r
+from runwright.core.inputs import Findings
+from runwright.core.machine import calls
+from runwright.core.machine.step import Step
+from runwright.core.policy import (
+    ALL_POLICIES,
+    NOBODY_CAN_APPROVE,
+    NOBODY_SAYS,
+    NOT_FOUND_OUT,
+    SERVER,
+    Decision,
+    PolicyFindings,
+    PolicyOpinion,
+    PolicyStage,
+    Verdict,
+    decided,
+    decided_for_call,
+)
+from runwright.core.policy_chain import OperatorRules
+from runwright.core.state import CallState
+
+_UNKNOWN = PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NOT_FOUND_OUT, SERVER)
+_MAY_HAVE_HAPPENED = "An earlier attempt of it was sent, and may have been performed."
+
+
+def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> bool:
+    """Decides on a call; one that may not be made is denied. True when it may."""
+    package, stage = step.package, PolicyStage.PRE_TOOL
+    assert call.arguments is not None, "an open call keeps its arguments"
+    digest = call.arguments.digest
+    fits = found is None or found.subject_digest == digest
+    if not fits or (found is None and package.chain(stage, OperatorRules()).needs_findings):
+        # What was found for something else counts for nothing, and what was not found out is not allowed.
+        opinion, found = _UNKNOWN, None
+    else:
+        opinion = decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
+    step.add(_on_record(step, call, stage, digest, opinion, found))
+    if opinion.verdict is Verdict.ALLOW:
+        return True
+    asks = opinion.verdict is Verdict.ASK
+    message = " ".join(filter(None, (opinion.message, NOBODY_SAYS if asks else "", _lost(call))))
+    step.add(
+        r.ToolDenied(
+            at=step.at,
+            call_id=call.call_id,
+            tool=call.tool,
+            policy_ref=opinion.policy_ref,
+            code=NOBODY_CAN_APPROVE if asks else opinion.code,
+            message=message,
+        )
+    )
+    return False
+
+
+def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
+    """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on."""
+    found = findings.said_at(stage)
+    if found is None:
+        if not step.package.chain(stage, OperatorRules()).is_used:
+            return True
+        opinion, digest = _UNKNOWN, ""
+    else:
+        opinion, digest = decided(stage, found.opinions), found.subject_digest
+    step.add(_on_record(step, None, stage, digest, opinion, found))
+    return opinion.verdict is Verdict.ALLOW
+
+
+def _on_record(
+    step: Step,
+    call: CallState | None,
+    stage: PolicyStage,
+    digest: str,
+    opinion: PolicyOpinion,
+    found: PolicyFindings | None,
+) -> r.PolicyDecided:
+    return r.PolicyDecided(
+        at=step.at,
+        stage=stage,
+        subject=call.call_id if call else None,
+        policy_ref=opinion.policy_ref,
+        decision=Decision(opinion.verdict, opinion.code),
+        rule=opinion.rule,
+        decider=opinion.decider,
+        subject_digest=digest,
+        operator_digest=found.operator_digest if found else "",
+        shadow=found.shadow if found else (),
+    )
+
+
+def _lost(call: CallState) -> str:
+    return _MAY_HAVE_HAPPENED if call.losses else ""

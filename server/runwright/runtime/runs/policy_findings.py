@@ -1,0 +1,72 @@
+"""What policies say of what a run is about to do, found out where its bytes are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+from pydantic import JsonValue
+
+from runwright.core import inputs as i
+from runwright.core.content import Content
+from runwright.core.ids import EffectId, parse_effect_id
+from runwright.core.package import RuntimePackage
+from runwright.core.policy import PolicyFindings, PolicyStage
+from runwright.core.state import NO_POLICY, CallState, RunState
+from runwright.runtime.policies import (
+    CallFacts,
+    Policies,
+    RunFacts,
+    arguments_of,
+    subject_of_call,
+    subject_of_text,
+)
+
+
+async def of_calls(
+    policies: Policies,
+    package: RuntimePackage,
+    state: RunState,
+    calls: Sequence[i.RequestedCall],
+    values: Sequence[JsonValue],
+) -> tuple[i.RequestedCall, ...]:
+    """The calls of an answer, each sound one with what policies say of it at PRE_TOOL."""
+    stage, namespace = PolicyStage.PRE_TOOL, state.key.namespace
+    sound = [index for index, call in enumerate(calls) if call.findings.problem is None]
+    if not sound or not policies.is_used(package, namespace, stage):
+        return tuple(calls)
+    run = RunFacts.of(state)
+    subjects = []
+    for index in sound:
+        call, tool = calls[index], package.tool(calls[index].tool)
+        assert tool is not None, "a call of an unknown tool is not sound"
+        facts = CallFacts(state.round, index + 1, state.tainted, call.arguments)
+        subjects.append(subject_of_call(run, tool, facts, values[index]))
+    found = await policies.find(package, namespace, stage, subjects)
+    decided = list(calls)
+    for index, said in zip(sound, found, strict=True):
+        decided[index] = replace(calls[index], findings=replace(calls[index].findings, policies=(said,)))
+    return tuple(decided)
+
+
+async def of_call_again(
+    policies: Policies, package: RuntimePackage, state: RunState, call: CallState, arguments: bytes
+) -> tuple[PolicyFindings, ...]:
+    """What is said of a call that is about to be sent, by rules that are others now than those on record."""
+    tool = package.tool(call.tool)
+    assert tool is not None and call.arguments is not None, "only calls of declared tools are made"
+    round_, index = parse_effect_id(EffectId(call.call_id)).numbers
+    facts = CallFacts(round_, index, (call.policy or NO_POLICY).tainted, call.arguments)
+    subject = subject_of_call(RunFacts.of(state), tool, facts, arguments_of(arguments))
+    return tuple(await policies.find(package, state.key.namespace, PolicyStage.PRE_TOOL, [subject]))
+
+
+async def of_answer(
+    policies: Policies, package: RuntimePackage, state: RunState, answer: Content | None
+) -> tuple[PolicyFindings, ...]:
+    """What is said of the model's answer before it is published."""
+    stage, namespace = PolicyStage.OUTPUT, state.key.namespace
+    if answer is None or not policies.is_used(package, namespace, stage):
+        return ()
+    subject = subject_of_text(RunFacts.of(state), "output", [answer.data.decode()], answer.ref.digest)
+    return tuple(await policies.find(package, namespace, stage, [subject]))

@@ -1,0 +1,196 @@
+"""Policies: whatever is said of whatever call, nothing is done that the model of policies does not allow.
+
+`python -m tests.properties.policy_runs SEED` plays one run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
+
+import pytest
+from msgspec.structs import replace
+from runwright.core import apply, policy, policy_chain
+from runwright.core.machine import endings, gates, policies
+from runwright.core.outcomes import CallPhase
+from runwright.core.policy import PolicyFindings, Verdict
+
+from tests.e2e.conftest import SOAK
+from tests.properties.policy_runs import check_run
+
+RUNS = 10_000 if SOAK else 400
+_SLICE = 200
+_ENOUGH = 400  # runs in which each bug below is found
+
+
+def _check(seeds: range) -> set[str]:
+    """How these runs ended."""
+    return {str(check_run(seed).state.stop) for seed in seeds}
+
+
+def test_no_effect_is_without_an_allow_and_what_is_denied_reaches_nobody() -> None:
+    slices = [range(first, first + _SLICE) for first in range(0, RUNS, _SLICE)]
+    with ProcessPoolExecutor(2) as pool:
+        ends = set().union(*pool.map(_check, slices))
+
+    assert {"StopReason.END_TURN", "StopReason.POLICY_INTERRUPT"} <= ends
+
+
+machine = import_module("runwright.core.machine.decide")  # its name in the package is that of its function
+Bug = Callable[[pytest.MonkeyPatch], None]
+BUGS: dict[str, Bug] = {}
+
+
+def bug(plant: Bug) -> Bug:
+    """Names a bug by its function."""
+    BUGS[plant.__name__.strip("_").replace("_", " ")] = plant
+    return plant
+
+
+@bug
+def _the_mildest_counts(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policy, "_STRICTNESS", tuple(reversed(policy._STRICTNESS)))
+
+
+@bug
+def _no_allow_is_an_allow(patch: pytest.MonkeyPatch) -> None:
+    right = policies.decided_for_call
+
+    def wrong(*given: object) -> policy.PolicyOpinion:
+        opinion = right(*given)  # type: ignore[arg-type]
+        is_nobody = opinion.code == policy.NO_ALLOW
+        return replace(opinion, verdict=Verdict.ALLOW) if is_nobody else opinion
+
+    patch.setattr(policies, "decided_for_call", wrong)
+
+
+@bug
+def _an_ask_is_an_allow(patch: pytest.MonkeyPatch) -> None:
+    right = policies.decided_for_call
+
+    def wrong(*given: object) -> policy.PolicyOpinion:
+        opinion = right(*given)  # type: ignore[arg-type]
+        return replace(opinion, verdict=Verdict.ALLOW) if opinion.verdict is Verdict.ASK else opinion
+
+    patch.setattr(policies, "decided_for_call", wrong)
+
+
+@bug
+def _findings_count_whatever_they_were_found_for(patch: pytest.MonkeyPatch) -> None:
+    right = policies.allow_call
+
+    def wrong(step: object, call: object, found: PolicyFindings | None) -> bool:
+        digest = call.arguments.digest  # type: ignore[attr-defined]
+        return right(step, call, found and replace(found, subject_digest=digest))  # type: ignore[arg-type]
+
+    patch.setattr(policies, "allow_call", wrong)
+
+
+@bug
+def _a_condition_that_fails_says_nothing(patch: pytest.MonkeyPatch) -> None:
+    right = policy_chain.PolicyChain.findings
+
+    def wrong(chain: policy_chain.PolicyChain, effect: str, digest: str, found: list[object]) -> PolicyFindings:
+        outcome = policy_chain.Outcome
+        mild = [outcome.DOES_NOT_HOLD if each is outcome.FAILED else each for each in found]
+        return right(chain, effect, digest, mild)  # type: ignore[arg-type]
+
+    patch.setattr(policy_chain.PolicyChain, "findings", wrong)
+
+
+@bug
+def _rules_that_change_are_not_looked_at_again(patch: pytest.MonkeyPatch) -> None:
+    right = gates._is_allowed
+
+    def wrong(step: object, subject: object, found: object) -> bool:
+        passed = step.call(subject).passed  # type: ignore[attr-defined]
+        return passed is not None or right(step, subject, found)  # type: ignore[arg-type]
+
+    call_gate = gates.GATES[policy.PolicyStage.PRE_TOOL]
+    checks = tuple(wrong if check is right else check for check in call_gate.checks)
+    patch.setitem(gates.GATES, policy.PolicyStage.PRE_TOOL, replace(call_gate, checks=checks))  # type: ignore[arg-type]
+
+
+@bug
+def _shadow_counts(patch: pytest.MonkeyPatch) -> None:
+    right = policy_chain.PolicyChain.findings
+
+    def wrong(*given: object) -> PolicyFindings:
+        found = right(*given)  # type: ignore[arg-type]
+        return replace(found, opinions=(*found.opinions, *found.shadow))
+
+    patch.setattr(policy_chain.PolicyChain, "findings", wrong)
+
+
+@bug
+def _only_the_first_rule_of_a_policy_is_heard(patch: pytest.MonkeyPatch) -> None:
+    right = policy_chain._said
+    patch.setattr(policy_chain, "_said", lambda *given: iter(list(right(*given))[:1]))
+
+
+@bug
+def _the_operator_is_not_heard(patch: pytest.MonkeyPatch) -> None:
+    right = policy_chain.PolicyChain.findings
+
+    def wrong(*given: object) -> PolicyFindings:
+        found = right(*given)  # type: ignore[arg-type]
+        return replace(found, opinions=tuple(each for each in found.opinions if each.decider != policy.OPERATOR))
+
+    patch.setattr(policy_chain.PolicyChain, "findings", wrong)
+
+
+@bug
+def _nothing_is_ever_tainted(patch: pytest.MonkeyPatch) -> None:
+    right = apply._closed
+
+    def wrong(state: object, *given: object) -> object:
+        return right(state, *given).__replace__(tainted=False)  # type: ignore[arg-type]
+
+    patch.setattr(apply, "_closed", wrong)
+
+
+@bug
+def _an_interrupt_is_only_a_denial(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(apply, "_ended_by_policy", lambda state, _: state)
+
+
+@bug
+def _an_interrupt_closes_nothing_that_runs(patch: pytest.MonkeyPatch) -> None:
+    right = endings.close
+
+    def wrong(step: object, ending: object, *, awaits_answers: bool) -> None:
+        all_calls = step.calls  # type: ignore[attr-defined]
+        left = lambda *phases: all_calls(*(phase for phase in phases if phase is not CallPhase.RUNNING))  # noqa: E731
+        step.calls = left  # type: ignore[attr-defined]
+        right(step, ending, awaits_answers=awaits_answers)  # type: ignore[arg-type]
+        step.calls = all_calls  # type: ignore[attr-defined]
+
+    patch.setattr(endings, "close", wrong)
+
+
+@bug
+def _what_passed_starts_before_an_interrupt(patch: pytest.MonkeyPatch) -> None:
+    right = machine._settle
+
+    def wrong(step: object) -> None:
+        machine.tools.start_with_places(step)  # type: ignore[arg-type]
+        right(step)  # type: ignore[arg-type]
+
+    patch.setattr(machine, "_settle", wrong)
+
+
+@bug
+def _a_denied_call_is_started(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies, "allow_call", lambda step, call, _: bool(policies.calls.start(step, call)) or True)
+
+
+@pytest.mark.parametrize("plant", BUGS.values(), ids=BUGS)
+def test_a_bug_of_the_machine_is_found(plant: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(monkeypatch)
+
+    with pytest.raises(Exception) as found:
+        for seed in range(_ENOUGH):
+            check_run(seed)
+
+    assert not isinstance(found.value, TypeError | AttributeError), "the bug itself must run"
