@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 
-from runwright.core.fingerprint import canonical_json, fingerprint, has_canonical_form
+from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
@@ -24,6 +24,8 @@ def _not_a_switch(value: object) -> object:
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Whole = Annotated[int, BeforeValidator(_not_a_switch)]
+PackageFormat = Literal["runwright-package-v0", "runwright-package-v1-draft"]
+FORMATS = (PACKAGE_TAG, PACKAGE_TAG_V1)
 Milliseconds = Annotated[Whole, Field(ge=1, le=86_400_000)]
 
 
@@ -104,7 +106,7 @@ class RuntimePackage(_Frozen):
     change the fingerprint.
     """
 
-    format: Literal["runwright-package-v0"]
+    format: PackageFormat
     id: Id
     agent: AgentSpec
     provider: ProviderRoute
@@ -142,14 +144,20 @@ class RuntimePackage(_Frozen):
     def canonical(self) -> bytes:
         """The package in RFC 8785 form: what is stored and fingerprinted.
 
-        Defaults are spelled out, but for fields that came later: a package that
-        does not use them keeps its fingerprint.
+        Of the draft of v1, what is as it is by default is left out, everywhere. Of v0 defaults are spelled out, but
+        for fields that came later. Either way a package that does not use a new field keeps its fingerprint.
         """
-        return canonical_json(self.model_dump(mode="json"))
+        if self.format == PACKAGE_TAG:
+            return canonical_json(self.model_dump(mode="json"))
+        form = self.model_dump(mode="json", exclude_defaults=True)
+        for tool in form.get("tools", ()):
+            if tool["idempotent"] == (tool["effect"] == EffectClass.READ.value):
+                del tool["idempotent"]
+        return canonical_json(form)
 
     def fingerprint(self) -> str:
-        """`sha256:runwright-package-v0:<hex>` over the canonical form."""
-        return fingerprint(self.canonical())
+        """`sha256:<format>:<hex>` over the canonical form."""
+        return fingerprint(self.canonical(), self.format)
 
     @property
     def routes(self) -> tuple[ProviderRoute, ...]:

@@ -25,7 +25,7 @@ class CataloguedPackage(Struct, frozen=True):
     def of(cls, package: RuntimePackage) -> CataloguedPackage:
         """The package, made ready."""
         content = Content.of(package.canonical(), JSON)
-        return cls(package, content, fingerprint(content.data))
+        return cls(package, content, fingerprint(content.data, package.format))
 
 
 class PackageCatalogue:

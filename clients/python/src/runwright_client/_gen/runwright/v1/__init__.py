@@ -3886,6 +3886,13 @@ class RuntimePackage(betterproto2.Message):
     up, or a route refuses the request; in this order, at most 8.
     """
 
+    format: "str" = betterproto2.field(9, betterproto2.TYPE_STRING)
+    """
+    The format the package is written in, which decides on its canonical form:
+    `runwright-package-v0` or `runwright-package-v1-draft`. Empty (from older
+    servers): `runwright-package-v0`.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "RuntimePackage", RuntimePackage)
 
