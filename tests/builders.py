@@ -11,6 +11,8 @@ from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.memory.journal import MemoryJournal
+from runwright.adapters.memory.packages import MemoryPackages
+from runwright.adapters.package_reader import DocumentReader
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.core.images import Image
 from runwright.core.package import RuntimePackage
@@ -18,6 +20,7 @@ from runwright.core.request import RunRequest
 from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
 from runwright.ports.journal import Journal
+from runwright.ports.packages import PackageReader, PackageStore
 from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
@@ -129,6 +132,8 @@ class Bench:
     log: ListLog = field(default_factory=ListLog)
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
+    package_store: PackageStore = field(default_factory=MemoryPackages)
+    package_reader: PackageReader = field(default_factory=lambda: DocumentReader(JsonSchemaChecker()))
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
     conversation_memory: int = DEFAULT_MEMORY_BYTES
@@ -147,6 +152,8 @@ class Bench:
             log=self.log,
             audit=self.audit,
             recovery=self.recovery,
+            package_store=self.package_store,
+            package_reader=self.package_reader,
             providers=self.providers,
             packages=packages or self.packages,
             conversation_memory=self.conversation_memory,

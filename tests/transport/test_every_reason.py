@@ -52,6 +52,9 @@ REFUSED_CALLS: dict[ErrorReason, tuple[Scenario, grpc.StatusCode]] = {
     R.OVERLOADED: (calls.overloaded, Code.RESOURCE_EXHAUSTED),
     R.TOO_MANY_CALLS: (calls.too_many_calls, Code.RESOURCE_EXHAUSTED),
     R.RUN_HELD: (calls.run_held, Code.FAILED_PRECONDITION),
+    R.PACKAGE_TAG_MOVED: (calls.package_tag_moved, Code.ABORTED),
+    R.PACKAGE_LIMIT: (calls.package_limit, Code.RESOURCE_EXHAUSTED),
+    R.REQUEST_ID_CONFLICT: (calls.request_id_conflict, Code.ALREADY_EXISTS),
     R.RUN_NOT_HELD: (calls.run_not_held, Code.FAILED_PRECONDITION),
 }
 FAILED_RUNS: dict[ErrorReason, Scenario] = {

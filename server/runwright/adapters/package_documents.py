@@ -18,6 +18,8 @@ MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_FINDINGS = 100
 _EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
 _SCHEMA = "Write parameters as JSON Schema (draft 2020-12), as in {type: object, properties: {path: {type: string}}}."
+# What `_beyond_fields` says with the entry that breaks it.
+_SAID_OF_ENTRIES = frozenset({"repeated_tool", "repeated_route", "inexact"})
 _MEND = "Mend it there, and check it with `runwright package validate`."
 _EMPTY = Rule("a package, and it is empty", _EXAMPLE, FindingRule.REQUIRED)
 _NUMBER = Rule(
@@ -95,11 +97,10 @@ def _examined(document: Document, schemas: SchemaChecker | None) -> tuple[Runtim
     try:
         package = RuntimePackage.model_validate(document.value)
     except ValidationError as error:
-        # What a whole list or package breaks is said by `_beyond_fields`, with the entry that breaks it.
         broken += [
             (one["loc"], explained(one))
             for one in error.errors(include_url=False)
-            if not (broken and one["type"] == "value_error" and one["loc"] in ((), ("tools",)))
+            if not (broken and one["type"] in _SAID_OF_ENTRIES)
         ]
     except (ValueError, RecursionError):
         broken = broken or [((), _NUMBER)]

@@ -77,6 +77,8 @@ def explained(found: ErrorDetails) -> Rule:
             return _one_of(str(context.get("expected", "")), found["input"])
         case "value_error":
             return Rule(str(context.get("error", "")) or "a value that is allowed here", _CHECK)
+        case "repeated_tool" | "repeated_route" | "inexact":
+            return Rule(found["msg"], _CHECK)
         case _ if kind in _BOUNDS:
             words, remedy = _BOUNDS[kind]
             rule = FindingRule.RANGE if kind.endswith("_equal") else FindingRule.LENGTH

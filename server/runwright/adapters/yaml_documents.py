@@ -186,8 +186,9 @@ class _Values:
             return int(text[2:], _BASES[text[:2]]) if text[:2] in _BASES else int(text)
         return float(text.replace(".", "") if text[-1].isalpha() else text)  # .inf, .nan
 
-    def _fault(self, rule: str, path: tuple[str | int, ...], node: yaml.Node) -> None:
+    def _fault(self, rule: str, path: tuple[str | int, ...], node: yaml.Node) -> object:
         self.faults.append(Fault(rule, path, *_place(node)))
+        return None
 
 
 def _place(node: yaml.Node) -> tuple[int, int]:

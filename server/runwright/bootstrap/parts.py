@@ -11,6 +11,7 @@ from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
+from runwright.adapters.package_reader import DocumentReader
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
@@ -95,6 +96,8 @@ async def build_runtime(
                 log=log,
                 providers=adapters,
                 packages=packages,
+                package_store=journal.packages(),
+                package_reader=closed_by(opened, DocumentReader(JsonSchemaChecker(limits))),
                 default_package_id=settings.default_package,
                 traces=telemetry.traces,
                 conversation_memory=settings.conversation_memory,

@@ -28,6 +28,9 @@ class AuditKind(Enum):
     HELD_RUN_CANCELLED = 22
     HELD_RUN_REMOVED = 23
     START_REFUSED = 30
+    PACKAGE_PUT = 50
+    PACKAGE_TAGGED = 51
+    PACKAGE_REFUSED = 52
 
 
 # What says that somebody may be where they should not: it always finds room beside what merely happens often.

@@ -62,6 +62,9 @@ class ErrorReason(Enum):
     RUN_NOT_HELD = 61
     TOOL_RESULT_TOO_LARGE = 55
     TOOL_ANSWER_INVALID = 56
+    PACKAGE_TAG_MOVED = 90
+    PACKAGE_LIMIT = 91
+    REQUEST_ID_CONFLICT = 92
 
 
 class AgentErrorKind(Enum):
@@ -116,8 +119,26 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.PACKAGE_NOT_FOUND: Meaning(
         _K.INVALID_PACKAGE,
         _R.HOST_CONFIGURATION_NEEDED,
-        "`runwright info` shows the packages of the server; to add one, start it with --package FILE.",
+        "`runwright package ls` shows what there is; to add one: runwright package put FILE.",
         ("package",),
+    ),
+    ErrorReason.PACKAGE_TAG_MOVED: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "Look at what the tag points to now, and move it from there or leave the condition out.",
+        ("tag", "fingerprint"),
+    ),
+    ErrorReason.PACKAGE_LIMIT: Meaning(
+        _K.INVALID_PACKAGE,
+        _R.HOST_CONFIGURATION_NEEDED,
+        "Use a namespace for each team; packages cannot be removed.",
+        ("limit",),
+    ),
+    ErrorReason.REQUEST_ID_CONFLICT: Meaning(
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Send the first request again unchanged, or use another request id.",
+        ("request_id",),
     ),
     ErrorReason.AGENT_MISMATCH: Meaning(
         _K.INVALID_REQUEST,

@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef
@@ -124,7 +125,7 @@ class RuntimePackage(_Frozen):
         seen: set[str] = set()
         for tool in tools:
             if tool.name in seen:
-                raise ValueError(f"tool name {tool.name!r} appears twice")
+                raise PydanticCustomError("repeated_tool", "each tool has a name of its own")
             seen.add(tool.name)
         return tuple(sorted(tools, key=lambda tool: tool.name))
 
@@ -132,13 +133,13 @@ class RuntimePackage(_Frozen):
     def _routes_differ(self) -> RuntimePackage:
         for index, route in enumerate(self.routes):
             if route in self.routes[:index]:
-                raise ValueError(f"fallbacks.{index - 1} is a route that comes before it already")
+                raise PydanticCustomError("repeated_route", "each fallback is another route")
         return self
 
     @model_validator(mode="after")
     def _has_a_canonical_form(self) -> RuntimePackage:
         if not has_canonical_form(self.model_dump(mode="json")):
-            raise ValueError("a number in it is beyond 2^53, NaN or infinite; write it as a string")
+            raise PydanticCustomError("inexact", "numbers that JSON can hold exactly, and Unicode texts")
         return self
 
     def canonical(self) -> bytes:

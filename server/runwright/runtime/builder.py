@@ -13,6 +13,7 @@ from runwright.ports.clock import Clock
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
 from runwright.ports.log import OperatorLog
+from runwright.ports.packages import PackageReader, PackageStore
 from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
@@ -26,8 +27,9 @@ from runwright.runtime.runtime import AgentRuntime
 class AgentRuntimeBuilder(Struct, kw_only=True):
     """What a runtime is made of. A port that is left out is named by `build`.
 
-    Only `audit` and `recovery` may be left out: what belongs to no run is then not
-    written down, and starts that a run has ended are not counted.
+    Only `audit`, `recovery` and the two about packages may be left out: what belongs to
+    no run is then not written down, starts that a run has ended are not counted, and
+    there are only the packages it is built with.
     """
 
     journal: Journal | None = None
@@ -38,6 +40,8 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     log: OperatorLog | None = None
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
+    package_store: PackageStore | None = None
+    package_reader: PackageReader | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
@@ -79,6 +83,8 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             audit=self.audit or NoAudit(),
             memory=ConversationMemory(self.conversation_memory),
             recovery=self.recovery,
+            package_store=self.package_store,
+            package_reader=self.package_reader,
         )
         return AgentRuntime(ports, catalogue)
 

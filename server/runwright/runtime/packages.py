@@ -1,8 +1,8 @@
-"""The packages a runtime can run, and which one answers a request."""
+"""The packages a runtime was started with, and how one is named."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct
 
@@ -28,8 +28,33 @@ class CataloguedPackage(Struct, frozen=True):
         return cls(package, content, fingerprint(content.data, package.format))
 
 
+class Selector(Struct, frozen=True):
+    """Which package somebody wants: one of three is set, or none for the default."""
+
+    package_id: str = ""
+    fingerprint: str = ""
+    tag: str = ""
+
+    @property
+    def name(self) -> str:
+        """What was named, for people."""
+        return self.fingerprint or self.tag or self.package_id or "the default package"
+
+    @classmethod
+    def of(cls, request: RunRequest) -> Selector:
+        """What a request selects."""
+        return cls(request.package_id, request.package_fingerprint, request.package_tag)
+
+
+def not_found(name: str, known: Iterable[str]) -> AgentError:
+    """PACKAGE_NOT_FOUND, with what may have been meant."""
+    remedy = did_you_mean(name, known) + MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy
+    message = f"There is no package {name}."
+    return AgentError(ErrorReason.PACKAGE_NOT_FOUND, message, metadata={"package": name}, remedy=remedy)
+
+
 class PackageCatalogue:
-    """Packages by id and by fingerprint; one of them is the default."""
+    """Packages of files, by id and by fingerprint; one of them is the default. They belong to every namespace."""
 
     def __init__(self, packages: Sequence[RuntimePackage], default_id: str | None = None) -> None:
         """Raises PACKAGE_INVALID for two packages with one id, PACKAGE_NOT_FOUND for a default that is not there."""
@@ -45,42 +70,22 @@ class PackageCatalogue:
             self._by_id[package.id] = CataloguedPackage.of(package)
         self._by_fingerprint = {known.fingerprint: known for known in self._by_id.values()}
         if default_id is not None and default_id not in self._by_id:
-            raise self._not_found(default_id)
+            raise not_found(default_id, self._by_id)
         self.default_id = default_id or (packages[0].id if packages else None)
 
     def __iter__(self) -> Iterator[CataloguedPackage]:
         """Every package, in the order given."""
         return iter(self._by_id.values())
 
-    def resolve(self, request: RunRequest) -> CataloguedPackage:
-        """The package a request selects, or the default.
+    def find(self, wanted: Selector) -> CataloguedPackage | None:
+        """The file that is selected, or the default; None where no file is."""
+        if wanted.tag:
+            return None
+        if wanted.fingerprint:
+            return self._by_fingerprint.get(wanted.fingerprint)
+        return self._by_id.get(wanted.package_id or self.default_id or "")
 
-        Raises PACKAGE_NOT_FOUND, or AGENT_MISMATCH when the request names another agent.
-        """
-        if request.package_fingerprint:
-            found = self._by_fingerprint.get(request.package_fingerprint)
-        else:
-            found = self._by_id.get(request.package_id or self.default_id or "")
-        if found is None:
-            raise self._not_found(request.package_fingerprint or request.package_id or "the default package")
-        package = found.package
-        if request.agent_id and request.agent_id != package.agent.id:
-            raise AgentError(
-                ErrorReason.AGENT_MISMATCH,
-                f"Package {package.id} is agent {package.agent.id}, not {request.agent_id}.",
-                metadata={"agent_id": request.agent_id, "expected": package.agent.id},
-                remedy=self._for_agent(request.agent_id),
-            )
-        return found
-
-    def _not_found(self, name: str) -> AgentError:
-        remedy = did_you_mean(name, self._by_id) + MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy
-        message = f"There is no package {name}."
-        return AgentError(ErrorReason.PACKAGE_NOT_FOUND, message, metadata={"package": name}, remedy=remedy)
-
-    def _for_agent(self, agent_id: str) -> str:
-        """How to reach an agent that is not the one of the package that was selected."""
-        known = {entry.package.agent.id: entry.package.id for entry in self}
-        if agent_id in known:
-            return f"Select package {known[agent_id]}, which is that agent, or leave agent_id out."
-        return did_you_mean(agent_id, known) + MEANINGS[ErrorReason.AGENT_MISMATCH].remedy
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of all files."""
+        return tuple(self._by_id)

@@ -29,6 +29,8 @@ from runwright.ports.journal import StoredEvent
 from runwright.ports.telemetry import RuntimeReport
 from runwright.runtime.audit_list import AuditList, ListedAudit
 from runwright.runtime.handle import RunHandle
+from runwright.runtime.package_lookup import PackageLookup
+from runwright.runtime.package_registry import PackageRegistry
 from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.ports import Ports
 from runwright.runtime.run_list import ListedRuns, RunList
@@ -59,6 +61,12 @@ class AgentRuntime:
     def __init__(self, ports: Ports, packages: PackageCatalogue) -> None:
         self.ports = ports
         self.packages = packages
+        self.lookup = PackageLookup(packages, ports.package_store)
+        self.registry = (
+            PackageRegistry(ports, packages, self.lookup, ports.package_store, ports.package_reader)
+            if ports.package_store is not None and ports.package_reader is not None
+            else None
+        )
         tails = Tails()
         self._tails = tails
         texts = LiveTexts(ports.clock)
@@ -126,7 +134,7 @@ class AgentRuntime:
 
     async def _start(self, run: RunKey, request: RunRequest, principal: str, trace_parent: str) -> None:
         self.ports.memory.refuse_when_full()
-        found = preflight(self.ports, self.packages, request, run.namespace)
+        found = await preflight(self.ports, self.lookup, request, run.namespace)
 
         async def start() -> None:
             input_ = await start_input(

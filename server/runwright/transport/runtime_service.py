@@ -156,7 +156,8 @@ class RuntimeService:
         """Notes who was refused what, and why; not what the same request may get a moment later."""
         if error.meaning.retry is RetryClass.RETRYABLE:
             return
-        chosen = requested.package.fingerprint or requested.package.package_id
+        selected = requested.package
+        chosen = selected.fingerprint or selected.tag or selected.package_id
         refused_start(self._runtime.ports.audit, principal(), (requested.run_id, chosen), error.reason.name)
 
 

@@ -33,7 +33,7 @@ const (
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 1
 	// A package breaks a rule. Metadata: package, path, rule.
 	ErrorReason_ERROR_REASON_PACKAGE_INVALID ErrorReason = 2
-	// No package has the id or fingerprint asked for. Metadata: package.
+	// No package has the id, tag or fingerprint asked for. Metadata: package.
 	ErrorReason_ERROR_REASON_PACKAGE_NOT_FOUND ErrorReason = 3
 	// The request names another agent than the package. Metadata: agent_id, expected.
 	ErrorReason_ERROR_REASON_AGENT_MISMATCH ErrorReason = 4
@@ -148,6 +148,13 @@ const (
 	// The executor answered the call with what cannot be read: it does not parse,
 	// or sets none or several of the outcomes. Metadata: tool.
 	ErrorReason_ERROR_REASON_TOOL_ANSWER_INVALID ErrorReason = 56
+	// The tag does not point where the request expects it; `fingerprint` is where it
+	// does, empty for nowhere. Metadata: tag, fingerprint.
+	ErrorReason_ERROR_REASON_PACKAGE_TAG_MOVED ErrorReason = 90
+	// The namespace keeps as many packages as it may. Metadata: limit.
+	ErrorReason_ERROR_REASON_PACKAGE_LIMIT ErrorReason = 91
+	// The request id was used for another request. Metadata: request_id.
+	ErrorReason_ERROR_REASON_REQUEST_ID_CONFLICT ErrorReason = 92
 )
 
 // Enum value maps for ErrorReason.
@@ -205,6 +212,9 @@ var (
 		61: "ERROR_REASON_RUN_NOT_HELD",
 		55: "ERROR_REASON_TOOL_RESULT_TOO_LARGE",
 		56: "ERROR_REASON_TOOL_ANSWER_INVALID",
+		90: "ERROR_REASON_PACKAGE_TAG_MOVED",
+		91: "ERROR_REASON_PACKAGE_LIMIT",
+		92: "ERROR_REASON_REQUEST_ID_CONFLICT",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -259,6 +269,9 @@ var (
 		"ERROR_REASON_RUN_NOT_HELD":             61,
 		"ERROR_REASON_TOOL_RESULT_TOO_LARGE":    55,
 		"ERROR_REASON_TOOL_ANSWER_INVALID":      56,
+		"ERROR_REASON_PACKAGE_TAG_MOVED":        90,
+		"ERROR_REASON_PACKAGE_LIMIT":            91,
+		"ERROR_REASON_REQUEST_ID_CONFLICT":      92,
 	}
 )
 
@@ -574,7 +587,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xff\r\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xe9\x0e\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -628,7 +641,10 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x15ERROR_REASON_RUN_HELD\x10<\x12\x1d\n" +
 	"\x19ERROR_REASON_RUN_NOT_HELD\x10=\x12&\n" +
 	"\"ERROR_REASON_TOOL_RESULT_TOO_LARGE\x107\x12$\n" +
-	" ERROR_REASON_TOOL_ANSWER_INVALID\x108*\xdf\x03\n" +
+	" ERROR_REASON_TOOL_ANSWER_INVALID\x108\x12\"\n" +
+	"\x1eERROR_REASON_PACKAGE_TAG_MOVED\x10Z\x12\x1e\n" +
+	"\x1aERROR_REASON_PACKAGE_LIMIT\x10[\x12$\n" +
+	" ERROR_REASON_REQUEST_ID_CONFLICT\x10\\*\xdf\x03\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +
