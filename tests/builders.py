@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -136,6 +136,7 @@ class Bench:
     package_reader: PackageReader = field(default_factory=lambda: DocumentReader(JsonSchemaChecker()))
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
+    package_namespaces: Mapping[str, Sequence[str]] = field(default_factory=dict)
     conversation_memory: int = DEFAULT_MEMORY_BYTES
 
     def runtime(self, *packages: RuntimePackage, journal: Journal | None = None) -> AgentRuntime:
@@ -156,6 +157,7 @@ class Bench:
             package_reader=self.package_reader,
             providers=self.providers,
             packages=packages or self.packages,
+            package_namespaces=self.package_namespaces,
             conversation_memory=self.conversation_memory,
         ).build()
 

@@ -122,9 +122,22 @@ func (c *Client) Cancel(ctx context.Context, runID string, options ...CancelOpti
 	return &Cancelled{Run: response.GetRun(), BarrierSeq: response.GetBarrierSeq()}, nil
 }
 
-// ServerInfo describes the server.
+// ServerInfo describes the server, with every package of the caller's namespace, of all pages.
 func (c *Client) ServerInfo(ctx context.Context) (*ServerInfo, error) {
-	return unary(ctx, c, true, bind(c.runtime.GetServerInfo), &runwrightv1.GetServerInfoRequest{})
+	request := &runwrightv1.GetServerInfoRequest{}
+	var packages []*runwrightv1.PackageInfo
+	for {
+		info, err := unary(ctx, c, true, bind(c.runtime.GetServerInfo), request)
+		if err != nil {
+			return nil, err
+		}
+		packages = append(packages, info.GetPackages()...)
+		if info.GetNextPageToken() == "" {
+			info.Packages = packages
+			return info, nil
+		}
+		request = &runwrightv1.GetServerInfoRequest{PageToken: info.GetNextPageToken()}
+	}
 }
 
 // How long one call waits; a longer wait is made of several.

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from runwright.adapters.json_schema import JsonSchemaChecker
-from runwright.adapters.keys import read_keys
+from runwright.adapters.keys import KeyEntry, read_keys
 from runwright.adapters.package_files import PackageFile, examine_package
 from runwright.adapters.package_rules import Rule
 from runwright.adapters.private_files import exposure
@@ -23,6 +23,7 @@ from runwright.core.allow_list import AllowList
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.near import did_you_mean, nearest
 from runwright.core.package import RuntimePackage
+from runwright.core.principal import Role
 from runwright.files import unusable_directory
 from runwright.ports.schemas import SchemaChecker
 from runwright.settings import DEFAULT_PROVIDER_TIMEOUT_SECONDS, Loaded, ProviderSettings, provider_routes
@@ -130,6 +131,8 @@ def _credentials(loaded: Loaded) -> Iterator[Finding]:
             if not known:
                 remedy = f"Make a key: runwright keys add NAME --file {keys} --role caller"
                 yield Finding("keys file", f"{keys} lists nobody, so that every call is refused.", remedy, blocks=False)
+            else:
+                yield from _owners(loaded, keys, known)
     certificate, key = _path(loaded, "tls_cert"), _path(loaded, "tls_key")
     if certificate is not None and key is not None:
         try:
@@ -137,6 +140,25 @@ def _credentials(loaded: Loaded) -> Iterator[Finding]:
         except AgentError as error:
             yield Finding.of("tls", error)
         yield from _exposed("private key", key)
+
+
+def _owners(loaded: Loaded, file: Path, keys: Sequence[KeyEntry]) -> Iterator[Finding]:
+    """Principals that own an executor's name and cannot register it: nobody else can either."""
+    owned = loaded.value("executor_owners")
+    for name, principals in owned.items() if isinstance(owned, Mapping) else ():
+        executor, namespace = name.rpartition("/")[2], name.rpartition("/")[0]
+        able = {
+            key.name for key in keys if key.roles & {Role.EXECUTOR, Role.ADMIN} and namespace in ("", key.namespace)
+        }
+        for principal in principals:
+            if principal not in able:
+                inside = f" in namespace {namespace}" if namespace else ""
+                message = (
+                    f"executor_owners: {executor} is {principal}'s, who has no key with the role executor{inside}."
+                )
+                more = f" --namespace {namespace}" if namespace else ""
+                remedy = f"Make one: runwright keys add {principal} --file {file} --role executor{more}"
+                yield Finding("executor", message, did_you_mean(principal, able) + remedy, blocks=False)
 
 
 def _exposed(subject: str, path: Path) -> Iterator[Finding]:
@@ -183,9 +205,18 @@ def _among(loaded: Loaded, files: Sequence[PackageFile]) -> Iterator[Finding]:
             seen[file.package.id] = file.path
     default = loaded.values.get("default_package")
     if seen and default is not None and isinstance(default.value, str) and default.value not in seen:
-        remedy = did_you_mean(default.value, seen) + f"Known: {', '.join(seen)}."
         message = f"{default.origin}: default_package {default.value} is the id of no package that is given."
-        yield Finding("package", message, remedy, reason=ErrorReason.PACKAGE_NOT_FOUND)
+        yield _no_package(message, default.value, seen)
+    named = loaded.values.get("package_namespaces")
+    if seen and named is not None and isinstance(named.value, Mapping):
+        for name in sorted(named.value.keys() - seen.keys()):
+            message = f"{named.origin}: package_namespaces names {name}, which is the id of no package that is given."
+            yield _no_package(message, name, seen)
+
+
+def _no_package(message: str, name: str, known: Mapping[str, Path]) -> Finding:
+    remedy = did_you_mean(name, known) + f"Known: {', '.join(known)}."
+    return Finding("package", message, remedy, reason=ErrorReason.PACKAGE_NOT_FOUND)
 
 
 def _routes(files: Sequence[PackageFile], known: Routes, more: Sequence[str] = ()) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callbacks import Callback, HealthKind
 from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
 from runwright.ports.clock import Clock
-from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 from tests.builders import SECOND, ListLog
 from tests.runtime.watching import eventually
@@ -190,10 +190,29 @@ def wanted(executor: str, call: ToolInvocation | None = None) -> PlaceRequest:
     return PlaceRequest(RunKey(call.namespace, RunId(call.run_id)), call.call_id, executor, call.tool)
 
 
+async def place_at(tools: DialledExecutors, request: PlaceRequest) -> Place:
+    """A place, once one is free. Cancelled, it holds none."""
+    if place := tools.take_place(request):
+        return place
+    got: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+
+    def granted(place: Place) -> None:
+        if got.done():
+            place.release()
+        else:
+            got.set_result(place)
+
+    wait = tools.wait_for_place(request, granted)
+    try:
+        return await got
+    finally:
+        wait.leave()
+
+
 async def performed(tools: DialledExecutors, executor: str, call: ToolInvocation) -> ToolOutcome:
     """What came of an attempt; it is not sent if it has no place when nobody can be reached any more."""
     request = wanted(executor, call)
-    placing = asyncio.create_task(tools.place(request))
+    placing = asyncio.create_task(place_at(tools, request))
     try:
         await eventually(lambda: placing.done() or not tools.is_reachable(request))
     finally:
@@ -211,4 +230,4 @@ async def performed(tools: DialledExecutors, executor: str, call: ToolInvocation
 
 async def has_place(tools: DialledExecutors, call: ToolInvocation | None = None) -> None:
     """Returns once there is a place for the call, and gives it back."""
-    (await tools.place(wanted(NAME, call))).release()
+    (await place_at(tools, wanted(NAME, call))).release()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, get_args
 
 import pytest
 from grpc_health.v1 import health_pb2
@@ -15,6 +16,7 @@ from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialer import Dialer
 from runwright.adapters.remote.dialled_callbacks import DialledCallbacks
+from runwright.bootstrap import build_runtime
 from runwright.core import callback_kinds
 from runwright.core.allow_list import LOOPBACK, AllowList
 from runwright.core.callback_kinds import KINDS, CallbackKind, KindRow
@@ -24,10 +26,12 @@ from runwright.core.ids import DEFAULT_NAMESPACE
 from runwright.core.principal import LOCAL, Principal, Role
 from runwright.runtime.callbacks.registration_rules import RegistrationRules
 from runwright.runtime.callbacks.registry import CallbackRegistry
+from runwright.settings import Settings
 from runwright.transport.methods import METHODS
 
 from tests.adapters.callback_hosts import SECRET, Host, callback, dialling
 from tests.builders import ListLog
+from tests.cli.files import package_file
 from tests.runtime.watching import eventually
 
 REGISTER = "/runwright.callback.v1.CallbackRegistryService/RegisterCallback"
@@ -177,3 +181,18 @@ def test_every_kind_has_a_row_with_a_service_of_the_protos_and_a_role_that_may_r
     assert services <= {service.full_name for service in executors.DESCRIPTOR.services_by_name.values()}
     [register] = [method for method in METHODS if method.path == REGISTER]
     assert {row.role for row in KINDS.values()} <= (register.roles or frozenset())
+
+
+async def test_every_kind_that_can_be_registered_has_a_caller_in_the_server(tmp_path: Path) -> None:
+    details = get_args(callback_kinds.Details) or (callback_kinds.ToolExecutor,)
+    settings = Settings(data=tmp_path / "data", packages=(package_file(tmp_path),))
+
+    async with build_runtime(settings) as (_, registry):
+        await registry.load()
+        for each in details:
+            await registry.register(callback(1, each.kind.name, owner=LOCAL.name, details=each()))
+        listed, _ = registry.page(DEFAULT_NAMESPACE, limit=9)
+        await registry.close()
+
+    assert {each.kind for each in details} == set(CallbackKind)
+    assert {one.callback.kind for one in listed} == set(CallbackKind)

@@ -30,6 +30,7 @@ from tests.adapters.callback_hosts import (
     has_place,
     healthy,
     invocation,
+    place_at,
     wanted,
 )
 from tests.adapters.raw_executor import RawExecutor
@@ -415,7 +416,7 @@ async def test_a_place_at_a_registration_that_has_gone_moves_to_another_of_the_n
     gone, other = pair
     async with dialling() as tools:
         await healthy(tools, callback(gone, "gone"))
-        place = await tools.place(wanted(NAME))
+        place = await place_at(tools, wanted(NAME))
         await healthy(tools, callback(other, "other"))
         tools.callbacks.drop(DEFAULT_NAMESPACE, "gone")
 
@@ -429,7 +430,7 @@ async def test_a_place_at_a_registration_that_has_gone_moves_to_another_of_the_n
 async def test_a_call_waits_for_a_registration_and_gets_a_place_when_it_comes(pair: tuple[Host, Host]) -> None:
     host, _ = pair
     async with dialling() as tools:
-        waits = [asyncio.create_task(tools.place(wanted(NAME, invocation(number)))) for number in range(3)]
+        waits = [asyncio.create_task(place_at(tools, wanted(NAME, invocation(number)))) for number in range(3)]
         await healthy(tools, callback(host, max_calls_in_flight=2))
 
         await asyncio.wait_for(asyncio.gather(*waits[:2]), 10)

@@ -15,10 +15,10 @@ from runwright.adapters.clock import SystemClock
 from runwright.adapters.remote import tool_calls
 from runwright.adapters.remote.executors import DialledExecutors
 from runwright.core.ids import DEFAULT_NAMESPACE
-from runwright.ports.tools import ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.wire.values import micros
 
-from tests.adapters.callback_hosts import performed, wanted
+from tests.adapters.callback_hosts import performed, place_at, wanted
 from tests.builders import SECOND
 from tests.runtime.watching import eventually
 
@@ -254,7 +254,7 @@ async def test_an_executor_is_reachable_once_it_is_up() -> None:
     executor = Executor()
     port = executor.server.add_insecure_port("127.0.0.1:0")  # bound, but nobody serves yet
     tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock())
-    reaching = asyncio.create_task(tools.place(wanted("near", invocation())))
+    reaching = asyncio.create_task(place_at(tools, wanted("near", invocation())))
     await asyncio.sleep(0)
     early = reaching.done()
 
@@ -281,7 +281,7 @@ async def test_a_configured_executor_has_so_many_places_and_no_more(executor: Ex
     calls = [asyncio.create_task(performed(tools, "near", numbered(1)))]
     await executor.begun.wait()
     places = [tools.take_place(wanted("near", numbered(number))) for number in (2, 3, 4)]
-    next_one = asyncio.create_task(tools.place(wanted("near", numbered(5))))
+    next_one = asyncio.create_task(place_at(tools, wanted("near", numbered(5))))
     await asyncio.sleep(0)
     was_early = next_one.done()
     calls[0].cancel()
@@ -298,7 +298,7 @@ async def test_an_executor_that_is_not_connected_has_no_places_but_may_be_there(
 
     early = [tools.take_place(each) for each in (near, away, nobody)]
     may_be_there = [tools.is_reachable(each) for each in (near, nobody)]
-    (await asyncio.wait_for(tools.place(near), 10)).release()
+    (await asyncio.wait_for(place_at(tools, near), 10)).release()
     async with asyncio.timeout(10):
         while tools.is_reachable(away):  # noqa: ASYNC110 - until the system has said that nobody is there
             await asyncio.sleep(0.01)
@@ -310,13 +310,14 @@ async def test_an_executor_that_is_not_connected_has_no_places_but_may_be_there(
 
 async def test_however_many_calls_wait_for_a_configured_executor_one_task_looks_for_it(tools: DialledExecutors) -> None:
     before = len(asyncio.all_tasks())
-    waits = [asyncio.create_task(tools.place(wanted("away", numbered(number)))) for number in range(50)]
+    granted: list[Place] = []
+    waits = [tools.wait_for_place(wanted("away", numbered(number)), granted.append) for number in range(50)]
     await asyncio.sleep(0)
 
-    assert len(asyncio.all_tasks()) - before - len(waits) == 1
+    assert len(asyncio.all_tasks()) - before == 1
+    assert granted == []
     for wait in waits:
-        wait.cancel()
-    await asyncio.gather(*waits, return_exceptions=True)
+        wait.leave()
 
 
 async def test_the_call_whose_executor_comes_back_between_intent_and_sending_has_its_whole_time(
@@ -325,7 +326,7 @@ async def test_the_call_whose_executor_comes_back_between_intent_and_sending_has
     port = executor.server.add_insecure_port("127.0.0.1:0")
     await executor.server.start()
     tools = DialledExecutors({"near": f"127.0.0.1:{port}"}, SystemClock())
-    place = await asyncio.wait_for(tools.place(wanted("near", invocation())), 10)
+    place = await asyncio.wait_for(place_at(tools, wanted("near", invocation())), 10)
     await executor.server.stop(0)
     await eventually(lambda: not place.connection.is_ready)
     again = Executor()

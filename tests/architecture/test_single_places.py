@@ -26,10 +26,10 @@ def test_the_source_was_found() -> None:
     assert len(sources()) > 50
 
 
-def test_the_journal_is_written_by_the_driver_alone() -> None:
+def test_runs_are_written_in_one_place() -> None:
     found = places(lambda source: any(name.endswith("journal.append") for name in calls(source)))
 
-    assert found == {"runtime/runs/driver.py"}
+    assert found == {"runtime/runs/run_on_record.py"}
 
 
 def test_what_is_written_to_the_journals_file_is_committed_in_one_place() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from runwright.adapters.sqlite.opening.lock import DirectoryLock
 
 _GRPC = "_poll_wrapper"  # one thread of gRPC's for all servers and channels of a process, for ever
+MOST_SECONDS = 10.0  # for what must happen
 HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -64,3 +65,25 @@ class Open:
         handlers = tuple(signal.getsignal(number) for number in HANDLED)
         threads = frozenset(thread for thread in threading.enumerate() if _GRPC not in thread.name)
         return cls(handlers, threads, frozenset(children()))
+
+
+class Executor:
+    """Something that listens where an executor should be, and never says a word."""
+
+    def __init__(self) -> None:
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.setblocking(False)
+        self.address = f"127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def close(self) -> int:
+        """Waits until every connection has been closed from the other side. Returns how many there were."""
+        count = 0
+        with self._listening, suppress(BlockingIOError):
+            while True:
+                connection, _ = self._listening.accept()
+                with connection, suppress(ConnectionResetError):
+                    connection.settimeout(MOST_SECONDS)
+                    while connection.recv(65_536):
+                        pass
+                count += 1
+        return count

@@ -6,9 +6,10 @@ import asyncio
 import os
 import shutil
 import signal
+import socket
 import socketserver
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from runwright.adapters.telemetry.setup import Telemetry
 from runwright.adapters.watchdog import LoopWatchdog
 from runwright.bootstrap import parts, serving
 from runwright.bootstrap.signals import Signals
+from runwright.core.errors import AgentError
 from runwright.runtime import AgentRuntime
 from runwright.runtime.callbacks.registry import CallbackRegistry
 from runwright.runtime.runs.supervisor import Supervisor
@@ -29,7 +31,7 @@ from runwright.testing import FunctionTools
 from runwright.transport.server import HealthServer, RuntimeServer
 
 from tests import builders as b
-from tests.bootstrap.leftovers import Open, free_port, is_free, is_unlocked
+from tests.bootstrap.leftovers import Executor, Open, free_port, is_free, is_unlocked
 from tests.bootstrap.steps import Broken, Step, failing, steps_of
 from tests.e2e.packages import package, says, tool, write
 from tests.transport.known import add_key, certificate
@@ -64,8 +66,9 @@ class Scene:
 
     settings: Settings
     ports: tuple[int, ...]
+    executor: Executor
     model: Model = field(default_factory=Model)
-    dialled: list[DialledExecutors] = field(default_factory=list)
+    dials: int = 0
     tasks: set[str] = field(default_factory=set)
     address: str = ""
 
@@ -92,7 +95,7 @@ class Scene:
         assert [port for port in self.ports if not is_free(port)] == []
         assert self.tasks == set()
         assert not self.model.is_open
-        assert all(dialled._is_closed for dialled in self.dialled)
+        self.dials = self.executor.close()
         after = Open.now()
         assert after.threads <= before.threads
         assert after.processes <= before.processes
@@ -123,6 +126,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def scene(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     listen, health, metrics = ports = (free_port(), free_port(), free_port())
+    executor = Executor()
     shutil.copytree(folder / "data", tmp_path / "data")
     made = Scene(
         Settings(
@@ -132,7 +136,7 @@ def scene(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scen
             metrics=f"127.0.0.1:{metrics}",
             otlp_endpoint="http://127.0.0.1:1",
             packages=(folder / "costly.yaml",),
-            executors={"executor": "127.0.0.1:1"},
+            executors={"executor": executor.address},
             keys=folder / "keys.json",
             tls_cert=folder / "server.pem",
             tls_key=folder / "server.key",
@@ -140,14 +144,8 @@ def scene(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scen
             drain_grace_seconds=0.0,
         ),
         ports,
+        executor,
     )
-    connect = DialledExecutors.connect
-
-    def connecting(self: DialledExecutors) -> None:
-        made.dialled.append(self)
-        connect(self)
-
-    monkeypatch.setattr(DialledExecutors, "connect", connecting)
     monkeypatch.setattr(serving, "settle_interpreter", lambda: None)  # which is for a process of its own
     # The server of metrics looks every half second whether it is to end.
     monkeypatch.setattr(socketserver.BaseServer.serve_forever, "__defaults__", (0.01,))
@@ -183,8 +181,8 @@ def test_a_server_that_was_stopped_leaves_nothing_open(scene: Scene) -> None:
     scene.serve(stop)
 
     assert scene.address == scene.settings.listen
-    assert len(scene.dialled) == 1
     scene.assert_closed(before)
+    assert scene.dials > 0
 
 
 CLOSES = [
@@ -235,7 +233,7 @@ def test_a_watchdog_that_does_not_close_keeps_nothing_else_open(scene: Scene, mo
     scene.assert_closed(before)
 
 
-def test_who_is_told_of_the_address_may_fail(scene: Scene) -> None:
+def test_an_address_that_cannot_be_announced_leaves_nothing_open(scene: Scene) -> None:
     before = Open.now()
 
     def breaks(_: str) -> None:
@@ -243,6 +241,19 @@ def test_who_is_told_of_the_address_may_fail(scene: Scene) -> None:
 
     with pytest.raises(BrokenPipeError):
         scene.serve(breaks)
+
+    scene.assert_closed(before)
+
+
+@pytest.mark.parametrize("name", ["listen", "health_listen", "metrics"])
+def test_an_address_that_is_taken_leaves_nothing_open(scene: Scene, name: str) -> None:
+    before = Open.now()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        scene.settings = replace(scene.settings, **{name: address})
+
+        with pytest.raises(AgentError, match=address):
+            scene.serve(lambda _: pytest.fail("it must not serve"))
 
     scene.assert_closed(before)
 

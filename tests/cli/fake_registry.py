@@ -52,9 +52,10 @@ class FakeRegistry(CallbackRegistryServiceServicer):
     def ListCallbacks(self, request: pb.ListCallbacksRequest, context: Any) -> pb.ListCallbacksResponse:
         """The next one."""
         self.requests.append(pb.ListCallbacksRequest.FromString(request.SerializeToString()))
+        known = [one for one in self.callbacks if request.executor in ("", one.spec.executor)]
         at = int(request.page_token or 0)
-        token = str(at + 1) if at + 1 < len(self.callbacks) else ""
-        return pb.ListCallbacksResponse(callbacks=self.callbacks[at : at + 1], next_page_token=token)
+        token = str(at + 1) if at + 1 < len(known) else ""
+        return pb.ListCallbacksResponse(callbacks=known[at : at + 1], next_page_token=token)
 
 
 @contextmanager

@@ -37,6 +37,18 @@ def no_keys_file(directory: Path) -> str:
     return 'keys = "keys.json"'
 
 
+def owners(owner: str, of: str = "desk") -> Spoil:
+    """A keys file with an executor and a caller, and owners of a name: that executor and another."""
+
+    def spoil(directory: Path) -> str:
+        for role, name in (("executor", "desk-host"), ("caller", "ann")):
+            add_key(directory / "keys.json", role, name=name)
+        (directory / "keys.json").chmod(0o600)
+        return f'keys = "keys.json"\nexecutor_owners = {{"{of}" = ["desk-host", "{owner}"]}}'
+
+    return spoil
+
+
 def readable_keys(directory: Path) -> str:
     add_key(directory / "keys.json", "caller")
     (directory / "keys.json").chmod(0o644)
@@ -91,6 +103,19 @@ TABLE: dict[str, tuple[Spoil, Status, str, str]] = {
     "keys file missing": (missing_keys, Status.FAIL, "keys file", "nosuch.json does not exist. Check the path"),
     "keys file broken": (no_keys_file, Status.FAIL, "must be a keys file", "Make keys with `runwright keys add"),
     "keys file empty": (keys_of_nobody, Status.WARN, "lists nobody", "runwright keys add NAME --file"),
+    "owner of a name misspelled": (owners("desk-hots"), Status.WARN, "desk is desk-hots's", "Did you mean desk-host?"),
+    "owner of a name without the role": (
+        owners("ann"),
+        Status.WARN,
+        "ann's, who has no key with the role executor.",
+        "--role executor",
+    ),
+    "owner of a name in another namespace": (
+        owners("desk-host", of="team-b/desk"),
+        Status.WARN,
+        "no key with the role executor in namespace team-b",
+        "--role executor --namespace team-b",
+    ),
     "keys others may read": (readable_keys, Status.WARN, "keys.json (0644)", "chmod 600"),
     "certificate of another key": (another_key, Status.FAIL, "whose private key", "made together"),
     "certificate without key": (half_a_pair, Status.FAIL, "together with --tls-key", "Give both files"),
@@ -146,6 +171,12 @@ TABLE: dict[str, tuple[Spoil, Status, str, str]] = {
         packages({}, more='default_package = "onee"'),
         Status.FAIL,
         "onee is the id of no package",
+        "Did you mean one?",
+    ),
+    "namespaces of a package misspelled": (
+        packages({}, more='package_namespaces.onee = "default"'),
+        Status.FAIL,
+        "onee, which is the id of no package",
         "Did you mean one?",
     ),
     "package broken twice": (packages({"colour": 1}), Status.FAIL, "colour, line 1", "Remove it; there are: format"),

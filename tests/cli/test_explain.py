@@ -66,6 +66,19 @@ def test_that_nothing_is_registered_or_may_be_seen_is_said() -> None:
     assert "cannot be listed" in message(waiting_run(), callbacks=None)
 
 
+@pytest.mark.parametrize(("registered", "told"), [("dessk", ", but one is for dessk"), ("kitchen", "")])
+def test_an_executor_that_is_registered_under_nearly_the_name_is_told_of(
+    program: Program, registered: str, told: str
+) -> None:
+    other = callback("other-1")
+    other.spec.executor = registered
+    with serving_both(FakeRegistry(other), FakeRuntime(stuck(), run=waiting_run())) as server:
+        code, out, _ = program("--server", server, "explain", RUN)
+
+    assert code == 0
+    assert f"callback none is registered for executor desk{told}\n" in out
+
+
 def test_many_callbacks_stay_one_screen() -> None:
     text = message(waiting_run(), callbacks=[callback(f"desk-{number}") for number in range(MOST_CALLBACKS + 3)])
 

@@ -52,7 +52,7 @@ async def export() -> Lines:
         exported = pb.ExportedEvent(data=e.data, position=e.position, previous_hash=e.previous_hash, hash=e.hash)
         elements.append(pb.ExportRunResponse(event=exported))
     wanted = list(dict.fromkeys(ref.digest for e in events for ref in event_refs(e.data)))
-    stored = await bench.journal.content(run, wanted)
+    stored = await bench.journal.content(run.namespace, wanted)
     for digest in wanted:
         data = stored[digest]
         for offset in range(0, max(1, len(data)), PART):

@@ -25,7 +25,10 @@ def packages() -> dict[str, dict[str, Any]]:
 
 
 def _written_out(value: Any) -> Any:
-    """`{$times: [n, item]}` in a list as that many items."""
+    """`{$times: [n, item]}` in a list as that many items, `{$repeat: [text, times]}` as a long text."""
+    if isinstance(value, dict) and set(value) == {"$repeat"}:
+        text, times = value["$repeat"]
+        return text * times
     if isinstance(value, list):
         rows: list[Any] = []
         for item in value:

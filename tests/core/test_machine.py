@@ -103,7 +103,11 @@ def test_a_call_that_was_not_sent_is_awaited_with_its_executor_and_times() -> No
     (wait,) = pending(state).values()
 
     assert wait == e.AwaitExecutor(
-        call_id=b.FIRST_CALL, attempt=1, executor="mail", not_before=b.at(2.2), give_up_at=b.at(602)
+        call_id=b.FIRST_CALL,
+        attempt=1,
+        executor="mail",
+        not_before=b.at(2.2),
+        give_up_at=b.at(602),
     )
 
 

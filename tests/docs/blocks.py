@@ -9,7 +9,14 @@ from pathlib import Path
 
 from tests.e2e.server_process import ROOT
 
-PAGES = ("README.md", "clients/README.md", "clients/other-languages.md")
+PAGES = (
+    "README.md",
+    "clients/README.md",
+    "clients/other-languages.md",
+    "clients/go/README.md",
+    "clients/python/README.md",
+    "clients/typescript/README.md",
+)
 # A block is run by the harness of `test_command_blocks.py`, unless a comment above it says otherwise.
 _MARKER = re.compile(r"<!-- (not run|run by)[: ]\s*(.+?) -->")
 _SHELLS = ("console", "sh", "bash", "shell")

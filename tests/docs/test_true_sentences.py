@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from runwright.adapters.sqlite.opening.schema import SCHEMA_VERSION
 from runwright.core.audit import AuditKind
 from runwright.core.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGES_BYTES
@@ -67,3 +68,29 @@ def test_files_that_pages_lead_to_are_there() -> None:
     for page, text in PAGES.items():
         for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text):
             assert ((ROOT / page).parent / link).exists(), f"{page} leads to {link}"
+
+
+def test_files_that_architecture_names_are_there() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for top in ("server", "proto", "examples", "tests")
+        for path in (ROOT / top).rglob("*.*")
+    }
+    named = re.findall(r"`((?:\w+/)*\w+\.(?:py|proto))`", PAGES["ARCHITECTURE.md"] + PAGES["CONTRIBUTING.md"])
+
+    assert len(named) > 100
+    assert [name for name in named if not any(f"/{path}".endswith(f"/{name}") for path in found)] == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "policy", "intent", "tried again", "kind of event", "new RPC", "new provider", "new store",
+        "namespace", "hash chain", "deltas", "schema", "approval would wait", "hook would run",
+    ],
+)  # fmt: skip
+def test_architecture_answers_where_it_is(word: str) -> None:
+    rows = [row.split("|") for row in PAGES["ARCHITECTURE.md"].splitlines() if row.startswith("| ")]
+    answers = [answer for _, question, answer, *_ in rows if word in question or f"a {word}" in answer]
+
+    assert any(re.search(r"`[\w/]+(\.py|/)`", answer) for answer in answers)

@@ -17,7 +17,7 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest, ProviderCall, ToolResultMessage
-from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime
 from runwright.wire.references import event_refs
 
@@ -70,6 +70,13 @@ class DeskPlace:
         """See `Place`."""
 
 
+class NoPlace:
+    """A wait for one that never comes."""
+
+    def leave(self) -> None:
+        """See `PlaceWait`."""
+
+
 @dataclass
 class Desk:
     """ToolExecutors with a ledger and room for everybody.
@@ -93,9 +100,9 @@ class Desk:
         """See the port."""
         return DeskPlace() if self.is_reachable(wanted) else None
 
-    async def place(self, wanted: PlaceRequest) -> Place:
-        """See the port."""
-        return self.take_place(wanted) or await asyncio.Future()
+    def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
+        """See the port: whoever cannot be reached stays so."""
+        return NoPlace()
 
     async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
         """See the class."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
-import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,10 +13,9 @@ from google.rpc import error_details_pb2
 from tests.e2e.conftest import MakeServer
 from tests.e2e.executor import Executor
 from tests.e2e.packages import LOOK, one_call
-from tests.e2e.server_process import ROOT, Server
+from tests.e2e.server_process import Server
+from tests.e2e.tools import BUF, GRPCURL, Ran, ran
 
-GRPCURL = ROOT / ".cache/bin/grpcurl"
-BUF = ROOT / "node_modules/.bin/buf"
 SERVICE = "runwright.v1.RuntimeService"
 CALLBACKS = "runwright.callback.v1.CallbackRegistryService"
 METHODS = {
@@ -41,48 +36,6 @@ START = {"run": {"run_id": "run-1", "input": [{"text": "hello"}]}}
 BAD_START = {"run": {"run_id": "not an id", "input": [{"text": "hello"}]}}
 REMEDY = "Use not-an-id instead."
 SCOPE = {"scope": {"run_id": "run-1"}}
-
-
-@dataclass(frozen=True, slots=True)
-class Ran:
-    """How a tool ended and what it said."""
-
-    code: int
-    out: str
-    message: str
-
-    def messages(self) -> list[dict[str, Any]]:
-        """The messages on its standard output."""
-        assert self.code == 0, self
-        found, rest, decoder = [], self.out.strip(), json.JSONDecoder()
-        while rest:
-            message, end = decoder.raw_decode(rest)
-            found.append(message)
-            rest = rest[end:].strip()
-        return found
-
-
-def require(tool: Path) -> None:
-    """Skips the test when the tool is missing; CI must have it, and fails."""
-    if not tool.exists() and not os.environ.get("RUNWRIGHT_CI"):
-        pytest.skip(f"{tool.relative_to(ROOT)} is missing; `make test` installs it when Go and Node.js are there")
-
-
-async def ran(tool: Path, *words: str) -> Ran:
-    """Runs a tool to its end."""
-    require(tool)
-    process = await asyncio.create_subprocess_exec(
-        tool, *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        async with asyncio.timeout(30):
-            out, message = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    assert process.returncode is not None
-    return Ran(process.returncode, out.decode(), message.decode())
 
 
 Call = Callable[[Server, str, dict[str, Any]], Awaitable[Ran]]

@@ -39,6 +39,8 @@ NAME = "schema5"
 LATER: frozenset[str] = frozenset(
     {
         "PolicyDecided.subject unset",
+        *(f"PACKAGE_{what}" for what in ("PUT", "TAGGED", "REFUSED")),
+        *(f"ERROR_REASON_{name}" for name in ("PACKAGE_TAG_MOVED", "PACKAGE_LIMIT", "REQUEST_ID_CONFLICT")),
         *(f"POLICY_STAGE_{name}" for name in ("RUN_START", "INPUT", "MODEL_REQUEST", "POST_TOOL", "OUTPUT")),
     }
 )
@@ -95,6 +97,12 @@ def rows(directory: Path) -> list[str]:
     return [line for line in make.dump(directory).splitlines() if not line.startswith('INSERT INTO "epochs"')]
 
 
+def but_snapshot(line: str) -> list[str]:
+    """The values of a line of `runs` but for the row's own bytes, which are the longest."""
+    values = line.split(",")
+    return [value for value in values if value != max(values, key=len)]
+
+
 def reworded(data: bytes) -> bytes:
     """The event with the remedy of today: it is written with an error, but is the reason's, whose words may improve.
 
@@ -120,7 +128,13 @@ async def test_it_is_brought_up_to_date_once_and_nothing_else_in_it_is_rewritten
         dumps.append(rows(directory))
 
     once, twice = dumps
-    assert [line for line in before if line not in once] == [VERSION]
+    run_rows = [line for line in before if line.startswith('INSERT INTO "runs"')]
+    changed = [line for line in before if line not in once]
+    assert changed[0] == VERSION
+    assert len(changed[1:]) == len(runs()) == len(run_rows) - 1, "not what is left of the removed one"
+    assert [but_snapshot(line) for line in once if line.startswith('INSERT INTO "runs"')] == [
+        but_snapshot(line) for line in run_rows
+    ]
     assert once == twice
     assert len(before) > 300
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 from runwright.adapters.memory import MemoryJournal
@@ -21,8 +20,7 @@ from runwright.ports.journal import LoadedRun
 from runwright.wire.records import decode_event, encode_events
 
 from tests.ports.journal_builders import AT, check_chain, end, key, one_of_each, pages, put, state, turn
-
-AnyJournal: TypeAlias = MemoryJournal | SqliteJournal
+from tests.ports.stores import STORES, AnyJournal
 
 RUN, OTHER = key("run-1"), key("run-2")
 HELLO, WORLD = Content.text("hello"), Content.text("world")
@@ -39,9 +37,9 @@ async def put_many(journal: AnyJournal, run: RunKey, number: int) -> None:
         await put(journal, run, turn(), after=after)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyJournal]:
-    journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
+    journal = STORES[request.param](tmp_path)
     yield journal
     await journal.close()
 

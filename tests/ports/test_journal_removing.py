@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 import apsw
 import pytest
 from msgspec.structs import replace
-from runwright.adapters.memory import MemoryJournal
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.inspecting import verification
 from runwright.core import records as r
@@ -21,16 +19,16 @@ from runwright.core.selection import ANY_RUN, RunFilter, Scope, ScopeKind, Selec
 from runwright.ports.journal import LoadedRun, Removed
 
 from tests.ports.journal_builders import AT, USAGE, key, one_of_each, put, state
+from tests.ports.stores import STORES, AnyJournal
 
-AnyJournal: TypeAlias = MemoryJournal | SqliteJournal
 DIGEST = "sha256:" + "ef" * 32
 LATER = AT + 1_000_000
 SHARED = Content.text("shared")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyJournal]:
-    journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
+    journal = STORES[request.param](tmp_path)
     yield journal
     await journal.close()
 

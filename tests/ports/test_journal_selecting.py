@@ -12,8 +12,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.memory import MemoryJournal
-from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.ids import DEFAULT_NAMESPACE, Namespace, RunKey
 from runwright.core.kinds import EventKind
 from runwright.core.outcomes import RunPhase, RunStatus
@@ -22,14 +20,15 @@ from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, S
 from runwright.ports.journal import Journal, ListedRun, StoredEvent
 
 from tests.ports.journal_builders import UNKNOWN, end, key, put, state, turn
+from tests.ports.stores import STORES
 
 K = EventKind
 NOBODY = Namespace("nobody")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
-    journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
+    journal = STORES[request.param](tmp_path)
     yield journal
     await journal.close()
 

@@ -10,7 +10,6 @@ import apsw
 import pytest
 from msgspec.structs import replace
 from runwright.adapters import journal_rules as rules
-from runwright.adapters.memory import MemoryJournal
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.opening import schema
 from runwright.adapters.sqlite.reading import sessions
@@ -20,14 +19,15 @@ from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.ports.journal import Journal, SessionPage
 
 from tests.ports.journal_builders import REF, UNKNOWN, end, key, put, state, turn
+from tests.ports.stores import STORES
 
 REQUESTED, ANSWERED = Content.text("asked"), Content.text("answered")
 THEIRS = Namespace("theirs")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Journal]:
-    journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
+    journal = STORES[request.param](tmp_path)
     yield journal
     await journal.close()
 

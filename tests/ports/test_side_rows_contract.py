@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from runwright.adapters.memory import MemoryJournal
-from runwright.adapters.sqlite import SqliteJournal
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
@@ -27,15 +25,16 @@ from runwright.core.side_rows import (
 from runwright.ports.journal import Appended, AppendOutcome, Entry, StoredEvent
 
 from tests.ports.journal_builders import AT, key, put_ended, state
-from tests.ports.test_journal_removing import LATER, AnyJournal, begin, finish
+from tests.ports.stores import STORES, AnyJournal
+from tests.ports.test_journal_removing import LATER, begin, finish
 
 ONE, TWO, THEIRS = key("one"), key("two"), key("one", "elsewhere")
 HELLO = Content.text("hello")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=STORES)
 async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyJournal]:
-    journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
+    journal = STORES[request.param](tmp_path)
     yield journal
     await journal.close()
 

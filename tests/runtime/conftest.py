@@ -6,16 +6,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
 
 from tests.builders import Bench
+from tests.ports.stores import STORES, AnyJournal
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def any_journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MemoryJournal | SqliteJournal]:
+@pytest.fixture(params=STORES)
+async def any_journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[AnyJournal]:
     """A journal in memory, then one on disk."""
-    journal = MemoryJournal() if request.param == "memory" else SqliteJournal.open(tmp_path)
+    journal = STORES[request.param](tmp_path)
     yield journal
     await journal.close()
 

@@ -11,7 +11,7 @@ from typing import Any
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.core.content import JSON
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest, Provider
-from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 
 
@@ -115,9 +115,9 @@ class PlayedTools:
         """See the port."""
         return FreePlace()
 
-    async def place(self, wanted: PlaceRequest) -> Place:
+    def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
         """See the port."""
-        return FreePlace()
+        raise AssertionError("a place is always free")
 
     async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
         """See the class."""

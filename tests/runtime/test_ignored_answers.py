@@ -11,13 +11,13 @@ from runwright.ports.tools import ToolOutcome, ToolOutcomeKind
 from runwright.testing import FunctionTools
 
 from tests import builders as b
-from tests.runtime.conftest import MemoryJournal, SqliteJournal
+from tests.ports.stores import AnyJournal
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import eventually, stood_still
 
 
 async def test_an_answer_that_comes_with_the_deadline_of_a_cancel_is_noted(
-    any_journal: MemoryJournal | SqliteJournal,
+    any_journal: AnyJournal,
 ) -> None:
     who = ExecutorIdentity("desk-1", "desk-host", "127.0.0.1:7761")
     tool = HeldTool(ToolOutcome(ToolOutcomeKind.RESULT, b"late", executor_identity=who))

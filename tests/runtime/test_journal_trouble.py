@@ -12,7 +12,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.kinds import TERMINAL
 from runwright.core.outcomes import RunStatus
 from runwright.runtime import AgentRuntime
-from runwright.runtime.runs.driver import APPEND_RETRY_US
+from runwright.runtime.runs.run_on_record import APPEND_RETRY_US
 from runwright.testing import FunctionTools
 
 from tests import builders as b

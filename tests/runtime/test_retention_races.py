@@ -110,12 +110,12 @@ async def test_an_end_that_is_read_while_its_run_is_removed_is_not_kept() -> Non
 async def test_a_run_that_is_removed_while_its_driver_leaves_is_not_kept() -> None:
     house = House()
     await house.begin()
-    supervisor = house.runtime._supervisor
-    before = await supervisor.state(key("old"))
-    begun_in = supervisor._ended.generation
+    stored = house.runtime._supervisor.stored
+    before = await stored.load(key("old"))
+    begun_in = stored.ends.generation
 
     await house.remove()
-    supervisor._ended.put(key("old"), before, begun_in)  # what its driver's task does at the end
+    stored.ends.put(key("old"), before, begun_in)  # what its driver's task does at the end
 
     assert (await house.runtime.run_snapshot("old")).state.removed_at
 

@@ -108,6 +108,10 @@ def test_everything_can_be_given_in_the_environment() -> None:
         ("[executors]\ndesk = ' host:1'", "executors", "NAME=[PRINCIPAL@]HOST:PORT"),
         ("[executors]\ndesk = '@host:1'", "executors", "NAME=[PRINCIPAL@]HOST:PORT"),
         ("[executors]\ndesk = 'no/name@host:1'", "executors", "NAME=[PRINCIPAL@]HOST:PORT"),
+        ("[package_namespaces]\ndesk = []", "package_namespaces", "PACKAGE=NAMESPACE"),
+        ("[package_namespaces]\ndesk = ['a b']", "package_namespaces", "PACKAGE=NAMESPACE"),
+        ("[package_namespaces]\n'a b' = 'x'", "package_namespaces", "PACKAGE=NAMESPACE"),
+        ("package_namespaces = ['desk=a']", "package_namespaces", "PACKAGE=NAMESPACE"),
         ("executor_owners = ['desk=a']", "executor_owners", "[NAMESPACE/]NAME=PRINCIPAL"),
         ("[executor_owners]\ndesk = []", "executor_owners", "[NAMESPACE/]NAME=PRINCIPAL"),
         ("[executor_owners]\ndesk = ['a b']", "executor_owners", "[NAMESPACE/]NAME=PRINCIPAL"),
@@ -242,6 +246,28 @@ def test_an_executor_may_have_several_owners_however_they_are_given(tmp_path: Pa
     assert load({**ENOUGH, "executor_owners": words}, None, {}).value("executor_owners") == owners
     variable = {"RUNWRIGHT_EXECUTOR_OWNERS": ",".join(words)}
     assert load(ENOUGH, None, variable).value("executor_owners") == owners
+
+
+def test_a_package_may_have_several_namespaces_however_they_are_given(tmp_path: Path) -> None:
+    file = config(tmp_path, 'keys = "k.json"\n[package_namespaces]\ndesk = ["a", "b"]\nshop = "c"')
+    words, known = ["desk=a", "desk=b", "shop=c"], {**ENOUGH, "keys": ["k.json"]}
+    namespaces = {"desk": ("a", "b"), "shop": ("c",)}
+
+    loaded = [
+        load(ENOUGH, file, {}),
+        load({**known, "package_namespaces": words}, None, {}),
+        load(known, None, {"RUNWRIGHT_PACKAGE_NAMESPACES": ",".join(words)}),
+    ]
+
+    assert [one.value("package_namespaces") for one in loaded] == [namespaces] * 3
+    assert [one.findings for one in loaded] == [[]] * 3
+
+
+@pytest.mark.parametrize(("namespace", "fits"), [("team-a", False), ("default", True)])
+def test_without_keys_a_package_of_other_namespaces_is_nobodys(namespace: str, fits: bool) -> None:
+    loaded = load({**ENOUGH, "package_namespaces": [f"desk={namespace}"]}, None, {})
+
+    assert [finding.place for finding in loaded.findings] == ([] if fits else ["--package-namespace"])
 
 
 def test_of_a_file_that_cannot_be_read_nothing_is_said_to_be_missing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import grpc
@@ -14,10 +15,12 @@ from runwright.core.principal import Role
 from runwright.wire.packages import to_package
 
 from tests import builders as b
+from tests.e2e.tools import GRPCURL, ran
 from tests.transport.conftest import Serve
-from tests.transport.known import bearer, keys_for
+from tests.transport.known import add_key, authenticator, bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, Served, refused, run_request, scope
 
+GET_SERVER_INFO = "runwright.v1.RuntimeService/GetServerInfo"
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer", "minimum": -5}, "ä": {"enum": [1.5, None]}}}
 FULL = b.package(
     b.says("hi"),
@@ -100,6 +103,94 @@ async def test_many_packages_come_in_pages_that_a_client_with_default_limits_tak
 
     assert [info.package.package_id for info in seen] == [package.id for package in packages]
     assert [info.is_default for info in seen] == [True] + [False] * 79
+
+
+async def test_many_packages_do_not_break_a_tool_that_takes_4_mib(serve: Serve) -> None:
+    packages = tuple(large(number) for number in range(80))
+    served = await serve(b.Bench(packages=packages))
+    seen: list[str] = []
+    token = ""
+    while token or not seen:
+        body = ("-d", json.dumps({"page_token": token}))
+        answer = await ran(GRPCURL, "-plaintext", *body, f"127.0.0.1:{served.port}", GET_SERVER_INFO)
+        (page,) = answer.messages()
+        seen += [known["package"]["package_id"] for known in page["packages"]]
+        token = page.get("next_page_token", "")
+
+    assert seen == [package.id for package in packages]
+
+
+SECRET = b.package(b.says("hi"), id="secret", agent={"id": "spy", "name": "Spy", "instructions": "Tell nobody."})
+
+
+async def namespaces(serve: Serve, folder: Path) -> tuple[Served, dict[str, str]]:
+    """A server with a package for everybody and one of two namespaces, and a key of each namespace."""
+    keys = {name: add_key(folder / "keys.json", "caller", name) for name in ("team-a", "team-b", "team-c")}
+    bench = b.Bench(packages=(SECRET, FULL), package_namespaces={"secret": ("team-a", "team-b")})
+    return await serve(bench, authenticator=authenticator(folder / "keys.json")), keys
+
+
+async def test_a_caller_sees_the_packages_of_its_namespace_and_no_other(serve: Serve, tmp_path: Path) -> None:
+    served, keys = await namespaces(serve, tmp_path)
+
+    seen, shown = {}, {}
+    for name, key in keys.items():
+        info = await served.stub.GetServerInfo(pb.GetServerInfoRequest(), timeout=CALL_SECONDS, metadata=bearer(key))
+        seen[name] = [(known.package.package_id, known.is_default) for known in info.packages]
+        shown[name] = str(info)
+
+    assert seen == {
+        "team-a": [("secret", True), ("full", False)],
+        "team-b": [("secret", True), ("full", False)],
+        "team-c": [("full", True)],
+    }
+    assert "secret" not in shown["team-c"] and SECRET.fingerprint() not in shown["team-c"]
+
+
+@pytest.mark.parametrize(
+    "selector", [{"package_id": "secret"}, {"package_id": "secre"}, {"fingerprint": SECRET.fingerprint()}], ids=str
+)
+async def test_a_package_of_other_namespaces_is_not_there(
+    serve: Serve, tmp_path: Path, selector: dict[str, str]
+) -> None:
+    served, keys = await namespaces(serve, tmp_path)
+    request = pb.StartRunRequest(run=run_request(package=run_pb2.PackageSelector(**selector)))
+
+    refusal = await refused(served.stub.StartRun(request, timeout=CALL_SECONDS, metadata=bearer(keys["team-c"])))
+
+    assert (refusal.code, refusal.info.reason) == (grpc.StatusCode.NOT_FOUND, "PACKAGE_NOT_FOUND")
+    assert "Did you mean" not in refusal.error.remedy
+
+
+async def test_a_run_gets_the_default_package_of_its_namespace(serve: Serve, tmp_path: Path) -> None:
+    served, keys = await namespaces(serve, tmp_path)
+    request = pb.StartRunRequest(run=run_request())
+
+    started = {
+        name: (await served.stub.StartRun(request, timeout=CALL_SECONDS, metadata=bearer(key))).run.package_id
+        for name, key in keys.items()
+    }
+
+    assert started == {"team-a": "secret", "team-b": "secret", "team-c": "full"}
+
+
+async def test_an_agent_of_another_namespaces_package_is_not_named(serve: Serve, tmp_path: Path) -> None:
+    served, keys = await namespaces(serve, tmp_path)
+    request = pb.StartRunRequest(run=run_request(agent_id="spy"))
+
+    refusal = await refused(served.stub.StartRun(request, timeout=CALL_SECONDS, metadata=bearer(keys["team-c"])))
+
+    assert refusal.info.reason == "AGENT_MISMATCH"
+    assert "secret" not in str(refusal.error)
+
+
+async def test_a_page_of_another_namespaces_package_cannot_be_asked_for(serve: Serve, tmp_path: Path) -> None:
+    served, keys = await namespaces(serve, tmp_path)
+    request = pb.GetServerInfoRequest(page_token="secret")
+
+    refusal = await refused(served.stub.GetServerInfo(request, timeout=CALL_SECONDS, metadata=bearer(keys["team-c"])))
+
+    assert refusal.info.metadata["field"] == "page_token"
 
 
 async def test_pages_of_packages_hold_as_many_as_asked_for(serve: Serve) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from msgspec import inspect
 from msgspec.structs import replace
 from runwright.core.apply import fold
 from runwright.core.errors import Failure
@@ -14,15 +16,9 @@ from runwright.core.kinds import EventKind
 from runwright.core.machine import status
 from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.state import RunState
-from runwright.wire.state_row import (
-    VERSION,
-    RowColumns,
-    RowEnd,
-    SnapshotRow,
-    body_of,
-    decode_state,
-    encode_state,
-)
+from runwright.wire import state_row
+from runwright.wire.checked_row import RowColumns, RowEnd, SnapshotRow, believed
+from runwright.wire.state_row import VERSION, decode_state, encode_state
 
 from tests.core import builders as b
 from tests.properties.random_runs import RandomRun
@@ -100,6 +96,67 @@ def test_a_row_with_a_field_this_version_lacks_is_no_state() -> None:
     assert state is None
 
 
+def test_of_a_row_without_a_field_that_was_added_the_default_is_taken_and_of_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = _full_round()
+    whole = json.loads(encode_state(state))
+    earlier = {name: value for name, value in whole.items() if name != "route"}
+    earlier["calls"] = [{name: value for name, value in call.items() if name != "losses"} for call in whole["calls"]]
+    without = {name: value for name, value in earlier.items() if name != "round"}
+
+    monkeypatch.setattr(state_row, "ADDED", frozenset({"route", "calls.losses"}))
+
+    assert decode_state(_row(earlier)) == state
+    assert decode_state(_row(without)) is None
+    assert decode_state(_row({**earlier, "paused": True})) is None
+    assert decode_state(_row({**earlier, "turn_ended": 0})) is None
+    monkeypatch.setattr(state_row, "ADDED", frozenset({"calls.losses"}))
+    assert decode_state(_row(earlier)) is None
+
+
+# What a row of version 2 has said from the first one on. A field that is added is not added here: it is named in
+# `state_row.ADDED` if its default is true of every run of before, else the version rises.
+FIELDS = """
+    agent_id budget budget.parallel_calls budget.rounds budget.tool_calls calls calls.arguments
+    calls.arguments.digest calls.arguments.media_type calls.arguments.size calls.attempt calls.call_id
+    calls.deadline calls.executor calls.executor_identity calls.executor_identity.address
+    calls.executor_identity.callback_id calls.executor_identity.principal calls.give_up_at calls.idempotency_key
+    calls.idempotent calls.losses calls.not_before calls.passed calls.phase calls.since calls.tool cancel_barrier
+    cancel_deadline cancel_reason ended_at error error.message error.metadata error.reason journal_id key
+    key.namespace key.run_id labels model model_request model_request.attempt model_request.failures
+    model_request.is_open model_request.losses model_request.retry_at model_request.since package package.digest
+    package.media_type package.size package_fingerprint package_id phase principal provider removed_at request
+    request.digest request.media_type request.size request_digest result result.digest result.media_type
+    result.size round route seq session_id started_at stop trace_parent turn_ended turn_id updated_at usage
+    usage.input_tokens usage.output_tokens usage.rounds usage.tool_calls
+"""
+
+
+def _fields(kind: inspect.Type, path: str = "") -> Iterator[str]:
+    match kind:
+        case inspect.StructType():
+            for field in kind.fields:
+                yield f"{path}{field.encode_name}"
+                yield from _fields(field.type, f"{path}{field.encode_name}.")
+        case inspect.UnionType():
+            for each in kind.types:
+                yield from _fields(each, path)
+        case inspect.VarTupleType() | inspect.ListType():
+            yield from _fields(kind.item_type, path)
+
+
+def test_every_field_of_a_row_is_of_this_version_from_the_start_or_named_as_added() -> None:
+    fields = {*_fields(inspect.type_info(RunState))}
+
+    assert fields - state_row.ADDED == {*FIELDS.split()}, "see the module on fields that are added"
+
+
+@pytest.mark.parametrize("version", [0, 3, 255])
+def test_a_row_of_a_version_that_is_not_known_is_no_state(version: int) -> None:
+    assert decode_state(encode_state(_full_round()), version) is None
+
+
 END = RowEnd(last_position=12, hash=bytes(range(32)), is_open=True)
 
 
@@ -112,9 +169,25 @@ def test_a_row_is_believed_with_the_columns_it_was_written_with_in_whatever_orde
     row = SnapshotRow.of(encode_state(state), _columns(state)).checked(END)
     turned = replace(_columns(state), labels=dict(reversed(state.labels.items())))
 
-    assert row.startswith(VERSION)
-    assert body_of(row, _columns(state), END) == encode_state(state)
-    assert body_of(row, turned, END) == encode_state(state)
+    assert row[0] == VERSION
+    for columns in (_columns(state), turned):
+        found = believed(row, columns, END)
+        assert found is not None
+        assert (found.version, found.body) == (VERSION, encode_state(state))
+
+
+def test_a_row_of_version_1_is_believed_as_such_and_passes_for_no_other() -> None:
+    state = _full_round()
+    row = SnapshotRow.of(as_version_1(state), _columns(state), 1).checked(END)
+
+    found = believed(row, _columns(state), END)
+
+    assert found is not None
+    assert (row[0], found.version) == (1, 1)
+    assert decode_state(found.body, found.version) == state
+    for other in range(256):
+        relabelled = bytes([other]) + row[1:]
+        assert (believed(relabelled, _columns(state), END) is None) is (other != 1)
 
 
 def test_no_bit_of_a_row_can_flip_unnoticed() -> None:
@@ -124,7 +197,7 @@ def test_no_bit_of_a_row_can_flip_unnoticed() -> None:
     for bit in range(0, 8 * len(row), 61):
         flipped = bytearray(row)
         flipped[bit // 8] ^= 1 << (bit % 8)
-        assert body_of(bytes(flipped), _columns(state), END) is None
+        assert believed(bytes(flipped), _columns(state), END) is None
 
 
 @pytest.mark.parametrize(
@@ -148,7 +221,7 @@ def test_no_column_of_a_row_can_be_another_unnoticed(other: dict[str, Any]) -> N
     state = _full_round()
     row = SnapshotRow.of(encode_state(state), _columns(state)).checked(END)
 
-    assert body_of(row, replace(_columns(state), **other), END) is None
+    assert believed(row, replace(_columns(state), **other), END) is None
 
 
 @pytest.mark.parametrize(
@@ -168,12 +241,12 @@ def test_no_end_of_a_row_can_be_another_unnoticed(other: dict[str, Any]) -> None
     state = _full_round()
     row = SnapshotRow.of(encode_state(state), _columns(state)).checked(END)
 
-    assert body_of(row, _columns(state), replace(END, **other)) is None
+    assert believed(row, _columns(state), replace(END, **other)) is None
 
 
 @pytest.mark.parametrize("row", [b"", b"\x01", b"\x01" + bytes(32), b"{}", None, "text", 7])
 def test_what_is_no_row_is_not_believed(row: Any) -> None:
-    assert body_of(row, _columns(_full_round()), END) is None
+    assert believed(row, _columns(_full_round()), END) is None
 
 
 def test_the_row_of_a_full_round_stays_small() -> None:
@@ -202,9 +275,10 @@ def test_the_row_does_not_grow_with_the_rounds() -> None:
     assert max(sizes) - min(sizes) < 100
 
 
-def _as_before_gates(state: RunState) -> bytes:
-    """The row as versions wrote it that said `allowed` of a call, and had a phase for runs in need of repair."""
+def as_version_1(state: RunState) -> bytes:
+    """The row as version 1 wrote it, with `allowed` of a call, and a phase for runs in need of repair."""
     row = json.loads(encode_state(state))
+    row = {"asked" if name == "model_request" else name: value for name, value in row.items()}
     row["phase"] = 5 if status(state) is RunStatus.REPAIR_NEEDED else row["phase"]
     row["calls"] = [
         dict(("allowed", bool(value)) if name == "passed" else (name, value) for name, value in call.items())
@@ -221,9 +295,9 @@ def test_a_row_of_before_calls_had_stages_is_the_same_state_and_the_run_goes_on(
         b.lost(),
     ]
     state, _ = b.play(pinned, *value, b.returned(b.SECOND_CALL))
-    row = _as_before_gates(state)
+    row = as_version_1(state)
 
-    back = decode_state(row)
+    back = decode_state(row, 1)
     assert b'"phase":5' in row and b'"allowed":true' in row
     assert back == state
     assert (back.phase, status(back)) == (RunPhase.RUNNING, RunStatus.REPAIR_NEEDED)
@@ -239,4 +313,4 @@ def test_rows_of_before_calls_had_stages_are_read_whatever_the_run_came_to() -> 
         run.give(run.first)
         for _ in range(20):
             run.give(run.next())
-            assert decode_state(_as_before_gates(run.state)) == run.state, f"seed {seed}"
+            assert decode_state(as_version_1(run.state), 1) == run.state, f"seed {seed}"

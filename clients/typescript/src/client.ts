@@ -14,6 +14,7 @@ import {
   type EventFilterSchema,
   type EventView,
   type GetServerInfoResponse,
+  type PackageInfo,
   type RunFilterSchema,
   RuntimeService,
 } from "./gen/runwright/v1/runtime_service_pb.js";
@@ -210,10 +211,19 @@ export class Client implements AsyncDisposable {
     }
   }
 
-  /** The server's version, limits and packages. */
+  /** The server's version, limits, and every package of the caller's namespace, of all pages. */
   async serverInfo(options?: CallOptions): Promise<GetServerInfoResponse> {
     check("serverInfo", options);
-    return this.#call(options, (call) => this.runtime.getServerInfo({}, call));
+    const packages: PackageInfo[] = [];
+    for (let pageToken = ""; ;) {
+      const info = await this.#call(options, (call) => this.runtime.getServerInfo({ pageToken }, call));
+      packages.push(...info.packages);
+      if (!info.nextPageToken) {
+        info.packages = packages;
+        return info;
+      }
+      pageToken = info.nextPageToken;
+    }
   }
 
   /**

@@ -18,9 +18,10 @@ from runwright.core.records import Record
 from runwright.core.references import refs
 from runwright.core.state import RunState
 from runwright.ports.journal import CHAIN_TAG, StoredEvent
+from runwright.wire.checked_row import RowColumns, SnapshotRow
 from runwright.wire.records import encode_events
 from runwright.wire.references import event_refs
-from runwright.wire.state_row import RowColumns, SnapshotRow, encode_state
+from runwright.wire.state_row import encode_state
 
 # What one question may look at, so that none keeps the others waiting.
 SCANNED_EVENTS = 2048

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 from runwright.core.ids import Namespace, RunKey
-from runwright.ports.tools import Place, PlaceRequest
+from runwright.ports.tools import Granted, Place, PlaceRequest
 
 
 class WaitingCall:
     """One call that waits. `came` counts those that came before it, whatever they wait for."""
 
-    __slots__ = ("came", "place", "wanted")
+    __slots__ = ("_calls", "came", "granted", "wanted")
 
-    def __init__(self, wanted: PlaceRequest, came: int) -> None:
+    def __init__(self, calls: WaitingCalls, wanted: PlaceRequest, granted: Granted, came: int) -> None:
+        self._calls = calls
         self.wanted = wanted
+        self.granted = granted
         self.came = came
-        self.place: asyncio.Future[Place] = asyncio.get_running_loop().create_future()
+
+    def leave(self) -> None:
+        """Waits no more; harmless once it has its place."""
+        self._calls.remove(self)
 
 
 class _Queue:
     """Those that wait for one tool of one executor: runs take turns, and each run's calls keep their order."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[RunKey, deque[WaitingCall]] = OrderedDict()
+        # Lists, since thousands of runs may wait with one call each: a deque sets aside room for 64.
+        self._runs: OrderedDict[RunKey, list[WaitingCall]] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self._runs)
@@ -35,30 +40,33 @@ class _Queue:
         return next(iter(self._runs.values()))[0]
 
     def add(self, call: WaitingCall) -> None:
-        self._runs.setdefault(call.wanted.run, deque()).append(call)
+        self._runs.setdefault(call.wanted.run, []).append(call)
 
     def served(self) -> None:
         """Takes out the first, and lets every other run go before its next call."""
         run, calls = next(iter(self._runs.items()))
-        calls.popleft()
+        calls.pop(0)
         if calls:
             self._runs.move_to_end(run)
         else:
             del self._runs[run]
 
-    def remove(self, call: WaitingCall) -> None:
+    def remove(self, call: WaitingCall) -> bool:
+        """True when the call was still there."""
         calls = self._runs.get(call.wanted.run)
         if calls is None or call not in calls:
-            return
+            return False
         calls.remove(call)
         if not calls:
             del self._runs[call.wanted.run]
+        return True
 
 
 class WaitingCalls:
     """Calls that wait for a place, by executor and tool. First come, first served; runs take turns.
 
     Of tools that share an executor the one goes first whose next call came first.
+    A call costs its entry here and nothing that runs.
     """
 
     def __init__(self) -> None:
@@ -81,53 +89,43 @@ class WaitingCalls:
         """True when a call of that tool waits already: nobody overtakes it."""
         return (wanted.run.namespace, wanted.tool) in self._executors.get(wanted.executor, ())
 
-    def join(self, wanted: PlaceRequest) -> WaitingCall:
-        """Takes the call in, as the last; `served` is to be awaited at once."""
+    def join(self, wanted: PlaceRequest, granted: Granted) -> WaitingCall:
+        """Takes the call in, as the last. `granted` gets its place, once, unless it leaves before."""
         self._came += 1
         self._waiting += 1
-        call = WaitingCall(wanted, self._came)
+        call = WaitingCall(self, wanted, granted, self._came)
         queues = self._executors.setdefault(wanted.executor, {})
         queues.setdefault((wanted.run.namespace, wanted.tool), _Queue()).add(call)
         return call
 
-    async def served(self, call: WaitingCall) -> Place:
-        """The place that `serve` gives to the call. Cancelled, it holds none."""
-        try:
-            return await call.place
-        except asyncio.CancelledError:
-            if call.place.done() and not call.place.cancelled():
-                call.place.result().release()
-            raise
-        finally:
-            self._waiting -= 1
-            self._leave(call)
-
     def serve(self, executor: str, take: Callable[[PlaceRequest], Place | None]) -> None:
-        """Gives places to the calls that wait for the executor, for as long as `take` finds one for any of them."""
-        queues = self._executors.get(executor, {})
-        while True:
-            for key, queue in sorted(queues.items(), key=lambda item: item[1].first.came):
-                first = queue.first
-                place = None if first.place.done() else take(first.wanted)  # done: it waits no more
-                if place is None and not first.place.done():
-                    continue
-                queue.served()
-                if not queue:
-                    del queues[key]
-                if place is not None:
-                    first.place.set_result(place)
-                break
-            else:
-                break
-        if not queues:
-            self._executors.pop(executor, None)
+        """Gives places to the calls that wait for the executor, for as long as `take` finds one for any of them.
 
-    def _leave(self, call: WaitingCall) -> None:
+        Whoever gets one may give it back at once, which serves the next from within.
+        """
+        while queues := self._executors.get(executor):
+            for queue in sorted(queues.values(), key=lambda queue: queue.first.came):
+                first = queue.first
+                if (place := take(first.wanted)) is not None:
+                    self.remove(first, served=True)
+                    first.granted(place)
+                    break
+            else:
+                return
+
+    def remove(self, call: WaitingCall, *, served: bool = False) -> None:
+        """Takes the call out, if it is there; once it is served every other run goes before the next of its own."""
         queues = self._executors.get(call.wanted.executor, {})
         key = (call.wanted.run.namespace, call.wanted.tool)
-        if queue := queues.get(key):
-            queue.remove(call)
-            if not queue:
-                del queues[key]
-                if not queues:
-                    del self._executors[call.wanted.executor]
+        queue = queues.get(key)
+        if queue is None:
+            return
+        if served:
+            queue.served()
+        elif not queue.remove(call):
+            return
+        self._waiting -= 1
+        if not queue:
+            del queues[key]
+            if not queues:
+                del self._executors[call.wanted.executor]

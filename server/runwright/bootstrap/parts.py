@@ -31,6 +31,7 @@ from runwright.core.package import RuntimePackage
 from runwright.examination import BUILT_IN_ADAPTERS, load_packages
 from runwright.files import unusable_directory
 from runwright.ports.access import Authenticator
+from runwright.ports.clock import Clock
 from runwright.ports.provider import Provider
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
 from runwright.runtime.callbacks.registration_rules import RegistrationRules
@@ -71,17 +72,15 @@ async def build_runtime(
         limits = CheckLimits(settings.schema_check_ms, settings.schema_check_bytes)
         schemas = closed_by(opened, JsonSchemaChecker(limits))
         clock, log = SystemClock(), StandardLog()
-        built_in: tuple[Provider, ...] = (DemoProvider(clock), ScriptedProvider())
-        adapters = {**dict(zip(BUILT_IN_ADAPTERS, built_in, strict=True)), **_models(settings), **(providers or {})}
+        adapters = {**_built_in(clock), **_models(settings), **(providers or {})}
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
-        PackageCatalogue(packages, settings.default_package)  # refuses before the journal is opened and locked
+        # Refuses before the journal is opened and locked.
+        PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
-        tools = closed_by(
-            opened, DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
-        )
+        tools = closed_by(opened, _executors(settings, clock, callbacks))
         tools.connect()  # before runs look for them
         runtime = closed_by(
             opened,
@@ -99,11 +98,11 @@ async def build_runtime(
                 package_store=journal.packages(),
                 package_reader=closed_by(opened, DocumentReader(JsonSchemaChecker(limits))),
                 default_package_id=settings.default_package,
+                package_namespaces=settings.package_namespaces,
                 traces=telemetry.traces,
                 conversation_memory=settings.conversation_memory,
             ).build(),
         )
-        executors = ExecutorNames.of(settings.executor_owners, settings.executors)
         registry = closed_by(
             opened,
             CallbackRegistry(
@@ -111,11 +110,25 @@ async def build_runtime(
                 dialler=callbacks,
                 clock=clock,
                 log=log,
-                rules=RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator),
+                rules=_registration_rules(settings, authenticator),
                 audit=runtime.ports.audit,
             ),
         )
         yield runtime, registry
+
+
+def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) -> DialledExecutors:
+    return DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
+
+
+def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
+    """What the operator says of names, for each kind of callback that has names of its own."""
+    executors = ExecutorNames.of(settings.executor_owners, settings.executors)
+    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator)
+
+
+def _built_in(clock: Clock) -> dict[str, Provider]:
+    return dict(zip(BUILT_IN_ADAPTERS, (DemoProvider(clock), ScriptedProvider()), strict=True))
 
 
 def _models(settings: Settings) -> dict[str, ModelsProvider]:

@@ -119,13 +119,13 @@ async def _start(
     The journal is opened before addresses are bound, addresses before runs are taken up, whose effects begin then.
     """
     signals = opened.enter_context(Signals())
-    # Neither file is read again before somebody calls.
+    # Nothing is read again before the runtime is there: by SIGHUP, or when somebody calls.
     keys, tls = credentials(settings, lambda error: runtime.ports.audit.note(_reload_failed(error)))
-    signals.reload = partial(_reload, keys, tls)
     telemetry = closed_by(opened, Telemetry(metrics=settings.metrics, otlp_endpoint=settings.otlp_endpoint))
     watchdog = _watchdog(settings, telemetry)
     opened.callback(watchdog.close)
     runtime, callbacks = await opened.enter_async_context(build_runtime(settings, providers, telemetry, keys, packages))
+    signals.reload = partial(_reload, keys, tls)
     readiness = Readiness(runtime)
     server = RuntimeServer(
         runtime,

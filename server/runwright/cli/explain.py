@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import typer
 
@@ -37,11 +37,21 @@ def explain(context: typer.Context, run_id: RunArgument, output: FormatOption = 
     callbacks = {executor: _callbacks(client, executor) for executor in sorted(waited)}
     frames = list(client.troubles(run_id))
     contents = {content.ref.digest: content for frame in frames for content in frame.contents}
-    found = Found(run, [frame.event for frame in frames], callbacks, time.time(), contents)
+    found = Found(
+        run, [frame.event for frame in frames], callbacks, time.time(), contents, _registered(client, callbacks)
+    )
     if output is Format.JSON:
         print(json.dumps(explanation(found, client.options), indent=2))
     else:
         print("\n".join(explain_lines(found, client.options)))
+
+
+def _registered(client: Client, callbacks: Mapping[str, Sequence[callback_pb.Callback] | None]) -> frozenset[str]:
+    """Under which names executors are registered, if none is under one that is waited for."""
+    if not any(found is not None and not found for found in callbacks.values()):
+        return frozenset()
+    kinds = (callback_pb.CALLBACK_KIND_UNSPECIFIED, callback_pb.CALLBACK_KIND_TOOL_EXECUTOR)
+    return frozenset(one.spec.executor for one in client.callbacks().callbacks if one.spec.kind in kinds)
 
 
 def _callbacks(client: Client, executor: str) -> Sequence[callback_pb.Callback] | None:

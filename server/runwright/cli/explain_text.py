@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -11,6 +11,7 @@ from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.commands import Options, command
 from runwright.cli.tree_update import excerpt
+from runwright.core.near import nearest
 
 MOST_CALLBACKS = 5
 TO_DO = "to do"
@@ -31,6 +32,7 @@ class Found(Struct, frozen=True):
     callbacks: Mapping[str, Sequence[callback_pb.Callback] | None]
     now: float
     contents: Mapping[str, content_pb2.InlineContent] = {}  # what came with the troubles, by digest
+    registered: Collection[str] = ()  # names of executors, if none is registered under one that is waited for
 
 
 def explain_lines(found: Found, options: Options) -> list[str]:
@@ -142,7 +144,9 @@ def _wait(found: Found, wait: run_pb2.WaitingOn) -> Iterator[tuple[str, str]]:
     if callbacks is None:
         yield "  callback", "they cannot be listed with this key"
     elif not callbacks:
-        yield "  callback", f"none is registered for executor {wait.subject}"
+        near = nearest(wait.subject, found.registered)
+        but = f", but one is for {near}" if near else ""
+        yield "  callback", f"none is registered for executor {wait.subject}{but}"
     for callback in (callbacks or ())[:MOST_CALLBACKS]:
         yield "  callback", _callback(callback)
     if callbacks and len(callbacks) > MOST_CALLBACKS:

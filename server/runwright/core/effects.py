@@ -1,14 +1,32 @@
-"""What a run asks of the world. `pending` says which of these are wanted now."""
+"""What a run asks of the world, and what each effect says of itself. `pending` says which are wanted now.
+
+The driver knows effects by these attributes alone:
+
+- `may_be_repeated`: another attempt at it does no harm, so nobody has to hold on to its answer at any price.
+- `is_left_to_restart`: an answer that comes while the server stops is not recorded; the next start asks again.
+- `settles_while_draining`: it goes on while the server stops, until it is settled.
+- `parks`: nothing has to run for it. A timer, or an executor that comes back, brings the input that settles it.
+- `needs_intent`: it is sent to somebody, and only once its intent is durable.
+- `key`: two effects with the same key are the same one.
+"""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 from msgspec import Struct
 
 from runwright.core.content import ContentRef
-from runwright.core.ids import EffectId
+from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.units import Micros
+
+# (id, what is done about it, attempt)
+EffectKey: TypeAlias = tuple[EffectId, str, int]
+
+
+def attempt_key(effect_id: EffectId, attempt: int) -> EffectKey:
+    """The key of one attempt at what has an intent on record: a model request or a tool call."""
+    return (effect_id, "call", attempt)
 
 
 class CallModel(Struct, frozen=True):
@@ -17,6 +35,16 @@ class CallModel(Struct, frozen=True):
     round: int
     attempt: int
     route: int = 0
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = True
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return attempt_key(model_effect_id(self.round), self.attempt)
 
 
 class AwaitRetry(Struct, frozen=True):
@@ -25,6 +53,16 @@ class AwaitRetry(Struct, frozen=True):
     round: int
     attempt: int
     due: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (model_effect_id(self.round), "retry", self.attempt)
 
 
 class CallTool(Struct, frozen=True):
@@ -38,12 +76,31 @@ class CallTool(Struct, frozen=True):
     idempotency_key: str
     idempotent: bool
     deadline: Micros
+    is_left_to_restart: ClassVar[bool] = False  # what was performed is recorded, whenever it is heard of
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = True
+
+    @property
+    def may_be_repeated(self) -> bool:
+        """See the module."""
+        return self.idempotent
+
+    @property
+    def settles_while_draining(self) -> bool:
+        """See the module: what must not be repeated may still answer."""
+        return not self.idempotent
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return attempt_key(self.call_id, self.attempt)
 
 
 class AwaitExecutor(Struct, frozen=True):
     """Wait until `not_before` has passed and a place at the executor is free, or until `give_up_at`.
 
-    `attempt` is the last one; 0 when none was made. `give_up_at` is 0 while no outage of the executor is on record.
+    `attempt` is the last one; 0 when none was made. `give_up_at` is 0 while no
+    outage of the executor is on record.
     """
 
     call_id: EffectId
@@ -51,14 +108,35 @@ class AwaitExecutor(Struct, frozen=True):
     executor: str  # empty in runs of older versions that have made no attempt; the package names it
     not_before: Micros
     give_up_at: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.call_id, "await", self.attempt)
 
 
 class WaitForCancelDeadline(Struct, frozen=True):
     """Wait until the grace of a cancel is over."""
 
     due: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = False
+    settles_while_draining: ClassVar[bool] = True
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (EffectId("cancel"), "deadline", 1)
 
 
-Effect: TypeAlias = CallModel | AwaitRetry | CallTool | AwaitExecutor | WaitForCancelDeadline
-# (id, kind of wish, attempt): a wish with the same key is the same wish.
-EffectKey: TypeAlias = tuple[str, str, int]
+# What has to run until it is answered, and what only has to be waited for.
+RunningEffect: TypeAlias = CallModel | CallTool
+ParkingEffect: TypeAlias = AwaitRetry | AwaitExecutor | WaitForCancelDeadline
+Effect: TypeAlias = RunningEffect | ParkingEffect

@@ -7,64 +7,18 @@ from enum import Enum
 
 from msgspec import Struct
 
+from runwright.core.error_reasons import ErrorReason
 
-class ErrorReason(Enum):
-    """Why something failed. The numbers are those of `runwright.v1.ErrorReason`."""
-
-    INVALID_REQUEST = 1
-    PACKAGE_INVALID = 2
-    PACKAGE_NOT_FOUND = 3
-    AGENT_MISMATCH = 4
-    RUN_NOT_FOUND = 5
-    RUN_ID_CONFLICT = 6
-    CURSOR_MALFORMED = 7
-    CURSOR_SCOPE_MISMATCH = 8
-    CURSOR_AHEAD = 9
-    JOURNAL_RESTORED = 10
-    SUBSCRIBER_STALLED = 11
-    JOURNAL_FULL = 12
-    JOURNAL_BUSY = 13
-    JOURNAL_CONFLICT = 14
-    JOURNAL_CORRUPT = 15
-    DRAINING = 16
-    PORT_MISSING = 17
-    PROVIDER_MISSING = 18
-    PROVIDER_FAILED = 19
-    MODEL_OUTPUT_INVALID = 20
-    MODEL_OUTPUT_TRUNCATED = 21
-    MODEL_OUTPUT_FILTERED = 22
-    EXECUTOR_MISSING = 23
-    EXECUTOR_UNAVAILABLE = 24
-    EXECUTOR_LOST = 25
-    TOOL_UNKNOWN = 26
-    TOOL_ARGUMENTS_INVALID = 27
-    TOOL_FAILED = 28
-    TOOL_TIMED_OUT = 29
-    BUDGET_EXHAUSTED = 30
-    CANCELLED = 31
-    INTERNAL = 32
-    UNAUTHENTICATED = 33
-    ROLE_MISSING = 34
-    CALLBACK_NOT_FOUND = 35
-    CALLBACK_ADDRESS_REFUSED = 36
-    CALLBACK_TAKEN = 37
-    CALLBACK_LIMIT = 38
-    PROVIDER_KEY_REFUSED = 40
-    PROVIDER_RATE_LIMITED = 41
-    PROVIDER_REFUSED = 42
-    SESSION_BUSY = 43
-    CURSOR_EXPIRED = 46
-    RUN_REMOVED = 47
-    OVERLOADED = 75
-    CONVERSATION_TOO_LARGE = 76
-    TOO_MANY_CALLS = 70
-    RUN_HELD = 60
-    RUN_NOT_HELD = 61
-    TOOL_RESULT_TOO_LARGE = 55
-    TOOL_ANSWER_INVALID = 56
-    PACKAGE_TAG_MOVED = 90
-    PACKAGE_LIMIT = 91
-    REQUEST_ID_CONFLICT = 92
+__all__ = [
+    "MEANINGS",
+    "AgentError",
+    "AgentErrorKind",
+    "ErrorReason",
+    "Failure",
+    "Meaning",
+    "RetryClass",
+    "invalid_request",
+]
 
 
 class AgentErrorKind(Enum):

@@ -68,7 +68,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     journal_id: str = ""  # what its idempotency keys begin with; empty in runs that older servers began
     round: int = 0
     route: int = 0  # which of the package's routes answers; 0 is its `provider`
-    model_request: ModelState = field(default=ModelState(), name="asked")
+    model_request: ModelState = ModelState()
     calls: tuple[CallState, ...] = ()
     stop: StopReason | None = None  # decided, or already on the way once open calls have settled
     turn_ended: bool = False

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from runwright.core.ids import RunKey
 from runwright.core.quarantine import Stage, Suspect
+from runwright.core.units import Micros
 
 
 class RecoveryLog(Protocol):
@@ -15,7 +16,7 @@ class RecoveryLog(Protocol):
     The rules are those of `core/quarantine.py`.
     """
 
-    async def begin(self, now: int) -> list[Suspect]:
+    async def begin(self, now: Micros) -> list[Suspect]:
         """Begins a start: every open run, oldest first, after the last start's end was counted.
 
         Without an `end` since the last `begin` the last start did not end cleanly. Runs that nothing speaks against

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
@@ -31,6 +31,17 @@ class Place(Protocol):
 
     def release(self) -> None:
         """Gives it back; harmless when that was done."""
+
+
+# Gets the place that a call has waited for; whoever it belongs to gives it back.
+Granted: TypeAlias = Callable[[Place], None]
+
+
+class PlaceWait(Protocol):
+    """A call that waits for a place."""
+
+    def leave(self) -> None:
+        """Waits no more; harmless once the place was granted."""
 
 
 class ToolInvocation(Struct, frozen=True, kw_only=True):
@@ -99,8 +110,12 @@ class ToolExecutors(Protocol):
     def take_place(self, wanted: PlaceRequest) -> Place | None:
         """A place, if one is free and nobody waits for it; never waits."""
 
-    async def place(self, wanted: PlaceRequest) -> Place:
-        """A place, once one is free; waits without end. Cancelled, it holds none."""
+    def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
+        """Has the call wait for a place without end, after those that wait already; to be asked for when none is free.
+
+        `granted` gets the place later, once, on the event loop, unless the call leaves before. It raises nothing, and
+        may give the place back at once. Nothing runs for a call meanwhile: thousands may wait.
+        """
 
     async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
         """Performs the attempt at the executor of the place, or at another of its name if that one has gone.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from msgspec import Struct, field
 
@@ -29,7 +29,8 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
 
     Only `audit`, `recovery` and the two about packages may be left out: what belongs to
     no run is then not written down, starts that a run has ended are not counted, and
-    there are only the packages it is built with.
+    there are only the packages it is built with. A package belongs to every namespace,
+    unless `package_namespaces` names those that see it, by its id.
     """
 
     journal: Journal | None = None
@@ -45,6 +46,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
+    package_namespaces: Mapping[str, Collection[str]] = field(default_factory=dict)
     traces: bool = False
     conversation_memory: int = DEFAULT_MEMORY_BYTES
 
@@ -68,7 +70,7 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             raise AgentError(
                 ErrorReason.PORT_MISSING, f"The runtime was built without: {missing}.", metadata={"port": missing}
             )
-        catalogue = PackageCatalogue(self.packages, self.default_package_id)
+        catalogue = PackageCatalogue(self.packages, self.default_package_id, self.package_namespaces)
         for package in self.packages:
             check_schemas(package, self.schemas)
         ports = Ports(

@@ -33,7 +33,7 @@ class PackageLookup:
         Raises PACKAGE_NOT_FOUND, AGENT_MISMATCH when another agent is expected, PACKAGE_INVALID for one that was put
         under rules that have become stricter, and the journal's errors. Files are found without waiting.
         """
-        found = self._files.find(wanted)
+        found = self._files.of(namespace).find(wanted)
         if found is None and self._store is not None:
             found = await self._stored(namespace, wanted, self._store)
         if found is None:
@@ -44,14 +44,14 @@ class PackageLookup:
                 ErrorReason.AGENT_MISMATCH,
                 f"Package {package.id} is agent {package.agent.id}, not {agent_id}.",
                 metadata={"agent_id": agent_id, "expected": package.agent.id},
-                remedy=self._for_agent(agent_id),
+                remedy=self._for_agent(namespace, agent_id),
             )
         return found
 
     async def missing(self, namespace: Namespace, name: str) -> AgentError:
         """PACKAGE_NOT_FOUND, with what may have been meant."""
         put = await self._store.names(namespace, limit=MOST_KNOWN) if self._store is not None else ()
-        return not_found(name, (*self._files.ids, *put))
+        return not_found(name, (*self._files.of(namespace).ids, *put))
 
     async def _stored(self, namespace: Namespace, wanted: Selector, store: PackageStore) -> CataloguedPackage | None:
         fingerprint = wanted.fingerprint
@@ -77,9 +77,9 @@ class PackageLookup:
             self._bytes -= len(least.content.data)
         return found
 
-    def _for_agent(self, agent_id: str) -> str:
+    def _for_agent(self, namespace: Namespace, agent_id: str) -> str:
         """How to reach an agent that is not the one of the package that was selected."""
-        known = {entry.package.agent.id: entry.package.id for entry in self._files}
+        known = {entry.package.agent.id: entry.package.id for entry in self._files.of(namespace)}
         if agent_id in known:
             return f"Select package {known[agent_id]}, which is that agent, or leave agent_id out."
         return did_you_mean(agent_id, known) + MEANINGS[ErrorReason.AGENT_MISMATCH].remedy

@@ -165,7 +165,7 @@ class PackageRegistry:
 
     async def page(self, namespace: Namespace, *, package_id: str = "", token: str = "", limit: int) -> OutlinePage:
         """First the files in their order, then what was put, newest first. Raises INVALID_REQUEST."""
-        wanted = [known for known in self._files if not package_id or known.package.id == package_id]
+        wanted = [known for known in self._files.of(namespace) if not package_id or known.package.id == package_id]
         first, after = self._place(wanted, token)
         files = wanted[first : first + limit + 1]
         stored: list[StoredPackage] = []
@@ -262,7 +262,7 @@ class PackageRegistry:
 
     async def _outline(self, namespace: Namespace, found: CataloguedPackage) -> PackageOutline:
         tags = (await self._store.tags(namespace, [found.fingerprint])).get(found.fingerprint, ())
-        if self._files.find(Selector(fingerprint=found.fingerprint)) is not None:
+        if self._files.of(namespace).find(Selector(fingerprint=found.fingerprint)) is not None:
             return _of_file(found, tags)
         stored = await self._store.get(namespace, found.fingerprint)
         return _of_stored(stored, tags) if stored is not None else _of_file(found, tags)

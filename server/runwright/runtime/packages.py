@@ -1,14 +1,15 @@
-"""The packages a runtime was started with, and how one is named."""
+"""The packages a runtime was started with, by namespace, and how one is named."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
 from runwright.core.content import JSON, Content
 from runwright.core.errors import MEANINGS, AgentError, ErrorReason
 from runwright.core.fingerprint import fingerprint
+from runwright.core.ids import Namespace
 from runwright.core.near import did_you_mean
 from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
@@ -46,32 +47,14 @@ class Selector(Struct, frozen=True):
         return cls(request.package_id, request.package_fingerprint, request.package_tag)
 
 
-def not_found(name: str, known: Iterable[str]) -> AgentError:
-    """PACKAGE_NOT_FOUND, with what may have been meant."""
-    remedy = did_you_mean(name, known) + MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy
-    message = f"There is no package {name}."
-    return AgentError(ErrorReason.PACKAGE_NOT_FOUND, message, metadata={"package": name}, remedy=remedy)
+class NamespacePackages:
+    """What one namespace sees: its packages by id and by fingerprint; one of them may be the default."""
 
-
-class PackageCatalogue:
-    """Packages of files, by id and by fingerprint; one of them is the default. They belong to every namespace."""
-
-    def __init__(self, packages: Sequence[RuntimePackage], default_id: str | None = None) -> None:
-        """Raises PACKAGE_INVALID for two packages with one id, PACKAGE_NOT_FOUND for a default that is not there."""
-        self._by_id: dict[str, CataloguedPackage] = {}
-        for package in packages:
-            if package.id in self._by_id:
-                raise AgentError(
-                    ErrorReason.PACKAGE_INVALID,
-                    f"Two packages are called {package.id}.",
-                    metadata={"package": package.id, "path": "id", "rule": "unique"},
-                    remedy="Give one of them another id.",
-                )
-            self._by_id[package.id] = CataloguedPackage.of(package)
-        self._by_fingerprint = {known.fingerprint: known for known in self._by_id.values()}
-        if default_id is not None and default_id not in self._by_id:
-            raise not_found(default_id, self._by_id)
-        self.default_id = default_id or (packages[0].id if packages else None)
+    def __init__(self, packages: Sequence[CataloguedPackage], default_id: str | None) -> None:
+        """Of a `default_id` that is not among the packages there is no default."""
+        self._by_id = {known.package.id: known for known in packages}
+        self._by_fingerprint = {known.fingerprint: known for known in packages}
+        self.default_id = default_id if default_id in self._by_id else None
 
     def __iter__(self) -> Iterator[CataloguedPackage]:
         """Every package, in the order given."""
@@ -89,3 +72,52 @@ class PackageCatalogue:
     def ids(self) -> Sequence[str]:
         """The ids of all files."""
         return tuple(self._by_id)
+
+
+class PackageCatalogue:
+    """All packages. A package belongs to every namespace, unless namespaces are named for it."""
+
+    def __init__(
+        self,
+        packages: Sequence[RuntimePackage],
+        default_id: str | None = None,
+        namespaces: Mapping[str, Collection[str]] | None = None,
+    ) -> None:
+        """`namespaces` names, by package id, those that see the package; to others it is not there.
+
+        Without a `default_id` each namespace's default is the first package it sees. Raises PACKAGE_INVALID for two
+        packages with one id, PACKAGE_NOT_FOUND for a default, or an id in `namespaces`, that is not there.
+        """
+        known: dict[str, CataloguedPackage] = {}
+        for package in packages:
+            if package.id in known:
+                raise AgentError(
+                    ErrorReason.PACKAGE_INVALID,
+                    f"Two packages are called {package.id}.",
+                    metadata={"package": package.id, "path": "id", "rule": "unique"},
+                    remedy="Give one of them another id.",
+                )
+            known[package.id] = CataloguedPackage.of(package)
+        namespaces = namespaces or {}
+        for name in (*([default_id] if default_id is not None else []), *namespaces):
+            if name not in known:
+                raise not_found(name, known)
+
+        def seen(namespace: str | None) -> NamespacePackages:
+            found = [each for name, each in known.items() if name not in namespaces or namespace in namespaces[name]]
+            first = found[0].package.id if found else None
+            return NamespacePackages(found, first if default_id is None else default_id)
+
+        self._shared = seen(None)
+        self._by_namespace = {namespace: seen(namespace) for named in namespaces.values() for namespace in named}
+
+    def of(self, namespace: Namespace) -> NamespacePackages:
+        """What the namespace sees."""
+        return self._by_namespace.get(namespace, self._shared)
+
+
+def not_found(name: str, known: Collection[str]) -> AgentError:
+    """PACKAGE_NOT_FOUND, which names nothing but what is `known` to whoever asks."""
+    remedy = did_you_mean(name, known) + MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy
+    message = f"There is no package {name}."
+    return AgentError(ErrorReason.PACKAGE_NOT_FOUND, message, metadata={"package": name}, remedy=remedy)

@@ -74,7 +74,7 @@ class AgentRuntime:
         cursors = CursorMaker(ports.journal.incarnation, ports.journal.cursor_key, ports.journal.epochs)
         self._subscriptions = Subscriptions(ports, self._supervisor, tails, texts, cursors)
         self._run_list = RunList(ports.journal, cursors, self._supervisor)
-        self._held_actions = HeldRunActions(ports, self._supervisor, tails, texts)
+        self._held_actions = HeldRunActions(ports, self._supervisor, tails)
         self._sessions = Sessions(ports.journal)
         self._readers = Readers()
         self._audit_list = AuditList(ports.audit, ports.journal, cursors)

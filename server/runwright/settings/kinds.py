@@ -148,11 +148,29 @@ def _owners(value: object) -> dict[str, tuple[str, ...]]:
 
 
 def _owners_of_words(words: list[str]) -> dict[str, tuple[str, ...]]:
-    owners: dict[str, list[str]] = {}
+    return _owners(_grouped(words))
+
+
+def _namespaces(value: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise ValueError
+    named = {_name(package): tuple(names) if isinstance(names, list) else (names,) for package, names in value.items()}
+    if not all(named.values()):
+        raise ValueError
+    return {package: tuple(map(_name, names)) for package, names in named.items()}
+
+
+def _namespaces_of_words(words: list[str]) -> dict[str, tuple[str, ...]]:
+    return _namespaces(_grouped(words))
+
+
+def _grouped(words: list[str]) -> dict[str, list[str]]:
+    """`NAME=VALUE` words, the values of each name together."""
+    values: dict[str, list[str]] = {}
     for word in words:
-        name, _, principal = word.partition("=")
-        owners.setdefault(name, []).append(principal)
-    return _owners(owners)
+        name, _, value = word.partition("=")
+        values.setdefault(name, []).append(value)
+    return values
 
 
 def _routes(value: object) -> dict[str, str]:
@@ -241,6 +259,15 @@ OWNERS = Kind(
     '{desk = ["billing"]}',
     _owners_of_words,
     _owners,
+    _listed,
+    many=True,
+)
+NAMESPACES = Kind(
+    "package=namespace",
+    "PACKAGE=NAMESPACE, as often as there are namespaces",
+    '{desk = ["team-a"]}',
+    _namespaces_of_words,
+    _namespaces,
     _listed,
     many=True,
 )

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from runwright.core import allow_list
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, MAX_CALLS_IN_FLIGHT
 from runwright.core.errors import AgentError, invalid_request
-from runwright.core.ids import LOCAL_PRINCIPAL
+from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL
 from runwright.core.loopback import is_loopback
 from runwright.core.space import DEFAULT_FREE_BYTES, DEFAULT_FREE_PERCENT, LeastSpace
 from runwright.settings import kinds
@@ -59,6 +59,12 @@ class Settings:
     )
     default_package: str | None = setting(
         kinds.TEXT, "Id of the package that answers requests without one.", None, absent="the first package"
+    )
+    package_namespaces: Mapping[str, tuple[str, ...]] = setting(
+        kinds.NAMESPACES,
+        "Namespaces that a package belongs to, by its id; one that is not here belongs to all.",
+        {},
+        flag="--package-namespace",
     )
     executors: Mapping[str, str] = setting(
         kinds.ADDRESSES, "Where each executor is, and whose; without a principal `local`'s.", {}, flag="--executor"
@@ -237,6 +243,11 @@ class Settings:
         if self.tls_client_ca is not None and self.tls_cert is None:
             remedy = "Give the server's own certificate too: without it there is no TLS."
             yield Unfit("tls_client_ca", "given together with --tls-cert and --tls-key", remedy, _PAIR)
+        alone = [name for name, seen in self.package_namespaces.items() if DEFAULT_NAMESPACE not in seen]
+        if self.keys is None and alone:
+            expected = f"given together with --keys: without keys everyone is of namespace `{DEFAULT_NAMESPACE}`"
+            remedy = f"Make a file with `runwright keys add`, or nobody sees {', '.join(alone)}."
+            yield Unfit("package_namespaces", expected, remedy, ("keys",))
         if self.keys is None and any(LOCAL_PRINCIPAL not in owners for owners in self.executor_owners.values()):
             expected = f"given together with --keys: without keys everyone is `{LOCAL_PRINCIPAL}`"
             remedy = "Make a file with `runwright keys add` and give it with --keys."

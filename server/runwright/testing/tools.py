@@ -15,7 +15,7 @@ from pydantic import JsonValue
 from runwright.adapters.waiting_calls import WaitingCalls
 from runwright.core.content import JSON
 from runwright.core.ids import Namespace
-from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 _log = logging.getLogger("runwright.testing")
 
@@ -88,9 +88,9 @@ class FunctionTools(Struct):
         """See the port."""
         return None if self._waiting.waits(wanted) else self._take(wanted)
 
-    async def place(self, wanted: PlaceRequest) -> Place:
+    def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
         """See the port."""
-        return self.take_place(wanted) or await self._waiting.served(self._waiting.join(wanted))
+        return self._waiting.join(wanted, granted)
 
     def _take(self, wanted: PlaceRequest) -> Place | None:
         if wanted.executor in self.unreachable or self.held[wanted.executor] >= self.most_calls:

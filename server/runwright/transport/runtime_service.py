@@ -142,14 +142,14 @@ class RuntimeService:
         return pb.ListAuditEventsResponse(events=events, next_page_token=listed.next_token)
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest) -> pb.GetServerInfoResponse:
-        """Describes this server."""
+        """Describes this server, and the packages of the caller's namespace."""
         response = pb.GetServerInfoResponse(
             version=__version__,
             incarnation=self._runtime.ports.journal.incarnation,
             providers=sorted(self._runtime.ports.providers),
             limits=self._limits,
         )
-        put_packages(response, request, self._runtime.packages, principal())
+        put_packages(response, request, self._runtime.packages.of(principal().namespace), principal())
         return response
 
     def _start_refused(self, requested: run_pb2.RunRequest, error: AgentError) -> None:

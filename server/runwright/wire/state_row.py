@@ -1,67 +1,82 @@
-"""RunState ⇄ the snapshot row: private, bounded, rewritten by every append, rebuilt from events if need be.
+"""RunState ⇄ the state in a run's row, as every version wrote it: private, bounded, rebuilt from events if need be.
 
-The row's bytes are a version byte, a check of 32 bytes, and the state. The check is SHA-256 over what identifies the
-run, every other column of its row, the state, and the position and hash of its last event: a row that is not as it was
-written, or stands beside other events, is known by it.
+What stands in a row of another version must be exactly what this one would say of the run, or it is not taken: a
+default in place of a fact could repeat an effect. So a field that is added either
+
+- has a default that is true of every run that was begun before there was such a field: it is named in ADDED, and rows
+  without it are taken with that default; or
+- has not: then VERSION rises, and a function here makes the new form of the old one, or returns None for what only the
+  events can tell.
+
+A row of an older version is written anew when it is first read, also that of a run that has ended.
 """
 
 from __future__ import annotations
 
-import hashlib
+from typing import Any
 
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError
 from msgspec.json import Decoder, Encoder
-from msgspec.msgpack import Encoder as CheckEncoder
 
-from runwright.core.ids import RunKey
-from runwright.core.outcomes import RunPhase, RunStatus
+from runwright.core.outcomes import RunPhase
 from runwright.core.policy import PolicyStage
 from runwright.core.state import RunState
 
-# A later version takes another byte and may check or hold more. Rows of before version 1 had no byte and no check:
-# they begin with the brace of their state.
-VERSION = b"\x01"
-UNCHECKED = b"{"
-_TAG = "runwright-row-v1"
-_CHECK_BYTES = 32
-_BODY = len(VERSION) + _CHECK_BYTES
+VERSION = 2
+# Fields that are younger than this version, by their path in the row, as in `usage.cost` or `calls.approval`.
+ADDED: frozenset[str] = frozenset()
 _ENCODER = Encoder()
 _DECODER = Decoder(RunState)
 _ANY = Decoder()
-_CHECKED = CheckEncoder(order="sorted")  # labels are a mapping: their order means nothing
 
 
 def encode_state(state: RunState) -> bytes:
-    """The state's bytes in the row."""
+    """The state's bytes in a row of the present version."""
     return _ENCODER.encode(state)
 
 
-def decode_state(data: bytes) -> RunState | None:
-    """The state, or None when the row was written by a version that is not known: then events are folded anew.
+def decode_state(data: bytes, version: int = VERSION) -> RunState | None:
+    """The state of a row of that version; None when it must be folded anew."""
+    match version:
+        case 2:
+            return _decoded(data)
+        case 1:
+            return _decoded(_from_version_1(data))
+        case _:
+            return None
 
-    A row that says more or less than this version would is not trusted: a
-    default in place of a fact could repeat an effect.
-    """
-    return _strictly(data) or _strictly(_without_allowed(data))
 
-
-def _strictly(data: bytes) -> RunState | None:
+def _decoded(data: bytes) -> RunState | None:
     try:
         state = _DECODER.decode(data)
     except DecodeError:
         return None
-    return state if encode_state(state) == data else None
+    own = encode_state(state)
+    return state if own == data or _says_the_same(_ANY.decode(data), _ANY.decode(own), "") else None
 
 
-def _without_allowed(data: bytes) -> bytes:
-    """The row as this version writes it, of one that said of each call whether it was allowed, not what it has passed.
+def _says_the_same(said: Any, own: Any, path: str) -> bool:
+    """True when what a row says is what this version would, but for fields that were added since."""
+    if isinstance(said, dict) and isinstance(own, dict):
+        missing = {f"{path}{name}" for name in own.keys() - said.keys()}
+        return missing <= ADDED and all(
+            name in own and _says_the_same(value, own[name], f"{path}{name}.") for name, value in said.items()
+        )
+    if isinstance(said, list) and isinstance(own, list):
+        return len(said) == len(own) and all(_says_the_same(*pair, path) for pair in zip(said, own, strict=True))
+    return type(said) is type(own) and bool(said == own)
 
-    Such rows also have a phase of their own, 5, for a run with a call of unknown outcome: it is RUNNING.
+
+def _from_version_1(data: bytes) -> bytes:
+    """It said of each call whether it was allowed, not what it has passed, and named the model request otherwise.
+
+    It had a phase of its own, 5, for a run with a call of unknown outcome: such a run is RUNNING.
     """
     try:
         row = _ANY.decode(data)
         row["phase"] = RunPhase(row["phase"]).value
         row["calls"] = [dict(_passed(*field) for field in call.items()) for call in row["calls"]]
+        row["model_request"] = row.pop("asked")
     except (DecodeError, KeyError, TypeError, ValueError, AttributeError):
         return b""
     return _ENCODER.encode(row)
@@ -69,59 +84,3 @@ def _without_allowed(data: bytes) -> bytes:
 
 def _passed(name: str, value: object) -> tuple[str, object]:
     return ("passed", PolicyStage.PRE_TOOL.value if value else None) if name == "allowed" else (name, value)
-
-
-class RowColumns(Struct, frozen=True):
-    """The columns of a run's row that are known before its events have their places."""
-
-    run: RunKey
-    seq: int
-    session_id: str
-    agent_id: str
-    status: int
-    labels: dict[str, str]
-    removed_at: int = 0
-
-    @classmethod
-    def of(cls, state: RunState, status: RunStatus) -> RowColumns:
-        """The columns of a run in this state."""
-        found_by = (state.session_id, state.agent_id, status.value, state.labels)
-        return cls(state.key, state.seq, *found_by, removed_at=state.removed_at)
-
-
-class RowEnd(Struct, frozen=True):
-    """The rest of the columns: where the last event is, its hash, and whether another one may follow."""
-
-    last_position: int
-    hash: bytes
-    is_open: bool
-
-
-class SnapshotRow(Struct, frozen=True):
-    """The state's bytes, and a digest of them and of the columns: all of the check that is known before the commit."""
-
-    body: bytes
-    digest: bytes
-
-    @classmethod
-    def of(cls, body: bytes, columns: RowColumns) -> SnapshotRow:
-        """Made on the event loop: what is left to the thread that commits takes a microsecond."""
-        run = columns.run
-        found_by = (columns.session_id, columns.agent_id, columns.status, columns.labels, columns.removed_at)
-        checked = _CHECKED.encode((_TAG, run.namespace, run.run_id, columns.seq, *found_by, body))
-        return cls(body, hashlib.sha256(checked).digest())
-
-    def checked(self, end: RowEnd) -> bytes:
-        """The row's bytes, with their check."""
-        rest = self.digest + end.hash + end.last_position.to_bytes(8, "big") + bytes([end.is_open])
-        return VERSION + hashlib.sha256(rest).digest() + self.body
-
-
-def body_of(row: bytes, columns: RowColumns, end: RowEnd) -> bytes | None:
-    """The state's bytes of a row whose check fits these columns; None when it does not."""
-    try:
-        body = row[_BODY:]
-        fits = row == SnapshotRow.of(body, columns).checked(end)
-    except (TypeError, AttributeError, ValueError, OverflowError):  # columns that are not even of their kind
-        return None
-    return body if fits else None

@@ -80,7 +80,8 @@ async def test_a_failed_request_ends_the_run_with_its_class(wire: Wire) -> None:
     assert answer.state.error.reason is ErrorReason.PROVIDER_RATE_LIMITED
     assert dict(answer.state.error.metadata) == {"adapter": wire.kind, "class": "rate_limited"}
     assert len(vendor.requested) == 1
-    [line] = bench.log.lines
+    ready, line = bench.log.lines
+    assert ready.event == "provider is ready"
     assert (line.event, line.error) == ("model request failed", None), "what a vendor says is no fault of ours"
     assert line.fields["said"] == answer.state.error.message
     assert [line.fields[name] for name in ("run_id", "adapter", "model", "reason")] == [

@@ -30,6 +30,7 @@ from ._gen.runwright.v1 import (
     ListEventsRequest,
     ListRunsRequest,
     OnBusy,
+    PackageInfo,
     PackageSelector,
     RunFilter,
     RunRequest,
@@ -247,10 +248,18 @@ class Client:
         return Subscription(self._connection, request, on_reconnect, self.deadline, done)
 
     async def server_info(self, *, deadline: float | None = None) -> GetServerInfoResponse:
-        """What the server is: version, limits, packages."""
-        return await self._connection.unary(
-            self._runtime.get_server_info, GetServerInfoRequest(), deadline=deadline or self.deadline, safe=True
-        )
+        """What the server is: version, limits, and every package of the caller's namespace, of all pages."""
+        request = GetServerInfoRequest()
+        packages: list[PackageInfo] = []
+        while True:
+            info = await self._connection.unary(
+                self._runtime.get_server_info, request, deadline=deadline or self.deadline, safe=True
+            )
+            packages += info.packages
+            if not info.next_page_token:
+                info.packages = packages
+                return info
+            request = GetServerInfoRequest(page_token=info.next_page_token)
 
     async def register_callback(self, request: RegisterCallbackRequest) -> Callback:
         """Registers a tool executor, or renews its lease; `ToolServer.register` does so for as long as it serves."""

@@ -17,7 +17,7 @@ from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, HealthKind
 from runwright.core.executor_names import ConfiguredExecutor
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.clock import Clock
-from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Granted, Place, PlaceRequest, PlaceWait, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 # Bounds the time in which an intent is open although nothing was sent.
 CONNECT_SECONDS = 1.0
@@ -97,13 +97,11 @@ class DialledExecutors:
         """A place at the ready executor that was not asked for the longest time; see the port."""
         return None if self._waiting.waits(wanted) else self._take(wanted)
 
-    async def place(self, wanted: PlaceRequest) -> Place:
+    def wait_for_place(self, wanted: PlaceRequest, granted: Granted) -> PlaceWait:
         """See the port."""
-        if place := self.take_place(wanted):
-            return place
-        call = self._waiting.join(wanted)
+        call = self._waiting.join(wanted, granted)
         self._connect_when_waited_for(wanted.executor)
-        return await self._waiting.served(call)
+        return call
 
     async def execute(self, place: Place, call: ToolInvocation) -> ToolOutcome:
         """Performs one attempt.

@@ -24,12 +24,12 @@ from runwright.adapters.clock import monotonic
 from runwright.adapters.telemetry import conventions as c
 from runwright.core import records as r
 from runwright.core.ids import CALL_EFFECT, RunKey, effect_kind
+from runwright.core.kinds import KINDS, TERMINAL
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.journal import StoredEvent
 
-_ENDS = (r.RunCompleted, r.RunFailed, r.RunCancelled)
 _MODEL_OUTCOMES = {r.ModelMessageCompleted: "completed", r.ModelAttemptFailed: "failed"}
 _TOOL_OUTCOMES = {
     r.ToolCompleted: "completed",
@@ -109,7 +109,7 @@ class Metrics:
                     self._tools.labels(_TOOL_RETRIED).inc()
             elif isinstance(record, r.RunStarted):
                 self._started.inc()
-            elif isinstance(record, _ENDS):
+            elif KINDS[kind] in TERMINAL:
                 self._ended.labels(*_end(state)).inc()
 
     def committed(self, events: Sequence[StoredEvent]) -> None:

@@ -13,6 +13,7 @@ from runwright.core.ids import RunKey
 from runwright.core.records import Record
 from runwright.core.side_rows import FailedCondition, SideRow
 from runwright.core.state import RunState
+from runwright.core.units import Seq
 from runwright.ports.journal.events import StoredEvent
 
 
@@ -45,7 +46,7 @@ class Appender(Protocol):
         run: RunKey,
         records: Sequence[Record],
         *,
-        after: int,
+        after: Seq,
         contents: Sequence[Content],
         snapshot: RunState,
         side_rows: Sequence[SideRow] = (),

@@ -11,6 +11,7 @@ from runwright.core.ids import RunKey
 from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.records import Record
 from runwright.core.selection import Scope, Selection
+from runwright.core.units import Position, Seq
 
 CHAIN_TAG = b"runwright-chain-v1"
 
@@ -24,8 +25,8 @@ class StoredEvent(Struct, frozen=True):
     `session_id`, `agent_id` and `kind` are what streams select by.
     """
 
-    position: int
-    seq: int
+    position: Position
+    seq: Seq
     kind: EventKind
     data: bytes
     previous_hash: bytes
@@ -66,10 +67,10 @@ class EventReader(Protocol):
     async def messages(self, run: RunKey) -> list[Record]:
         """The run's records of the kinds in MESSAGE_BEARING, in order."""
 
-    async def read(self, run: RunKey, *, after: int, limit: int) -> list[StoredEvent]:
+    async def read(self, run: RunKey, *, after: Seq, limit: int) -> list[StoredEvent]:
         """At most `limit` events of the run with a position above `after`, in order."""
 
-    async def select(self, selection: Selection, *, after: int, limit: int) -> EventPage:
+    async def select(self, selection: Selection, *, after: Position, limit: int) -> EventPage:
         """At most `limit` events of the stream above `after`, by position.
 
         Looks at a bounded number of events, so a page of a filter that matches

@@ -8,6 +8,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from runwright.core.ids import RunKey
+from runwright.core.units import Micros
 
 
 class Removed(Struct, frozen=True):
@@ -26,7 +27,7 @@ class Removed(Struct, frozen=True):
 class Remover(Protocol):
     """Removes runs as a whole; of each an outline stays for ever, so that its id and its answer are never another's."""
 
-    async def remove_ended(self, *, before: int, now: int, limit: int) -> Removed:
+    async def remove_ended(self, *, before: Micros, now: Micros, limit: int) -> Removed:
         """One step in removing runs that ended before a time: at most `limit` events, in one commit.
 
         Runs go in the order of their last events, each as a whole for whoever
@@ -37,7 +38,7 @@ class Remover(Protocol):
         more; a step that was never finished is taken up by the next call.
         """
 
-    async def remove(self, run: RunKey, *, now: int) -> int:
+    async def remove(self, run: RunKey, *, now: Micros) -> int:
         """Removes one run, ended or not, whatever of it can be read: its position in the journal's horizon.
 
         As `remove_ended` leaves it: an outline, which has ended as cancelled if the run

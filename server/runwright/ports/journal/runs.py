@@ -14,6 +14,7 @@ from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.outcomes import RunStatus
 from runwright.core.selection import RunFilter
 from runwright.core.state import RunState
+from runwright.core.units import Position
 
 NOTHING: Mapping[str, RunStatus] = MappingProxyType({})
 
@@ -25,7 +26,7 @@ class LoadedRun(Struct, frozen=True):
     """
 
     state: RunState
-    last_position: int
+    last_position: Position
 
 
 class ListedRun(Struct, frozen=True):
@@ -33,7 +34,7 @@ class ListedRun(Struct, frozen=True):
 
     number: int
     state: RunState
-    last_position: int
+    last_position: Position
 
 
 class RunPage(Struct, frozen=True):

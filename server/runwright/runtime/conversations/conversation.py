@@ -13,7 +13,7 @@ from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import SessionTurn
 from runwright.core.errors import MEANINGS, ErrorReason
-from runwright.core.ids import RunKey
+from runwright.core.ids import EffectId, RunKey
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.kinds import KINDS, MESSAGE_BEARING
 from runwright.core.outcomes import CallPhase
@@ -117,8 +117,11 @@ class Conversation:
                 said.contents[each.ref.digest] = each.data
         self._hold(said)
 
-    async def check(self, state: RunState) -> None:
-        """Reads what the run needs as soon as it goes on. Raises JOURNAL_CORRUPT: damage is found before it does."""
+    async def check(self, state: RunState, sends: EffectId | None = None) -> None:
+        """Reads what the run needs as soon as it goes on. Raises JOURNAL_CORRUPT: damage is found before it does.
+
+        That is the whole conversation only for a request to a model. `sends` is a call that may be sent at once.
+        """
         if state.model_attempt:
             records = await self._journal.messages(self._run)
             wanted = [ref for record in records for ref in refs(record)]
@@ -126,8 +129,8 @@ class Conversation:
             if message_bytes <= self._memory.request_limit and images <= self._memory.image_limit:
                 await self._read(records, wanted)
         else:
-            running = (call.arguments for call in state.calls if call.phase is CallPhase.RUNNING)
-            await self._contents([ref for ref in running if ref])
+            calls = [call for call in state.calls if call.phase is CallPhase.RUNNING or call.call_id == sends]
+            await self._contents([call.arguments for call in calls if call.arguments])
 
     def let_go(self) -> None:
         """Holds nothing from now on: the journal has it."""

@@ -13,8 +13,8 @@ from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.state import RunState
 from runwright.runtime.ports import Ports
-from runwright.runtime.runs.driver import RunDriver
-from runwright.runtime.runs.live_text import LiveTexts
+from runwright.runtime.runs.driver import cancel_at_once
+from runwright.runtime.runs.run_on_record import RunOnRecord
 from runwright.runtime.runs.stored_runs import is_of
 from runwright.runtime.runs.supervisor import Supervisor
 from runwright.runtime.runs.tail import Tails
@@ -23,11 +23,10 @@ from runwright.runtime.runs.tail import Tails
 class HeldRunActions:
     """What an operator may do with a run that is not driven."""
 
-    def __init__(self, ports: Ports, supervisor: Supervisor, tails: Tails, texts: LiveTexts) -> None:
+    def __init__(self, ports: Ports, supervisor: Supervisor, tails: Tails) -> None:
         self._ports = ports
         self._supervisor = supervisor
         self._tails = tails
-        self._texts = texts
         self._lock = asyncio.Lock()
 
     async def release(self, run: RunKey, principal: str, reason: str) -> bool:
@@ -51,11 +50,11 @@ class HeldRunActions:
             hold = self._supervisor.held.of(run)
             if hold is None:
                 return None
-            driver = await self._closed(run, hold, replace(requested, grace_us=0))
-            self._supervisor.ended(driver)
+            on_record = await self._cancelled(run, hold, replace(requested, grace_us=0))
+            self._supervisor.stored.ends.put(run, on_record.stored)
             await self._supervisor.let_go(run)
             self._note(AuditKind.HELD_RUN_CANCELLED, run, requested.requested_by, requested.reason)
-            return driver.state
+            return on_record.state
 
     async def remove(self, run: RunKey, principal: str, reason: str) -> int:
         """Leaves an outline of a held run. Returns the position of its last event. Raises RUN_NOT_HELD."""
@@ -72,15 +71,15 @@ class HeldRunActions:
             AuditEntry(kind=kind, principal=principal, namespace=run.namespace, reason=reason, subjects=(run.run_id,))
         )
 
-    async def _closed(self, run: RunKey, hold: Hold, requested: i.CancelRequested) -> RunDriver:
+    async def _cancelled(self, run: RunKey, hold: Hold, requested: i.CancelRequested) -> RunOnRecord:
         if hold.cause is HoldCause.UNREADABLE:
             raise run_held(run, hold)
         stored = self._supervisor.stored
         try:
-            state = (await stored.load(run)).state
-            package = await stored.package(run, state)
+            loaded = await stored.load(run)
+            package = await stored.package(run, loaded.state)
         except AgentError as error:
             raise run_held(run, hold) if is_of(error, run) else error from error
-        driver = RunDriver(self._ports, package, state, self._tails.of(run), texts=self._texts)
-        await self._supervisor.noted(driver.cancel_at_once(requested))
-        return driver
+        on_record = RunOnRecord(self._ports, loaded, self._tails.of(run))
+        await self._supervisor.noted(cancel_at_once(on_record, package, requested))
+        return on_record

@@ -7,10 +7,11 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from runwright.core.effects import EffectKey
+from runwright.core.effects import Effect
 from runwright.core.errors import AgentError
 from runwright.core.inputs import Input
 from runwright.core.records import Record
+from runwright.runtime.runs.refusals import draining
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ class Delivery(Struct, frozen=True):
 
     input: Input
     answer: asyncio.Future[list[Record]]
-    settles: EffectKey | None = None
+    settles: Effect | None = None
 
     def refuse(self, error: AgentError) -> None:
         """Says why nothing comes of it, unless something was said already."""
@@ -63,3 +64,14 @@ class Inbox(Generic[T]):
         """All that has come, without waiting; it is taken out."""
         arrived, self._arrived = self._arrived, []
         return arrived
+
+
+def turn_away(inbox: Inbox[Delivery | None], *, is_terminal: bool) -> None:
+    """Answers whoever came too late: an ended run is not changed, one that nobody drives any more cannot be."""
+    for late in inbox.taken():
+        if late is None or late.answer.done():
+            continue
+        if is_terminal:
+            late.answer.set_result([])
+        else:
+            late.refuse(draining())

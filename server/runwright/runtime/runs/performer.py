@@ -18,22 +18,17 @@ from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.state import RunState, needs_repair
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
-from runwright.ports.tools import Place, PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.conversations.model_reply import check_reply, counted, is_opaque_fit
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.places import CallPlaces
-from runwright.runtime.waiting import DeadlineWait, bounded
 
 T = TypeVar("T")
 MAX_RESULT_BYTES = 1024 * 1024
 MAX_ERROR_BYTES = 4096
 MAX_MEDIA_TYPE = 127
-# How long an executor that is not connected may take to be, before its outage is written down.
-CONNECT_US = 1_000_000
-# How long an executor has to come back to a call whose wait was over before this server could look for it.
-PROBE_US = 5_000_000
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -53,7 +48,9 @@ class Performer:
         self._text: LiveText | None = None  # of the model that answers now
         self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
-    async def perform(self, state: RunState, position: int, effect: e.Effect, may_begin: Callable[[], bool]) -> i.Input:
+    async def perform(
+        self, state: RunState, position: int, effect: e.RunningEffect, may_begin: Callable[[], bool]
+    ) -> i.Input:
         """Performs one effect for a run in `state`, whose last event is at `position`, and says what came of it.
 
         `may_begin` is asked right before a tool call is sent. An input that
@@ -69,18 +66,8 @@ class Performer:
                 finally:
                     text.end(is_whole=False)
                     self._text = None if self._text is text else self._text
-            case e.AwaitRetry():
-                clock = self._ports.clock
-                await clock.sleep_until(bounded(effect.due, state.model_request.since, clock.now()))
-                # The wait is over, whatever the clock says: the time on record goes on from what was planned.
-                return i.RetryDue(at=max(clock.now(), effect.due), round=effect.round, attempt=effect.attempt)
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
-            case e.AwaitExecutor():
-                return await self._await_executor(state, effect)
-            case e.WaitForCancelDeadline():
-                await self._ports.clock.sleep_until(effect.due)
-                return i.CancelDeadlinePassed(at=self._ports.clock.now())
             case _:
                 assert_never(effect)
 
@@ -310,53 +297,6 @@ class Performer:
             contents=(content,),
         )
 
-    async def _await_executor(self, state: RunState, effect: e.AwaitExecutor) -> i.Input:
-        clock, call = self._ports.clock, state.call(effect.call_id)
-        assert call is not None, "what waits is a call of the run"
-        await clock.sleep_until(bounded(effect.not_before, call.since, clock.now()))
-        place = await self._place(
-            self._wanted(state, effect.call_id, call.tool), bounded(effect.give_up_at, call.since, clock.now())
-        )
-        if place is not None:
-            self.places.offer(effect.call_id, place)
-        return i.ExecutorAwaited(
-            # The wait is over, whatever the clock says: the time on record goes on from what was planned.
-            at=max(clock.now(), effect.not_before),
-            call_id=effect.call_id,
-            attempt=effect.attempt,
-            has_place=place is not None,
-            give_up_at=effect.give_up_at,
-        )
-
-    async def _granted(self, wanted: PlaceRequest) -> Place:
-        return await _guarded(self._ports.tools.place(wanted))
-
-    async def _place(self, wanted: PlaceRequest, give_up_at: int) -> Place | None:
-        """A place; None when the executor is away and the wait is over, or no outage of it is on record yet.
-
-        One that is there and has too much to do is waited for without end: the call is next after those before it.
-        """
-        tools, clock = self._ports.tools, self._ports.clock
-        timeout_us = self._tool(wanted.tool).unavailable_timeout_ms * 1000
-        # Looked for at least once: the wait may have been over while there was no room for the call.
-        due = max(give_up_at, clock.now() + PROBE_US) if give_up_at else clock.now() + CONNECT_US
-        waiting = asyncio.ensure_future(self._granted(wanted))
-        place, was_there = None, False
-        try:
-            with DeadlineWait(clock) as limit:
-                while not await limit.lasts(due, waiting):
-                    is_there = tools.is_reachable(wanted)
-                    if not is_there and not (give_up_at and was_there):
-                        return None
-                    was_there, due = is_there, clock.now() + timeout_us
-            place = waiting.result()
-            return place
-        finally:
-            if place is None:
-                # It may come, or have come, although nobody waits for it any more.
-                waiting.add_done_callback(_give_back)
-                waiting.cancel()
-
 
 async def _guarded(call: Coroutine[object, object, T]) -> T:
     """Awaits an adapter. One that cancels itself fails; only the driver may cancel an effect."""
@@ -380,8 +320,3 @@ def _media_type(said: str) -> str:
         return JSON
     fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable() and said != OPAQUE
     return said if fits else "application/octet-stream"
-
-
-def _give_back(waiting: asyncio.Future[Place]) -> None:
-    if not waiting.cancelled() and waiting.exception() is None:
-        waiting.result().release()

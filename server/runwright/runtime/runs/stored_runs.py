@@ -15,6 +15,9 @@ from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
 from runwright.ports.journal import Contents, LoadedRun, RunIndex
+from runwright.runtime.lru_cache import LruCache
+
+CACHED_ENDS = 1024
 
 
 class RunSource(RunIndex, Contents, Protocol):
@@ -22,11 +25,22 @@ class RunSource(RunIndex, Contents, Protocol):
 
 
 class StoredRuns:
-    """Reads runs. Packages are parsed once for each fingerprint."""
+    """Reads runs. Packages are parsed once for each fingerprint; ends are remembered, since nothing follows them."""
 
     def __init__(self, journal: RunSource) -> None:
+        self.ends: LruCache[RunKey, LoadedRun] = LruCache(CACHED_ENDS)
         self._journal = journal
         self._packages: dict[str, RuntimePackage] = {}
+
+    async def look_up(self, run: RunKey) -> LoadedRun | None:
+        """As `find`, for whoever only wants to know: a run that has ended is read once."""
+        if ended := self.ends.get(run):
+            return ended
+        generation = self.ends.generation  # the run may be removed while the journal is asked
+        found = await self.find(run)
+        if found is not None and found.state.is_terminal:
+            self.ends.put(run, found, generation)
+        return found
 
     async def load(self, run: RunKey) -> LoadedRun:
         """The run as it is on disk. Raises RUN_NOT_FOUND, JOURNAL_CORRUPT."""

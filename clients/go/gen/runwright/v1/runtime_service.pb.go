@@ -2233,8 +2233,8 @@ type GetServerInfoResponse struct {
 	Version string `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	// Identity of the journal; cursors of another one are refused.
 	Incarnation string `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	// The packages this server can run, one page of them: 1 MiB at most beyond the
-	// first.
+	// The packages that the caller's namespace can run, one page of them: 1 MiB at
+	// most beyond the first.
 	Packages []*PackageInfo `protobuf:"bytes,3,rep,name=packages,proto3" json:"packages,omitempty"`
 	// Names of the provider adapters.
 	Providers []string `protobuf:"bytes,4,rep,name=providers,proto3" json:"providers,omitempty"`
@@ -2318,7 +2318,7 @@ func (x *GetServerInfoResponse) GetNextPageToken() string {
 	return ""
 }
 
-// A package this server can run.
+// A package that the caller's namespace can run.
 type PackageInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The package's fingerprint.

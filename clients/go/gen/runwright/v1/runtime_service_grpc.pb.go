@@ -103,7 +103,8 @@ type RuntimeServiceClient interface {
 	// is not among them. For admins; each sees the entries of its own namespace,
 	// those of namespace `default` also what belongs to none.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
-	// Describes this server: version, limits, packages.
+	// Describes this server: version, limits, and the packages of the caller's
+	// namespace.
 	GetServerInfo(ctx context.Context, in *GetServerInfoRequest, opts ...grpc.CallOption) (*GetServerInfoResponse, error)
 }
 
@@ -323,7 +324,8 @@ type RuntimeServiceServer interface {
 	// is not among them. For admins; each sees the entries of its own namespace,
 	// those of namespace `default` also what belongs to none.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
-	// Describes this server: version, limits, packages.
+	// Describes this server: version, limits, and the packages of the caller's
+	// namespace.
 	GetServerInfo(context.Context, *GetServerInfoRequest) (*GetServerInfoResponse, error)
 	mustEmbedUnimplementedRuntimeServiceServer()
 }

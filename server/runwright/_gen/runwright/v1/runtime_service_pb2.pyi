@@ -1156,8 +1156,8 @@ class GetServerInfoResponse(message.Message):
     """Continues with the packages after this page. Empty: these were the last."""
     @builtins.property
     def packages(self) -> containers.RepeatedCompositeFieldContainer[PackageInfo]:
-        """The packages this server can run, one page of them: 1 MiB at most beyond the
-        first.
+        """The packages that the caller's namespace can run, one page of them: 1 MiB at
+        most beyond the first.
         """
 
     @builtins.property
@@ -1186,7 +1186,7 @@ class GetServerInfoResponse(message.Message):
 
 @typing.final
 class PackageInfo(message.Message):
-    """A package this server can run."""
+    """A package that the caller's namespace can run."""
 
     DESCRIPTOR: descriptor.Descriptor
 

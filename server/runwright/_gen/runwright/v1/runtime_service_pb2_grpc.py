@@ -222,7 +222,8 @@ class RuntimeServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """Describes this server: version, limits, packages.
+        """Describes this server: version, limits, and the packages of the caller's
+        namespace.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

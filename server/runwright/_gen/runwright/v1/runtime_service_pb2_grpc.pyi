@@ -110,7 +110,9 @@ class RuntimeServiceStub:
     those of namespace `default` also what belongs to none.
     """
     GetServerInfo: grpc.UnaryUnaryMultiCallable[runtime_service_pb2.GetServerInfoRequest, runtime_service_pb2.GetServerInfoResponse]
-    """Describes this server: version, limits, packages."""
+    """Describes this server: version, limits, and the packages of the caller's
+    namespace.
+    """
 
 @typing.type_check_only
 class RuntimeServiceAsyncStub(RuntimeServiceStub):
@@ -194,7 +196,9 @@ class RuntimeServiceAsyncStub(RuntimeServiceStub):
     those of namespace `default` also what belongs to none.
     """
     GetServerInfo: aio.UnaryUnaryMultiCallable[runtime_service_pb2.GetServerInfoRequest, runtime_service_pb2.GetServerInfoResponse]  # type: ignore[assignment]
-    """Describes this server: version, limits, packages."""
+    """Describes this server: version, limits, and the packages of the caller's
+    namespace.
+    """
 
 class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
     """Starts agent runs, follows them and ends them. Every failed call carries
@@ -347,6 +351,8 @@ class RuntimeServiceServicer(metaclass=abc_1.ABCMeta):
         request: runtime_service_pb2.GetServerInfoRequest,
         context: _ServicerContext,
     ) -> typing.Union[runtime_service_pb2.GetServerInfoResponse, abc.Awaitable[runtime_service_pb2.GetServerInfoResponse]]:
-        """Describes this server: version, limits, packages."""
+        """Describes this server: version, limits, and the packages of the caller's
+        namespace.
+        """
 
 def add_RuntimeServiceServicer_to_server(servicer: RuntimeServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...

@@ -38,8 +38,9 @@ from runwright.core.outcomes import RunStatus
 from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
 from runwright.wire import tombstone
+from runwright.wire.checked_row import RowColumns, RowEnd, SnapshotRow
 from runwright.wire.records import decode_event, event_subjects
-from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow, decode_state
+from runwright.wire.state_row import decode_state
 
 _COLUMNS = (
     "ALTER TABLE runs ADD COLUMN session_id TEXT NOT NULL DEFAULT ''",
@@ -184,7 +185,7 @@ def _fill_run(db: apsw.Connection, run_no: int) -> None:
     ((namespace, run_id, is_open, snapshot),) = fetch(
         db, "SELECT namespace, run_id, open, snapshot FROM runs WHERE run_no = ?", run_no
     )
-    state = decode_state(snapshot) or _folded(db, run_no, RunKey(Namespace(namespace), RunId(run_id)))
+    state = decode_state(snapshot, version=1) or _folded(db, run_no, RunKey(Namespace(namespace), RunId(run_id)))
     columns: tuple[Any, ...]
     if state is not None:
         columns = (state.session_id, state.agent_id, status(state).value, json.dumps(state.labels))

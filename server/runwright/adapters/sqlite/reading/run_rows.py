@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 from msgspec import Struct
@@ -21,15 +21,8 @@ from runwright.core.state import RunState
 from runwright.core.transitions import IllegalTransition
 from runwright.ports.journal import LoadedRun, StoredEvent
 from runwright.wire import tombstone
-from runwright.wire.state_row import (
-    UNCHECKED,
-    RowColumns,
-    RowEnd,
-    SnapshotRow,
-    body_of,
-    decode_state,
-    encode_state,
-)
+from runwright.wire.checked_row import UNCHECKED, RowColumns, RowEnd, SnapshotRow, believed
+from runwright.wire.state_row import VERSION, decode_state, encode_state
 
 # One statement, so that row and last event are of one moment.
 _ROW = """
@@ -50,7 +43,7 @@ class Rewrite(Struct, frozen=True):
     """A row to be made anew, unless the run has moved since."""
 
     run: RunKey
-    was_damaged: bool  # else it was written before rows had a check
+    was_damaged: bool  # else it was written by an older version
     values: tuple[Any, ...]
 
     def apply(self, db: apsw.Connection) -> None:
@@ -82,6 +75,14 @@ class Loaded(Struct, frozen=True):
         return self.run.state
 
 
+class _Last(NamedTuple):
+    """The run's last event."""
+
+    seq: int
+    position: int
+    hash: bytes
+
+
 class _Row(Struct, frozen=True):
     run_no: int
     seq: Any
@@ -90,6 +91,11 @@ class _Row(Struct, frozen=True):
     snapshot: Any
     last_event: tuple[Any, Any, Any]  # its seq, position and hash
     found_by: tuple[Any, ...] = ()
+
+    @property
+    def head(self) -> tuple[Any, Any, Any]:
+        """The last event as the row has it."""
+        return self.seq, self.last_position, self.hash
 
 
 def load(db: apsw.Connection, run: RunKey) -> Loaded | None:
@@ -101,9 +107,13 @@ def load(db: apsw.Connection, run: RunKey) -> Loaded | None:
     row = _row(db, run)
     if row is None:
         return None
-    state = _believed(run, row)
-    if state is not None:
-        return Loaded(LoadedRun(state, _position(db, row) if state.removed_at else row.last_position))
+    checked = _checked(run, row)
+    state = _believed(run, row, checked)
+    if state is not None and state.removed_at:
+        return Loaded(LoadedRun(state, _position(db, row)))
+    if state is not None and checked is not None:
+        rewrite = None if checked.version == VERSION else _rewrite(row, _Last(*row.last_event), state, False)
+        return Loaded(LoadedRun(state, row.last_position), rewrite)
     with db:  # row and events of one moment
         row = _row(db, run)
         events = checked_events.page(db, run, row.run_no, 0) if row else []
@@ -149,9 +159,12 @@ def judged(db: apsw.Connection, run: RunKey, folded: RunState | None = None) -> 
             return "the index does not find its row by its name"
         if isinstance(row.snapshot, bytes) and row.snapshot.startswith(UNCHECKED):
             return ""
-        state = _believed(run, row)
+        checked = _checked(run, row)
+        state = _believed(run, row, checked)
     except AgentError as error:
         return error.message
+    if state is None and checked is not None and checked.version < VERSION and row.last_event == row.head:
+        return ""  # only its events can tell what it means today
     if state is None:
         return "its row is not as it was written; the next start makes it anew from its events"
     return "" if folded in (None, state) else "its row says another state than its events"
@@ -177,20 +190,23 @@ def _without_texts(db: apsw.Connection, run: RunKey, error: Exception) -> list[A
     return fetch(db, _ROW.format(found_by="NULL"), run.namespace, run.run_id)
 
 
-def _believed(run: RunKey, row: _Row) -> RunState | None:
-    """The state in the row, or None when anything about it does not fit."""
+def _checked(run: RunKey, row: _Row) -> SnapshotRow | None:
+    """What stands in the row if it is as it was written."""
     try:
         is_open, number, session_id, agent_id, labels, removed_at = row.found_by
         columns = RowColumns(run, row.seq, session_id, agent_id, number, json.loads(labels), removed_at)
     except (ValueError, TypeError):
         return None
-    body = body_of(row.snapshot, columns, RowEnd(row.last_position, row.hash, is_open))
-    if body is None:
+    return believed(row.snapshot, columns, RowEnd(row.last_position, row.hash, is_open))
+
+
+def _believed(run: RunKey, row: _Row, checked: SnapshotRow | None) -> RunState | None:
+    """The state in the row, or None when anything about it does not fit."""
+    if checked is None:
         return None
-    if removed_at:
-        return tombstone.decode(run, body)
-    stands_at = (row.seq, row.last_position, row.hash)
-    return decode_state(body) if row.last_event == stands_at else None
+    if row.found_by[-1]:  # removed
+        return tombstone.decode(run, checked.body)
+    return decode_state(checked.body, checked.version) if row.last_event == row.head else None
 
 
 def _from_events(run: RunKey, row: _Row, events: list[StoredEvent]) -> Loaded:
@@ -208,14 +224,17 @@ def _from_events(run: RunKey, row: _Row, events: list[StoredEvent]) -> Loaded:
             state = apply(state, record)
         except IllegalTransition as error:
             raise checked_events.damaged_event(run, state.seq + 1, "does not follow from those before") from error
-    return Loaded(LoadedRun(state, last.position), _rewrite(row, last, state))
+    is_unchecked = isinstance(row.snapshot, bytes) and row.snapshot.startswith(UNCHECKED)
+    was_damaged = not is_unchecked and (_checked(run, row) is None or row.last_event != row.head)
+    return Loaded(
+        LoadedRun(state, last.position), _rewrite(row, _Last(last.seq, last.position, last.hash), state, was_damaged)
+    )
 
 
-def _rewrite(row: _Row, last: StoredEvent, state: RunState) -> Rewrite:
+def _rewrite(row: _Row, last: _Last, state: RunState, was_damaged: bool) -> Rewrite:
     columns, is_open = RowColumns.of(state, status(state)), not state.is_terminal
     snapshot = SnapshotRow.of(encode_state(state), columns).checked(RowEnd(last.position, last.hash, is_open))
     labels = encode_labels(columns.labels, order="sorted").decode()
     found_by = (columns.status, columns.session_id, columns.agent_id, labels)
     head = (last.seq, last.hash, last.position, is_open, *found_by, snapshot)
-    was_damaged = not (isinstance(row.snapshot, bytes) and row.snapshot.startswith(UNCHECKED))
     return Rewrite(state.key, was_damaged, (*head, row.run_no, row.snapshot, row.run_no, last.seq))

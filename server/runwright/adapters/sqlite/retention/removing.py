@@ -20,8 +20,8 @@ from runwright.core.machine import status
 from runwright.core.state import RunState
 from runwright.ports.journal import Removed
 from runwright.wire import tombstone
+from runwright.wire.checked_row import RowColumns, RowEnd, SnapshotRow
 from runwright.wire.records import event_time
-from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow
 
 # The run whose events are being deleted, one at a time: whoever comes after a crash goes on with it.
 REMOVING = "removing"

@@ -20,7 +20,7 @@ from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.side_rows import SideRow
 from runwright.ports.journal import Appended, AppendOutcome, StoredEvent
-from runwright.wire.state_row import RowEnd, SnapshotRow
+from runwright.wire.checked_row import RowEnd, SnapshotRow
 
 Outcome: TypeAlias = AppendOutcome | AgentError
 Digest: TypeAlias = tuple[str, str]  # of a content, behind its namespace

@@ -1120,8 +1120,8 @@ export type GetServerInfoResponse = Message<"runwright.v1.GetServerInfoResponse"
   incarnation: string;
 
   /**
-   * The packages this server can run, one page of them: 1 MiB at most beyond the
-   * first.
+   * The packages that the caller's namespace can run, one page of them: 1 MiB at
+   * most beyond the first.
    *
    * @generated from field: repeated runwright.v1.PackageInfo packages = 3;
    */
@@ -1157,7 +1157,7 @@ export const GetServerInfoResponseSchema: GenMessage<GetServerInfoResponse> = /*
   messageDesc(file_runwright_v1_runtime_service, 31);
 
 /**
- * A package this server can run.
+ * A package that the caller's namespace can run.
  *
  * @generated from message runwright.v1.PackageInfo
  */
@@ -1539,7 +1539,8 @@ export const RuntimeService: GenService<{
     output: typeof ListAuditEventsResponseSchema;
   },
   /**
-   * Describes this server: version, limits, packages.
+   * Describes this server: version, limits, and the packages of the caller's
+   * namespace.
    *
    * @generated from rpc runwright.v1.RuntimeService.GetServerInfo
    */

@@ -2726,8 +2726,8 @@ class GetServerInfoResponse(betterproto2.Message):
         3, betterproto2.TYPE_MESSAGE, repeated=True
     )
     """
-    The packages this server can run, one page of them: 1 MiB at most beyond the
-    first.
+    The packages that the caller's namespace can run, one page of them: 1 MiB at
+    most beyond the first.
     """
 
     providers: "list[str]" = betterproto2.field(
@@ -3395,7 +3395,7 @@ default_message_pool.register_message("runwright.v1", "PackageFinding", PackageF
 @dataclass(eq=False, repr=False)
 class PackageInfo(betterproto2.Message):
     """
-    A package this server can run.
+    A package that the caller's namespace can run.
     """
 
     fingerprint: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
@@ -5730,7 +5730,8 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
         metadata: "MetadataLike | None" = None,
     ) -> "GetServerInfoResponse":
         """
-        Describes this server: version, limits, packages.
+        Describes this server: version, limits, and the packages of the caller's
+        namespace.
         """
 
         return await self._unary_unary(
