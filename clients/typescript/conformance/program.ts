@@ -16,6 +16,7 @@ import {
   type EventFrame,
   EventKind,
   EventView,
+  packageFingerprint,
   type Part,
   RunwrightError,
   type Scope,
@@ -25,14 +26,22 @@ import {
   ToolServer,
 } from "@runwright/client";
 import {
+  BudgetSchema,
   EventFilterSchema,
   EventFrameSchema,
+  GetPackageResponseSchema,
   GetServerInfoResponseSchema,
+  PackageSummarySchema,
+  PutPackageResponseSchema,
+  ResolvePackageResponseSchema,
   RunFilterSchema,
   RunRequestSchema,
   RunSnapshotSchema,
   type StreamScope,
   StreamScopeSchema,
+  TagMoveSchema,
+  TagPackageResponseSchema,
+  ValidatePackageResponseSchema,
 } from "@runwright/client/messages";
 
 type Args = Record<string, JsonValue | undefined>;
@@ -164,13 +173,58 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
         ? { packageId: named.selector.value }
         : named?.selector.case === "fingerprint"
           ? { fingerprint: named.selector.value }
-          : undefined;
+          : named?.selector.case === "tag"
+            ? { tag: named.selector.value }
+            : undefined;
     const started = await connected().start(parts, {
       ...{ sessionId, turnId, agentId, budget, labels, onBusy },
       runId: runId || undefined,
       package: selected,
     });
     return { created: started.created, run: json(RunSnapshotSchema, started.run) };
+  },
+  async put_package({ document, tag, expected_previous: expected, request_id: id }) {
+    const options = {
+      tag: optional(tag, text),
+      expectedPrevious: optional(expected, text),
+      requestId: optional(id, text),
+    };
+    return json(PutPackageResponseSchema, await connected().putPackage(text(document), options));
+  },
+  async get_package({ package: name }) {
+    return json(GetPackageResponseSchema, await connected().getPackage(text(name)));
+  },
+  async list_packages({ package_id: packageId, page_size: pageSize }) {
+    const packages: JsonValue[] = [];
+    const options = { pageSize: optional(pageSize, Number) };
+    for await (const one of connected().listPackages(optional(packageId, text), options)) {
+      packages.push(json(PackageSummarySchema, one));
+    }
+    return { packages };
+  },
+  async tag_package({ tag, fingerprint, expected_previous: expected, request_id: id }) {
+    const options = { expectedPrevious: optional(expected, text), requestId: optional(id, text) };
+    return json(TagPackageResponseSchema, await connected().tagPackage(text(tag), text(fingerprint), options));
+  },
+  async tag_history({ tag, page_size: pageSize }) {
+    const moves: JsonValue[] = [];
+    for await (const move of connected().tagHistory(text(tag), { pageSize: optional(pageSize, Number) })) {
+      moves.push(json(TagMoveSchema, move));
+    }
+    return { moves };
+  },
+  async validate_package({ document }) {
+    return json(ValidatePackageResponseSchema, await connected().validatePackage(text(document)));
+  },
+  async resolve_package({ package: name, budget }) {
+    const limits = optional(budget, (given) => fromJson(BudgetSchema, given));
+    return json(
+      ResolvePackageResponseSchema,
+      await connected().resolvePackage(optional(name, text), { budget: limits }),
+    );
+  },
+  package_fingerprint({ document }) {
+    return { fingerprint: packageFingerprint(JSON.parse(text(document)) as object) };
   },
   async snapshot({ run_id: runId }) {
     return { run: json(RunSnapshotSchema, await connected().snapshot(text(runId))) };

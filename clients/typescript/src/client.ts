@@ -9,6 +9,16 @@ import { type Callback, CallbackRegistryService } from "./gen/runwright/callback
 import type { CallbackSpecSchema } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 import type { EventFrame } from "./gen/runwright/v1/event_pb.js";
 import type { BudgetSchema } from "./gen/runwright/v1/package_pb.js";
+import {
+  type GetPackageResponse,
+  PackageService,
+  type PackageSummary,
+  type PutPackageResponse,
+  type ResolvePackageResponse,
+  type TagMove,
+  type TagPackageResponse,
+  type ValidatePackageResponse,
+} from "./gen/runwright/v1/package_service_pb.js";
 import { type OnBusy, PackageSelectorSchema, type RunSnapshot } from "./gen/runwright/v1/run_pb.js";
 import {
   type EventFilterSchema,
@@ -44,8 +54,8 @@ export interface StartOptions extends CallOptions {
   readonly turnId?: string;
   /** The agent that is expected to answer; another than the package's is refused. */
   readonly agentId?: string;
-  /** Which package answers: its id, or its fingerprint. Absent: the server's default. */
-  readonly package?: string | { packageId: string } | { fingerprint: string };
+  /** Which package answers: its id, `@TAG` or its fingerprint. Absent: the server's default. */
+  readonly package?: string | { packageId: string } | { tag: string } | { fingerprint: string };
   /** Limits below the package's. */
   readonly budget?: MessageInitShape<typeof BudgetSchema>;
   /** Words of the caller, at most 16. */
@@ -80,6 +90,14 @@ export interface Waited {
   readonly done: boolean;
 }
 
+/** Which tag to move, as options of {@link Client.putPackage} and {@link Client.tagPackage}. */
+export interface TagOptions extends CallOptions {
+  /** Where the tag must point before: a fingerprint, or empty for nowhere. Absent: wherever it does. */
+  readonly expectedPrevious?: string;
+  /** The request's id: sent again it changes nothing. Absent: a new UUID, so that the call can be tried again safely. */
+  readonly requestId?: string;
+}
+
 /** Calls one server. Made by {@link Client.connect}, ended by {@link Client.close} or `await using`. */
 export class Client implements AsyncDisposable {
   /**
@@ -89,6 +107,8 @@ export class Client implements AsyncDisposable {
   readonly runtime: Stub<typeof RuntimeService>;
   /** The same of the registry of callbacks. */
   readonly callbacks: Stub<typeof CallbackRegistryService>;
+  /** The same of the service of packages. */
+  readonly packages: Stub<typeof PackageService>;
   readonly #connection: Connection;
   readonly #operations = new Operations();
   readonly #deadlineMs: number;
@@ -97,6 +117,7 @@ export class Client implements AsyncDisposable {
     this.#connection = connection;
     this.#deadlineMs = deadlineMs;
     this.runtime = createClient(RuntimeService, connection.transport);
+    this.packages = createClient(PackageService, connection.transport);
     this.callbacks = createClient(CallbackRegistryService, connection.transport);
   }
 
@@ -226,6 +247,75 @@ export class Client implements AsyncDisposable {
     }
   }
 
+  /** Puts a package, the text of its file, and returns once it is on disk; `tag` is moved to it. */
+  async putPackage(
+    document: string,
+    options: TagOptions & { readonly tag?: string } = {},
+  ): Promise<PutPackageResponse> {
+    check("putPackage", options);
+    const request = { document, tag: options.tag, ...changed(options) };
+    return this.#call(options, (call) => this.packages.putPackage(request, call));
+  }
+
+  /** A package, whole. It is named by its id, `@TAG` or fingerprint. */
+  async getPackage(name: string, options?: CallOptions): Promise<GetPackageResponse> {
+    check("getPackage", options);
+    return this.#call(options, (call) => this.packages.getPackage({ package: selector(name) }, call));
+  }
+
+  /** Packages in outline, the server's files first, fetched page by page as they are read. */
+  async *listPackages(
+    packageId = "",
+    options: CallOptions & { readonly pageSize?: number } = {},
+  ): AsyncGenerator<PackageSummary, void, undefined> {
+    check("listPackages", options);
+    for (let pageToken = ""; ;) {
+      const request = { packageId, pageSize: options.pageSize, pageToken };
+      const page = await this.#call(options, (call) => this.packages.listPackages(request, call));
+      yield* page.packages;
+      if (!page.nextPageToken) return;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** Points a tag to a package that was put. */
+  async tagPackage(tag: string, fingerprint: string, options: TagOptions = {}): Promise<TagPackageResponse> {
+    check("tagPackage", options);
+    const request = { tag, fingerprint, ...changed(options) };
+    return this.#call(options, (call) => this.packages.tagPackage(request, call));
+  }
+
+  /** Where a tag points and has pointed, newest first, fetched page by page as it is read. */
+  async *tagHistory(
+    tag: string,
+    options: CallOptions & { readonly pageSize?: number } = {},
+  ): AsyncGenerator<TagMove, void, undefined> {
+    check("tagHistory", options);
+    for (let pageToken = ""; ;) {
+      const request = { tag, pageSize: options.pageSize, pageToken };
+      const page = await this.#call(options, (call) => this.packages.listTagHistory(request, call));
+      yield* page.moves;
+      if (!page.nextPageToken) return;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** Everything that is wrong with a package, the text of its file; nothing is kept. */
+  async validatePackage(document: string, options?: CallOptions): Promise<ValidatePackageResponse> {
+    check("validatePackage", options);
+    return this.#call(options, (call) => this.packages.validatePackage({ document }, call));
+  }
+
+  /** What a run would be: limits, tools as the model sees them, what is missing. Without a name: of the default package. */
+  async resolvePackage(
+    name = "",
+    options: CallOptions & { readonly budget?: MessageInitShape<typeof BudgetSchema> } = {},
+  ): Promise<ResolvePackageResponse> {
+    check("resolvePackage", options);
+    const request = { package: name ? selector(name) : undefined, budget: options.budget };
+    return this.#call(options, (call) => this.packages.resolvePackage(request, call));
+  }
+
   /**
    * Follows the events of a scope: each exactly once and in order, over disconnects and restarts of the server. Ends by
    * itself with the run; while that is HELD or needs repair only with `untilDone`. Streams of many runs do not end.
@@ -301,12 +391,19 @@ export class Client implements AsyncDisposable {
 }
 
 function selector(named: NonNullable<StartOptions["package"]>) {
-  const of = (name: "packageId" | "fingerprint", value: string) =>
+  const of = (name: "packageId" | "tag" | "fingerprint", value: string) =>
     create(PackageSelectorSchema, { selector: { case: name, value } });
+  if (typeof named === "string" && named.startsWith("@")) return of("tag", named.slice(1));
   if (typeof named === "string") return of(named.startsWith("sha256:") ? "fingerprint" : "packageId", named);
   if ("packageId" in named) return of("packageId", named.packageId);
+  if ("tag" in named) return of("tag", named.tag);
   if ("fingerprint" in named) return of("fingerprint", named.fingerprint);
-  throw new TypeError(`package must be an id, a fingerprint, { packageId } or { fingerprint }, not ${shown(named)}.`);
+  const known = "an id, @TAG, a fingerprint, { packageId }, { tag } or { fingerprint }";
+  throw new TypeError(`package must be ${known}, not ${shown(named)}.`);
+}
+
+function changed(options: TagOptions) {
+  return { expectedPreviousFingerprint: options.expectedPrevious, requestId: options.requestId ?? randomUUID() };
 }
 
 /** Milliseconds as gRPC takes them: whole, and with at most eight digits. */

@@ -37,7 +37,10 @@ _REPEATED_ROUTE = Rule(
 
 
 class ExaminedDocument(Struct, frozen=True):
-    """The package of a text unless something is wrong with it, everything that is, and the text as it was read."""
+    """The package of a text, everything that is wrong with it, and the text as it was read.
+
+    A package whose only faults are schemas of tools is there, too: more can be found of it.
+    """
 
     package: RuntimePackage | None
     findings: Sequence[PackageFinding]
@@ -108,7 +111,7 @@ def _examined(document: Document, schemas: SchemaChecker | None) -> tuple[Runtim
     faulty = {tuple(fault.path) for fault in document.faults}
     found += [placed(document, where, rule) for where, rule in broken if tuple(where) not in faulty]
     found.sort(key=lambda finding: (finding.line, finding.column))
-    return (None if found else package), found
+    return (None if document.faults else package), found
 
 
 def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tuple[Sequence[str | int], Rule]]:

@@ -21,7 +21,7 @@ class DocumentReader:
         """See the port."""
         async with self._one:
             examined = await asyncio.to_thread(examine_document, document, self._schemas)
-        return ReadPackage(examined.package, examined.findings)
+        return ReadPackage(None if examined.findings else examined.package, examined.findings)
 
     async def close(self) -> None:
         """Releases what schemas were checked with."""

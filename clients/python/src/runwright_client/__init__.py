@@ -15,6 +15,8 @@ from ._gen.runwright.v1 import (
     InputData,
     InputPart,
     OnBusy,
+    PackageFinding,
+    PackageSummary,
     RunFilter,
     RunSnapshot,
     RunStatus,
@@ -23,6 +25,7 @@ from ._gen.runwright.v1 import (
 from .client import Cancelled, Client, Started
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
+from .fingerprints import package_canonical, package_fingerprint
 from .serving import ToolServer
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
@@ -46,6 +49,8 @@ __all__ = [
     "InputPart",
     "Keepalive",
     "OnBusy",
+    "PackageFinding",
+    "PackageSummary",
     "RunFilter",
     "RunSnapshot",
     "RunStatus",
@@ -61,6 +66,8 @@ __all__ = [
     "ToolError",
     "ToolServer",
     "delta_text",
+    "package_canonical",
+    "package_fingerprint",
     "result_text",
     "tool",
     "tool_text",
