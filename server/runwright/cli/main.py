@@ -37,6 +37,7 @@ _COMMANDS = {
     "doctor": "runwright.cli.doctor:doctor",
     "callbacks": "runwright.cli.callbacks:app",
     "config": "runwright.cli.config:app",
+    "init": "runwright.cli.init:init",
     "package": "runwright.cli.package:app",
     "keys": "runwright.cli.keys:keys",
 }
