@@ -93,9 +93,9 @@ def test_models_tools_and_executors_are_called_by_the_performer_alone() -> None:
     assert found == {"runtime/runs/performer.py"}
 
 
-def test_the_machine_is_asked_by_the_driver_alone() -> None:
+def test_the_machine_is_asked_in_one_place() -> None:
     asking = places(lambda source: bool({"decide", "advance"} & calls(source)))
-    assert asking == {"runtime/runs/driver.py", "core/machine/decide.py"}  # `decide` is `advance` without the state
+    assert asking == {"runtime/runs/decisions.py", "core/machine/decide.py"}  # `decide` is `advance` without the state
 
 
 def test_processes_are_started_by_the_schema_checker_alone() -> None:

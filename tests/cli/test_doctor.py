@@ -23,7 +23,8 @@ from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.outcomes import RunStatus
 from runwright.core.space import LeastSpace
 from runwright.testing import ManualClock
-from runwright.wire.state_row import RowColumns, RowEnd, SnapshotRow, decode_state, encode_state
+from runwright.wire.checked_row import RowColumns, RowEnd, SnapshotRow
+from runwright.wire.state_row import decode_state, encode_state
 
 from tests import builders as b
 from tests.cli.conftest import Program

@@ -7,7 +7,7 @@ import hashlib
 import struct
 
 import pytest
-from runwright.core.cursor import CursorMaker, Place
+from runwright.core.cursor import CursorMaker, CursorPosition
 from runwright.core.epochs import NO_MARK, Epoch, Epochs
 from runwright.core.errors import AgentError, ErrorReason
 
@@ -48,7 +48,7 @@ def test_a_cursor_is_good_as_long_as_the_journal_only_grows(position: int) -> No
 
     later = maker((5, A), (9, B), (99, C))
 
-    assert later.read("stream", cursor, 200) == Place(position)
+    assert later.read("stream", cursor, 200) == CursorPosition(position)
 
 
 @pytest.mark.parametrize(("position", "accepted"), [(7, True), (8, False), (9, False), (12, False)])
@@ -57,7 +57,7 @@ def test_a_place_above_where_an_older_copy_was_put_back_is_refused(position: int
     put_back_at_7 = maker((5, A), (7, B))
 
     if accepted:
-        assert put_back_at_7.read("stream", cursor, 100) == Place(position)
+        assert put_back_at_7.read("stream", cursor, 100) == CursorPosition(position)
     else:
         assert refusal(put_back_at_7, cursor) is ErrorReason.JOURNAL_RESTORED
         assert refusal(put_back_at_7, cursor, head=7) is ErrorReason.CURSOR_AHEAD  # it has not grown past it yet
@@ -68,14 +68,14 @@ def test_the_head_that_comes_with_a_refusal_is_a_cursor_of_this_past() -> None:
     with pytest.raises(AgentError) as refused:
         cursors.read("stream", maker((5, A)).make("stream", 9), 12)
 
-    assert cursors.read("stream", refused.value.metadata["head"], 12) == Place(12)
+    assert cursors.read("stream", refused.value.metadata["head"], 12) == CursorPosition(12)
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_cursors_of_earlier_servers_stay_good_for_the_positions_of_their_time(version: int) -> None:
     upgraded_at_50 = maker((50, A), (70, B))
 
-    assert upgraded_at_50.read("stream", of_version(version, 50), 100) == Place(50)
+    assert upgraded_at_50.read("stream", of_version(version, 50), 100) == CursorPosition(50)
     assert refusal(upgraded_at_50, of_version(version, 51)) is ErrorReason.JOURNAL_RESTORED
     assert refusal(upgraded_at_50, of_version(version, 101)) is ErrorReason.CURSOR_AHEAD
     assert upgraded_at_50.read_token("stream", of_version(version, 60), 100) == 60
@@ -94,4 +94,4 @@ def test_a_floor_below_the_position_is_not_said() -> None:
     cursors = maker((0, A))
 
     assert cursors.make("stream", 9, 4) == cursors.make("stream", 9)
-    assert cursors.read("stream", cursors.make("stream", 4, 9), 10) == Place(4, 9)
+    assert cursors.read("stream", cursors.make("stream", 4, 9), 10) == CursorPosition(4, 9)

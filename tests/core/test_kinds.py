@@ -50,6 +50,7 @@ def test_a_record_has_the_fields_by_which_its_family_says_what_it_is_about(row: 
     fields = {field.name for field in structs.fields(row.record)}
 
     assert (effect_field(row.record) is not None) == (row.family in (Family.CALL, Family.EFFECT))
+    assert ("call_id" in fields) == (row.family is Family.CALL)
     assert ("round" in fields) == (row.family is Family.MODEL)
     assert ("attempt" in fields) <= (row.family is not Family.RUN)
 

@@ -162,8 +162,7 @@ async def test_a_run_is_loaded_with_its_state_and_its_last_position_at_once(jour
 
 async def test_many_runs_are_loaded_in_the_order_in_which_they_are_asked_for(journal: AnyJournal) -> None:
     runs = [key(f"run-{number}") for number in range(600)]
-    for run in runs:
-        await put(journal, run, turn(), after=0)
+    await asyncio.gather(*(put(journal, run, turn(), after=0) for run in runs))
     requested = [*reversed(runs), key("unknown"), runs[7]]
 
     loaded = await journal.load_many(requested)

@@ -238,6 +238,17 @@ async def test_events_of_another_run_do_not_pass_for_those_of_a_run(data: Path) 
     await journal.close()
 
 
+async def test_of_many_runs_one_whose_row_holds_no_text_keeps_no_other_from_being_read(data: Path) -> None:
+    edit(data, "UPDATE runs SET agent_id = CAST(x'ff' AS TEXT) WHERE run_id = 'ended'")
+    journal = SqliteJournal.open(data)
+
+    ended, unended = await journal.load_many([ENDED, OPEN])
+    await journal.close()
+
+    assert isinstance(ended, LoadedRun) and ended.state.agent_id == "helper", "by its events"
+    assert isinstance(unended, LoadedRun) and not unended.state.is_terminal
+
+
 async def test_of_many_runs_those_that_cannot_be_read_are_errors_beside_the_others(data: Path) -> None:
     whole, _ = await folded(data, ENDED)
     edit(data, "UPDATE events SET data = x'ffff' WHERE run_no = 2 AND seq = 3", "UPDATE runs SET snapshot = x''")

@@ -169,6 +169,7 @@ async def test_what_was_said_is_only_read_again_when_a_model_is_asked(bench: b.B
     assert after_cancel == 0
     assert ended.text == '"a lamp"'
     assert journal.requested["messages"] == 1
+    assert journal.requested["content"] == 4, "the package, the arguments once, what was said, the answer for us"
 
 
 async def test_a_wait_that_is_soon_over_finds_the_driver(bench: b.Bench) -> None:

@@ -6,6 +6,7 @@ A life is a runtime that is abandoned: as when the process is killed, nothing is
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import Awaitable, Callable
 
@@ -337,3 +338,18 @@ async def test_the_count_is_on_disk_before_anything_is_taken_up(sqlite: SqliteJo
     assert await held(runtime) == {"run-0"}
     assert await completed(runtime) == {"run-1"}
     await runtime.drain(0)
+
+
+async def test_what_recovery_never_came_to_is_closed_when_it_stops() -> None:
+    async def work() -> None:
+        raise AssertionError("nobody comes to it")
+
+    runtime = b.Bench().runtime(b.package(b.says("hello")))
+    begun = work()
+    recovery = runtime._supervisor._recovery
+
+    recovery.beside(begun)
+    await recovery.stop()
+
+    assert inspect.getcoroutinestate(begun) == inspect.CORO_CLOSED
+    await runtime.close()

@@ -22,7 +22,7 @@ class HoldCause(Enum):
     FAILING = "the server failed again and again to go on with it"
 
 
-class Hold(Struct, frozen=True):
+class RunHold(Struct, frozen=True):
     """A run that is not driven until an operator decides. `failure` is what callers are told, `since` microseconds."""
 
     cause: HoldCause
@@ -38,7 +38,7 @@ class Hold(Struct, frozen=True):
 class Condition(Struct, frozen=True):
     """`missing_provider` is the adapter that the run has to ask and that this server does not have."""
 
-    hold: Hold | None = None
+    hold: RunHold | None = None
     missing_provider: str = ""
 
 
@@ -74,7 +74,7 @@ def waiting_on_in(state: RunState, condition: Condition) -> list[WaitingOn]:
     return waits
 
 
-def run_held(run: RunKey, hold: Hold) -> AgentError:
+def run_held(run: RunKey, hold: RunHold) -> AgentError:
     """Nothing can be done with the run while it is held."""
     metadata = {"run_id": run.run_id, "cause": hold.cause.name}
     if hold.first_bad:

@@ -38,7 +38,7 @@ def _short_digest(text: str) -> bytes:
     return hashlib.blake2s(text.encode(), digest_size=8).digest()
 
 
-class Place(Struct, frozen=True):
+class CursorPosition(Struct, frozen=True):
     """A place in a stream: after `position`. What was removed up to `floor` the reader does not miss."""
 
     position: Position
@@ -69,7 +69,7 @@ class CursorMaker:
         """A place in a list: an item's `number`, as the list was while the journal ended at `head`."""
         return self._seal(scope, number, head, self._epochs.mark(head))
 
-    def read(self, scope: str, cursor: str, head: Position) -> Place:
+    def read(self, scope: str, cursor: str, head: Position) -> CursorPosition:
         """The place a cursor stands for.
 
         Raises CURSOR_MALFORMED for bytes this server never made, JOURNAL_RESTORED
@@ -95,7 +95,7 @@ class CursorMaker:
         body = _FORMATS[_VERSION].pack(_VERSION, _short_digest(scope), self._incarnation, position, floor, mark)
         return base64.urlsafe_b64encode(body + self._mac(body)).rstrip(b"=").decode()
 
-    def _open(self, scope: str, cursor: str, head: Position) -> tuple[int, Place, bytes]:
+    def _open(self, scope: str, cursor: str, head: Position) -> tuple[int, CursorPosition, bytes]:
         try:
             raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         except (binascii.Error, UnicodeEncodeError, ValueError):
@@ -118,7 +118,7 @@ class CursorMaker:
                 "The cursor belongs to another stream.",
                 metadata={"expected": "a cursor of the same scope and filter"},
             )
-        return version, Place(position, rest[0] if rest else 0), rest[1] if version == _VERSION else b""
+        return version, CursorPosition(position, rest[0] if rest else 0), rest[1] if version == _VERSION else b""
 
     def _require_past(self, scope: str, position: Position, mark: bytes | None, head: Position) -> None:
         """The position must lie in this journal's past. `mark` is None for a cursor of a version without."""

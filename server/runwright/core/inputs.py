@@ -17,6 +17,7 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import ExecutorIdentity, FinishReason
 from runwright.core.request import RunRequest
+from runwright.core.side_rows import Condition
 from runwright.core.units import Micros
 
 
@@ -182,6 +183,22 @@ class Recovered(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ConditionFailed(Struct, frozen=True, kw_only=True):
+    """What an input would have made true does not stand: conditions of its records did not hold at their append.
+
+    `of` is decided on once more, with these known not to hold; records that are under one of them again are a fault.
+    """
+
+    at: Micros
+    of: Input
+    conditions: tuple[Condition, ...]
+
+    @property
+    def contents(self) -> tuple[Content, ...]:
+        """Those of the input."""
+        return self.of.contents
+
+
 Input: TypeAlias = (
     StartRequested
     | ModelReplied
@@ -194,6 +211,7 @@ Input: TypeAlias = (
     | CancelRequested
     | CancelDeadlinePassed
     | Recovered
+    | ConditionFailed
 )
 
 
@@ -210,5 +228,7 @@ def places_held(input_: Input) -> list[EffectId]:
             return [input_.call_id]
         case Recovered():
             return list(input_.places)
+        case ConditionFailed():
+            return places_held(input_.of)
         case _:
             return []

@@ -7,7 +7,7 @@ sets that stores and readers go by follow from these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
 from operator import attrgetter
@@ -18,6 +18,7 @@ from msgspec import Struct, structs
 from runwright.core import records as r
 from runwright.core.ids import EffectId, model_effect_id, parse_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.side_rows import SideRow
 
 
 class EventKind(Enum):
@@ -58,7 +59,7 @@ class Family(Enum):
     EFFECT = "any effect, or the run if there is none: by its one field that is an EffectId, and `attempt`"
 
 
-class Role(Enum):
+class EffectRole(Enum):
     """What a record is to the effect it is about."""
 
     NONE = 0
@@ -74,14 +75,15 @@ class Row(Struct, frozen=True):
     family: Family
     run: Mapping[RunPhase, RunPhase]
     call: Mapping[CallPhase, CallPhase] = {}  # of the call that it is about
-    role: Role = Role.NONE
+    role: EffectRole = EffectRole.NONE
     bears_message: bool = False  # a model request is rebuilt from it; stores index these
     ends_run: bool = False
+    side_rows: Callable[[Any], Sequence[SideRow]] | None = None  # what an append writes beside it; no kind has any yet
 
 
 _K, _P, _C = EventKind, RunPhase, CallPhase
 _RUN, _MODEL, _CALL, _EFFECT = Family.RUN, Family.MODEL, Family.CALL, Family.EFFECT
-_INTENT, _OUTCOME = Role.INTENT, Role.OUTCOME
+_INTENT, _OUTCOME = EffectRole.INTENT, EffectRole.OUTCOME
 # Phases of the run: nothing changes them but its beginning, a cancel and its end.
 _RUNNING = {_P.RUNNING: _P.RUNNING}
 _TO_CLOSE = {_P.RUNNING: _P.RUNNING, _P.CANCELLING: _P.CANCELLING}  # also after a cancel: what is open gets its result
@@ -122,8 +124,15 @@ KINDS: Mapping[type[r.Record], EventKind] = {row.record: row.kind for row in ROW
 _FAMILIES: Mapping[type[r.Record], Family] = {row.record: row.family for row in ROWS}
 TERMINAL = frozenset(row.kind for row in ROWS if row.ends_run)
 MESSAGE_BEARING = frozenset(row.kind for row in ROWS if row.bears_message)
-INTENTS = tuple(row.record for row in ROWS if row.role is Role.INTENT)
-OUTCOMES = tuple(row.record for row in ROWS if row.role is Role.OUTCOME)
+INTENTS = tuple(row.record for row in ROWS if row.role is EffectRole.INTENT)
+OUTCOMES = tuple(row.record for row in ROWS if row.role is EffectRole.OUTCOME)
+_SIDE_ROWS = {row.record: row.side_rows for row in ROWS if row.side_rows}
+
+
+def side_rows(record: r.Record) -> Sequence[SideRow]:
+    """What an append writes beside the record, and the conditions under which it stands."""
+    rows = _SIDE_ROWS.get(type(record))
+    return rows(record) if rows else ()
 
 
 def kind_of(record: r.Record) -> EventKind:

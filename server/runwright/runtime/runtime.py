@@ -44,7 +44,7 @@ from runwright.runtime.same_request import require_same
 from runwright.runtime.sessions import Sessions
 from runwright.runtime.snapshot import Cancelled, RunSnapshot, has_result
 from runwright.runtime.start_input import StartCaller, preflight, start_input
-from runwright.runtime.streams.readers import Readers
+from runwright.runtime.streams.readers import StreamReaders
 from runwright.runtime.streams.subscriptions import BATCH_EVENTS, StreamItem, StreamPage, Subscriptions
 from runwright.runtime.waiting import DeadlineWait
 from runwright.runtime.write_watch import WriteWatch
@@ -76,7 +76,7 @@ class AgentRuntime:
         self._run_list = RunList(ports.journal, cursors, self._supervisor)
         self._held_actions = HeldRunActions(ports, self._supervisor, tails)
         self._sessions = Sessions(ports.journal)
-        self._readers = Readers()
+        self._readers = StreamReaders()
         self._audit_list = AuditList(ports.audit, ports.journal, cursors)
         self._is_prepared = False
 

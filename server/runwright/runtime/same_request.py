@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from runwright.core.condition import Hold, run_held
+from runwright.core.condition import RunHold, run_held
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
 from runwright.core.request import RunRequest, differing_fields
@@ -13,7 +13,7 @@ from runwright.ports.journal import Contents
 
 
 async def require_same(
-    contents: Contents, run: RunKey, state: RunState, request: RunRequest, hold: Hold | None
+    contents: Contents, run: RunKey, state: RunState, request: RunRequest, hold: RunHold | None
 ) -> None:
     """Raises RUN_ID_CONFLICT naming the fields that differ, RUN_HELD when nobody can tell what was asked for."""
     if state.request_digest == request.digest():

@@ -26,8 +26,8 @@ from runwright.transport.usage import (
     FEW_CALLS,
     PAGE_BYTES,
     SMALL_ANSWER_BYTES,
+    CallUsage,
     Limits,
-    Usage,
     too_many,
 )
 
@@ -71,7 +71,7 @@ class Call:
         "usages",
     )
 
-    def __init__(self, calls: Calls, method: Method, owner: Principal | str, usages: tuple[Usage, ...]) -> None:
+    def __init__(self, calls: Calls, method: Method, owner: Principal | str, usages: tuple[CallUsage, ...]) -> None:
         self._calls = calls
         self._task = _this_task()
         self._held = 0  # units of every usage's answers
@@ -269,10 +269,10 @@ class Calls:
         """`revoked` says that a principal may no longer call; `ended` notes a call that ends for it, and says why."""
         self._revoked = revoked
         self._ended = ended
-        self._connections: dict[str, Usage] = {}
-        self._owners: dict[Principal | str, Usage] = {}
+        self._connections: dict[str, CallUsage] = {}
+        self._owners: dict[Principal | str, CallUsage] = {}
         self._limits = limits
-        self._server = Usage(limits.server)
+        self._server = CallUsage(limits.server)
         self.open_by_owner: dict[Principal | str, set[Call]] = {}
         self.times = times
         self.tick = 0
@@ -283,10 +283,12 @@ class Calls:
         owner: Principal | str = address_of(peer) if principal is None else principal
         connection = self._connections.get(peer)
         if connection is None:
-            connection = self._connections[peer] = Usage(self._limits.connection)
+            connection = self._connections[peer] = CallUsage(self._limits.connection)
         usage = self._owners.get(owner)
         if usage is None:
-            usage = self._owners[owner] = Usage(self._limits.address if principal is None else self._limits.principal)
+            usage = self._owners[owner] = CallUsage(
+                self._limits.address if principal is None else self._limits.principal
+            )
             self.open_by_owner[owner] = set()
         usages = (connection, usage, self._server)
         for each in usages[1:]:
@@ -303,7 +305,7 @@ class Calls:
         _this_task().add_done_callback(call.left)
         return call
 
-    def _count_by_method(self, method: Method, usages: tuple[Usage, ...]) -> None:
+    def _count_by_method(self, method: Method, usages: tuple[CallUsage, ...]) -> None:
         assert method.limit is not None
         for each, most in zip(usages[1:], (method.limit.principal, method.limit.server), strict=True):
             if each.calls_by_method[method.path] >= most:

@@ -160,7 +160,7 @@ class WeightedSemaphore:
                 return
 
 
-class Usage:
+class CallUsage:
     """What of the limits is used at present."""
 
     __slots__ = ("answers", "calls", "calls_by_method", "limits", "request_bytes", "requests")

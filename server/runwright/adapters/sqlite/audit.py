@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from runwright.adapters.audit_rules import MOST_ENTRIES, Coalescer
 from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.reading.reader import Reader
+from runwright.adapters.sqlite.reading.reader import ReadingThread
 from runwright.adapters.sqlite.tables import fetch
 from runwright.adapters.sqlite.writing.ticker import Ticker
 from runwright.adapters.sqlite.writing.writer import Writer
@@ -28,7 +28,7 @@ _TRIMMED = 1_000  # entries beyond the bound that one commit may take away
 class SqliteAudit:
     """Gathers entries for a second and hands them to the journal's writer, which nobody waits for."""
 
-    def __init__(self, writer: Writer, reader: Reader, ticker: Ticker, clock: Clock) -> None:
+    def __init__(self, writer: Writer, reader: ReadingThread, ticker: Ticker, clock: Clock) -> None:
         self._writer = writer
         self._reader = reader
         self._ticker = ticker

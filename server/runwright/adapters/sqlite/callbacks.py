@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import apsw
 
 from runwright.adapters.sqlite.callback_rows import COLUMNS, callback_of, check_of, row_of
-from runwright.adapters.sqlite.reading.reader import Reader
+from runwright.adapters.sqlite.reading.reader import ReadingThread
 from runwright.adapters.sqlite.tables import fetch
 from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.callbacks import Callback
@@ -29,7 +29,7 @@ class SqliteCallbacks:
     def __init__(
         self,
         writer: Writer,
-        reader: Reader,
+        reader: ReadingThread,
         refuse_when_closed: Callable[[], None],
         removed: Callable[[], None],
         log: OperatorLog | None = None,

@@ -21,6 +21,9 @@ def decide(package: RuntimePackage, state: RunState, input_: i.Input) -> list[r.
 
 def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[list[r.Record], RunState]:
     """What the input makes true, and the state after it: what was folded while deciding is not folded again."""
+    if isinstance(input_, i.ConditionFailed):
+        # No kind of record has a condition so far, and so no input another answer to one that failed.
+        return advance(package, state, input_.of)
     if state.is_terminal or (state.phase is RunPhase.NEW) != isinstance(input_, i.StartRequested):
         return [], state
     step = Step(package, state, input_.at, i.places_held(input_))

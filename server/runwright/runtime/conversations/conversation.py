@@ -101,6 +101,7 @@ class Conversation:
         self._memory = memory
         self._run = run
         self._said: Said | None = None if is_stored else Said([], {})
+        self._arguments: dict[str, bytes] = {}  # that were read to be checked, until they are sent
         self._closed = False
 
     def extend(self, records: Iterable[r.Record], contents: Iterable[Content]) -> None:
@@ -130,7 +131,7 @@ class Conversation:
                 await self._read(records, wanted)
         else:
             calls = [call for call in state.calls if call.phase is CallPhase.RUNNING or call.call_id == sends]
-            await self._contents([call.arguments for call in calls if call.arguments])
+            self._arguments = await self._contents([call.arguments for call in calls if call.arguments])
 
     def let_go(self) -> None:
         """Holds nothing from now on: the journal has it."""
@@ -144,7 +145,7 @@ class Conversation:
 
     async def data(self, ref: ContentRef) -> bytes:
         """Bytes of a content this conversation refers to. Raises JOURNAL_CORRUPT if it is damaged or missing."""
-        held = self._said.contents.get(ref.digest) if self._said else None
+        held = self._said.contents.get(ref.digest) if self._said else self._arguments.pop(ref.digest, None)
         return held if held is not None else (await self._contents([ref]))[ref.digest]
 
     def request(self, route: int) -> ConversationRequest:

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core.errors import ErrorReason
-from runwright.core.machine import advance, pending
+from runwright.core.machine import pending
 from runwright.core.outcomes import RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.records import Record
 from runwright.core.state import RunState
 from runwright.ports.audit import ignored_answer
 from runwright.runtime.ports import Ports
+from runwright.runtime.runs.decisions import DecidedChange, decide_on, once_more, without
 from runwright.runtime.runs.effects_under_way import EffectsUnderWay
 from runwright.runtime.runs.inbox import Delivery, Inbox, turn_away
 from runwright.runtime.runs.live_text import LiveTexts
@@ -26,8 +27,6 @@ from runwright.runtime.runs.waits import Waits, Wake
 
 # How long a driver stays although its run only waits: what comes soon finds the run, and what it said, in memory.
 PARK_AFTER_US = 2_000_000
-
-Decided = list[list[Record]]  # what each of the inputs has made true
 
 
 class RunDriver:
@@ -103,14 +102,17 @@ class RunDriver:
         begins = Delivery(input, asyncio.get_running_loop().create_future())
 
         def ended(result: AppendResult) -> None:
-            self._first = begins, result
+            if result.failed is not None:
+                self._inbox.put(once_more(begins, result.failed.condition, self._ports.clock.now()))
+            else:
+                self._first = begins, result
             if result.is_durable:
-                self._tell([begins], produced)
+                self._tell([begins], decision)
             launch()
 
         try:
-            produced, change = self._decide([begins])
-            self.on_record.begin(change, ended)
+            decision = self._decide([begins])
+            self.on_record.begin(decision.change, ended)
         except Exception:  # noqa: BLE001 - the loop will meet it again, and knows what to do about it
             self._inbox.put(begins)
             launch()
@@ -184,26 +186,25 @@ class RunDriver:
         if not arrived:
             return
         try:
-            produced, change = self._decide(arrived)
-            result = await self._append(change, arrived)
+            decision = self._decide(arrived)
+            result = await self._append(decision.change, arrived)
+            while result.failed is not None:  # the other inputs are decided on as before
+                arrived = without(arrived, decision, result.failed, self._ports.clock.now())
+                decision = self._decide(arrived)
+                result = await self._append(decision.change, arrived)
         except BaseException as error:
             self._refuse(arrived, error)
             raise
         if result.is_durable:  # perhaps the loop is being ended all the same
-            self._tell(arrived, produced)
+            self._tell(arrived, decision)
         elif result.error is not None:
             self._refuse(arrived, result.error)
         result.or_raise()
 
-    def _decide(self, arrived: Sequence[Delivery]) -> tuple[Decided, Change]:
-        state, produced = self.state, Decided()
-        for delivery in arrived:
-            new, state = advance(self._package, state, delivery.input)
-            produced.append(new)
-            self._cancelling = self._cancelling or state.phase is RunPhase.CANCELLING
-        records = [record for new in produced for record in new]
-        contents = [part for each, new in zip(arrived, produced, strict=True) if new for part in each.input.contents]
-        return produced, Change(records, state, contents)
+    def _decide(self, arrived: Sequence[Delivery]) -> DecidedChange:
+        decision = decide_on(self._package, self.state, arrived)
+        self._cancelling = self._cancelling or decision.is_cancelling
+        return decision
 
     async def _append(self, change: Change, arrived: Sequence[Delivery]) -> AppendResult:
         """Makes the change durable, if there is one.
@@ -225,8 +226,8 @@ class RunDriver:
             change, holds_on=lambda: is_precious or not self._draining, held_up=tell_callers
         )
 
-    def _tell(self, arrived: Sequence[Delivery], produced: Decided) -> None:
-        for delivery, new in zip(arrived, produced, strict=True):
+    def _tell(self, arrived: Sequence[Delivery], decision: DecidedChange) -> None:
+        for delivery, new in zip(arrived, decision.produced, strict=True):
             if self._performer.places:
                 self._performer.places.decided(delivery.input)
             if delivery.settles and not new and isinstance(delivery.input, i.ToolReturned):
@@ -284,10 +285,3 @@ class RunDriver:
     def _park(self) -> None:
         self._may_park, self._parking = True, None
         self._inbox.put(None)
-
-
-async def cancel_at_once(on_record: RunOnRecord, package: RuntimePackage, requested: i.CancelRequested) -> None:
-    """Ends a run that nobody drives: what must not be repeated is closed as after a crash, nothing is begun."""
-    records, state = advance(package, on_record.state, requested)
-    rest, state = advance(package, state, i.Recovered(at=requested.at))
-    (await on_record.append(Change([*records, *rest], state))).or_raise()

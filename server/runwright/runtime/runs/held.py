@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runwright.core.audit import AuditEntry, AuditKind
-from runwright.core.condition import Hold, HoldCause
+from runwright.core.condition import HoldCause, RunHold
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.outcomes import RunStatus
@@ -24,7 +24,7 @@ class HeldRuns:
 
     def __init__(self, ports: Ports) -> None:
         self._ports = ports
-        self._holds: dict[RunKey, Hold] = {}
+        self._holds: dict[RunKey, RunHold] = {}
         self._intact: dict[RunKey, tuple[RunState, int]] = {}
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class HeldRuns:
     def __contains__(self, run: object) -> bool:
         return run in self._holds
 
-    def of(self, run: RunKey) -> Hold | None:
+    def of(self, run: RunKey) -> RunHold | None:
         """Why the run is held; None when it is not."""
         return self._holds.get(run)
 
@@ -53,7 +53,7 @@ class HeldRuns:
     ) -> None:
         """Holds the run. What is not an error of ours is told as an incident; the log has it whole."""
         incident = incident or self._ports.ids.incident_id()
-        self._holds[run] = Hold(cause, _failure(error, incident), since or self._ports.clock.now())
+        self._holds[run] = RunHold(cause, _failure(error, incident), since or self._ports.clock.now())
         self._ports.log.error(
             "run is held", error, run_id=run.run_id, trace_id=trace_id, incident_id=incident, cause=cause.name
         )

@@ -8,12 +8,12 @@ from msgspec.structs import replace
 
 from runwright.core import inputs as i
 from runwright.core.audit import AuditEntry, AuditKind
-from runwright.core.condition import Hold, HoldCause, run_held, run_not_held
+from runwright.core.condition import HoldCause, RunHold, run_held, run_not_held
 from runwright.core.errors import AgentError
 from runwright.core.ids import RunKey
 from runwright.core.state import RunState
 from runwright.runtime.ports import Ports
-from runwright.runtime.runs.driver import cancel_at_once
+from runwright.runtime.runs.decisions import cancel_at_once
 from runwright.runtime.runs.run_on_record import RunOnRecord
 from runwright.runtime.runs.stored_runs import is_of
 from runwright.runtime.runs.supervisor import Supervisor
@@ -71,7 +71,7 @@ class HeldRunActions:
             AuditEntry(kind=kind, principal=principal, namespace=run.namespace, reason=reason, subjects=(run.run_id,))
         )
 
-    async def _cancelled(self, run: RunKey, hold: Hold, requested: i.CancelRequested) -> RunOnRecord:
+    async def _cancelled(self, run: RunKey, hold: RunHold, requested: i.CancelRequested) -> RunOnRecord:
         if hold.cause is HoldCause.UNREADABLE:
             raise run_held(run, hold)
         stored = self._supervisor.stored

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -188,13 +188,14 @@ class Recovery:
     async def _pause(self, us: int) -> None:
         await self._ports.clock.sleep_until(self._ports.clock.now() + us)
 
-    def beside(self, work: Awaitable[None]) -> None:
+    def beside(self, work: Coroutine[None, None, None]) -> None:
         """Does something until it is done or recovery stops."""
         task = asyncio.ensure_future(self._logged(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # a task that is cancelled before its turn never comes to it
 
-    async def _logged(self, work: Awaitable[None]) -> None:
+    async def _logged(self, work: Coroutine[None, None, None]) -> None:
         try:
             await work
         except Exception as error:  # noqa: BLE001 - whatever it was, the runs in hand go on

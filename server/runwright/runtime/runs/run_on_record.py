@@ -11,12 +11,13 @@ from runwright.core import effects as e
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import RunKey
-from runwright.core.kinds import OUTCOMES
+from runwright.core.kinds import OUTCOMES, side_rows
 from runwright.core.machine import intent
 from runwright.core.outcomes import RunPhase
 from runwright.core.records import Record
+from runwright.core.side_rows import FailedCondition
 from runwright.core.state import RunState
-from runwright.ports.journal import Appended, Appending, LoadedRun, StoredEvent
+from runwright.ports.journal import Appending, LoadedRun, StoredEvent
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.tail import RunTail
@@ -39,16 +40,21 @@ class AppendResult(Struct, frozen=True):
     """How an append came out.
 
     `error` is why it is not durable; of one that is, what ended the wait for it:
-    its caller is cancelled, and what was appended is true all the same.
+    its caller is cancelled, and what was appended is true all the same. `failed`
+    is the condition of its records that did not hold: whoever decided on them
+    decides again.
     """
 
     is_durable: bool
     error: BaseException | None = None
+    failed: FailedCondition | None = None
 
     def or_raise(self) -> None:
-        """Raises the error, if there is one."""
+        """Raises the error, if there is one, or that a condition failed of what nobody can decide on again."""
         if self.error is not None:
             raise self.error
+        if self.failed is not None:
+            raise RuntimeError(f"{self.failed.condition} does not hold")
 
 
 class RunOnRecord:
@@ -150,7 +156,12 @@ class RunOnRecord:
 
     def _append(self, change: Change) -> Appending:
         return self._ports.journal.append(
-            self.state.key, change.records, after=self.state.seq, contents=change.contents, snapshot=change.state
+            self.state.key,
+            change.records,
+            after=self.state.seq,
+            contents=change.contents,
+            snapshot=change.state,
+            side_rows=[row for record in change.records for row in side_rows(record)],
         )
 
     def _noted(self, append: Appending, change: Change) -> AppendResult:
@@ -160,7 +171,8 @@ class RunOnRecord:
         if (error := append.exception()) is not None:
             return AppendResult(is_durable=False, error=error)
         outcome = append.result()
-        assert isinstance(outcome, Appended), "an append without side rows has no condition that could fail"
+        if isinstance(outcome, FailedCondition):
+            return AppendResult(is_durable=False, failed=outcome)
         self._stored(outcome.events, change)
         return AppendResult(is_durable=True)
 

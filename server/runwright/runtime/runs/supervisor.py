@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeVar
 
 from runwright.core import inputs as i
-from runwright.core.condition import DRIVEN, Condition, Hold, HoldCause, run_held
+from runwright.core.condition import DRIVEN, Condition, HoldCause, RunHold, run_held
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.machine import pending, status
@@ -275,4 +275,4 @@ class Supervisor:
             if not is_of(error, run):
                 raise
             self.hold(run, HoldCause.UNREADABLE, error)
-            raise run_held(run, Hold(HoldCause.UNREADABLE, Failure.of(error), 0)) from error
+            raise run_held(run, RunHold(HoldCause.UNREADABLE, Failure.of(error), 0)) from error

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from runwright.runtime.streams.subscriptions import StreamItem
 
 
-class Reader:
+class StreamReader:
     """One open stream: what it took last, and whether more is being handed to it."""
 
     __slots__ = ("is_behind", "position")
@@ -19,11 +19,11 @@ class Reader:
         self.is_behind = False
 
 
-class Readers:
+class StreamReaders:
     """The open streams."""
 
     def __init__(self) -> None:
-        self._open: set[Reader] = set()
+        self._open: set[StreamReader] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -32,7 +32,7 @@ class Readers:
         self, stream: AsyncGenerator[list[StreamItem], None], position: int, full: int
     ) -> AsyncGenerator[list[StreamItem], None]:
         """The stream, watched. A batch of `full` items means that there may be more."""
-        reader = Reader(position)
+        reader = StreamReader(position)
         self._open.add(reader)
         try:
             async for batch in stream:
@@ -50,6 +50,6 @@ class Readers:
         return furthest(self._open.copy(), head)
 
 
-def furthest(readers: Collection[Reader], head: int) -> int:
+def furthest(readers: Collection[StreamReader], head: int) -> int:
     """The greatest distance of a reader that has not been sent all there is."""
     return max((head - reader.position for reader in readers if reader.is_behind), default=0)

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from runwright.core.cursor import CursorMaker, Place
+from runwright.core.cursor import CursorMaker, CursorPosition
 from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.ids import RunKey
 from runwright.core.selection import EVERYTHING, Selection
@@ -96,7 +96,7 @@ class Subscriptions:
         """The cursor after a position of the stream."""
         return self._cursors.make(selection.cursor_scope(), position, floor)
 
-    async def start(self, selection: Selection, after_cursor: str, *, live_only: bool) -> Place:
+    async def start(self, selection: Selection, after_cursor: str, *, live_only: bool) -> CursorPosition:
         """Where a stream begins. Raises RUN_NOT_FOUND, RUN_REMOVED, INVALID_REQUEST and the errors of cursors.
 
         Whoever begins at the beginning does not miss what was removed before.
@@ -105,18 +105,18 @@ class Subscriptions:
         if live_only and after_cursor:
             raise invalid_request("live_only", "false beside a cursor", "Leave the cursor out to begin at the end.")
         if live_only:
-            return Place(newest)
+            return CursorPosition(newest)
         # A run's stream is there as a whole or not at all.
         horizon = await self._ports.journal.horizon(selection.scope) if selection.run is None else 0
         if not after_cursor:
-            return Place(0, horizon)
+            return CursorPosition(0, horizon)
         place = self._cursors.read(selection.cursor_scope(), after_cursor, self._ports.journal.head)
         if place.misses(horizon):
             raise self._expired(selection, place, horizon)
         return place
 
     async def stream(
-        self, selection: Selection, place: Place, *, deltas: bool = False
+        self, selection: Selection, place: CursorPosition, *, deltas: bool = False
     ) -> AsyncGenerator[list[StreamItem], None]:
         """Batches of about 64 items after `place`, the first an opening bookmark.
 
@@ -134,7 +134,7 @@ class Subscriptions:
                     yield batch
 
     async def _batches(
-        self, selection: Selection, place: Place, reader: DeltaReader | None, deadline: DeadlineWait
+        self, selection: Selection, place: CursorPosition, reader: DeltaReader | None, deadline: DeadlineWait
     ) -> AsyncGenerator[list[StreamItem], None]:
         position, floor = place.position, place.floor
         run = selection.run
@@ -146,17 +146,17 @@ class Subscriptions:
                 raise draining()
             # Before reading, so that what comes meanwhile is not slept over.
             more = [tail.signal()] if reader is None else [tail.signal(), reader.signal()]
-            before, page = position, await self.page(selection, Place(position, floor), BATCH_EVENTS)
+            before, page = position, await self.page(selection, CursorPosition(position, floor), BATCH_EVENTS)
             moved, position = page.reached > position, page.reached
             if page.events:
-                yield self._items(selection, page.events, Place(before, floor), reader)
+                yield self._items(selection, page.events, CursorPosition(before, floor), reader)
                 if run is not None and page.events[-1].is_terminal:
                     return
                 announced, due = page.events[-1].position, self._bookmark_due()
                 continue
             # What is ephemeral comes only where nothing durable is left to send.
             if reader is not None and (found := reader.take(position)):
-                yield self._ephemeral(selection, Place(position, floor), found, reader)
+                yield self._ephemeral(selection, CursorPosition(position, floor), found, reader)
                 announced, due = position, self._bookmark_due()
                 continue
             if run is not None and (last := await self._last_position(run, position)) is not None:
@@ -165,15 +165,15 @@ class Subscriptions:
                     self._require_progress(run, idle, position, last)
                     continue
                 if position > announced:
-                    yield [await self._bookmark(selection, Place(position))]
+                    yield [await self._bookmark(selection, CursorPosition(position))]
                 return
             if position - announced >= HIDDEN_BOOKMARK or not (moved or await deadline.lasts(due, *more)):
-                yield [await self._bookmark(selection, Place(position, floor))]
+                yield [await self._bookmark(selection, CursorPosition(position, floor))]
                 announced, due = position, self._bookmark_due()
             if moved:
                 await asyncio.sleep(0)  # a filter that hides much must not keep the loop from everybody else
 
-    async def page(self, selection: Selection, place: Place, limit: int) -> EventPage:
+    async def page(self, selection: Selection, place: CursorPosition, limit: int) -> EventPage:
         """At most `limit` events after `place`, from the tail where it reaches back that far. CURSOR_EXPIRED."""
         run, position = selection.run, place.position
         if run is not None:
@@ -210,20 +210,20 @@ class Subscriptions:
                     raise
                 limit //= 2
 
-    async def listed(self, selection: Selection, place: Place, limit: int) -> StreamPage:
+    async def listed(self, selection: Selection, place: CursorPosition, limit: int) -> StreamPage:
         """One page with a cursor for the next."""
         page = await self.page(selection, place, limit)
         further = self.cursor(selection, page.reached, place.floor) if page.events or page.more else ""
         return StreamPage(self._items(selection, page.events, place, None), further)
 
-    def _expired(self, selection: Selection, place: Place, horizon: int) -> AgentError:
+    def _expired(self, selection: Selection, place: CursorPosition, horizon: int) -> AgentError:
         """`oldest` is the same place, knowing what was removed: below the horizon there may be events of open runs."""
         message = "Events after the cursor were removed: they were older than the retention."
         oldest = self.cursor(selection, place.position, horizon)
         return AgentError(ErrorReason.CURSOR_EXPIRED, message, metadata={"oldest": oldest})
 
     def _items(
-        self, selection: Selection, events: Sequence[StoredEvent], place: Place, reader: DeltaReader | None
+        self, selection: Selection, events: Sequence[StoredEvent], place: CursorPosition, reader: DeltaReader | None
     ) -> list[StreamItem]:
         shared = self._shared(selection, events, place.floor)
         if reader is None:
@@ -232,7 +232,7 @@ class Subscriptions:
         after = place.position
         for event, item in zip(events, shared, strict=True):
             if rest := reader.before(event):
-                items += self._ephemeral(selection, Place(after, place.floor), rest, reader)
+                items += self._ephemeral(selection, CursorPosition(after, place.floor), rest, reader)
             items.append(item)
             after = event.position
         return items
@@ -251,13 +251,13 @@ class Subscriptions:
         return items
 
     def _ephemeral(
-        self, selection: Selection, place: Place, found: Sequence[Ephemeral], reader: DeltaReader
+        self, selection: Selection, place: CursorPosition, found: Sequence[Ephemeral], reader: DeltaReader
     ) -> list[StreamItem]:
         cursor = self.cursor(selection, place.position, place.floor)
         number = reader.number
         return [StreamItem(cursor, 0, ephemeral=each, sub_sequence=number(place.position)) for each in found]
 
-    async def _bookmark(self, selection: Selection, place: Place) -> StreamItem:
+    async def _bookmark(self, selection: Selection, place: CursorPosition) -> StreamItem:
         return StreamItem(self.cursor(selection, place.position, place.floor), await self._newest(selection))
 
     async def _newest(self, selection: Selection) -> int:

@@ -15,7 +15,7 @@ from runwright.adapters.sqlite.opening.lock import DirectoryLock
 from runwright.adapters.sqlite.opening.past import Past
 from runwright.adapters.sqlite.opening.transactions import Transactions
 from runwright.adapters.sqlite.opening.wal import Wal
-from runwright.adapters.sqlite.reading.reader import Reader
+from runwright.adapters.sqlite.reading.reader import ReadingThread
 from runwright.core.epochs import Epochs
 from runwright.core.errors import AgentError
 from runwright.ports.log import OperatorLog
@@ -34,7 +34,7 @@ class Opened(Struct, frozen=True, kw_only=True):
     transactions: Transactions
     wal: Wal
     keeper: AnchorKeeper
-    reader: Reader
+    reader: ReadingThread
     log: OperatorLog | None
 
 
@@ -86,6 +86,6 @@ def _open(directory: Path, busy_timeout_ms: int, max_bytes: int | None, log: Ope
         transactions=transactions,
         wal=wal,
         keeper=keeper,
-        reader=Reader(reading),
+        reader=ReadingThread(reading),
         log=log,
     )

@@ -18,7 +18,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Reader:
+class ReadingThread:
     """Answers questions one after the other, beside the writer and without waiting for it."""
 
     def __init__(self, db: apsw.Connection) -> None:

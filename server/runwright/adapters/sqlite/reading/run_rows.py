@@ -25,11 +25,16 @@ from runwright.wire.checked_row import UNCHECKED, RowColumns, RowEnd, SnapshotRo
 from runwright.wire.state_row import VERSION, decode_state, encode_state
 
 # One statement, so that row and last event are of one moment.
-_ROW = """
+_ROWS = """
     SELECT r.run_no, r.seq, r.hash, r.last_position, r.snapshot, e.seq, e.position, e.hash, {found_by}
     FROM runs r LEFT JOIN events e
-        ON e.run_no = r.run_no AND e.seq = (SELECT MAX(seq) FROM events WHERE run_no = r.run_no)
-    WHERE r.namespace = ? AND r.run_id = ?"""
+        ON e.run_no = r.run_no AND e.seq = (SELECT MAX(seq) FROM events WHERE run_no = r.run_no)"""
+_ROW = _ROWS + " WHERE r.namespace = ? AND r.run_id = ?"
+# Many at a time: a statement for each costs four times as much as all of its reading.
+_NAMED_ROWS = (
+    _ROWS.format(found_by="{found_by}, r.namespace, r.run_id")
+    + " WHERE (r.namespace, r.run_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?))"
+)
 _FOUND_BY = "r.open, r.status, r.session_id, r.agent_id, r.labels, r.removed_at"
 _REWRITE = """
     UPDATE runs SET seq = ?, hash = ?, last_position = ?, open = ?, status = ?, session_id = ?, agent_id = ?,
@@ -105,8 +110,10 @@ def load(db: apsw.Connection, run: RunKey) -> Loaded | None:
     it was written with. Else the events are read and checked from the first on.
     """
     row = _row(db, run)
-    if row is None:
-        return None
+    return _loaded(db, run, row) if row else None
+
+
+def _loaded(db: apsw.Connection, run: RunKey, row: _Row) -> Loaded | None:
     checked = _checked(run, row)
     state = _believed(run, row, checked)
     if state is not None and state.removed_at:
@@ -115,9 +122,9 @@ def load(db: apsw.Connection, run: RunKey) -> Loaded | None:
         rewrite = None if checked.version == VERSION else _rewrite(row, _Last(*row.last_event), state, False)
         return Loaded(LoadedRun(state, row.last_position), rewrite)
     with db:  # row and events of one moment
-        row = _row(db, run)
-        events = checked_events.page(db, run, row.run_no, 0) if row else []
-    return _from_events(run, row, events) if row else None
+        again = _row(db, run)
+        events = checked_events.page(db, run, again.run_no, 0) if again else []
+    return _from_events(run, again, events) if again else None
 
 
 def load_many(db: apsw.Connection, runs: Sequence[RunKey]) -> tuple[list[LoadedRun | AgentError | None], list[Rewrite]]:
@@ -125,9 +132,11 @@ def load_many(db: apsw.Connection, runs: Sequence[RunKey]) -> tuple[list[LoadedR
     found: list[LoadedRun | AgentError | None] = []
     rewrites: list[Rewrite] = []
     with db:
+        rows = _named_rows(db, runs)
         for run in runs:
             try:
-                loaded = load(db, run)
+                row = rows.get(run)
+                loaded = _loaded(db, run, row) if row else load(db, run)
             except AgentError as error:
                 found.append(of_run(run.run_id, error))
                 continue
@@ -177,9 +186,23 @@ def _row(db: apsw.Connection, run: RunKey) -> _Row | None:
         if not is_damage(error):
             raise
         rows = _without_texts(db, run, error)
-    if not rows:
-        return None
-    run_no, seq, own_hash, last_position, snapshot, *rest = rows[0]
+    return _as_row(rows[0]) if rows else None
+
+
+def _named_rows(db: apsw.Connection, runs: Sequence[RunKey]) -> dict[RunKey, _Row]:
+    """The rows of these runs, in one question. None where any of them cannot be read: each is asked for by itself."""
+    names = json.dumps([(run.namespace, run.run_id) for run in runs])
+    try:
+        rows = fetch(db, _NAMED_ROWS.format(found_by=_FOUND_BY), names)
+    except (apsw.Error, UnicodeDecodeError) as error:
+        if not is_damage(error):
+            raise
+        return {}
+    return {RunKey(namespace, run_id): _as_row(columns) for *columns, namespace, run_id in rows}
+
+
+def _as_row(columns: Sequence[Any]) -> _Row:
+    run_no, seq, own_hash, last_position, snapshot, *rest = columns
     return _Row(run_no, seq, own_hash, last_position, snapshot, tuple(rest[:3]), tuple(rest[3:]))
 
 
