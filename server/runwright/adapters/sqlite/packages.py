@@ -15,7 +15,7 @@ from msgspec.msgpack import Encoder
 
 from runwright.adapters.package_store_rules import answer_of, judged
 from runwright.adapters.sqlite.failures import corrupt
-from runwright.adapters.sqlite.reading.reader import Reader
+from runwright.adapters.sqlite.reading.reader import ReadingThread
 from runwright.adapters.sqlite.tables import fetch
 from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.ids import Namespace
@@ -79,7 +79,7 @@ class _Known:
 class SqlitePackages:
     """PackageStore beside the runs of a SqliteJournal, which makes it and outlives it."""
 
-    def __init__(self, writer: Writer, reader: Reader, refuse_when_closed: Callable[[], None]) -> None:
+    def __init__(self, writer: Writer, reader: ReadingThread, refuse_when_closed: Callable[[], None]) -> None:
         self._writer = writer
         self._reader = reader
         self._refuse_when_closed = refuse_when_closed
