@@ -63,6 +63,7 @@ async def test_what_is_put_comes_back_whole_and_only_in_its_namespace(store: Pac
     assert (answer.outcome, answer.created, answer.previous) == (ChangeOutcome.MADE, True, "")
     assert await store.get(DEFAULT_NAMESPACE, "f1") == stored("f1")
     assert await store.get(OTHER, "f1") is None
+    assert await store.page(OTHER, limit=9) == []
     assert (await store.latest(DEFAULT_NAMESPACE, "desk"), await store.latest(OTHER, "desk")) == ("f1", "")
 
 
@@ -116,6 +117,8 @@ async def test_a_tag_is_moved_to_what_is_there_from_where_it_is_expected(store: 
         (ChangeOutcome.UNCHANGED, "f2"),
     ]
     assert await store.tagged(DEFAULT_NAMESPACE, "prod") == "f2"
+    assert await store.tagged(OTHER, "prod") == ""
+    assert await store.history(OTHER, "prod", before=None, limit=9) == []
     moves = await store.history(DEFAULT_NAMESPACE, "prod", before=None, limit=9)
     assert [(one.fingerprint, one.previous, one.principal) for one in moves] == [("f2", "f1", "bob"), ("f1", "", "bob")]
     assert await store.history(DEFAULT_NAMESPACE, "prod", before=moves[0].number, limit=9) == moves[1:]
@@ -194,6 +197,32 @@ async def test_of_two_moves_from_one_place_one_is_made(store: PackageStore) -> N
 
     assert [answer.outcome for answer in answers].count(ChangeOutcome.MADE) == 1
     assert len(await store.history(DEFAULT_NAMESPACE, "prod", before=None, limit=99)) == 2
+
+
+async def test_a_namespace_has_so_many_packages_and_tags_and_another_its_own(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    kept = journal.packages()
+    kept.most, kept.most_tags = 2, 2
+    for store in (MemoryPackages(most=2, most_tags=2), kept):
+        for name in ("f1", "f2"):
+            await store.change(put(name, tag=f"of-{name}"))
+
+        answers = [
+            await store.change(put("f3")),
+            await store.change(put("f1", tag="more")),
+            await store.change(move("more", "f1")),
+            await store.change(put("f1", tag="of-f2")),
+            await store.change(put("f3", "desk", OTHER, tag="more")),
+        ]
+
+        assert [(answer.outcome, answer.most) for answer in answers] == [
+            (ChangeOutcome.FULL, 2),
+            (ChangeOutcome.TAGS_FULL, 2),
+            (ChangeOutcome.TAGS_FULL, 2),
+            (ChangeOutcome.MADE, 0),
+            (ChangeOutcome.MADE, 0),
+        ]
+    await journal.close()
 
 
 async def test_what_is_in_the_file_is_in_its_backup(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import random
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -256,3 +257,21 @@ def test_a_text_with_letters_changed_anywhere_is_told_in_our_words(batch: int) -
         for finding in told("".join(text)):
             assert finding.path
             assert not PYTHON.search(f"{finding.expected} {finding.remedy}"), finding
+
+
+VECTORS = json.loads((Path(__file__).parents[1] / "conformance/package_vectors.json").read_text())
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_the_vectors_of_the_clients_hold(vector: dict[str, str]) -> None:
+    package = RuntimePackage.model_validate(json.loads(vector["document"]))
+
+    assert package.canonical().decode() == vector["canonical"]
+    assert package.fingerprint() == vector["fingerprint"]
+    assert RuntimePackage.model_validate_json(package.canonical()).fingerprint() == vector["fingerprint"]
+
+
+def test_where_an_executor_is_and_what_it_does_is_in_no_fingerprint() -> None:
+    named = {name for vector in VECTORS for name in re.findall(r'"(\w+)":', vector["canonical"])}
+
+    assert not named & {"address", "endpoint", "url", "key", "credential", "executors"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from runwright.adapters.package_documents import examine_document
+from runwright.core.fingerprint import fingerprint
 from runwright.ports.packages import ReadPackage
 from runwright.ports.schemas import SchemaChecker
 
@@ -20,8 +21,14 @@ class DocumentReader:
     async def read(self, document: str) -> ReadPackage:
         """See the port."""
         async with self._one:
-            examined = await asyncio.to_thread(examine_document, document, self._schemas)
-        return ReadPackage(None if examined.findings else examined.package, examined.findings)
+            return await asyncio.to_thread(self._read, document)
+
+    def _read(self, document: str) -> ReadPackage:
+        examined = examine_document(document, self._schemas)
+        if examined.package is None or examined.findings:
+            return ReadPackage(None, examined.findings)
+        canonical = examined.package.canonical()
+        return ReadPackage(examined.package, (), canonical, fingerprint(canonical, examined.package.format))
 
     async def close(self) -> None:
         """Releases what schemas were checked with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from runwright.core.stored_packages import ChangeAnswer, ChangeOutcome, PackageChange, WantedChange
-from runwright.ports.packages import MOST_PACKAGES
+from runwright.ports.packages import MOST_PACKAGES, MOST_TAGS
 
 
 class KnownPackages(Protocol):
@@ -13,6 +13,9 @@ class KnownPackages(Protocol):
 
     def count(self) -> int:
         """How many packages there are."""
+
+    def count_tags(self) -> int:
+        """How many tags there are."""
 
     def package_id(self, fingerprint: str) -> str:
         """The id of a package; empty when it was never put."""
@@ -27,7 +30,9 @@ class KnownPackages(Protocol):
         """The change that a request has made."""
 
 
-def judged(wanted: WantedChange, known: KnownPackages, most: int = MOST_PACKAGES) -> ChangeAnswer | PackageChange:
+def judged(
+    wanted: WantedChange, known: KnownPackages, *, most: int = MOST_PACKAGES, most_tags: int = MOST_TAGS
+) -> ChangeAnswer | PackageChange:
     """The change to write, or the answer where there is nothing to write.
 
     A request that was carried out gets the answer it had, whatever has happened since. A change that says what is so
@@ -46,6 +51,8 @@ def judged(wanted: WantedChange, known: KnownPackages, most: int = MOST_PACKAGES
         return ChangeAnswer(ChangeOutcome.TAG_ELSEWHERE, previous=previous)
     if not there and known.count() >= most:
         return ChangeAnswer(ChangeOutcome.FULL, most=most)
+    if wanted.tag and not previous and known.count_tags() >= most_tags:
+        return ChangeAnswer(ChangeOutcome.TAGS_FULL, most=most_tags)
     is_so = (not wanted.tag or previous == wanted.fingerprint) and (
         not wanted.is_put or known.latest(package_id) == wanted.fingerprint
     )

@@ -76,10 +76,11 @@ class ChangeOutcome(Enum):
     TAG_ELSEWHERE = 4  # `previous` is where the tag points
     REQUEST_TAKEN = 5  # the request id belongs to another request
     FULL = 6  # the namespace has as many packages as it may
+    TAGS_FULL = 7  # the tag is new, and there are as many as there may be
 
 
 class ChangeAnswer(Struct, frozen=True):
-    """What became of a wanted change, and where its tag pointed before. Of FULL: how many packages there may be."""
+    """What became of a wanted change, and where its tag pointed before. `most`: how many there may be."""
 
     outcome: ChangeOutcome
     created: bool = False

@@ -13,13 +13,16 @@ from runwright.core.package_findings import PackageFinding
 from runwright.core.stored_packages import ChangeAnswer, PackageChange, StoredPackage, WantedChange
 
 MOST_PACKAGES = 10_000  # of one namespace
+MOST_TAGS = 1_000  # of one namespace; each can be moved as often as anybody wants
 
 
 class ReadPackage(Struct, frozen=True):
-    """The package of a text, or everything that is wrong with it."""
+    """The package of a text with its canonical form and fingerprint, or everything that is wrong with it."""
 
     package: RuntimePackage | None
     findings: Sequence[PackageFinding]
+    canonical: bytes = b""
+    fingerprint: str = ""
 
 
 class PackageReader(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from runwright.core.stored_packages import StoredPackage
 from runwright.ports.packages import PackageStore
 from runwright.runtime.packages import CataloguedPackage, PackageCatalogue, Selector, not_found
 
+READ_INLINE_BYTES = 64 * 1024  # of a canonical form, in some milliseconds on the loop; more on another thread
 MAX_CACHED_BYTES = 16 * 1024 * 1024  # of canonical forms
 
 
@@ -65,7 +67,11 @@ class PackageLookup:
             self._cached.move_to_end((namespace, fingerprint))
             return known
         stored = await store.get(namespace, fingerprint)
-        return self._cache(namespace, catalogued(stored)) if stored is not None else None
+        if stored is None:
+            return None
+        if len(stored.canonical) > READ_INLINE_BYTES:
+            return self._cache(namespace, await asyncio.to_thread(catalogued, stored))
+        return self._cache(namespace, catalogued(stored))
 
     def _cache(self, namespace: Namespace, found: CataloguedPackage) -> CataloguedPackage:
         key = (namespace, found.fingerprint)

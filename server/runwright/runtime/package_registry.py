@@ -109,21 +109,20 @@ class PackageRegistry:
         read = await self.validate(document)
         if read.package is None:
             raise _invalid(read.findings)
-        found = CataloguedPackage.of(read.package)
         now = self._ports.clock.now()
         stored = StoredPackage(
             namespace=who.namespace,
-            fingerprint=found.fingerprint,
+            fingerprint=read.fingerprint,
             package_id=read.package.id,
             agent_id=read.package.agent.id,
             put_by=who.name,
             put_at=now,
-            canonical=found.content.data,
+            canonical=read.canonical,
         )
         changed = await self._change(
             WantedChange(
                 namespace=who.namespace,
-                fingerprint=found.fingerprint,
+                fingerprint=read.fingerprint,
                 principal=who.name,
                 at=now,
                 package=stored,
@@ -251,10 +250,11 @@ class PackageRegistry:
                     f"Request id {wanted.request_id} was used for another package or tag.",
                     metadata={"request_id": wanted.request_id},
                 )
-            case ChangeOutcome.FULL:
+            case ChangeOutcome.FULL | ChangeOutcome.TAGS_FULL:
+                what = "packages" if answer.outcome is ChangeOutcome.FULL else "tags"
                 return AgentError(
                     ErrorReason.PACKAGE_LIMIT,
-                    f"The namespace keeps {answer.most} packages, as many as it may.",
+                    f"The namespace keeps {answer.most} {what}, as many as it may.",
                     metadata={"limit": str(answer.most)},
                 )
             case _:

@@ -1,7 +1,11 @@
-"""The handlers of PackageService: a request is read, the registry asked, its answer put into a response."""
+"""The handlers of PackageService: a request is read, the registry asked, its answer put into a response.
+
+Messages of whole packages are made on another thread: the canonical form of a large schema takes a while.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from runwright._gen.runwright.v1 import package_service_pb2 as pb
@@ -11,6 +15,7 @@ from runwright.core.errors import AgentError, RetryClass
 from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import check_caller_id
 from runwright.ports.audit import Audit
+from runwright.ports.provider import ToolSpecification
 from runwright.runtime.package_registry import PackageOutline, PackageRegistry, PackageTag
 from runwright.runtime.packages import Selector
 from runwright.transport.access import principal
@@ -43,7 +48,9 @@ class PackageService:
         wire.check_selector(request.package, required=True)
         outline, found = await self._registry.get(principal().namespace, _selector(request.package))
         return pb.GetPackageResponse(
-            summary=_summary(outline), package=package(found.package), canonical_json=found.content.data
+            summary=_summary(outline),
+            package=await asyncio.to_thread(package, found.package),
+            canonical_json=found.content.data,
         )
 
     async def ListPackages(self, request: pb.ListPackagesRequest) -> pb.ListPackagesResponse:
@@ -83,7 +90,7 @@ class PackageService:
         read = await self._registry.validate(request.document)
         if read.package is None:
             return pb.ValidatePackageResponse(findings=[wire.finding(finding) for finding in read.findings])
-        return pb.ValidatePackageResponse(package_id=read.package.id, fingerprint=read.package.fingerprint())
+        return pb.ValidatePackageResponse(package_id=read.package.id, fingerprint=read.fingerprint)
 
     async def ResolvePackage(self, request: pb.ResolvePackageRequest) -> pb.ResolvePackageResponse:
         """What a run of a package would be."""
@@ -98,15 +105,8 @@ class PackageService:
         )
         return pb.ResolvePackageResponse(
             summary=_summary(found.outline),
-            effective=package(found.effective),
-            model_tools=[
-                pb.ModelTool(
-                    name=tool.name,
-                    description=tool.description,
-                    parameters_schema_json=canonical_json(tool.parameters_schema),
-                )
-                for tool in found.tools
-            ],
+            effective=await asyncio.to_thread(package, found.effective),
+            model_tools=await asyncio.to_thread(_model_tools, found.tools),
             missing_executors=found.missing_executors,
             missing_adapters=found.missing_adapters,
         )
@@ -125,6 +125,17 @@ class PackageService:
                 subjects=tuple(subject for subject in subjects if subject),
             )
         )
+
+
+def _model_tools(tools: Sequence[ToolSpecification]) -> list[pb.ModelTool]:
+    return [
+        pb.ModelTool(
+            name=tool.name,
+            description=tool.description,
+            parameters_schema_json=canonical_json(tool.parameters_schema),
+        )
+        for tool in tools
+    ]
 
 
 def _tagged(request: pb.PutPackageRequest | pb.TagPackageRequest) -> PackageTag:

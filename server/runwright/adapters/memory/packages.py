@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from runwright.adapters.package_store_rules import answer_of, judged
 from runwright.core.ids import Namespace
 from runwright.core.stored_packages import ChangeAnswer, PackageChange, StoredPackage, WantedChange
-from runwright.ports.packages import MOST_PACKAGES
+from runwright.ports.packages import MOST_PACKAGES, MOST_TAGS
 
 
 class _Namespace:
@@ -25,6 +25,9 @@ class _Namespace:
 
     def count(self) -> int:
         return len(self.packages)
+
+    def count_tags(self) -> int:
+        return len(self.tags)
 
     def package_id(self, fingerprint: str) -> str:
         found = self.packages.get(fingerprint)
@@ -54,14 +57,16 @@ class _Namespace:
 class MemoryPackages:
     """PackageStore for tests and for library users."""
 
-    def __init__(self, most: int = MOST_PACKAGES) -> None:
-        self._most = most  # of one namespace
+    def __init__(self, most: int = MOST_PACKAGES, most_tags: int = MOST_TAGS) -> None:
+        """How many packages and tags a namespace may have."""
+        self._most = most
+        self._most_tags = most_tags
         self._of: defaultdict[Namespace, _Namespace] = defaultdict(_Namespace)
 
     async def change(self, wanted: WantedChange) -> ChangeAnswer:
         """See the port."""
         known = self._of[wanted.namespace]
-        found = judged(wanted, known, self._most)
+        found = judged(wanted, known, most=self._most, most_tags=self._most_tags)
         if isinstance(found, ChangeAnswer):
             return found
         known.write(found, wanted.package)

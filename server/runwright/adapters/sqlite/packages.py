@@ -20,6 +20,7 @@ from runwright.adapters.sqlite.tables import fetch
 from runwright.adapters.sqlite.writing.writer import Writer
 from runwright.core.ids import Namespace
 from runwright.core.stored_packages import ChangeAnswer, PackageChange, StoredPackage, WantedChange
+from runwright.ports.packages import MOST_PACKAGES, MOST_TAGS
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +46,7 @@ _PAGE_OF_ID = f"""SELECT {_OUTLINE} FROM packages WHERE namespace = ? AND number
 _TAGS = """SELECT tag, fingerprint FROM package_changes WHERE number IN
     (SELECT max(number) FROM package_changes WHERE namespace = ? AND tag <> '' GROUP BY tag)
     AND fingerprint IN (SELECT value FROM json_each(?)) ORDER BY tag"""
+_COUNT_TAGS = "SELECT count(DISTINCT tag) FROM package_changes WHERE namespace = ? AND tag <> ''"
 _NAMES = """SELECT DISTINCT tag FROM package_changes WHERE namespace = ?1 AND tag <> ''
     UNION SELECT DISTINCT package_id FROM package_changes WHERE namespace = ?1 AND is_put = 1 LIMIT ?2"""
 
@@ -58,6 +60,10 @@ class _Known:
 
     def count(self) -> int:
         ((count,),) = fetch(self._db, "SELECT count(*) FROM packages WHERE namespace = ?", self._namespace)
+        return int(count)
+
+    def count_tags(self) -> int:
+        ((count,),) = fetch(self._db, _COUNT_TAGS, self._namespace)
         return int(count)
 
     def package_id(self, fingerprint: str) -> str:
@@ -80,6 +86,7 @@ class SqlitePackages:
     """PackageStore beside the runs of a SqliteJournal, which makes it and outlives it."""
 
     def __init__(self, writer: Writer, reader: ReadingThread, refuse_when_closed: Callable[[], None]) -> None:
+        self.most, self.most_tags = MOST_PACKAGES, MOST_TAGS  # of a namespace
         self._writer = writer
         self._reader = reader
         self._refuse_when_closed = refuse_when_closed
@@ -88,7 +95,7 @@ class SqlitePackages:
         """See the port."""
 
         def act(db: apsw.Connection) -> ChangeAnswer:
-            found = judged(wanted, _Known(db, wanted.namespace))
+            found = judged(wanted, _Known(db, wanted.namespace), most=self.most, most_tags=self.most_tags)
             if isinstance(found, ChangeAnswer):
                 return found
             if wanted.package is not None and found.created:

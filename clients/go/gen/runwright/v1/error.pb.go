@@ -151,7 +151,7 @@ const (
 	// The tag does not point where the request expects it; `fingerprint` is where it
 	// does, empty for nowhere. Metadata: tag, fingerprint.
 	ErrorReason_ERROR_REASON_PACKAGE_TAG_MOVED ErrorReason = 90
-	// The namespace keeps as many packages as it may. Metadata: limit.
+	// The namespace keeps as many packages, or tags, as it may. Metadata: limit.
 	ErrorReason_ERROR_REASON_PACKAGE_LIMIT ErrorReason = 91
 	// The request id was used for another request. Metadata: request_id.
 	ErrorReason_ERROR_REASON_REQUEST_ID_CONFLICT ErrorReason = 92

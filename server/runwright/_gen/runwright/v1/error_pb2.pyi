@@ -165,7 +165,7 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     does, empty for nowhere. Metadata: tag, fingerprint.
     """
     ERROR_REASON_PACKAGE_LIMIT: _ErrorReason.ValueType  # 91
-    """The namespace keeps as many packages as it may. Metadata: limit."""
+    """The namespace keeps as many packages, or tags, as it may. Metadata: limit."""
     ERROR_REASON_REQUEST_ID_CONFLICT: _ErrorReason.ValueType  # 92
     """The request id was used for another request. Metadata: request_id."""
 
@@ -313,7 +313,7 @@ ERROR_REASON_PACKAGE_TAG_MOVED: ErrorReason.ValueType  # 90
 does, empty for nowhere. Metadata: tag, fingerprint.
 """
 ERROR_REASON_PACKAGE_LIMIT: ErrorReason.ValueType  # 91
-"""The namespace keeps as many packages as it may. Metadata: limit."""
+"""The namespace keeps as many packages, or tags, as it may. Metadata: limit."""
 ERROR_REASON_REQUEST_ID_CONFLICT: ErrorReason.ValueType  # 92
 """The request id was used for another request. Metadata: request_id."""
 

@@ -483,7 +483,7 @@ export enum ErrorReason {
   PACKAGE_TAG_MOVED = 90,
 
   /**
-   * The namespace keeps as many packages as it may. Metadata: limit.
+   * The namespace keeps as many packages, or tags, as it may. Metadata: limit.
    *
    * @generated from enum value: ERROR_REASON_PACKAGE_LIMIT = 91;
    */

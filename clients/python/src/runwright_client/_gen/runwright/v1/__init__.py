@@ -846,7 +846,7 @@ class ErrorReason(betterproto2.Enum):
 
     PACKAGE_LIMIT = 91
     """
-    The namespace keeps as many packages as it may. Metadata: limit.
+    The namespace keeps as many packages, or tags, as it may. Metadata: limit.
     """
 
     REQUEST_ID_CONFLICT = 92
