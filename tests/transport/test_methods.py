@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -312,3 +313,23 @@ async def test_a_health_watch_does_not_hold_up_a_stop(serve: Serve) -> None:
             pass
     assert refusal_of(caught.value).info.reason == "DRAINING"
     await stopping
+
+
+async def test_a_stop_that_took_longer_than_its_grace_is_not_undone_by_the_next(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stage.serve(ROW)
+    completed = asyncio.get_running_loop().create_future()
+
+    async def stop(_: float) -> None:
+        await completed  # as gRPC does once it has cancelled every call
+
+    real = stage.server._server
+    monkeypatch.setattr(stage.server, "_server", SimpleNamespace(stop=stop))
+
+    await stage.server.stop(0)
+    await stage.server.stop(0)
+
+    assert not completed.done(), "it goes on"
+    completed.set_result(None)
+    await real.stop(0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -50,6 +49,7 @@ class GuardedServer:
         self._server = grpc.aio.server(options=list(connections.options()))
         self._server.add_generic_rpc_handlers((_Handlers(self._handlers),))
         self._sweeping: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
 
     def serve(self, methods: Sequence[Method], servicers: Mapping[str, object]) -> None:
         """Serves those of the methods for whose service (by its full name) there is a servicer."""
@@ -77,8 +77,8 @@ class GuardedServer:
     async def stop(self, grace_seconds: float) -> None:
         """Stops taking calls, and lets go of what was bound.
 
-        Calls of lasting methods end at once; others get the grace, and then end whatever their peers do. It may be
-        called again, and for a server that was never started.
+        Calls of lasting methods end at once; others get the grace, and then end whatever their peers do. Another call
+        changes nothing; it may be called for a server that was never started.
         """
         if self._sweeping is None:
             # gRPC gives back an address only when a server that was started stops.
@@ -87,8 +87,12 @@ class GuardedServer:
         if self._sweeping is not None:
             self._sweeping.cancel()
         self.calls.end_lasting(draining())
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._server.stop(grace_seconds), grace_seconds + _CANCEL_SECONDS)
+        if self._stopping is None:
+            # Never cancelled: gRPC would take its own shut-down for cancelled, and say so to the next who stops it.
+            self._stopping = asyncio.create_task(self._server.stop(grace_seconds))
+            ended, _ = await asyncio.wait({self._stopping}, timeout=grace_seconds + _CANCEL_SECONDS)
+            for stopping in ended:
+                stopping.result()
 
 
 class _Handlers(grpc.GenericRpcHandler):

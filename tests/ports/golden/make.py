@@ -2,7 +2,7 @@
 
 It is made once, before anything of what is stored is changed, and never again for the same version: a golden that
 follows the code proves nothing. With the name of one that is there nothing is written: the exit status says whether
-this build would write the same, byte for byte.
+this build would write the same, byte for byte. Of a version that is not the present one it would not.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from runwright.adapters.sqlite.opening import schema, usage
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.testing import ManualClock
 
-from tests.ports.golden import played, written
+from tests.ports.golden import old_rows, played, side_rows, written
 from tests.ports.golden.exports import export
 
 HERE = Path(__file__).parent
@@ -51,9 +51,12 @@ async def make(directory: Path) -> None:
         schema.secrets, usage.secrets = drawn
     await played.play(journal)
     await written.write(journal)  # behind it: they ended so long ago that they would be removed
+    await side_rows.write(journal)
     await played.register(journal)
     played.note(journal)
+    await old_rows.rewrite(journal, directory)
     await journal.close()
+    old_rows.leave(directory)
 
 
 def dump(directory: Path) -> str:

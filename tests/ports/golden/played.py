@@ -25,6 +25,7 @@ from runwright.testing import FunctionTools, ManualClock
 from runwright.wire.records import decode_event
 
 from tests import builders as b
+from tests.ports.golden import side_rows
 from tests.runtime.watching import abandoned, eventually, reached, stood_still
 
 THEIRS = Namespace("theirs")
@@ -35,6 +36,7 @@ REGISTERED = ExecutorIdentity("desk-1", "desk-owner", "127.0.0.1:7001")
 CONFIGURED = ExecutorIdentity("", "local", "127.0.0.1:7002")
 TRACE_PARENT = "00-" + "ab" * 16 + "-" + "cd" * 8 + "-01"
 LOOK = b.tool()
+REMOVED = (RunKey(DEFAULT_NAMESPACE, RunId("removed")), side_rows.REMOVED)
 
 
 class Vendor:
@@ -72,6 +74,7 @@ def tools(*, away: bool) -> FunctionTools:
         "look": lambda _: ToolOutcome(kind.RESULT, b'"a lamp"', "application/json", executor_identity=REGISTERED),
         "plain": lambda _: "seen",
         "slow": lambda _: slow.pop() if slow else "in the end",
+        "late": lambda _: ToolOutcome(kind.TIMED_OUT, executor_identity=REGISTERED) if away else "after all",
         "broken": lambda _: ToolOutcome(kind.ERROR, b"It broke.", executor_identity=CONFIGURED),
         "large": lambda _: ToolOutcome(kind.TOO_LARGE, size=9_000_000),
         "garbled": lambda _: ToolOutcome(kind.UNREADABLE, executor_identity=REGISTERED),
@@ -107,6 +110,7 @@ def packages() -> tuple[RuntimePackage, ...]:
         b.package(id="silent", provider=_vendor("silent", b.says("At last."))),
         b.package(b.asks("stuck"), b.says("It is {results}"), id="stuck", tools=(b.tool("stuck"),)),
         b.package({**b.says("Again."), "fail_attempts": 1}, id="again"),
+        b.package(b.asks("late"), b.says("Late: {results}"), id="late", tools=(b.tool("late"),)),
     )
 
 
@@ -122,13 +126,20 @@ def bench(journal: SqliteJournal, clock: ManualClock, *, away: bool) -> b.Bench:
 
 
 async def play(journal: SqliteJournal) -> None:
-    """Makes the runs, one after the other, and dies with those open that stay open."""
+    """Makes the runs, one after the other, and dies twice: with one of them open, and with those that stay open."""
     clock = ManualClock(BEGIN - A_DAY)
     async with abandoned():
         runtime = bench(journal, clock, away=True).runtime()
         await runtime.recover()
         await _ended(runtime, "removed", "hello")
+        await side_rows.write_removed(journal, clock.now())
         clock.advance(A_DAY)
+        await runtime.start_run(b.request("lost", package_id="silent"))
+        await reached(runtime, EventKind.MODEL_ATTEMPT_STARTED, "lost")
+    async with abandoned():
+        runtime = bench(journal, clock, away=True).runtime()
+        await runtime.recover()
+        await reached(runtime, EventKind.MODEL_ATTEMPT_STARTED, "lost", times=2)
         await _talk(runtime, clock)
         await _remove(journal, clock.now())
         await _fail(runtime, clock)
@@ -138,11 +149,13 @@ async def play(journal: SqliteJournal) -> None:
 
 async def _remove(journal: SqliteJournal, now: int) -> None:
     """Removes what ended a day ago; refused while the anchor, which is written beside, has not got that far."""
+    removed = 0
     for _ in range(1000):
-        if (await journal.remove_ended(before=now - A_DAY // 2, now=now, limit=99)).runs:
+        removed += len((await journal.remove_ended(before=now - A_DAY // 2, now=now, limit=99)).runs)
+        if removed == len(REMOVED):
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("nothing is removed")
+    raise AssertionError("they are not removed")
 
 
 async def _ended(runtime: AgentRuntime, run_id: str, package: str, *input: str | Image, **fields: object) -> None:
@@ -185,8 +198,9 @@ async def _retry(runtime: AgentRuntime, clock: ManualClock, run_id: str) -> None
     """Turns the clock to the next attempt of the run, once that is planned and waited for."""
     planned = decode_event((await reached(runtime, EventKind.RETRY_SCHEDULED, run_id)).data)
     assert isinstance(planned, r.RetryScheduled)
-    await eventually(lambda: planned.not_before in clock.waiting)
-    clock.advance(planned.not_before - clock.now())
+    while clock.now() < planned.not_before:  # others, such as the parking of runs, may be due before
+        await eventually(lambda: bool(clock.waiting))
+        clock.advance(min(clock.waiting[0], planned.not_before) - clock.now())
 
 
 async def _cancel(runtime: AgentRuntime) -> None:
@@ -206,13 +220,17 @@ async def _leave_open(runtime: AgentRuntime, clock: ManualClock) -> None:
         "silent": EventKind.MODEL_ATTEMPT_STARTED,
         "stuck": EventKind.TOOL_STARTED,
         "again": EventKind.RETRY_SCHEDULED,
+        "late": EventKind.RETRY_SCHEDULED,
     }
     for name, kind in last.items():
         await runtime.start_run(b.request(name, package_id=name))
         await reached(runtime, kind, name)
 
 
-OPEN = {name: RunKey(DEFAULT_NAMESPACE, RunId(name)) for name in ("repair", "waits", "silent", "stuck", "again")}
+OPEN = {
+    name: RunKey(DEFAULT_NAMESPACE, RunId(name))
+    for name in ("lost", "repair", "waits", "silent", "stuck", "again", "late")
+}
 
 
 async def register(journal: SqliteJournal) -> None:
