@@ -32,6 +32,7 @@ gen: .venv/.dev-stamp node_modules/.stamp ## generate the code of the protos, fo
 	$(BIN)/python scripts/error_reference.py
 	$(BIN)/python scripts/state_diagrams.py
 	$(BIN)/python scripts/configuration_reference.py
+	$(BIN)/python scripts/package_form.py
 	@scripts/clients.sh gen
 
 gen-check: .venv/.dev-stamp node_modules/.stamp ## fail when the committed generated code is stale
@@ -39,6 +40,7 @@ gen-check: .venv/.dev-stamp node_modules/.stamp ## fail when the committed gener
 	$(BIN)/python scripts/error_reference.py --check
 	$(BIN)/python scripts/state_diagrams.py --check
 	$(BIN)/python scripts/configuration_reference.py --check
+	$(BIN)/python scripts/package_form.py --check
 	@scripts/clients.sh gen-check
 
 proto-check: node_modules/.stamp ## lint the protos, compare them with the released baseline

@@ -12,6 +12,8 @@ from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.memory.journal import MemoryJournal
+from runwright.adapters.memory.packages import MemoryPackages
+from runwright.adapters.package_reader import DocumentReader
 from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.core.images import Image
 from runwright.core.package import RuntimePackage
@@ -20,6 +22,7 @@ from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
 from runwright.ports.conditions import ConditionEvaluator
 from runwright.ports.journal import Journal
+from runwright.ports.packages import PackageReader, PackageStore
 from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
@@ -132,6 +135,8 @@ class Bench:
     log: ListLog = field(default_factory=ListLog)
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
+    package_store: PackageStore = field(default_factory=MemoryPackages)
+    package_reader: PackageReader = field(default_factory=lambda: DocumentReader(JsonSchemaChecker()))
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
     packages: tuple[RuntimePackage, ...] = field(default_factory=lambda: (one_call_package(),))
     package_namespaces: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -152,6 +157,8 @@ class Bench:
             log=self.log,
             audit=self.audit,
             recovery=self.recovery,
+            package_store=self.package_store,
+            package_reader=self.package_reader,
             providers=self.providers,
             packages=packages or self.packages,
             package_namespaces=self.package_namespaces,

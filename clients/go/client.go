@@ -30,6 +30,7 @@ const (
 type Client struct {
 	connection *grpc.ClientConn
 	runtime    runwrightv1.RuntimeServiceClient
+	packages   runwrightv1.PackageServiceClient
 	registry   callbackv1.CallbackRegistryServiceClient
 	deadline   time.Duration
 	peer       *peer
@@ -139,6 +140,7 @@ func Connect(address string, options ...Option) (*Client, error) {
 	return &Client{
 		connection: connection,
 		runtime:    runwrightv1.NewRuntimeServiceClient(connection),
+		packages:   runwrightv1.NewPackageServiceClient(connection),
 		registry:   callbackv1.NewCallbackRegistryServiceClient(connection),
 		deadline:   set.deadline,
 		peer:       called,

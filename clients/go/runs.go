@@ -47,6 +47,11 @@ func WithFingerprint(fingerprint string) StartOption {
 	return selected(&runwrightv1.PackageSelector{Selector: &runwrightv1.PackageSelector_Fingerprint{Fingerprint: fingerprint}})
 }
 
+// WithTag says which package answers: the one a tag points to.
+func WithTag(tag string) StartOption {
+	return selected(&runwrightv1.PackageSelector{Selector: &runwrightv1.PackageSelector_Tag{Tag: tag}})
+}
+
 func selected(selector *runwrightv1.PackageSelector) StartOption {
 	return func(r *RunRequest) { r.Package = selector }
 }

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 from runwright.adapters.json_schema import JsonSchemaChecker
-from runwright.adapters.package_files import MAX_FILE_BYTES, MAX_FINDINGS, examine_package, load_package
+from runwright.adapters.package_documents import MAX_DOCUMENT_BYTES as MAX_FILE_BYTES
+from runwright.adapters.package_documents import MAX_FINDINGS
+from runwright.adapters.package_files import examine_package, load_package
 from runwright.adapters.yaml_documents import MAX_NODES
 from runwright.core.errors import AgentError, ErrorReason
 
@@ -68,16 +70,18 @@ def test_json_and_yaml_of_the_same_package_have_one_fingerprint(tmp_path: Path) 
         (YAML.replace("effect: read", "effect: fly"), "tools.0.effect", "one of read, write"),
         (YAML.replace("adapter: scripted", "adapter: 1 2"), "provider.adapter", "an id: 1 to 128"),
         (YAML.replace("package-v0", "package-v9"), "format", "v0"),
-        (YAML + "id: other\n", "line 13", "repeated keys"),
-        (YAML.replace(PARAMETERS, "{a: 1, a: 2}"), "line 8", "repeated keys"),
-        (YAML.replace(PARAMETERS, "!!python/object/apply:os.getcwd []"), "line 8", "YAML or JSON"),
-        (YAML + "---\n" + YAML, "line", "YAML or JSON"),
-        (YAML + "? [a]\n: b\n", "line 13", "YAML or JSON"),
-        ("{", "line", "YAML or JSON"),
-        ("- a list", "", "dictionary"),
-        ("just a text", "", "dictionary"),
-        ("", "", "it is empty"),
-        ("a: \0", "", "YAML or JSON"),
+        (YAML + "id: other\n", "id", "repeated keys"),
+        (YAML.replace(PARAMETERS, "{a: 1, a: 2}"), "provider.parameters.a", "repeated keys"),
+        (YAML.replace(PARAMETERS, "!!python/object/apply:os.getcwd []"), "provider.parameters", "YAML or JSON"),
+        (YAML + "---\n" + YAML, "document", "YAML or JSON"),
+        (YAML + "? [a]\n: b\n", "document", "YAML or JSON"),
+        ("{", "document", "YAML or JSON"),
+        ("- a list", "document", "keys with values"),
+        ("just a text", "document", "keys with values"),
+        ("", "document", "it is empty"),
+        ("a: \0", "document", "YAML or JSON"),
+        (YAML + "approvals: {}\n", "approvals", "field of a later version"),
+        (YAML + "    reversible: true\n", "tools.0.reversible", "field of a later version"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, path: str, rule: str) -> None:
@@ -210,7 +214,7 @@ def test_what_json_cannot_say_is_refused_with_line_and_column(
     error = refusal(written(tmp_path, YAML.replace(PARAMETERS, parameters)))
 
     assert rule in error.metadata["rule"]
-    assert error.metadata["path"] == f"line 8, column {column}"
+    assert f"line 8, column {column}: " in error.message
 
 
 def test_a_merge_key_is_a_key_nobody_knows(tmp_path: Path) -> None:

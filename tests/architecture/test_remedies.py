@@ -102,7 +102,7 @@ def test_what_a_field_must_be_is_said_in_one_place() -> None:
 
 
 def test_every_near_miss_comes_from_one_place() -> None:
-    assert [source.path for source in sources() if "difflib" in source.text] == ["core/near.py"]
+    assert [source.path for source in sources() if "get_close_matches" in source.text] == ["core/near.py"]
 
 
 def test_every_command_that_a_text_names_is_there() -> None:

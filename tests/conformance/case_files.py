@@ -19,6 +19,8 @@ OPS = {
     *("connect", "close", "start", "snapshot", "cancel", "wait", "list", "list_events", "server_info"),
     *("resolve_effect", "unknown_effects"),
     *("subscribe", "read", "cursor", "unsubscribe", "serve_tools", "calls", "release", "stop_tools"),
+    *("put_package", "get_package", "list_packages", "tag_package", "tag_history"),
+    *("validate_package", "resolve_package", "package_fingerprint"),
 }
 _CASE_KEYS = {"name", "about", "server", "steps", "reasons", "connect", "aside"}
 _STEP_KEYS = {"op", "do", "join", "args", "by", "background", "save", "expect", "expect_error", "until", "when"}

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from runwright.core.package import RuntimePackage, ToolSpec
+from runwright.core.package import BudgetSpec, RuntimePackage, ToolSpec
+from runwright.core.package_fields import LATER_FIELDS
 from runwright.core.policy import PolicyRef, Verdict, decided_for_call
 
 from tests.core import builders as b
@@ -248,7 +249,7 @@ def test_all_findings_are_reported_at_once() -> None:
 
 
 def test_a_tool_that_appears_twice_is_named() -> None:
-    with pytest.raises(ValidationError, match="'lookup' appears twice"):
+    with pytest.raises(ValidationError, match="a name of its own"):
         b.package(b.tool(), b.tool("send"), b.tool())
 
 
@@ -341,3 +342,42 @@ def test_no_policy_named_means_reading_only() -> None:
     pinned = RuntimePackage.model_validate(fields)
 
     assert pinned.policy is PolicyRef.READ_ONLY
+
+
+V1_CANONICAL = (
+    b'{"agent":{"id":"helper","instructions":"Be brief."},'
+    b'"budget":{"rounds":3},'
+    b'"format":"runwright-package-v1-draft",'
+    b'"id":"small",'
+    b'"provider":{"adapter":"demo","model":"m-1","parameters":{"a":"\xc3\xa9","temperature":0.5}},'
+    b'"tools":[{"effect":"read","executor":"tools","name":"lookup"}]}'
+)
+
+
+def test_the_draft_of_v1_leaves_out_whatever_is_as_it_is_by_default() -> None:
+    package = small(format="runwright-package-v1-draft")
+
+    assert package.canonical() == V1_CANONICAL
+    assert package.fingerprint().startswith("sha256:runwright-package-v1-draft:")
+    assert RuntimePackage.model_validate_json(V1_CANONICAL) == package
+
+
+@pytest.mark.parametrize(
+    ("effect", "idempotent", "is_written"),
+    [("read", True, False), ("read", False, True), ("write", False, False), ("write", True, True)],
+)
+def test_of_a_tool_v1_says_whether_it_is_idempotent_where_its_effect_does_not(
+    effect: str, idempotent: bool, is_written: bool
+) -> None:
+    tool = {"name": "lookup", "executor": "tools", "effect": effect, "idempotent": idempotent}
+    package = small(format="runwright-package-v1-draft", tools=[tool])
+
+    assert (b'"idempotent"' in package.canonical()) is is_written
+    assert RuntimePackage.model_validate_json(package.canonical()) == package
+
+
+def test_a_field_is_either_served_or_of_a_later_version() -> None:
+    parts = {"": RuntimePackage, "budget": BudgetSpec, "tools": ToolSpec}
+
+    assert parts.keys() == LATER_FIELDS.keys()
+    assert not [name for part, model in parts.items() for name in LATER_FIELDS[part] if name in model.model_fields]

@@ -132,6 +132,7 @@ def test_the_run_id_and_the_order_of_labels_make_no_difference() -> None:
         ({"agent_id": "x"}, "agent_id"),
         ({"package_id": "x"}, "package"),
         ({"package_fingerprint": "x"}, "package"),
+        ({"package_tag": "x"}, "package"),
         ({"budget": Budget(rounds=1)}, "budget"),
         ({"budget": Budget(tool_calls=1)}, "budget"),
         ({"budget": Budget(parallel_calls=1)}, "budget"),
@@ -262,7 +263,7 @@ def test_every_field_of_a_request_is_in_its_normal_form() -> None:
     normal = set(request(session_id="s", on_busy=OnBusy.REJECT).normal_form())
 
     assert "on_busy" not in request(session_id="s").normal_form(), "requests of older versions keep their digest"
-    assert names - normal == {"run_id", "package_id", "package_fingerprint"}
+    assert names - normal == {"run_id", "package_id", "package_fingerprint", "package_tag"}
     assert normal - names == {"package"}
 
 

@@ -35,6 +35,7 @@ def key(run_id: str = "run-1", namespace: str = "default") -> RunKey:
 
 # What makes a journal of the present schema one of version 4, but for its number.
 BACK_TO_VERSION_4 = """
+    DROP TABLE packages; DROP TABLE package_changes;
     DROP TABLE entries; DROP TABLE counters; DROP TABLE recovering; DROP TABLE removals; DROP TABLE epochs;
     ALTER TABLE callbacks DROP COLUMN owner_key; ALTER TABLE callbacks DROP COLUMN row_check;
     ALTER TABLE callbacks DROP COLUMN max_calls_in_flight;"""

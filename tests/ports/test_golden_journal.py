@@ -69,6 +69,8 @@ LATER: Mapping[str, frozenset[str]] = {
             # Stages without a gate are not walked, so no build with this golden's schema decides anything at them; and
             # a decision without a call belongs to one of them.
             "PolicyDecided.subject unset",
+            *(f"PACKAGE_{what}" for what in ("PUT", "TAGGED", "REFUSED")),
+            *(f"ERROR_REASON_{name}" for name in ("PACKAGE_TAG_MOVED", "PACKAGE_LIMIT", "REQUEST_ID_CONFLICT")),
             *(f"POLICY_STAGE_{name}" for name in ("RUN_START", "INPUT", "MODEL_REQUEST", "POST_TOOL", "OUTPUT")),
             # No call of unknown outcome could be resolved.
             *("EFFECT_RESOLVED", "EffectResolved", "RESOLUTION_REFUSED", "runwright.v1.Event.effect_resolved"),

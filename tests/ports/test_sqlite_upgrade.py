@@ -138,7 +138,7 @@ async def test_a_journal_of_version_2_gets_what_version_3_has(tmp_path: Path) ->
         DROP INDEX runs_of_session; DROP INDEX runs_open_in_session;
         CREATE INDEX events_of_run ON events (run_no);
         CREATE INDEX events_with_messages ON events (run_no) WHERE {old_kinds};
-        DROP TABLE entries; DROP TABLE counters;
+        DROP TABLE packages; DROP TABLE package_changes; DROP TABLE entries; DROP TABLE counters;
         DROP TABLE recovering; DROP TABLE removals; DROP TABLE callbacks; DROP TABLE audit; DROP TABLE content_uses;
         DROP INDEX runs_of_namespace; CREATE INDEX runs_of_namespace ON runs (namespace);
         DROP INDEX runs_ended; DROP INDEX removed_of_namespace; DROP INDEX removed_of_session;

@@ -35,6 +35,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "agent_id": ({"agent_id": ""}, "agent_id"),
     "package_id": ({"package_id": ""}, "package"),
     "package_fingerprint": ({"package_fingerprint": b.one_call_package().fingerprint()}, "package"),
+    "package_tag": ({"package_tag": "prod"}, "package"),
     "budget": ({"budget": Budget(2, 2, 1)}, "budget"),
     "labels": ({"labels": {"team": "red"}}, "labels"),
     "on_busy": ({"on_busy": OnBusy.REJECT}, "on_busy"),

@@ -94,7 +94,6 @@ def test_everything_can_be_given_in_the_environment() -> None:
         ("listen = '0.0.0.0:1'", "listen", "--insecure-allow-remote"),
         ("metrics = '0.0.0.0:1'", "metrics", "--insecure-allow-remote"),
         ("packages = 'one.yaml'", "packages", "list of paths"),
-        ("packages = []", "packages", "at least one package"),
         ("packages = [1]", "packages", "list of paths"),
         ("executors = ['a=b:1']", "executors", "NAME=[PRINCIPAL@]HOST:PORT"),
         ("[executors]\ndesk = 'nowhere'", "executors", "NAME=[PRINCIPAL@]HOST:PORT"),

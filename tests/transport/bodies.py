@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator, Mapping
 
@@ -12,14 +13,19 @@ from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import package_pb2, run_pb2
+from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.transport.methods import METHODS
 
+from tests import builders as b
 from tests.transport.serving import registration, run_request, scope, subscription
 
 SERVICE = "/runwright.v1.RuntimeService/"
+PACKAGES = "/runwright.v1.PackageService/"
 REGISTRY = "/runwright.callback.v1.CallbackRegistryService/"
 STREAMING = ("Subscribe", "ExportRun")
+FINGERPRINT = f"sha256:runwright-package-v0:{'0' * 64}"
+DOCUMENT = json.dumps(b.package(b.says("hi"), id="desk").model_dump(mode="json"))
 GOOD: Mapping[str, Message] = {
     SERVICE + "StartRun": pb.StartRunRequest(
         run=run_request(
@@ -51,6 +57,19 @@ GOOD: Mapping[str, Message] = {
     SERVICE + "ListRuns": pb.ListRunsRequest(page_size=5, filter=pb.RunFilter(agent_id="helper", labels={"a": "b"})),
     SERVICE + "ListAuditEvents": pb.ListAuditEventsRequest(page_size=5),
     SERVICE + "GetServerInfo": pb.GetServerInfoRequest(),
+    PACKAGES + "PutPackage": package_pb.PutPackageRequest(
+        document=DOCUMENT, tag="prod", expected_previous_fingerprint=FINGERPRINT, request_id="q"
+    ),
+    PACKAGES + "GetPackage": package_pb.GetPackageRequest(package=run_pb2.PackageSelector(tag="prod")),
+    PACKAGES + "ListPackages": package_pb.ListPackagesRequest(page_size=5, package_id="desk"),
+    PACKAGES + "TagPackage": package_pb.TagPackageRequest(
+        tag="prod", fingerprint=FINGERPRINT, expected_previous_fingerprint="", request_id="q"
+    ),
+    PACKAGES + "ListTagHistory": package_pb.ListTagHistoryRequest(tag="prod", page_size=5),
+    PACKAGES + "ValidatePackage": package_pb.ValidatePackageRequest(document=DOCUMENT),
+    PACKAGES + "ResolvePackage": package_pb.ResolvePackageRequest(
+        package=run_pb2.PackageSelector(fingerprint=FINGERPRINT), budget=package_pb2.Budget(rounds=3), agent_id="helper"
+    ),
     REGISTRY + "RegisterCallback": registration("one", tools=["look"], credential="x", lease=5),
     REGISTRY + "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="one"),
     REGISTRY + "ListCallbacks": callback_pb.ListCallbacksRequest(page_size=5, executor="tools"),

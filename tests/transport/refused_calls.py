@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 import apsw
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright.adapters.memory import MemoryPackages
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core.callbacks import MAX_PER_NAMESPACE
 from runwright.core.cursor import CursorMaker, run_scope
@@ -311,3 +314,26 @@ async def removed(served: Served) -> None:
     """Time goes on, and what has ended is removed, but for the run with the newest event."""
     served.bench.manual_clock.advance(10 * b.SECOND)
     assert await Retention(served.runtime, b.SECOND).remove() == 1
+
+
+def _putting(served: Served, says: str, **fields: Any) -> Any:
+    document = json.dumps(b.package(b.says(says)).model_dump(mode="json"))
+    return served.packages.PutPackage(package_pb.PutPackageRequest(document=document, **fields), timeout=CALL_SECONDS)
+
+
+async def package_tag_moved(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await _putting(served, "one", tag="prod")
+    return await refused(_putting(served, "two", tag="prod", expected_previous_fingerprint=""))
+
+
+async def package_limit(stage: Stage) -> Refusal:
+    served = await stage.serve(b.Bench(package_store=MemoryPackages(most=1)))
+    await _putting(served, "one")
+    return await refused(_putting(served, "two"))
+
+
+async def request_id_conflict(stage: Stage) -> Refusal:
+    served = await stage.serve()
+    await _putting(served, "one", request_id="q")
+    return await refused(_putting(served, "two", request_id="q"))

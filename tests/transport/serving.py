@@ -13,6 +13,7 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
 from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.package_service_pb2_grpc import PackageServiceStub
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.adapters.memory import MemoryCallbacks
 from runwright.adapters.remote.dialer import Dialer
@@ -58,6 +59,11 @@ class Served:
     def stub(self) -> RuntimeServiceStub:
         """A client."""
         return RuntimeServiceStub(self.channels[0] if self.channels else self.channel())
+
+    @property
+    def packages(self) -> PackageServiceStub:
+        """The service of packages, over a connection that stays open."""
+        return PackageServiceStub(self.channel())
 
     @property
     def callbacks(self) -> CallbackRegistryServiceStub:

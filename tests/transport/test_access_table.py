@@ -13,7 +13,8 @@ from tests.transport.conftest import Serve
 from tests.transport.known import authenticator, bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, refusal_of
 
-EVERYBODY = {"caller", "observer", "approver", "executor", "repairer", "admin"}
+EVERYBODY = {"author", "caller", "observer", "approver", "executor", "repairer", "admin"}
+PACKAGES = "/runwright.v1.PackageService"
 READERS = {"caller", "observer", "approver", "repairer", "admin"}
 TABLE = {
     "/runwright.v1.RuntimeService/StartRun": {"caller", "admin"},
@@ -29,9 +30,16 @@ TABLE = {
     "/runwright.v1.RuntimeService/ListRuns": READERS,
     "/runwright.v1.RuntimeService/ListAuditEvents": {"admin"},
     "/runwright.v1.RuntimeService/GetServerInfo": EVERYBODY,
+    f"{PACKAGES}/PutPackage": {"author", "admin"},
+    f"{PACKAGES}/GetPackage": {"author", "caller", "admin"},
+    f"{PACKAGES}/ListPackages": READERS | {"author"},
+    f"{PACKAGES}/TagPackage": {"author", "admin"},
+    f"{PACKAGES}/ListTagHistory": READERS | {"author"},
+    f"{PACKAGES}/ValidatePackage": {"author", "admin"},
+    f"{PACKAGES}/ResolvePackage": {"author", "caller", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/RegisterCallback": {"executor", "admin"},
     "/runwright.callback.v1.CallbackRegistryService/UnregisterCallback": {"executor", "admin"},
-    "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": EVERYBODY - {"approver"},
+    "/runwright.callback.v1.CallbackRegistryService/ListCallbacks": EVERYBODY - {"approver", "author"},
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,
 }

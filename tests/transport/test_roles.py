@@ -14,10 +14,11 @@ from tests.transport.conftest import Serve
 from tests.transport.known import bearer, keys_for
 from tests.transport.serving import CALL_SECONDS, refused
 
+PACKAGES = "/runwright.v1.PackageService/"
 RUNTIME, CALLBACKS = "/runwright.v1.RuntimeService/", "/runwright.callback.v1.CallbackRegistryService/"
 HEALTH = "/grpc.health.v1.Health/"
 STREAMING = ("Subscribe", "ExportRun", "Watch", "ServerReflectionInfo")
-EVERYBODY = "admin approver caller executor observer repairer"
+EVERYBODY = "admin approver author caller executor observer repairer"
 MAY = {
     RUNTIME + "StartRun": "admin caller",
     RUNTIME + "Cancel": "admin caller",
@@ -32,6 +33,13 @@ MAY = {
     RUNTIME + "ListRuns": "admin approver caller observer repairer",
     RUNTIME + "ListAuditEvents": "admin",
     RUNTIME + "GetServerInfo": EVERYBODY,
+    PACKAGES + "PutPackage": "admin author",
+    PACKAGES + "GetPackage": "admin author caller",
+    PACKAGES + "ListPackages": "admin approver author caller observer repairer",
+    PACKAGES + "TagPackage": "admin author",
+    PACKAGES + "ListTagHistory": "admin approver author caller observer repairer",
+    PACKAGES + "ValidatePackage": "admin author",
+    PACKAGES + "ResolvePackage": "admin author caller",
     CALLBACKS + "RegisterCallback": "admin executor",
     CALLBACKS + "UnregisterCallback": "admin executor",
     CALLBACKS + "ListCallbacks": "admin caller executor observer repairer",

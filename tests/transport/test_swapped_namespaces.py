@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator, Mapping
 from itertools import product
 from pathlib import Path
@@ -15,6 +16,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2, run_pb2
+from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.testing import FunctionTools
 
@@ -33,9 +35,17 @@ ANSWERS = {
     grpc.StatusCode.OUT_OF_RANGE,
     grpc.StatusCode.DEADLINE_EXCEEDED,  # a stream of runs that are not there yet
     grpc.StatusCode.FAILED_PRECONDITION,  # a run of its own that is not held
+    grpc.StatusCode.ABORTED,  # a tag that points elsewhere
+    grpc.StatusCode.ALREADY_EXISTS,  # a request id that its own call before had
     grpc.StatusCode.PERMISSION_DENIED,  # a word that is no address this server may dial
 }
 STREAM_SECONDS = 0.5
+
+
+def _document(team: str, **fields: Any) -> str:
+    return json.dumps(b.package(id=f"package-{team}", **fields).model_dump(mode="json"))
+
+
 OWN: Mapping[str, Message] = {
     "StartRun": pb.StartRunRequest(run=run_request("")),
     "Cancel": pb.CancelRequest(run_id="run-b", reason="enough"),
@@ -52,6 +62,13 @@ OWN: Mapping[str, Message] = {
     "ListRuns": pb.ListRunsRequest(),
     "GetServerInfo": pb.GetServerInfoRequest(),
     "ListAuditEvents": pb.ListAuditEventsRequest(),
+    "PutPackage": package_pb.PutPackageRequest(document=_document("b"), tag="tag-b"),
+    "GetPackage": package_pb.GetPackageRequest(package=run_pb2.PackageSelector(package_id="package-b")),
+    "ListPackages": package_pb.ListPackagesRequest(),
+    "TagPackage": package_pb.TagPackageRequest(tag="tag-b", fingerprint=b.package(id="package-b").fingerprint()),
+    "ListTagHistory": package_pb.ListTagHistoryRequest(tag="tag-b"),
+    "ValidatePackage": package_pb.ValidatePackageRequest(document=_document("b")),
+    "ResolvePackage": package_pb.ResolvePackageRequest(),
     "RegisterCallback": registration("callback-b"),
     "UnregisterCallback": callback_pb.UnregisterCallbackRequest(callback_id="callback-b"),
     "ListCallbacks": callback_pb.ListCallbacksRequest(),
@@ -116,7 +133,8 @@ async def everything(served: Served, key: Metadata) -> list[bytes]:
         callback_pb.ListCallbacksRequest(), timeout=CALL_SECONDS, metadata=key
     )
     specs = [(each.spec, each.expires_at) for each in registered.callbacks]
-    parts = (*events.frames, *runs.runs, *(part for spec in specs for part in spec))
+    packages = await served.packages.ListPackages(package_pb.ListPackagesRequest(), timeout=CALL_SECONDS, metadata=key)
+    parts = (*events.frames, *runs.runs, *packages.packages, *(part for spec in specs for part in spec))
     return [part.SerializeToString() for part in parts]
 
 
@@ -132,7 +150,14 @@ async def foreign_words(served: Served, key: Metadata) -> list[str]:
     assert all((*cursors, runs.next_page_token))
     callbacks = await served.callbacks.ListCallbacks(callback_pb.ListCallbacksRequest(page_size=1), **options)
     assert callbacks.next_page_token
-    return ["run-a", "session-a", "callback-a", *cursors, runs.next_page_token, callbacks.next_page_token]
+    packages = await served.packages.ListPackages(package_pb.ListPackagesRequest(page_size=2), **options)
+    history = await served.packages.ListTagHistory(
+        package_pb.ListTagHistoryRequest(tag="tag-a", page_size=1), **options
+    )
+    tokens = [page.next_page_token for page in (runs, callbacks, packages, history)]
+    assert all(tokens)
+    fingerprint = packages.packages[-1].fingerprint
+    return ["run-a", "session-a", "callback-a", "package-a", "tag-a", "request-a", fingerprint, *cursors, *tokens]
 
 
 def _all() -> pb.StreamScope:
@@ -151,6 +176,12 @@ async def test_nothing_of_another_namespace_is_read_or_changed(serve: Serve, tmp
     for callback_id in ("callback-a", "callback-a2"):
         request = registration(callback_id, address="127.0.0.1:2", tools=["look"], credential=SECRET, lease=3600)
         await served.callbacks.RegisterCallback(request, timeout=CALL_SECONDS, metadata=team_a)
+    for says in ("one", SECRET):
+        document = _document("a", agent={"id": "helper", "instructions": says})
+        request_id = "request-a" if says == SECRET else ""
+        put = package_pb.PutPackageRequest(document=document, tag="tag-a", request_id=request_id)
+        await served.packages.PutPackage(put, timeout=CALL_SECONDS, metadata=team_a)
+    await served.packages.PutPackage(OWN["PutPackage"], timeout=CALL_SECONDS, metadata=team_b)
     while tool.running < 3:  # noqa: ASYNC110 - the runs go on by themselves
         await asyncio.sleep(0)
     before = await everything(served, team_a)

@@ -70,6 +70,9 @@ func (p *program) perform(asked request) (result any, err error) {
 		"wait": p.wait, "list": p.list, "list_events": p.listEvents, "server_info": p.serverInfo,
 		"subscribe": p.subscribe, "read": p.read, "cursor": p.cursor, "unsubscribe": p.unsubscribe,
 		"resolve_effect": p.resolveEffect, "unknown_effects": p.unknownEffects,
+		"put_package": p.putPackage, "get_package": p.getPackage, "list_packages": p.listPackages,
+		"tag_package": p.tagPackage, "tag_history": p.tagHistory, "validate_package": p.validatePackage,
+		"resolve_package": p.resolvePackage, "package_fingerprint": p.packageFingerprint,
 		"serve_tools": p.serveTools, "calls": p.calls, "release": p.release, "stop_tools": p.stopTools,
 	}[asked.Op]
 	if !known {
@@ -110,39 +113,46 @@ func (p *program) answer(id json.RawMessage, result any, err error) {
 type arguments struct {
 	raw json.RawMessage
 
-	Address         string                     `json:"address"`
-	Key             string                     `json:"key"`
-	TLS             *tlsFiles                  `json:"tls"`
-	DeadlineSeconds float64                    `json:"deadline_seconds"`
-	Keepalive       *keepalive                 `json:"keepalive"`
-	RunID           string                     `json:"run_id"`
-	Reason          string                     `json:"reason"`
-	GraceSeconds    *float64                   `json:"grace_seconds"`
-	TimeoutSeconds  *float64                   `json:"timeout_seconds"`
-	Filter          json.RawMessage            `json:"filter"`
-	Scope           json.RawMessage            `json:"scope"`
-	View            string                     `json:"view"`
-	PageSize        int                        `json:"page_size"`
-	Limit           int                        `json:"limit"`
-	Name            string                     `json:"name"`
-	After           string                     `json:"after"`
-	LiveOnly        bool                       `json:"live_only"`
-	IncludeDeltas   bool                       `json:"include_deltas"`
-	Deltas          bool                       `json:"deltas"`
-	UntilDone       bool                       `json:"until_done"`
-	Count           int                        `json:"count"`
-	UntilEnd        bool                       `json:"until_end"`
-	UntilKind       string                     `json:"until_kind"`
-	Listen          string                     `json:"listen"`
-	Tools           map[string]json.RawMessage `json:"tools"`
-	Register        *registration              `json:"register"`
-	Credential      string                     `json:"credential"`
-	EffectID        string                     `json:"effect_id"`
-	Attempt         uint32                     `json:"attempt"`
-	Resolution      string                     `json:"resolution"`
-	Result          *string                    `json:"result"`
-	Message         string                     `json:"message"`
-	RequestID       string                     `json:"request_id"`
+	Address          string                     `json:"address"`
+	Key              string                     `json:"key"`
+	TLS              *tlsFiles                  `json:"tls"`
+	DeadlineSeconds  float64                    `json:"deadline_seconds"`
+	Keepalive        *keepalive                 `json:"keepalive"`
+	RunID            string                     `json:"run_id"`
+	Reason           string                     `json:"reason"`
+	GraceSeconds     *float64                   `json:"grace_seconds"`
+	TimeoutSeconds   *float64                   `json:"timeout_seconds"`
+	Filter           json.RawMessage            `json:"filter"`
+	Scope            json.RawMessage            `json:"scope"`
+	View             string                     `json:"view"`
+	PageSize         int                        `json:"page_size"`
+	Limit            int                        `json:"limit"`
+	Name             string                     `json:"name"`
+	After            string                     `json:"after"`
+	LiveOnly         bool                       `json:"live_only"`
+	IncludeDeltas    bool                       `json:"include_deltas"`
+	Deltas           bool                       `json:"deltas"`
+	UntilDone        bool                       `json:"until_done"`
+	Count            int                        `json:"count"`
+	UntilEnd         bool                       `json:"until_end"`
+	UntilKind        string                     `json:"until_kind"`
+	Listen           string                     `json:"listen"`
+	Tools            map[string]json.RawMessage `json:"tools"`
+	Register         *registration              `json:"register"`
+	Credential       string                     `json:"credential"`
+	Document         string                     `json:"document"`
+	Package          json.RawMessage            `json:"package"`
+	PackageID        string                     `json:"package_id"`
+	Tag              string                     `json:"tag"`
+	Fingerprint      string                     `json:"fingerprint"`
+	ExpectedPrevious *string                    `json:"expected_previous"`
+	RequestID        string                     `json:"request_id"`
+	EffectID         string                     `json:"effect_id"`
+	Attempt          uint32                     `json:"attempt"`
+	Resolution       string                     `json:"resolution"`
+	Result           *string                    `json:"result"`
+	Message          string                     `json:"message"`
+	Budget           json.RawMessage            `json:"budget"`
 }
 
 type keepalive struct {

@@ -29,6 +29,7 @@ from runwright_client import (
     ToolCall,
     ToolError,
     ToolServer,
+    package_fingerprint,
 )
 
 Args = dict[str, Any]
@@ -164,7 +165,8 @@ class Program:
         names = ("run_id", "session_id", "turn_id", "agent_id", "package", "labels")
         options: Args = {name: args[name] for name in names if name in args}
         if isinstance(options.get("package"), dict):
-            options["package"] = next(iter(options["package"].values()))
+            named: Args = options["package"]
+            options["package"] = f"@{named['tag']}" if "tag" in named else next(iter(named.values()))
         if "budget" in args:
             options["budget"] = RunBudget.from_dict(args["budget"])
         if "on_busy" in args:
@@ -211,6 +213,44 @@ class Program:
         """Waits for a run's end."""
         run = await self.client.wait(args["run_id"], args.get("timeout_seconds"))
         return {"run": shown(run), "done": run.done}
+
+    async def put_package(self, args: Args) -> Args:
+        """Puts a package."""
+        options = {name: args[name] for name in ("tag", "expected_previous", "request_id") if name in args}
+        return shown(await self.client.put_package(args["document"], **options))
+
+    async def get_package(self, args: Args) -> Args:
+        """A package, whole."""
+        return shown(await self.client.get_package(args["package"]))
+
+    async def list_packages(self, args: Args) -> Args:
+        """Lists packages."""
+        listed = self.client.list_packages(args.get("package_id", ""), page_size=int(args.get("page_size", 0)))
+        return {"packages": [shown(package) async for package in listed]}
+
+    async def tag_package(self, args: Args) -> Args:
+        """Moves a tag."""
+        options = {name: args[name] for name in ("expected_previous", "request_id") if name in args}
+        return shown(await self.client.tag_package(args["tag"], args["fingerprint"], **options))
+
+    async def tag_history(self, args: Args) -> Args:
+        """Lists where a tag has pointed."""
+        listed = self.client.tag_history(args["tag"], page_size=int(args.get("page_size", 0)))
+        return {"moves": [shown(move) async for move in listed]}
+
+    async def validate_package(self, args: Args) -> Args:
+        """Everything that is wrong with a package."""
+        return shown(await self.client.validate_package(args["document"]))
+
+    async def resolve_package(self, args: Args) -> Args:
+        """What a run would be."""
+        budget = RunBudget.from_dict(args["budget"]) if "budget" in args else None
+        found = await self.client.resolve_package(args.get("package", ""), budget=budget)
+        return shown(found)
+
+    async def package_fingerprint(self, args: Args) -> Args:
+        """The fingerprint of a package, without a server."""
+        return {"fingerprint": package_fingerprint(json.loads(args["document"]))}
 
     async def list(self, args: Args) -> Args:
         """Lists runs."""

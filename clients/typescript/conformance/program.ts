@@ -1,44 +1,40 @@
 /** The conformance program: JSON lines in, JSON lines out, on the public client alone. */
 
 import { EventEmitter, once } from "node:events";
-import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
-import {
-  type DescMessage,
-  fromJson,
-  type JsonValue,
-  type Message,
-  type MessageShape,
-  toJson,
-} from "@bufbuild/protobuf";
+import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
   Client,
   type EventFrame,
   EventKind,
-  EventView,
+  packageFingerprint,
   type Part,
   Resolution,
   RunwrightError,
-  type Scope,
   type Subscription,
   type ToolCall,
   ToolError,
   ToolServer,
 } from "@runwright/client";
 import {
+  BudgetSchema,
   EffectResolutionSchema,
-  EventFilterSchema,
   EventFrameSchema,
+  GetPackageResponseSchema,
   GetServerInfoResponseSchema,
   OpenEffectSchema,
+  PackageSummarySchema,
+  PutPackageResponseSchema,
+  ResolvePackageResponseSchema,
   RunFilterSchema,
   RunRequestSchema,
   RunSnapshotSchema,
-  type StreamScope,
-  StreamScopeSchema,
+  TagMoveSchema,
+  TagPackageResponseSchema,
+  ValidatePackageResponseSchema,
 } from "@runwright/client/messages";
+import { type Args, json, milliseconds, optional, pem, scope, selection, text } from "./values.js";
 
-type Args = Record<string, JsonValue | undefined>;
 type Call = Record<string, JsonValue>;
 
 const READ_SECONDS = 20;
@@ -167,13 +163,58 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
         ? { packageId: named.selector.value }
         : named?.selector.case === "fingerprint"
           ? { fingerprint: named.selector.value }
-          : undefined;
+          : named?.selector.case === "tag"
+            ? { tag: named.selector.value }
+            : undefined;
     const started = await connected().start(parts, {
       ...{ sessionId, turnId, agentId, budget, labels, onBusy },
       runId: runId || undefined,
       package: selected,
     });
     return { created: started.created, run: json(RunSnapshotSchema, started.run) };
+  },
+  async put_package({ document, tag, expected_previous: expected, request_id: id }) {
+    const options = {
+      tag: optional(tag, text),
+      expectedPrevious: optional(expected, text),
+      requestId: optional(id, text),
+    };
+    return json(PutPackageResponseSchema, await connected().putPackage(text(document), options));
+  },
+  async get_package({ package: name }) {
+    return json(GetPackageResponseSchema, await connected().getPackage(text(name)));
+  },
+  async list_packages({ package_id: packageId, page_size: pageSize }) {
+    const packages: JsonValue[] = [];
+    const options = { pageSize: optional(pageSize, Number) };
+    for await (const one of connected().listPackages(optional(packageId, text), options)) {
+      packages.push(json(PackageSummarySchema, one));
+    }
+    return { packages };
+  },
+  async tag_package({ tag, fingerprint, expected_previous: expected, request_id: id }) {
+    const options = { expectedPrevious: optional(expected, text), requestId: optional(id, text) };
+    return json(TagPackageResponseSchema, await connected().tagPackage(text(tag), text(fingerprint), options));
+  },
+  async tag_history({ tag, page_size: pageSize }) {
+    const moves: JsonValue[] = [];
+    for await (const move of connected().tagHistory(text(tag), { pageSize: optional(pageSize, Number) })) {
+      moves.push(json(TagMoveSchema, move));
+    }
+    return { moves };
+  },
+  async validate_package({ document }) {
+    return json(ValidatePackageResponseSchema, await connected().validatePackage(text(document)));
+  },
+  async resolve_package({ package: name, budget }) {
+    const limits = optional(budget, (given) => fromJson(BudgetSchema, given));
+    return json(
+      ResolvePackageResponseSchema,
+      await connected().resolvePackage(optional(name, text), { budget: limits }),
+    );
+  },
+  package_fingerprint({ document }) {
+    return { fingerprint: packageFingerprint(JSON.parse(text(document)) as object) };
   },
   async snapshot({ run_id: runId }) {
     return { run: json(RunSnapshotSchema, await connected().snapshot(text(runId))) };
@@ -281,52 +322,6 @@ function named<T>(all: Map<string, T>, args: Args): T {
   const found = all.get(text(args["name"]));
   if (!found) throw new Error(`there is nothing named ${text(args["name"])}`);
   return found;
-}
-
-function json<D extends DescMessage>(schema: D, message: MessageShape<D> & Message): JsonValue {
-  return toJson(schema, message, { useProtoFieldName: true });
-}
-
-function text(value: JsonValue | undefined): string {
-  if (typeof value !== "string") throw new Error(`a text is expected, not ${JSON.stringify(value)}`);
-  return value;
-}
-
-function optional<T>(value: JsonValue | undefined, read: (value: JsonValue) => T): T | undefined {
-  return value === undefined || value === null ? undefined : read(value);
-}
-
-function milliseconds(seconds: JsonValue | undefined): number | undefined {
-  return optional(seconds, (given) => 1000 * Number(given));
-}
-
-/** PEM as it is, or from the file that is named. */
-function pem(given: string | undefined): string | undefined {
-  return given === undefined || given.includes("-----BEGIN") ? given : readFileSync(given, "utf8");
-}
-
-function selection(args: Args) {
-  const { filter, view, after } = args;
-  return {
-    filter: filter ? fromJson(EventFilterSchema, filter) : undefined,
-    view: view === undefined ? undefined : EventView[text(view).replace("EVENT_VIEW_", "") as keyof typeof EventView],
-    after: optional(after, text),
-  };
-}
-
-function scope(given: JsonValue | undefined): Scope {
-  if (typeof given === "string") return given;
-  const { scope: one }: StreamScope = fromJson(StreamScopeSchema, given ?? {});
-  switch (one.case) {
-    case "runId":
-      return { runId: one.value };
-    case "sessionId":
-      return { sessionId: one.value };
-    case "agentId":
-      return { agentId: one.value };
-    default:
-      return { all: true };
-  }
 }
 
 function errorOf(thrown: unknown): JsonValue {

@@ -1,8 +1,21 @@
 /** The client: calls to one server, retried where that is safe. */
 
 import { randomUUID } from "node:crypto";
-import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { type Client as Stub, createClient } from "@connectrpc/connect";
+import {
+  type CallOptions,
+  type Cancelled,
+  changed,
+  type Decision,
+  type Resolved,
+  selector,
+  type Started,
+  type StartOptions,
+  type TagOptions,
+  type UnknownEffect,
+  type Waited,
+} from "./calls.js";
 import { type Connection, type ConnectOptions, open } from "./connection.js";
 import { asRunwrightError } from "./diagnosis.js";
 import { type Callback, CallbackRegistryService } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
@@ -10,15 +23,16 @@ import type { CallbackSpecSchema } from "./gen/runwright/callback/v1/callback_re
 import type { EventFrame } from "./gen/runwright/v1/event_pb.js";
 import type { BudgetSchema } from "./gen/runwright/v1/package_pb.js";
 import {
-  type EffectResolution,
-  EffectState,
-  type OnBusy,
-  type OpenEffect,
-  PackageSelectorSchema,
-  type Resolution,
-  type RunSnapshot,
-  RunStatus,
-} from "./gen/runwright/v1/run_pb.js";
+  type GetPackageResponse,
+  PackageService,
+  type PackageSummary,
+  type PutPackageResponse,
+  type ResolvePackageResponse,
+  type TagMove,
+  type TagPackageResponse,
+  type ValidatePackageResponse,
+} from "./gen/runwright/v1/package_service_pb.js";
+import { EffectState, type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";
 import {
   type EventFilterSchema,
   type EventView,
@@ -27,101 +41,13 @@ import {
   type RunFilterSchema,
   RuntimeService,
 } from "./gen/runwright/v1/runtime_service_pb.js";
-import { check, shown } from "./options.js";
+import { check } from "./options.js";
 import { backoff, Contact, Operations, sleep, TRIES } from "./patience.js";
 import { type SubscribeOptions, Subscription } from "./subscription.js";
 import { duration, inputMessages, type Part, type Scope, scopeMessage } from "./words.js";
 
 const WAIT_MS = 60_000;
 const FIRST_WAIT_MS = 1_000; // the first also finds out whether anybody is there
-
-/** Options of every call. */
-export interface CallOptions {
-  /** How long the call may take, with all its tries. Absent: as the client says. */
-  readonly deadlineMs?: number;
-  /** Gives the call up; it then rejects with the signal's reason. */
-  readonly signal?: AbortSignal;
-}
-
-/** Options of {@link Client.start}. */
-export interface StartOptions extends CallOptions {
-  /** The run's id, the key of idempotency. Absent: a new UUID, so that the call can be tried again safely. */
-  readonly runId?: string;
-  /** Groups the runs of one conversation. */
-  readonly sessionId?: string;
-  /** The turn's id, carried through. */
-  readonly turnId?: string;
-  /** The agent that is expected to answer; another than the package's is refused. */
-  readonly agentId?: string;
-  /** Which package answers: its id, or its fingerprint. Absent: the server's default. */
-  readonly package?: string | { packageId: string } | { fingerprint: string };
-  /** Limits below the package's. */
-  readonly budget?: MessageInitShape<typeof BudgetSchema>;
-  /** Words of the caller, at most 16. */
-  readonly labels?: Record<string, string>;
-  /** What to do when a run of the session has not ended. */
-  readonly onBusy?: OnBusy;
-  /** W3C trace that the run belongs to. */
-  readonly traceParent?: string;
-}
-
-/** What {@link Client.start} gives. */
-export interface Started {
-  /** The run as it stands. */
-  readonly run: RunSnapshot;
-  /** True when this call started it, false when it was there. After a call that was tried again, false is possible for a new run. */
-  readonly created: boolean;
-}
-
-/** What {@link Client.cancel} gives. */
-export interface Cancelled {
-  /** The run as it stands. */
-  readonly run: RunSnapshot;
-  /** Sequence number of the event after which no new effect starts; 0 when the run ended without a cancel. */
-  readonly barrierSeq: bigint;
-}
-
-/** What became of a call whose outcome is unknown; see {@link Client.resolveEffect}. */
-export interface Decision {
-  readonly runId: string;
-  readonly effectId: string;
-  /** The attempt whose outcome is unknown. */
-  readonly attempt: number;
-  readonly resolution: Resolution;
-  /** The result of a call that HAPPENED, and nothing for any other; JSON unless `mediaType` says otherwise. */
-  readonly result?: Uint8Array;
-  readonly mediaType?: string;
-  /** What the model is told of a call that FAILED. */
-  readonly message?: string;
-  /** Why, for the record. */
-  readonly reason?: string;
-  /** Makes two requests the same one. Absent: a new id. */
-  readonly requestId?: string;
-}
-
-/** What {@link Client.resolveEffect} gives. */
-export interface Resolved {
-  /** The run as it stands. */
-  readonly run: RunSnapshot;
-  /** The decision on record. */
-  readonly decision: EffectResolution | undefined;
-  /** False when the same request had decided before. */
-  readonly resolved: boolean;
-}
-
-/** A call whose outcome is unknown. `run.waitingOn` says whose executor it was sent to, and since when. */
-export interface UnknownEffect {
-  readonly run: RunSnapshot;
-  readonly effect: OpenEffect;
-}
-
-/** What {@link Client.wait} gives. */
-export interface Waited {
-  /** The run as it stands. */
-  readonly run: RunSnapshot;
-  /** True when it has ended, needs repair or is HELD, false when the time was over. */
-  readonly done: boolean;
-}
 
 /** Calls one server. Made by {@link Client.connect}, ended by {@link Client.close} or `await using`. */
 export class Client implements AsyncDisposable {
@@ -132,6 +58,8 @@ export class Client implements AsyncDisposable {
   readonly runtime: Stub<typeof RuntimeService>;
   /** The same of the registry of callbacks. */
   readonly callbacks: Stub<typeof CallbackRegistryService>;
+  /** The same of the service of packages. */
+  readonly packages: Stub<typeof PackageService>;
   readonly #connection: Connection;
   readonly #operations = new Operations();
   readonly #deadlineMs: number;
@@ -140,6 +68,7 @@ export class Client implements AsyncDisposable {
     this.#connection = connection;
     this.#deadlineMs = deadlineMs;
     this.runtime = createClient(RuntimeService, connection.transport);
+    this.packages = createClient(PackageService, connection.transport);
     this.callbacks = createClient(CallbackRegistryService, connection.transport);
   }
 
@@ -290,6 +219,75 @@ export class Client implements AsyncDisposable {
     }
   }
 
+  /** Puts a package, the text of its file, and returns once it is on disk; `tag` is moved to it. */
+  async putPackage(
+    document: string,
+    options: TagOptions & { readonly tag?: string } = {},
+  ): Promise<PutPackageResponse> {
+    check("putPackage", options);
+    const request = { document, tag: options.tag, ...changed(options) };
+    return this.#call(options, (call) => this.packages.putPackage(request, call));
+  }
+
+  /** A package, whole. It is named by its id, `@TAG` or fingerprint. */
+  async getPackage(name: string, options?: CallOptions): Promise<GetPackageResponse> {
+    check("getPackage", options);
+    return this.#call(options, (call) => this.packages.getPackage({ package: selector(name) }, call));
+  }
+
+  /** Packages in outline, the server's files first, fetched page by page as they are read. */
+  async *listPackages(
+    packageId = "",
+    options: CallOptions & { readonly pageSize?: number } = {},
+  ): AsyncGenerator<PackageSummary, void, undefined> {
+    check("listPackages", options);
+    for (let pageToken = ""; ;) {
+      const request = { packageId, pageSize: options.pageSize, pageToken };
+      const page = await this.#call(options, (call) => this.packages.listPackages(request, call));
+      yield* page.packages;
+      if (!page.nextPageToken) return;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** Points a tag to a package that was put. */
+  async tagPackage(tag: string, fingerprint: string, options: TagOptions = {}): Promise<TagPackageResponse> {
+    check("tagPackage", options);
+    const request = { tag, fingerprint, ...changed(options) };
+    return this.#call(options, (call) => this.packages.tagPackage(request, call));
+  }
+
+  /** Where a tag points and has pointed, newest first, fetched page by page as it is read. */
+  async *tagHistory(
+    tag: string,
+    options: CallOptions & { readonly pageSize?: number } = {},
+  ): AsyncGenerator<TagMove, void, undefined> {
+    check("tagHistory", options);
+    for (let pageToken = ""; ;) {
+      const request = { tag, pageSize: options.pageSize, pageToken };
+      const page = await this.#call(options, (call) => this.packages.listTagHistory(request, call));
+      yield* page.moves;
+      if (!page.nextPageToken) return;
+      pageToken = page.nextPageToken;
+    }
+  }
+
+  /** Everything that is wrong with a package, the text of its file; nothing is kept. */
+  async validatePackage(document: string, options?: CallOptions): Promise<ValidatePackageResponse> {
+    check("validatePackage", options);
+    return this.#call(options, (call) => this.packages.validatePackage({ document }, call));
+  }
+
+  /** What a run would be: limits, tools as the model sees them, what is missing. Without a name: of the default package. */
+  async resolvePackage(
+    name = "",
+    options: CallOptions & { readonly budget?: MessageInitShape<typeof BudgetSchema> } = {},
+  ): Promise<ResolvePackageResponse> {
+    check("resolvePackage", options);
+    const request = { package: name ? selector(name) : undefined, budget: options.budget };
+    return this.#call(options, (call) => this.packages.resolvePackage(request, call));
+  }
+
   /**
    * Follows the events of a scope: each exactly once and in order, over disconnects and restarts of the server. Ends by
    * itself with the run; while that is HELD or needs repair only with `untilDone`. Streams of many runs do not end.
@@ -362,15 +360,6 @@ export class Client implements AsyncDisposable {
       operation.done();
     }
   }
-}
-
-function selector(named: NonNullable<StartOptions["package"]>) {
-  const of = (name: "packageId" | "fingerprint", value: string) =>
-    create(PackageSelectorSchema, { selector: { case: name, value } });
-  if (typeof named === "string") return of(named.startsWith("sha256:") ? "fingerprint" : "packageId", named);
-  if ("packageId" in named) return of("packageId", named.packageId);
-  if ("fingerprint" in named) return of("fingerprint", named.fingerprint);
-  throw new TypeError(`package must be an id, a fingerprint, { packageId } or { fingerprint }, not ${shown(named)}.`);
 }
 
 /** Milliseconds as gRPC takes them: whole, and with at most eight digits. */

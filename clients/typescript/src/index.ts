@@ -8,21 +8,24 @@
  */
 
 export { RawResult, type ToolCall, ToolError, type ToolHandler } from "./answers.js";
-export {
-  type CallOptions,
-  type Cancelled,
-  Client,
-  type Decision,
-  type Resolved,
-  type Started,
-  type StartOptions,
-  type UnknownEffect,
-  type Waited,
-} from "./client.js";
+export type {
+  CallOptions,
+  Cancelled,
+  Decision,
+  Resolved,
+  Started,
+  StartOptions,
+  TagOptions,
+  UnknownEffect,
+  Waited,
+} from "./calls.js";
+export { Client } from "./client.js";
 export type { ConnectOptions, Keepalive, Tls } from "./connection.js";
 export { asRunwrightError, type Peer } from "./diagnosis.js";
 export { type ErrorFields, RunwrightError } from "./errors.js";
+export { packageCanonical, packageFingerprint } from "./fingerprints.js";
 export { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
+export type { PackageFinding, PackageSummary, TagMove } from "./gen/runwright/v1/package_service_pb.js";
 export { OnBusy, Resolution, type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";
 export { EventView } from "./gen/runwright/v1/runtime_service_pb.js";
 export { type Lease, type RegisterOptions } from "./lease.js";

@@ -6,5 +6,6 @@ export * from "./gen/runwright/v1/content_pb.js";
 export * from "./gen/runwright/v1/error_pb.js";
 export * from "./gen/runwright/v1/event_pb.js";
 export * from "./gen/runwright/v1/package_pb.js";
+export * from "./gen/runwright/v1/package_service_pb.js";
 export * from "./gen/runwright/v1/run_pb.js";
 export * from "./gen/runwright/v1/runtime_service_pb.js";

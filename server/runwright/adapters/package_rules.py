@@ -9,30 +9,19 @@ from typing import Any, NamedTuple, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from runwright.core.near import did_you_mean
+from runwright.core.near import nearest
 from runwright.core.package import ID_PATTERN, NAME_PATTERN, RuntimePackage
+from runwright.core.package_fields import is_later
+from runwright.core.package_findings import FindingRule
 
 LONGEST_WORD = 64  # of what was written; longer ones are not suggested anew
 _ID = "an id: 1 to 128 letters, digits and . _ : @ -, the first a letter or digit"
 _NAME = "a name: 1 to 64 letters, digits, _ and -, the first a letter or _"
 _NOT_IN = {ID_PATTERN: (_ID, re.compile(r"[^A-Za-z0-9._:@-]+")), NAME_PATTERN: (_NAME, re.compile(r"[^A-Za-z0-9_-]+"))}
-_INSTEAD = {
-    "int_type": "Write a whole number without quotes.",
-    "int_parsing": "Write a whole number without quotes.",
-    "int_from_float": "Write a whole number.",
-    "string_type": "Write a text; what looks like a number, true or null is one in quotes.",
-    "bool_type": "Write true or false without quotes.",
-    "model_type": "Write its keys below it, one a line, each as `key: value`.",
-    "model_attributes_type": "Write its keys below it, one a line, each as `key: value`.",
-    "dict_type": "Write its keys below it, one a line, each as `key: value`.",
-    "tuple_type": "Write a list: one line for each entry, beginning with `- `.",
-    "list_type": "Write a list: one line for each entry, beginning with `- `.",
-    "too_long": "Leave some out, or divide them between two packages.",
-    "string_too_long": "Shorten it.",
-    "string_too_short": "Write something there.",
-    "greater_than_equal": "Raise it to the bound that is named.",
-    "less_than_equal": "Lower it to the bound that is named.",
-}
+_CHECK = "Write it so, and check with `runwright package validate`."
+_BELOW = "Write its keys below it, one a line, each as `key: value`."
+_LIST = "Write a list: one line for each entry, beginning with `- `."
+_DIGITS = "Write a whole number without quotes."
 
 
 class Rule(NamedTuple):
@@ -40,52 +29,98 @@ class Rule(NamedTuple):
 
     expected: str
     remedy: str
+    kind: FindingRule = FindingRule.VALUE
+    meant: str = ""
+
+
+_TYPES = {
+    "int_type": Rule("a whole number", _DIGITS, FindingRule.TYPE),
+    "int_parsing": Rule("a whole number", _DIGITS, FindingRule.TYPE),
+    "int_parsing_size": Rule("a whole number", _DIGITS, FindingRule.TYPE),
+    "int_from_float": Rule("a whole number", "Write a whole number.", FindingRule.TYPE),
+    "finite_number": Rule("a whole number", "Write a whole number.", FindingRule.TYPE),
+    "string_type": Rule(
+        "a text", "Write a text; what looks like a number, true or null is one in quotes.", FindingRule.TYPE
+    ),
+    "string_unicode": Rule("a text of Unicode characters", "Leave out the half of a character.", FindingRule.TYPE),
+    "bool_type": Rule("true or false", "Write true or false without quotes.", FindingRule.TYPE),
+    "model_type": Rule("keys with values", _BELOW, FindingRule.TYPE),
+    "model_attributes_type": Rule("keys with values", _BELOW, FindingRule.TYPE),
+    "dict_type": Rule("keys with values", _BELOW, FindingRule.TYPE),
+    "tuple_type": Rule("a list", _LIST, FindingRule.TYPE),
+    "list_type": Rule("a list", _LIST, FindingRule.TYPE),
+}
+# Bounds, by the name that pydantic has for each in the context of an error.
+_BOUNDS = {
+    "too_long": ("at most {max_length} entries", "Leave some out, or divide them between two packages."),
+    "string_too_long": ("at most {max_length} characters", "Shorten it."),
+    "string_too_short": ("at least {min_length} character", "Write something there."),
+    "greater_than_equal": ("at least {ge}", "Raise it to the bound that is named."),
+    "less_than_equal": ("at most {le}", "Lower it to the bound that is named."),
+}
 
 
 def explained(found: ErrorDetails, model: type[BaseModel] = RuntimePackage) -> Rule:
-    """One finding in what is read as `model`.
+    """One finding in what is read as `model`, in words of ours.
 
     Of what was written only a short word is shown, as far as it could be right.
     """
-    kind, path, said = found["type"], found["loc"], found["msg"]
+    kind, path = found["type"], found["loc"]
+    context = found.get("ctx", {})
     match kind:
         case "extra_forbidden":
-            known = _keys(path[:-1], model)
-            remedy = did_you_mean(str(path[-1]), known) or f"Remove it; there are: {', '.join(known)}."
-            if "parameters" in known and path[0] in ("provider", "fallbacks"):
-                remedy += " What the model itself takes, such as temperature, stands in parameters."
-            return Rule("no key that is known here", remedy.strip())
+            return _unknown(path, model)
         case "missing":
-            return Rule("required", f"Add `{path[-1]}: …` to {'.'.join(map(str, path[:-1])) or 'the file'}.")
+            where = ".".join(map(str, path[:-1])) or "the file"
+            return Rule("required", f"Add `{path[-1]}: …` to {where}.", FindingRule.REQUIRED)
         case "string_pattern_mismatch":
             may_be_shown = not {"provider", "fallbacks"} & set(path)  # where somebody may have put a key
-            return _pattern(found.get("ctx", {}).get("pattern", ""), found["input"] if may_be_shown else "", said)
+            return _pattern(context.get("pattern", ""), found["input"] if may_be_shown else "")
         case "enum" | "literal_error":
-            return _one_of(str(found.get("ctx", {}).get("expected", "")), found["input"])
+            return _one_of(str(context.get("expected", "")), found["input"])
         case "value_error":
-            return Rule(said.removeprefix("Value error, "), "Write it so, and check with `runwright package validate`.")
+            return Rule(str(context.get("error", "")) or "a value that is allowed here", _CHECK)
+        case "repeated_tool" | "repeated_route" | "inexact":
+            return Rule(found["msg"], _CHECK)
+        case _ if kind in _BOUNDS:
+            words, remedy = _BOUNDS[kind]
+            rule = FindingRule.RANGE if kind.endswith("_equal") else FindingRule.LENGTH
+            return Rule(words.format_map(context), remedy, rule)
         case _:
-            return Rule(said, _INSTEAD.get(kind, "Write it so, and check with `runwright package validate`."))
+            return _TYPES.get(kind, Rule("a value of the kind that docs/packages.md names", _CHECK, FindingRule.TYPE))
 
 
-def _pattern(pattern: str, value: object, said: str) -> Rule:
-    expected, unfit = _NOT_IN.get(pattern, (said, None))
+def _unknown(path: Sequence[str | int], model: type[BaseModel]) -> Rule:
+    part, name = [step for step in path[:-1] if isinstance(step, str)], str(path[-1])
+    if model is RuntimePackage and is_later(".".join(part), name):
+        expected = f"no `{name}`: it is a field of a later version of Runwright"
+        return Rule(expected, "Remove it; nothing would do what it says.", FindingRule.LATER_FIELD)
+    known = _keys(part, model)
+    meant = nearest(name, known)
+    remedy = f"Did you mean {meant}?" if meant else f"Remove it; there are: {', '.join(known)}."
+    if "parameters" in known and part[0] in ("provider", "fallbacks"):
+        remedy += " What the model itself takes, such as temperature, stands in parameters."
+    return Rule("no key that is known here", remedy, FindingRule.UNKNOWN_FIELD, meant)
+
+
+def _pattern(pattern: str, value: object) -> Rule:
+    expected, unfit = _NOT_IN.get(pattern, (f"a text that matches {pattern}", None))
     fit = unfit.sub("-", str(value)[:LONGEST_WORD]).lstrip("-._:@") if unfit else ""
-    return Rule(expected, f"Write {fit} instead." if fit else "Write one such as workspace-1.")
+    remedy = f"Write {fit} instead." if fit else "Write one such as workspace-1."
+    return Rule(expected, remedy, FindingRule.PATTERN)
 
 
 def _one_of(expected: str, value: object) -> Rule:
     known = re.findall(r"'([^']*)'", expected)
-    remedy = did_you_mean(str(value), known) if isinstance(value, str) else ""
-    return Rule(f"one of {', '.join(known)}", remedy.strip() or f"Write {known[0] if known else expected}.")
+    meant = nearest(value, known) if isinstance(value, str) else ""
+    remedy = f"Did you mean {meant}?" if meant and meant != value else f"Write {known[0] if known else expected}."
+    return Rule(f"one of {', '.join(known)}", remedy, FindingRule.CHOICE, meant)
 
 
-def _keys(path: Sequence[str | int], model: type[BaseModel] | None) -> list[str]:
+def _keys(path: Sequence[str], model: type[BaseModel] | None) -> list[str]:
     """The keys that a part of a file may have."""
     for step in path:
-        if isinstance(step, int) or model is None:
-            continue
-        field = model.model_fields.get(step)
+        field = model.model_fields.get(step) if model else None
         model = _model(field.annotation) if field else None
     return list(model.model_fields) if model else []
 

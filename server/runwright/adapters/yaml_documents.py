@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import yaml
 from msgspec import Struct
@@ -23,6 +24,7 @@ _SCALARS = {
         r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z"
     ),
 }
+_ALIAS = "alias"  # the tag of what stands for one in the tree
 _BASES = {"0o": 8, "0x": 16}
 MAX_DIGITS = 400  # a number of more is none that JSON can hold
 MAX_DEPTH = 100
@@ -41,11 +43,24 @@ class DocumentError(Exception):
         self.column = mark.column + 1 if mark else 0
 
 
+class Fault(NamedTuple):
+    """A part of a document that says what JSON cannot: the rule it breaks, its path and its place, from 1."""
+
+    rule: str
+    path: Sequence[str | int]
+    line: int
+    column: int
+
+
 class Document(Struct, frozen=True):
-    """The value of a document, and where its parts stand in the text."""
+    """The value of a document, where its parts stand in the text, and everything in it that JSON cannot say.
+
+    A part with a fault is left out of the value, or stands there as null.
+    """
 
     value: object
     root: yaml.Node | None
+    faults: Sequence[Fault] = ()
 
     def place(self, path: Sequence[str | int]) -> tuple[int, int]:
         """Line and column, from 1, of the part at a path, or of the innermost part around it that is there."""
@@ -60,7 +75,7 @@ class Document(Struct, frozen=True):
 
 
 def read_document(text: str) -> Document:
-    """The one document in a text. Raises DocumentError."""
+    """The one document in a text, with its faults. Raises DocumentError for what cannot be read at all."""
     try:
         loader = _Loader(text)
         try:
@@ -73,7 +88,8 @@ def read_document(text: str) -> Document:
         raise DocumentError(f"YAML or JSON without the character U+{_number(error.character):04X}", None) from None
     except (yaml.YAMLError, RecursionError):
         raise DocumentError(_READABLE, None) from None
-    return Document(_value(root) if root is not None else None, root)
+    reading = _Values()
+    return Document(reading.value(root, ()) if root is not None else None, root, reading.faults)
 
 
 def _parsers_words(error: yaml.MarkedYAMLError) -> str:
@@ -101,7 +117,8 @@ class _Loader(yaml.SafeLoader):
         mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
         self._nodes += 1
         if self.check_event(yaml.AliasEvent):
-            raise DocumentError("YAML or JSON without aliases: they grow when they are written out", mark)
+            alias = self.get_event()  # type: ignore[no-untyped-call]
+            return yaml.ScalarNode(_ALIAS, "", alias.start_mark, alias.end_mark)
         if self._depth >= MAX_DEPTH:
             raise DocumentError(f"nested at most {MAX_DEPTH} deep", mark)
         if self._nodes > MAX_NODES:
@@ -120,45 +137,62 @@ class _Loader(yaml.SafeLoader):
         return _STR
 
 
-def _value(node: yaml.Node) -> object:
-    match node:
-        case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
-            return _mapping(node)
-        case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
-            return [_value(item) for item in node.value]
-        case yaml.ScalarNode():
-            return _scalar(node)
-        case _:
-            raise DocumentError("YAML or JSON without tags", node.start_mark)
+class _Values:
+    """Makes values of nodes, and goes on behind a fault: all of a text are told at once."""
 
+    def __init__(self) -> None:
+        self.faults: list[Fault] = []
 
-def _mapping(node: yaml.MappingNode) -> dict[str, object]:
-    made: dict[str, object] = {}
-    for key_node, value_node in node.value:
-        key = _value(key_node) if isinstance(key_node, yaml.ScalarNode) else None
-        if not isinstance(key, str):
-            raise DocumentError("YAML or JSON whose keys are texts", key_node.start_mark)
-        if key in made:
-            raise DocumentError("YAML or JSON without repeated keys", key_node.start_mark)
-        made[key] = _value(value_node)
-    return made
+    def value(self, node: yaml.Node, path: tuple[str | int, ...]) -> object:
+        """The value of a node; None for one with a fault of its own."""
+        match node:
+            case yaml.MappingNode(tag="tag:yaml.org,2002:map"):
+                return self._mapping(node, path)
+            case yaml.SequenceNode(tag="tag:yaml.org,2002:seq"):
+                return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+            case yaml.ScalarNode(tag="alias"):
+                return self._fault("YAML or JSON without aliases: they grow when they are written out", path, node)
+            case yaml.ScalarNode():
+                return self._scalar(node, path)
+            case _:
+                return self._fault("YAML or JSON without tags", path, node)
 
+    def _mapping(self, node: yaml.MappingNode, path: tuple[str | int, ...]) -> dict[str, object]:
+        made: dict[str, object] = {}
+        for key_node, value_node in node.value:
+            key = self.value(key_node, path) if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key, str):
+                if not self.faults or self.faults[-1][2:] != _place(key_node):  # it has one of its own already
+                    self._fault("YAML or JSON whose keys are texts", path, key_node)
+            elif key in made:
+                self._fault("YAML or JSON without repeated keys", (*path, key), key_node)
+            else:
+                made[key] = self.value(value_node, (*path, key))
+        return made
 
-def _scalar(node: yaml.ScalarNode) -> object:
-    text, tag = node.value, node.tag
-    if tag == _STR:
-        return text
-    if tag not in _SCALARS or not _SCALARS[tag].match(text):
-        raise DocumentError("YAML or JSON without tags", node.start_mark)
-    if tag == _NULL:
+    def _scalar(self, node: yaml.ScalarNode, path: tuple[str | int, ...]) -> object:
+        text, tag = node.value, node.tag
+        if tag == _STR:
+            return text
+        if tag not in _SCALARS or not _SCALARS[tag].match(text):
+            return self._fault("YAML or JSON without tags", path, node)
+        if tag == _NULL:
+            return None
+        if tag == _BOOL:
+            return text.lower() == "true"
+        if len(text) > MAX_DIGITS:
+            return self._fault(f"numbers of at most {MAX_DIGITS} digits", path, node)
+        if tag == _INT:
+            return int(text[2:], _BASES[text[:2]]) if text[:2] in _BASES else int(text)
+        return float(text.replace(".", "") if text[-1].isalpha() else text)  # .inf, .nan
+
+    def _fault(self, rule: str, path: tuple[str | int, ...], node: yaml.Node) -> object:
+        self.faults.append(Fault(rule, path, *_place(node)))
         return None
-    if tag == _BOOL:
-        return text.lower() == "true"
-    if len(text) > MAX_DIGITS:
-        raise DocumentError(f"numbers of at most {MAX_DIGITS} digits", node.start_mark)
-    if tag == _INT:
-        return int(text[2:], _BASES[text[:2]]) if text[:2] in _BASES else int(text)
-    return float(text.replace(".", "") if text[-1].isalpha() else text)  # .inf, .nan
+
+
+def _place(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
 
 
 def _part(node: yaml.Node | None, step: str | int) -> yaml.Node | None:

@@ -12,6 +12,7 @@ from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
+from runwright.adapters.package_reader import DocumentReader
 from runwright.adapters.providers.demo import DemoProvider
 from runwright.adapters.providers.model_route import ModelRoute
 from runwright.adapters.providers.models import ModelsProvider, missing_libraries
@@ -80,9 +81,7 @@ async def build_runtime(
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
-        tools = closed_by(
-            opened, DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
-        )
+        tools = closed_by(opened, _executors(settings, clock, callbacks))
         tools.connect()  # before runs look for them
         runtime = closed_by(
             opened,
@@ -98,6 +97,8 @@ async def build_runtime(
                 log=log,
                 providers=adapters,
                 packages=packages,
+                package_store=journal.packages(),
+                package_reader=closed_by(opened, DocumentReader(JsonSchemaChecker(limits))),
                 default_package_id=settings.default_package,
                 package_namespaces=settings.package_namespaces,
                 traces=telemetry.traces,
@@ -116,6 +117,10 @@ async def build_runtime(
             ),
         )
         yield runtime, registry
+
+
+def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) -> DialledExecutors:
+    return DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
 
 
 def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:

@@ -13,7 +13,7 @@ import typer
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.ids import RandomIds
-from runwright.cli import outcome, sanitize
+from runwright.cli import names, outcome, sanitize
 from runwright.cli.beside import Beside
 from runwright.cli.client import Client
 from runwright.cli.commands import command
@@ -21,7 +21,7 @@ from runwright.cli.errors import ExitCode, Problem
 from runwright.cli.follow import delay
 from runwright.cli.input_parts import parts_of
 from runwright.cli.output import Format, FormatOption, print_json_line
-from runwright.cli.run import new_request, selector
+from runwright.cli.run import new_request
 from runwright.cli.talk_view import TalkView
 from runwright.cli.tree_update import contents_of, excerpt
 from runwright.cli.view import QuietView, View
@@ -38,7 +38,7 @@ _OPEN = (run_pb2.RUN_STATUS_RUNNING, run_pb2.RUN_STATUS_WAITING, run_pb2.RUN_STA
 def chat(
     context: typer.Context,
     session: Annotated[str, typer.Option(metavar="ID", help="Session to go on with. [default: a new one]")] = "",
-    package: Annotated[str, typer.Option(help="Package that answers, by id or sha256: fingerprint.")] = "",
+    package: Annotated[str, typer.Option(help="Package that answers: id, @TAG or fingerprint.")] = "",
     output: FormatOption = Format.TEXT,
 ) -> None:
     """Talks with an agent: each line of input is a turn that sees the earlier ones.
@@ -117,7 +117,7 @@ class Talk:
         request = new_request(parts_of(text), RandomIds().run_id(), self._session, [])
         request.on_busy = run_pb2.ON_BUSY_REJECT
         if self._package:
-            request.package.CopyFrom(selector(self._package))
+            request.package.CopyFrom(names.selector(self._package))
         # The same request again starts nothing anew, so it may be sent as often as the server goes away.
         return outcome.exit_code(self._see(request.run_id, lambda: self._client.start(request)))
 

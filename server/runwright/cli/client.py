@@ -12,7 +12,9 @@ from google.protobuf.duration_pb2 import Duration
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
 from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
+from runwright._gen.runwright.v1.package_service_pb2_grpc import PackageServiceStub
 from runwright._gen.runwright.v1.runtime_service_pb2_grpc import RuntimeServiceStub
 from runwright.cli.connection import Connection
 from runwright.cli.errors import Problem
@@ -53,6 +55,7 @@ class Client:
         self._connection = connection
         channel = connection.channel([*_OPTIONS, *_pings()])
         self._stub = RuntimeServiceStub(channel)
+        self._packages = PackageServiceStub(channel)
         self._callbacks = CallbackRegistryServiceStub(channel)
         self._metadata = (("authorization", f"Bearer {connection.key}"),) if connection.key else ()
 
@@ -157,6 +160,44 @@ class Client:
     def unregister(self, callback_id: str) -> None:
         """Ends a registration."""
         self._call(self._callbacks.UnregisterCallback, callback_pb.UnregisterCallbackRequest(callback_id=callback_id))
+
+    def put_package(self, request: package_pb.PutPackageRequest) -> package_pb.PutPackageResponse:
+        """Puts a package."""
+        return self._call(self._packages.PutPackage, request)
+
+    def package(self, selector: run_pb2.PackageSelector) -> package_pb.GetPackageResponse:
+        """A package, whole."""
+        return self._call(self._packages.GetPackage, package_pb.GetPackageRequest(package=selector))
+
+    def packages(self, package_id: str = "") -> package_pb.ListPackagesResponse:
+        """Every package of the namespace, or those with an id."""
+        request = package_pb.ListPackagesRequest(package_id=package_id)
+        listed = package_pb.ListPackagesResponse()
+        while True:
+            page = self._call(self._packages.ListPackages, request)
+            listed.packages.extend(page.packages)
+            if not page.next_page_token:
+                return listed
+            request.page_token = page.next_page_token
+
+    def tag_package(self, request: package_pb.TagPackageRequest) -> package_pb.TagPackageResponse:
+        """Moves a tag."""
+        return self._call(self._packages.TagPackage, request)
+
+    def tag_history(self, tag: str) -> package_pb.ListTagHistoryResponse:
+        """Where a tag points and has pointed."""
+        request = package_pb.ListTagHistoryRequest(tag=tag)
+        listed = package_pb.ListTagHistoryResponse()
+        while True:
+            page = self._call(self._packages.ListTagHistory, request)
+            listed.moves.extend(page.moves)
+            if not page.next_page_token:
+                return listed
+            request.page_token = page.next_page_token
+
+    def resolve_package(self, request: package_pb.ResolvePackageRequest) -> package_pb.ResolvePackageResponse:
+        """What a run of a package would be."""
+        return self._call(self._packages.ResolvePackage, request)
 
     def runs(self, wanted: pb.RunFilter, limit: int) -> Iterator[pb.ListRunsResponse]:
         """The newest `limit` runs that are wanted, page by page; a page may be empty."""

@@ -38,6 +38,7 @@ _COMMANDS = {
     "doctor": "runwright.cli.doctor:doctor",
     "callbacks": "runwright.cli.callbacks:app",
     "config": "runwright.cli.config:app",
+    "init": "runwright.cli.init:init",
     "package": "runwright.cli.package:app",
     "policy": "runwright.cli.policy:app",
     "keys": "runwright.cli.keys:keys",

@@ -126,3 +126,12 @@ def elapsed(duration: float | None) -> str:
         return f"{duration:.1f}s"
     minutes, rest = divmod(int(duration), 60)
     return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def selector(name: str) -> run_pb2.PackageSelector:
+    """Which package a word names: by fingerprint, by tag or by id."""
+    if name.startswith("sha256:"):
+        return run_pb2.PackageSelector(fingerprint=name)
+    if name.startswith("@"):
+        return run_pb2.PackageSelector(tag=name[1:])
+    return run_pb2.PackageSelector(package_id=name)

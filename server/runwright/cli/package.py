@@ -1,10 +1,9 @@
-"""`runwright package`: looks at package files without a server."""
+"""`runwright package`: looks at package files without a server, and at those that live in one."""
 
 from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,21 +13,18 @@ import yaml
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_files import examine_package
 from runwright.cli import sanitize
-from runwright.cli.errors import ExitCode, Problem, tell
+from runwright.cli import stored_packages as stored
+from runwright.cli.errors import ExitCode
 from runwright.cli.findings import finding_text
-from runwright.core.package import RuntimePackage
+from runwright.cli.package_files import Form, FormOption, package_of
 
 app = typer.Typer(
-    name="package", no_args_is_help=True, rich_markup_mode=None, help="Look at package files; needs no server."
+    name="package",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Package files (needs no server) and packages in a server.",
 )
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="Package file (YAML or JSON).")]
-
-
-class Form(StrEnum):
-    """How a package is printed."""
-
-    JSON = "json"
-    YAML = "yaml"
 
 
 @app.command()
@@ -63,13 +59,11 @@ def fingerprint(file: FileArgument) -> None:
     Example:
       runwright package fingerprint examples/workspace/package.yaml
     """
-    print(_valid(file).fingerprint())
+    print(package_of(file).fingerprint())
 
 
 @app.command()
-def show(
-    file: FileArgument, output: Annotated[Form, typer.Option("--output", "-o", help="Form to print.")] = Form.YAML
-) -> None:
+def show(file: FileArgument, output: FormOption = Form.YAML) -> None:
     """Prints a package in its canonical form: defaults spelled out, tools by name.
 
     With -o json these are the very bytes that are stored and fingerprinted.
@@ -78,17 +72,12 @@ def show(
     Example:
       runwright package show examples/workspace/package.yaml -o json
     """
-    canonical = _valid(file).canonical()
+    canonical = package_of(file).canonical()
     if output is Form.JSON:
         sys.stdout.write(canonical.decode())
     else:
         yaml.safe_dump(json.loads(canonical), sys.stdout, sort_keys=False)
 
 
-def _valid(file: Path) -> RuntimePackage:
-    examined = examine_package(file, JsonSchemaChecker())
-    for error in examined.found:
-        tell(Problem.refused(error))
-    if examined.package is None or examined.found:
-        raise typer.Exit(ExitCode.USAGE)
-    return examined.package
+for _command in (stored.put, stored.get, stored.ls, stored.tag, stored.diff, stored.resolve):
+    app.command(_command.__name__)(_command)

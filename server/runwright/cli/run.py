@@ -12,7 +12,7 @@ import typer
 from runwright._gen.runwright.v1 import content_pb2, package_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.ids import RandomIds
-from runwright.cli import outcome, sanitize
+from runwright.cli import names, outcome, sanitize
 from runwright.cli.client import Client
 from runwright.cli.commands import command
 from runwright.cli.input_parts import parts_of
@@ -29,7 +29,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     run_id: Annotated[
         str, typer.Option("--id", help="Id of the run; the same id and request never start a second run.")
     ] = "",
-    package: Annotated[str, typer.Option(help="Package that answers, by id or sha256: fingerprint.")] = "",
+    package: Annotated[str, typer.Option(help="Package that answers: id, @TAG or fingerprint.")] = "",
     session: Annotated[str, typer.Option(help="Id of the session; the run sees its earlier turns.")] = "",
     input: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of text, after TEXT; - is standard input.")
@@ -61,7 +61,7 @@ def run(  # noqa: PLR0913, PLR0917 - one parameter for each option
     parts = parts_of(text, input, image or [])
     request = new_request(parts, run_id or RandomIds().run_id(), session, label or [])
     if package:
-        request.package.CopyFrom(selector(package))
+        request.package.CopyFrom(names.selector(package))
     if rounds or tool_calls:
         request.budget.CopyFrom(package_pb2.Budget(rounds=rounds or 0, tool_calls=tool_calls or 0))
     client = Client.of(context)
@@ -113,13 +113,6 @@ def parse_labels(labels: list[str]) -> dict[str, str]:
             raise typer.BadParameter(f"{key!r} is given twice", param_hint="--label")
         parsed[key] = value
     return parsed
-
-
-def selector(package: str) -> run_pb2.PackageSelector:
-    """Which package an option names: by fingerprint or by id."""
-    if package.startswith("sha256:"):
-        return run_pb2.PackageSelector(fingerprint=package)
-    return run_pb2.PackageSelector(package_id=package)
 
 
 def _begun(started: pb.StartRunResponse) -> str:

@@ -29,6 +29,9 @@ class AuditKind(Enum):
     HELD_RUN_REMOVED = 23
     START_REFUSED = 30
     RESOLUTION_REFUSED = 40
+    PACKAGE_PUT = 50
+    PACKAGE_TAGGED = 51
+    PACKAGE_REFUSED = 52
 
 
 # What says that somebody may be where they should not: it always finds room beside what merely happens often.

@@ -45,8 +45,26 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.PACKAGE_NOT_FOUND: Meaning(
         _K.INVALID_PACKAGE,
         _R.HOST_CONFIGURATION_NEEDED,
-        "`runwright info` shows the packages of the server; to add one, start it with --package FILE.",
+        "`runwright package ls` shows what there is; to add one: runwright package put FILE.",
         ("package",),
+    ),
+    ErrorReason.PACKAGE_TAG_MOVED: Meaning(
+        _K.INVALID_STATE_TRANSITION,
+        _R.NOT_RETRYABLE,
+        "Look at what the tag points to now, and move it from there or leave the condition out.",
+        ("tag", "fingerprint"),
+    ),
+    ErrorReason.PACKAGE_LIMIT: Meaning(
+        _K.INVALID_PACKAGE,
+        _R.HOST_CONFIGURATION_NEEDED,
+        "Use a namespace for each team; packages cannot be removed.",
+        ("limit",),
+    ),
+    ErrorReason.REQUEST_ID_CONFLICT: Meaning(
+        _K.INVALID_REQUEST,
+        _R.NOT_RETRYABLE,
+        "Send the first request again unchanged, or use another request id.",
+        ("request_id",),
     ),
     ErrorReason.AGENT_MISMATCH: Meaning(
         _K.INVALID_REQUEST,

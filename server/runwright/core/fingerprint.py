@@ -1,9 +1,9 @@
 """The canonical form of packages and requests, and the digests over it.
 
 Canonical form: RFC 8785 (JCS). Fingerprint: SHA-256 over the tag, a zero byte
-and the canonical bytes, printed `sha256:<tag>:<hex>`. The tag stays
-`runwright-package-v0` until the package format is final, so that no digest made
-before can be mistaken for one made after.
+and the canonical bytes, printed `sha256:<tag>:<hex>`. The tag is the package's
+format: no digest over the draft of a format can be mistaken for one over the
+final format.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from msgspec.json import Encoder
 from pydantic import JsonValue
 
 PACKAGE_TAG = "runwright-package-v0"
+PACKAGE_TAG_V1 = "runwright-package-v1-draft"
 _PLAIN = Encoder(order="sorted")
 _EXACT = 2**53 - 1
 _EXPONENT = 1e21  # from here on RFC 8785 prints an exponent

@@ -6,8 +6,9 @@ from enum import Enum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from runwright.core.fingerprint import canonical_json, fingerprint, has_canonical_form
+from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef, PolicyStage
 from runwright.core.policy_chain import OperatorRules, PolicyChain
 from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
@@ -26,6 +27,8 @@ def _not_a_switch(value: object) -> object:
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Whole = Annotated[int, BeforeValidator(_not_a_switch)]
+PackageFormat = Literal["runwright-package-v0", "runwright-package-v1-draft"]
+FORMATS = (PACKAGE_TAG, PACKAGE_TAG_V1)
 Milliseconds = Annotated[Whole, Field(ge=1, le=86_400_000)]
 
 
@@ -114,7 +117,7 @@ class RuntimePackage(_Frozen):
     change the fingerprint.
     """
 
-    format: Literal["runwright-package-v0"]
+    format: PackageFormat
     id: Id
     agent: AgentSpec
     provider: ProviderRoute
@@ -133,7 +136,7 @@ class RuntimePackage(_Frozen):
         seen: set[str] = set()
         for tool in tools:
             if tool.name in seen:
-                raise ValueError(f"tool name {tool.name!r} appears twice")
+                raise PydanticCustomError("repeated_tool", "each tool has a name of its own")
             seen.add(tool.name)
         return tuple(sorted(tools, key=lambda tool: tool.name))
 
@@ -149,26 +152,32 @@ class RuntimePackage(_Frozen):
     def _routes_differ(self) -> RuntimePackage:
         for index, route in enumerate(self.routes):
             if route in self.routes[:index]:
-                raise ValueError(f"fallbacks.{index - 1} is a route that comes before it already")
+                raise PydanticCustomError("repeated_route", "each fallback is another route")
         return self
 
     @model_validator(mode="after")
     def _has_a_canonical_form(self) -> RuntimePackage:
         if not has_canonical_form(self.model_dump(mode="json")):
-            raise ValueError("a number in it is beyond 2^53, NaN or infinite; write it as a string")
+            raise PydanticCustomError("inexact", "numbers that JSON can hold exactly, and Unicode texts")
         return self
 
     def canonical(self) -> bytes:
         """The package in RFC 8785 form: what is stored and fingerprinted.
 
-        Defaults are spelled out, but for fields that came later: a package that
-        does not use them keeps its fingerprint.
+        Of the draft of v1, what is as it is by default is left out, everywhere. Of v0 defaults are spelled out, but
+        for fields that came later. Either way a package that does not use a new field keeps its fingerprint.
         """
-        return canonical_json(self.model_dump(mode="json"))
+        if self.format == PACKAGE_TAG:
+            return canonical_json(self.model_dump(mode="json"))
+        form = self.model_dump(mode="json", exclude_defaults=True)
+        for tool in form.get("tools", ()):
+            if tool["idempotent"] == (tool["effect"] == EffectClass.READ.value):
+                del tool["idempotent"]
+        return canonical_json(form)
 
     def fingerprint(self) -> str:
-        """`sha256:runwright-package-v0:<hex>` over the canonical form."""
-        return fingerprint(self.canonical())
+        """`sha256:<format>:<hex>` over the canonical form."""
+        return fingerprint(self.canonical(), self.format)
 
     @property
     def effective_policies(self) -> tuple[PolicySpec, ...]:

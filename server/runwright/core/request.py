@@ -16,6 +16,7 @@ from runwright.core.ids import check_caller_id
 from runwright.core.images import IMAGE_TYPES, MAX_IMAGE_BYTES, MAX_IMAGES_BYTES, Image, image_type
 
 _FINGERPRINT = re.compile(r"sha256:[a-z0-9-]{1,64}:[0-9a-f]{64}\Z")
+_FIELDS = {"package_id": "package.package_id", "package_tag": "package.tag"}
 MAX_INPUT_PARTS = 64
 MAX_INPUT_BYTES = 64 * 1024
 MAX_LABELS = 16
@@ -47,15 +48,16 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     agent_id: str = ""
     package_id: str = ""
     package_fingerprint: str = ""
+    package_tag: str = ""
     budget: Budget = Budget()
     labels: dict[str, str] = field(default_factory=dict)
     on_busy: OnBusy = OnBusy.ALLOW
 
     def check(self) -> None:
         """Raises INVALID_REQUEST for the first field that breaks its rule, naming it."""
-        for name in ("run_id", "session_id", "turn_id", "agent_id", "package_id"):
+        for name in ("run_id", "session_id", "turn_id", "agent_id", "package_id", "package_tag"):
             if value := getattr(self, name):
-                check_caller_id("package.package_id" if name == "package_id" else name, value)
+                check_caller_id(_FIELDS.get(name, name), value)
         if self.on_busy is not OnBusy.ALLOW and not self.session_id:
             raise invalid_request(
                 "on_busy",
@@ -132,7 +134,10 @@ class RunRequest(Struct, frozen=True, kw_only=True):
             "session_id": self.session_id,
             "turn_id": self.turn_id,
         }
-        if self.on_busy is not OnBusy.ALLOW:  # younger than the digests of requests on disk
+        # Younger than the digests of requests on disk, these two are only there where they say something.
+        if self.package_tag:
+            form["package"] = {"tag": self.package_tag}
+        if self.on_busy is not OnBusy.ALLOW:
             form["on_busy"] = self.on_busy.name
         return form
 
@@ -147,6 +152,11 @@ class RunRequest(Struct, frozen=True, kw_only=True):
     def contents(self) -> tuple[Content, ...]:
         """The input parts as content."""
         return tuple(_content(part) for part in self.input)
+
+
+def is_fingerprint(text: str) -> bool:
+    """True for what has the form of a package's fingerprint."""
+    return bool(_FINGERPRINT.match(text))
 
 
 def differing_fields(first: dict[str, JsonValue], second: dict[str, JsonValue]) -> list[str]:

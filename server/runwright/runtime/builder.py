@@ -14,6 +14,7 @@ from runwright.ports.conditions import CONDITION_REMEDY, ConditionEvaluator, NoC
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
 from runwright.ports.log import OperatorLog
+from runwright.ports.packages import PackageReader, PackageStore
 from runwright.ports.provider import Provider
 from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
@@ -28,10 +29,10 @@ from runwright.runtime.runtime import AgentRuntime
 class AgentRuntimeBuilder(Struct, kw_only=True):
     """What a runtime is made of. A port that is left out is named by `build`.
 
-    Only `audit`, `recovery` and `conditions` may be left out: what belongs to no run is then not
-    written down, starts that a run has ended are not counted, and a package with conditions is
-    refused. A package belongs to every namespace, unless `package_namespaces` names those that see
-    it, by its id.
+    Only `audit`, `recovery`, `conditions` and the two about packages may be left out: what belongs
+    to no run is then not written down, starts that a run has ended are not counted, a package with
+    conditions is refused, and there are only the packages it is built with. A package belongs to
+    every namespace, unless `package_namespaces` names those that see it, by its id.
     """
 
     journal: Journal | None = None
@@ -43,6 +44,8 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
     log: OperatorLog | None = None
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
+    package_store: PackageStore | None = None
+    package_reader: PackageReader | None = None
     providers: Mapping[str, Provider] = field(default_factory=dict)
     packages: Sequence[RuntimePackage] = ()
     default_package_id: str | None = None
@@ -87,6 +90,8 @@ class AgentRuntimeBuilder(Struct, kw_only=True):
             memory=ConversationMemory(self.conversation_memory),
             recovery=self.recovery,
             policies=Policies(self.conditions or NoConditions()),
+            package_store=self.package_store,
+            package_reader=self.package_reader,
         )
         return AgentRuntime(ports, catalogue)
 

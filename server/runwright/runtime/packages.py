@@ -1,4 +1,4 @@
-"""The packages a runtime can run, by namespace, and which one answers a request."""
+"""The packages a runtime was started with, by namespace, and how one is named."""
 
 from __future__ import annotations
 
@@ -26,7 +26,25 @@ class CataloguedPackage(Struct, frozen=True):
     def of(cls, package: RuntimePackage) -> CataloguedPackage:
         """The package, made ready."""
         content = Content.of(package.canonical(), JSON)
-        return cls(package, content, fingerprint(content.data))
+        return cls(package, content, fingerprint(content.data, package.format))
+
+
+class Selector(Struct, frozen=True):
+    """Which package somebody wants: one of three is set, or none for the default."""
+
+    package_id: str = ""
+    fingerprint: str = ""
+    tag: str = ""
+
+    @property
+    def name(self) -> str:
+        """What was named, for people."""
+        return self.fingerprint or self.tag or self.package_id or "the default package"
+
+    @classmethod
+    def of(cls, request: RunRequest) -> Selector:
+        """What a request selects."""
+        return cls(request.package_id, request.package_fingerprint, request.package_tag)
 
 
 class NamespacePackages:
@@ -42,34 +60,18 @@ class NamespacePackages:
         """Every package, in the order given."""
         return iter(self._by_id.values())
 
-    def find(self, request: RunRequest) -> CataloguedPackage:
-        """The package a request selects, or the default.
+    def find(self, wanted: Selector) -> CataloguedPackage | None:
+        """The file that is selected, or the default; None where no file is."""
+        if wanted.tag:
+            return None
+        if wanted.fingerprint:
+            return self._by_fingerprint.get(wanted.fingerprint)
+        return self._by_id.get(wanted.package_id or self.default_id or "")
 
-        Raises PACKAGE_NOT_FOUND, or AGENT_MISMATCH when the request names another agent.
-        """
-        if request.package_fingerprint:
-            found = self._by_fingerprint.get(request.package_fingerprint)
-        else:
-            found = self._by_id.get(request.package_id or self.default_id or "")
-        if found is None:
-            name = request.package_fingerprint or request.package_id or "the default package"
-            raise not_found(name, self._by_id)
-        package = found.package
-        if request.agent_id and request.agent_id != package.agent.id:
-            raise AgentError(
-                ErrorReason.AGENT_MISMATCH,
-                f"Package {package.id} is agent {package.agent.id}, not {request.agent_id}.",
-                metadata={"agent_id": request.agent_id, "expected": package.agent.id},
-                remedy=self._for_agent(request.agent_id),
-            )
-        return found
-
-    def _for_agent(self, agent_id: str) -> str:
-        """How to reach an agent that is not the one of the package that was selected."""
-        known = {entry.package.agent.id: entry.package.id for entry in self}
-        if agent_id in known:
-            return f"Select package {known[agent_id]}, which is that agent, or leave agent_id out."
-        return did_you_mean(agent_id, known) + MEANINGS[ErrorReason.AGENT_MISMATCH].remedy
+    @property
+    def ids(self) -> Sequence[str]:
+        """The ids of all files."""
+        return tuple(self._by_id)
 
 
 class PackageCatalogue:

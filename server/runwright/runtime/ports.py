@@ -13,6 +13,7 @@ from runwright.ports.clock import Clock
 from runwright.ports.ids import IdSource
 from runwright.ports.journal import Journal
 from runwright.ports.log import OperatorLog
+from runwright.ports.packages import PackageReader, PackageStore
 from runwright.ports.provider import ClosableProvider, PreparableProvider, Provider
 from runwright.ports.recovery import RecoveryLog
 from runwright.ports.schemas import SchemaChecker
@@ -35,6 +36,8 @@ class Ports(Struct, frozen=True, kw_only=True):
     audit: Audit = field(default_factory=NoAudit)
     memory: ConversationMemory = field(default_factory=ConversationMemory)
     policies: Policies
+    package_store: PackageStore | None = None  # without one, no packages are put
+    package_reader: PackageReader | None = None
     recovery: RecoveryLog | None = None  # without one, starts are not counted
 
     def provider(self, adapter: str) -> Provider:

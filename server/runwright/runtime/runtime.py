@@ -13,14 +13,7 @@ from runwright.core.condition import is_done_in
 from runwright.core.content import Content
 from runwright.core.cursor import CursorMaker
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import (
-    DEFAULT_NAMESPACE,
-    LOCAL_PRINCIPAL,
-    Namespace,
-    RunId,
-    RunKey,
-    check_caller_id,
-)
+from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL, Namespace, RunId, RunKey, check_caller_id
 from runwright.core.outcomes import RunPhase
 from runwright.core.request import RunRequest
 from runwright.core.selection import ANY_RUN, RunFilter, Selection
@@ -29,6 +22,8 @@ from runwright.ports.journal import StoredEvent
 from runwright.ports.telemetry import RuntimeReport
 from runwright.runtime.audit_list import AuditList, ListedAudit
 from runwright.runtime.handle import RunHandle
+from runwright.runtime.package_lookup import PackageLookup
+from runwright.runtime.package_registry import PackageRegistry
 from runwright.runtime.packages import PackageCatalogue
 from runwright.runtime.ports import Ports
 from runwright.runtime.repair import Repair
@@ -60,6 +55,12 @@ class AgentRuntime:
     def __init__(self, ports: Ports, packages: PackageCatalogue) -> None:
         self.ports = ports
         self.packages = packages
+        self.lookup = PackageLookup(packages, ports.package_store)
+        self.registry = (
+            PackageRegistry(ports, packages, self.lookup, ports.package_store, ports.package_reader)
+            if ports.package_store is not None and ports.package_reader is not None
+            else None
+        )
         tails = Tails()
         self._tails = tails
         texts = LiveTexts(ports.clock)
@@ -134,7 +135,7 @@ class AgentRuntime:
     async def _start(self, request: RunRequest, caller: StartCaller) -> None:
         run = caller.run
         self.ports.memory.refuse_when_full()
-        found = preflight(self.ports, self.packages, request, run.namespace)
+        found = await preflight(self.ports, self.lookup, request, run.namespace)
 
         async def start() -> None:
             input_ = await start_input(self.ports, self._sessions, request, found, caller)

@@ -11,7 +11,8 @@ from runwright.core.ids import Namespace, RunKey, derived_turn_id, short_journal
 from runwright.core.policy import Decision, PolicyFindings, PolicyStage, Verdict, decided
 from runwright.core.policy_failures import policy_failure
 from runwright.core.request import RunRequest
-from runwright.runtime.packages import CataloguedPackage, PackageCatalogue
+from runwright.runtime.package_lookup import PackageLookup
+from runwright.runtime.packages import CataloguedPackage, Selector
 from runwright.runtime.policies import RunFacts, subject_of_text
 from runwright.runtime.ports import Ports
 from runwright.runtime.sessions import Sessions
@@ -26,9 +27,15 @@ class StartCaller(Struct, frozen=True):
     roles: tuple[str, ...] = ()
 
 
-def preflight(ports: Ports, packages: PackageCatalogue, request: RunRequest, namespace: Namespace) -> CataloguedPackage:
-    """The package that answers. Raises PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING."""
-    found = packages.of(namespace).find(request)
+async def preflight(
+    ports: Ports, packages: PackageLookup, request: RunRequest, namespace: Namespace
+) -> CataloguedPackage:
+    """The package that answers.
+
+    Raises PACKAGE_NOT_FOUND, AGENT_MISMATCH, PROVIDER_MISSING, EXECUTOR_MISSING, and for one that was put the
+    journal's errors.
+    """
+    found = await packages.resolve(namespace, Selector.of(request), request.agent_id)
     package = found.package
     for route in package.routes:
         ports.provider(route.adapter)

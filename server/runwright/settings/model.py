@@ -55,7 +55,11 @@ class Settings:
     data: Path = setting(kinds.PATH, "Directory of the journal; made if missing.")
     listen: str = setting(kinds.ADDRESS, "Address to serve on; port 0 lets the system choose.", DEFAULT_LISTEN)
     packages: tuple[Path, ...] = setting(
-        kinds.PATHS, "Package files (YAML or JSON).", (), flag="--package", absent="required"
+        kinds.PATHS,
+        "Package files (YAML or JSON), beside the packages that are put.",
+        (),
+        flag="--package",
+        absent="none",
     )
     default_package: str | None = setting(
         kinds.TEXT, "Id of the package that answers requests without one.", None, absent="the first package"
@@ -262,9 +266,6 @@ class Settings:
             self.provider_routes()
         except AgentError as error:
             yield Unfit("providers", error.metadata["expected"], error.remedy)
-        if not self.packages:
-            remedy = "Give --package FILE, or write packages into the configuration file."
-            yield Unfit("packages", "given: at least one package file", remedy)
 
     def check(self) -> None:
         """Raises INVALID_REQUEST naming the setting that cannot be used."""

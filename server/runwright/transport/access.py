@@ -22,6 +22,8 @@ _ALTERNATIVE_NAMES = bytes((0x06, 0x03, 0x55, 0x1D, 0x11))
 # Roles that methods share; admins have every role.
 STARTS_RUNS = frozenset({Role.CALLER})
 READS_RUNS = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER, Role.REPAIRER})
+PUTS_PACKAGES = frozenset({Role.AUTHOR})
+READS_PACKAGES = frozenset({Role.CALLER, Role.AUTHOR})  # whole: observers see no instructions
 CALLS_TOOLS = frozenset({Role.EXECUTOR})
 EVERY_ROLE = frozenset(Role)
 

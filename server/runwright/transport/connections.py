@@ -16,6 +16,7 @@ from runwright.transport.usage import MIB, PRINCIPAL
 MAX_MESSAGE_BYTES = 4 * max(MAX_INPUT_BYTES, MAX_CA_BYTES)  # of any request that shows no images
 MAX_START_BYTES = MAX_IMAGES_BYTES + 4 * MIB + MAX_MESSAGE_BYTES  # of StartRun
 MAX_RESOLUTION_BYTES = MAX_RESULT_BYTES + MAX_MESSAGE_BYTES  # of ResolveEffect
+MAX_DOCUMENT_REQUEST_BYTES = MIB + MAX_MESSAGE_BYTES  # of a package as its author wrote it
 MAX_METADATA_BYTES = 16 * 1024
 
 

@@ -14,19 +14,29 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.v1 import package_service_pb2 as package_pb
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.core.principal import Role
 from runwright.transport import health, reflection, usage
-from runwright.transport.access import CALLS_TOOLS, EVERY_ROLE, READS_RUNS, STARTS_RUNS
+from runwright.transport.access import (
+    CALLS_TOOLS,
+    EVERY_ROLE,
+    PUTS_PACKAGES,
+    READS_PACKAGES,
+    READS_RUNS,
+    STARTS_RUNS,
+)
 from runwright.transport.callback_service import CallbackRegistryService
-from runwright.transport.connections import MAX_RESOLUTION_BYTES, MAX_START_BYTES
+from runwright.transport.connections import MAX_DOCUMENT_REQUEST_BYTES, MAX_RESOLUTION_BYTES, MAX_START_BYTES
 from runwright.transport.health import Health
 from runwright.transport.method import Method, bidi, bytes_stream, stream, unary
+from runwright.transport.package_service import PackageService
 from runwright.transport.reflection import Reflection
 from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.usage import PAGE_BYTES
 
 RUNTIME = pb.DESCRIPTOR.services_by_name["RuntimeService"].full_name
+PACKAGES = package_pb.DESCRIPTOR.services_by_name["PackageService"].full_name
 CALLBACKS = callback_pb.DESCRIPTOR.services_by_name["CallbackRegistryService"].full_name
 _ADMINS = frozenset({Role.ADMIN})
 
@@ -85,6 +95,49 @@ METHODS: Sequence[Method] = (
         handler=unary(RuntimeService.GetServerInfo, pb.GetServerInfoRequest),
         roles=EVERY_ROLE,
         answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{PACKAGES}/PutPackage",
+        handler=unary(PackageService.PutPackage, package_pb.PutPackageRequest),
+        roles=PUTS_PACKAGES,
+        request_bytes=MAX_DOCUMENT_REQUEST_BYTES,
+        limit=usage.DOCUMENTS,
+    ),
+    Method(
+        path=f"/{PACKAGES}/GetPackage",
+        handler=unary(PackageService.GetPackage, package_pb.GetPackageRequest),
+        roles=READS_PACKAGES,
+        answer_bytes=2 * PAGE_BYTES,  # the package twice, as a message and as JSON
+    ),
+    Method(
+        path=f"/{PACKAGES}/ListPackages",
+        handler=unary(PackageService.ListPackages, package_pb.ListPackagesRequest),
+        roles=READS_PACKAGES | READS_RUNS,
+        answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{PACKAGES}/TagPackage",
+        handler=unary(PackageService.TagPackage, package_pb.TagPackageRequest),
+        roles=PUTS_PACKAGES,
+    ),
+    Method(
+        path=f"/{PACKAGES}/ListTagHistory",
+        handler=unary(PackageService.ListTagHistory, package_pb.ListTagHistoryRequest),
+        roles=READS_PACKAGES | READS_RUNS,
+        answer_bytes=PAGE_BYTES,
+    ),
+    Method(
+        path=f"/{PACKAGES}/ValidatePackage",
+        handler=unary(PackageService.ValidatePackage, package_pb.ValidatePackageRequest),
+        roles=PUTS_PACKAGES,
+        request_bytes=MAX_DOCUMENT_REQUEST_BYTES,
+        limit=usage.DOCUMENTS,
+    ),
+    Method(
+        path=f"/{PACKAGES}/ResolvePackage",
+        handler=unary(PackageService.ResolvePackage, package_pb.ResolvePackageRequest),
+        roles=READS_PACKAGES,
+        answer_bytes=2 * PAGE_BYTES,
     ),
     Method(
         path=f"/{CALLBACKS}/RegisterCallback",

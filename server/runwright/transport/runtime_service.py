@@ -179,7 +179,8 @@ class RuntimeService:
         """Notes who was refused what, and why; not what the same request may get a moment later."""
         if error.meaning.retry is RetryClass.RETRYABLE:
             return
-        chosen = requested.package.fingerprint or requested.package.package_id
+        selected = requested.package
+        chosen = selected.fingerprint or selected.tag or selected.package_id
         by_policy = [error.metadata[key] for key in ("policy", "code", "rule") if error.metadata.get(key)]
         subjects = (requested.run_id, chosen, *by_policy)
         refused_start(self._runtime.ports.audit, principal(), subjects, error.reason.name)

@@ -20,7 +20,8 @@ from runwright.transport.connections import MAX_MESSAGE_BYTES, ConnectionLimits
 from runwright.transport.guarded_server import GuardedServer
 from runwright.transport.health import Health
 from runwright.transport.limits import server_limits
-from runwright.transport.methods import CALLBACKS, METHODS, RUNTIME
+from runwright.transport.methods import CALLBACKS, METHODS, PACKAGES, RUNTIME
+from runwright.transport.package_service import PackageService
 from runwright.transport.reflection import Reflection
 from runwright.transport.runtime_service import RuntimeService
 from runwright.transport.streams import EventStreams
@@ -44,12 +45,15 @@ class RuntimeServer:
         meter: CallMeter | None = None,
         refused: Callable[[AgentError], None] = lambda _: None,
     ) -> None:
-        """Without an `authenticator` everyone is `local`: bind loopback only. Without `callbacks` none are served.
+        """Without an `authenticator` everyone is `local`: bind loopback only. Without `callbacks` none are
+        served, nor are packages kept by a runtime that was built without a store for them.
 
         `refused` is told of every error that a call ends with.
         """
         connections, times, ports = connections or ConnectionLimits(), times or CallTimes(), runtime.ports
-        services = [RUNTIME] if callbacks is None else [RUNTIME, CALLBACKS]
+        services = [RUNTIME]
+        services += [PACKAGES] if runtime.registry is not None else []
+        services += [CALLBACKS] if callbacks is not None else []
         self.health = Health(services)
         reflected = Reflection((*services, health.SERVICE))
         servicers: dict[str, object] = {
@@ -58,6 +62,8 @@ class RuntimeServer:
             reflection.V1: reflected,
             reflection.V1ALPHA: reflected,
         }
+        if runtime.registry is not None:
+            servicers[PACKAGES] = PackageService(runtime.registry, ports.audit)
         if callbacks is not None:
             servicers[CALLBACKS] = CallbackRegistryService(callbacks, ports.log, ports.audit)
         access = Access(authenticator, ports.audit)

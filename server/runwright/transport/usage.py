@@ -74,6 +74,8 @@ class MethodLimit(Struct, frozen=True):
 HEALTH_WATCHES = MethodLimit(16, 128)
 REFLECTION_STREAMS = MethodLimit(8, 16)  # of either version
 EXPORTS = MethodLimit(16, 32)
+# Texts of packages are read one after the other, and each may take seconds.
+DOCUMENTS = MethodLimit(64, 128)
 
 
 def limits_by_name(limits: Limits) -> Mapping[str, int]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import cast
 
 from runwright._gen.runwright.v1 import package_pb2 as pb
 from runwright._gen.runwright.v1 import policy_pb2
-from runwright.core.fingerprint import canonical_json
+from runwright.core.fingerprint import PACKAGE_TAG, canonical_json
 from runwright.core.package import (
     DEFAULT_MODEL_ATTEMPTS,
     AgentSpec,
     BudgetSpec,
     ContextPolicy,
     EffectClass,
+    PackageFormat,
     ProviderRoute,
     RuntimePackage,
     ToolSpec,
@@ -33,6 +35,7 @@ EFFECT_NAMES: Mapping[int, str] = {number: name for name, number in EFFECTS.item
 def package(value: RuntimePackage) -> pb.RuntimePackage:
     """core → proto."""
     return pb.RuntimePackage(
+        format=value.format,
         package_id=value.id,
         agent=pb.Agent(agent_id=value.agent.id, name=value.agent.name, instructions=value.agent.instructions),
         provider=_route(value.provider),
@@ -56,7 +59,7 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
     the message leaves nothing out.
     """
     return RuntimePackage(
-        format="runwright-package-v0",
+        format=cast("PackageFormat", message.format or PACKAGE_TAG),
         id=message.package_id,
         agent=AgentSpec(id=message.agent.agent_id, name=message.agent.name, instructions=message.agent.instructions),
         provider=_to_route(message.provider),

@@ -24,7 +24,7 @@ def run_request(message: pb.StartRunRequest) -> RunRequest:
     if selector is None or (selector and not getattr(run.package, selector)):
         raise invalid_request(
             "run.package",
-            "a package_id or fingerprint that is not empty, or absent",
+            "a package_id, tag or fingerprint that is not empty, or absent",
             "Leave it out for the default package, or name one that GetServerInfo shows.",
         )
     if run.on_busy not in _ON_BUSY:
@@ -38,6 +38,7 @@ def run_request(message: pb.StartRunRequest) -> RunRequest:
         agent_id=run.agent_id,
         package_id=run.package.package_id,
         package_fingerprint=run.package.fingerprint,
+        package_tag=run.package.tag,
         input=tuple(_part(index, part) for index, part in enumerate(run.input)),
         budget=to_budget(run.budget),
         labels=dict(run.labels),

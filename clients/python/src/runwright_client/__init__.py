@@ -18,6 +18,8 @@ from ._gen.runwright.v1 import (
     InputPart,
     OnBusy,
     OpenEffect,
+    PackageFinding,
+    PackageSummary,
     Resolution,
     RunFilter,
     RunSnapshot,
@@ -27,6 +29,7 @@ from ._gen.runwright.v1 import (
 from .client import Cancelled, Client, Resolved, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
+from .fingerprints import package_canonical, package_fingerprint
 from .serving import ToolServer
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
@@ -53,6 +56,8 @@ __all__ = [
     "Keepalive",
     "OnBusy",
     "OpenEffect",
+    "PackageFinding",
+    "PackageSummary",
     "Resolution",
     "Resolved",
     "RunFilter",
@@ -71,6 +76,8 @@ __all__ = [
     "ToolServer",
     "UnknownEffect",
     "delta_text",
+    "package_canonical",
+    "package_fingerprint",
     "result_text",
     "tool",
     "tool_text",

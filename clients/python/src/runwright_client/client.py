@@ -34,7 +34,6 @@ from ._gen.runwright.v1 import (
     OnBusy,
     OpenEffect,
     PackageInfo,
-    PackageSelector,
     Resolution,
     ResolvedResult,
     ResolveEffectRequest,
@@ -52,6 +51,7 @@ from ._gen.runwright.v1 import (
 from .connection import Connection, Keepalive, Tls
 from .contact import Contact
 from .errors import RunwrightError
+from .packages import PackageCalls, selector
 from .subscription import OnReconnect, Subscription
 
 _WAIT_SECONDS = 60.0  # of one Wait; the server allows five minutes
@@ -94,7 +94,7 @@ class UnknownEffect:
     effect: OpenEffect
 
 
-class Client:
+class Client(PackageCalls):
     """Calls to one server, for use in one event loop; `SyncClient` is the same without one.
 
     Every call may raise `RunwrightError` and nothing else of the transport's.
@@ -102,7 +102,7 @@ class Client:
     """
 
     def __init__(self, connection: Connection, deadline: float) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self.address = connection.peer.address  #: of the server, as it was given
         self.deadline = deadline  #: seconds that a call may take, its repetitions included
         self._runtime = RuntimeServiceStub(connection.channel)
@@ -138,7 +138,7 @@ class Client:
     ) -> Started:
         """Starts a run; when this returns, the run is on disk.
 
-        `package` is an id or a fingerprint. The run id is made here when there
+        `package` is an id, `@TAG` or a fingerprint. The run id is made here when there
         is none, so that a lost answer never starts a second run.
         """
         parts = [input] if isinstance(input, str | InputData | InputPart) else input
@@ -147,7 +147,7 @@ class Client:
             session_id=session_id,
             turn_id=turn_id,
             agent_id=agent_id,
-            package=_selector(package),
+            package=selector(package),
             input=[_part(part) for part in parts],
             budget=budget,
             labels=dict(labels or {}),
@@ -361,13 +361,6 @@ def _part(part: Part) -> InputPart:
     if isinstance(part, str):
         return InputPart(text=part)
     return InputPart(data=part) if isinstance(part, InputData) else part
-
-
-def _selector(package: str) -> PackageSelector | None:
-    if not package:
-        return None
-    is_fingerprint = package.startswith("sha256:")
-    return PackageSelector(fingerprint=package) if is_fingerprint else PackageSelector(package_id=package)
 
 
 def _scope(scope: Scope) -> StreamScope:

@@ -179,6 +179,13 @@ class SyncClient:
     list = _one_by_one(Client.list)
     unknown_effects = _one_by_one(Client.unknown_effects)
     list_events = _one_by_one(Client.list_events)
+    put_package = _waited_for(Client.put_package)
+    get_package = _waited_for(Client.get_package)
+    tag_package = _waited_for(Client.tag_package)
+    validate_package = _waited_for(Client.validate_package)
+    resolve_package = _waited_for(Client.resolve_package)
+    list_packages = _one_by_one(Client.list_packages)
+    tag_history = _one_by_one(Client.tag_history)
 
     subscribe = _followed(Client.subscribe)
 

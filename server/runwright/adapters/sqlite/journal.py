@@ -18,6 +18,7 @@ from runwright.adapters.sqlite.inspecting import inspection
 from runwright.adapters.sqlite.opening.directory import BUSY_TIMEOUT_MS, Opened, open_directory
 from runwright.adapters.sqlite.opening.transactions import PROBE
 from runwright.adapters.sqlite.opening.wal import LARGE_BYTES
+from runwright.adapters.sqlite.packages import SqlitePackages
 from runwright.adapters.sqlite.reading import queries, run_rows, selecting, sessions
 from runwright.adapters.sqlite.reading.open_runs import open_runs, put_in_order
 from runwright.adapters.sqlite.reading.run_rows import Rewrite, rewrite
@@ -330,6 +331,10 @@ class SqliteJournal:
     def callbacks(self) -> SqliteCallbacks:
         """The registrations that are kept in this file."""
         return SqliteCallbacks(self._writer, self._reader, self._refuse_when_closed, self._forget_wal, self._log)
+
+    def packages(self) -> SqlitePackages:
+        """The packages that are kept in this file."""
+        return SqlitePackages(self._writer, self._reader, self._refuse_when_closed)
 
     async def close(self) -> None:
         """See the port. Closing again waits for the first close."""

@@ -8,7 +8,7 @@ import apsw
 
 from runwright.core.kinds import TERMINAL
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 # Queries repeat these very words: only then does SQLite use the partial index.
 ENDS_RUN = f"kind IN ({', '.join(str(number) for number in sorted(kind.value for kind in TERMINAL))})"
@@ -106,6 +106,22 @@ SIDE_ROWS = (
         namespace TEXT NOT NULL, counter TEXT NOT NULL, run_no INTEGER NOT NULL, remaining INTEGER NOT NULL,
         row_check BLOB NOT NULL, PRIMARY KEY (namespace, counter)) STRICT, WITHOUT ROWID""",
     "CREATE INDEX counters_of_run ON counters (run_no)",
+)
+# Of version 7: packages that were put, and the changes that say what ids and tags mean; the newest of each counts.
+PACKAGES = (
+    """CREATE TABLE packages (
+        number INTEGER PRIMARY KEY, namespace TEXT NOT NULL, fingerprint TEXT NOT NULL, package_id TEXT NOT NULL,
+        agent_id TEXT NOT NULL, put_by TEXT NOT NULL, put_at INTEGER NOT NULL, canonical BLOB NOT NULL,
+        row_check BLOB NOT NULL, UNIQUE (namespace, fingerprint)) STRICT""",
+    "CREATE INDEX packages_of_namespace ON packages (namespace)",
+    "CREATE INDEX packages_of_id ON packages (namespace, package_id)",
+    """CREATE TABLE package_changes (
+        number INTEGER PRIMARY KEY, namespace TEXT NOT NULL, package_id TEXT NOT NULL, fingerprint TEXT NOT NULL,
+        tag TEXT NOT NULL, previous TEXT NOT NULL, is_put INTEGER NOT NULL, created INTEGER NOT NULL,
+        request_id TEXT NOT NULL, principal TEXT NOT NULL, at INTEGER NOT NULL, row_check BLOB NOT NULL) STRICT""",
+    "CREATE INDEX changes_of_tag ON package_changes (namespace, tag) WHERE tag <> ''",
+    "CREATE INDEX changes_of_id ON package_changes (namespace, package_id) WHERE is_put = 1",
+    "CREATE UNIQUE INDEX changes_of_request ON package_changes (namespace, request_id) WHERE request_id <> ''",
 )
 # Until version 3 events had two more indexes of their runs.
 GONE = ("DROP INDEX events_of_run", "DROP INDEX events_with_messages")

@@ -33,7 +33,7 @@ const (
 	ErrorReason_ERROR_REASON_INVALID_REQUEST ErrorReason = 1
 	// A package breaks a rule. Metadata: package, path, rule.
 	ErrorReason_ERROR_REASON_PACKAGE_INVALID ErrorReason = 2
-	// No package has the id or fingerprint asked for. Metadata: package.
+	// No package has the id, tag or fingerprint asked for. Metadata: package.
 	ErrorReason_ERROR_REASON_PACKAGE_NOT_FOUND ErrorReason = 3
 	// The request names another agent than the package. Metadata: agent_id, expected.
 	ErrorReason_ERROR_REASON_AGENT_MISMATCH ErrorReason = 4
@@ -165,6 +165,13 @@ const (
 	// The outcome of a call was unknown, and whoever looked into it ended the run.
 	// Metadata: none.
 	ErrorReason_ERROR_REASON_EFFECT_UNKNOWN ErrorReason = 87
+	// The tag does not point where the request expects it; `fingerprint` is where it
+	// does, empty for nowhere. Metadata: tag, fingerprint.
+	ErrorReason_ERROR_REASON_PACKAGE_TAG_MOVED ErrorReason = 90
+	// The namespace keeps as many packages, or tags, as it may. Metadata: limit.
+	ErrorReason_ERROR_REASON_PACKAGE_LIMIT ErrorReason = 91
+	// The request id was used for another request. Metadata: request_id.
+	ErrorReason_ERROR_REASON_REQUEST_ID_CONFLICT ErrorReason = 92
 )
 
 // Enum value maps for ErrorReason.
@@ -228,6 +235,9 @@ var (
 		85: "ERROR_REASON_EFFECT_ATTEMPT_STALE",
 		86: "ERROR_REASON_EFFECT_ALREADY_RESOLVED",
 		87: "ERROR_REASON_EFFECT_UNKNOWN",
+		90: "ERROR_REASON_PACKAGE_TAG_MOVED",
+		91: "ERROR_REASON_PACKAGE_LIMIT",
+		92: "ERROR_REASON_REQUEST_ID_CONFLICT",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":              0,
@@ -288,6 +298,9 @@ var (
 		"ERROR_REASON_EFFECT_ATTEMPT_STALE":     85,
 		"ERROR_REASON_EFFECT_ALREADY_RESOLVED":  86,
 		"ERROR_REASON_EFFECT_UNKNOWN":           87,
+		"ERROR_REASON_PACKAGE_TAG_MOVED":        90,
+		"ERROR_REASON_PACKAGE_LIMIT":            91,
+		"ERROR_REASON_REQUEST_ID_CONFLICT":      92,
 	}
 )
 
@@ -603,7 +616,7 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"reasonName\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xd9\x0f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01*\xc3\x10\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12 \n" +
 	"\x1cERROR_REASON_INVALID_REQUEST\x10\x01\x12 \n" +
@@ -663,7 +676,10 @@ const file_runwright_v1_error_proto_rawDesc = "" +
 	"\x1fERROR_REASON_EFFECT_NOT_UNKNOWN\x10T\x12%\n" +
 	"!ERROR_REASON_EFFECT_ATTEMPT_STALE\x10U\x12(\n" +
 	"$ERROR_REASON_EFFECT_ALREADY_RESOLVED\x10V\x12\x1f\n" +
-	"\x1bERROR_REASON_EFFECT_UNKNOWN\x10W*\xdf\x03\n" +
+	"\x1bERROR_REASON_EFFECT_UNKNOWN\x10W\x12\"\n" +
+	"\x1eERROR_REASON_PACKAGE_TAG_MOVED\x10Z\x12\x1e\n" +
+	"\x1aERROR_REASON_PACKAGE_LIMIT\x10[\x12$\n" +
+	" ERROR_REASON_REQUEST_ID_CONFLICT\x10\\*\xdf\x03\n" +
 	"\x0eAgentErrorKind\x12 \n" +
 	"\x1cAGENT_ERROR_KIND_UNSPECIFIED\x10\x00\x12$\n" +
 	" AGENT_ERROR_KIND_INVALID_REQUEST\x10\x01\x12$\n" +

@@ -105,6 +105,10 @@ type RuntimePackage struct {
 	// Where model requests go when the attempts over the routes before are used
 	// up, or a route refuses the request; in this order, at most 8.
 	Fallbacks []*ProviderRoute `protobuf:"bytes,8,rep,name=fallbacks,proto3" json:"fallbacks,omitempty"`
+	// The format the package is written in, which decides on its canonical form:
+	// `runwright-package-v0` or `runwright-package-v1-draft`. Empty (from older
+	// servers): `runwright-package-v0`.
+	Format string `protobuf:"bytes,9,opt,name=format,proto3" json:"format,omitempty"`
 	// The policies that decide, in their order; with any, `policy` says nothing.
 	Policies      []*Policy `protobuf:"bytes,20,rep,name=policies,proto3" json:"policies,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -195,6 +199,13 @@ func (x *RuntimePackage) GetFallbacks() []*ProviderRoute {
 		return x.Fallbacks
 	}
 	return nil
+}
+
+func (x *RuntimePackage) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
 }
 
 func (x *RuntimePackage) GetPolicies() []*Policy {
@@ -605,7 +616,7 @@ var File_runwright_v1_package_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_package_proto_rawDesc = "" +
 	"\n" +
-	"\x1arunwright/v1/package.proto\x12\frunwright.v1\x1a\x19runwright/v1/policy.proto\"\xa7\x03\n" +
+	"\x1arunwright/v1/package.proto\x12\frunwright.v1\x1a\x19runwright/v1/policy.proto\"\xbf\x03\n" +
 	"\x0eRuntimePackage\x12\x1d\n" +
 	"\n" +
 	"package_id\x18\x01 \x01(\tR\tpackageId\x12)\n" +
@@ -615,7 +626,8 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\x06budget\x18\x05 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\x12(\n" +
 	"\x05tools\x18\x06 \x03(\v2\x12.runwright.v1.ToolR\x05tools\x125\n" +
 	"\acontext\x18\a \x01(\v2\x1b.runwright.v1.ContextPolicyR\acontext\x129\n" +
-	"\tfallbacks\x18\b \x03(\v2\x1b.runwright.v1.ProviderRouteR\tfallbacks\x120\n" +
+	"\tfallbacks\x18\b \x03(\v2\x1b.runwright.v1.ProviderRouteR\tfallbacks\x12\x16\n" +
+	"\x06format\x18\t \x01(\tR\x06format\x120\n" +
 	"\bpolicies\x18\x14 \x03(\v2\x14.runwright.v1.PolicyR\bpolicies\"Y\n" +
 	"\rContextPolicy\x12#\n" +
 	"\rsession_turns\x18\x01 \x01(\rR\fsessionTurns\x12#\n" +

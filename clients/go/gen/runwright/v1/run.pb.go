@@ -557,6 +557,7 @@ type PackageSelector struct {
 	//
 	//	*PackageSelector_PackageId
 	//	*PackageSelector_Fingerprint
+	//	*PackageSelector_Tag
 	Selector      isPackageSelector_Selector `protobuf_oneof:"selector"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -617,12 +618,21 @@ func (x *PackageSelector) GetFingerprint() string {
 	return ""
 }
 
+func (x *PackageSelector) GetTag() string {
+	if x != nil {
+		if x, ok := x.Selector.(*PackageSelector_Tag); ok {
+			return x.Tag
+		}
+	}
+	return ""
+}
+
 type isPackageSelector_Selector interface {
 	isPackageSelector_Selector()
 }
 
 type PackageSelector_PackageId struct {
-	// By its id.
+	// By its id: the server's file that has it, else what was last put under it.
 	PackageId string `protobuf:"bytes,1,opt,name=package_id,json=packageId,proto3,oneof"`
 }
 
@@ -631,9 +641,16 @@ type PackageSelector_Fingerprint struct {
 	Fingerprint string `protobuf:"bytes,2,opt,name=fingerprint,proto3,oneof"`
 }
 
+type PackageSelector_Tag struct {
+	// By a tag: what it points to when the call is made.
+	Tag string `protobuf:"bytes,3,opt,name=tag,proto3,oneof"`
+}
+
 func (*PackageSelector_PackageId) isPackageSelector_Selector() {}
 
 func (*PackageSelector_Fingerprint) isPackageSelector_Selector() {}
+
+func (*PackageSelector_Tag) isPackageSelector_Selector() {}
 
 // A run as it stands, at one position of the journal.
 type RunSnapshot struct {
@@ -1335,11 +1352,12 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\aon_busy\x18\t \x01(\x0e2\x14.runwright.v1.OnBusyR\x06onBusy\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"b\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"v\n" +
 	"\x0fPackageSelector\x12\x1f\n" +
 	"\n" +
 	"package_id\x18\x01 \x01(\tH\x00R\tpackageId\x12\"\n" +
-	"\vfingerprint\x18\x02 \x01(\tH\x00R\vfingerprintB\n" +
+	"\vfingerprint\x18\x02 \x01(\tH\x00R\vfingerprint\x12\x12\n" +
+	"\x03tag\x18\x03 \x01(\tH\x00R\x03tagB\n" +
 	"\n" +
 	"\bselector\"\x81\t\n" +
 	"\vRunSnapshot\x12\x15\n" +
@@ -1545,6 +1563,7 @@ func file_runwright_v1_run_proto_init() {
 	file_runwright_v1_run_proto_msgTypes[1].OneofWrappers = []any{
 		(*PackageSelector_PackageId)(nil),
 		(*PackageSelector_Fingerprint)(nil),
+		(*PackageSelector_Tag)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

@@ -106,6 +106,13 @@ const (
 	// A start of a run was refused; `reason` says why. Subjects: the run's id and
 	// the package, as far as the request names them.
 	AuditKind_AUDIT_KIND_START_REFUSED AuditKind = 30
+	// A package was put. Subjects: its id, its fingerprint, the tag if there was one.
+	AuditKind_AUDIT_KIND_PACKAGE_PUT AuditKind = 50
+	// A tag was moved. Subjects: the tag, the fingerprint it points to since.
+	AuditKind_AUDIT_KIND_PACKAGE_TAGGED AuditKind = 51
+	// A package or the move of a tag was refused; `reason` says why. Subjects: the
+	// tag and the fingerprint, as far as the request names them.
+	AuditKind_AUDIT_KIND_PACKAGE_REFUSED AuditKind = 52
 	// A run is held from now on. Subject: the run; the reason is that of its error.
 	AuditKind_AUDIT_KIND_RUN_HELD AuditKind = 20
 	// An operator released a held run. Subject: the run; the reason is the
@@ -135,6 +142,9 @@ var (
 		8:  "AUDIT_KIND_RUNS_REMOVED",
 		9:  "AUDIT_KIND_ENTRIES_DROPPED",
 		30: "AUDIT_KIND_START_REFUSED",
+		50: "AUDIT_KIND_PACKAGE_PUT",
+		51: "AUDIT_KIND_PACKAGE_TAGGED",
+		52: "AUDIT_KIND_PACKAGE_REFUSED",
 		20: "AUDIT_KIND_RUN_HELD",
 		21: "AUDIT_KIND_HELD_RUN_RELEASED",
 		22: "AUDIT_KIND_HELD_RUN_CANCELLED",
@@ -153,6 +163,9 @@ var (
 		"AUDIT_KIND_RUNS_REMOVED":         8,
 		"AUDIT_KIND_ENTRIES_DROPPED":      9,
 		"AUDIT_KIND_START_REFUSED":        30,
+		"AUDIT_KIND_PACKAGE_PUT":          50,
+		"AUDIT_KIND_PACKAGE_TAGGED":       51,
+		"AUDIT_KIND_PACKAGE_REFUSED":      52,
 		"AUDIT_KIND_RUN_HELD":             20,
 		"AUDIT_KIND_HELD_RUN_RELEASED":    21,
 		"AUDIT_KIND_HELD_RUN_CANCELLED":   22,
@@ -2793,7 +2806,7 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\tEventView\x12\x1a\n" +
 	"\x16EVENT_VIEW_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12EVENT_VIEW_SUMMARY\x10\x01\x12\x13\n" +
-	"\x0fEVENT_VIEW_FULL\x10\x02*\x84\x04\n" +
+	"\x0fEVENT_VIEW_FULL\x10\x02*\xdf\x04\n" +
 	"\tAuditKind\x12\x1a\n" +
 	"\x16AUDIT_KIND_UNSPECIFIED\x10\x00\x12\x1e\n" +
 	"\x1aAUDIT_KIND_UNAUTHENTICATED\x10\x01\x12\x1a\n" +
@@ -2805,7 +2818,10 @@ const file_runwright_v1_runtime_service_proto_rawDesc = "" +
 	"\x18AUDIT_KIND_RELOAD_FAILED\x10\a\x12\x1b\n" +
 	"\x17AUDIT_KIND_RUNS_REMOVED\x10\b\x12\x1e\n" +
 	"\x1aAUDIT_KIND_ENTRIES_DROPPED\x10\t\x12\x1c\n" +
-	"\x18AUDIT_KIND_START_REFUSED\x10\x1e\x12\x17\n" +
+	"\x18AUDIT_KIND_START_REFUSED\x10\x1e\x12\x1a\n" +
+	"\x16AUDIT_KIND_PACKAGE_PUT\x102\x12\x1d\n" +
+	"\x19AUDIT_KIND_PACKAGE_TAGGED\x103\x12\x1e\n" +
+	"\x1aAUDIT_KIND_PACKAGE_REFUSED\x104\x12\x17\n" +
 	"\x13AUDIT_KIND_RUN_HELD\x10\x14\x12 \n" +
 	"\x1cAUDIT_KIND_HELD_RUN_RELEASED\x10\x15\x12!\n" +
 	"\x1dAUDIT_KIND_HELD_RUN_CANCELLED\x10\x16\x12\x1f\n" +

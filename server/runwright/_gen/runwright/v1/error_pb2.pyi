@@ -33,7 +33,7 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     ERROR_REASON_PACKAGE_INVALID: _ErrorReason.ValueType  # 2
     """A package breaks a rule. Metadata: package, path, rule."""
     ERROR_REASON_PACKAGE_NOT_FOUND: _ErrorReason.ValueType  # 3
-    """No package has the id or fingerprint asked for. Metadata: package."""
+    """No package has the id, tag or fingerprint asked for. Metadata: package."""
     ERROR_REASON_AGENT_MISMATCH: _ErrorReason.ValueType  # 4
     """The request names another agent than the package. Metadata: agent_id, expected."""
     ERROR_REASON_RUN_NOT_FOUND: _ErrorReason.ValueType  # 5
@@ -182,6 +182,14 @@ class _ErrorReasonEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ErrorReaso
     """The outcome of a call was unknown, and whoever looked into it ended the run.
     Metadata: none.
     """
+    ERROR_REASON_PACKAGE_TAG_MOVED: _ErrorReason.ValueType  # 90
+    """The tag does not point where the request expects it; `fingerprint` is where it
+    does, empty for nowhere. Metadata: tag, fingerprint.
+    """
+    ERROR_REASON_PACKAGE_LIMIT: _ErrorReason.ValueType  # 91
+    """The namespace keeps as many packages, or tags, as it may. Metadata: limit."""
+    ERROR_REASON_REQUEST_ID_CONFLICT: _ErrorReason.ValueType  # 92
+    """The request id was used for another request. Metadata: request_id."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why something failed. The name without its prefix is also the `reason` of
@@ -195,7 +203,7 @@ ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 1
 ERROR_REASON_PACKAGE_INVALID: ErrorReason.ValueType  # 2
 """A package breaks a rule. Metadata: package, path, rule."""
 ERROR_REASON_PACKAGE_NOT_FOUND: ErrorReason.ValueType  # 3
-"""No package has the id or fingerprint asked for. Metadata: package."""
+"""No package has the id, tag or fingerprint asked for. Metadata: package."""
 ERROR_REASON_AGENT_MISMATCH: ErrorReason.ValueType  # 4
 """The request names another agent than the package. Metadata: agent_id, expected."""
 ERROR_REASON_RUN_NOT_FOUND: ErrorReason.ValueType  # 5
@@ -344,6 +352,14 @@ ERROR_REASON_EFFECT_UNKNOWN: ErrorReason.ValueType  # 87
 """The outcome of a call was unknown, and whoever looked into it ended the run.
 Metadata: none.
 """
+ERROR_REASON_PACKAGE_TAG_MOVED: ErrorReason.ValueType  # 90
+"""The tag does not point where the request expects it; `fingerprint` is where it
+does, empty for nowhere. Metadata: tag, fingerprint.
+"""
+ERROR_REASON_PACKAGE_LIMIT: ErrorReason.ValueType  # 91
+"""The namespace keeps as many packages, or tags, as it may. Metadata: limit."""
+ERROR_REASON_REQUEST_ID_CONFLICT: ErrorReason.ValueType  # 92
+"""The request id was used for another request. Metadata: request_id."""
 
 class _AgentErrorKind:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -67,12 +67,18 @@ class RuntimePackage(message.Message):
     TOOLS_FIELD_NUMBER: builtins.int
     CONTEXT_FIELD_NUMBER: builtins.int
     FALLBACKS_FIELD_NUMBER: builtins.int
+    FORMAT_FIELD_NUMBER: builtins.int
     POLICIES_FIELD_NUMBER: builtins.int
     package_id: builtins.str
     """The package's id, matching `[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}`."""
     policy: builtins.str
     """The policy that decides on every tool call where there are no `policies`:
     `builtin:read-only` or `builtin:allow-declared`.
+    """
+    format: builtins.str
+    """The format the package is written in, which decides on its canonical form:
+    `runwright-package-v0` or `runwright-package-v1-draft`. Empty (from older
+    servers): `runwright-package-v0`.
     """
     @builtins.property
     def agent(self) -> Agent:
@@ -117,11 +123,12 @@ class RuntimePackage(message.Message):
         tools: abc.Iterable[Tool] | None = ...,
         context: ContextPolicy | None = ...,
         fallbacks: abc.Iterable[ProviderRoute] | None = ...,
+        format: builtins.str = ...,
         policies: abc.Iterable[policy_pb2.Policy] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "fallbacks", b"fallbacks", "package_id", b"package_id", "policies", b"policies", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent", b"agent", "budget", b"budget", "context", b"context", "fallbacks", b"fallbacks", "format", b"format", "package_id", b"package_id", "policies", b"policies", "policy", b"policy", "provider", b"provider", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -355,21 +355,25 @@ class PackageSelector(message.Message):
 
     PACKAGE_ID_FIELD_NUMBER: builtins.int
     FINGERPRINT_FIELD_NUMBER: builtins.int
+    TAG_FIELD_NUMBER: builtins.int
     package_id: builtins.str
-    """By its id."""
+    """By its id: the server's file that has it, else what was last put under it."""
     fingerprint: builtins.str
     """By its fingerprint."""
+    tag: builtins.str
+    """By a tag: what it points to when the call is made."""
     def __init__(
         self,
         *,
         package_id: builtins.str = ...,
         fingerprint: builtins.str = ...,
+        tag: builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["fingerprint", b"fingerprint", "package_id", b"package_id", "selector", b"selector"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["fingerprint", b"fingerprint", "package_id", b"package_id", "selector", b"selector", "tag", b"tag"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["fingerprint", b"fingerprint", "package_id", b"package_id", "selector", b"selector"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["fingerprint", b"fingerprint", "package_id", b"package_id", "selector", b"selector", "tag", b"tag"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_selector: _TypeAlias = typing.Literal["package_id", "fingerprint"]  # noqa: Y015
+    _WhichOneofReturnType_selector: _TypeAlias = typing.Literal["package_id", "fingerprint", "tag"]  # noqa: Y015
     _WhichOneofArgType_selector: _TypeAlias = typing.Literal["selector", b"selector"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_selector) -> _WhichOneofReturnType_selector | None: ...
 

@@ -85,6 +85,14 @@ class _AuditKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_AuditKind.Va
     """A start of a run was refused; `reason` says why. Subjects: the run's id and
     the package, as far as the request names them.
     """
+    AUDIT_KIND_PACKAGE_PUT: _AuditKind.ValueType  # 50
+    """A package was put. Subjects: its id, its fingerprint, the tag if there was one."""
+    AUDIT_KIND_PACKAGE_TAGGED: _AuditKind.ValueType  # 51
+    """A tag was moved. Subjects: the tag, the fingerprint it points to since."""
+    AUDIT_KIND_PACKAGE_REFUSED: _AuditKind.ValueType  # 52
+    """A package or the move of a tag was refused; `reason` says why. Subjects: the
+    tag and the fingerprint, as far as the request names them.
+    """
     AUDIT_KIND_RUN_HELD: _AuditKind.ValueType  # 20
     """A run is held from now on. Subject: the run; the reason is that of its error."""
     AUDIT_KIND_HELD_RUN_RELEASED: _AuditKind.ValueType  # 21
@@ -132,6 +140,14 @@ a minute, or a disk that took none.
 AUDIT_KIND_START_REFUSED: AuditKind.ValueType  # 30
 """A start of a run was refused; `reason` says why. Subjects: the run's id and
 the package, as far as the request names them.
+"""
+AUDIT_KIND_PACKAGE_PUT: AuditKind.ValueType  # 50
+"""A package was put. Subjects: its id, its fingerprint, the tag if there was one."""
+AUDIT_KIND_PACKAGE_TAGGED: AuditKind.ValueType  # 51
+"""A tag was moved. Subjects: the tag, the fingerprint it points to since."""
+AUDIT_KIND_PACKAGE_REFUSED: AuditKind.ValueType  # 52
+"""A package or the move of a tag was refused; `reason` says why. Subjects: the
+tag and the fingerprint, as far as the request names them.
 """
 AUDIT_KIND_RUN_HELD: AuditKind.ValueType  # 20
 """A run is held from now on. Subject: the run; the reason is that of its error."""

@@ -10,7 +10,7 @@ import apsw
 from msgspec import Struct
 
 from runwright.adapters.journal_rules import digests_of, first_link
-from runwright.adapters.sqlite import callback_rows, side_rows
+from runwright.adapters.sqlite import callback_rows, packages, side_rows
 from runwright.adapters.sqlite.failures import is_damage
 from runwright.adapters.sqlite.reading.run_rows import judged
 from runwright.adapters.sqlite.retention.removing import REMOVING
@@ -67,6 +67,8 @@ def verify(db: apsw.Connection) -> Verified:
         faults.append(Fault(f"run number {run_no}", "it has events but no row among the runs"))
     if db.table_exists("main", "entries"):  # since version 6
         faults += [Fault(subject, what) for subject, what in side_rows.faults(db)]
+    if db.table_exists("main", "packages"):  # since version 7
+        faults += [Fault(subject, what) for subject, what in packages.faults(db)]
     contents, at = 0, 0
     # In pages, each of a moment of its own: one long read would keep the -wal file of a running server growing.
     while page := fetch(db, _CONTENTS, at, _CONTENTS_AT_ONCE):

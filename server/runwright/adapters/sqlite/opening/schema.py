@@ -23,6 +23,7 @@ from runwright.adapters.sqlite.tables import (
     CALLS_IN_FLIGHT,
     EPOCHS,
     HOLDING,
+    PACKAGES,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
@@ -155,6 +156,7 @@ def _create(db: apsw.Connection) -> None:
         *CALLS_IN_FLIGHT,
         *CALLBACK_CHECKS,
         *SIDE_ROWS,
+        *PACKAGES,
     )
     for statement in made:
         db.execute(statement)

@@ -21,6 +21,7 @@ from runwright.adapters.sqlite.tables import (
     EPOCHS,
     GONE,
     HOLDING,
+    PACKAGES,
     REMOVING,
     SCHEMA_VERSION,
     SELECTING,
@@ -79,6 +80,9 @@ def upgrade(db: apsw.Connection, version: int) -> None:
             step(db)
     if version < 6:
         for statement in SIDE_ROWS:
+            db.execute(statement)
+    if version < 7:
+        for statement in PACKAGES:
             db.execute(statement)
     db.execute("UPDATE meta SET value = ? WHERE key = 'schema_version'", (SCHEMA_VERSION,))
 

@@ -1,0 +1,193 @@
+"""Packages from YAML or JSON texts: the package in one, and all its faults in one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+from pydantic import ValidationError
+
+from runwright.adapters.cel_conditions import condition_problem
+from runwright.adapters.package_rules import Rule, explained
+from runwright.adapters.yaml_documents import Document, DocumentError, read_document
+from runwright.core.fingerprint import has_canonical_form
+from runwright.core.package import ProviderRoute, RuntimePackage
+from runwright.core.package_findings import WHOLE, FindingRule, PackageFinding
+from runwright.core.policy_rules import MAX_CONDITION_BYTES, MAX_RULES, STAGES, PolicyRule
+from runwright.ports.conditions import CONDITION_REMEDY, VARIABLES
+from runwright.ports.schemas import SchemaChecker
+
+MAX_DOCUMENT_BYTES = 1024 * 1024
+MAX_FINDINGS = 100
+_EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
+_SCHEMA = "Write parameters as JSON Schema (draft 2020-12), as in {type: object, properties: {path: {type: string}}}."
+# What `_beyond_fields` says with the entry that breaks it.
+_SAID_OF_ENTRIES = frozenset({"repeated_tool", "repeated_route", "inexact"})
+_MEND = "Mend it there, and check it with `runwright package validate`."
+_EMPTY = Rule("a package, and it is empty", _EXAMPLE, FindingRule.REQUIRED)
+_NUMBER = Rule(
+    "a number that JSON can hold exactly: within 2^53, neither NaN nor infinite",
+    "Write such a number as a text, in quotes.",
+    FindingRule.NUMBER,
+)
+_TEXT = Rule("a text of Unicode characters", "Leave out the half of a character.", FindingRule.TYPE)
+_REPEATED_TOOL = Rule(
+    "another name than the tools before it", "Rename it, or remove one of the two.", FindingRule.UNIQUE
+)
+_REPEATED_ROUTE = Rule(
+    "a route that does not come before it already", "Remove it, or name another model.", FindingRule.UNIQUE
+)
+
+
+class ExaminedDocument(Struct, frozen=True):
+    """The package of a text, everything that is wrong with it, and the text as it was read.
+
+    A package whose only faults are schemas of tools or conditions is there, too: more can be found of it.
+    """
+
+    package: RuntimePackage | None
+    findings: Sequence[PackageFinding]
+    document: Document | None = None
+
+
+def examine_document(text: str, schemas: SchemaChecker | None) -> ExaminedDocument:
+    """The package in a text, or everything that is wrong with it, by place, up to the first hundred findings.
+
+    Without `schemas` neither the tools' schemas nor conditions are examined. Blocks for up to some seconds, whatever
+    the text is; of any thread.
+    """
+    if len(text.encode(errors="replace")) > MAX_DOCUMENT_BYTES:
+        rule = f"at most {MAX_DOCUMENT_BYTES} bytes"
+        return _unread(rule, FindingRule.SIZE, "Divide it between packages, or shorten its texts.")
+    try:
+        document = read_document(text)
+    except DocumentError as error:
+        return _unread(error.rule, FindingRule.SYNTAX, _MEND, (error.line, error.column))
+    except (ValueError, RecursionError):
+        return _unread("YAML or JSON that can be read", FindingRule.SYNTAX, _MEND)
+    if document.value is None and not document.faults:
+        return ExaminedDocument(None, [placed(document, (), _EMPTY)], document)
+    package, found = _examined(document, schemas)
+    return ExaminedDocument(package, found[:MAX_FINDINGS], document)
+
+
+def placed(document: Document, where: Sequence[str | int], rule: Rule) -> PackageFinding:
+    """A finding at a path of a document, with its line and column."""
+    line, column = document.place(where)
+    return _finding(where, rule, line, column)
+
+
+def _finding(where: Sequence[str | int], rule: Rule, line: int, column: int) -> PackageFinding:
+    return PackageFinding(
+        path=".".join(str(step) for step in where) or WHOLE,
+        rule=rule.kind,
+        expected=rule.expected,
+        remedy=rule.remedy,
+        line=line,
+        column=column,
+        meant=rule.meant,
+    )
+
+
+def _unread(expected: str, kind: FindingRule, remedy: str, place: tuple[int, int] = (0, 0)) -> ExaminedDocument:
+    return ExaminedDocument(None, [_finding((), Rule(expected, remedy, kind), *place)])
+
+
+def _examined(document: Document, schemas: SchemaChecker | None) -> tuple[RuntimePackage | None, list[PackageFinding]]:
+    found = [
+        _finding(fault.path, Rule(fault.rule, _MEND, FindingRule.SYNTAX), fault.line, fault.column)
+        for fault in document.faults
+    ]
+    package: RuntimePackage | None = None
+    broken = [(where, rule) for where, rule in _beyond_fields(document.value, schemas)]
+    try:
+        package = RuntimePackage.model_validate(document.value)
+    except ValidationError as error:
+        broken += [
+            (one["loc"], explained(one))
+            for one in error.errors(include_url=False)
+            if not (broken and one["type"] in _SAID_OF_ENTRIES)
+        ]
+    except (ValueError, RecursionError):
+        broken = broken or [((), _NUMBER)]
+    # A part that is no JSON was left out: that it is missing, or null, is no second fault.
+    faulty = {tuple(fault.path) for fault in document.faults}
+    found += [placed(document, where, rule) for where, rule in broken if tuple(where) not in faulty]
+    found.sort(key=lambda finding: (finding.line, finding.column))
+    return (None if document.faults else package), found
+
+
+def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """What no single field tells: values without a canonical form, repetitions, unusable schemas and conditions."""
+    yield from _inexact(value, ())
+    if not isinstance(value, Mapping):
+        return
+    yield from _repeated_routes(value)
+    if schemas is not None:
+        yield from _unusable_conditions(value.get("policies"))
+    tools = value.get("tools")
+    names: set[object] = set()
+    for index, tool in enumerate(tools if isinstance(tools, list) else ()):
+        if not isinstance(tool, Mapping):
+            continue
+        name, parameters = tool.get("name"), tool.get("parameters")
+        if isinstance(name, str) and name in names:
+            yield ("tools", index, "name"), _REPEATED_TOOL
+        names.add(name if isinstance(name, str) else None)
+        if schemas is not None and isinstance(parameters, dict) and has_canonical_form(parameters):
+            problem = schemas.schema_problem(parameters)
+            if problem:
+                words = f"the schema of tool {name} cannot be used: {problem.rstrip('.')}"
+                yield ("tools", index, "parameters"), Rule(words, _SCHEMA, FindingRule.SCHEMA)
+
+
+def _repeated_routes(value: Mapping[object, object]) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    fallbacks = value.get("fallbacks")
+    seen: list[ProviderRoute] = []
+    routes = [value.get("provider"), *(fallbacks if isinstance(fallbacks, list) else ())]
+    for index, written in enumerate(routes):
+        try:
+            route = ProviderRoute.model_validate(written)
+        except (ValueError, RecursionError):
+            continue  # said of its fields
+        if route in seen:
+            yield ("fallbacks", index - 1), _REPEATED_ROUTE
+        seen.append(route)
+
+
+def _unusable_conditions(policies: object) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """Of as many rules as a package may have: each takes a while to compile."""
+    rules = [
+        (("policies", index, "rules", number, "when"), rule)
+        for index, policy in enumerate(policies if isinstance(policies, list) else ())
+        if isinstance(policy, Mapping) and isinstance(policy.get("rules"), list)
+        for number, rule in enumerate(policy["rules"])
+        if isinstance(rule, Mapping)
+    ]
+    for where, rule in rules[:MAX_RULES]:
+        condition, stage = rule.get("when"), rule.get("stage", PolicyRule.model_fields["stage"].default)
+        if not isinstance(condition, str) or not isinstance(stage, str) or stage not in STAGES:
+            continue  # said of its fields, as it is of one that is too long
+        if condition and len(condition.encode("utf-8", "surrogatepass")) <= MAX_CONDITION_BYTES:
+            problem = condition_problem(condition, VARIABLES[STAGES[stage]])
+            if problem:
+                yield where, Rule(f"the condition cannot be used: {problem}", CONDITION_REMEDY)
+
+
+def _inexact(value: object, where: tuple[str | int, ...]) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """Every number and text without a canonical form. Documents are nested at most 100 deep."""
+    if has_canonical_form(value):
+        return
+    match value:
+        case dict():
+            for key, inner in value.items():
+                if not has_canonical_form(key):
+                    yield where, _TEXT
+                yield from _inexact(inner, (*where, key))
+        case list():
+            for index, inner in enumerate(value):
+                yield from _inexact(inner, (*where, index))
+        case str():
+            yield where, _TEXT
+        case _:
+            yield where, _NUMBER
