@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import apsw
 import pytest
+from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.opening import schema
 from runwright.adapters.sqlite.reading import queries, selecting
@@ -284,3 +286,35 @@ async def test_runs_are_listed_by_their_index(tmp_path: Path) -> None:
 
     assert sum("runs_of_namespace (namespace=? AND rowid" in step for step in plans) == 2
     assert [step for step in plans if "TEMP B-TREE" in step] == []
+
+
+async def test_what_is_asked_in_steps_is_refused_when_the_journal_closes_between_two(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await put_begun(journal, key())
+    transact = journal._writer.transact
+
+    async def then_closed(act: Any, **rest: Any) -> Any:
+        found = await transact(act, **rest)
+        await journal.close()
+        return found
+
+    journal._writer.transact = then_closed  # type: ignore[method-assign]
+
+    with pytest.raises(type(rules.closed())):
+        await journal.probe()
+
+
+async def test_a_listener_that_fails_keeps_no_answer_back(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    failed: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context["exception"]))
+
+    def listener(_: Any) -> None:
+        raise ZeroDivisionError
+
+    journal.listen(listener)
+    async with asyncio.timeout(10):
+        await put_begun(journal, key())
+
+    assert [type(error) for error in failed] == [ZeroDivisionError], "it is reported"
+    await journal.close()

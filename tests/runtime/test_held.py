@@ -23,7 +23,7 @@ from runwright.testing import FunctionTools
 from runwright.wire.records import decode_event
 
 from tests import builders as b
-from tests.runtime.journals import FailingJournal, JournalWrapper, journal_broken
+from tests.runtime.journals import FailingJournal, JournalWrapper, journal_broken, journal_busy
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import abandoned, events, eventually, key, kinds, quiet, records_of, stood_still
 
@@ -322,3 +322,52 @@ async def test_another_namespace_knows_nothing_of_a_held_run(bench: b.Bench) -> 
             await act("run-1", namespace=other)
         assert caught.value.reason is ErrorReason.RUN_NOT_FOUND
     assert (await runtime.list_runs(HELD, namespace=other)).runs == []
+
+
+ACTIONS = {
+    AuditKind.HELD_RUN_RELEASED: AgentRuntime.release_run,
+    AuditKind.HELD_RUN_CANCELLED: AgentRuntime.cancel_run,
+    AuditKind.HELD_RUN_REMOVED: AgentRuntime.remove_run,
+}
+
+
+@pytest.mark.parametrize("after", range(0, 24, 2))
+@pytest.mark.parametrize("kind", ACTIONS, ids=lambda kind: kind.name)
+async def test_a_caller_that_goes_away_leaves_no_action_half_done(bench: b.Bench, kind: AuditKind, after: int) -> None:
+    runtime, _ = await failing(bench)
+    action: Any = ACTIONS[kind]
+
+    calling = asyncio.create_task(action(runtime, "run-1", reason="enough", principal="olga"))
+    for _ in range(after):
+        await asyncio.sleep(0)
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    await eventually(lambda: not runtime._held_actions._under_way)
+
+    is_done = kind in [each for each, _, _ in await audited(runtime)]
+    listed = [each.state.key.run_id for each in (await runtime.list_runs(HELD)).runs]
+    assert listed == ([] if is_done else ["run-1"])
+    if is_done and kind is AuditKind.HELD_RUN_RELEASED:
+        assert sum(runtime.report().runs.values()) == 1, "it is taken up"
+
+
+async def test_a_run_that_cannot_be_taken_up_after_its_release_is_held_again(bench: b.Bench) -> None:
+    runtime, journal = await failing(bench)
+    load = journal.load
+
+    async def busy(run: RunKey) -> Any:
+        journal.load = load  # type: ignore[method-assign]
+        raise journal_busy()
+
+    let_go = runtime._supervisor.let_go
+
+    async def then_busy(run: RunKey) -> None:
+        await let_go(run)
+        journal.load = busy  # type: ignore[method-assign]
+
+    runtime._supervisor.let_go = then_busy  # type: ignore[method-assign]
+    with pytest.raises(AgentError) as refused:
+        await runtime.release_run("run-1", reason="again", principal="olga")
+
+    assert refused.value.reason is ErrorReason.JOURNAL_BUSY
+    assert [each.state.key.run_id for each in (await runtime.list_runs(HELD)).runs] == ["run-1"]

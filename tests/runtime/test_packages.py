@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace
-from runwright.core.request import RunRequest
-from runwright.runtime.packages import PackageCatalogue
+from runwright.runtime.package_lookup import PackageLookup
+from runwright.runtime.packages import PackageCatalogue, Selector
 
 from tests import builders as b
 
@@ -33,12 +33,12 @@ def test_the_default_is_the_first_package_that_a_namespace_sees() -> None:
     assert [catalogue.of(namespace).default_id for namespace in (A, B)] == ["one", "two"]
 
 
-def test_a_chosen_default_that_a_namespace_does_not_see_is_no_default_there() -> None:
+async def test_a_chosen_default_that_a_namespace_does_not_see_is_no_default_there() -> None:
     catalogue = PackageCatalogue((ONE, TWO), "one", namespaces={"one": ["team-a"]})
 
     assert [catalogue.of(namespace).default_id for namespace in (A, B)] == ["one", None]
     with pytest.raises(AgentError, match="the default package") as caught:
-        catalogue.of(B).find(RunRequest(input=b.request().input))
+        await PackageLookup(catalogue, None).resolve(B, Selector())
     assert caught.value.reason is ErrorReason.PACKAGE_NOT_FOUND
 
 

@@ -68,7 +68,7 @@ class AgentRuntime:
         cursors = CursorMaker(ports.journal.incarnation, ports.journal.cursor_key, ports.journal.epochs)
         self._subscriptions = Subscriptions(ports, self._supervisor, tails, texts, cursors)
         self._run_list = RunList(ports.journal, cursors, self._supervisor)
-        self._held_actions = HeldRunActions(ports, self._supervisor, tails)
+        self._held_actions = HeldRunActions(ports, self._supervisor, tails, self.forget)
         self.repair = Repair(ports, self._supervisor, self)
         self._sessions = Sessions(ports.journal)
         self._readers = StreamReaders()
@@ -205,7 +205,7 @@ class AgentRuntime:
         run = self._key(run_id, namespace)
         await self._found(run)
         self._supervisor.refuse_when_draining()
-        self.forget([run], await self._held_actions.remove(run, principal, reason))
+        await self._held_actions.remove(run, principal, reason)
         return await self.run_snapshot(run_id, namespace=namespace)
 
     async def run_snapshot(self, run_id: str, *, namespace: Namespace = DEFAULT_NAMESPACE) -> RunSnapshot:

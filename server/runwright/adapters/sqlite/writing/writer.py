@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import apsw
 from msgspec import Struct
 
+from runwright.adapters import journal_rules as rules
 from runwright.adapters.sqlite.failures import translate
 from runwright.adapters.sqlite.opening import usage
 from runwright.adapters.sqlite.opening.schema import Identity
@@ -97,6 +98,8 @@ class Writer:
 
     def _queue(self, act: Callable[[apsw.Connection], Any], *, is_last: bool) -> asyncio.Future[Any]:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._closing.is_set() and not is_last:
+            raise rules.closed()  # nobody would come to it behind the last job
         self._incoming.put(_Job(act, answer, is_last))
         return answer
 
@@ -155,7 +158,12 @@ def _settle(
     """Wakes the event loop once, however many wait."""
 
     def tell() -> None:
-        first()
+        try:
+            first()
+        finally:  # whatever a listener does with a commit: what is durable is answered
+            answer_all()
+
+    def answer_all() -> None:
         for answer, outcome in zip(answers, outcomes, strict=True):
             if answer.done():  # its caller was cancelled; the append stands
                 continue
