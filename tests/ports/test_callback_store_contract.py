@@ -127,6 +127,7 @@ async def test_a_closed_journal_takes_and_gives_nothing(tmp_path: Path) -> None:
     "damage",
     [
         "address = '[::1]:7762'",
+        "address = CAST(x'ff' AS TEXT)",
         "credential = 'tok-2'",
         "owner = 'others'",
         "tools = '['",

@@ -23,7 +23,7 @@ from runwright.testing import FunctionTools
 from runwright.wire.records import decode_event
 
 from tests import builders as b
-from tests.runtime.journals import FailingJournal, JournalWrapper, journal_broken, journal_busy
+from tests.runtime.journals import FailingJournal, JournalWrapper, journal_broken, journal_busy, journal_full
 from tests.runtime.parts import HeldTool
 from tests.runtime.watching import abandoned, events, eventually, key, kinds, quiet, records_of, stood_still
 
@@ -371,3 +371,16 @@ async def test_a_run_that_cannot_be_taken_up_after_its_release_is_held_again(ben
 
     assert refused.value.reason is ErrorReason.JOURNAL_BUSY
     assert [each.state.key.run_id for each in (await runtime.list_runs(HELD)).runs] == ["run-1"]
+
+
+async def test_a_held_run_that_is_cancelled_on_a_full_disk_says_so_and_keeps_nobody_waiting(bench: b.Bench) -> None:
+    runtime, journal = await failing(bench)
+    journal.error = journal_full()
+
+    with pytest.raises(AgentError) as refused:
+        await runtime.cancel_run("run-1", reason="enough", principal="olga")
+
+    assert refused.value.reason is ErrorReason.JOURNAL_FULL
+    journal.error = None
+    await runtime.cancel_run("run-1", reason="enough", principal="olga")
+    assert (await runtime.run_snapshot("run-1")).status is RunStatus.CANCELLED

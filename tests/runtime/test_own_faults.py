@@ -13,6 +13,7 @@ from runwright.core.ids import RunKey
 from runwright.core.kinds import TERMINAL, EventKind
 from runwright.core.outcomes import RunStatus, StopReason
 from runwright.core.package import RuntimePackage
+from runwright.ports.journal import LoadedRun
 from runwright.ports.schemas import Instance
 from runwright.ports.tools import ToolOutcome
 from runwright.runtime import AgentRuntime, RunSnapshot
@@ -20,7 +21,7 @@ from runwright.testing import FunctionTools
 from runwright.wire.references import event_refs
 
 from tests import builders as b
-from tests.runtime.journals import FailingJournal, GatedJournal, JournalWrapper
+from tests.runtime.journals import FailingJournal, GatedJournal, JournalWrapper, journal_busy, journal_full
 from tests.runtime.parts import HeldTool, LeakyTools, PlayedProvider
 from tests.runtime.watching import kinds, quiet, stood_still
 
@@ -218,3 +219,59 @@ async def test_a_run_that_cannot_be_read_does_not_keep_the_others_down(bench: b.
     assert second.report().runs["held"] == 1
     assert len(bench.log.incidents) == 1
     assert not TERMINAL & set(await kinds(bench.journal, "run-1"))
+
+
+async def test_a_fault_on_a_full_disk_keeps_no_caller_and_no_drain_waiting() -> None:
+    bench, begun, goes_on = b.Bench(), asyncio.Event(), asyncio.Event()
+
+    async def fails(_: Any) -> ToolOutcome:
+        begun.set()
+        await goes_on.wait()
+        raise ZeroDivisionError
+
+    bench.tools = LeakyTools({"look": fails})
+    journal = FailingJournal(bench.journal)
+    runtime = bench.runtime(journal=journal)
+    await runtime.start_run(b.request())
+    await begun.wait()
+    journal.error = journal_full()
+    goes_on.set()
+    await quiet()
+
+    cancelling = asyncio.create_task(runtime.cancel_run("run-1"))
+    for _ in range(20):
+        bench.manual_clock.advance(1_000_000)
+        await quiet()
+    assert cancelling.done()
+    assert isinstance(cancelling.exception(), AgentError)
+    assert runtime.write_blockage() == "JOURNAL_FULL"
+
+    draining = asyncio.create_task(runtime.drain(600_000_000))
+    for _ in range(5):
+        await quiet()
+        bench.manual_clock.advance(1_000_000)
+    await quiet()
+    assert draining.done()
+
+
+async def test_a_start_that_nobody_could_look_up_leaves_no_held_run() -> None:
+    class Unread(FailingJournal):
+        """Refuses reads, too, once it has refused an append."""
+
+        async def load(self, run: RunKey) -> LoadedRun | None:
+            """See the class."""
+            if self.error is not None and self.refused:
+                raise journal_busy()
+            return await super().load(run)
+
+    bench = b.Bench()
+    journal = Unread(bench.journal, journal_full())
+    runtime = bench.runtime(journal=journal)
+    with pytest.raises(AgentError):
+        await runtime.start_run(b.request())
+    await quiet()
+    assert runtime.registered_run_count() == 0
+
+    journal.error = None
+    await runtime.start_run(b.request())
+    assert (await stood_still(runtime)).status is RunStatus.COMPLETED

@@ -484,3 +484,36 @@ async def test_no_run_and_no_place_is_lost_in_any_order_of_places_cancels_and_ou
     assert runtime.registered_run_count() == 0
     await quiet()
     assert bench.manual_clock.waiting == [], "nobody waits for runs that have ended"
+
+
+@pytest.mark.parametrize("parks", [False, True], ids=["driven all along", "parked meanwhile"])
+async def test_a_call_that_may_not_start_yet_is_not_given_up_whether_its_run_was_parked_or_not(
+    bench: b.Bench, parks: bool
+) -> None:
+    tool, timeout_ms = HeldTool(), 60_000
+    first = b.writing_tool(name="one", executor="a", unavailable_timeout_ms=timeout_ms)
+    second = b.writing_tool(name="two", executor="z", unavailable_timeout_ms=timeout_ms)
+    one_at_once = {"parallel_calls": 1}
+    bench.packages = (b.package(b.asks("one", "two"), b.says("{results}"), tools=(first, second), budget=one_at_once),)
+    bench.tools = FunctionTools({"one": tool, "two": b.look}, unreachable={"a", "z"})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    await quiet()
+    bench.manual_clock.advance(1_000_000)  # both outages are on record
+    await quiet()
+    if parks:
+        bench.manual_clock.advance(PARK_AFTER_US)
+        await quiet()
+
+    bench.function_tools.reach("a")
+    await quiet()
+    assert tool.running == 1
+    for _ in range(timeout_ms // 1000 + 10):
+        bench.manual_clock.advance(1_000_000)
+        await quiet()
+    bench.function_tools.reach("z")
+    tool.let_go.set()
+    await quiet()
+
+    assert (await stood_still(runtime)).status is RunStatus.COMPLETED
+    assert await records_of(bench.journal, r.ToolFailed) == []

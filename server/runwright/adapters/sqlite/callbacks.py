@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import apsw
@@ -20,7 +20,9 @@ NEEDED_BYTES = 32 * 1024  # a registration's row, with its certificate, and the 
 _PUT = f"INSERT OR REPLACE INTO callbacks ({COLUMNS}, row_check) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _REMOVE = "DELETE FROM callbacks WHERE namespace = ? AND callback_id = ?"
 _CREDENTIAL = "SELECT credential FROM callbacks WHERE namespace = ? AND callback_id = ?"
-_LOAD = f"SELECT {COLUMNS}, row_check FROM callbacks ORDER BY namespace, callback_id"
+_KEYS = "SELECT CAST(namespace AS BLOB), CAST(callback_id AS BLOB) FROM callbacks ORDER BY namespace, callback_id"
+_LOAD = f"""SELECT {COLUMNS}, row_check FROM callbacks
+    WHERE namespace = CAST(? AS TEXT) AND callback_id = CAST(? AS TEXT)"""
 
 
 class SqliteCallbacks:
@@ -66,20 +68,32 @@ class SqliteCallbacks:
         """
         self._refuse_when_closed()
         found: list[Callback] = []
-        for row in await self._reader.ask(fetch, _LOAD):
-            if check_of(row[:-1]) != row[-1]:
-                self._left_out("a registration was damaged and is not used; it must be registered again", row)
+        for key, row in await self._reader.ask(_rows):
+            if row is None or check_of(row[:-1]) != row[-1]:
+                self._left_out("a registration was damaged and is not used; it must be registered again", key)
                 continue
             try:
                 found.append(callback_of(row[:-1]))
             except ValueError:
-                self._left_out("a registration of a kind that this server does not know is not used", row)
+                self._left_out("a registration of a kind that this server does not know is not used", key)
         return found
 
-    def _left_out(self, message: str, row: Sequence[Any]) -> None:
+    def _left_out(self, message: str, key: tuple[bytes, bytes]) -> None:
         if self._log:
-            self._log.error(message, namespace=row[0], callback_id=row[1])
+            namespace, callback_id = (part.decode("utf-8", "replace") for part in key)
+            self._log.error(message, namespace=namespace, callback_id=callback_id)
 
     async def _transact(self, act: Callable[[apsw.Connection], T]) -> T:
         self._refuse_when_closed()
         return await self._writer.transact(act, needed=NEEDED_BYTES)
+
+
+def _rows(db: apsw.Connection) -> list[tuple[tuple[bytes, bytes], tuple[Any, ...] | None]]:
+    """Every registration's key and row, each read by itself: one whose text is none, with None, hides no other."""
+    rows: list[tuple[tuple[bytes, bytes], tuple[Any, ...] | None]] = []
+    for key in fetch(db, _KEYS):
+        try:
+            rows += [(key, row) for row in fetch(db, _LOAD, *key)]
+        except UnicodeDecodeError:
+            rows.append((key, None))
+    return rows

@@ -68,7 +68,10 @@ def once_more(delivery: Delivery, condition: Condition, at: Micros) -> Delivery:
 
 
 async def cancel_at_once(on_record: RunOnRecord, package: RuntimePackage, requested: i.CancelRequested) -> None:
-    """Ends a run that nobody drives: what must not be repeated is closed as after a crash, nothing is begun."""
+    """Ends a run that nobody drives: what must not be repeated is closed as after a crash, nothing is begun.
+
+    Raises what the journal refuses it with: whoever asks may ask again.
+    """
     records, state = advance(package, on_record.state, requested)
     rest, state = advance(package, state, i.Recovered(at=requested.at))
-    (await on_record.append(Change([*records, *rest], state))).or_raise()
+    (await on_record.append(Change([*records, *rest], state), holds_on=lambda: False)).or_raise()

@@ -58,6 +58,8 @@ class EffectsUnderWay:
         Raises JOURNAL_CORRUPT when something would be sent whose intent was not made durable here, or was sent.
         """
         self.stop([key for key in (*self._tasks, *self._waiting) if key not in wanted])
+        # A run that was parked has waits that its driver has not entered, and may want no more.
+        self._waits.keep(self._on_record.state.key, wanted)
         if self._performer.places:
             called = {EffectId(key[0]) for key, effect in wanted.items() if isinstance(effect, e.CallTool)}
             self._performer.places.keep(called)

@@ -73,6 +73,10 @@ class FailedDrivers:
                 return Aftermath(is_read_anew=True)
             self.hold(run, failure, incident, trace)
         except Exception as second:  # noqa: BLE001 - the run is held, with both faults in the log
+            if driver.state.seq == 0:
+                return Aftermath()  # its caller was told that nobody knows; a hold would meet whoever starts it again
+            if self.may_try_again(run, second, trace):
+                return Aftermath(is_read_anew=True)  # a full disk: the run waits for room where everybody sees it
             self.hold(run, second, incident, trace)
         return Aftermath()
 
@@ -100,5 +104,5 @@ class FailedDrivers:
         on_record = RunOnRecord(self._ports, loaded, self._tails.of(run))
         if not state.is_terminal:
             records = abandon(package, state, self._ports.clock.now(), failure)
-            (await on_record.append(Change(records, fold(state, records)))).or_raise()
+            (await on_record.append(Change(records, fold(state, records)), holds_on=lambda: False)).or_raise()
         return on_record.stored

@@ -23,11 +23,13 @@ class Revivals:
         self._revive = revive
         self._wakes: deque[Wake] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._workers = 0  # that will look for another wake: a task that has found none is not done yet
 
     def put(self, wake: Wake) -> None:
         """Has a run revived."""
         self._wakes.append(wake)
-        if len(self._tasks) < REVIVED_AT_ONCE:
+        if self._workers < REVIVED_AT_ONCE:
+            self._workers += 1
             task = asyncio.create_task(self._work(), name="revival")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -42,9 +44,12 @@ class Revivals:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _work(self) -> None:
-        while self._wakes:
-            wake = self._wakes.popleft()
-            try:
-                await self._revive(wake)
-            except Exception as error:  # noqa: BLE001 - whatever it was, the other runs are revived
-                self._log.error("reviving a run failed", error, run_id=wake.run.run_id)
+        try:
+            while self._wakes:
+                wake = self._wakes.popleft()
+                try:
+                    await self._revive(wake)
+                except Exception as error:  # noqa: BLE001 - whatever it was, the other runs are revived
+                    self._log.error("reviving a run failed", error, run_id=wake.run.run_id)
+        finally:
+            self._workers -= 1

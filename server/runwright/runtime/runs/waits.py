@@ -8,7 +8,7 @@ in their order. What ends a wait is handed to whoever owns the drivers, with the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import assert_never
 
 from msgspec import Struct
@@ -122,6 +122,12 @@ class Waits:
             if wait.effect.key == key:
                 self._forget(wait)
                 return
+
+    def keep(self, run: RunKey, keys: Collection[e.EffectKey]) -> None:
+        """Waits on behalf of the run for nothing but what settles these effects."""
+        for wait in list(self._waits.get(run, ())):
+            if wait.effect.key not in keys:
+                self._forget(wait)
 
     def drop(self, run: RunKey) -> None:
         """Waits for nothing any more on behalf of the run."""
