@@ -23,10 +23,14 @@ def want(db: apsw.Connection) -> None:
 
     Registrations come and go often and are few: their table is written anew here.
     """
-    callbacks = fetch(db, "SELECT * FROM callbacks")
+    columns = [(name, kind == "TEXT") for _, name, kind, *_ in fetch(db, "PRAGMA table_info(callbacks)")]
+    # Texts by their bytes: one that is damaged is written as it stands.
+    read = ", ".join(f"CAST({name} AS BLOB)" if is_text else name for name, is_text in columns)
+    write = ", ".join("CAST(? AS TEXT)" if is_text else "?" for _, is_text in columns)
+    callbacks = fetch(db, f"SELECT {read} FROM callbacks")
     db.execute("DELETE FROM callbacks")
     for row in callbacks:
-        db.execute(f"INSERT INTO callbacks VALUES ({', '.join('?' * len(row))})", row)
+        db.execute(f"INSERT INTO callbacks VALUES ({write})", row)
     ((unused,),) = fetch(db, "PRAGMA freelist_count")
     if unused or fetch(db, "SELECT 1 FROM runs WHERE removed_at > 0 LIMIT 1"):
         db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, 1)", (_WANTED,))
