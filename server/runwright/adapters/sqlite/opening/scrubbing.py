@@ -6,8 +6,6 @@ version 5 SQLite overwrites what is deleted.
 
 from __future__ import annotations
 
-import contextlib
-
 import apsw
 
 from runwright.adapters.sqlite.opening.transactions import Transactions
@@ -44,10 +42,13 @@ def is_wanted(db: apsw.Connection) -> bool:
 def scrub(transactions: Transactions) -> None:
     """Writes the whole file anew if that is wanted; it takes as much room again for a while.
 
-    Where there is no room for that, it stays wanted.
+    Where there is no room for that, it stays wanted. Raises what leaves it in doubt whether the file is whole.
     """
     if not is_wanted(transactions.db):
         return
-    with contextlib.suppress(AgentError):  # what leaves the file in doubt is told to whoever writes next
+    try:
         transactions.single(lambda db: db.execute("VACUUM"))
         transactions.run(lambda db: db.execute("DELETE FROM meta WHERE key = ?", (_WANTED,)))
+    except AgentError:
+        if transactions.in_doubt:
+            raise  # nobody else would hear of it: who writes next has transactions of his own
