@@ -103,7 +103,7 @@ async def test_a_kind_that_is_added_is_registered_leased_examined_and_called_lik
     dialer = Dialer(AllowList.parse(LOOPBACK), ListLog())
     callbacks = DialledCallbacks(dialer, SystemClock())
     callbacks.attach(REFEREE, referees)  # type: ignore[arg-type]
-    registry = CallbackRegistry(store=MemoryCallbacks(), dialler=callbacks, clock=SystemClock(), log=ListLog())
+    registry = CallbackRegistry(store=MemoryCallbacks(), dialer=callbacks, clock=SystemClock(), log=ListLog())
     await registry.load()
 
     mine = callback(host, name="cup", details=Referee(), owner=LOCAL.name, credential=SECRET)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import apsw
 import pytest
 from runwright.adapters.sqlite import SqliteJournal
 from runwright.adapters.sqlite.inspecting.backup import back_up, restore
+from runwright.adapters.sqlite.opening.transactions import Transactions
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.content import Content
+from runwright.core.errors import AgentError
 from runwright.core.ids import DEFAULT_NAMESPACE
 
 from tests.builders import ListLog
@@ -191,3 +194,27 @@ async def test_where_there_is_no_room_for_it_the_start_says_so_and_a_backup_is_c
     await journal.close()
     await SqliteJournal.open(data).close()
     assert copies(data, SECRET) == {}
+
+
+async def test_a_file_that_could_not_be_synced_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await SqliteJournal.open(tmp_path).close()
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('scrub_wanted', 1)")
+    db.close()
+    single = Transactions.single
+
+    def unsynced(self: Transactions, _: Any) -> Any:
+        monkeypatch.setattr(Transactions, "single", single)  # once: what follows at the start is written
+
+        def act(_: apsw.Connection) -> None:
+            error = apsw.IOError("disk I/O error")
+            error.result, error.extendedresult = apsw.SQLITE_IOERR, apsw.SQLITE_IOERR_FSYNC
+            raise error
+
+        return single(self, act)
+
+    monkeypatch.setattr(Transactions, "single", unsynced)
+    with pytest.raises(AgentError):
+        SqliteJournal.open(tmp_path)
+
+    await SqliteJournal.open(tmp_path).close()

@@ -17,6 +17,7 @@ from runwright.core.outcomes import RunPhase, RunStatus
 from runwright.core.selection import EventFilter, RunFilter, Scope, ScopeKind, Selection
 
 from tests.ports.journal_builders import BACK_TO_VERSION_4, check_chain, key, put, turn
+from tests.ports.test_callback_store_contract import BARE, FULL
 from tests.ports.test_journal_removing import LATER, begin, finish
 
 DUMP = Path(__file__).with_name("journal_v1.sql")  # made by version 1: three runs, one of them open
@@ -228,3 +229,29 @@ async def test_what_version_4_left_of_a_removed_run_is_still_told(tmp_path: Path
     assert before is not None
     assert before.state.removed_at == LATER
     assert after == before
+
+
+async def test_text_of_version_4_that_is_none_keeps_nothing_else_from_coming_along(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    for each in (FULL, BARE):
+        await journal.callbacks().put(each)
+    await begin(journal, key("old"))
+    await finish(journal, key("old"))
+    await put(journal, key("new"), turn(), after=0)
+    while (await journal.remove_ended(before=LATER, now=LATER, limit=9)).more:
+        pass
+    await journal.close()
+    db = sqlite3.connect(tmp_path / "journal.db")
+    db.executescript(BACK_TO_VERSION_4 + "UPDATE meta SET value = 4 WHERE key = 'schema_version';")
+    db.execute("UPDATE runs SET snapshot = substr(snapshot, 34), run_id = CAST(x'ff' AS TEXT) WHERE run_id = 'old'")
+    db.execute("UPDATE callbacks SET address = CAST(x'ff' AS TEXT) WHERE callback_id = ?", (FULL.callback_id,))
+    db.commit()
+    db.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    found = [callback.callback_id for callback in await journal.callbacks().load()]
+    new = await journal.load(key("new"))
+    await journal.close()
+
+    assert found == [BARE.callback_id]
+    assert new is not None

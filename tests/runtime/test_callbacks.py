@@ -1,4 +1,4 @@
-"""The registry: whose a registration is, how long it lasts, and that store, dialler and memory agree."""
+"""The registry: whose a registration is, how long it lasts, and that store, dialer and memory agree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OTHERS = Principal("others", DEFAULT_NAMESPACE, frozenset({Role.EXECUTOR}))
 ADMIN = Principal("root", DEFAULT_NAMESPACE, frozenset({Role.ADMIN}))
 
 
-class Dialler:
+class FakeDialer:
     """Keeps what it was told."""
 
     def __init__(self) -> None:
@@ -99,13 +99,13 @@ class Office:
     ) -> None:
         self.store = store or MemoryCallbacks()
         self.clock = clock or ManualClock()
-        self.dialler = Dialler()
+        self.dialer = FakeDialer()
         self.log = ListLog()
         self.audit = ListAudit()
         self.rules = rules or RegistrationRules()
         self.registry = CallbackRegistry(
             store=self.store,
-            dialler=self.dialler,
+            dialer=self.dialer,
             clock=self.clock,
             log=self.log,
             rules=self.rules,
@@ -160,7 +160,7 @@ async def test_another_body_replaces(office: Office) -> None:
 
     [retained] = await office.store.load()
     assert (retained.address, retained.details) == ("127.0.0.1:2", ToolExecutor(("look",)))
-    assert list(office.dialler.opened.values()) == [retained]
+    assert list(office.dialer.opened.values()) == [retained]
 
 
 async def test_anothers_id_is_refused_until_its_lease_is_over(office: Office) -> None:
@@ -177,10 +177,10 @@ async def test_anothers_id_is_refused_until_its_lease_is_over(office: Office) ->
 
 
 async def test_two_who_ask_at_once_do_not_both_get_it(office: Office) -> None:
-    office.dialler.examining.clear()
+    office.dialer.examining.clear()
     requested = [asyncio.create_task(office.registry.register(wanted(owner=owner))) for owner in (TOOLS, OTHERS)]
     await quiet()
-    office.dialler.examining.set()
+    office.dialer.examining.set()
 
     outcomes = await asyncio.gather(*requested, return_exceptions=True)
 
@@ -197,7 +197,7 @@ async def test_a_registration_ends_by_its_owner_or_an_admin(office: Office) -> N
     gone = await refusal(office.registry.unregister(TOOLS, "one"))
 
     assert (error.reason, gone.reason) == (ErrorReason.CALLBACK_TAKEN, ErrorReason.CALLBACK_NOT_FOUND)
-    assert office.ids() == list(office.dialler.opened) == list(await office.store.load()) == []
+    assert office.ids() == list(office.dialer.opened) == list(await office.store.load()) == []
 
 
 async def test_what_is_not_renewed_is_forgotten_everywhere(office: Office) -> None:
@@ -207,10 +207,10 @@ async def test_what_is_not_renewed_is_forgotten_everywhere(office: Office) -> No
 
     office.clock.advance(10 * SECOND)
     after_the_short = office.ids()
-    await eventually(lambda: len(office.dialler.opened) == 1)
+    await eventually(lambda: len(office.dialer.opened) == 1)
     stored = [each.callback_id for each in await office.store.load()]
     office.clock.advance(10 * SECOND)
-    await eventually(lambda: not office.dialler.opened)
+    await eventually(lambda: not office.dialer.opened)
 
     assert after_the_short == stored == ["long"]
     assert list(await office.store.load()) == []
@@ -227,7 +227,7 @@ async def test_a_renewal_that_comes_with_the_end_of_the_lease_wins(office: Offic
     await quiet()
 
     assert office.ids() == ["one"]
-    assert len(office.dialler.opened) == 1
+    assert len(office.dialer.opened) == 1
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
@@ -243,7 +243,7 @@ async def test_the_next_process_takes_up_what_is_still_leased(kind: str, tmp_pat
     stored = list(await second.store.load())
 
     assert second.ids() == ["long"]
-    assert list(second.dialler.opened.values()) == stored
+    assert list(second.dialer.opened.values()) == stored
     assert stored[0].credential == "tok"
     for each in (first, second):
         await each.registry.close()
@@ -260,7 +260,7 @@ async def test_a_caller_that_leaves_leaves_no_half_registration(office: Office) 
 
     stored = [each.callback_id for each in await office.store.load()]
 
-    assert stored == office.ids() == [name for _, name in office.dialler.opened]
+    assert stored == office.ids() == [name for _, name in office.dialer.opened]
 
 
 async def test_a_store_that_fails_changes_nothing(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ async def test_a_store_that_fails_changes_nothing(office: Office, monkeypatch: p
     held = office.ids()
     await quiet()
     office.clock.advance(10 * SECOND)
-    await eventually(lambda: not office.dialler.opened)  # the lease is over whatever the disk says
+    await eventually(lambda: not office.dialer.opened)  # the lease is over whatever the disk says
 
     assert [error.reason for error in errors] == [ErrorReason.JOURNAL_FULL] * 2
     assert held == ["one"]
@@ -344,7 +344,7 @@ async def test_a_name_belongs_to_whom_the_operator_names(names: ExecutorNames, w
 
 async def test_who_may_not_have_a_name_is_refused_before_his_address_is_looked_up(office: Office) -> None:
     await office.registry.register(wanted("one"))
-    office.dialler.examining.clear()
+    office.dialer.examining.clear()
 
     error = await refusal(office.registry.register(wanted("two", owner=OTHERS)))
 
@@ -359,7 +359,7 @@ async def test_a_start_with_other_owners_ends_what_they_do_not_cover(office: Off
         RegistrationRules({CallbackKind.TOOL_EXECUTOR: ExecutorNames({"desk": ("others",)})})
     )
 
-    assert following.ids() == [name for _, name in following.dialler.opened] == ["two"]
+    assert following.ids() == [name for _, name in following.dialer.opened] == ["two"]
     assert [each.callback_id for each in await office.store.load()] == ["two"]
     [entry] = following.audit.entries
     assert (entry.reason, entry.principal, entry.subjects) == ("CALLBACK_TAKEN", "tools", ("one",))
@@ -386,7 +386,7 @@ async def test_a_registration_ends_within_a_second_of_its_key(office: Office) ->
     office.clock.advance(SECOND)
     await quiet()
 
-    assert office.ids() == [name for _, name in office.dialler.opened] == ["two"]
+    assert office.ids() == [name for _, name in office.dialer.opened] == ["two"]
     assert [each.callback_id for each in await office.store.load()] == ["two"]
     [entry] = office.audit.entries
     assert (entry.kind, entry.principal, entry.subjects) == (AuditKind.CREDENTIAL_REVOKED, "tools", ("one",))
@@ -410,7 +410,7 @@ async def test_a_disk_that_stands_still_keeps_no_revoked_registration_connected(
     del keys.roles["key"]
     office.clock.advance(SECOND)
     await quiet()
-    held = office.ids(), list(office.dialler.opened), len(await office.store.load())
+    held = office.ids(), list(office.dialer.opened), len(await office.store.load())
     moves.set()
     await quiet()
 
@@ -443,7 +443,7 @@ async def test_what_is_registered_anew_while_its_end_is_written_stays(
     await quiet()
 
     assert meanwhile == []
-    assert office.ids() == [name for _, name in office.dialler.opened] == ["one"]
+    assert office.ids() == [name for _, name in office.dialer.opened] == ["one"]
     assert [each.owner_key for each in await office.store.load()] == ["new"]
 
 
@@ -469,7 +469,7 @@ async def test_a_clock_that_was_set_back_makes_no_lease_longer(office: Office) -
     before = following.ids()
     await quiet()
     office.clock.advance(10 * SECOND)
-    await eventually(lambda: not following.dialler.opened)
+    await eventually(lambda: not following.dialer.opened)
 
     assert before == ["one"]
 
@@ -493,7 +493,7 @@ async def test_what_was_made_with_a_key_that_is_gone_is_not_opened_by_the_next_s
 
     following = await office.again(RegistrationRules(authenticator=Keys("another")))
 
-    assert following.ids() == list(following.dialler.opened) == list(await office.store.load()) == []
+    assert following.ids() == list(following.dialer.opened) == list(await office.store.load()) == []
 
 
 async def test_a_server_without_keys_does_not_take_up_what_was_made_with_one(office: Office) -> None:
@@ -520,12 +520,12 @@ async def test_a_renewal_with_another_key_of_the_owner_goes_on_by_that_key(offic
 async def test_a_key_that_is_revoked_while_the_address_is_looked_up_registers_nothing(office: Office) -> None:
     keys = Keys("key")
     office = await office.again(RegistrationRules(authenticator=keys))
-    office.dialler.examining.clear()
+    office.dialer.examining.clear()
     requested = asyncio.create_task(office.registry.register(wanted(owner_key="key")))
     await quiet()
 
     del keys.roles["key"]
-    office.dialler.examining.set()
+    office.dialer.examining.set()
 
     assert (await refusal(requested)).reason is ErrorReason.UNAUTHENTICATED
     assert office.ids() == list(await office.store.load()) == []
@@ -549,7 +549,7 @@ async def test_a_full_disk_does_not_keep_a_revoked_registration(
     del keys.roles["key"]
     office.clock.advance(SECOND)
     await quiet()
-    ended, stored = list(office.dialler.opened), len(await office.store.load())
+    ended, stored = list(office.dialer.opened), len(await office.store.load())
     office.clock.advance(FORGET_AGAIN_US)
     await quiet()
 

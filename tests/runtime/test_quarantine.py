@@ -20,8 +20,10 @@ from runwright.core.selection import RunFilter
 from runwright.ports.provider import EmitText, ModelReply, ModelRequest
 from runwright.runtime import AgentRuntime
 from runwright.runtime.runs.recovery import STABLE_US
+from runwright.testing import FunctionTools
 
 from tests import builders as b
+from tests.runtime.parts import HeldTool
 from tests.runtime.watching import abandoned, quiet, stood_still
 
 HELD = RunFilter(statuses=frozenset({RunStatus.HELD}))
@@ -353,3 +355,31 @@ async def test_what_recovery_never_came_to_is_closed_when_it_stops() -> None:
 
     assert inspect.getcoroutinestate(begun) == inspect.CORO_CLOSED
     await runtime.close()
+
+
+async def test_a_suspect_that_a_caller_ends_before_its_turn_is_counted_no_more() -> None:
+    bench, tool = b.Bench(), HeldTool()
+    bench.recovery = MemoryRecoveryLog(bench.journal)
+    bench.packages = (b.package(b.asks("look"), b.says("x"), tools=(b.tool(max_attempts=50),)),)
+    bench.tools = FunctionTools({"look": tool})
+    async with abandoned():
+        runtime = bench.runtime()
+        for number in range(4):
+            await runtime.start_run(b.request(f"run-{number}"))
+        await quiet()
+    for _ in range(3):
+        async with abandoned():
+            await bench.runtime().recover()
+            await quiet()
+    runtime = bench.runtime()
+    await runtime.recover()
+    await quiet()
+    suspects = list(runtime._supervisor._recovery.later)
+    assert suspects
+
+    for run in suspects:
+        await runtime.cancel_run(run.run_id)
+    await quiet()
+
+    left = 4 - len(suspects)
+    assert (runtime.registered_run_count(), sum(runtime.report().runs.values())) == (left, left)

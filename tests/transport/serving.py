@@ -46,7 +46,7 @@ class Served:
     server: RuntimeServer
     port: int
     registry: CallbackRegistry
-    dialler: DialledExecutors
+    dialer: DialledExecutors
     channels: list[grpc.aio.Channel] = field(default_factory=list)
 
     def channel(self, *options: tuple[str, int]) -> grpc.aio.Channel:
@@ -93,7 +93,7 @@ class Served:
         await self.runtime.drain(0)
         await self.server.stop(0)
         await self.registry.close()
-        await self.dialler.close()
+        await self.dialer.close()
 
 
 async def serve(
@@ -109,11 +109,11 @@ async def serve(
 ) -> Served:
     """Serves the bench's runtime on a free port."""
     runtime = bench.runtime(journal=journal)
-    dialler = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
+    dialer = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
     rules = RegistrationRules({CallbackKind.TOOL_EXECUTOR: names or ExecutorNames()}, authenticator)
     registry = CallbackRegistry(
-        store=store, dialler=dialler.callbacks, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.ports.audit
+        store=store, dialer=dialer.callbacks, clock=bench.clock, log=bench.log, rules=rules, audit=runtime.ports.audit
     )
     server = RuntimeServer(
         runtime,
@@ -126,7 +126,7 @@ async def serve(
     await registry.load()
     await runtime.recover()
     await server.start()
-    return Served(bench, runtime, server, port, registry, dialler)
+    return Served(bench, runtime, server, port, registry, dialer)
 
 
 def dialling(bench: Bench, *allow: str) -> DialledExecutors:

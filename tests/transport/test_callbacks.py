@@ -295,7 +295,7 @@ async def test_a_revoked_key_ends_its_registrations_and_nothing_more_is_sent_the
     served = await serve(bench, authenticator=authenticator(file))
     await register(served, registration(address=f"127.0.0.1:{host.port}"), keys["executor"])
     [registered] = [one.callback for one in served.registry.page(Namespace("default"), limit=9)[0]]
-    await eventually(lambda: served.dialler.callbacks.health(registered).kind.name == "HEALTHY")
+    await eventually(lambda: served.dialer.callbacks.health(registered).kind.name == "HEALTHY")
 
     revoke(file, "executor")
     await eventually(lambda: not served.registry.page(Namespace("default"), limit=9)[0])
@@ -327,7 +327,7 @@ async def test_a_start_does_not_open_what_a_revoked_key_registered(serve: Serve,
 
     assert before == [SECRET]
     assert (await listed(second, caller)).callbacks == []
-    assert second.dialler.counts()["registered"] == 0
+    assert second.dialer.counts()["registered"] == 0
     assert list(await journal.callbacks().load()) == []
     await host.stop()
 
@@ -369,8 +369,8 @@ async def test_health_is_told_as_it_is_found(serve: Serve) -> None:
     await register(served, registration("ill", address="127.0.0.1:1"))
     [ill, well] = [one.callback for one in served.registry.page(Namespace("default"), limit=9)[0]]
 
-    await eventually(lambda: served.dialler.callbacks.health(well).kind.name == "HEALTHY")
-    await eventually(lambda: served.dialler.callbacks.health(ill).kind.name == "UNHEALTHY")
+    await eventually(lambda: served.dialer.callbacks.health(well).kind.name == "HEALTHY")
+    await eventually(lambda: served.dialer.callbacks.health(ill).kind.name == "UNHEALTHY")
     found = (await listed(served)).callbacks
 
     assert [each.health for each in found] == [pb.CALLBACK_HEALTH_UNHEALTHY, pb.CALLBACK_HEALTH_HEALTHY]

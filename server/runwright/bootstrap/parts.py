@@ -109,7 +109,7 @@ async def build_runtime(
             opened,
             CallbackRegistry(
                 store=journal.callbacks(),
-                dialler=callbacks,
+                dialer=callbacks,
                 clock=clock,
                 log=log,
                 rules=_registration_rules(settings, authenticator),

@@ -22,7 +22,7 @@ class CallbackStore(Protocol):
         """Everything that is kept, by namespace and id."""
 
 
-class CallbackDialler(Protocol):
+class CallbackDialer(Protocol):
     """Dials what is registered, of whatever kind, and knows how it is."""
 
     async def examine(self, callback: Callback) -> None:

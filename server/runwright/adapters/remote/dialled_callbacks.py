@@ -27,7 +27,7 @@ class CallbackCaller(Protocol):
 
 
 class DialledCallbacks:
-    """CallbackDialler of every kind that has a caller. Each kind is closed by its caller, which knows its last call."""
+    """CallbackDialer of every kind that has a caller. Each kind is closed by its caller, which knows its last call."""
 
     def __init__(self, dialer: Dialer, clock: Clock) -> None:
         self.dialer = dialer
@@ -42,11 +42,11 @@ class DialledCallbacks:
         self._callers[kind] = caller
 
     async def examine(self, callback: Callback) -> None:
-        """See CallbackDialler."""
+        """See CallbackDialer."""
         await self.dialer.examine(callback)
 
     def open(self, callback: Callback) -> None:
-        """See CallbackDialler."""
+        """See CallbackDialer."""
         known = self._open.get((callback.namespace, callback.callback_id))
         if known is not None and known.callback.is_renewed_by(callback):
             known.renew(callback)
@@ -58,7 +58,7 @@ class DialledCallbacks:
         caller.opened(connection)
 
     def drop(self, namespace: Namespace, callback_id: str) -> None:
-        """See CallbackDialler."""
+        """See CallbackDialer."""
         self._leaving = {connection for connection in self._leaving if not connection.is_idle}
         connection = self._open.pop((namespace, callback_id), None)
         if connection is None:
@@ -68,7 +68,7 @@ class DialledCallbacks:
         self._leaving.add(connection)
 
     def health(self, callback: Callback) -> Health:
-        """See CallbackDialler."""
+        """See CallbackDialer."""
         connection = self._open.get((callback.namespace, callback.callback_id))
         return connection.health if connection else Health(HealthKind.UNKNOWN, self._clock.now())
 

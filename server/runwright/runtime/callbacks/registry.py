@@ -16,7 +16,7 @@ from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import Namespace, check_caller_id
 from runwright.core.principal import Principal, Role
 from runwright.ports.audit import Audit, NoAudit
-from runwright.ports.callbacks import CallbackDialler, CallbackStore
+from runwright.ports.callbacks import CallbackDialer, CallbackStore
 from runwright.ports.clock import Clock
 from runwright.ports.log import OperatorLog
 from runwright.runtime.callbacks.registration_rules import RegistrationRules
@@ -40,7 +40,7 @@ class Registered(Struct, frozen=True):
 
 
 class CallbackRegistry:
-    """Keeps registrations and tells the dialler of them.
+    """Keeps registrations and tells the dialer of them.
 
     A registration belongs to the principal that made it. It ends with its
     lease, or within a second of the key it was made with.
@@ -50,21 +50,21 @@ class CallbackRegistry:
         self,
         *,
         store: CallbackStore,
-        dialler: CallbackDialler,
+        dialer: CallbackDialer,
         clock: Clock,
         log: OperatorLog,
         rules: RegistrationRules | None = None,
         audit: Audit | None = None,
     ) -> None:
         self._store = store
-        self._dialler = dialler
+        self._dialer = dialer
         self._clock = clock
         self._log = log
         self._rules = rules or RegistrationRules()
         self._audit = audit or NoAudit()
         self._known: dict[Key, Callback] = {}
         self._stale: set[Key] = set()  # ended, and still in the store
-        self._lock = asyncio.Lock()  # one change at a time: store, dialler and memory say the same
+        self._lock = asyncio.Lock()  # one change at a time: store, dialer and memory say the same
         self._sooner = asyncio.Event()
         self._due = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -82,7 +82,7 @@ class CallbackRegistry:
         self._end_nameless()
         await self._forget_stale()
         for callback in self._known.values():
-            self._dialler.open(callback)
+            self._dialer.open(callback)
         self._tasks.append(asyncio.create_task(self._expire(), name="callback leases"))
         if self._rules.authenticator is not None:
             self._tasks.append(asyncio.create_task(self._check_keys(), name="callback keys"))
@@ -96,10 +96,10 @@ class CallbackRegistry:
         """
         wanted.check()
         self._require_allowed(wanted)  # before a name is looked up for somebody who may not have it
-        await self._dialler.examine(wanted)
+        await self._dialer.examine(wanted)
         # A caller that leaves meanwhile must not leave store and memory saying different things.
         retained = await asyncio.shield(asyncio.ensure_future(self._keep(wanted)))
-        return Registered(retained, self._dialler.health(retained))
+        return Registered(retained, self._dialer.health(retained))
 
     async def unregister(self, principal: Principal, callback_id: str) -> None:
         """Ends a registration of the principal's, or any for an admin. Raises CALLBACK_NOT_FOUND, CALLBACK_TAKEN."""
@@ -126,7 +126,7 @@ class CallbackRegistry:
             if owner == namespace and callback_id > after and named in (None, (callback.kind, callback.name))
         )
         live = [found for callback_id in ids if (found := self._live((namespace, callback_id)))]
-        return [Registered(one, self._dialler.health(one)) for one in live[:limit]], len(live) > limit
+        return [Registered(one, self._dialer.health(one)) for one in live[:limit]], len(live) > limit
 
     async def close(self) -> None:
         """Ends the watch over leases and keys, after what is under way; what is registered stays stored."""
@@ -152,7 +152,7 @@ class CallbackRegistry:
             await self._store.put(retained)
             self._stale.discard(key)
             self._known[key] = retained
-            self._dialler.open(retained)
+            self._dialer.open(retained)
         if known is None or not known.is_renewed_by(retained):
             fields = {"namespace": retained.namespace, "callback_id": retained.callback_id, "principal": retained.owner}
             self._log.info(
@@ -186,14 +186,14 @@ class CallbackRegistry:
                 return
             await self._store.remove(*key)
             self._known.pop(key, None)  # it may have ended by itself meanwhile
-            self._dialler.drop(*key)
+            self._dialer.drop(*key)
         self._log.info(event, namespace=gone.namespace, callback_id=gone.callback_id, principal=gone.owner)
 
     def _end(self, ending: Callback, event: str, audit: AuditEntry | None = None) -> None:
         """Ends what may not stand any more, at once and whatever the disk does; `_forget` is left to be done."""
         key = _key(ending)
         del self._known[key]
-        self._dialler.drop(*key)
+        self._dialer.drop(*key)
         self._stale.add(key)
         fields = {"namespace": ending.namespace, "callback_id": ending.callback_id, "principal": ending.owner}
         self._log.info(event, **fields)

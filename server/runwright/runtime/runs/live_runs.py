@@ -84,6 +84,7 @@ class LiveRuns:
         run = on_record.state.key
         driver = self._drivers[run] = RunDriver(self._ports, package, on_record, self.parking.waits, self._texts)
         self.parking.leave(run)
+        self._recovery.later.discard(run)  # or it would be counted twice, and still once it has ended
         return driver
 
     def launch(self, driver: RunDriver) -> None:

@@ -6,8 +6,6 @@ version 5 SQLite overwrites what is deleted.
 
 from __future__ import annotations
 
-import contextlib
-
 import apsw
 
 from runwright.adapters.sqlite.opening.transactions import Transactions
@@ -23,10 +21,14 @@ def want(db: apsw.Connection) -> None:
 
     Registrations come and go often and are few: their table is written anew here.
     """
-    callbacks = fetch(db, "SELECT * FROM callbacks")
+    columns = [(name, kind == "TEXT") for _, name, kind, *_ in fetch(db, "PRAGMA table_info(callbacks)")]
+    # Texts by their bytes: one that is damaged is written as it stands.
+    read = ", ".join(f"CAST({name} AS BLOB)" if is_text else name for name, is_text in columns)
+    write = ", ".join("CAST(? AS TEXT)" if is_text else "?" for _, is_text in columns)
+    callbacks = fetch(db, f"SELECT {read} FROM callbacks")
     db.execute("DELETE FROM callbacks")
     for row in callbacks:
-        db.execute(f"INSERT INTO callbacks VALUES ({', '.join('?' * len(row))})", row)
+        db.execute(f"INSERT INTO callbacks VALUES ({write})", row)
     ((unused,),) = fetch(db, "PRAGMA freelist_count")
     if unused or fetch(db, "SELECT 1 FROM runs WHERE removed_at > 0 LIMIT 1"):
         db.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?, 1)", (_WANTED,))
@@ -40,10 +42,13 @@ def is_wanted(db: apsw.Connection) -> bool:
 def scrub(transactions: Transactions) -> None:
     """Writes the whole file anew if that is wanted; it takes as much room again for a while.
 
-    Where there is no room for that, it stays wanted.
+    Where there is no room for that, it stays wanted. Raises what leaves it in doubt whether the file is whole.
     """
     if not is_wanted(transactions.db):
         return
-    with contextlib.suppress(AgentError):  # what leaves the file in doubt is told to whoever writes next
+    try:
         transactions.single(lambda db: db.execute("VACUUM"))
         transactions.run(lambda db: db.execute("DELETE FROM meta WHERE key = ?", (_WANTED,)))
+    except AgentError:
+        if transactions.in_doubt:
+            raise  # nobody else would hear of it: who writes next has transactions of his own

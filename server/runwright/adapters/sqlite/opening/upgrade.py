@@ -147,14 +147,14 @@ def _check_tombstones(db: apsw.Connection) -> None:
     journal from opening for hours, and a check made of an old row without that
     would call whole what may be damaged already.
     """
-    columns = "run_no, namespace, run_id, hash, last_position, status, snapshot"
-    for run_no, namespace, run_id, own_hash, position, number, left in fetch(
-        db, f"SELECT {columns} FROM runs WHERE removed_at > 0"
-    ):
+    columns = "namespace, run_id, hash, last_position, status, snapshot"
+    for (run_no,) in fetch(db, "SELECT run_no FROM runs WHERE removed_at > 0"):
         try:
+            found = fetch(db, f"SELECT {columns} FROM runs WHERE run_no = ?", run_no)
+            namespace, run_id, own_hash, position, number, left = found[0]
             state = tombstone.decode(RunKey(Namespace(namespace), RunId(run_id)), left)
             row = SnapshotRow.of(left, RowColumns.of(state, RunStatus(number)))
-        except (AgentError, ValueError):
+        except (AgentError, ValueError):  # also of text that is none
             continue  # it stays without a check, and so unreadable
         checked = row.checked(RowEnd(position, own_hash, is_open=False))
         db.execute("UPDATE runs SET snapshot = ? WHERE run_no = ?", (checked, run_no))
@@ -164,9 +164,13 @@ def _check_callbacks(db: apsw.Connection) -> None:
     """Of version 5: registrations get a check. Those of before are taken as they are: nothing tells what they were."""
     for statement in CALLBACK_CHECKS:
         db.execute(statement)
-    for row in fetch(db, f"SELECT {callback_rows.COLUMNS} FROM callbacks"):
-        of = (callback_rows.check_of(row), row[0], row[1])
-        db.execute("UPDATE callbacks SET row_check = ? WHERE namespace = ? AND callback_id = ?", of)
+    here = "namespace = CAST(? AS TEXT) AND callback_id = CAST(? AS TEXT)"
+    for key in fetch(db, "SELECT CAST(namespace AS BLOB), CAST(callback_id AS BLOB) FROM callbacks"):
+        try:
+            (row,) = fetch(db, f"SELECT {callback_rows.COLUMNS} FROM callbacks WHERE {here}", *key)
+        except UnicodeDecodeError:
+            continue  # it stays without a check, and is not used
+        db.execute(f"UPDATE callbacks SET row_check = ? WHERE {here}", (callback_rows.check_of(row), *key))
 
 
 # Each part of the server that needs something of version 5 has a step here; they know nothing of one another.
