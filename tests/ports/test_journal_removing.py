@@ -300,3 +300,24 @@ async def test_nobody_is_removed_behind_one_that_is_young(journal: AnyJournal) -
     assert [len(await journal.read(run, after=0, limit=9)) for run in (young, behind)] == [2, 2]
     assert [position for _, position in await all_events(journal, everything)] == list(range(horizon + 1, 8))
     assert [run for step in await removed(journal, before=LATER + 1) for run in step.runs] == [young, behind]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["after an append", "after a restart"])
+@pytest.mark.parametrize("by_word", [True, False], ids=["by an operator", "by age"])
+async def test_nothing_is_appended_to_a_removed_run(
+    tmp_path: Path, journal: AnyJournal, is_known: bool, by_word: bool
+) -> None:
+    (run,) = await ran(journal, "gone")
+    await begin(journal, key("last"))
+    if not is_known and isinstance(journal, SqliteJournal):
+        await journal.close()
+        journal = SqliteJournal.open(tmp_path)
+    await (journal.remove(run, now=LATER) if by_word else removed(journal))
+    outline = await journal.load(run)
+
+    with pytest.raises(AgentError) as caught:
+        await put(journal, run, r.TurnStarted(at=AT, input=()), after=2)
+
+    assert caught.value.reason is ErrorReason.JOURNAL_CONFLICT
+    assert await journal.load(run) == outline
+    await journal.close()

@@ -23,7 +23,7 @@ from runwright.ports.journal import Appended, Entry
 from tests.ports.journal_builders import batch, key, large, reason
 from tests.ports.test_side_rows_contract import ONE, TWO, append, entries, entry
 from tests.ports.test_sqlite_damage import edit, requested
-from tests.ports.test_sqlite_groups import FOREIGN_EVENT
+from tests.ports.test_sqlite_groups import FAULT
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ async def test_a_group_beyond_one_statement_is_all_or_nothing_append_by_append(d
 async def test_beside_a_batch_at_fault_conditions_are_what_they_were(db: apsw.Connection) -> None:
     group = GroupCommit(Transactions(db), 0)
     group.commit([batch(ONE, after=0), with_rows(TWO, SetCounter("uses", 1))])
-    db.execute(FOREIGN_EVENT)  # the next append to the first run breaks a constraint
+    db.execute(FAULT)
 
     outcomes = group.commit(
         [

@@ -93,7 +93,7 @@ class MemoryJournal:
         self._refuse_when_closed()
         encoded = rules.encode(run, records, after=after, snapshot=snapshot)
         known = self._runs.get(run) or _Run(len(self._runs) + 1, snapshot, rules.first_link(run))
-        if after != known.seq:
+        if after != known.seq or known.removed:
             raise rules.conflict(run)
         if side_rows and (failed := self._side_rows.take(run.namespace, run, side_rows)):
             return _done(failed)

@@ -281,7 +281,9 @@ class SqliteJournal:
                 return Removed((), 0, False)
             self._remove_more(db)
             retained = self._keeper.held | {self.head}
-            return removing.step(db, removing.Wanted(before, now, retained), limit)
+            step = removing.step(db, removing.Wanted(before, now, retained), limit)
+            self._writer.group.removed(step.runs)
+            return step
 
         removed = await self._writer.transact(act)
         if removed.events:
@@ -291,7 +293,12 @@ class SqliteJournal:
     async def remove(self, run: RunKey, *, now: int) -> int:
         """See the port. The newest event, and what the anchor stands at, are only hidden."""
         self._refuse_when_closed()
-        horizon = await self._writer.transact(partial(held.begin_removal, run=run, now=now))
+
+        def act(db: apsw.Connection) -> int:
+            self._writer.group.removed([run])
+            return held.begin_removal(db, run=run, now=now)
+
+        horizon = await self._writer.transact(act)
         if not horizon:
             raise rules.unknown(run)
         while await self._writer.transact(self._remove_more):
