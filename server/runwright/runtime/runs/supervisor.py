@@ -118,11 +118,11 @@ class Supervisor:
             driver = self._live.get(run) or await self._revived(run)
             if isinstance(driver, RunState):
                 return [], driver
-            if not driver.closed:
-                return await driver.submit(input_), driver.state
+            if not driver.closed and (made_true := await driver.submit(input_)) is not None:
+                return made_true, driver.state
             if driver.state.is_terminal:
                 return [], driver.state
-            await self._live.gone(run)  # it is parking: what comes now revives it
+            await self._live.gone(run)  # it parks, or has failed: what comes now finds what is left of the run
 
     async def state(self, run: RunKey) -> tuple[RunState, int] | None:
         """A run as it stands, with the position of its last event; None when there is no such run.
