@@ -198,6 +198,18 @@ async def test_removing_a_run_that_nobody_knows_is_refused(journal: AnyJournal) 
     assert caught.value.reason is ErrorReason.RUN_NOT_FOUND
 
 
+async def test_a_run_is_removed_once(journal: AnyJournal) -> None:
+    gone, _ = await ran(journal, "gone", "last")
+    await journal.remove(gone, now=LATER)
+    before = await journal.load(gone)
+
+    with pytest.raises(AgentError) as caught:
+        await journal.remove(gone, now=LATER + 1)
+
+    assert caught.value.reason is ErrorReason.RUN_NOT_FOUND
+    assert await journal.load(gone) == before
+
+
 async def test_the_newest_event_of_a_removed_run_is_hidden_and_goes_with_the_next_removal(tmp_path: Path) -> None:
     """The journal finds its own end by it."""
     first = SqliteJournal.open(tmp_path)

@@ -289,7 +289,7 @@ class MemoryJournal:
         """See the port."""
         self._refuse_when_closed()
         known = self._runs.get(run)
-        if known is None:
+        if known is None or known.removed:
             raise rules.unknown(run)
         if known.open:
             ended = replace(known.snapshot, phase=RunPhase.CANCELLED, stop=StopReason.CANCELLED, ended_at=now)

@@ -291,7 +291,10 @@ class SqliteJournal:
         return removed
 
     async def remove(self, run: RunKey, *, now: int) -> int:
-        """See the port. The newest event, and what the anchor stands at, are only hidden."""
+        """See the port. The newest event, and what the anchor stands at, are only hidden.
+
+        Once the outline stands the run is removed: events that cannot be deleted now go with the next removal.
+        """
         self._refuse_when_closed()
 
         def act(db: apsw.Connection) -> int:
@@ -301,8 +304,13 @@ class SqliteJournal:
         horizon = await self._writer.transact(act)
         if not horizon:
             raise rules.unknown(run)
-        while await self._writer.transact(self._remove_more):
-            pass
+        try:
+            while await self._writer.transact(self._remove_more):
+                pass
+        except AgentError as error:
+            if self._log:
+                message = "events of a removed run are deleted later"
+                self._log.warning(message, namespace=run.namespace, run_id=run.run_id, reason=error.reason.name)
         self._forget_wal()
         return horizon
 

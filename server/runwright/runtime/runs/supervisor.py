@@ -207,9 +207,20 @@ class Supervisor:
         driver = self._live.get(run)
         return driver is not None and status(driver.state) is not RunStatus.WAITING and not driver.missing_provider
 
-    async def let_go(self, run: RunKey) -> None:
-        """Holds a run no longer; nothing speaks against it any more. Whoever waits for it looks again."""
-        await self._recovery.release(run)
+    async def let_go(self, run: RunKey, *, is_over: bool = False) -> None:
+        """Holds a run no longer; nothing speaks against it any more. Whoever waits for it looks again.
+
+        `is_over`: it has ended or is removed, and that stands whatever the journal takes now. Of what is not open
+        the next start counts nothing.
+        """
+        try:
+            await self._recovery.release(run)
+        except AgentError as error:
+            if not is_over:
+                raise
+            self._ports.log.warning(
+                "the count of a run that is over stays", run_id=run.run_id, reason=error.reason.name
+            )
         self.held.drop(run)
         self._failed.failures.forget(run)
         self._tails.of(run).wake()
