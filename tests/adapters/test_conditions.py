@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -104,6 +105,24 @@ async def test_large_arguments_are_not_made_ready_on_the_loop(
     found = await conditions.evaluate([question("args.text.size() > 200000", text="x" * 250_000)])
 
     assert found == [(Outcome.HOLDS,)]
+
+
+async def test_the_library_is_not_loaded_and_a_long_condition_not_compiled_on_the_loop(
+    conditions: CelConditions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated: list[object] = []
+    monkeypatch.setattr(cel_conditions, "evaluated", lambda *asked: evaluated.append(asked) or "H")
+    with monkeypatch.context() as unloaded:
+        unloaded.delitem(sys.modules, "cel", raising=False)
+        unloaded.setattr(cel_conditions, "_make_ready", lambda _: None)
+        first = await conditions.evaluate([question("args.n > 0")])
+    long = " + ".join(["1"] * 250) + " > 0 || args.fresh == 1"
+    second = await conditions.evaluate([question(long)])
+
+    assert (first, second) == ([(Outcome.HOLDS,)], [(Outcome.HOLDS,)])
+    assert evaluated == []
+    await conditions.evaluate([question("args.n > 0")])
+    assert len(evaluated) == 1
 
 
 async def test_of_many_costly_questions_at_once_those_beyond_the_bound_are_denied_at_once(

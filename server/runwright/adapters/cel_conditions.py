@@ -14,7 +14,16 @@ from contextlib import suppress
 from pydantic import JsonValue
 
 from runwright.adapters.condition_cost import MAX_NESTED_MACROS, cost_of
-from runwright.adapters.condition_worker import DOES_NOT_HOLD, EVALUATE, FAILED, HOLDS, compiled, evaluated, is_compiled
+from runwright.adapters.condition_worker import (
+    DOES_NOT_HOLD,
+    EVALUATE,
+    FAILED,
+    HOLDS,
+    compiled,
+    evaluated,
+    is_compiled,
+    is_loaded,
+)
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
 from runwright.core.near import did_you_mean
 from runwright.core.policy_chain import Outcome
@@ -26,7 +35,7 @@ INLINE_UNITS = 10_000  # about microseconds
 INLINE_BYTES = 16 * 1024  # of variables: making them ready takes time, too
 MAX_WAITING = 64
 START_SECONDS = 20.0  # for a busy machine; it takes one
-_COMPILE_UNITS = 1_000
+_COMPILE_UNITS = 50  # for each token: 1 KiB takes up to 20 ms
 _OUTCOMES = {HOLDS: Outcome.HOLDS, DOES_NOT_HOLD: Outcome.DOES_NOT_HOLD, FAILED: Outcome.FAILED}
 # What the library has of CEL's own.
 # fmt: off
@@ -99,6 +108,8 @@ class CelConditions:
 
     def _is_cheap(self, questions: Sequence[ConditionQuestion]) -> bool:
         units = 0
+        if not is_loaded():  # that takes a third of a second, elsewhere than on the loop
+            return False
         for question in questions:
             if question.size > INLINE_BYTES:
                 return False
@@ -108,7 +119,7 @@ class CelConditions:
             for condition, cost in zip(question.conditions, costs, strict=True):
                 more = cost.units(values, question.size)
                 units += more if more is not None else INLINE_UNITS + 1
-                units += 0 if is_compiled(condition) else _COMPILE_UNITS
+                units += 0 if is_compiled(condition) else _COMPILE_UNITS * cost.tokens
             if units > INLINE_UNITS:
                 return False
         return True

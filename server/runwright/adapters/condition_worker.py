@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -40,6 +41,11 @@ def compiled(condition: str) -> cel.Program:
             _PROGRAMS.clear()
         _PROGRAMS[condition] = program
     return program
+
+
+def is_loaded() -> bool:
+    """True when the library is there."""
+    return "cel" in sys.modules
 
 
 def is_compiled(condition: str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from runwright.adapters.cel_conditions import condition_problem
 from runwright.adapters.package_rules import Rule, explained
@@ -19,6 +20,7 @@ from runwright.ports.schemas import SchemaChecker
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_FINDINGS = 100
+LONGEST_STEP, LONGEST_PATH, LONGEST_WORDS = 64, 400, 400  # characters, of what somebody has written
 _EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
 _SCHEMA = "Write parameters as JSON Schema (draft 2020-12), as in {type: object, properties: {path: {type: string}}}."
 # What `_beyond_fields` says with the entry that breaks it.
@@ -68,7 +70,7 @@ def examine_document(text: str, schemas: SchemaChecker | None) -> ExaminedDocume
     if document.value is None and not document.faults:
         return ExaminedDocument(None, [placed(document, (), _EMPTY)], document)
     package, found = _examined(document, schemas)
-    return ExaminedDocument(package, found[:MAX_FINDINGS], document)
+    return ExaminedDocument(package, found, document)
 
 
 def placed(document: Document, where: Sequence[str | int], rule: Rule) -> PackageFinding:
@@ -79,14 +81,20 @@ def placed(document: Document, where: Sequence[str | int], rule: Rule) -> Packag
 
 def _finding(where: Sequence[str | int], rule: Rule, line: int, column: int) -> PackageFinding:
     return PackageFinding(
-        path=".".join(str(step) for step in where) or WHOLE,
+        path=_shown(".".join(_shown(str(step), LONGEST_STEP) for step in where), LONGEST_PATH) or WHOLE,
         rule=rule.kind,
-        expected=rule.expected,
-        remedy=rule.remedy,
+        expected=_shown(rule.expected, LONGEST_WORDS),
+        remedy=_shown(rule.remedy, LONGEST_WORDS),
         line=line,
         column=column,
         meant=rule.meant,
     )
+
+
+def _shown(text: str, longest: int) -> str:
+    """As much of a text as fits into an answer; half a character is shown as `?`."""
+    whole = text.encode("utf-8", "replace").decode()
+    return whole if len(whole) <= longest else f"{whole[:longest]}…"
 
 
 def _unread(expected: str, kind: FindingRule, remedy: str, place: tuple[int, int] = (0, 0)) -> ExaminedDocument:
@@ -94,27 +102,33 @@ def _unread(expected: str, kind: FindingRule, remedy: str, place: tuple[int, int
 
 
 def _examined(document: Document, schemas: SchemaChecker | None) -> tuple[RuntimePackage | None, list[PackageFinding]]:
-    found = [
-        _finding(fault.path, Rule(fault.rule, _MEND, FindingRule.SYNTAX), fault.line, fault.column)
-        for fault in document.faults
-    ]
+    """The package unless it is none, and the first findings by place: only those are put into words."""
     package: RuntimePackage | None = None
-    broken = [(where, rule) for where, rule in _beyond_fields(document.value, schemas)]
+    broken: list[tuple[Sequence[str | int], Rule | ErrorDetails]] = [*_beyond_fields(document.value, schemas)]
     try:
         package = RuntimePackage.model_validate(document.value)
     except ValidationError as error:
+        is_said = bool(broken)
         broken += [
-            (one["loc"], explained(one))
+            (one["loc"], one)
             for one in error.errors(include_url=False)
-            if not (broken and one["type"] in _SAID_OF_ENTRIES)
+            if not (is_said and one["type"] in _SAID_OF_ENTRIES)
         ]
     except (ValueError, RecursionError):
         broken = broken or [((), _NUMBER)]
     # A part that is no JSON was left out: that it is missing, or null, is no second fault.
     faulty = {tuple(fault.path) for fault in document.faults}
-    found += [placed(document, where, rule) for where, rule in broken if tuple(where) not in faulty]
-    found.sort(key=lambda finding: (finding.line, finding.column))
-    return (None if document.faults else package), found
+    found: list[tuple[tuple[int, int], Sequence[str | int], Rule | ErrorDetails]] = [
+        ((fault.line, fault.column), fault.path, Rule(fault.rule, _MEND, FindingRule.SYNTAX))
+        for fault in document.faults
+    ]
+    found += [(document.place(where), where, what) for where, what in broken if tuple(where) not in faulty]
+    found.sort(key=lambda one: one[0])
+    findings = [
+        _finding(where, what if isinstance(what, Rule) else explained(what), *place)
+        for place, where, what in found[:MAX_FINDINGS]
+    ]
+    return (None if document.faults else package), findings
 
 
 def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tuple[Sequence[str | int], Rule]]:

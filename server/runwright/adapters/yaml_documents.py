@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import yaml
-from msgspec import Struct
+from msgspec import Struct, field
 
 _TAG = "tag:yaml.org,2002:"
 _NULL, _BOOL, _INT, _FLOAT, _STR = (f"{_TAG}{name}" for name in ("null", "bool", "int", "float", "str"))
@@ -61,17 +61,30 @@ class Document(Struct, frozen=True):
     value: object
     root: yaml.Node | None
     faults: Sequence[Fault] = ()
+    parts: dict[int, dict[str, yaml.Node]] = field(default_factory=dict)  # of mappings asked for, by the node's id
 
     def place(self, path: Sequence[str | int]) -> tuple[int, int]:
         """Line and column, from 1, of the part at a path, or of the innermost part around it that is there."""
         node = self.root
         mark = node.start_mark if node is not None else None
         for step in path:
-            node = _part(node, step)
+            node = self._part(node, step)
             if node is None:
                 break
             mark = node.start_mark
         return (mark.line + 1, mark.column + 1) if mark else (1, 1)
+
+    def _part(self, node: yaml.Node | None, step: str | int) -> yaml.Node | None:
+        match node:
+            case yaml.MappingNode():
+                if id(node) not in self.parts:  # a mapping with many faults is asked for each of them
+                    self.parts[id(node)] = {key.value: inner for key, inner in reversed(node.value)}
+                return self.parts[id(node)].get(str(step))
+            case yaml.SequenceNode() if isinstance(step, int) and step < len(node.value):
+                part: yaml.Node = node.value[step]
+                return part
+            case _:
+                return None
 
 
 def read_document(text: str) -> Document:
@@ -193,14 +206,3 @@ class _Values:
 
 def _place(node: yaml.Node) -> tuple[int, int]:
     return node.start_mark.line + 1, node.start_mark.column + 1
-
-
-def _part(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
-    match node:
-        case yaml.MappingNode():
-            return next((inner for key, inner in node.value if key.value == step), None)
-        case yaml.SequenceNode() if isinstance(step, int) and step < len(node.value):
-            part: yaml.Node = node.value[step]
-            return part
-        case _:
-            return None

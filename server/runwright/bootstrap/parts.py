@@ -98,7 +98,7 @@ async def build_runtime(
                 providers=adapters,
                 packages=packages,
                 package_store=journal.packages(),
-                package_reader=closed_by(opened, DocumentReader(JsonSchemaChecker(limits))),
+                package_reader=closed_by(opened, DocumentReader(limits)),
                 default_package_id=settings.default_package,
                 package_namespaces=settings.package_namespaces,
                 traces=telemetry.traces,

@@ -8,7 +8,6 @@ from typing import Protocol
 from msgspec import Struct
 
 from runwright.core.ids import Namespace
-from runwright.core.package import RuntimePackage
 from runwright.core.package_findings import PackageFinding
 from runwright.core.stored_packages import ChangeAnswer, PackageChange, StoredPackage, WantedChange
 
@@ -16,20 +15,30 @@ MOST_PACKAGES = 10_000  # of one namespace
 MOST_TAGS = 1_000  # of one namespace; each can be moved as often as anybody wants
 
 
-class ReadPackage(Struct, frozen=True):
-    """The package of a text with its canonical form and fingerprint, or everything that is wrong with it."""
+class PackageNames(Struct, frozen=True):
+    """What a package is called."""
 
-    package: RuntimePackage | None
+    package_id: str
+    agent_id: str
+    fingerprint: str
+
+
+class ReadPackage(Struct, frozen=True):
+    """The package of a text by its names and its canonical form, or everything that is wrong with it."""
+
+    names: PackageNames | None
     findings: Sequence[PackageFinding]
     canonical: bytes = b""
-    fingerprint: str = ""
 
 
 class PackageReader(Protocol):
     """Reads packages as their authors write them."""
 
     async def read(self, document: str) -> ReadPackage:
-        """The package, its schemas examined. The event loop goes on meanwhile, however long that takes."""
+        """The package, its schemas and conditions examined. The event loop goes on meanwhile, whatever the text is.
+
+        Raises OVERLOADED while nothing can be read.
+        """
 
 
 class PackageStore(Protocol):

@@ -103,18 +103,18 @@ class PackageRegistry:
         """Keeps a package; durable on return.
 
         Raises INVALID_REQUEST, PACKAGE_INVALID for the first fault, PACKAGE_TAG_MOVED, PACKAGE_LIMIT,
-        REQUEST_ID_CONFLICT and the journal's errors.
+        REQUEST_ID_CONFLICT, OVERLOADED and the journal's errors.
         """
         _check(tagged)
         read = await self.validate(document)
-        if read.package is None:
+        if (names := read.names) is None:
             raise _invalid(read.findings)
         now = self._ports.clock.now()
         stored = StoredPackage(
             namespace=who.namespace,
-            fingerprint=read.fingerprint,
-            package_id=read.package.id,
-            agent_id=read.package.agent.id,
+            fingerprint=names.fingerprint,
+            package_id=names.package_id,
+            agent_id=names.agent_id,
             put_by=who.name,
             put_at=now,
             canonical=read.canonical,
@@ -122,7 +122,7 @@ class PackageRegistry:
         changed = await self._change(
             WantedChange(
                 namespace=who.namespace,
-                fingerprint=read.fingerprint,
+                fingerprint=names.fingerprint,
                 principal=who.name,
                 at=now,
                 package=stored,
@@ -197,7 +197,7 @@ class PackageRegistry:
         return TagHistory(moves, str(moves[-1].number) if more else "")
 
     async def validate(self, document: str) -> ReadPackage:
-        """The package in a text, or everything that is wrong with it. Raises INVALID_REQUEST for no text at all."""
+        """What a text is, or everything that is wrong with it. Raises INVALID_REQUEST for no text, OVERLOADED."""
         if not document.strip():
             raise invalid_request("document", "a package in YAML or JSON", "Send the text of a package file.")
         return await self._reader.read(document)
