@@ -102,6 +102,37 @@ async def test_a_schema_that_takes_too_long_is_named_and_so_is_what_else_is_wron
     assert "takes too long" in said["tools.0.parameters"]
 
 
+async def test_parameters_that_a_real_model_does_not_take_are_found_with_everything_else() -> None:
+    real = {"adapter": "fast", "model": "m", "parameters": {"temprature": 1, "top_k": "3", "stop": ["", 4], "seed": 7}}
+    other = {"adapter": "local", "model": "m", "parameters": {"seed": "x", "anything": 1}}
+    unknown = {"adapter": "elsewhere", "model": "m", "parameters": {"anything": [1]}}
+    reader = DocumentReader(limits=SHORT, models={"fast": "anthropic", "local": "ollama"})
+
+    read = await reader.read(
+        json.dumps(json.loads(TEXT) | {"provider": real, "fallbacks": [other, unknown], "nmae": 1})
+    )
+    sound = await reader.read(json.dumps(json.loads(TEXT) | {"provider": real | {"parameters": {"top_k": 3}}}))
+    await reader.close()
+
+    said = {finding.path: finding for finding in read.findings}
+    assert said.keys() == {
+        "provider.parameters.temprature",
+        "provider.parameters.top_k",
+        "provider.parameters.stop.0",
+        "provider.parameters.stop.1",
+        "provider.parameters.seed",
+        "fallbacks.0.parameters.seed",
+        "fallbacks.0.parameters.anything",
+        "nmae",
+    }
+    assert said["provider.parameters.temprature"].meant == "temperature"
+    assert said["provider.parameters.temprature"].rule is FindingRule.UNKNOWN_FIELD
+    assert said["provider.parameters.top_k"].expected == "a whole number"
+    assert "takes: temperature" in said["provider.parameters.seed"].expected
+    assert all(finding.line and finding.column and "put should" not in finding.expected for finding in read.findings)
+    assert sound.names is not None
+
+
 async def test_who_waits_behind_too_many_is_told_that_nothing_can_be_read(
     reader: DocumentReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:

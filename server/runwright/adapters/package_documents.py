@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 
 from runwright.adapters.cel_conditions import condition_problem
 from runwright.adapters.package_rules import Rule, explained
+from runwright.adapters.providers.model_parameters import parameter_faults
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
 from runwright.core.fingerprint import has_canonical_form
 from runwright.core.package import ProviderRoute, RuntimePackage
@@ -20,6 +21,7 @@ from runwright.ports.schemas import SchemaChecker
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_FINDINGS = 100
+NO_MODELS: Mapping[str, str] = {}
 LONGEST_STEP, LONGEST_PATH, LONGEST_WORDS = 64, 400, 400  # characters, of what somebody has written
 _EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
 _SCHEMA = "Write parameters as JSON Schema (draft 2020-12), as in {type: object, properties: {path: {type: string}}}."
@@ -52,11 +54,13 @@ class ExaminedDocument(Struct, frozen=True):
     document: Document | None = None
 
 
-def examine_document(text: str, schemas: SchemaChecker | None) -> ExaminedDocument:
+def examine_document(
+    text: str, schemas: SchemaChecker | None, models: Mapping[str, str] = NO_MODELS
+) -> ExaminedDocument:
     """The package in a text, or everything that is wrong with it, by place, up to the first hundred findings.
 
-    Without `schemas` neither the tools' schemas nor conditions are examined. Blocks for up to some seconds, whatever
-    the text is; of any thread.
+    Without `schemas` neither the tools' schemas nor conditions are examined. `models` are the kinds of the adapters
+    for real models, by name: their parameters are examined. Blocks for up to some seconds, whatever the text is.
     """
     if len(text.encode(errors="replace")) > MAX_DOCUMENT_BYTES:
         rule = f"at most {MAX_DOCUMENT_BYTES} bytes"
@@ -69,7 +73,7 @@ def examine_document(text: str, schemas: SchemaChecker | None) -> ExaminedDocume
         return _unread("YAML or JSON that can be read", FindingRule.SYNTAX, _MEND)
     if document.value is None and not document.faults:
         return ExaminedDocument(None, [placed(document, (), _EMPTY)], document)
-    package, found = _examined(document, schemas)
+    package, found = _examined(document, schemas, models)
     return ExaminedDocument(package, found, document)
 
 
@@ -101,10 +105,12 @@ def _unread(expected: str, kind: FindingRule, remedy: str, place: tuple[int, int
     return ExaminedDocument(None, [_finding((), Rule(expected, remedy, kind), *place)])
 
 
-def _examined(document: Document, schemas: SchemaChecker | None) -> tuple[RuntimePackage | None, list[PackageFinding]]:
+def _examined(
+    document: Document, schemas: SchemaChecker | None, models: Mapping[str, str]
+) -> tuple[RuntimePackage | None, list[PackageFinding]]:
     """The package unless it is none, and the first findings by place: only those are put into words."""
     package: RuntimePackage | None = None
-    broken: list[tuple[Sequence[str | int], Rule | ErrorDetails]] = [*_beyond_fields(document.value, schemas)]
+    broken: list[tuple[Sequence[str | int], Rule | ErrorDetails]] = [*_beyond_fields(document.value, schemas, models)]
     try:
         package = RuntimePackage.model_validate(document.value)
     except ValidationError as error:
@@ -131,12 +137,15 @@ def _examined(document: Document, schemas: SchemaChecker | None) -> tuple[Runtim
     return (None if document.faults else package), findings
 
 
-def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tuple[Sequence[str | int], Rule]]:
-    """What no single field tells: values without a canonical form, repetitions, unusable schemas and conditions."""
+def _beyond_fields(
+    value: object, schemas: SchemaChecker | None, models: Mapping[str, str]
+) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """What no single field tells: values without a canonical form, repetitions, what others refuse."""
     yield from _inexact(value, ())
     if not isinstance(value, Mapping):
         return
     yield from _repeated_routes(value)
+    yield from _refused_parameters(value, models)
     if schemas is not None:
         yield from _unusable_conditions(value.get("policies"))
     tools = value.get("tools")
@@ -155,17 +164,33 @@ def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tup
                 yield ("tools", index, "parameters"), Rule(words, _SCHEMA, FindingRule.SCHEMA)
 
 
-def _repeated_routes(value: Mapping[object, object]) -> Iterator[tuple[Sequence[str | int], Rule]]:
+def _routes(value: Mapping[object, object]) -> list[tuple[Sequence[str | int], object]]:
+    """The routes to models, each where it stands."""
     fallbacks = value.get("fallbacks")
+    more = fallbacks if isinstance(fallbacks, list) else []
+    return [(("provider",), value.get("provider")), *((("fallbacks", n), route) for n, route in enumerate(more))]
+
+
+def _refused_parameters(
+    value: Mapping[object, object], models: Mapping[str, str]
+) -> Iterator[tuple[Sequence[str | int], Rule]]:
+    """Of routes over the adapters that are known. What an adapter of another name takes, nobody knows here."""
+    for where, route in _routes(value) if models else ():
+        match route:
+            case {"adapter": str(adapter), "parameters": dict(parameters)} if adapter in models:
+                for inside, rule in parameter_faults(models[adapter], parameters):
+                    yield (*where, "parameters", *inside), rule
+
+
+def _repeated_routes(value: Mapping[object, object]) -> Iterator[tuple[Sequence[str | int], Rule]]:
     seen: list[ProviderRoute] = []
-    routes = [value.get("provider"), *(fallbacks if isinstance(fallbacks, list) else ())]
-    for index, written in enumerate(routes):
+    for where, written in _routes(value):
         try:
             route = ProviderRoute.model_validate(written)
         except (ValueError, RecursionError):
             continue  # said of its fields
         if route in seen:
-            yield ("fallbacks", index - 1), _REPEATED_ROUTE
+            yield where, _REPEATED_ROUTE
         seen.append(route)
 
 

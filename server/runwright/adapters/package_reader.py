@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from msgspec.json import encode
 
 from runwright.adapters import package_worker
+from runwright.adapters.package_documents import NO_MODELS
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package_findings import WHOLE, FindingRule, PackageFinding
@@ -25,10 +27,16 @@ class DocumentReader:
     Its process is started with the first text, and again after one that it came to no end with.
     """
 
-    def __init__(self, schemas: CheckLimits | None = None, limits: CheckLimits = READ_LIMITS) -> None:
-        """The bounds of one check of a schema, and those of one text."""
+    def __init__(
+        self,
+        schemas: CheckLimits | None = None,
+        limits: CheckLimits = READ_LIMITS,
+        *,
+        models: Mapping[str, str] = NO_MODELS,
+    ) -> None:
+        """The bounds of one check of a schema, those of one text, and the kinds of real models by adapter."""
         self._limits = limits
-        self._schemas = encode(schemas or CheckLimits())
+        self._server = encode(package_worker.ServerFacts(schemas or CheckLimits(), models))
         self._process = SchemaProcess(limits, "package_worker", start_seconds=START_SECONDS)
         self._thread = ThreadPoolExecutor(1, "runwright-packages")
         self._waiting = 0
@@ -56,7 +64,7 @@ class DocumentReader:
         self._thread.shutdown(wait=False)
 
     def _checked(self, document: str) -> Checked:
-        return self._process.check(package_worker.READ, document, self._schemas)
+        return self._process.check(package_worker.READ, document, self._server)
 
     def _too_costly(self) -> PackageFinding:
         seconds, room = self._limits.milliseconds / 1000, self._limits.memory // 2**20

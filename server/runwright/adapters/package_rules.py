@@ -39,6 +39,7 @@ _TYPES = {
     "int_parsing_size": Rule("a whole number", _DIGITS, FindingRule.TYPE),
     "int_from_float": Rule("a whole number", "Write a whole number.", FindingRule.TYPE),
     "finite_number": Rule("a whole number", "Write a whole number.", FindingRule.TYPE),
+    "float_type": Rule("a number", "Write a number without quotes.", FindingRule.TYPE),
     "string_type": Rule(
         "a text", "Write a text; what looks like a number, true or null is one in quotes.", FindingRule.TYPE
     ),

@@ -1,16 +1,16 @@
 """Reads and examines packages in a process of its own, as `schema_worker` says.
 
 To parse a text of 1 MiB takes seconds, and keeps the interpreter's lock for longer than an event loop may stand: who
-serves must not do it, on whatever thread. A question is the letter `READ`, the text, and the bounds of a check of a
-schema. The answer is a line of JSON, what is wrong or what it is called, and behind it the canonical form of a package
-that is valid.
+serves must not do it, on whatever thread. A question is the letter `READ`, the text, and in JSON what it is examined by.
+The answer is a line of JSON, what is wrong or what it is called, and behind it the canonical form of a package that is
+valid.
 """
 
 from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from msgspec import Struct
@@ -25,6 +25,13 @@ from runwright.core.package_findings import PackageFinding
 from runwright.ports.packages import PackageNames, ReadPackage
 
 READ = b"P"
+
+
+class ServerFacts(Struct, frozen=True):
+    """What of its server a package is examined by: the bounds of a check of a schema, the kinds of its real models."""
+
+    schemas: CheckLimits = CheckLimits()
+    models: Mapping[str, str] = {}
 
 
 class _Said(Struct):
@@ -49,19 +56,20 @@ def main(milliseconds: int, memory: int) -> None:
     worker.serve(milliseconds, memory, _answer)
 
 
-def _answer(connection: socket.socket, _: bytes, document: str, limits: bytes, /, *, seconds: float) -> None:
+def _answer(connection: socket.socket, _: bytes, document: str, server: bytes, /, *, seconds: float) -> None:
     signal.setitimer(signal.ITIMER_PROF, seconds)
-    worker.say(connection, worker.VALID, _examined(document, _schemas(limits)))
+    facts = decode(server, type=ServerFacts)
+    worker.say(connection, worker.VALID, _examined(document, _schemas(facts.schemas), facts.models))
 
 
 @cache
-def _schemas(limits: bytes) -> JsonSchemaChecker:
+def _schemas(limits: CheckLimits) -> JsonSchemaChecker:
     """Costly schemas have a process below this one, so that each has an end, and is named."""
-    return JsonSchemaChecker(decode(limits, type=CheckLimits))
+    return JsonSchemaChecker(limits)
 
 
-def _examined(document: str, schemas: JsonSchemaChecker) -> str:
-    examined = examine_document(document, schemas)
+def _examined(document: str, schemas: JsonSchemaChecker, models: Mapping[str, str]) -> str:
+    examined = examine_document(document, schemas, models)
     package = examined.package
     if package is None or examined.findings:
         return encode(_Said(None, examined.findings)).decode()
