@@ -1,9 +1,9 @@
 """Reads and examines packages in a process of its own, as `schema_worker` says.
 
 To parse a text of 1 MiB takes seconds, and keeps the interpreter's lock for longer than an event loop may stand: who
-serves must not do it, on whatever thread. A question is the letter `READ`, the text, and in JSON what it is examined by.
-The answer is a line of JSON, what is wrong or what it is called, and behind it the canonical form of a package that is
-valid.
+serves must not do it, on whatever thread. A question is the letter `READ`, the text, and in JSON what it is examined
+by. The answer is a line of JSON, what is wrong or what it is called, and behind it the canonical form of a package that
+is valid.
 """
 
 from __future__ import annotations
