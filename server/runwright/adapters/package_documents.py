@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from runwright.adapters.cel_conditions import condition_problem
+from runwright.adapters.hidden_faults import hidden_faults
 from runwright.adapters.package_rules import Rule, explained
 from runwright.adapters.providers.model_parameters import parameter_faults
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
@@ -21,6 +22,7 @@ from runwright.ports.schemas import SchemaChecker
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_FINDINGS = 100
+_MOST_ROUTES = 64  # looked at; more than eight are a fault by themselves
 NO_MODELS: Mapping[str, str] = {}
 LONGEST_STEP, LONGEST_PATH, LONGEST_WORDS = 64, 400, 400  # characters, of what somebody has written
 _EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
@@ -114,10 +116,14 @@ def _examined(
     try:
         package = RuntimePackage.model_validate(document.value)
     except ValidationError as error:
+        faults = error.errors(include_url=False)
+        fields = {one["loc"] for one in faults}
+        # What a field wants says more than that its value is no JSON.
+        broken = [each for each in broken if each[1] not in (_NUMBER, _TEXT) or tuple(each[0]) not in fields]
         is_said = bool(broken)
         broken += [
             (one["loc"], one)
-            for one in error.errors(include_url=False)
+            for one in (*faults, *hidden_faults(document.value, faults))
             if not (is_said and one["type"] in _SAID_OF_ENTRIES)
         ]
     except (ValueError, RecursionError):
@@ -160,14 +166,15 @@ def _beyond_fields(
         if schemas is not None and isinstance(parameters, dict) and has_canonical_form(parameters):
             problem = schemas.schema_problem(parameters)
             if problem:
-                words = f"the schema of tool {name} cannot be used: {problem.rstrip('.')}"
+                which = f"tool {name[:LONGEST_STEP]}" if isinstance(name, str) else "the tool"
+                words = f"the schema of {which} cannot be used: {problem.rstrip('.')}"
                 yield ("tools", index, "parameters"), Rule(words, _SCHEMA, FindingRule.SCHEMA)
 
 
 def _routes(value: Mapping[object, object]) -> list[tuple[Sequence[str | int], object]]:
     """The routes to models, each where it stands."""
     fallbacks = value.get("fallbacks")
-    more = fallbacks if isinstance(fallbacks, list) else []
+    more = fallbacks[:_MOST_ROUTES] if isinstance(fallbacks, list) else []
     return [(("provider",), value.get("provider")), *((("fallbacks", n), route) for n, route in enumerate(more))]
 
 
