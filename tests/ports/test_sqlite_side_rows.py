@@ -217,3 +217,20 @@ async def test_a_failed_condition_is_no_event_for_whoever_reads_the_file(tmp_pat
     assert outcome == FailedCondition(Spend("uses", 9), 0)
     assert requested(tmp_path, "SELECT COUNT(*) FROM events") == before
     await journal.close()
+
+
+async def test_a_key_that_is_no_text_any_more_is_told_and_hides_no_other(tmp_path: Path) -> None:
+    journal = SqliteJournal.open(tmp_path)
+    await append(journal, key("a"), *(PutEntry("waiting", name) for name in ("a", "b", "c")))
+    await journal.close()
+    db = apsw.Connection(str(tmp_path / "journal.db"))
+    db.execute("UPDATE entries SET key = CAST(x'62ff' AS TEXT) WHERE key = 'b'")
+    db.close()
+
+    journal = SqliteJournal.open(tmp_path)
+    found = await journal.entries(key().namespace, "waiting", limit=9)
+    await journal.close()
+
+    assert [each.key for each in found if isinstance(each, Entry)] == ["a", "c"]
+    [damaged] = [each for each in found if isinstance(each, AgentError)]
+    assert (damaged.reason, damaged.metadata["run_id"]) == (ErrorReason.JOURNAL_CORRUPT, "a")

@@ -179,9 +179,12 @@ class Supervisor:
             if isinstance(loaded, AgentError):
                 raise loaded
             state = loaded.state
-            if state.is_terminal or run in self._live:
+            if state.is_terminal or self._is_taken_up(run):
                 return  # listed as open by what is damaged only, or taken up already
-            if missing := await self.stored.missing_provider(run, state, self._ports.providers):
+            missing = await self.stored.missing_provider(run, state, self._ports.providers)
+            if self._is_taken_up(run):
+                return  # somebody was faster, while it was read
+            if missing:
                 self._parking.add_without(state, missing)
             else:
                 wanted = pending(state).values()
@@ -190,13 +193,17 @@ class Supervisor:
                     await self._live.revive(run)
                     return
                 package = await self.stored.package(run, state)
-                if run in self._live or self.stored.ends.get(run) is not None:
-                    return  # somebody was faster, while it was read
+                if self._is_taken_up(run):
+                    return
                 self._parking.add_stored(state, waits, package)
             self._recovery.settled(run)
         except Exception as error:  # noqa: BLE001 - one poisoned run must not keep the others down
             if run not in self.held and not self.draining:
                 self.hold(run, cause_of(error, run), error)
+
+    def _is_taken_up(self, run: RunKey) -> bool:
+        """True when what a start has read of a run may be old: it has a driver, is parked, or has ended meanwhile."""
+        return run in self._live or run in self._parking.runs or self.stored.ends.get(run) is not None
 
     def quarantine(self, suspect: Suspect) -> None:
         """Holds a run that seems to end the server, without reading it."""
