@@ -74,7 +74,11 @@ class SqliteJournal:
         self._log = opened.log
         self._wal = opened.wal
         self._writer = Writer(opened.transactions, identity, self._moved)
-        self._ticker = Ticker(opened.keeper.catch_up, lambda _: self._wal.tend(self._writer.hand_over))
+        try:
+            self._ticker = Ticker(opened.keeper.catch_up, lambda _: self._wal.tend(self._writer.hand_over))
+        except BaseException:
+            self._writer.abandon()
+            raise
         self._seen = 0
         self._closing: asyncio.Task[None] | None = None
 
@@ -95,7 +99,12 @@ class SqliteJournal:
         anchor, and OSError when the directory cannot be used. `max_bytes`: see
         `set_max_bytes`.
         """
-        return cls(open_directory(directory, busy_timeout_ms=busy_timeout_ms, max_bytes=max_bytes, log=log))
+        opened = open_directory(directory, busy_timeout_ms=busy_timeout_ms, max_bytes=max_bytes, log=log)
+        try:
+            return cls(opened)
+        except BaseException:  # a thread that the system does not give
+            opened.undo.close()
+            raise
 
     @property
     def head(self) -> int:
