@@ -23,6 +23,7 @@ from runwright.adapters.condition_worker import (
     evaluated,
     is_compiled,
     is_loaded,
+    load,
 )
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
 from runwright.core.near import did_you_mean
@@ -82,6 +83,7 @@ class CelConditions:
         )
         self._thread = ThreadPoolExecutor(1, "runwright-conditions")
         self._waiting = 0
+        self._loading: asyncio.Future[None] | None = None
 
     def problem(self, condition: str, variables: Sequence[str]) -> str | None:
         """See the port."""
@@ -95,6 +97,8 @@ class CelConditions:
 
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
+        if not is_loaded():
+            await self._loaded()
         outcomes = self.evaluate_at_once(questions)
         return _outcomes(await self._evaluated_outside(questions)) if outcomes is None else outcomes
 
@@ -102,6 +106,12 @@ class CelConditions:
         """Ends the process."""
         await asyncio.to_thread(self._process.close)
         self._thread.shutdown(wait=False)
+
+    async def _loaded(self) -> None:
+        """Waits until the library is there; all who wait share the loading."""
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().run_in_executor(self._thread, load)
+        await asyncio.shield(self._loading)
 
     def _asked(self, questions: Sequence[ConditionQuestion]) -> Checked:
         text = json.dumps([[question.conditions, question.variables] for question in questions])
@@ -111,7 +121,7 @@ class CelConditions:
 
     def _is_cheap(self, questions: Sequence[ConditionQuestion]) -> bool:
         if not is_loaded():
-            return False  # what is asked meanwhile goes outside, and loads the library on the thread
+            return False
         units = 0
         for question in questions:
             if question.size > INLINE_BYTES:

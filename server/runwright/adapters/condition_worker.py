@@ -42,6 +42,12 @@ def is_loaded() -> bool:
     return _library.cache_info().currsize > 0
 
 
+def load() -> None:
+    """Loads the library, on a thread that may stand still; it lets the others go on. Without it, conditions fail."""
+    with suppress(Exception):
+        _library()
+
+
 def compiled(condition: str) -> cel.Program:
     """The condition, ready to be evaluated. Raises ValueError for what is no CEL."""
     program = _PROGRAMS.get(condition)
