@@ -14,7 +14,17 @@ from contextlib import suppress
 from pydantic import JsonValue
 
 from runwright.adapters.condition_cost import MAX_NESTED_MACROS, cost_of
-from runwright.adapters.condition_worker import DOES_NOT_HOLD, EVALUATE, FAILED, HOLDS, compiled, evaluated, is_compiled
+from runwright.adapters.condition_worker import (
+    DOES_NOT_HOLD,
+    EVALUATE,
+    FAILED,
+    HOLDS,
+    compiled,
+    evaluated,
+    is_compiled,
+    is_loaded,
+    load,
+)
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
 from runwright.core.near import did_you_mean
 from runwright.core.policy_chain import Outcome
@@ -73,23 +83,35 @@ class CelConditions:
         )
         self._thread = ThreadPoolExecutor(1, "runwright-conditions")
         self._waiting = 0
+        self._loading: asyncio.Future[None] | None = None
 
     def problem(self, condition: str, variables: Sequence[str]) -> str | None:
         """See the port."""
         return condition_problem(condition, variables)
 
+    def evaluate_at_once(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]] | None:
+        """See the port."""
+        if not self._is_cheap(questions):
+            return None
+        return _outcomes([evaluated(question.conditions, question.variables) for question in questions])
+
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
-        if self._is_cheap(questions):
-            letters = [evaluated(question.conditions, question.variables) for question in questions]
-        else:
-            letters = await self._evaluated_outside(questions)
-        return [tuple([_OUTCOMES[letter] for letter in found]) for found in letters]
+        if not is_loaded():
+            await self._loaded()
+        outcomes = self.evaluate_at_once(questions)
+        return _outcomes(await self._evaluated_outside(questions)) if outcomes is None else outcomes
 
     async def close(self) -> None:
         """Ends the process."""
         await asyncio.to_thread(self._process.close)
         self._thread.shutdown(wait=False)
+
+    async def _loaded(self) -> None:
+        """Waits until the library is there; all who wait share the loading."""
+        if self._loading is None:
+            self._loading = asyncio.get_running_loop().run_in_executor(self._thread, load)
+        await asyncio.shield(self._loading)
 
     def _asked(self, questions: Sequence[ConditionQuestion]) -> Checked:
         text = json.dumps([[question.conditions, question.variables] for question in questions])
@@ -98,6 +120,8 @@ class CelConditions:
         return checked
 
     def _is_cheap(self, questions: Sequence[ConditionQuestion]) -> bool:
+        if not is_loaded():
+            return False
         units = 0
         for question in questions:
             if question.size > INLINE_BYTES:
@@ -126,6 +150,10 @@ class CelConditions:
             return failed
         letters = iter(checked.answer)
         return ["".join(next(letters) for _ in question.conditions) for question in questions]
+
+
+def _outcomes(letters: Sequence[str]) -> list[tuple[Outcome, ...]]:
+    return [tuple([_OUTCOMES[letter] for letter in found]) for found in letters]
 
 
 def _make_ready(questions: Sequence[ConditionQuestion]) -> None:

@@ -12,7 +12,8 @@ import signal
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from runwright.adapters import schema_worker as worker
@@ -29,13 +30,29 @@ REMEMBERED = 4096  # compiled conditions
 _PROGRAMS: dict[str, cel.Program] = {}
 
 
+@cache
+def _library() -> ModuleType:
+    import cel  # noqa: PLC0415 - loading it takes a third of a second, and most servers have no rules
+
+    return cel
+
+
+def is_loaded() -> bool:
+    """True once the library is there: an event loop must not be the first to need it."""
+    return _library.cache_info().currsize > 0
+
+
+def load() -> None:
+    """Loads the library, on a thread that may stand still; it lets the others go on. Without it, conditions fail."""
+    with suppress(Exception):
+        _library()
+
+
 def compiled(condition: str) -> cel.Program:
     """The condition, ready to be evaluated. Raises ValueError for what is no CEL."""
     program = _PROGRAMS.get(condition)
     if program is None:
-        import cel  # noqa: PLC0415 - loading it takes a third of a second, and most servers have no rules
-
-        program = cel.compile(condition)
+        program = _library().compile(condition)
         if len(_PROGRAMS) >= REMEMBERED:
             _PROGRAMS.clear()
         _PROGRAMS[condition] = program
@@ -49,10 +66,11 @@ def is_compiled(condition: str) -> bool:
 
 def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> str:
     """A letter for each condition. Whatever is wrong with one, or is neither true nor false, has failed."""
-    import cel  # noqa: PLC0415 - see above
-
     used = _variables(tuple(conditions))
-    context = cel.Context({name: value for name, value in variables.items() if name in used})
+    try:
+        context = _library().Context({name: value for name, value in variables.items() if name in used})
+    except Exception:  # noqa: BLE001 - a value that the language does not have, such as a number of 100 digits
+        return FAILED * len(conditions)
     return "".join([_letter(condition, context) for condition in conditions])
 
 

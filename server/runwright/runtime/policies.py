@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from msgspec import Struct
 from pydantic import JsonValue
 
-from runwright.core.content import ContentRef
+from runwright.core.content import JSON, ContentRef
 from runwright.core.ids import Namespace
 from runwright.core.outcomes import Usage
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.policy import PolicyFindings, PolicyStage
-from runwright.core.policy_chain import OperatorRules
+from runwright.core.policy_chain import OperatorRules, Outcome, PolicyChain
 from runwright.core.state import RunState
 from runwright.ports.conditions import ConditionEvaluator, ConditionQuestion
+
+MAX_RESULT_VALUE_BYTES = 64 * 1024  # to read more than that takes time on the event loop
 
 
 class PolicySubject(Struct, frozen=True):
@@ -57,6 +60,14 @@ class RunFacts(Struct, frozen=True):
         }
 
 
+class Result(Struct, frozen=True):
+    """What came of a call: its result, or with `ok` False what is said of its failure."""
+
+    ok: bool
+    ref: ContentRef
+    data: bytes
+
+
 class CallFacts(Struct, frozen=True):
     """What conditions see of a call beside its run."""
 
@@ -80,6 +91,22 @@ def subject_of_call(run: RunFacts, tool: ToolSpec, call: CallFacts, arguments: J
         "call": {"round": call.round, "index": call.index, "tainted": call.tainted},
     }
     return PolicySubject(call.arguments.digest, tool.effect.value, variables, call.arguments.size)
+
+
+def subject_of_result(asked: PolicySubject, result: Result) -> PolicySubject:
+    """A call, as it was asked for, with what came of it; `result.json` is there for JSON of a size that rules bear."""
+    said: dict[str, JsonValue] = {
+        "ok": result.ok,
+        "media_type": result.ref.media_type,
+        "size": result.ref.size,
+        "text": result.data.decode("utf-8", "replace"),
+    }
+    if result.ref.media_type == JSON and result.ref.size <= MAX_RESULT_VALUE_BYTES:
+        with suppress(ValueError, RecursionError):  # an executor may call anything JSON
+            said["json"] = json.loads(result.data)
+    return PolicySubject(
+        result.ref.digest, asked.effect, {**asked.variables, "result": said}, asked.size + result.ref.size
+    )
 
 
 def subject_of_text(run: RunFacts, name: str, texts: Sequence[str], digest: str) -> PolicySubject:
@@ -112,6 +139,11 @@ class Policies:
         chain = package.chain(stage, self.operator_rules(namespace))
         return chain.needs_findings if stage is PolicyStage.PRE_TOOL else chain.is_used
 
+    def are_heard_of_results(self, namespace: Namespace) -> bool:
+        """True when the operator has policies for POST_TOOL; what a package has, the run machine knows itself."""
+        stage = PolicyStage.POST_TOOL
+        return any(policy.is_heard_at(stage) for policy in self.operator_rules(namespace).policies)
+
     async def find(
         self, package: RuntimePackage, namespace: Namespace, stage: PolicyStage, subjects: Sequence[PolicySubject]
     ) -> list[PolicyFindings]:
@@ -119,18 +151,32 @@ class Policies:
         while True:
             operator = self.operator_rules(namespace)
             chain = package.chain(stage, operator)
-            conditions = chain.conditions()
-            if conditions and subjects:
-                asked = [ConditionQuestion(conditions, each.variables, each.size) for each in subjects]
-                outcomes = await self.conditions.evaluate(asked)
-            else:
-                outcomes = [()] * len(subjects)
+            asked = _questions(chain, subjects)
+            outcomes = await self.conditions.evaluate(asked) if asked else [()] * len(subjects)
             if operator.digest == self.operator_rules(namespace).digest:
-                break
-        return [
-            chain.findings(subject.effect, subject.digest, found)
-            for subject, found in zip(subjects, outcomes, strict=True)
-        ]
+                return _findings(chain, subjects, outcomes)
+
+    def find_at_once(
+        self, package: RuntimePackage, namespace: Namespace, stage: PolicyStage, subjects: Sequence[PolicySubject]
+    ) -> list[PolicyFindings] | None:
+        """As `find`, without waiting for anything; None when somebody has to wait for it."""
+        chain = package.chain(stage, self.operator_rules(namespace))
+        asked = _questions(chain, subjects)
+        outcomes = self.conditions.evaluate_at_once(asked) if asked else [()] * len(subjects)
+        return None if outcomes is None else _findings(chain, subjects, outcomes)
+
+
+def _questions(chain: PolicyChain, subjects: Sequence[PolicySubject]) -> list[ConditionQuestion]:
+    conditions = chain.conditions()
+    return [ConditionQuestion(conditions, each.variables, each.size) for each in subjects] if conditions else []
+
+
+def _findings(
+    chain: PolicyChain, subjects: Sequence[PolicySubject], outcomes: Sequence[Sequence[Outcome]]
+) -> list[PolicyFindings]:
+    return [
+        chain.findings(subject.effect, subject.digest, found) for subject, found in zip(subjects, outcomes, strict=True)
+    ]
 
 
 _NONE = OperatorRules()
