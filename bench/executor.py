@@ -36,6 +36,11 @@ class Executor(ToolExecutorServiceServicer):
         return _ANSWER
 
 
+    async def DescribeTools(self, request: pb.DescribeToolsRequest, context: Any) -> pb.DescribeToolsResponse:
+        """Nothing: nobody writes a package by it."""
+        return pb.DescribeToolsResponse()
+
+
 @asynccontextmanager
 async def executing() -> AsyncIterator[Executor]:
     """An executor while the block runs."""

@@ -82,7 +82,9 @@ class Tools:
         self.registration: Client | None = None
         for name, behaviour in behaviours.items():
             is_odd = behaviour.get("raises") == "odd"
-            self.server.add(name, self._stopping if is_odd else self._handler(behaviour))
+            self.server.add(
+                name, self._stopping if is_odd else self._handler(behaviour), **behaviour.get("declared", {})
+            )
 
     def release(self) -> None:
         """Lets the calls that wait, and all later ones, go on."""
@@ -319,6 +321,7 @@ class Program:
                     callback_id=register.get("callback_id", ""),
                     lease=float(register.get("lease_seconds", 60)),
                     max_calls=register.get("max_calls", 0),
+                    schema_digests=register.get("schema_digests", True),
                 )
             except RunwrightError:
                 await tools.server.stop()

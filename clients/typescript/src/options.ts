@@ -31,8 +31,8 @@ export const OPTIONS = {
   resolvePackage: [...CALL, "budget"],
   subscribe: [...READ, "liveOnly", "deltas", "untilDone", "signal", "onReconnect"],
   ToolServer: ["tls", "credential", "onError", "onNote"],
-  register: ["callbackId", "address", "leaseMs", "maxCalls", "tls"],
-  serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "executor", "listen"],
+  register: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "schemaDigests"],
+  serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "schemaDigests", "executor", "listen"],
 } as const;
 
 /** Throws a TypeError that names an option which does not exist, or a number that is none. */
