@@ -45,6 +45,7 @@ async def list_registrations(stage: Stage, args: Mapping[str, Any]) -> Any:
                 "lease_seconds": one.lease.seconds,
                 "max_calls": one.spec.max_calls_in_flight,
                 "tool_digests": {each.tool: each.schema_digest for each in one.spec.tool_digests},
+                "unused_tools": {each.tool: each.package_fingerprint for each in one.unused_tools},
             }
             for one in listed.callbacks
         ]

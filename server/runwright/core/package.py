@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
@@ -12,6 +13,7 @@ from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_js
 from runwright.core.policy import PolicyRef, PolicyStage
 from runwright.core.policy_chain import OperatorRules, PolicyChain
 from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
+from runwright.core.schema_digests import schema_digest
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
@@ -98,6 +100,11 @@ class ToolSpec(_Frozen):
         Literal["low", "medium", "high", "critical"] | None, Field(exclude_if=lambda value: value is None)
     ] = None
     untrusted: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
+
+    @cached_property
+    def arguments_digest(self) -> str:
+        """The digest of the schema that checks the arguments: what hosts of the tool say they have."""
+        return schema_digest(self.parameters)
 
     @model_validator(mode="before")
     @classmethod

@@ -10,7 +10,7 @@ from runwright.core.audit import AuditEntry, AuditKind
 from runwright.core.errors import AgentError, ErrorReason, invalid_request
 from runwright.core.ids import Namespace, RunId, RunKey, check_caller_id
 from runwright.core.machine.decide import effective_budget
-from runwright.core.package import BudgetSpec, RuntimePackage
+from runwright.core.package import BudgetSpec, RuntimePackage, ToolSpec
 from runwright.core.package_findings import PackageFinding
 from runwright.core.principal import Principal
 from runwright.core.request import Budget, is_fingerprint
@@ -210,7 +210,7 @@ class PackageRegistry:
         package = found.package
         limits = effective_budget(package, budget)
         lowered = BudgetSpec(rounds=limits.rounds, tool_calls=limits.tool_calls, parallel_calls=limits.parallel_calls)
-        unserved = {tool.executor for tool in package.tools if not self._is_served(namespace, tool.executor, tool.name)}
+        unserved = {tool.executor for tool in package.tools if not self._is_served(namespace, tool, found.fingerprint)}
         absent = {route.adapter for route in package.routes if route.adapter not in self._ports.providers}
         return ResolvedPackage(
             await self._outline(namespace, found),
@@ -220,10 +220,10 @@ class PackageRegistry:
             sorted(absent),
         )
 
-    def _is_served(self, namespace: Namespace, executor: str, tool: str) -> bool:
-        tools = self._ports.tools
-        requested = PlaceRequest(RunKey(namespace, RunId("")), "", executor, tool)
-        return tools.knows(namespace, executor) and tools.is_reachable(requested)
+    def _is_served(self, namespace: Namespace, tool: ToolSpec, fingerprint: str) -> bool:
+        tools, nobody = self._ports.tools, RunKey(namespace, RunId(""))
+        requested = PlaceRequest(nobody, "", tool.executor, tool.name, tool.arguments_digest, fingerprint)
+        return tools.knows(namespace, tool.executor) and tools.is_reachable(requested)
 
     async def _change(self, wanted: WantedChange) -> ChangedPackage:
         answer = await self._store.change(wanted)
