@@ -211,3 +211,20 @@ def test_tools_of_a_module_are_printed_without_serving_them(
         code, _, err = program("package", "tools", "--from", f"house_of_tools:{place}", "--executor", "desk")
         assert code == 2 and words in err
     assert "is neither HOST:PORT nor MODULE:OBJECT" in program("package", "tools", "--from", "x", "--executor", "d")[2]
+
+
+def test_schemas_are_written_beside_the_package_and_compared_by_what_they_say(program: Program, tmp_path: Path) -> None:
+    sidecars = tmp_path / "sidecars"
+    with serving(LOOK) as address:
+        words = ("package", "tools", "--from", address, "--executor", "desk", "--sidecars", str(sidecars))
+        entries = entries_of(program(*words)[1])
+        file = package_file(tmp_path, tools=entries)
+        same = program("package", "validate", str(file), "--tools", address)
+    with serving(described("look", {**SCHEMA, "required": []})) as address:
+        differs = program("package", "validate", str(file), "--tools", address)
+
+    digest = schema_digest(SCHEMA)
+    assert entries[0]["schema_digest"] == digest and "parameters" not in entries[0]
+    assert json.loads((sidecars / f"{digest[7:]}.json").read_text()) == SCHEMA
+    assert same[0] == 0
+    assert differs[0] == 2 and "tools.0.schema_digest.required, line 1" in differs[1]

@@ -218,7 +218,7 @@ class Program:
 
     async def put_package(self, args: Args) -> Args:
         """Puts a package."""
-        options = {name: args[name] for name in ("tag", "expected_previous", "request_id") if name in args}
+        options = {name: args[name] for name in ("tag", "expected_previous", "request_id", "sidecars") if name in args}
         return shown(await self.client.put_package(args["document"], **options))
 
     async def get_package(self, args: Args) -> Args:
@@ -242,7 +242,7 @@ class Program:
 
     async def validate_package(self, args: Args) -> Args:
         """Everything that is wrong with a package."""
-        return shown(await self.client.validate_package(args["document"]))
+        return shown(await self.client.validate_package(args["document"], sidecars=args.get("sidecars", ())))
 
     async def resolve_package(self, args: Args) -> Args:
         """What a run would be."""

@@ -126,6 +126,10 @@ class Tools {
   }
 }
 
+function texts(values: JsonValue): string[] {
+  return (values as JsonValue[]).map((each) => text(each));
+}
+
 /** What a tool declares: only what the case says. */
 function declared(behaviour: Args): ToolDeclaration {
   return (behaviour["declared"] ?? {}) as ToolDeclaration;
@@ -179,11 +183,12 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     });
     return { created: started.created, run: json(RunSnapshotSchema, started.run) };
   },
-  async put_package({ document, tag, expected_previous: expected, request_id: id }) {
+  async put_package({ document, tag, expected_previous: expected, request_id: id, sidecars }) {
     const options = {
       tag: optional(tag, text),
       expectedPrevious: optional(expected, text),
       requestId: optional(id, text),
+      sidecars: optional(sidecars, texts),
     };
     return json(PutPackageResponseSchema, await connected().putPackage(text(document), options));
   },
@@ -209,8 +214,9 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     }
     return { moves };
   },
-  async validate_package({ document }) {
-    return json(ValidatePackageResponseSchema, await connected().validatePackage(text(document)));
+  async validate_package({ document, sidecars }) {
+    const options = { sidecars: optional(sidecars, texts) };
+    return json(ValidatePackageResponseSchema, await connected().validatePackage(text(document), options));
   },
   async resolve_package({ package: name, budget }) {
     const limits = optional(budget, (given) => fromJson(BudgetSchema, given));

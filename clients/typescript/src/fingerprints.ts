@@ -15,6 +15,7 @@ interface FieldForm {
   readonly list_of?: string;
   readonly sorted_by?: string;
   readonly younger?: boolean;
+  readonly beside?: boolean;
 }
 
 interface Table {
@@ -65,7 +66,8 @@ function spelled(value: Json, part: string): Json {
   if (!isObject(value)) return value;
   const found = Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));
   for (const [name, form] of Object.entries(TABLE.parts[part] ?? {})) {
-    const inner = found[name] ?? usual(form, found);
+    if (form.beside) delete found[name];
+    const inner = form.beside ? undefined : (found[name] ?? usual(form, found));
     if (inner === undefined) continue;
     if (form.part !== undefined) found[name] = spelled(inner, form.part);
     else if (form.list_of !== undefined && Array.isArray(inner)) {

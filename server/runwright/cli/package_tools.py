@@ -14,7 +14,7 @@ from runwright.adapters.package_files import PackageFile
 from runwright.adapters.package_rules import Rule
 from runwright.cli import sanitize
 from runwright.cli.errors import ExitCode
-from runwright.cli.package_files import Form, FormOption
+from runwright.cli.package_files import Form, FormOption, SidecarsOption, write_sidecars
 from runwright.cli.tool_servers import (
     CaOption,
     CredentialOption,
@@ -25,7 +25,8 @@ from runwright.cli.tool_servers import (
     described_tools,
 )
 from runwright.core.errors import AgentError
-from runwright.core.package import ToolSpec
+from runwright.core.fingerprint import canonical_json
+from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.schema_digests import schema_digest
 
 MOST_DIFFERENCES = 20  # of one tool's schema
@@ -44,11 +45,13 @@ def tools(
     ca: CaOption = None,
     server_name: ServerNameOption = "",
     credential: CredentialOption = "",
+    sidecars: SidecarsOption = None,
     output: FormOption = Form.YAML,
 ) -> None:
     """Prints the tool entries of a package, as a tool server or a Python object has them.
 
     A tool server of the Python, Go or TypeScript client tells them over the wire.
+    With --sidecars the schemas are written there, and the entries name digests.
     Exit code: 0 all are printed, 1 some have no schema and are left out.
 
     \b
@@ -64,7 +67,9 @@ def tools(
             continue
         if not tool.effect:
             print(sanitize.line(_NO_EFFECT.format(tool.name)), file=sys.stderr)
-        entries.append(_entry(tool, executor))
+        entries.append(_entry(tool, executor, has_sidecars=sidecars is not None))
+    if sidecars is not None:
+        write_sidecars(sidecars, [canonical_json(tool.schema) for tool in found if tool.schema is not None])
     if output is Form.JSON:
         print(json.dumps({"tools": entries}, indent=2, ensure_ascii=False))
     else:
@@ -72,7 +77,7 @@ def tools(
     raise typer.Exit(ExitCode.COMPLETED if len(entries) == len(found) else ExitCode.FAILED)
 
 
-def _entry(tool: DescribedTool, executor: str) -> dict[str, Any]:
+def _entry(tool: DescribedTool, executor: str, *, has_sidecars: bool) -> dict[str, Any]:
     effect = tool.effect or "write"
     entry: dict[str, Any] = {"name": tool.name}
     if tool.description:
@@ -80,8 +85,10 @@ def _entry(tool: DescribedTool, executor: str) -> dict[str, Any]:
     entry |= {"executor": executor, "effect": effect}
     if tool.idempotent is not None and tool.idempotent != (effect == "read"):
         entry["idempotent"] = tool.idempotent
-    entry["parameters"] = tool.schema
-    return entry
+    assert tool.schema is not None, "an entry has a schema"
+    if has_sidecars:
+        return {**entry, "schema_digest": schema_digest(tool.schema)}
+    return {**entry, "parameters": tool.schema}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -102,12 +109,11 @@ _Dumper.add_representer(str, _text)
 def drift(file: PackageFile, served: Sequence[DescribedTool], executor: str, source: str) -> Iterator[AgentError]:
     """What a package says of an executor's tools, all of them without a name, that those who serve them do not."""
     by_name = {tool.name: tool for tool in served}
-    wanted = [
-        (index, tool)
-        for index, tool in enumerate(file.package.tools if file.package is not None else ())
-        if executor in ("", tool.executor)
-    ]
-    if executor and file.package is not None and not wanted:
+    package = file.package
+    if package is None:
+        return  # what is wrong with it comes first
+    wanted = [(index, tool) for index, tool in enumerate(package.tools) if executor in ("", tool.executor)]
+    if executor and not wanted:
         remedy = "Name one of the package's executors before `=`, or leave both out to compare all tools."
         yield file.finding(("tools",), Rule(f"a tool of executor {executor}, which --tools names", remedy))
     for index, tool in wanted:
@@ -118,10 +124,12 @@ def drift(file: PackageFile, served: Sequence[DescribedTool], executor: str, sou
             remedy = f"Serve it there, or remove it; there are: {names}."
             yield file.finding((*at, "name"), Rule(f"a tool that {source} serves, and there is no {tool.name}", remedy))
             continue
-        yield from (file.finding((*at, *where), rule) for where, rule in _differences(tool, found, source))
+        yield from (file.finding((*at, *where), rule) for where, rule in _differences(package, tool, found, source))
 
 
-def _differences(tool: ToolSpec, found: DescribedTool, source: str) -> Iterator[tuple[Sequence[str | int], Rule]]:
+def _differences(
+    package: RuntimePackage, tool: ToolSpec, found: DescribedTool, source: str
+) -> Iterator[tuple[Sequence[str | int], Rule]]:
     if found.effect and found.effect != tool.effect.value:
         yield ("effect",), Rule(f"{found.effect}, as {source} says, not {tool.effect.value}", _TAKE)
     if found.idempotent is not None and found.idempotent != tool.idempotent:
@@ -129,11 +137,13 @@ def _differences(tool: ToolSpec, found: DescribedTool, source: str) -> Iterator[
             ("idempotent",),
             Rule(f"{_shown(found.idempotent)}, as {source} says, not {_shown(tool.idempotent)}", _TAKE),
         )
-    if found.schema is None or schema_digest(found.schema) == schema_digest(tool.parameters):
+    if found.schema is None or schema_digest(found.schema) == tool.arguments_digest:
         return
-    for number, (where, ours, theirs) in enumerate(_unequal(tool.parameters, found.schema, ("parameters",))):
+    field = "parameters" if tool.schema_digest is None else "schema_digest"
+    unequal = _unequal(package.arguments_schema(tool), found.schema, (field,))
+    for number, (where, ours, theirs) in enumerate(unequal):
         if number == MOST_DIFFERENCES:
-            yield ("parameters",), Rule(f"the schema that {source} has, and it differs in more places", _TAKE)
+            yield (field,), Rule(f"the schema that {source} has, and it differs in more places", _TAKE)
             return
         if ours is _ABSENT:
             yield where[:-1], Rule(f"`{where[-1]}: {_shown(theirs)}` in it, as {source} has it", _TAKE)

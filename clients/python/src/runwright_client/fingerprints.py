@@ -53,6 +53,9 @@ def _spelled(value: Any, part: str) -> Any:
         return value
     found = {name: inner for name, inner in value.items() if inner is not None}
     for name, says in _FORM["parts"][part].items():
+        if "beside" in says:
+            found.pop(name, None)
+            continue
         if name not in found:
             if not says.keys() & {"default", "default_is"}:
                 continue

@@ -216,7 +216,8 @@ class Performer:
             instructions=self._package.agent.instructions,
             messages=messages,
             tools=tuple(
-                ToolSpecification(tool.name, tool.description, tool.parameters) for tool in self._package.tools
+                ToolSpecification(tool.name, tool.description, self._package.model_schema(tool))
+                for tool in self._package.tools
             ),
         )
         try:
