@@ -14,7 +14,7 @@ from runwright.core.ids import Namespace
 from runwright.core.outcomes import Usage
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.policy import PolicyFindings, PolicyStage
-from runwright.core.policy_chain import OperatorRules, Outcome, PolicyChain
+from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, Outcome, PolicyChain
 from runwright.core.state import RunState
 from runwright.ports.conditions import ConditionEvaluator, ConditionQuestion
 
@@ -132,7 +132,7 @@ class Policies:
 
     def operator_rules(self, namespace: Namespace) -> OperatorRules:
         """The operator's rules in a namespace, as they are now."""
-        return self._operator.get(namespace) or self._operator.get(EVERY_NAMESPACE, _NONE)
+        return self._operator.get(namespace) or self._operator.get(EVERY_NAMESPACE, NO_OPERATOR)
 
     def is_used(self, package: RuntimePackage, namespace: Namespace, stage: PolicyStage) -> bool:
         """True when something must be found out for this stage."""
@@ -167,7 +167,7 @@ class Policies:
 
 
 def _questions(chain: PolicyChain, subjects: Sequence[PolicySubject]) -> list[ConditionQuestion]:
-    conditions = chain.conditions()
+    conditions = chain.conditions
     return [ConditionQuestion(conditions, each.variables, each.size) for each in subjects] if conditions else []
 
 
@@ -179,7 +179,6 @@ def _findings(
     ]
 
 
-_NONE = OperatorRules()
 EVERY_NAMESPACE = Namespace("*")
 
 
