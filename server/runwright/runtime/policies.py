@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +20,8 @@ from runwright.core.state import RunState
 from runwright.ports.conditions import ConditionEvaluator, ConditionQuestion
 
 MAX_RESULT_VALUE_BYTES = 64 * 1024  # to read more than that takes time on the event loop
+# Results that are looked at outside at a time: they are on record, so the others wait, and none is withheld for that.
+RESULTS_AT_ONCE = 16
 
 
 class PolicySubject(Struct, frozen=True):
@@ -124,6 +127,7 @@ class Policies:
 
     def __init__(self, conditions: ConditionEvaluator) -> None:
         self.conditions = conditions
+        self.room_for_results = asyncio.Semaphore(RESULTS_AT_ONCE)
         self._operator: Mapping[Namespace, OperatorRules] = {}
 
     def replace_operator_rules(self, rules: Mapping[Namespace, OperatorRules]) -> None:
