@@ -121,7 +121,7 @@ def not_loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(condition_worker, "_library", load)
     monkeypatch.setattr(condition_worker, "_PROGRAMS", {})
-    condition_worker._variables.cache_clear()
+    condition_worker.seen_of.cache_clear()
     return loading
 
 

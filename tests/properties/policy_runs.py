@@ -193,7 +193,7 @@ class PolicyRun:
         assert tool is not None
         facts = CallFacts(self.state.round, index, tainted, content.ref)
         subject = subject_of_call(RunFacts.of(self.state), tool, facts, json.loads(content.data))
-        letters = evaluated(chain.conditions(), subject.variables)
+        letters = evaluated(chain.conditions, subject.variables)
         return chain.findings(subject.effect, subject.digest, [_OUTCOMES[letter] for letter in letters])
 
     def _check(self, record: r.Record) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import pytest
-from runwright.adapters.cel_conditions import CelConditions
+from runwright.adapters.cel_conditions import MAX_WAITING, CelConditions
 from runwright.adapters.memory.journal import MemoryJournal
 from runwright.adapters.sqlite.journal import SqliteJournal
 from runwright.core import records as r
@@ -18,6 +18,7 @@ from runwright.core.policy_chain import OperatorRules, Outcome
 from runwright.core.policy_rules import PolicySpec
 from runwright.ports.conditions import ConditionQuestion
 from runwright.ports.journal import Journal
+from runwright.runtime.policies import RESULTS_AT_ONCE
 from runwright.testing import FunctionTools
 
 from tests import builders as b
@@ -36,6 +37,7 @@ class Outside(CelConditions):
     def __init__(self, *, answers: bool) -> None:
         super().__init__()
         self.asked, self.answers = asyncio.Event(), asyncio.Event()
+        self.looking_at = self.most = 0
         if answers:
             self.answers.set()
 
@@ -46,7 +48,10 @@ class Outside(CelConditions):
     async def evaluate(self, questions: Sequence[ConditionQuestion]) -> list[tuple[Outcome, ...]]:
         """See the port."""
         self.asked.set()
+        self.looking_at += 1
+        self.most = max(self.most, self.looking_at)
         await self.answers.wait()
+        self.looking_at -= 1
         return [
             tuple(Outcome.HOLDS if "secret" in str(each.variables) else Outcome.DOES_NOT_HOLD for _ in each.conditions)
             for each in questions
@@ -158,3 +163,19 @@ async def test_rules_that_the_operator_changes_meanwhile_are_those_that_count() 
     [released] = await records_of(journal, r.ToolResultReleased)
     assert released.release is ResultRelease.RELEASED, "nobody objects any more"
     assert ended.text == 'told "a lamp"'
+
+
+async def test_many_results_at_once_wait_for_one_another_and_none_is_withheld_for_that() -> None:
+    parts, conditions = bench(MemoryJournal(), "a lamp")
+    runtime = parts.runtime(WRITING)
+    handles = [(await runtime.start_run(b.request(f"run-{number}")))[0] for number in range(3 * RESULTS_AT_ONCE)]
+    await conditions.asked.wait()
+    for _ in range(500):
+        await asyncio.sleep(0)
+
+    assert conditions.most == RESULTS_AT_ONCE <= MAX_WAITING // 2
+    conditions.answers.set()
+    ended = [await handle.wait() for handle in handles]
+
+    assert {snapshot.text for snapshot in ended} == {'told "a lamp"'}
+    assert conditions.most == RESULTS_AT_ONCE

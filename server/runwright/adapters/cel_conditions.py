@@ -10,10 +10,13 @@ import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import lru_cache
 
+from msgspec import Struct
 from pydantic import JsonValue
 
-from runwright.adapters.condition_cost import MAX_NESTED_MACROS, cost_of
+from runwright.adapters.condition_cost import MAX_NESTED_MACROS, ConditionCost, cost_of
+from runwright.adapters.condition_variables import visible
 from runwright.adapters.condition_worker import (
     DOES_NOT_HOLD,
     EVALUATE,
@@ -24,6 +27,7 @@ from runwright.adapters.condition_worker import (
     is_compiled,
     is_loaded,
     load,
+    seen_of,
 )
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
 from runwright.core.near import did_you_mean
@@ -114,7 +118,8 @@ class CelConditions:
         await asyncio.shield(self._loading)
 
     def _asked(self, questions: Sequence[ConditionQuestion]) -> Checked:
-        text = json.dumps([[question.conditions, question.variables] for question in questions])
+        seen = [visible(question.variables, seen_of(question.conditions)) for question in questions]
+        text = json.dumps([[question.conditions, each] for question, each in zip(questions, seen, strict=True)])
         checked = self._process.check(EVALUATE, text)
         _make_ready(questions)
         return checked
@@ -126,14 +131,14 @@ class CelConditions:
         for question in questions:
             if question.size > INLINE_BYTES:
                 return False
-            costs = [cost_of(condition) for condition in question.conditions]
-            # Only macros go through values; to count these takes longer than the rest.
-            values = _count(question.variables) if any(cost.macros for cost in costs) else 0
-            for condition, cost in zip(question.conditions, costs, strict=True):
-                more = cost.units(values, question.size)
-                units += more if more is not None else INLINE_UNITS + 1
-                units += 0 if is_compiled(condition) else _COMPILE_UNITS
+            cost = _cost_of_all(question.conditions)
+            units += cost.to_compile()
             if units > INLINE_UNITS:
+                return False
+            # Only macros go through values; to count these takes longer than the rest.
+            values = _count(visible(question.variables, seen_of(question.conditions))) if cost.has_macros else 0
+            more = cost.units(values, question.size)
+            if more is None or (units := units + more) > INLINE_UNITS:
                 return False
         return True
 
@@ -154,6 +159,40 @@ class CelConditions:
 
 def _outcomes(letters: Sequence[str]) -> list[tuple[Outcome, ...]]:
     return [tuple([_OUTCOMES[letter] for letter in found]) for found in letters]
+
+
+class _CostOfAll(Struct, frozen=True):
+    """What several conditions may cost together. `plain` is that of those without macros, over variables of 1 KiB."""
+
+    conditions: tuple[str, ...]
+    plain: int
+    others: tuple[ConditionCost, ...]
+    has_no_bound: bool
+
+    @property
+    def has_macros(self) -> bool:
+        return bool(self.others)
+
+    def units(self, values: int, size: int) -> int | None:
+        """As those of one."""
+        if self.has_no_bound:
+            return None
+        units = self.plain * (1 + size // 1024)
+        for cost in self.others:
+            units += cost.units(values, size) or 0
+        return units
+
+    def to_compile(self) -> int:
+        """About how many microseconds it takes to compile those that are not compiled yet."""
+        return _COMPILE_UNITS * sum([not is_compiled(condition) for condition in self.conditions])
+
+
+@lru_cache(maxsize=1024)
+def _cost_of_all(conditions: tuple[str, ...]) -> _CostOfAll:
+    costs = [cost_of(condition) for condition in conditions]
+    plain = sum(cost.units(0, 0) or 0 for cost in costs if not cost.macros)
+    has_no_bound = any(cost.units(0, 0) is None for cost in costs)
+    return _CostOfAll(conditions, plain, tuple(cost for cost in costs if cost.macros), has_no_bound)
 
 
 def _make_ready(questions: Sequence[ConditionQuestion]) -> None:

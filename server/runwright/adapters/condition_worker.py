@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from runwright.adapters import schema_worker as worker
+from runwright.adapters.condition_variables import Seen, seen_by, visible
 
 if TYPE_CHECKING:
     import cel
@@ -66,22 +67,21 @@ def is_compiled(condition: str) -> bool:
 
 def evaluated(conditions: Sequence[str], variables: Mapping[str, JsonValue]) -> str:
     """A letter for each condition. Whatever is wrong with one, or is neither true nor false, has failed."""
-    used = _variables(tuple(conditions))
     try:
-        context = _library().Context({name: value for name, value in variables.items() if name in used})
+        context = _library().Context(visible(variables, seen_of(tuple(conditions))))
     except Exception:  # noqa: BLE001 - a value that the language does not have, such as a number of 100 digits
         return FAILED * len(conditions)
     return "".join([_letter(condition, context) for condition in conditions])
 
 
-@lru_cache(maxsize=256)
-def _variables(conditions: tuple[str, ...]) -> frozenset[str]:
-    """What they speak of: to make a variable ready takes longer than to evaluate a condition."""
-    names: set[str] = set()
+@lru_cache(maxsize=1024)
+def seen_of(conditions: tuple[str, ...]) -> Seen:
+    """What they can see of the variables."""
+    names: dict[str, None] = {}
     for condition in conditions:
         with suppress(Exception):  # what is no CEL fails when it is evaluated
-            names.update(compiled(condition).variables())
-    return frozenset(names)
+            names.update(dict.fromkeys(compiled(condition).variables()))
+    return seen_by(conditions, list(names))
 
 
 def _letter(condition: str, context: cel.Context) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,11 +15,13 @@ from runwright.core.ids import Namespace
 from runwright.core.outcomes import Usage
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.policy import PolicyFindings, PolicyStage
-from runwright.core.policy_chain import OperatorRules, Outcome, PolicyChain
+from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, Outcome, PolicyChain
 from runwright.core.state import RunState
 from runwright.ports.conditions import ConditionEvaluator, ConditionQuestion
 
 MAX_RESULT_VALUE_BYTES = 64 * 1024  # to read more than that takes time on the event loop
+# Results that are looked at outside at a time: they are on record, so the others wait, and none is withheld for that.
+RESULTS_AT_ONCE = 16
 
 
 class PolicySubject(Struct, frozen=True):
@@ -124,6 +127,7 @@ class Policies:
 
     def __init__(self, conditions: ConditionEvaluator) -> None:
         self.conditions = conditions
+        self.room_for_results = asyncio.Semaphore(RESULTS_AT_ONCE)
         self._operator: Mapping[Namespace, OperatorRules] = {}
 
     def replace_operator_rules(self, rules: Mapping[Namespace, OperatorRules]) -> None:
@@ -132,7 +136,7 @@ class Policies:
 
     def operator_rules(self, namespace: Namespace) -> OperatorRules:
         """The operator's rules in a namespace, as they are now."""
-        return self._operator.get(namespace) or self._operator.get(EVERY_NAMESPACE, _NONE)
+        return self._operator.get(namespace) or self._operator.get(EVERY_NAMESPACE, NO_OPERATOR)
 
     def is_used(self, package: RuntimePackage, namespace: Namespace, stage: PolicyStage) -> bool:
         """True when something must be found out for this stage."""
@@ -167,7 +171,7 @@ class Policies:
 
 
 def _questions(chain: PolicyChain, subjects: Sequence[PolicySubject]) -> list[ConditionQuestion]:
-    conditions = chain.conditions()
+    conditions = chain.conditions
     return [ConditionQuestion(conditions, each.variables, each.size) for each in subjects] if conditions else []
 
 
@@ -179,7 +183,6 @@ def _findings(
     ]
 
 
-_NONE = OperatorRules()
 EVERY_NAMESPACE = Namespace("*")
 
 

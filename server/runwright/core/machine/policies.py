@@ -21,7 +21,6 @@ from runwright.core.policy import (
     decided,
     decided_for_call,
 )
-from runwright.core.policy_chain import OperatorRules
 from runwright.core.state import CallState
 
 _UNKNOWN = PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NOT_FOUND_OUT, SERVER)
@@ -34,7 +33,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     assert call.arguments is not None, "an open call keeps its arguments"
     digest = call.arguments.digest
     fits = found is None or found.subject_digest == digest
-    if not fits or (found is None and package.chain(stage, OperatorRules()).needs_findings):
+    if not fits or (found is None and package.chain(stage).needs_findings):
         # What was found for something else counts for nothing, and what was not found out is not allowed.
         opinion, found = _UNKNOWN, None
     else:
@@ -59,7 +58,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
 
 def are_heard_of_results(step: Step, by_operator: bool) -> bool:
     """True when what comes of a call awaits its release: at the operator's policies, or the package's."""
-    return by_operator or step.package.chain(PolicyStage.POST_TOOL, OperatorRules()).is_used
+    return by_operator or step.package.chain(PolicyStage.POST_TOOL).is_used
 
 
 def release(step: Step, call: CallState, found: PolicyFindings) -> None:
@@ -90,7 +89,7 @@ def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
     """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on."""
     found = findings.said_at(stage)
     if found is None:
-        if not step.package.chain(stage, OperatorRules()).is_used:
+        if not step.package.chain(stage).is_used:
             return True
         opinion, digest = _UNKNOWN, ""
     else:

@@ -262,9 +262,10 @@ class Performer:
     async def _evaluate_result(self, state: RunState, effect: e.EvaluateResult) -> i.ResultEvaluated:
         call = state.call(effect.call_id)
         assert call is not None and call.arguments is not None and call.outcome is not None, "it awaits its release"
-        arguments, data = await self._conversation.data(call.arguments), await self._conversation.data(call.outcome)
-        result = Result(call.phase is CallPhase.COMPLETED, call.outcome, data)
-        said = await policy_findings.of_result(self._policies, self._package, state, call, arguments, result)
+        async with self._policies.room_for_results:
+            arguments, data = await self._conversation.data(call.arguments), await self._conversation.data(call.outcome)
+            result = Result(call.phase is CallPhase.COMPLETED, call.outcome, data)
+            said = await policy_findings.of_result(self._policies, self._package, state, call, arguments, result)
         return i.ResultEvaluated(
             at=self._ports.clock.now(), call_id=effect.call_id, attempt=effect.attempt, policies=said
         )
