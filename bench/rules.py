@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -79,14 +80,11 @@ async def measure(directory: Path) -> Sequence[Figure]:
                 once = lambda: start_and_wait(product, installed, package_id)  # noqa: E731
                 return RUNS / (await timed(once, number=RUNS, workers=WORKERS))[-1]
 
-            sides = {
-                "echo": lambda: _starts(echo, requested),
-                **{
-                    name: lambda name=name: starts(name)
-                    for name in ("patient", "patient-pre_tool", "patient-run_start")
-                },
-                **{name: lambda name=name: runs(name) for name in ("one-call", "one-call-pre_tool")},
-            }
+            sides: dict[str, Callable[[], Awaitable[float]]] = {"echo": lambda: _starts(echo, requested)}
+            for name in ("patient", "patient-pre_tool", "patient-run_start"):
+                sides[name] = partial(starts, name)
+            for name in ("one-call", "one-call-pre_tool"):
+                sides[name] = partial(runs, name)
             found = await interleaved("rules", sides, ROUNDS, warm_up=2)
     without, with_rules, at_start = (
         percent(ratios(found[name], found["echo"])) for name in ("patient", "patient-pre_tool", "patient-run_start")
