@@ -36,7 +36,7 @@ async def test_what_is_read_elsewhere_is_what_would_be_read_here(reader: Documen
     read = await reader.read(TEXT)
 
     canonical = PACKAGE.canonical()
-    assert read.canonical == canonical
+    assert read.stored == canonical
     assert read.names is not None
     assert (read.names.package_id, read.names.agent_id) == ("desk", PACKAGE.agent.id)
     assert read.names.fingerprint == fingerprint(canonical, PACKAGE.format)

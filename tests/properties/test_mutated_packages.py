@@ -102,7 +102,7 @@ TEXTS: dict[str, tuple[str, list[str]]] = {
     "more digits than a number has": (WHOLE.replace("rounds: 5", f"rounds: {'9' * 5000}"), ["budget.rounds"]),
     "a number that JSON does not hold": (WHOLE.replace("rounds: 5", f"rounds: {'9' * 30}"), ["budget.rounds"]),
     "not a number": (WHOLE.replace("rounds: 5", "rounds: .nan"), ["budget.rounds"]),
-    "keys as long as they may be": (json.dumps({"k" * 1000: {"z" * 1000: 1}, **FULL}), ["k" * 64 + "…"]),
+    "keys as long as they may be": (json.dumps({"k" * 1000: {"z" * 1000: 1}, **FULL}), ["k" * 128 + "…"]),
     "as Python writes it": (str(FULL), []),
 }
 

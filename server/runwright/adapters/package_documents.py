@@ -12,11 +12,13 @@ from runwright.adapters.cel_conditions import condition_problem
 from runwright.adapters.hidden_faults import hidden_faults
 from runwright.adapters.package_rules import Rule, explained
 from runwright.adapters.providers.model_parameters import parameter_faults
+from runwright.adapters.sidecars import NoSidecars, Sidecars
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
 from runwright.core.fingerprint import has_canonical_form
-from runwright.core.package import ProviderRoute, RuntimePackage
+from runwright.core.package import NO_ARGUMENTS, ProviderRoute, RuntimePackage, is_sidecar
 from runwright.core.package_findings import WHOLE, FindingRule, PackageFinding
 from runwright.core.policy_rules import MAX_CONDITION_BYTES, MAX_RULES, STAGES, PolicyRule
+from runwright.core.schema_digests import is_schema_digest
 from runwright.ports.conditions import CONDITION_REMEDY, VARIABLES
 from runwright.ports.schemas import SchemaChecker
 
@@ -24,11 +26,11 @@ MAX_DOCUMENT_BYTES = 1024 * 1024
 MAX_FINDINGS = 100
 _MOST_ROUTES = 64  # looked at; more than eight are a fault by themselves
 NO_MODELS: Mapping[str, str] = {}
-LONGEST_STEP, LONGEST_PATH, LONGEST_WORDS = 64, 400, 400  # characters, of what somebody has written
+LONGEST_STEP, LONGEST_PATH, LONGEST_WORDS = 128, 512, 512  # characters, of what somebody has written
 _EXAMPLE = "Begin with format: runwright-package-v0, id, agent and provider, as examples/workspace/package.yaml does."
 _SCHEMA = "Write parameters as JSON Schema (draft 2020-12), as in {type: object, properties: {path: {type: string}}}."
 # What `_beyond_fields` says with the entry that breaks it.
-_SAID_OF_ENTRIES = frozenset({"repeated_tool", "repeated_route", "inexact"})
+_SAID_OF_ENTRIES = frozenset({"repeated_tool", "repeated_route", "inexact", "sidecar"})
 _MEND = "Mend it there, and check it with `runwright package validate`."
 _EMPTY = Rule("a package, and it is empty", _EXAMPLE, FindingRule.REQUIRED)
 _NUMBER = Rule(
@@ -37,6 +39,9 @@ _NUMBER = Rule(
     FindingRule.NUMBER,
 )
 _TEXT = Rule("a text of Unicode characters", "Leave out the half of a character.", FindingRule.TYPE)
+_EITHER = Rule("no `parameters` beside `schema_digest`", "Remove one of the two.")
+_UNNAMED = Rule("a schema that a tool names by `schema_digest`", "Remove it, or name it.")
+_OTHER_SCHEMA = Rule("the schema whose digest this is", "Put back what it was, or write the digest that it has now.")
 _REPEATED_TOOL = Rule(
     "another name than the tools before it", "Rename it, or remove one of the two.", FindingRule.UNIQUE
 )
@@ -57,12 +62,16 @@ class ExaminedDocument(Struct, frozen=True):
 
 
 def examine_document(
-    text: str, schemas: SchemaChecker | None, models: Mapping[str, str] = NO_MODELS
+    text: str,
+    schemas: SchemaChecker | None,
+    sidecars: Sidecars | None = None,
+    models: Mapping[str, str] = NO_MODELS,
 ) -> ExaminedDocument:
     """The package in a text, or everything that is wrong with it, by place, up to the first hundred findings.
 
-    Without `schemas` neither the tools' schemas nor conditions are examined. `models` are the kinds of the adapters
-    for real models, by name: their parameters are examined. Blocks for up to some seconds, whatever the text is.
+    Schemas that it names by digest are found in `sidecars`, or in the text itself. Without `schemas` neither schemas
+    nor conditions are examined. `models` are the kinds of the adapters for real models, by name: their parameters are
+    examined. Blocks for up to some seconds, whatever the text is.
     """
     if len(text.encode(errors="replace")) > MAX_DOCUMENT_BYTES:
         rule = f"at most {MAX_DOCUMENT_BYTES} bytes"
@@ -75,7 +84,7 @@ def examine_document(
         return _unread("YAML or JSON that can be read", FindingRule.SYNTAX, _MEND)
     if document.value is None and not document.faults:
         return ExaminedDocument(None, [placed(document, (), _EMPTY)], document)
-    package, found = _examined(document, schemas, models)
+    package, found = _examined(document, schemas, sidecars or NoSidecars(), models)
     return ExaminedDocument(package, found, document)
 
 
@@ -108,13 +117,16 @@ def _unread(expected: str, kind: FindingRule, remedy: str, place: tuple[int, int
 
 
 def _examined(
-    document: Document, schemas: SchemaChecker | None, models: Mapping[str, str]
+    document: Document, schemas: SchemaChecker | None, sidecars: Sidecars, models: Mapping[str, str]
 ) -> tuple[RuntimePackage | None, list[PackageFinding]]:
     """The package unless it is none, and the first findings by place: only those are put into words."""
     package: RuntimePackage | None = None
-    broken: list[tuple[Sequence[str | int], Rule | ErrorDetails]] = [*_beyond_fields(document.value, schemas, models)]
+    broken: list[tuple[Sequence[str | int], Rule | ErrorDetails]] = []
+    value, of_sidecars = _with_sidecars(document.value, sidecars)
+    broken += of_sidecars
+    broken += _beyond_fields(value, schemas, models)
     try:
-        package = RuntimePackage.model_validate(document.value)
+        package = RuntimePackage.model_validate(value)
     except ValidationError as error:
         faults = error.errors(include_url=False)
         fields = {one["loc"] for one in faults}
@@ -123,7 +135,7 @@ def _examined(
         is_said = bool(broken)
         broken += [
             (one["loc"], one)
-            for one in (*faults, *hidden_faults(document.value, faults))
+            for one in (*faults, *hidden_faults(value, faults))
             if not (is_said and one["type"] in _SAID_OF_ENTRIES)
         ]
     except (ValueError, RecursionError):
@@ -163,12 +175,55 @@ def _beyond_fields(
         if isinstance(name, str) and name in names:
             yield ("tools", index, "name"), _REPEATED_TOOL
         names.add(name if isinstance(name, str) else None)
-        if schemas is not None and isinstance(parameters, dict) and has_canonical_form(parameters):
-            problem = schemas.schema_problem(parameters)
-            if problem:
-                which = f"tool {name[:LONGEST_STEP]}" if isinstance(name, str) else "the tool"
-                words = f"the schema of {which} cannot be used: {problem.rstrip('.')}"
-                yield ("tools", index, "parameters"), Rule(words, _SCHEMA, FindingRule.SCHEMA)
+        sidecar = _sidecar_of(value, tool)
+        for field, schema in (
+            ("parameters", parameters),
+            ("schema_digest", sidecar),
+            ("model_view", tool.get("model_view")),
+        ):
+            if schemas is not None and isinstance(schema, dict) and has_canonical_form(schema):
+                problem = schemas.schema_problem(schema)
+                if problem:
+                    which = f"tool {name[:LONGEST_STEP]}" if isinstance(name, str) else "the tool"
+                    words = f"the schema of {which} cannot be used: {problem.rstrip('.')}"
+                    yield ("tools", index, field), Rule(words, _SCHEMA, FindingRule.SCHEMA)
+
+
+def _sidecar_of(value: Mapping[object, object], tool: Mapping[object, object]) -> object:
+    """The schema that a tool names by digest, if it is there."""
+    sidecars, digest = value.get("sidecars"), tool.get("schema_digest")
+    return sidecars.get(digest) if isinstance(sidecars, Mapping) and isinstance(digest, str) else None
+
+
+def _with_sidecars(value: object, sidecars: Sidecars) -> tuple[object, list[tuple[Sequence[str | int], Rule]]]:
+    """The package with the schemas that its tools name by digest, and what is wrong with those."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("tools"), list):
+        return value, list(sidecars.unnamed(()))
+    held = value.get("sidecars")
+    found: dict[object, object] = dict(held) if isinstance(held, Mapping) else {}
+    broken: list[tuple[Sequence[str | int], Rule]] = []
+    named: set[str] = set()
+    for index, tool in enumerate(value["tools"]):
+        digest = tool.get("schema_digest") if isinstance(tool, Mapping) else None
+        if not isinstance(digest, str) or not is_schema_digest(digest):
+            continue  # there is none, or it is said of the field
+        named.add(digest)
+        if tool.get("parameters") not in (None, NO_ARGUMENTS):
+            broken.append((("tools", index, "parameters"), _EITHER))
+        if digest not in found:
+            schema = sidecars.find(digest)
+            if isinstance(schema, Rule):
+                broken.append((("tools", index, "schema_digest"), schema))
+            else:
+                found[digest] = schema
+    broken += sidecars.unnamed(named)
+    for key, schema in (held if isinstance(held, Mapping) else {}).items():
+        if isinstance(key, str) and is_schema_digest(key) and isinstance(schema, dict):
+            if key not in named:
+                broken.append((("sidecars", key), _UNNAMED))
+            elif has_canonical_form(schema) and not is_sidecar(key, schema):
+                broken.append((("sidecars", key), _OTHER_SCHEMA))
+    return ({**value, "sidecars": found} if found and not isinstance(held, str | list) else value), broken
 
 
 def _routes(value: Mapping[object, object]) -> list[tuple[Sequence[str | int], object]]:

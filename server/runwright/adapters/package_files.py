@@ -15,6 +15,7 @@ from runwright.adapters.package_documents import (
     placed,
 )
 from runwright.adapters.package_rules import Rule
+from runwright.adapters.sidecars import FileSidecars
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.package import RuntimePackage
 from runwright.core.package_findings import WHOLE, PackageFinding
@@ -80,7 +81,7 @@ def _examined(path: Path, schemas: SchemaChecker | None, models: Mapping[str, st
             remedy=error.remedy,
         )
         return PackageFile(path, None, [unreadable])
-    examined = examine_document(text, schemas, models)
+    examined = examine_document(text, schemas, FileSidecars(path), models)
     return PackageFile(path, examined.package, [_error(path, finding) for finding in examined.findings], examined)
 
 

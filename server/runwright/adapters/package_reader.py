@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from msgspec.json import encode
+from msgspec.msgpack import encode
+from msgspec.structs import replace
 
 from runwright.adapters import package_worker
 from runwright.adapters.package_documents import NO_MODELS
@@ -36,18 +37,18 @@ class DocumentReader:
     ) -> None:
         """The bounds of one check of a schema, those of one text, and the kinds of real models by adapter."""
         self._limits = limits
-        self._server = encode(package_worker.ServerFacts(schemas or CheckLimits(), models))
+        self._examined_by = package_worker.ExaminedBy(schemas or CheckLimits(), models)
         self._process = SchemaProcess(limits, "package_worker", start_seconds=START_SECONDS)
         self._thread = ThreadPoolExecutor(1, "runwright-packages")
         self._waiting = 0
 
-    async def read(self, document: str) -> ReadPackage:
+    async def read(self, document: str, sidecars: Sequence[bytes] = ()) -> ReadPackage:
         """See the port. Who waits behind too many others is told at once that nothing can be read."""
         if self._waiting >= MAX_WAITING:
             raise _not_now()
         self._waiting += 1
         try:
-            checked = await asyncio.get_running_loop().run_in_executor(self._thread, self._checked, document)
+            checked = await asyncio.get_running_loop().run_in_executor(self._thread, self._checked, document, sidecars)
         finally:
             self._waiting -= 1
         match checked.verdict:
@@ -63,8 +64,9 @@ class DocumentReader:
         await asyncio.to_thread(self._process.close)
         self._thread.shutdown(wait=False)
 
-    def _checked(self, document: str) -> Checked:
-        return self._process.check(package_worker.READ, document, self._server)
+    def _checked(self, document: str, sidecars: Sequence[bytes]) -> Checked:
+        by = replace(self._examined_by, sidecars=tuple(sidecars))
+        return self._process.check(package_worker.READ, document, encode(by))
 
     def _too_costly(self) -> PackageFinding:
         seconds, room = self._limits.milliseconds / 1000, self._limits.memory // 2**20

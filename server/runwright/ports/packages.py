@@ -12,6 +12,7 @@ from runwright.core.package_findings import PackageFinding
 from runwright.core.stored_packages import ChangeAnswer, PackageChange, StoredPackage, WantedChange
 
 MOST_PACKAGES = 10_000  # of one namespace
+MOST_SIDECAR_BYTES = 1024 * 1024  # of one package
 MOST_TAGS = 1_000  # of one namespace; each can be moved as often as anybody wants
 
 
@@ -24,20 +25,20 @@ class PackageNames(Struct, frozen=True):
 
 
 class ReadPackage(Struct, frozen=True):
-    """The package of a text by its names and its canonical form, or everything that is wrong with it."""
+    """The package of a text by its names, and what is to be kept of it; or everything that is wrong with it."""
 
     names: PackageNames | None
     findings: Sequence[PackageFinding]
-    canonical: bytes = b""
+    stored: bytes = b""
 
 
 class PackageReader(Protocol):
     """Reads packages as their authors write them."""
 
-    async def read(self, document: str) -> ReadPackage:
-        """The package, its schemas and conditions examined. The event loop goes on meanwhile, whatever the text is.
+    async def read(self, document: str, sidecars: Sequence[bytes] = ()) -> ReadPackage:
+        """The package, its conditions and schemas examined, those among `sidecars` (JSON) that it names by digest too.
 
-        Raises OVERLOADED while nothing can be read.
+        The event loop goes on meanwhile, whatever the text is. Raises OVERLOADED while nothing can be read.
         """
 
 
