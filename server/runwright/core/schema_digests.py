@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-
-from pydantic import JsonValue
+from typing import TYPE_CHECKING
 
 from runwright.core.fingerprint import canonical_json
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
 
 SCHEMA_DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")

@@ -104,7 +104,7 @@ class CallbackConnection:
         self._kick.set()
 
     def note_unused(self, unused: UnusedTool) -> None:
-        """Remembers, for whoever lists registrations, for which tool it is not used, and tells the operator once for a package."""
+        """Remembers for which tool it is not used, for lists of registrations; tells the operator once a package."""
         self.unused.pop(unused.tool, None)  # the newest goes to the end
         self.unused[unused.tool] = unused
         if len(self.unused) > MOST_UNUSED:
