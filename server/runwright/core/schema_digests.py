@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from runwright.core.fingerprint import canonical_json
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # for annotations alone; commands that validate no model start without it
     from pydantic import JsonValue
 
 SCHEMA_DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
