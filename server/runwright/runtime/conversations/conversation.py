@@ -17,6 +17,7 @@ from runwright.core.ids import EffectId, RunKey
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.kinds import KINDS, MESSAGE_BEARING
 from runwright.core.outcomes import CallPhase, ResultRelease
+from runwright.core.policy import ALL_POLICIES
 from runwright.core.references import refs
 from runwright.core.state import RunState
 from runwright.ports.journal import Contents, EventReader
@@ -321,7 +322,9 @@ class _Telling:
                 is_error = True
             case r.ToolDenied():
                 said = f" {result.message}" if result.message else ""
-                text, is_error = f"Denied by policy {result.policy_ref} ({result.code}).{said}", True
+                by = f"Denied by policy {result.policy_ref}"
+                by = "Denied: no policy allows it" if result.policy_ref == ALL_POLICIES else by
+                text, is_error = f"{by} ({result.code}).{said}", True
             case r.ToolResultReleased():
                 said = f" {result.message}" if result.message else ""
                 by = f"policy {result.policy_ref} ({result.code})"
