@@ -11,7 +11,7 @@ from importlib import import_module
 
 import pytest
 from msgspec.structs import replace
-from runwright.core import apply, policy, policy_chain
+from runwright.core import apply, apply_policies, policy, policy_chain
 from runwright.core.machine import endings, gates, policies
 from runwright.core.outcomes import CallPhase
 from runwright.core.policy import PolicyFindings, Verdict
@@ -152,7 +152,7 @@ def _nothing_is_ever_tainted(patch: pytest.MonkeyPatch) -> None:
 
 @bug
 def _an_interrupt_is_only_a_denial(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(apply, "_ended_by_policy", lambda state, _: state)
+    patch.setattr(apply_policies, "_ended_by_policy", lambda state, _: state)
 
 
 @bug

@@ -14,6 +14,7 @@ from runwright.core.policy import (
     PolicyFindings,
     PolicyOpinion,
     PolicyStage,
+    RemotePolicy,
     Verdict,
     builtin_opinion,
 )
@@ -53,8 +54,31 @@ class PolicyChain(Struct, frozen=True):
 
         An operator who wrote rules is heard even where they say nothing at this stage: that is on record.
         """
-        own = any(policy.rules or policy.mode is PolicyMode.SHADOW for policy in self.package)
+        own = any(policy.rules or policy.remote or policy.mode is PolicyMode.SHADOW for policy in self.package)
         return own or bool(self.operator.policies)
+
+    def remotes(self) -> tuple[RemotePolicy, ...]:
+        """The remote policies to ask at the stage, in their order."""
+        found = []
+        for policies, decider, owner in self._owners():
+            for index, policy in enumerate(policies):
+                if policy.remote is not None and policy.is_heard_at(self.stage):
+                    found.append(
+                        RemotePolicy(
+                            policy.remote,
+                            f"{owner}policies.{index}",
+                            decider,
+                            policy.timeout_ms,
+                            policy.max_attempts,
+                            policy.unavailable_timeout_ms,
+                            policy.cache,
+                        )
+                    )
+        return tuple(found)
+
+    def _owners(self) -> tuple[tuple[tuple[PolicySpec, ...], str, str], ...]:
+        """Whose policies they are: the policies, the owner's word on record, and what their places begin with."""
+        return (self.package, PACKAGE, ""), (self.operator.policies, OPERATOR, "operator.")
 
     def conditions(self) -> tuple[str, ...]:
         """The conditions to find out, in the order in which `findings` takes their outcomes; none twice."""
@@ -67,14 +91,15 @@ class PolicyChain(Struct, frozen=True):
         found = dict(zip(self.conditions(), outcomes, strict=True))
         enforced: list[PolicyOpinion] = []
         shadow: list[PolicyOpinion] = []
-        for policies, decider, owner in ((self.package, PACKAGE, ""), (self.operator.policies, OPERATOR, "operator.")):
+        for policies, decider, owner in self._owners():
             for index, policy in enumerate(policies):
                 said = enforced if policy.mode is PolicyMode.ENFORCE else shadow
                 if policy.builtin:
                     said += _builtin(policy, self.stage, effect, decider)
                 else:
                     said += _said(policy.heard.get(self.stage, ()), f"{owner}policies.{index}", decider, found)
-        return PolicyFindings(self.stage, subject_digest, self.operator.digest, tuple(enforced), tuple(shadow))
+        said_by_all = (tuple(enforced), tuple(shadow), self.remotes())
+        return PolicyFindings(self.stage, subject_digest, self.operator.digest, *said_by_all)
 
 
 def _builtin(policy: PolicySpec, stage: PolicyStage, effect: str, decider: str) -> list[PolicyOpinion]:

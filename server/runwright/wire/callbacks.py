@@ -5,7 +5,7 @@ from __future__ import annotations
 from google.protobuf.duration_pb2 import Duration
 
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as pb
-from runwright.core.callback_kinds import CallbackKind, Details, ToolExecutor
+from runwright.core.callback_kinds import CallbackKind, Details, PolicyHost, ToolExecutor
 from runwright.core.callbacks import (
     DEFAULT_LEASE_US,
     LEAST_LEASE_SECONDS,
@@ -78,7 +78,7 @@ def callback(value: Callback, health: Health) -> pb.Callback:
     return message
 
 
-def kind_of(spec: pb.CallbackSpec) -> CallbackKind:
+def kind_of(spec: pb.CallbackSpec | pb.ListCallbacksRequest) -> CallbackKind:
     """What a registration is for. Raises INVALID_REQUEST for a number that is no kind of this server's."""
     if spec.kind == pb.CALLBACK_KIND_UNSPECIFIED:
         return CallbackKind.TOOL_EXECUTOR
@@ -87,19 +87,26 @@ def kind_of(spec: pb.CallbackSpec) -> CallbackKind:
     except ValueError:
         taken = ", ".join(f"CALLBACK_KIND_{kind.name}" for kind in CallbackKind)
         remedy = "Register it with a server that takes its kind; leave the kind out for a tool executor."
-        raise invalid_request("spec.kind", f"a kind that this server takes: {taken}", remedy) from None
+        field = "spec.kind" if isinstance(spec, pb.CallbackSpec) else "kind"
+        raise invalid_request(field, f"a kind that this server takes: {taken}", remedy) from None
 
 
 def _details(spec: pb.CallbackSpec) -> Details:
     match kind_of(spec):
         case CallbackKind.TOOL_EXECUTOR:
             return ToolExecutor(tuple(dict.fromkeys(spec.tools)))
+        case CallbackKind.POLICY:
+            if spec.tools:
+                raise invalid_request("spec.tools", "empty for a policy", "Leave it out: a policy performs no tools.")
+            return PolicyHost()
 
 
 def _put_details(details: Details, spec: pb.CallbackSpec) -> None:
     match details:
         case ToolExecutor():
             spec.tools.extend(details.tools)
+        case PolicyHost():
+            pass
 
 
 _HEALTH = {

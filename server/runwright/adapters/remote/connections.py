@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialer import DIAL_OPTIONS
 from runwright.adapters.remote.tool_calls import perform
+from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT
 from runwright.core.executor_names import ConfiguredExecutor
 from runwright.core.outcomes import ExecutorIdentity
@@ -115,7 +116,8 @@ class RegisteredConnection:
 
     def serves(self, tool: str) -> bool:
         """True for the tools of the registration."""
-        return self.connection.callback.details.serves(tool)
+        details = self.connection.callback.details
+        return isinstance(details, ToolExecutor) and details.serves(tool)
 
     @property
     def is_ready(self) -> bool:

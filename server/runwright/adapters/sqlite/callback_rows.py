@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec.msgpack import Encoder
 
-from runwright.core.callback_kinds import Details, ToolExecutor
+from runwright.core.callback_kinds import CallbackKind, Details, PolicyHost, ToolExecutor
 from runwright.core.callbacks import Callback, Tls
 from runwright.core.ids import Namespace
 
@@ -85,10 +85,14 @@ def _text_of(details: Details) -> str:
     match details:
         case ToolExecutor():
             return json.dumps(details.tools)
+        case PolicyHost():
+            return json.dumps({"kind": details.kind.value})
 
 
 def _details_of(text: str) -> Details:
     found = json.loads(text)
     if isinstance(found, list):
         return ToolExecutor(tuple(found))
+    if found.get("kind") == CallbackKind.POLICY.value:
+        return PolicyHost()
     raise ValueError(f"callback kind {found.get('kind')}")

@@ -11,12 +11,13 @@ from msgspec import Struct
 
 from runwright.core import records as r
 from runwright.core.content import Content, ContentRef
-from runwright.core.context import SessionTurn
+from runwright.core.context import SessionTurn, input_seen
 from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.kinds import KINDS, MESSAGE_BEARING
 from runwright.core.outcomes import CallPhase
+from runwright.core.policy import PolicyStage
 from runwright.core.references import refs
 from runwright.core.state import RunState
 from runwright.ports.journal import Contents, EventReader
@@ -232,6 +233,11 @@ def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], rout
     """The messages that the records stand for, in one pass over them. What is opaque is told over its `route` alone."""
     message_bytes = _Telling(contents)
     results = {record.call_id: record for record in records if isinstance(record, _RESULTS)}
+    replaced = tuple(
+        record.replacement
+        for record in records
+        if isinstance(record, r.SubjectReplaced) and record.stage is PolicyStage.INPUT and record.replacement
+    )
     requested = iter([record for record in records if isinstance(record, r.ToolRequested)])
     messages: list[Message] = []
     for record in records:
@@ -239,7 +245,7 @@ def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], rout
             case r.ContextAssembled():
                 messages += [message for turn in record.context.included for message in message_bytes.earlier(turn)]
             case r.TurnStarted():
-                messages.append(message_bytes.user(record.input))
+                messages.append(message_bytes.user(input_seen(record.input, replaced[-1:])))
             case r.ModelMessageCompleted():
                 # The calls of a message are those that follow it: as many as it says, before any of the next.
                 calls = list(islice(requested, record.tool_calls))

@@ -75,6 +75,12 @@ const (
 	EventKind_EVENT_KIND_MODEL_STREAM_DELTA EventKind = 22
 	// Somebody said what became of a call of unknown outcome, or ended the run.
 	EventKind_EVENT_KIND_EFFECT_RESOLVED EventKind = 30
+	// Intent: a remote policy is about to be asked.
+	EventKind_EVENT_KIND_POLICY_ASKED EventKind = 33
+	// Result: a remote policy answered, or could not be asked.
+	EventKind_EVENT_KIND_POLICY_ANSWERED EventKind = 34
+	// A policy has put something else in the place of what it decided on.
+	EventKind_EVENT_KIND_SUBJECT_REPLACED EventKind = 36
 )
 
 // Enum value maps for EventKind.
@@ -104,6 +110,9 @@ var (
 		21: "EVENT_KIND_CONTEXT_ASSEMBLED",
 		22: "EVENT_KIND_MODEL_STREAM_DELTA",
 		30: "EVENT_KIND_EFFECT_RESOLVED",
+		33: "EVENT_KIND_POLICY_ASKED",
+		34: "EVENT_KIND_POLICY_ANSWERED",
+		36: "EVENT_KIND_SUBJECT_REPLACED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":             0,
@@ -130,6 +139,9 @@ var (
 		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
 		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
+		"EVENT_KIND_POLICY_ASKED":            33,
+		"EVENT_KIND_POLICY_ANSWERED":         34,
+		"EVENT_KIND_SUBJECT_REPLACED":        36,
 	}
 )
 
@@ -319,7 +331,9 @@ type Event struct {
 	AgentId string `protobuf:"bytes,9,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	// The round, counted from 1; 0 outside of rounds.
 	Round uint32 `protobuf:"varint,10,opt,name=round,proto3" json:"round,omitempty"`
-	// The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none.
+	// The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+	// remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+	// run. Empty: none.
 	EffectId string `protobuf:"bytes,11,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
 	// The attempt of that effect, counted from 1; 0: not attempted.
 	Attempt uint32 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -357,6 +371,9 @@ type Event struct {
 	//	*Event_ContextAssembled
 	//	*Event_ModelStreamDelta
 	//	*Event_EffectResolved
+	//	*Event_PolicyAsked
+	//	*Event_PolicyAnswered
+	//	*Event_SubjectReplaced
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -711,6 +728,33 @@ func (x *Event) GetEffectResolved() *EffectResolved {
 	return nil
 }
 
+func (x *Event) GetPolicyAsked() *PolicyAsked {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyAsked); ok {
+			return x.PolicyAsked
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPolicyAnswered() *PolicyAnswered {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyAnswered); ok {
+			return x.PolicyAnswered
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSubjectReplaced() *SubjectReplaced {
+	if x != nil {
+		if x, ok := x.Body.(*Event_SubjectReplaced); ok {
+			return x.SubjectReplaced
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -830,6 +874,21 @@ type Event_EffectResolved struct {
 	EffectResolved *EffectResolved `protobuf:"bytes,50,opt,name=effect_resolved,json=effectResolved,proto3,oneof"`
 }
 
+type Event_PolicyAsked struct {
+	// Of EVENT_KIND_POLICY_ASKED.
+	PolicyAsked *PolicyAsked `protobuf:"bytes,53,opt,name=policy_asked,json=policyAsked,proto3,oneof"`
+}
+
+type Event_PolicyAnswered struct {
+	// Of EVENT_KIND_POLICY_ANSWERED.
+	PolicyAnswered *PolicyAnswered `protobuf:"bytes,54,opt,name=policy_answered,json=policyAnswered,proto3,oneof"`
+}
+
+type Event_SubjectReplaced struct {
+	// Of EVENT_KIND_SUBJECT_REPLACED.
+	SubjectReplaced *SubjectReplaced `protobuf:"bytes,56,opt,name=subject_replaced,json=subjectReplaced,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -875,6 +934,12 @@ func (*Event_ContextAssembled) isEvent_Body() {}
 func (*Event_ModelStreamDelta) isEvent_Body() {}
 
 func (*Event_EffectResolved) isEvent_Body() {}
+
+func (*Event_PolicyAsked) isEvent_Body() {}
+
+func (*Event_PolicyAnswered) isEvent_Body() {}
+
+func (*Event_SubjectReplaced) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -1375,7 +1440,8 @@ type PolicyDecided struct {
 	// What the strictest says.
 	Verdict PolicyVerdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
 	// The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-	// `operator.policies.0`; `policies` when none of them decides.
+	// `operator.policies.0`; `policies` when none of them decides. A remote one is
+	// named with its place in POLICY_ASKED.
 	PolicyRef string `protobuf:"bytes,3,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
 	// The code of the rule that decided, such as `effect.above_read`.
 	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
@@ -2097,7 +2163,10 @@ type RunCompleted struct {
 	// What the run used.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	// True when the model had seen a result of a tool marked `untrusted`.
-	Tainted       bool `protobuf:"varint,4,opt,name=tainted,proto3" json:"tainted,omitempty"`
+	Tainted bool `protobuf:"varint,4,opt,name=tainted,proto3" json:"tainted,omitempty"`
+	// What the user said, where a policy has put something else in its place: later
+	// turns of the session see this. Empty otherwise.
+	Input         []*ContentRef `protobuf:"bytes,5,rep,name=input,proto3" json:"input,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2158,6 +2227,13 @@ func (x *RunCompleted) GetTainted() bool {
 		return x.Tainted
 	}
 	return false
+}
+
+func (x *RunCompleted) GetInput() []*ContentRef {
+	if x != nil {
+		return x.Input
+	}
+	return nil
 }
 
 // Terminal: the run failed.
@@ -2678,6 +2754,439 @@ func (x *EffectResolved) GetRequestDigest() string {
 	return ""
 }
 
+// Intent of a question to a remote policy. A later attempt at the same question
+// has the same effect id.
+type PolicyAsked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy, and how it is asked.
+	Remote *RemotePolicy `protobuf:"bytes,1,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Where it is asked.
+	Stage PolicyStage `protobuf:"varint,2,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
+	// Digest of what it is asked about.
+	SubjectDigest string `protobuf:"bytes,3,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
+	// When the attempt is given up, if it is sent at once.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAsked) Reset() {
+	*x = PolicyAsked{}
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAsked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAsked) ProtoMessage() {}
+
+func (x *PolicyAsked) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAsked.ProtoReflect.Descriptor instead.
+func (*PolicyAsked) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *PolicyAsked) GetRemote() *RemotePolicy {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *PolicyAsked) GetStage() PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return PolicyStage_POLICY_STAGE_UNSPECIFIED
+}
+
+func (x *PolicyAsked) GetSubjectDigest() string {
+	if x != nil {
+		return x.SubjectDigest
+	}
+	return ""
+}
+
+func (x *PolicyAsked) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// A remote policy as it is asked.
+type RemotePolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name under which it is registered.
+	Policy string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// The policy by its place, as in PolicyDecided.
+	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Whose policy it is: `package` or `operator`.
+	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
+	// How long an attempt may take, in milliseconds.
+	TimeoutMs uint32 `protobuf:"varint,4,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// How many attempts without an answer there may be.
+	MaxAttempts uint32 `protobuf:"varint,5,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// How long a host of it is waited for, in milliseconds.
+	UnavailableTimeoutMs uint32 `protobuf:"varint,6,opt,name=unavailable_timeout_ms,json=unavailableTimeoutMs,proto3" json:"unavailable_timeout_ms,omitempty"`
+	// True when its answer may be used again in this run.
+	Cache         bool `protobuf:"varint,7,opt,name=cache,proto3" json:"cache,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemotePolicy) Reset() {
+	*x = RemotePolicy{}
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemotePolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemotePolicy) ProtoMessage() {}
+
+func (x *RemotePolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemotePolicy.ProtoReflect.Descriptor instead.
+func (*RemotePolicy) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RemotePolicy) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetDecider() string {
+	if x != nil {
+		return x.Decider
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetMaxAttempts() uint32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetUnavailableTimeoutMs() uint32 {
+	if x != nil {
+		return x.UnavailableTimeoutMs
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetCache() bool {
+	if x != nil {
+		return x.Cache
+	}
+	return false
+}
+
+// What came of a question to a remote policy. With `answer` it is settled;
+// without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+type PolicyAnswered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy.
+	Remote *RemotePolicy `protobuf:"bytes,1,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Digest of what was asked about.
+	SubjectDigest string `protobuf:"bytes,2,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
+	// What is said; a policy of which nobody knows what it says denies.
+	Answer *PolicyAnswer `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
+	// Why there is no answer of the policy itself; absent when there is one.
+	Error *AgentError `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// The question whose answer was used again, where the policy may be cached;
+	// empty: this one was asked.
+	CachedFrom    string `protobuf:"bytes,5,opt,name=cached_from,json=cachedFrom,proto3" json:"cached_from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAnswered) Reset() {
+	*x = PolicyAnswered{}
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAnswered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAnswered) ProtoMessage() {}
+
+func (x *PolicyAnswered) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAnswered.ProtoReflect.Descriptor instead.
+func (*PolicyAnswered) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *PolicyAnswered) GetRemote() *RemotePolicy {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetSubjectDigest() string {
+	if x != nil {
+		return x.SubjectDigest
+	}
+	return ""
+}
+
+func (x *PolicyAnswered) GetAnswer() *PolicyAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetError() *AgentError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetCachedFrom() string {
+	if x != nil {
+		return x.CachedFrom
+	}
+	return ""
+}
+
+// What a remote policy says.
+type PolicyAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it says.
+	Verdict PolicyVerdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
+	// The code that it gave.
+	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	// What it has to say to the model, or to whoever is refused.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// With MODIFY: what is to stand in the place of arguments or text. Absent at
+	// RUN_START.
+	Replacement *ContentRef `protobuf:"bytes,4,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// With MODIFY at RUN_START: the limits that are to be in force.
+	Budget        *Budget `protobuf:"bytes,5,opt,name=budget,proto3" json:"budget,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAnswer) Reset() {
+	*x = PolicyAnswer{}
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAnswer) ProtoMessage() {}
+
+func (x *PolicyAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAnswer.ProtoReflect.Descriptor instead.
+func (*PolicyAnswer) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PolicyAnswer) GetVerdict() PolicyVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return PolicyVerdict_POLICY_VERDICT_UNSPECIFIED
+}
+
+func (x *PolicyAnswer) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *PolicyAnswer) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *PolicyAnswer) GetReplacement() *ContentRef {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *PolicyAnswer) GetBudget() *Budget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+// A policy has put something else in the place of what it was asked about. The
+// walk through the policies begins again with it.
+type SubjectReplaced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where.
+	Stage PolicyStage `protobuf:"varint,1,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
+	// The policy, as in PolicyDecided.
+	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Whose policy it is.
+	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
+	// Digest of what was there before.
+	ReplacedDigest string `protobuf:"bytes,4,opt,name=replaced_digest,json=replacedDigest,proto3" json:"replaced_digest,omitempty"`
+	// What is there now: arguments or text. Absent at RUN_START.
+	Replacement *ContentRef `protobuf:"bytes,5,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// At RUN_START: the limits in force from now on.
+	Budget        *Budget `protobuf:"bytes,6,opt,name=budget,proto3" json:"budget,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubjectReplaced) Reset() {
+	*x = SubjectReplaced{}
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubjectReplaced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubjectReplaced) ProtoMessage() {}
+
+func (x *SubjectReplaced) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubjectReplaced.ProtoReflect.Descriptor instead.
+func (*SubjectReplaced) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *SubjectReplaced) GetStage() PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return PolicyStage_POLICY_STAGE_UNSPECIFIED
+}
+
+func (x *SubjectReplaced) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetDecider() string {
+	if x != nil {
+		return x.Decider
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetReplacedDigest() string {
+	if x != nil {
+		return x.ReplacedDigest
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetReplacement() *ContentRef {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *SubjectReplaced) GetBudget() *Budget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
 // A piece of the text that a model is giving; `effect_id` and `attempt` say
 // which answer it belongs to. It begins after that attempt's
 // MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -2698,7 +3207,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +3219,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +3232,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -2752,7 +3261,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2764,7 +3273,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2777,7 +3286,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -2808,7 +3317,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2820,7 +3329,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2833,7 +3342,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Gap) GetRunId() string {
@@ -2909,7 +3418,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3430,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3443,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3049,7 +3558,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xe3\x10\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xb8\x12\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3095,7 +3604,10 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
-	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolvedB\x06\n" +
+	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12>\n" +
+	"\fpolicy_asked\x185 \x01(\v2\x19.runwright.v1.PolicyAskedH\x00R\vpolicyAsked\x12G\n" +
+	"\x0fpolicy_answered\x186 \x01(\v2\x1c.runwright.v1.PolicyAnsweredH\x00R\x0epolicyAnswered\x12J\n" +
+	"\x10subject_replaced\x188 \x01(\v2\x1d.runwright.v1.SubjectReplacedH\x00R\x0fsubjectReplacedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -3194,13 +3706,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\rTurnCompleted\"<\n" +
 	"\n" +
 	"TurnFailed\x12.\n" +
-	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xc0\x01\n" +
+	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xf0\x01\n" +
 	"\fRunCompleted\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12)\n" +
 	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12\x18\n" +
-	"\atainted\x18\x04 \x01(\bR\atainted\"\xa1\x01\n" +
+	"\atainted\x18\x04 \x01(\bR\atainted\x12.\n" +
+	"\x05input\x18\x05 \x03(\v2\x18.runwright.v1.ContentRefR\x05input\"\xa1\x01\n" +
 	"\tRunFailed\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x12.\n" +
@@ -3243,7 +3756,43 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12%\n" +
-	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\">\n" +
+	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\"\xd1\x01\n" +
+	"\vPolicyAsked\x122\n" +
+	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12/\n" +
+	"\x05stage\x18\x02 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12%\n" +
+	"\x0esubject_digest\x18\x03 \x01(\tR\rsubjectDigest\x126\n" +
+	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xed\x01\n" +
+	"\fRemotePolicy\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x02 \x01(\tR\tpolicyRef\x12\x18\n" +
+	"\adecider\x18\x03 \x01(\tR\adecider\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x04 \x01(\rR\ttimeoutMs\x12!\n" +
+	"\fmax_attempts\x18\x05 \x01(\rR\vmaxAttempts\x124\n" +
+	"\x16unavailable_timeout_ms\x18\x06 \x01(\rR\x14unavailableTimeoutMs\x12\x14\n" +
+	"\x05cache\x18\a \x01(\bR\x05cache\"\xf0\x01\n" +
+	"\x0ePolicyAnswered\x122\n" +
+	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12%\n" +
+	"\x0esubject_digest\x18\x02 \x01(\tR\rsubjectDigest\x122\n" +
+	"\x06answer\x18\x03 \x01(\v2\x1a.runwright.v1.PolicyAnswerR\x06answer\x12.\n" +
+	"\x05error\x18\x04 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12\x1f\n" +
+	"\vcached_from\x18\x05 \x01(\tR\n" +
+	"cachedFrom\"\xdd\x01\n" +
+	"\fPolicyAnswer\x125\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12:\n" +
+	"\vreplacement\x18\x04 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12,\n" +
+	"\x06budget\x18\x05 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\"\x8e\x02\n" +
+	"\x0fSubjectReplaced\x12/\n" +
+	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x02 \x01(\tR\tpolicyRef\x12\x18\n" +
+	"\adecider\x18\x03 \x01(\tR\adecider\x12'\n" +
+	"\x0freplaced_digest\x18\x04 \x01(\tR\x0ereplacedDigest\x12:\n" +
+	"\vreplacement\x18\x05 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12,\n" +
+	"\x06budget\x18\x06 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\">\n" +
 	"\x10ModelStreamDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"$\n" +
@@ -3269,7 +3818,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\x87\x06\n" +
+	"\x04item*\xe5\x06\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -3295,7 +3844,10 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1aEVENT_KIND_RETRY_SCHEDULED\x10\x14\x12 \n" +
 	"\x1cEVENT_KIND_CONTEXT_ASSEMBLED\x10\x15\x12!\n" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
-	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e*\x9f\x01\n" +
+	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12\x1b\n" +
+	"\x17EVENT_KIND_POLICY_ASKED\x10!\x12\x1e\n" +
+	"\x1aEVENT_KIND_POLICY_ANSWERED\x10\"\x12\x1f\n" +
+	"\x1bEVENT_KIND_SUBJECT_REPLACED\x10$*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
@@ -3326,7 +3878,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
@@ -3356,29 +3908,34 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*SessionTurn)(nil),           // 25: runwright.v1.SessionTurn
 	(*OmittedRun)(nil),            // 26: runwright.v1.OmittedRun
 	(*EffectResolved)(nil),        // 27: runwright.v1.EffectResolved
-	(*ModelStreamDelta)(nil),      // 28: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 29: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 30: runwright.v1.Gap
-	(*EventFrame)(nil),            // 31: runwright.v1.EventFrame
-	nil,                           // 32: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 34: runwright.v1.ContentRef
-	(*Budget)(nil),                // 35: runwright.v1.Budget
-	(*AgentError)(nil),            // 36: runwright.v1.AgentError
-	(PolicyStage)(0),              // 37: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 38: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 39: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 40: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 41: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 42: runwright.v1.ErrorReason
-	(StopReason)(0),               // 43: runwright.v1.StopReason
-	(*Usage)(nil),                 // 44: runwright.v1.Usage
-	(Resolution)(0),               // 45: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 46: runwright.v1.InlineContent
+	(*PolicyAsked)(nil),           // 28: runwright.v1.PolicyAsked
+	(*RemotePolicy)(nil),          // 29: runwright.v1.RemotePolicy
+	(*PolicyAnswered)(nil),        // 30: runwright.v1.PolicyAnswered
+	(*PolicyAnswer)(nil),          // 31: runwright.v1.PolicyAnswer
+	(*SubjectReplaced)(nil),       // 32: runwright.v1.SubjectReplaced
+	(*ModelStreamDelta)(nil),      // 33: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 34: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 35: runwright.v1.Gap
+	(*EventFrame)(nil),            // 36: runwright.v1.EventFrame
+	nil,                           // 37: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 39: runwright.v1.ContentRef
+	(*Budget)(nil),                // 40: runwright.v1.Budget
+	(*AgentError)(nil),            // 41: runwright.v1.AgentError
+	(PolicyStage)(0),              // 42: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 43: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 44: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 45: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 46: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 47: runwright.v1.ErrorReason
+	(StopReason)(0),               // 48: runwright.v1.StopReason
+	(*Usage)(nil),                 // 49: runwright.v1.Usage
+	(Resolution)(0),               // 50: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 51: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	33, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	38, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	4,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	5,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	6,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -3400,59 +3957,75 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	22, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
 	23, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
 	24, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	28, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	33, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
 	27, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	34, // 25: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	34, // 26: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	35, // 27: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	32, // 28: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	34, // 29: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	34, // 30: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 31: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	34, // 32: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	36, // 33: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	34, // 34: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	37, // 35: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	38, // 36: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	39, // 37: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	40, // 38: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	33, // 39: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	34, // 40: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	41, // 41: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	42, // 42: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	34, // 43: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	41, // 44: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	42, // 45: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	41, // 46: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	33, // 47: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	36, // 48: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	43, // 49: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	34, // 50: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	44, // 51: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	43, // 52: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	36, // 53: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	44, // 54: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	36, // 55: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	44, // 56: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	42, // 57: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	33, // 58: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	33, // 59: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	41, // 60: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	25, // 61: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	26, // 62: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	34, // 63: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	34, // 64: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	2,  // 65: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	45, // 66: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	3,  // 67: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	29, // 68: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	30, // 69: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	46, // 70: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	28, // 25: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
+	30, // 26: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
+	32, // 27: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
+	39, // 28: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	39, // 29: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	40, // 30: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	37, // 31: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	39, // 32: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	39, // 33: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 34: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	39, // 35: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	41, // 36: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	39, // 37: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	42, // 38: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	43, // 39: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	44, // 40: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	45, // 41: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	38, // 42: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	39, // 43: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	46, // 44: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	47, // 45: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	39, // 46: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	46, // 47: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	47, // 48: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	46, // 49: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	38, // 50: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	41, // 51: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	48, // 52: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	39, // 53: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	49, // 54: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	39, // 55: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	48, // 56: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	41, // 57: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	49, // 58: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	41, // 59: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	49, // 60: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	47, // 61: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	38, // 62: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	38, // 63: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	46, // 64: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	25, // 65: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	26, // 66: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	39, // 67: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	39, // 68: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	2,  // 69: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	50, // 70: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	29, // 71: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	42, // 72: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	38, // 73: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	29, // 74: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	31, // 75: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	41, // 76: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	43, // 77: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	39, // 78: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	40, // 79: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	42, // 80: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	39, // 81: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	40, // 82: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	3,  // 83: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	34, // 84: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	35, // 85: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	51, // 86: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	87, // [87:87] is the sub-list for method output_type
+	87, // [87:87] is the sub-list for method input_type
+	87, // [87:87] is the sub-list for extension type_name
+	87, // [87:87] is the sub-list for extension extendee
+	0,  // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -3489,8 +4062,11 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ContextAssembled)(nil),
 		(*Event_ModelStreamDelta)(nil),
 		(*Event_EffectResolved)(nil),
+		(*Event_PolicyAsked)(nil),
+		(*Event_PolicyAnswered)(nil),
+		(*Event_SubjectReplaced)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[28].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[33].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -3501,7 +4077,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   30,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -81,6 +81,12 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """
     EVENT_KIND_EFFECT_RESOLVED: _EventKind.ValueType  # 30
     """Somebody said what became of a call of unknown outcome, or ended the run."""
+    EVENT_KIND_POLICY_ASKED: _EventKind.ValueType  # 33
+    """Intent: a remote policy is about to be asked."""
+    EVENT_KIND_POLICY_ANSWERED: _EventKind.ValueType  # 34
+    """Result: a remote policy answered, or could not be asked."""
+    EVENT_KIND_SUBJECT_REPLACED: _EventKind.ValueType  # 36
+    """A policy has put something else in the place of what it decided on."""
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """What happened. Names and numbers never change."""
@@ -135,6 +141,12 @@ those who ask for it (`SubscribeRequest.include_deltas`), never stored.
 """
 EVENT_KIND_EFFECT_RESOLVED: EventKind.ValueType  # 30
 """Somebody said what became of a call of unknown outcome, or ended the run."""
+EVENT_KIND_POLICY_ASKED: EventKind.ValueType  # 33
+"""Intent: a remote policy is about to be asked."""
+EVENT_KIND_POLICY_ANSWERED: EventKind.ValueType  # 34
+"""Result: a remote policy answered, or could not be asked."""
+EVENT_KIND_SUBJECT_REPLACED: EventKind.ValueType  # 36
+"""A policy has put something else in the place of what it decided on."""
 
 class _FinishReason:
     ValueType = typing.NewType("ValueType", builtins.int)
@@ -257,6 +269,9 @@ class Event(message.Message):
     CONTEXT_ASSEMBLED_FIELD_NUMBER: builtins.int
     MODEL_STREAM_DELTA_FIELD_NUMBER: builtins.int
     EFFECT_RESOLVED_FIELD_NUMBER: builtins.int
+    POLICY_ASKED_FIELD_NUMBER: builtins.int
+    POLICY_ANSWERED_FIELD_NUMBER: builtins.int
+    SUBJECT_REPLACED_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """Position in the run: 1, 2, 3, … without a gap. 0: ephemeral."""
     event_id: builtins.str
@@ -276,7 +291,10 @@ class Event(message.Message):
     round: builtins.int
     """The round, counted from 1; 0 outside of rounds."""
     effect_id: builtins.str
-    """The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none."""
+    """The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+    remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+    run. Empty: none.
+    """
     attempt: builtins.int
     """The attempt of that effect, counted from 1; 0: not attempted."""
     package_fingerprint: builtins.str
@@ -383,6 +401,18 @@ class Event(message.Message):
     def effect_resolved(self) -> EffectResolved:
         """Of EVENT_KIND_EFFECT_RESOLVED."""
 
+    @builtins.property
+    def policy_asked(self) -> PolicyAsked:
+        """Of EVENT_KIND_POLICY_ASKED."""
+
+    @builtins.property
+    def policy_answered(self) -> PolicyAnswered:
+        """Of EVENT_KIND_POLICY_ANSWERED."""
+
+    @builtins.property
+    def subject_replaced(self) -> SubjectReplaced:
+        """Of EVENT_KIND_SUBJECT_REPLACED."""
+
     def __init__(
         self,
         *,
@@ -424,12 +454,15 @@ class Event(message.Message):
         context_assembled: ContextAssembled | None = ...,
         model_stream_delta: ModelStreamDelta | None = ...,
         effect_resolved: EffectResolved | None = ...,
+        policy_asked: PolicyAsked | None = ...,
+        policy_answered: PolicyAnswered | None = ...,
+        subject_replaced: SubjectReplaced | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "policy_asked", "policy_answered", "subject_replaced"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -721,7 +754,8 @@ class PolicyDecided(message.Message):
     """What the strictest says."""
     policy_ref: builtins.str
     """The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-    `operator.policies.0`; `policies` when none of them decides.
+    `operator.policies.0`; `policies` when none of them decides. A remote one is
+    named with its place in POLICY_ASKED.
     """
     code: builtins.str
     """The code of the rule that decided, such as `effect.above_read`."""
@@ -1054,6 +1088,7 @@ class RunCompleted(message.Message):
     RESULT_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     TAINTED_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
     stop_reason: run_pb2.StopReason.ValueType
     """Why it ended."""
     tainted: builtins.bool
@@ -1066,6 +1101,12 @@ class RunCompleted(message.Message):
     def usage(self) -> run_pb2.Usage:
         """What the run used."""
 
+    @builtins.property
+    def input(self) -> containers.RepeatedCompositeFieldContainer[content_pb2.ContentRef]:
+        """What the user said, where a policy has put something else in its place: later
+        turns of the session see this. Empty otherwise.
+        """
+
     def __init__(
         self,
         *,
@@ -1073,10 +1114,11 @@ class RunCompleted(message.Message):
         result: content_pb2.ContentRef | None = ...,
         usage: run_pb2.Usage | None = ...,
         tainted: builtins.bool = ...,
+        input: abc.Iterable[content_pb2.ContentRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["input", b"input", "result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1337,6 +1379,222 @@ class EffectResolved(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "request_digest", b"request_digest", "request_id", b"request_id", "resolution", b"resolution", "resolved_by", b"resolved_by", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAsked(message.Message):
+    """Intent of a question to a remote policy. A later attempt at the same question
+    has the same effect id.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REMOTE_FIELD_NUMBER: builtins.int
+    STAGE_FIELD_NUMBER: builtins.int
+    SUBJECT_DIGEST_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    stage: policy_pb2.PolicyStage.ValueType
+    """Where it is asked."""
+    subject_digest: builtins.str
+    """Digest of what it is asked about."""
+    @builtins.property
+    def remote(self) -> RemotePolicy:
+        """The policy, and how it is asked."""
+
+    @builtins.property
+    def deadline(self) -> timestamp_pb2.Timestamp:
+        """When the attempt is given up, if it is sent at once."""
+
+    def __init__(
+        self,
+        *,
+        remote: RemotePolicy | None = ...,
+        stage: policy_pb2.PolicyStage.ValueType = ...,
+        subject_digest: builtins.str = ...,
+        deadline: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline", "remote", b"remote"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline", "remote", b"remote", "stage", b"stage", "subject_digest", b"subject_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RemotePolicy(message.Message):
+    """A remote policy as it is asked."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    DECIDER_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
+    UNAVAILABLE_TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    CACHE_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """The name under which it is registered."""
+    policy_ref: builtins.str
+    """The policy by its place, as in PolicyDecided."""
+    decider: builtins.str
+    """Whose policy it is: `package` or `operator`."""
+    timeout_ms: builtins.int
+    """How long an attempt may take, in milliseconds."""
+    max_attempts: builtins.int
+    """How many attempts without an answer there may be."""
+    unavailable_timeout_ms: builtins.int
+    """How long a host of it is waited for, in milliseconds."""
+    cache: builtins.bool
+    """True when its answer may be used again in this run."""
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        policy_ref: builtins.str = ...,
+        decider: builtins.str = ...,
+        timeout_ms: builtins.int = ...,
+        max_attempts: builtins.int = ...,
+        unavailable_timeout_ms: builtins.int = ...,
+        cache: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["cache", b"cache", "decider", b"decider", "max_attempts", b"max_attempts", "policy", b"policy", "policy_ref", b"policy_ref", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAnswered(message.Message):
+    """What came of a question to a remote policy. With `answer` it is settled;
+    without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REMOTE_FIELD_NUMBER: builtins.int
+    SUBJECT_DIGEST_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    CACHED_FROM_FIELD_NUMBER: builtins.int
+    subject_digest: builtins.str
+    """Digest of what was asked about."""
+    cached_from: builtins.str
+    """The question whose answer was used again, where the policy may be cached;
+    empty: this one was asked.
+    """
+    @builtins.property
+    def remote(self) -> RemotePolicy:
+        """The policy."""
+
+    @builtins.property
+    def answer(self) -> PolicyAnswer:
+        """What is said; a policy of which nobody knows what it says denies."""
+
+    @builtins.property
+    def error(self) -> error_pb2.AgentError:
+        """Why there is no answer of the policy itself; absent when there is one."""
+
+    def __init__(
+        self,
+        *,
+        remote: RemotePolicy | None = ...,
+        subject_digest: builtins.str = ...,
+        answer: PolicyAnswer | None = ...,
+        error: error_pb2.AgentError | None = ...,
+        cached_from: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "error", b"error", "remote", b"remote"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "cached_from", b"cached_from", "error", b"error", "remote", b"remote", "subject_digest", b"subject_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAnswer(message.Message):
+    """What a remote policy says."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    REPLACEMENT_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    verdict: policy_pb2.PolicyVerdict.ValueType
+    """What it says."""
+    code: builtins.str
+    """The code that it gave."""
+    message: builtins.str
+    """What it has to say to the model, or to whoever is refused."""
+    @builtins.property
+    def replacement(self) -> content_pb2.ContentRef:
+        """With MODIFY: what is to stand in the place of arguments or text. Absent at
+        RUN_START.
+        """
+
+    @builtins.property
+    def budget(self) -> package_pb2.Budget:
+        """With MODIFY at RUN_START: the limits that are to be in force."""
+
+    def __init__(
+        self,
+        *,
+        verdict: policy_pb2.PolicyVerdict.ValueType = ...,
+        code: builtins.str = ...,
+        message: builtins.str = ...,
+        replacement: content_pb2.ContentRef | None = ...,
+        budget: package_pb2.Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "replacement", b"replacement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "code", b"code", "message", b"message", "replacement", b"replacement", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SubjectReplaced(message.Message):
+    """A policy has put something else in the place of what it was asked about. The
+    walk through the policies begins again with it.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    DECIDER_FIELD_NUMBER: builtins.int
+    REPLACED_DIGEST_FIELD_NUMBER: builtins.int
+    REPLACEMENT_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    stage: policy_pb2.PolicyStage.ValueType
+    """Where."""
+    policy_ref: builtins.str
+    """The policy, as in PolicyDecided."""
+    decider: builtins.str
+    """Whose policy it is."""
+    replaced_digest: builtins.str
+    """Digest of what was there before."""
+    @builtins.property
+    def replacement(self) -> content_pb2.ContentRef:
+        """What is there now: arguments or text. Absent at RUN_START."""
+
+    @builtins.property
+    def budget(self) -> package_pb2.Budget:
+        """At RUN_START: the limits in force from now on."""
+
+    def __init__(
+        self,
+        *,
+        stage: policy_pb2.PolicyStage.ValueType = ...,
+        policy_ref: builtins.str = ...,
+        decider: builtins.str = ...,
+        replaced_digest: builtins.str = ...,
+        replacement: content_pb2.ContentRef | None = ...,
+        budget: package_pb2.Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "replacement", b"replacement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "decider", b"decider", "policy_ref", b"policy_ref", "replaced_digest", b"replaced_digest", "replacement", b"replacement", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

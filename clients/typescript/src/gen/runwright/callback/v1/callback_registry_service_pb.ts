@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/callback/v1/callback_registry_service.proto.
  */
 export const file_runwright_callback_v1_callback_registry_service: GenFile = /*@__PURE__*/
-  fileDesc("CjVydW53cmlnaHQvY2FsbGJhY2svdjEvY2FsbGJhY2tfcmVnaXN0cnlfc2VydmljZS5wcm90bxIVcnVud3JpZ2h0LmNhbGxiYWNrLnYxItYBCgxDYWxsYmFja1NwZWMSEwoLY2FsbGJhY2tfaWQYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRINCgV0b29scxgEIAMoCRIvCgN0bHMYBSABKAsyIi5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tUbHMSGwoTbWF4X2NhbGxzX2luX2ZsaWdodBgGIAEoDRIxCgRraW5kGAcgASgOMiMucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrS2luZCIyCgtDYWxsYmFja1RscxIOCgZjYV9wZW0YASABKAwSEwoLc2VydmVyX25hbWUYAiABKAkipgIKCENhbGxiYWNrEjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEg0KBW93bmVyGAIgASgJEigKBWxlYXNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKBmhlYWx0aBgFIAEoDjIlLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFja0hlYWx0aBIVCg1oZWFsdGhfZGV0YWlsGAYgASgJEjAKDGhlYWx0aF9zaW5jZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiigEKF1JlZ2lzdGVyQ2FsbGJhY2tSZXF1ZXN0EjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEhIKCmNyZWRlbnRpYWwYAiABKAkSKAoFbGVhc2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iTQoYUmVnaXN0ZXJDYWxsYmFja1Jlc3BvbnNlEjEKCGNhbGxiYWNrGAEgASgLMh8ucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrIjAKGVVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QSEwoLY2FsbGJhY2tfaWQYASABKAkiHAoaVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2UiTwoUTGlzdENhbGxiYWNrc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgFEhIKCnBhZ2VfdG9rZW4YAiABKAkSEAoIZXhlY3V0b3IYAyABKAkiZAoVTGlzdENhbGxiYWNrc1Jlc3BvbnNlEjIKCWNhbGxiYWNrcxgBIAMoCzIfLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFjaxIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkqTgoMQ2FsbGJhY2tLaW5kEh0KGUNBTExCQUNLX0tJTkRfVU5TUEVDSUZJRUQQABIfChtDQUxMQkFDS19LSU5EX1RPT0xfRVhFQ1VUT1IQASqKAQoOQ2FsbGJhY2tIZWFsdGgSHwobQ0FMTEJBQ0tfSEVBTFRIX1VOU1BFQ0lGSUVEEAASGwoXQ0FMTEJBQ0tfSEVBTFRIX1VOS05PV04QARIbChdDQUxMQkFDS19IRUFMVEhfSEVBTFRIWRACEh0KGUNBTExCQUNLX0hFQUxUSF9VTkhFQUxUSFkQAzL1AgoXQ2FsbGJhY2tSZWdpc3RyeVNlcnZpY2UScwoQUmVnaXN0ZXJDYWxsYmFjaxIuLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVxdWVzdBovLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USeQoSVW5yZWdpc3RlckNhbGxiYWNrEjAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QaMS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USagoNTGlzdENhbGxiYWNrcxIrLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVxdWVzdBosLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2VChQEKGWRldi5ydW53cmlnaHQuY2FsbGJhY2sudjFQAVpOZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC9jYWxsYmFjay92MTtjYWxsYmFja3YxqgIVUnVud3JpZ2h0LkNhbGxiYWNrLlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("CjVydW53cmlnaHQvY2FsbGJhY2svdjEvY2FsbGJhY2tfcmVnaXN0cnlfc2VydmljZS5wcm90bxIVcnVud3JpZ2h0LmNhbGxiYWNrLnYxItYBCgxDYWxsYmFja1NwZWMSEwoLY2FsbGJhY2tfaWQYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSDwoHYWRkcmVzcxgDIAEoCRINCgV0b29scxgEIAMoCRIvCgN0bHMYBSABKAsyIi5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tUbHMSGwoTbWF4X2NhbGxzX2luX2ZsaWdodBgGIAEoDRIxCgRraW5kGAcgASgOMiMucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrS2luZCIyCgtDYWxsYmFja1RscxIOCgZjYV9wZW0YASABKAwSEwoLc2VydmVyX25hbWUYAiABKAkipgIKCENhbGxiYWNrEjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEg0KBW93bmVyGAIgASgJEigKBWxlYXNlGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKBmhlYWx0aBgFIAEoDjIlLnJ1bndyaWdodC5jYWxsYmFjay52MS5DYWxsYmFja0hlYWx0aBIVCg1oZWFsdGhfZGV0YWlsGAYgASgJEjAKDGhlYWx0aF9zaW5jZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiigEKF1JlZ2lzdGVyQ2FsbGJhY2tSZXF1ZXN0EjEKBHNwZWMYASABKAsyIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tTcGVjEhIKCmNyZWRlbnRpYWwYAiABKAkSKAoFbGVhc2UYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iTQoYUmVnaXN0ZXJDYWxsYmFja1Jlc3BvbnNlEjEKCGNhbGxiYWNrGAEgASgLMh8ucnVud3JpZ2h0LmNhbGxiYWNrLnYxLkNhbGxiYWNrIjAKGVVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QSEwoLY2FsbGJhY2tfaWQYASABKAkiHAoaVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2UiggEKFExpc3RDYWxsYmFja3NSZXF1ZXN0EhEKCXBhZ2Vfc2l6ZRgBIAEoBRISCgpwYWdlX3Rva2VuGAIgASgJEhAKCGV4ZWN1dG9yGAMgASgJEjEKBGtpbmQYBCABKA4yIy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2tLaW5kImQKFUxpc3RDYWxsYmFja3NSZXNwb25zZRIyCgljYWxsYmFja3MYASADKAsyHy5ydW53cmlnaHQuY2FsbGJhY2sudjEuQ2FsbGJhY2sSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJKmgKDENhbGxiYWNrS2luZBIdChlDQUxMQkFDS19LSU5EX1VOU1BFQ0lGSUVEEAASHwobQ0FMTEJBQ0tfS0lORF9UT09MX0VYRUNVVE9SEAESGAoUQ0FMTEJBQ0tfS0lORF9QT0xJQ1kQAiqKAQoOQ2FsbGJhY2tIZWFsdGgSHwobQ0FMTEJBQ0tfSEVBTFRIX1VOU1BFQ0lGSUVEEAASGwoXQ0FMTEJBQ0tfSEVBTFRIX1VOS05PV04QARIbChdDQUxMQkFDS19IRUFMVEhfSEVBTFRIWRACEh0KGUNBTExCQUNLX0hFQUxUSF9VTkhFQUxUSFkQAzL1AgoXQ2FsbGJhY2tSZWdpc3RyeVNlcnZpY2UScwoQUmVnaXN0ZXJDYWxsYmFjaxIuLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVxdWVzdBovLnJ1bndyaWdodC5jYWxsYmFjay52MS5SZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USeQoSVW5yZWdpc3RlckNhbGxiYWNrEjAucnVud3JpZ2h0LmNhbGxiYWNrLnYxLlVucmVnaXN0ZXJDYWxsYmFja1JlcXVlc3QaMS5ydW53cmlnaHQuY2FsbGJhY2sudjEuVW5yZWdpc3RlckNhbGxiYWNrUmVzcG9uc2USagoNTGlzdENhbGxiYWNrcxIrLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVxdWVzdBosLnJ1bndyaWdodC5jYWxsYmFjay52MS5MaXN0Q2FsbGJhY2tzUmVzcG9uc2VChQEKGWRldi5ydW53cmlnaHQuY2FsbGJhY2sudjFQAVpOZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC9jYWxsYmFjay92MTtjYWxsYmFja3YxqgIVUnVud3JpZ2h0LkNhbGxiYWNrLlYxYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * What is registered. Nothing in it is secret.
@@ -29,10 +29,11 @@ export type CallbackSpec = Message<"runwright.callback.v1.CallbackSpec"> & {
   callbackId: string;
 
   /**
-   * The executor's name, as packages refer to it; the same rule. It belongs to
-   * the principals that the operator names for it, else to the one that holds a
-   * lease under it. Several callbacks of theirs may share a name: calls are
-   * spread over those that are healthy.
+   * The name by which packages refer to it, whatever its kind; the same rule. It
+   * belongs to the principals that the operator names for it, else to the one
+   * that holds a lease under it; each kind has names of its own. Several
+   * callbacks of theirs may share a name: calls are spread over those that are
+   * healthy.
    *
    * @generated from field: string executor = 2;
    */
@@ -47,7 +48,8 @@ export type CallbackSpec = Message<"runwright.callback.v1.CallbackSpec"> & {
   address: string;
 
   /**
-   * Names of the tools it performs, at most 128. Empty: any.
+   * Names of the tools it performs, at most 128. Empty: any. Of tool executors
+   * alone.
    *
    * @generated from field: repeated string tools = 4;
    */
@@ -291,11 +293,18 @@ export type ListCallbacksRequest = Message<"runwright.callback.v1.ListCallbacksR
   pageToken: string;
 
   /**
-   * Only those of this executor. Empty: all.
+   * Only those of this name. Empty: all.
    *
    * @generated from field: string executor = 3;
    */
   executor: string;
+
+  /**
+   * Which kind of callback has the name. Unspecified: a tool executor.
+   *
+   * @generated from field: runwright.callback.v1.CallbackKind kind = 4;
+   */
+  kind: CallbackKind;
 };
 
 /**
@@ -355,6 +364,14 @@ export enum CallbackKind {
    * @generated from enum value: CALLBACK_KIND_TOOL_EXECUTOR = 1;
    */
   TOOL_EXECUTOR = 1,
+
+  /**
+   * It decides what runs and calls may do: `PolicyService`. Its key has the role
+   * `policy`.
+   *
+   * @generated from enum value: CALLBACK_KIND_POLICY = 2;
+   */
+  POLICY = 2,
 }
 
 /**
