@@ -44,6 +44,7 @@ REPAIR_REASONS = ("EFFECT_NOT_UNKNOWN", "EFFECT_ATTEMPT_STALE", "EFFECT_ALREADY_
 DECIDED = ("rule", "decider", "subject_digest", "operator_digest", "shadow")
 OPINION = ("verdict", "policy_ref", "rule", "code", "decider", "message")
 YOUNG = ("ToolRequested.untrusted", "ToolDenied.message", "RunStarted.principal_roles")
+_PREFIXES = ("", "EVENT_KIND_")
 # What came with policies beyond the two built-in ones.
 POLICIES = frozenset(
     {
@@ -57,6 +58,23 @@ POLICIES = frozenset(
         *(f"{prefix}POLICY_{name}" for name in ("DENIED", "INTERRUPT") for prefix in ("ERROR_REASON_", "STOP_REASON_")),
         *(f"RunState.{name}" for name in ("principal_roles", "tainted", "policy_failure")),
         "CallState.policy",
+    }
+)
+# What came with policies that are asked over the network.
+_REMOTE = ("PolicyAsked", "PolicyAnswered", "SubjectReplaced", "RemotePolicy", "PolicyAnswer")
+REMOTE_POLICIES = frozenset(
+    {
+        *(f"{prefix}{kind}" for kind in ("POLICY_ASKED", "POLICY_ANSWERED", "SUBJECT_REPLACED") for prefix in _PREFIXES),
+        *(f"runwright.v1.Event.{body}" for body in ("policy_asked", "policy_answered", "subject_replaced")),
+        *(name for name in _REMOTE),
+        *(
+            f"runwright.v1.{name}.{field}"
+            for name in _REMOTE
+            for field in pb.DESCRIPTOR.message_types_by_name[name].fields_by_name
+        ),
+        *("POLICY", "MODIFY", "POLICY_VERDICT_MODIFY", "RunCompleted.input", "runwright.v1.RunCompleted.input"),
+        *(f"RunState.{name}" for name in ("walk", "cached_answers", "input")),
+        *(f"ERROR_REASON_POLICY_{name}" for name in ("UNAVAILABLE", "TIMED_OUT", "LOST", "ANSWER_INVALID")),
     }
 )
 # By golden, the oldest first: fields and values that are younger than it and not younger than the next, as
@@ -78,6 +96,7 @@ LATER: Mapping[str, frozenset[str]] = {
             *(f"{RESOLVED.full_name}.{name}" for name in RESOLVED.fields_by_name),
             *("STOP_REASON_EFFECT_UNKNOWN", *(f"ERROR_REASON_{name}" for name in REPAIR_REASONS), *REPAIR_REASONS),
             *POLICIES,
+            *REMOTE_POLICIES,
         }
     ),
 }
