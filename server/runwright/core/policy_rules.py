@@ -31,6 +31,8 @@ VERDICTS = {
 }
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"  # of callbacks, as `core/ids.py` has it
 _PRE_TOOL: tuple[Literal["pre_tool", "run_start", "input", "output"], ...] = ("pre_tool",)
+_IN_ORDER = ("run_start", "input", "pre_tool", "output")
+_IN_ORDER_TEXT = ", ".join(_IN_ORDER)
 _OF_REMOTE = frozenset({"stages", "timeout_ms", "max_attempts", "unavailable_timeout_ms", "cache"})
 # What a remote policy has where nothing is said.
 TIMEOUT_MS = 10_000
@@ -132,10 +134,11 @@ class PolicySpec(_Frozen):
 
     @field_validator("stages")
     @classmethod
-    def _each_stage_once(cls, stages: tuple[str, ...]) -> tuple[str, ...]:
-        if not stages or len(set(stages)) < len(stages):
-            raise ValueError("at least one stage, and each of them once")
-        return tuple(sorted(stages, key=lambda stage: STAGES[stage].value))
+    def _in_their_order(cls, stages: tuple[str, ...]) -> tuple[str, ...]:
+        # One way to say it, so that one fingerprint: nobody has to sort them.
+        if not stages or stages != tuple(stage for stage in _IN_ORDER if stage in stages):
+            raise ValueError(f"at least one stage, each once, in the order in which a run comes to them: {_IN_ORDER_TEXT}")
+        return stages
 
     @model_validator(mode="after")
     def _is_one_thing(self) -> PolicySpec:

@@ -20,6 +20,7 @@ from ._gen.runwright.v1 import (
     OpenEffect,
     PackageFinding,
     PackageSummary,
+    PolicyStage,
     Resolution,
     RunFilter,
     RunSnapshot,
@@ -30,6 +31,17 @@ from .client import Cancelled, Client, Resolved, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint
+from .policies import (
+    PolicyDecision,
+    PolicyQuestion,
+    PolicyServer,
+    allow,
+    deny,
+    interrupt,
+    lower_budget,
+    replace_arguments,
+    replace_text,
+)
 from .serving import ToolServer
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
@@ -58,6 +70,10 @@ __all__ = [
     "OpenEffect",
     "PackageFinding",
     "PackageSummary",
+    "PolicyDecision",
+    "PolicyQuestion",
+    "PolicyServer",
+    "PolicyStage",
     "Resolution",
     "Resolved",
     "RunFilter",
@@ -75,9 +91,15 @@ __all__ = [
     "ToolError",
     "ToolServer",
     "UnknownEffect",
+    "allow",
     "delta_text",
+    "deny",
+    "interrupt",
+    "lower_budget",
     "package_canonical",
     "package_fingerprint",
+    "replace_arguments",
+    "replace_text",
     "result_text",
     "tool",
     "tool_text",

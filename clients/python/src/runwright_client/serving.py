@@ -125,24 +125,23 @@ class ToolServer:
         address = self._dialled(address)
         registered_name("name of an executor", executor)
         registered_name("id of a callback", callback_id or "a")
-        if not self._tools:
-            raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
+        served = self._served()
         ca_pem = Path(ca).read_bytes() if ca is not None else b""
         spec = pb.CallbackSpec(
             callback_id=callback_id or _new_id(executor),
             executor=executor,
             address=address,
-            tools=sorted(self._tools),
             tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
             max_calls_in_flight=max_calls,
+            **served,
         )
         request = pb.RegisterCallbackRequest(spec=spec, credential=self._credential, lease=timedelta(seconds=lease))
         registered = await client.register_callback(request)
         seconds = (registered.lease or timedelta(seconds=lease)).total_seconds()
         renewing = asyncio.create_task(_renew(client, request, seconds / 3))
         self._registrations[spec.callback_id] = (client, renewing)
-        message = "registered with %s as executor %s: %s; called at %s"
-        _log.info(message, client.address, executor, ", ".join(spec.tools), address)
+        what = f"executor {executor}: {', '.join(spec.tools)}" if spec.tools else f"policy {executor}"
+        _log.info("registered with %s as %s; called at %s", client.address, what, address)
 
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
         """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.
@@ -215,6 +214,12 @@ class ToolServer:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _served(self) -> dict[str, Any]:
+        """What a registration says of its kind."""
+        if not self._tools:
+            raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
+        return {"tools": sorted(self._tools)}
+
     def _dialled(self, address: str) -> str:
         """Where the runtime reaches this server."""
         if self._server is None:
@@ -230,15 +235,8 @@ class ToolServer:
         return {path: grpclib.const.Handler(self._execute, *kinds)}
 
     async def _execute(self, stream: _Call) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._calls.add(task)  # it ends when the answer has been handed to the system
-        task.add_done_callback(self._calls.discard)
-        # Of two, which is right is nobody's guess: together they are wrong.
-        shown = ",".join(map(str, stream.metadata.getall("authorization", []))) if stream.metadata is not None else ""
-        if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
-            raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
-        request = await _received(stream)
+        self._take(stream)
+        request = pb.ExecuteToolRequest.parse(await received(stream))
         tool = self._tools.get(request.tool)
         if tool is None:
             raise GRPCError(Status.UNIMPLEMENTED, f"There is no tool {request.tool} here.")
@@ -266,6 +264,17 @@ class ToolServer:
             work.cancel()
             raise
         await stream.send_message(answered(work))
+
+    def _take(self, stream: grpclib.server.Stream[Any, Any]) -> None:
+        """Takes note of a call, and refuses one without the credential."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls.add(task)  # it ends when the answer has been handed to the system
+        task.add_done_callback(self._calls.discard)
+        # Of two, which is right is nobody's guess: together they are wrong.
+        shown = ",".join(map(str, stream.metadata.getall("authorization", []))) if stream.metadata is not None else ""
+        if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
+            raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this server's credential.")
 
     def _admit(self, request: pb.ExecuteToolRequest) -> None:
         seen = self._attempts.pop(request.idempotency_key, 0)
@@ -311,13 +320,13 @@ def _show_log() -> None:
         _log.setLevel(logging.INFO)
 
 
-async def _received(stream: _Call) -> pb.ExecuteToolRequest:
+async def received(stream: grpclib.server.Stream[Any, Any]) -> bytes:
     """The request, which the transport would take however large it is. UNIMPLEMENTED says: certainly not performed."""
     head = await stream._stream.recv_data(5)
     size = int.from_bytes(head[1:], "big")
     if len(head) < 5 or head[0] or size > _MOST_BYTES:
         raise GRPCError(Status.UNIMPLEMENTED, f"A request has at most {_MOST_BYTES} bytes and is not compressed.")
-    return pb.ExecuteToolRequest.parse(await stream._stream.recv_data(size))
+    return await stream._stream.recv_data(size)
 
 
 async def _renew(client: Client, request: pb.RegisterCallbackRequest, interval: float) -> None:
