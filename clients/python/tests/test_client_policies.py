@@ -81,7 +81,7 @@ async def test_a_served_policy_decides(
     tools, policy = ToolServer([send]), PolicyServer(compliance)
     run = await _run(make_server, relay, client, tools, policy, to)
 
-    assert SENT == sent
+    assert sent == SENT
     if told is None:
         assert run.error is not None and run.error.reason_name == "POLICY_INTERRUPT"
     else:
