@@ -57,8 +57,12 @@ def asked(state: RunState, record: r.PolicyAsked) -> RunState:
         return _with_walk(state, subject, walk.__replace__(question=question))
     _require(record.effect_id == next_question(state, subject) and record.attempt == 1, record, state)
     question = PolicyQuestion(record.effect_id, record.remote, 1, record.subject_digest, record.at, record.deadline)
-    after = walk.__replace__(stage=record.stage, questions=walk.questions + 1, question=question)
-    return _with_walk(state, subject, after)
+    after = _with_walk(
+        state, subject, walk.__replace__(stage=record.stage, questions=walk.questions + 1, question=question)
+    )
+    call = after.call(subject) if subject else None
+    # What it had passed by other rules it has not passed by these.
+    return after if call is None else with_call(after, call.__replace__(passed=None))
 
 
 def answered(state: RunState, record: r.PolicyAnswered) -> RunState:

@@ -137,7 +137,9 @@ class PolicySpec(_Frozen):
     def _in_their_order(cls, stages: tuple[str, ...]) -> tuple[str, ...]:
         # One way to say it, so that one fingerprint: nobody has to sort them.
         if not stages or stages != tuple(stage for stage in _IN_ORDER if stage in stages):
-            raise ValueError(f"at least one stage, each once, in the order in which a run comes to them: {_IN_ORDER_TEXT}")
+            raise ValueError(
+                f"at least one stage, each once, in the order in which a run comes to them: {_IN_ORDER_TEXT}"
+            )
         return stages
 
     @model_validator(mode="after")
