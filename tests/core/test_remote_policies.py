@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
@@ -308,3 +309,12 @@ def test_calls_that_others_hold_up_do_not_hold_up_a_question() -> None:
     second = state.call(b.SECOND_CALL)
     assert second is not None and second.phase is CallPhase.REQUESTED
     assert e.AskPolicy(EffectId("p1.2.1"), 1) in pending(state).values()
+
+
+def test_what_is_asked_about_again_has_passed_nothing_until_it_is_answered() -> None:
+    """Rules that change and change back must not let a call go with the question still out."""
+    others = tuple(replace(each, operator_digest="sha256:others") for each in p.found())
+    state, _ = played(p.answer(Verdict.ALLOW), replace(b.awaited(attempt=0), policies=others))
+    assert e.AskPolicy(p.AGAIN, 1) in pending(state).values()
+
+    assert decide(PACKAGE, state, replace(b.awaited(attempt=0, seconds=4), policies=p.found())) == []

@@ -64,7 +64,11 @@ POLICIES = frozenset(
 _REMOTE = ("PolicyAsked", "PolicyAnswered", "SubjectReplaced", "RemotePolicy", "PolicyAnswer")
 REMOTE_POLICIES = frozenset(
     {
-        *(f"{prefix}{kind}" for kind in ("POLICY_ASKED", "POLICY_ANSWERED", "SUBJECT_REPLACED") for prefix in _PREFIXES),
+        *(
+            f"{prefix}{kind}"
+            for kind in ("POLICY_ASKED", "POLICY_ANSWERED", "SUBJECT_REPLACED")
+            for prefix in _PREFIXES
+        ),
         *(f"runwright.v1.Event.{body}" for body in ("policy_asked", "policy_answered", "subject_replaced")),
         *(name for name in _REMOTE),
         *(

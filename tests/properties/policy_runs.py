@@ -197,6 +197,8 @@ class PolicyRun:
 
     def _word(self, policy: str, call: model.Call) -> str:
         """What a remote policy does with a call: always the same with the same."""
+        if self.seed % 5 == 0:  # a policy that is never content
+            return "replaces"
         return Random(f"{self.seed} {policy} {call.tool} {call.path} {call.size}").choice(_ANSWERS)
 
     def _says(self, policy: str, call: model.Call) -> model.Answer:

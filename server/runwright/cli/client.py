@@ -142,9 +142,11 @@ class Client:
             found.next_page_token = page.next_page_token
         return found
 
-    def callbacks(self, executor: str = "") -> callback_pb.ListCallbacksResponse:
-        """Every registration of the namespace, or of one executor in it."""
-        request = callback_pb.ListCallbacksRequest(executor=executor)
+    def callbacks(
+        self, name: str = "", kind: callback_pb.CallbackKind.ValueType = callback_pb.CALLBACK_KIND_UNSPECIFIED
+    ) -> callback_pb.ListCallbacksResponse:
+        """Every registration of the namespace, or of one name in it: an executor's, unless the kind says otherwise."""
+        request = callback_pb.ListCallbacksRequest(executor=name, kind=kind)
         listed = callback_pb.ListCallbacksResponse()
         while True:
             page = self._call(self._callbacks.ListCallbacks, request)

@@ -145,7 +145,7 @@ class PolicySpec(_Frozen):
     @model_validator(mode="after")
     def _is_one_thing(self) -> PolicySpec:
         if sum((self.builtin is not None, bool(self.rules), self.remote is not None)) != 1:
-            raise ValueError("one of `builtin: NAME`, `rules: [...]` with at least one rule, and `remote: NAME`")
+            raise ValueError("either `builtin: NAME`, `rules: [...]` with at least one rule, or `remote: NAME`")
         if self.remote is None and self.model_fields_set & _OF_REMOTE:
             raise ValueError(f"{', '.join(sorted(_OF_REMOTE))} only beside `remote: NAME`")
         if self.remote is not None and self.mode is PolicyMode.SHADOW:
