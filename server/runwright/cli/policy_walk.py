@@ -20,7 +20,7 @@ from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey, parse_effect_id
 from runwright.core.outcomes import Usage
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, decided, decided_for_call
+from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, Verdict, decided, decided_for_call
 from runwright.core.state import RunState
 from runwright.runtime.policies import (
     CallFacts,
@@ -32,6 +32,8 @@ from runwright.runtime.policies import (
     subject_of_text,
 )
 from runwright.wire.records import decode_event
+
+_FINAL = (Verdict.DENY, Verdict.INTERRUPT)
 
 
 class Walked(Struct, frozen=True):
@@ -102,13 +104,13 @@ class Walk:
         asked = subject_of_call(run, tool, facts, arguments_of(arguments.data))
         found = self._find(stage, asked) if self._policies.is_used(self._package, self._namespace, stage) else None
         decision = decided_for_call(found, self._package.builtin_policies, tool.effect.value)
-        return Walked(stage, subject, decision, found.shadow if found else ())
+        return _walked(stage, subject, decision, found)
 
     def _run(self, stage: PolicyStage, subject: PolicySubject, before: r.PolicyDecided | None) -> Walked:
         if not self._policies.is_used(self._package, self._namespace, stage):
             return Walked(stage, "", None, before=before)
         found = self._find(stage, subject)
-        return Walked(stage, "", decided(stage, found.opinions), found.shadow, before)
+        return _walked(stage, "", decided(stage, found.opinions), found).__replace__(before=before)
 
     def _find(self, stage: PolicyStage, subject: PolicySubject) -> PolicyFindings:
         return asyncio.run(self._policies.find(self._package, self._namespace, stage, [subject]))[0]
@@ -118,6 +120,17 @@ class Walk:
 
     def __exit__(self, *_: object) -> None:
         asyncio.run(self._policies.conditions.close())
+
+
+def _walked(stage: PolicyStage, subject: str, decision: PolicyOpinion, found: PolicyFindings | None) -> Walked:
+    """A walk; it comes to no decision where a remote policy would be asked, which nobody does here."""
+    shadow = found.shadow if found else ()
+    if found is None or not found.remotes or any(each.verdict in _FINAL for each in found.opinions):
+        return Walked(stage, subject, decision, shadow)
+    asked = ", ".join(f"{remote.policy} ({remote.policy_ref})" for remote in found.remotes)
+    allowed = next((each for each in found.opinions if each.verdict is Verdict.ALLOW), None)
+    rules = f"; allowed so far by {allowed.rule or allowed.policy_ref} ({allowed.code})" if allowed else ""
+    return Walked(stage, subject, None, shadow, note=f"remote policies would be asked: {asked}{rules}")
 
 
 def _exported(
