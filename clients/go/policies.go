@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	callbackv1 "github.com/runwright/runwright/clients/go/gen/runwright/callback/v1"
 	runwrightv1 "github.com/runwright/runwright/clients/go/gen/runwright/v1"
@@ -64,6 +66,14 @@ func ReplaceText(text, code string) PolicyDecision {
 func LowerBudget(budget *runwrightv1.Budget, code string) PolicyDecision {
 	decision := said(runwrightv1.PolicyVerdict_POLICY_VERDICT_MODIFY, code, "")
 	decision.response.Replacement = &callbackv1.DecideResponse_Budget{Budget: budget}
+	return decision
+}
+
+// Defer holds it for so long, at most 7 days, or until [Client.Resume]; then the policy is asked
+// again.
+func Defer(wait time.Duration, code, message string) PolicyDecision {
+	decision := said(runwrightv1.PolicyVerdict_POLICY_VERDICT_DEFER, code, message)
+	decision.response.DeferFor = durationpb.New(wait)
 	return decision
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	runwright "github.com/runwright/runwright/clients/go"
 	runwrightv1 "github.com/runwright/runwright/clients/go/gen/runwright/v1"
@@ -24,6 +25,10 @@ func compliance(_ context.Context, question *runwright.PolicyQuestion) (runwrigh
 		return runwright.Deny("not_outside", "Write to somebody inside."), nil
 	case "boss":
 		return runwright.ReplaceArguments(map[string]any{"to": "assistant"}, ""), nil
+	case "later":
+		if question.GetEffectId() == "p1.1.1" {
+			return runwright.Defer(time.Hour, "", ""), nil
+		}
 	case "nobody":
 		return runwright.Interrupt("never", ""), nil
 	case "error":
@@ -116,4 +121,29 @@ func decided(t *testing.T, client *runwright.Client) *[]string {
 		t.Fatal(err)
 	}
 	return sent
+}
+
+func TestWhatAPolicyDefersIsResumed(t *testing.T) {
+	server := serve(t, governed([]spec{{"calls": []spec{{"tool": "send", "arguments": spec{"to": "later"}}}}, {"text": "done"}}))
+	client := server.connect()
+	sent := decided(t, client)
+
+	started, err := client.Start(within(t), runwright.Text("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runID, resumed := started.Run.GetRunId(), false
+	for !resumed {
+		if _, resumed, err = client.Resume(within(t), runwright.Resume{RunID: runID, EffectID: "p1.1.1", Reason: "it is over"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended, _, err := client.Wait(within(t), runID, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	if ended.GetStatus() != runwrightv1.RunStatus_RUN_STATUS_COMPLETED || strings.Join(*sent, " ") != "later" {
+		t.Errorf("%v, sent %v", ended.GetStatus(), *sent)
+	}
 }

@@ -301,10 +301,13 @@ def _policy_examples(now: int, call: EffectId) -> list[r.Record]:
     question, digest = {"effect_id": EffectId("p1.1.1"), "attempt": 1}, {"subject_digest": json_text("{}").digest}
     remote, other = {"remote": remote_policy()}, json_text('{"city":"Bern"}')
     limits = Budget(rounds=1, tool_calls=2, parallel_calls=1)
-    answer = PolicyAnswer(Verdict.MODIFY, "too_far", "Nearer.", other, limits)
+    answer = PolicyAnswer(Verdict.MODIFY, "too_far", "Nearer.", other, limits, at(9))
     return [
         r.PolicyAsked(at=now, stage=PolicyStage.PRE_TOOL, deadline=at(11), **question, **remote, **digest),
         r.PolicyAnswered(at=now, answer=answer, error=_failure(), cached_from="p1.1.1", **question, **remote, **digest),
+        r.PolicyResumed(
+            at=now, effect_id=EffectId("p1.1.1"), resumed_by="ann", reason="it is over", request_id="resume-1"
+        ),
         r.SubjectReplaced(
             at=now,
             subject=call,

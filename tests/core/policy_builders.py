@@ -72,6 +72,7 @@ def answer(
     policies: tuple[PolicyFindings, ...] | None = None,
     replacement: ContentRef | None = None,
     budget: Budget | None = None,
+    until: float | None = None,
 ) -> i.PolicyReplied:
     """A host answers."""
     said = () if verdict is Verdict.MODIFY else found() if policies is None else policies
@@ -79,7 +80,14 @@ def answer(
         at=b.at(at),
         effect_id=question,
         attempt=attempt,
-        answer=PolicyAnswer(verdict, f"remote.{verdict.name.lower()}", "", replacement, budget),
+        answer=PolicyAnswer(
+            verdict,
+            f"remote.{verdict.name.lower()}",
+            "",
+            replacement,
+            budget,
+            None if until is None else b.at(until),
+        ),
         policies=said,
     )
 
@@ -110,6 +118,11 @@ def awaited(question: EffectId = ASKED, attempt: int = 1, *, is_there: bool, at:
     return i.PolicyAwaited(at=b.at(at), effect_id=question, attempt=attempt, is_there=is_there)
 
 
+def resumed(question: EffectId = ASKED, *, at: float = 3, **fields: Any) -> i.ResumeRequested:
+    """What is deferred goes on."""
+    return i.ResumeRequested(at=b.at(at), effect_id=question, **fields)
+
+
 def histories() -> Iterator[list[r.Record]]:
     """What records there are of questions: replaced arguments, another attempt, and a cancel with a question out."""
     governed = package()
@@ -122,6 +135,9 @@ def histories() -> Iterator[list[r.Record]]:
         answer(Verdict.MODIFY, attempt=2, at=4, replacement=OTHER),
         heard(1, at=5),
         heard(2, at=5, policies=found(digest=OTHER.digest)),
+        answer(Verdict.DEFER, AGAIN, at=5, until=9, policies=found(digest=OTHER.digest)),
+        resumed(AGAIN, at=6),
+        heard(3, at=6, policies=found(digest=OTHER.digest)),
         b.cancelled(),
     )
     yield records

@@ -29,6 +29,7 @@ EFFECTS: dict[str, e.Effect] = {
     "deadline": e.WaitForCancelDeadline(9),
     "policy": e.AskPolicy(EffectId("p3.1.1"), 1),
     "policies": e.HearPolicies(CALL, 1),
+    "deferral": e.AwaitDeferral(EffectId("p3.1.1"), 9, 0),
     "policy host": e.AwaitPolicy(EffectId("p3.1.1"), 1, "compliance", 0, 9, 0),
 }
 
@@ -45,7 +46,7 @@ def test_every_effect_is_looked_at_here() -> None:
 
 
 def test_what_only_has_to_be_waited_for_parks() -> None:
-    assert saying("parks") == {"retry", "executor", "deadline", "policy host"}
+    assert saying("parks") == {"retry", "executor", "deadline", "policy host", "deferral"}
 
 
 def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a_cancel() -> None:
@@ -54,7 +55,15 @@ def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a
 
 
 def test_an_answer_that_would_begin_something_new_is_left_to_the_next_start() -> None:
-    assert saying("is_left_to_restart") == {"model", "retry", "executor", "policy", "policies", "policy host"}
+    assert saying("is_left_to_restart") == {
+        "model",
+        "retry",
+        "executor",
+        "policy",
+        "policies",
+        "policy host",
+        "deferral",
+    }
 
 
 def test_what_is_sent_to_somebody_needs_an_intent() -> None:

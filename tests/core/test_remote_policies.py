@@ -318,3 +318,63 @@ def test_what_is_asked_about_again_has_passed_nothing_until_it_is_answered() -> 
     assert e.AskPolicy(p.AGAIN, 1) in pending(state).values()
 
     assert decide(PACKAGE, state, replace(b.awaited(attempt=0, seconds=4), policies=p.found())) == []
+
+
+def test_what_is_deferred_is_held_until_its_time_and_then_asked_about_again() -> None:
+    state, records = played(p.answer(Verdict.DEFER, until=60))
+    assert kinds(records)[-1] == "PolicyAnswered"
+    assert list(pending(state).values()) == [e.AwaitDeferral(p.ASKED, b.at(60), b.at(2))]
+    [wait] = waiting_on(state)
+    assert (status(state), wait.kind, wait.effect_id) == (RunStatus.WAITING, WaitKind.POLICY, p.ASKED)
+    assert "runwright resume" in wait.unblocked_by
+
+    state, records = played(p.answer(Verdict.DEFER, until=60), p.resumed(at=60))
+    assert isinstance(records[-1], r.PolicyResumed) and records[-1].resumed_by == ""
+    assert list(pending(state).values()) == [e.HearPolicies(b.FIRST_CALL, 1)]
+
+    state, _ = played(p.answer(Verdict.DEFER, until=60), p.resumed(at=60), p.heard(1, at=60))
+    assert list(pending(state).values()) == [e.AskPolicy(p.AGAIN, 1)]
+
+
+def test_somebody_resumes_it_once_and_is_on_record() -> None:
+    who = {"resumed_by": "ann", "reason": "it is over", "request_id": "resume-1"}
+    state, records = played(p.answer(Verdict.DEFER, until=60), p.resumed(**who))
+
+    assert isinstance(records[-1], r.PolicyResumed)
+    assert (records[-1].resumed_by, records[-1].reason, records[-1].request_id) == tuple(who.values())
+    assert decide(PACKAGE, state, p.resumed(**who)) == []
+    assert decide(PACKAGE, state, p.resumed(p.AGAIN, **who)) == []
+
+
+def test_nobody_waits_for_what_another_policy_denies() -> None:
+    two = p.found(remotes=(b.remote_policy(cache=False), b.remote_policy("second", policy_ref="policies.1")))
+    asked = (b.started(PACKAGE), p.asks("send", policies=two), p.answer(Verdict.DEFER, until=60, policies=two))
+    state, _ = b.play(PACKAGE, *asked)
+    assert list(pending(state).values()) == [e.AskPolicy(p.AGAIN, 1)], "the later one is heard first"
+
+    _, records = b.play(PACKAGE, *asked, p.answer(Verdict.DENY, p.AGAIN, at=3, policies=two))
+    assert decisions(records) == [(Verdict.DENY, "remote.deny")]
+
+    replaced = p.answer(Verdict.MODIFY, p.AGAIN, at=3, replacement=p.OTHER)
+    _, records = b.play(PACKAGE, *asked, replaced, p.heard(2, policies=two))
+    assert isinstance(records[-1], r.SubjectReplaced), "earlier defers drop"
+
+
+def test_a_walk_is_deferred_ten_times_and_then_denied() -> None:
+    inputs: list[i.Input] = []
+    for number in range(1, 12):
+        question, at = EffectId(f"p1.1.{number}"), 2.0 + number
+        inputs += [p.answer(Verdict.DEFER, question, at=at, until=at), p.resumed(question, at=at)]
+        inputs.append(p.heard(number, at=at))
+
+    state, records = played(*inputs)
+
+    assert sum(isinstance(record, r.PolicyResumed) for record in records) == 10
+    assert decisions(records) == [(Verdict.DENY, "policy.too_many_defers")]
+    assert state.round == 2
+
+
+def test_a_cancel_ends_a_run_that_is_deferred() -> None:
+    state, _ = played(p.answer(Verdict.DEFER, until=60), b.cancelled())
+
+    assert (state.is_terminal, pending(state)) == (True, {})

@@ -61,22 +61,27 @@ POLICIES = frozenset(
     }
 )
 # What came with policies that are asked over the network.
-_REMOTE = ("PolicyAsked", "PolicyAnswered", "SubjectReplaced", "RemotePolicy", "PolicyAnswer")
+_REMOTE = ("PolicyAsked", "PolicyAnswered", "PolicyResumed", "SubjectReplaced", "RemotePolicy", "PolicyAnswer")
+_REMOTE_KINDS = ("policy_asked", "policy_answered", "policy_resumed", "subject_replaced")
 REMOTE_POLICIES = frozenset(
     {
-        *(
-            f"{prefix}{kind}"
-            for kind in ("POLICY_ASKED", "POLICY_ANSWERED", "SUBJECT_REPLACED")
-            for prefix in _PREFIXES
-        ),
-        *(f"runwright.v1.Event.{body}" for body in ("policy_asked", "policy_answered", "subject_replaced")),
+        *(f"{prefix}{kind.upper()}" for kind in _REMOTE_KINDS for prefix in _PREFIXES),
+        *(f"runwright.v1.Event.{kind}" for kind in _REMOTE_KINDS),
         *(name for name in _REMOTE),
         *(
             f"runwright.v1.{name}.{field}"
             for name in _REMOTE
             for field in pb.DESCRIPTOR.message_types_by_name[name].fields_by_name
         ),
-        *("POLICY", "MODIFY", "POLICY_VERDICT_MODIFY", "RunCompleted.input", "runwright.v1.RunCompleted.input"),
+        *(
+            "POLICY",
+            "MODIFY",
+            "POLICY_VERDICT_MODIFY",
+            "DEFER",
+            "POLICY_VERDICT_DEFER",
+            "RunCompleted.input",
+            "runwright.v1.RunCompleted.input",
+        ),
         *(f"RunState.{name}" for name in ("walk", "cached_answers", "input")),
         *(f"ERROR_REASON_POLICY_{name}" for name in ("UNAVAILABLE", "TIMED_OUT", "LOST", "ANSWER_INVALID")),
     }

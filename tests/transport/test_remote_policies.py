@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from google.protobuf import duration_pb2
 from runwright._gen.runwright.callback.v1 import policy_service_pb2 as policy_pb
 from runwright._gen.runwright.v1 import event_pb2, package_pb2, policy_pb2, run_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
@@ -18,7 +19,7 @@ from tests import builders as b
 from tests.runtime.parts import RecordingProvider
 from tests.transport.conftest import Serve
 from tests.transport.policy_hosts import NAME, Answer, PolicyHost, register, says
-from tests.transport.serving import CALL_SECONDS, Served, subscription
+from tests.transport.serving import CALL_SECONDS, Served, refused, subscription
 
 WRITE = {"tool": "write", "arguments": {"path": "/srv/out/a"}}
 StartHost = Callable[[Answer], Awaitable[PolicyHost]]
@@ -371,3 +372,77 @@ async def test_the_model_sees_the_input_that_a_policy_has_put_there(serve: Serve
     assert said[0] == [("What is [it]?",)]
     assert said[1][0] == ("What is [it]?",), "later turns of the session see it, too"
     assert later.status == run_pb2.RUN_STATUS_COMPLETED
+
+
+async def deferring(serve: Serve, host_of: StartHost, seconds: int) -> tuple[Served, FunctionTools, PolicyHost]:
+    """A run that its policy defers for so long at first, and allows then."""
+
+    def later(question: policy_pb.DecideRequest) -> Any:
+        if question.effect_id == "p1.1.1":
+            return says("DEFER", code="later", defer_for=duration_pb2.Duration(seconds=seconds))(question)
+        return says("ALLOW")(question)
+
+    served, tools = await served_with(serve, asking())
+    host = await host_of(later)
+    await register(served, host)
+    await served.start()
+    call = served.stub.Subscribe(subscription())
+    async for response in call:
+        if any(frame.event.HasField("policy_answered") for frame in response.frames):
+            break
+    call.cancel()
+    return served, tools, host
+
+
+async def test_what_is_deferred_goes_on_by_itself_when_its_time_has_come(serve: Serve, host_of: StartHost) -> None:
+    served, tools, host = await deferring(serve, host_of, 1)
+
+    run = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run
+
+    assert run.status == run_pb2.RUN_STATUS_COMPLETED
+    assert [question.effect_id for question in host.asked] == ["p1.1.1", "p1.1.2"]
+    assert len(tools.ledger) == 1
+    [resumed] = await events(served, "policy_resumed")
+    assert resumed.resumed_by == ""
+
+
+async def test_what_is_deferred_is_resumed_once_by_whoever_started_it(serve: Serve, host_of: StartHost) -> None:
+    served, tools, _ = await deferring(serve, host_of, 3600)
+    [waits] = (await served.stub.Snapshot(pb.SnapshotRequest(run_id="run-1"))).run.waiting_on
+    assert (waits.kind, waits.effect_id, waits.subject) == (run_pb2.WAIT_KIND_POLICY, "p1.1.1", NAME)
+
+    request = pb.ResumeRequest(run_id="run-1", effect_id="p1.1.1", request_id="resume-1", reason="it is over")
+    first = await served.stub.Resume(request, timeout=CALL_SECONDS)
+    run = (await served.stub.Wait(pb.WaitRequest(run_id="run-1"), timeout=CALL_SECONDS)).run
+    again = await served.stub.Resume(request, timeout=CALL_SECONDS)
+
+    assert (first.resumed, again.resumed) == (True, False)
+    assert (run.status, len(tools.ledger)) == (run_pb2.RUN_STATUS_COMPLETED, 1)
+    [resumed] = await events(served, "policy_resumed")
+    assert (resumed.resumed_by, resumed.reason, resumed.request_id) == ("local", "it is over", "resume-1")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"), [({"effect_id": "c1.1"}, "effect_id"), ({"effect_id": ""}, "effect_id"), ({}, "request_id")]
+)
+async def test_a_resume_that_is_none_is_refused_by_its_field(serve: Serve, fields: Any, field: str) -> None:
+    served, _ = await served_with(serve, asking(b.says("hello")))
+    await served.ended()
+
+    request = pb.ResumeRequest(**{"run_id": "run-1", "effect_id": "p1.1.1", **fields})
+    if fields:
+        request.request_id = "resume-1"
+    refusal = await refused(served.stub.Resume(request))
+
+    assert refusal.info.metadata["field"] == field
+
+
+async def test_a_defer_without_a_time_or_beyond_a_week_is_no_answer(serve: Serve, host_of: StartHost) -> None:
+    for seconds in (0, 7 * 24 * 3600 + 1):
+        served, tools = await served_with(serve, asking())
+        await register(served, await host_of(says("DEFER", defer_for=duration_pb2.Duration(seconds=seconds))))
+
+        await served.ended()
+
+        [denied] = await events(served, "tool_denied")
+        assert (denied.code, tools.ledger) == ("policy.answer_invalid", [])

@@ -19,9 +19,12 @@ from runwright_client import (
     PolicyQuestion,
     PolicyServer,
     PolicyStage,
+    Resumed,
     RunSnapshot,
+    RunStatus,
     ToolServer,
     allow,
+    defer,
     deny,
     interrupt,
     replace_arguments,
@@ -91,10 +94,7 @@ async def test_a_served_policy_decides(
 async def _run(
     make_server: MakeServer, relay: Relay, client: Client, tools: ToolServer, policy: PolicyServer, to: str
 ) -> RunSnapshot:
-    remote = {"remote": "compliance", "max_attempts": 1}
-    spec: dict[str, Any] = package("one", [asks(("send", {"to": to})), says("{results}")], *tools.declarations("box"))
-    spec |= {"policy": "builtin:read-only", "policies": [remote]}
-    server = make_server(spec, executors={})
+    server = make_server(_spec(tools, to), executors={})
     await server.start()
     relay.to = server.address
     await tools.start()
@@ -109,6 +109,43 @@ async def _run(
     return run
 
 
+def _spec(tools: ToolServer, to: str) -> dict[str, Any]:
+    remote = {"remote": "compliance", "max_attempts": 1}
+    spec: dict[str, Any] = package("one", [asks(("send", {"to": to})), says("{results}")], *tools.declarations("box"))
+    return spec | {"policy": "builtin:read-only", "policies": [remote]}
+
+
 def test_what_is_no_function_is_no_policy() -> None:
     with pytest.raises(TypeError, match="no function"):
         PolicyServer("yes")  # type: ignore[arg-type]
+
+
+async def test_what_a_policy_defers_is_resumed(make_server: MakeServer, relay: Relay, client: Client) -> None:
+    SENT.clear()
+    asked: list[str] = []
+
+    async def later(question: PolicyQuestion) -> PolicyDecision:
+        asked.append(question.effect_id)
+        return defer(3600, "later") if len(asked) == 1 else allow()
+
+    tools, policy = ToolServer([send]), PolicyServer(later)
+    server = make_server(_spec(tools, "ann"), executors={})
+    await server.start()
+    relay.to = server.address
+    for each, name in ((tools, "box"), (policy, "compliance")):
+        await each.start()
+        await each.register(client, name)
+
+    run_id, answered = (await client.start("hello")).run.run_id, list[Resumed]()
+    async with asyncio.timeout(SECONDS):
+        async for frame in client.subscribe(run_id):
+            if frame.event is not None and frame.event.policy_answered is not None:
+                answered.append(await client.resume(run_id, "p1.1.1", reason="it is over"))
+        run = await client.wait(run_id)
+    again = await client.resume(run_id, "p1.1.1")
+    await policy.stop()
+    await tools.stop()
+
+    assert [each.resumed for each in answered] == [True, False]
+    assert not again.resumed
+    assert (asked, SENT, run.status) == (["p1.1.1", "p1.1.2"], ["ann"], RunStatus.COMPLETED)

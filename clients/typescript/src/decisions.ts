@@ -1,6 +1,7 @@
 /** What a policy is asked, what it may say, and how that is told to the runtime. */
 
 import { create } from "@bufbuild/protobuf";
+import { durationFromMs } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError } from "@connectrpc/connect";
 import type { OnError } from "./answers.js";
 import {
@@ -23,6 +24,8 @@ export interface PolicyDecision {
   readonly message: string;
   /** What is to stand in the place of what was asked about. */
   readonly replacement?: DecideResponse["replacement"];
+  /** How long it is held. */
+  readonly deferMs?: number;
 }
 
 /**
@@ -66,6 +69,11 @@ export function lowerBudget(
   return { verdict: PolicyVerdict.MODIFY, code, message: "", replacement: { case: "budget", value } };
 }
 
+/** It is held for so long, at most 7 days, or until `Client.resume`; then the policy is asked again. */
+export function defer(deferMs: number, code = "", message = ""): PolicyDecision {
+  return { verdict: PolicyVerdict.DEFER, code, message, deferMs };
+}
+
 /** What the runtime is told. A handler that fails is no answer, which is denied in the end. */
 export async function decided(
   decide: PolicyHandler,
@@ -74,11 +82,12 @@ export async function decided(
   onError: OnError,
 ): Promise<DecideResponse> {
   try {
-    const { verdict, code, message, replacement } = await decide(question, signal);
+    const { verdict, code, message, replacement, deferMs } = await decide(question, signal);
     const { subjectDigest } = question;
     return create(DecideResponseSchema, {
       ...{ subjectDigest, verdict, code, message },
       ...(replacement && { replacement }),
+      ...(deferMs !== undefined && { deferFor: durationFromMs(deferMs) }),
     });
   } catch (error) {
     onError(`policy ${question.policy} failed on question ${question.effectId}`, error);

@@ -23,6 +23,7 @@ export { Client } from "./client.js";
 export type { ConnectOptions, Keepalive, Tls } from "./connection.js";
 export {
   allow,
+  defer,
   deny,
   interrupt,
   lowerBudget,

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   allow,
+  defer,
   deny,
   interrupt,
   type PolicyDecision,
@@ -74,4 +75,25 @@ test("an interrupt of a served policy ends the run", async (t) => {
 
 test("what is no function is no policy", () => {
   assert.throws(() => new PolicyServer("yes" as never), /no function/);
+});
+
+test("what a policy defers is resumed", async (t) => {
+  const server = await Server.start(t, [governed("ann")]);
+  const client = server.client(t);
+  const asked: string[] = [];
+  await using tools = new ToolServer();
+  tools.add("send", () => "sent");
+  await using policy = new PolicyServer(({ effectId }) => (asked.push(effectId) > 1 ? allow() : defer(3_600_000)));
+  await tools.serveFor(client, { executor: "desk" });
+  await policy.serveFor(client, { policy: "compliance" });
+  const resumed: boolean[] = [];
+
+  await client.start("hello", { runId: "r1" });
+  for await (const frame of client.subscribe("r1")) {
+    if (frame.item.case === "event" && frame.item.value.body.case === "policyAnswered")
+      resumed.push((await client.resume("r1", "p1.1.1", { reason: "it is over" })).resumed);
+  }
+
+  assert.deepEqual(asked, ["p1.1.1", "p1.1.2"]);
+  assert.deepEqual(resumed, [true, false]);
 });

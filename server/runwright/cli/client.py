@@ -84,6 +84,10 @@ class Client:
         """Says what became of a call of unknown outcome."""
         return self._call(self._stub.ResolveEffect, request)
 
+    def resume(self, request: pb.ResumeRequest) -> pb.ResumeResponse:
+        """Has what a policy has deferred go on."""
+        return self._call(self._stub.Resume, request)
+
     def release(self, run_id: str, reason: str) -> pb.ReleaseRunResponse:
         """Takes a held run up again."""
         return self._call(self._stub.ReleaseRun, pb.ReleaseRunRequest(run_id=run_id, reason=reason))

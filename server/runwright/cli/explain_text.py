@@ -119,7 +119,7 @@ def _to_do(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, st
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
     policies = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY})
     for policy in policies:
-        yield TO_DO, f"see that a host of policy {policy} is registered and answers, or it denies when its time is over"
+        yield TO_DO, f"see that a host of policy {policy} is registered and answers; what it defers goes on by itself"
     if not executors and not providers and not policies:
         yield TO_DO, f"nothing; to see how it goes on: `{command(options, 'watch', run.run_id)}`"
 

@@ -226,6 +226,12 @@ def _policy_answered(state: RunState, record: r.PolicyAnswered) -> RunState:
     return policies.answered(state, record)
 
 
+@_applies(r.PolicyResumed)
+def _policy_resumed(state: RunState, record: r.PolicyResumed) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return policies.resumed(state, record)
+
+
 @_applies(r.SubjectReplaced)
 def _subject_replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
     if record.subject is not None:

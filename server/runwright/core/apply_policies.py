@@ -82,8 +82,10 @@ def answered(state: RunState, record: r.PolicyAnswered) -> RunState:
         return _with_walk(
             state, subject, walk.__replace__(question=question.__replace__(is_open=False, failures=failures))
         )
-    settled = SettledAnswer(question.remote, record.answer)
-    after = _with_walk(state, subject, walk.__replace__(question=None, answers=(*walk.answers, settled)))
+    settled = SettledAnswer(question.remote, record.answer, record.effect_id, record.at)
+    defers = walk.defers + (record.answer.verdict is Verdict.DEFER)
+    answers = (*walk.answers, settled)
+    after = _with_walk(state, subject, walk.__replace__(question=None, answers=answers, defers=defers))
     may_be_cached = record.answer.verdict in (Verdict.ALLOW, Verdict.DENY) and record.error is None
     if not (question.remote.cache and may_be_cached and walk.stage is not None):
         return after
@@ -106,7 +108,7 @@ def _answered_from_cache(
     fits = record.effect_id == next_question(state, subject) and walk.question is None
     _require(found is not None and fits and record.answer == found.answer, record, state)
     assert record.answer is not None, "required before"
-    settled = SettledAnswer(record.remote, record.answer)
+    settled = SettledAnswer(record.remote, record.answer, record.effect_id, record.at)
     after = walk.__replace__(questions=walk.questions + 1, answers=(*walk.answers, settled))
     return _with_walk(state, subject, after)
 
@@ -121,6 +123,17 @@ def wait_for_policy(state: RunState, record: r.RetryScheduled) -> RunState:
     _require((record.effect_id, record.attempt) == (question.effect_id, question.attempt), record, state)
     planned = question.__replace__(not_before=record.not_before, give_up_at=record.give_up_at or 0)
     return _with_walk(state, subject, walk.__replace__(question=planned))
+
+
+def resumed(state: RunState, record: r.PolicyResumed) -> RunState:
+    """What was deferred goes on: the policy is to be asked again."""
+    subject = question_subject(record.effect_id)
+    walk = state.walk_of(subject)
+    held = walk.deferred if walk is not None else ()
+    _require(any(each.question == record.effect_id for each in held), record, state)
+    assert walk is not None, "required before"
+    answers = tuple(each for each in walk.answers if each.question != record.effect_id)
+    return _with_walk(state, subject, walk.__replace__(answers=answers))
 
 
 def replaced(state: RunState, record: r.SubjectReplaced) -> RunState:

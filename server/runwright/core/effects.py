@@ -194,7 +194,25 @@ class AwaitPolicy(Struct, frozen=True):
         return (self.effect_id, "await", self.attempt)
 
 
+class AwaitDeferral(Struct, frozen=True):
+    """Wait until what the answer to a question has deferred goes on."""
+
+    effect_id: EffectId
+    due: Micros
+    since: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.effect_id, "defer", 1)
+
+
 # What has to run until it is answered, and what only has to be waited for.
 RunningEffect: TypeAlias = CallModel | CallTool | AskPolicy | HearPolicies
-ParkingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitPolicy | WaitForCancelDeadline
+ParkingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitPolicy | AwaitDeferral | WaitForCancelDeadline
 Effect: TypeAlias = RunningEffect | ParkingEffect

@@ -194,6 +194,17 @@ class PolicyAwaited(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ResumeRequested(Struct, frozen=True, kw_only=True):
+    """What the answer to a question has deferred is to go on: its time has come, or somebody, who is named, says so."""
+
+    at: Micros
+    effect_id: EffectId
+    resumed_by: str = ""
+    reason: str = ""
+    request_id: str = ""
+    contents: tuple[Content, ...] = ()
+
+
 class PoliciesHeard(Struct, frozen=True, kw_only=True):
     """What policies say of a subject whose walk goes on; `step` as in `HearPolicies`."""
 
@@ -279,6 +290,7 @@ Input: TypeAlias = (
     | PolicyReplied
     | PolicyAwaited
     | PoliciesHeard
+    | ResumeRequested
     | ResolutionRequested
     | CancelRequested
     | CancelDeadlinePassed

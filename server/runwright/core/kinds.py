@@ -48,6 +48,7 @@ class EventKind(Enum):
     EFFECT_RESOLVED = 30
     POLICY_ASKED = 33
     POLICY_ANSWERED = 34
+    POLICY_RESUMED = 35
     SUBJECT_REPLACED = 36
 
     # A member is only equal to itself; Enum would hash its name, in Python.
@@ -113,6 +114,7 @@ ROWS = (
     Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT, _RUNNING, _HELD),
     Row(_K.POLICY_ASKED, r.PolicyAsked, _EFFECT, _RUNNING, _HELD, role=_INTENT),
     Row(_K.POLICY_ANSWERED, r.PolicyAnswered, _EFFECT, _TO_CLOSE, _HELD, role=_OUTCOME),
+    Row(_K.POLICY_RESUMED, r.PolicyResumed, _EFFECT, _RUNNING, _HELD),
     Row(
         _K.SUBJECT_REPLACED,
         r.SubjectReplaced,

@@ -39,12 +39,13 @@ class Verdict(Enum):
     DENY = 2
     ASK = 3
     INTERRUPT = 4
-    MODIFY = 5  # of a remote policy alone
+    MODIFY = 5  # this and the next one are of remote policies alone
+    DEFER = 6
 
     __hash__ = object.__hash__
 
 
-_STRICTNESS = (Verdict.ALLOW, Verdict.MODIFY, Verdict.ASK, Verdict.DENY, Verdict.INTERRUPT)
+_STRICTNESS = (Verdict.ALLOW, Verdict.MODIFY, Verdict.ASK, Verdict.DEFER, Verdict.DENY, Verdict.INTERRUPT)
 PACKAGE, OPERATOR, SERVER = "package", "operator", "server"  # whose policy it is
 ALL_POLICIES = "policies"  # the policy of a decision that none of them gave
 CONDITION_FAILED = "policy.condition_failed"

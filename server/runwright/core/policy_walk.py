@@ -15,8 +15,11 @@ from runwright.core.request import Budget
 from runwright.core.units import Micros
 
 MAX_REPLACEMENTS = 3  # in one walk
+MAX_DEFERS = 10  # in one walk
+MAX_DEFER_US = 7 * 24 * 3600 * 1_000_000
 MAX_CACHED = 64  # answers held for one run
 TOO_MANY_REPLACEMENTS = "policy.too_many_replacements"
+TOO_MANY_DEFERS = "policy.too_many_defers"
 # The codes of a policy of which nobody knows what it says: it denies.
 FAILURE_CODES = {
     ErrorReason.POLICY_UNAVAILABLE: "policy.unavailable",
@@ -27,20 +30,26 @@ FAILURE_CODES = {
 
 
 class PolicyAnswer(Struct, frozen=True):
-    """What a remote policy says. With MODIFY there is a `replacement`, at RUN_START a `budget`."""
+    """What a remote policy says.
+
+    With MODIFY there is a `replacement`, at RUN_START a `budget`; with DEFER until when it is held.
+    """
 
     verdict: Verdict
     code: str
     message: str = ""
     replacement: ContentRef | None = None
     budget: Budget | None = None
+    defer_until: Micros | None = None
 
 
 class SettledAnswer(Struct, frozen=True):
-    """An answer with whose it is."""
+    """An answer with whose it is, which question it settles, and when it was given."""
 
     remote: RemotePolicy
     answer: PolicyAnswer
+    question: EffectId
+    at: Micros
 
     def opinion(self) -> PolicyOpinion:
         """As it is heard beside what other policies say."""
@@ -85,13 +94,14 @@ class PolicyQuestion(Struct, frozen=True):
 class PolicyWalk(Struct, frozen=True):
     """Of a call, or of the run. `stage` is where it is held; None: nowhere, what was asked has been decided.
 
-    `questions` and `replacements` count what has been asked and replaced, `answers` is what counts for the subject as
-    it is now. `passed` is the last stage of the run that was walked so.
+    `questions`, `replacements` and `defers` count what has been asked, replaced and deferred. `answers` is what counts
+    for the subject as it is now, `passed` the last stage of the run that was walked so.
     """
 
     stage: PolicyStage | None = None
     questions: int = 0
     replacements: int = 0
+    defers: int = 0
     answers: tuple[SettledAnswer, ...] = ()
     question: PolicyQuestion | None = None
     passed: PolicyStage | None = None
@@ -100,6 +110,13 @@ class PolicyWalk(Struct, frozen=True):
     def step(self) -> int:
         """How much has happened to it: never the same twice."""
         return self.questions + self.replacements
+
+    @property
+    def deferred(self) -> tuple[SettledAnswer, ...]:
+        """What holds it until a time: nothing while somebody is asked, or something else is to be put in its place."""
+        if self.question is not None or any(each.answer.verdict is Verdict.MODIFY for each in self.answers):
+            return ()
+        return tuple(each for each in self.answers if each.answer.verdict is Verdict.DEFER)
 
     def answer_of(self, remote: RemotePolicy) -> SettledAnswer | None:
         """What that policy has said of the subject as it is now."""

@@ -151,6 +151,15 @@ class PolicyAnswered(Record, frozen=True):
     cached_from: str = ""
 
 
+class PolicyResumed(Record, frozen=True):
+    """What the answer to a question deferred goes on: its time has come, or somebody resumed it."""
+
+    effect_id: EffectId
+    resumed_by: str = ""
+    reason: str = ""
+    request_id: str = ""
+
+
 class SubjectReplaced(Record, frozen=True):
     """A remote policy put something else in the place of what it was asked about: of a call, or of the run.
 

@@ -13,6 +13,7 @@ from runwright.core.package import ToolSpec
 from runwright.core.policy import PolicyStage, RemotePolicy, Verdict
 from runwright.core.request import Budget
 from runwright.core.state import RunState
+from runwright.core.units import Micros
 
 MAX_REPLACEMENT_BYTES = 256 * 1024
 MAX_MESSAGE = 256  # characters
@@ -56,7 +57,7 @@ class PolicyReplyKind(Enum):
 class PolicyReply(Struct, frozen=True, kw_only=True):
     """What came of an attempt, as the host said it: nothing of it is checked but its form.
 
-    `arguments_json`, `text` and `budget` are replacements; at most one of them is there.
+    `arguments_json`, `text` and `budget` are replacements; at most one of them is there. `defer_for` is microseconds.
     """
 
     kind: PolicyReplyKind
@@ -67,6 +68,7 @@ class PolicyReply(Struct, frozen=True, kw_only=True):
     arguments_json: bytes | None = None
     text: str | None = None
     budget: Budget | None = None
+    defer_for: Micros = 0
 
 
 class PolicyWait(Protocol):

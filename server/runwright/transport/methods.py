@@ -54,6 +54,7 @@ METHODS: Sequence[Method] = (
         roles=frozenset({Role.REPAIRER}),
         request_bytes=MAX_RESOLUTION_BYTES,
     ),
+    Method(path=f"/{RUNTIME}/Resume", handler=unary(RuntimeService.Resume, pb.ResumeRequest), roles=STARTS_RUNS),
     Method(
         path=f"/{RUNTIME}/ReleaseRun", handler=unary(RuntimeService.ReleaseRun, pb.ReleaseRunRequest), roles=_ADMINS
     ),

@@ -27,7 +27,7 @@ from ._gen.runwright.v1 import (
     RunStatus,
     StreamScope,
 )
-from .client import Cancelled, Client, Resolved, Started, UnknownEffect
+from .client import Cancelled, Client, Resolved, Resumed, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint
@@ -36,6 +36,7 @@ from .policies import (
     PolicyQuestion,
     PolicyServer,
     allow,
+    defer,
     deny,
     interrupt,
     lower_budget,
@@ -76,6 +77,7 @@ __all__ = [
     "PolicyStage",
     "Resolution",
     "Resolved",
+    "Resumed",
     "RunFilter",
     "RunSnapshot",
     "RunStatus",
@@ -92,6 +94,7 @@ __all__ = [
     "ToolServer",
     "UnknownEffect",
     "allow",
+    "defer",
     "delta_text",
     "deny",
     "interrupt",

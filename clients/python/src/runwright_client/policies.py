@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import grpclib.const
@@ -36,6 +37,7 @@ class PolicyDecision:
     arguments: Mapping[str, Any] | None = None
     text: str | None = None
     budget: Budget | None = None
+    defer_for: timedelta | None = None
 
 
 def allow(code: str = "") -> PolicyDecision:
@@ -66,6 +68,11 @@ def replace_text(text: str, code: str = "") -> PolicyDecision:
 def lower_budget(budget: Budget, code: str = "") -> PolicyDecision:
     """The run starts with lower limits; 0 leaves one as it is."""
     return PolicyDecision(PolicyVerdict.MODIFY, code, budget=budget)
+
+
+def defer(seconds: float, code: str = "", message: str = "") -> PolicyDecision:
+    """It is held for so long, at most 7 days, or until somebody resumes it; then the policy is asked again."""
+    return PolicyDecision(PolicyVerdict.DEFER, code, message, defer_for=timedelta(seconds=seconds))
 
 
 Decide = Callable[[PolicyQuestion], Any]
@@ -159,4 +166,5 @@ def _response(question: PolicyQuestion, decision: object) -> pb.DecideResponse:
         arguments_json=arguments,
         text=decision.text,
         budget=decision.budget,
+        defer_for=decision.defer_for,
     )

@@ -49,6 +49,7 @@ def read_answer(data: bytes) -> PolicyReply:
         arguments_json=message.arguments_json if which == "arguments_json" else None,
         text=message.text if which == "text" else None,
         budget=Budget(budget.rounds, budget.tool_calls, budget.parallel_calls) if which == "budget" else None,
+        defer_for=message.defer_for.seconds * 1_000_000 + message.defer_for.nanos // 1000,
     )
 
 

@@ -51,6 +51,8 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             questions.awaited(step, input_)
         case i.PoliciesHeard():
             questions.heard(step, input_)
+        case i.ResumeRequested():
+            questions.resumed(step, input_)
         case i.ResolutionRequested():
             repairs.resolve(step, input_)
         case i.CancelRequested():

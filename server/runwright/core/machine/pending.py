@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.kinds import INTENTS, about
-from runwright.core.machine.holds import await_policy, hold_of_call, hold_of_run, walks_of
+from runwright.core.machine.holds import await_deferral, await_policy, hold_of_call, hold_of_run, walks_of
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.state import RunState, may_start_call
 
@@ -50,7 +50,9 @@ def _of_walks(state: RunState) -> Iterator[e.Effect]:
         return
     for subject, walk in walks_of(state):
         question = walk.question
-        if question is None:
+        if question is None and walk.deferred:
+            yield from map(await_deferral, walk.deferred)
+        elif question is None:
             yield e.HearPolicies(subject, walk.step)
         elif question.is_open:
             yield e.AskPolicy(question.effect_id, question.attempt)

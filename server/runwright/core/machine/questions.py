@@ -48,6 +48,22 @@ def awaited(step: Step, input_: i.PolicyAwaited) -> None:
         _give_up(step, question, _failure(question, ErrorReason.POLICY_UNAVAILABLE, "was not there in time"))
 
 
+def resumed(step: Step, input_: i.ResumeRequested) -> None:
+    """Ends what is deferred; the policy is asked again once all that is said has been found out anew."""
+    walk = step.state.walk_of(question_subject(input_.effect_id))
+    held = walk.deferred if walk is not None and walk.stage is not None else ()
+    if step.state.phase is RunPhase.RUNNING and any(each.question == input_.effect_id for each in held):
+        step.add(
+            r.PolicyResumed(
+                at=step.at,
+                effect_id=input_.effect_id,
+                resumed_by=input_.resumed_by,
+                reason=input_.reason,
+                request_id=input_.request_id,
+            )
+        )
+
+
 def heard(step: Step, input_: i.PoliciesHeard) -> None:
     """Goes on with a walk that waits for nobody's answer."""
     subject = EffectId(input_.subject) if input_.subject else None

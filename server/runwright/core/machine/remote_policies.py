@@ -11,7 +11,15 @@ from runwright.core.apply_policies import next_question
 from runwright.core.ids import EffectId
 from runwright.core.machine.step import Step
 from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, RemotePolicy, Verdict, decided
-from runwright.core.policy_walk import MAX_REPLACEMENTS, NO_WALK, TOO_MANY_REPLACEMENTS, SettledAnswer
+from runwright.core.policy_walk import (
+    MAX_DEFERS,
+    MAX_REPLACEMENTS,
+    NO_WALK,
+    TOO_MANY_DEFERS,
+    TOO_MANY_REPLACEMENTS,
+    PolicyWalk,
+    SettledAnswer,
+)
 from runwright.core.request import Budget
 from runwright.core.units import Micros
 
@@ -34,12 +42,24 @@ def heard(step: Step, subject: EffectId | None, found: PolicyFindings) -> Policy
             return None
     changed = next((settled for settled in answers if settled.answer.verdict is Verdict.MODIFY), None)
     if changed is None:
-        return decided(found.stage, opinions)
+        return _decided_or_held(found, opinions, walk, answers)
     if walk.replacements >= MAX_REPLACEMENTS:
         remote = changed.remote
         return PolicyOpinion(Verdict.DENY, remote.policy_ref, "", TOO_MANY_REPLACEMENTS, remote.decider)
     _replace(step, subject, found, changed)
     return None
+
+
+def _decided_or_held(
+    found: PolicyFindings, opinions: list[PolicyOpinion], walk: PolicyWalk, answers: list[SettledAnswer]
+) -> PolicyOpinion | None:
+    """The decision; None while somebody defers it, which may not be without end."""
+    defers = next((settled.remote for settled in answers if settled.answer.verdict is Verdict.DEFER), None)
+    if defers is None:
+        return decided(found.stage, opinions)
+    if walk.defers <= MAX_DEFERS:
+        return None
+    return PolicyOpinion(Verdict.DENY, defers.policy_ref, "", TOO_MANY_DEFERS, defers.decider)
 
 
 def ask(step: Step, question: EffectId, attempt: int, remote: RemotePolicy, stage: PolicyStage, digest: str) -> None:

@@ -20,7 +20,7 @@ from runwright.core.ids import EffectId, parse_effect_id, question_subject
 from runwright.core.machine.remote_policies import lowered
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import PolicyFindings, PolicyStage, Verdict
-from runwright.core.policy_walk import PolicyAnswer, PolicyQuestion, PolicyWalk
+from runwright.core.policy_walk import MAX_DEFER_US, PolicyAnswer, PolicyQuestion, PolicyWalk
 from runwright.core.request import Budget
 from runwright.core.state import NO_POLICY, CallState, RunState
 from runwright.ports.provider import ProviderCall
@@ -192,6 +192,10 @@ class PolicyQuestions:
         assert verdict is not None, "required before"
         _require(verdict is not Verdict.ASK or request.stage in _MAY_ASK, "another verdict than ASK at this stage")
         answer = PolicyAnswer(verdict, reply.code or f"remote.{verdict.name.lower()}", reply.message)
+        if verdict is Verdict.DEFER:
+            _require(0 < reply.defer_for <= MAX_DEFER_US, "defer_for above 0 and at most 7 days with DEFER")
+            until = self._ports.clock.now() + reply.defer_for
+            return _Replacement(PolicyAnswer(verdict, answer.code, answer.message, defer_until=until))
         if verdict is not Verdict.MODIFY:
             return _Replacement(answer)
         found = await self._replacement(state, request, reply, answer)

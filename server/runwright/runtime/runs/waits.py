@@ -114,6 +114,8 @@ class Waits:
                     self._until(wait, not_before, self._look)
                 else:
                     self._look(wait)
+            case e.AwaitDeferral():
+                self._until(wait, bounded(effect.due, effect.since, now), self.is_over)
             case e.AwaitPolicy():
                 wait.since = effect.since
                 self._until(wait, bounded(effect.not_before, wait.since, now), self._look_for_policy)
@@ -170,6 +172,8 @@ class Waits:
                     has_place=place is not None,
                     give_up_at=effect.give_up_at,
                 )
+            case e.AwaitDeferral():
+                outcome = i.ResumeRequested(at=max(at, effect.due), effect_id=effect.effect_id)
             case e.AwaitPolicy():
                 due = effect.not_before if is_there else effect.give_up_at
                 outcome = i.PolicyAwaited(

@@ -79,6 +79,8 @@ const (
 	EventKind_EVENT_KIND_POLICY_ASKED EventKind = 33
 	// Result: a remote policy answered, or could not be asked.
 	EventKind_EVENT_KIND_POLICY_ANSWERED EventKind = 34
+	// What a policy has deferred goes on.
+	EventKind_EVENT_KIND_POLICY_RESUMED EventKind = 35
 	// A policy has put something else in the place of what it decided on.
 	EventKind_EVENT_KIND_SUBJECT_REPLACED EventKind = 36
 )
@@ -112,6 +114,7 @@ var (
 		30: "EVENT_KIND_EFFECT_RESOLVED",
 		33: "EVENT_KIND_POLICY_ASKED",
 		34: "EVENT_KIND_POLICY_ANSWERED",
+		35: "EVENT_KIND_POLICY_RESUMED",
 		36: "EVENT_KIND_SUBJECT_REPLACED",
 	}
 	EventKind_value = map[string]int32{
@@ -141,6 +144,7 @@ var (
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
 		"EVENT_KIND_POLICY_ASKED":            33,
 		"EVENT_KIND_POLICY_ANSWERED":         34,
+		"EVENT_KIND_POLICY_RESUMED":          35,
 		"EVENT_KIND_SUBJECT_REPLACED":        36,
 	}
 )
@@ -373,6 +377,7 @@ type Event struct {
 	//	*Event_EffectResolved
 	//	*Event_PolicyAsked
 	//	*Event_PolicyAnswered
+	//	*Event_PolicyResumed
 	//	*Event_SubjectReplaced
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
@@ -746,6 +751,15 @@ func (x *Event) GetPolicyAnswered() *PolicyAnswered {
 	return nil
 }
 
+func (x *Event) GetPolicyResumed() *PolicyResumed {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyResumed); ok {
+			return x.PolicyResumed
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetSubjectReplaced() *SubjectReplaced {
 	if x != nil {
 		if x, ok := x.Body.(*Event_SubjectReplaced); ok {
@@ -884,6 +898,11 @@ type Event_PolicyAnswered struct {
 	PolicyAnswered *PolicyAnswered `protobuf:"bytes,54,opt,name=policy_answered,json=policyAnswered,proto3,oneof"`
 }
 
+type Event_PolicyResumed struct {
+	// Of EVENT_KIND_POLICY_RESUMED.
+	PolicyResumed *PolicyResumed `protobuf:"bytes,55,opt,name=policy_resumed,json=policyResumed,proto3,oneof"`
+}
+
 type Event_SubjectReplaced struct {
 	// Of EVENT_KIND_SUBJECT_REPLACED.
 	SubjectReplaced *SubjectReplaced `protobuf:"bytes,56,opt,name=subject_replaced,json=subjectReplaced,proto3,oneof"`
@@ -938,6 +957,8 @@ func (*Event_EffectResolved) isEvent_Body() {}
 func (*Event_PolicyAsked) isEvent_Body() {}
 
 func (*Event_PolicyAnswered) isEvent_Body() {}
+
+func (*Event_PolicyResumed) isEvent_Body() {}
 
 func (*Event_SubjectReplaced) isEvent_Body() {}
 
@@ -3025,7 +3046,9 @@ type PolicyAnswer struct {
 	// RUN_START.
 	Replacement *ContentRef `protobuf:"bytes,4,opt,name=replacement,proto3" json:"replacement,omitempty"`
 	// With MODIFY at RUN_START: the limits that are to be in force.
-	Budget        *Budget `protobuf:"bytes,5,opt,name=budget,proto3" json:"budget,omitempty"`
+	Budget *Budget `protobuf:"bytes,5,opt,name=budget,proto3" json:"budget,omitempty"`
+	// With DEFER: until when it is held, unless somebody resumes it before.
+	DeferUntil    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=defer_until,json=deferUntil,proto3" json:"defer_until,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3095,6 +3118,78 @@ func (x *PolicyAnswer) GetBudget() *Budget {
 	return nil
 }
 
+func (x *PolicyAnswer) GetDeferUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeferUntil
+	}
+	return nil
+}
+
+// What a policy has deferred goes on: its time has come, or somebody resumed it.
+// The policy is asked again. `effect_id` is the question that was answered so.
+type PolicyResumed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who resumed it; empty: its time has come.
+	ResumedBy string `protobuf:"bytes,1,opt,name=resumed_by,json=resumedBy,proto3" json:"resumed_by,omitempty"`
+	// Why, in their words; empty: none given.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The id of the request, made by the caller; empty: its time has come.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyResumed) Reset() {
+	*x = PolicyResumed{}
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyResumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyResumed) ProtoMessage() {}
+
+func (x *PolicyResumed) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyResumed.ProtoReflect.Descriptor instead.
+func (*PolicyResumed) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PolicyResumed) GetResumedBy() string {
+	if x != nil {
+		return x.ResumedBy
+	}
+	return ""
+}
+
+func (x *PolicyResumed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PolicyResumed) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // A policy has put something else in the place of what it was asked about. The
 // walk through the policies begins again with it.
 type SubjectReplaced struct {
@@ -3117,7 +3212,7 @@ type SubjectReplaced struct {
 
 func (x *SubjectReplaced) Reset() {
 	*x = SubjectReplaced{}
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3129,7 +3224,7 @@ func (x *SubjectReplaced) String() string {
 func (*SubjectReplaced) ProtoMessage() {}
 
 func (x *SubjectReplaced) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3142,7 +3237,7 @@ func (x *SubjectReplaced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubjectReplaced.ProtoReflect.Descriptor instead.
 func (*SubjectReplaced) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SubjectReplaced) GetStage() PolicyStage {
@@ -3207,7 +3302,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3219,7 +3314,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3232,7 +3327,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -3261,7 +3356,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3273,7 +3368,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3286,7 +3381,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -3317,7 +3412,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3329,7 +3424,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3342,7 +3437,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Gap) GetRunId() string {
@@ -3418,7 +3513,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3430,7 +3525,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3443,7 +3538,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3558,7 +3653,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xb8\x12\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xfe\x12\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3606,7 +3701,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
 	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12>\n" +
 	"\fpolicy_asked\x185 \x01(\v2\x19.runwright.v1.PolicyAskedH\x00R\vpolicyAsked\x12G\n" +
-	"\x0fpolicy_answered\x186 \x01(\v2\x1c.runwright.v1.PolicyAnsweredH\x00R\x0epolicyAnswered\x12J\n" +
+	"\x0fpolicy_answered\x186 \x01(\v2\x1c.runwright.v1.PolicyAnsweredH\x00R\x0epolicyAnswered\x12D\n" +
+	"\x0epolicy_resumed\x187 \x01(\v2\x1b.runwright.v1.PolicyResumedH\x00R\rpolicyResumed\x12J\n" +
 	"\x10subject_replaced\x188 \x01(\v2\x1d.runwright.v1.SubjectReplacedH\x00R\x0fsubjectReplacedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
@@ -3778,13 +3874,21 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06answer\x18\x03 \x01(\v2\x1a.runwright.v1.PolicyAnswerR\x06answer\x12.\n" +
 	"\x05error\x18\x04 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12\x1f\n" +
 	"\vcached_from\x18\x05 \x01(\tR\n" +
-	"cachedFrom\"\xdd\x01\n" +
+	"cachedFrom\"\x9a\x02\n" +
 	"\fPolicyAnswer\x125\n" +
 	"\averdict\x18\x01 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12:\n" +
 	"\vreplacement\x18\x04 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12,\n" +
-	"\x06budget\x18\x05 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\"\x8e\x02\n" +
+	"\x06budget\x18\x05 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\x12;\n" +
+	"\vdefer_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deferUntil\"e\n" +
+	"\rPolicyResumed\x12\x1d\n" +
+	"\n" +
+	"resumed_by\x18\x01 \x01(\tR\tresumedBy\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"\x8e\x02\n" +
 	"\x0fSubjectReplaced\x12/\n" +
 	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12\x1d\n" +
 	"\n" +
@@ -3818,7 +3922,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\xe5\x06\n" +
+	"\x04item*\x84\a\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -3846,7 +3950,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
 	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12\x1b\n" +
 	"\x17EVENT_KIND_POLICY_ASKED\x10!\x12\x1e\n" +
-	"\x1aEVENT_KIND_POLICY_ANSWERED\x10\"\x12\x1f\n" +
+	"\x1aEVENT_KIND_POLICY_ANSWERED\x10\"\x12\x1d\n" +
+	"\x19EVENT_KIND_POLICY_RESUMED\x10#\x12\x1f\n" +
 	"\x1bEVENT_KIND_SUBJECT_REPLACED\x10$*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -3878,7 +3983,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
@@ -3912,30 +4017,31 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*RemotePolicy)(nil),          // 29: runwright.v1.RemotePolicy
 	(*PolicyAnswered)(nil),        // 30: runwright.v1.PolicyAnswered
 	(*PolicyAnswer)(nil),          // 31: runwright.v1.PolicyAnswer
-	(*SubjectReplaced)(nil),       // 32: runwright.v1.SubjectReplaced
-	(*ModelStreamDelta)(nil),      // 33: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 34: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 35: runwright.v1.Gap
-	(*EventFrame)(nil),            // 36: runwright.v1.EventFrame
-	nil,                           // 37: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 39: runwright.v1.ContentRef
-	(*Budget)(nil),                // 40: runwright.v1.Budget
-	(*AgentError)(nil),            // 41: runwright.v1.AgentError
-	(PolicyStage)(0),              // 42: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 43: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 44: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 45: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 46: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 47: runwright.v1.ErrorReason
-	(StopReason)(0),               // 48: runwright.v1.StopReason
-	(*Usage)(nil),                 // 49: runwright.v1.Usage
-	(Resolution)(0),               // 50: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 51: runwright.v1.InlineContent
+	(*PolicyResumed)(nil),         // 32: runwright.v1.PolicyResumed
+	(*SubjectReplaced)(nil),       // 33: runwright.v1.SubjectReplaced
+	(*ModelStreamDelta)(nil),      // 34: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 35: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 36: runwright.v1.Gap
+	(*EventFrame)(nil),            // 37: runwright.v1.EventFrame
+	nil,                           // 38: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 39: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 40: runwright.v1.ContentRef
+	(*Budget)(nil),                // 41: runwright.v1.Budget
+	(*AgentError)(nil),            // 42: runwright.v1.AgentError
+	(PolicyStage)(0),              // 43: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 44: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 45: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 46: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 47: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 48: runwright.v1.ErrorReason
+	(StopReason)(0),               // 49: runwright.v1.StopReason
+	(*Usage)(nil),                 // 50: runwright.v1.Usage
+	(Resolution)(0),               // 51: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 52: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	38, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	39, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	4,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	5,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	6,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -3957,75 +4063,77 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	22, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
 	23, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
 	24, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	33, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	34, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
 	27, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
 	28, // 25: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
 	30, // 26: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
-	32, // 27: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
-	39, // 28: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	39, // 29: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	40, // 30: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	37, // 31: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	39, // 32: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	39, // 33: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 34: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	39, // 35: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	41, // 36: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	39, // 37: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	42, // 38: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	43, // 39: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	44, // 40: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	45, // 41: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	38, // 42: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	39, // 43: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	46, // 44: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	47, // 45: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	39, // 46: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	46, // 47: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	47, // 48: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	46, // 49: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	38, // 50: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	41, // 51: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	48, // 52: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	39, // 53: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	49, // 54: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	39, // 55: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	48, // 56: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	41, // 57: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	49, // 58: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	41, // 59: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	49, // 60: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	47, // 61: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	38, // 62: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	38, // 63: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	46, // 64: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	25, // 65: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	26, // 66: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	39, // 67: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	39, // 68: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	2,  // 69: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	50, // 70: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	29, // 71: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	42, // 72: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	38, // 73: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	29, // 74: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	31, // 75: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	41, // 76: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	43, // 77: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	39, // 78: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	40, // 79: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	42, // 80: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	39, // 81: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	40, // 82: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	3,  // 83: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	34, // 84: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	35, // 85: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	51, // 86: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	87, // [87:87] is the sub-list for method output_type
-	87, // [87:87] is the sub-list for method input_type
-	87, // [87:87] is the sub-list for extension type_name
-	87, // [87:87] is the sub-list for extension extendee
-	0,  // [0:87] is the sub-list for field type_name
+	32, // 27: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
+	33, // 28: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
+	40, // 29: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	40, // 30: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	41, // 31: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	38, // 32: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	40, // 33: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	40, // 34: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 35: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	40, // 36: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	42, // 37: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	40, // 38: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	43, // 39: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	44, // 40: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	45, // 41: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	46, // 42: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	39, // 43: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	40, // 44: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	47, // 45: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	48, // 46: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	40, // 47: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	47, // 48: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	48, // 49: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	47, // 50: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	39, // 51: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	42, // 52: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	49, // 53: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	40, // 54: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	50, // 55: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	40, // 56: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	49, // 57: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	42, // 58: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	50, // 59: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	42, // 60: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	50, // 61: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	48, // 62: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	39, // 63: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	39, // 64: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	47, // 65: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	25, // 66: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	26, // 67: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	40, // 68: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	40, // 69: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	2,  // 70: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	51, // 71: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	29, // 72: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	43, // 73: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	39, // 74: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	29, // 75: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	31, // 76: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	42, // 77: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	44, // 78: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	40, // 79: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	41, // 80: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	39, // 81: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	43, // 82: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	40, // 83: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	41, // 84: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	3,  // 85: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	35, // 86: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	36, // 87: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	52, // 88: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	89, // [89:89] is the sub-list for method output_type
+	89, // [89:89] is the sub-list for method input_type
+	89, // [89:89] is the sub-list for extension type_name
+	89, // [89:89] is the sub-list for extension extendee
+	0,  // [0:89] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -4064,9 +4172,10 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_EffectResolved)(nil),
 		(*Event_PolicyAsked)(nil),
 		(*Event_PolicyAnswered)(nil),
+		(*Event_PolicyResumed)(nil),
 		(*Event_SubjectReplaced)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[33].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[34].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -4077,7 +4186,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   35,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

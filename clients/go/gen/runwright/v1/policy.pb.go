@@ -108,6 +108,9 @@ const (
 	// It may go on with something else in its place: other arguments, another
 	// text, lower budgets. Only remote policies say this.
 	PolicyVerdict_POLICY_VERDICT_MODIFY PolicyVerdict = 5
+	// It is held, until a time or until somebody resumes it, and the policy is
+	// asked again then. Only remote policies say this.
+	PolicyVerdict_POLICY_VERDICT_DEFER PolicyVerdict = 6
 )
 
 // Enum value maps for PolicyVerdict.
@@ -119,6 +122,7 @@ var (
 		3: "POLICY_VERDICT_ASK",
 		4: "POLICY_VERDICT_INTERRUPT",
 		5: "POLICY_VERDICT_MODIFY",
+		6: "POLICY_VERDICT_DEFER",
 	}
 	PolicyVerdict_value = map[string]int32{
 		"POLICY_VERDICT_UNSPECIFIED": 0,
@@ -127,6 +131,7 @@ var (
 		"POLICY_VERDICT_ASK":         3,
 		"POLICY_VERDICT_INTERRUPT":   4,
 		"POLICY_VERDICT_MODIFY":      5,
+		"POLICY_VERDICT_DEFER":       6,
 	}
 )
 
@@ -490,14 +495,15 @@ const file_runwright_v1_policy_proto_rawDesc = "" +
 	"\x12POLICY_STAGE_INPUT\x10\x03\x12\x1e\n" +
 	"\x1aPOLICY_STAGE_MODEL_REQUEST\x10\x04\x12\x1a\n" +
 	"\x16POLICY_STAGE_POST_TOOL\x10\x05\x12\x17\n" +
-	"\x13POLICY_STAGE_OUTPUT\x10\x06*\xb3\x01\n" +
+	"\x13POLICY_STAGE_OUTPUT\x10\x06*\xcd\x01\n" +
 	"\rPolicyVerdict\x12\x1e\n" +
 	"\x1aPOLICY_VERDICT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14POLICY_VERDICT_ALLOW\x10\x01\x12\x17\n" +
 	"\x13POLICY_VERDICT_DENY\x10\x02\x12\x16\n" +
 	"\x12POLICY_VERDICT_ASK\x10\x03\x12\x1c\n" +
 	"\x18POLICY_VERDICT_INTERRUPT\x10\x04\x12\x19\n" +
-	"\x15POLICY_VERDICT_MODIFY\x10\x05Bk\n" +
+	"\x15POLICY_VERDICT_MODIFY\x10\x05\x12\x18\n" +
+	"\x14POLICY_VERDICT_DEFER\x10\x06Bk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (

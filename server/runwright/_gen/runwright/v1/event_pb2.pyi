@@ -85,6 +85,8 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """Intent: a remote policy is about to be asked."""
     EVENT_KIND_POLICY_ANSWERED: _EventKind.ValueType  # 34
     """Result: a remote policy answered, or could not be asked."""
+    EVENT_KIND_POLICY_RESUMED: _EventKind.ValueType  # 35
+    """What a policy has deferred goes on."""
     EVENT_KIND_SUBJECT_REPLACED: _EventKind.ValueType  # 36
     """A policy has put something else in the place of what it decided on."""
 
@@ -145,6 +147,8 @@ EVENT_KIND_POLICY_ASKED: EventKind.ValueType  # 33
 """Intent: a remote policy is about to be asked."""
 EVENT_KIND_POLICY_ANSWERED: EventKind.ValueType  # 34
 """Result: a remote policy answered, or could not be asked."""
+EVENT_KIND_POLICY_RESUMED: EventKind.ValueType  # 35
+"""What a policy has deferred goes on."""
 EVENT_KIND_SUBJECT_REPLACED: EventKind.ValueType  # 36
 """A policy has put something else in the place of what it decided on."""
 
@@ -271,6 +275,7 @@ class Event(message.Message):
     EFFECT_RESOLVED_FIELD_NUMBER: builtins.int
     POLICY_ASKED_FIELD_NUMBER: builtins.int
     POLICY_ANSWERED_FIELD_NUMBER: builtins.int
+    POLICY_RESUMED_FIELD_NUMBER: builtins.int
     SUBJECT_REPLACED_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """Position in the run: 1, 2, 3, … without a gap. 0: ephemeral."""
@@ -410,6 +415,10 @@ class Event(message.Message):
         """Of EVENT_KIND_POLICY_ANSWERED."""
 
     @builtins.property
+    def policy_resumed(self) -> PolicyResumed:
+        """Of EVENT_KIND_POLICY_RESUMED."""
+
+    @builtins.property
     def subject_replaced(self) -> SubjectReplaced:
         """Of EVENT_KIND_SUBJECT_REPLACED."""
 
@@ -456,13 +465,14 @@ class Event(message.Message):
         effect_resolved: EffectResolved | None = ...,
         policy_asked: PolicyAsked | None = ...,
         policy_answered: PolicyAnswered | None = ...,
+        policy_resumed: PolicyResumed | None = ...,
         subject_replaced: SubjectReplaced | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "policy_asked", "policy_answered", "subject_replaced"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1521,6 +1531,7 @@ class PolicyAnswer(message.Message):
     MESSAGE_FIELD_NUMBER: builtins.int
     REPLACEMENT_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
+    DEFER_UNTIL_FIELD_NUMBER: builtins.int
     verdict: policy_pb2.PolicyVerdict.ValueType
     """What it says."""
     code: builtins.str
@@ -1537,6 +1548,10 @@ class PolicyAnswer(message.Message):
     def budget(self) -> package_pb2.Budget:
         """With MODIFY at RUN_START: the limits that are to be in force."""
 
+    @builtins.property
+    def defer_until(self) -> timestamp_pb2.Timestamp:
+        """With DEFER: until when it is held, unless somebody resumes it before."""
+
     def __init__(
         self,
         *,
@@ -1545,10 +1560,41 @@ class PolicyAnswer(message.Message):
         message: builtins.str = ...,
         replacement: content_pb2.ContentRef | None = ...,
         budget: package_pb2.Budget | None = ...,
+        defer_until: timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "replacement", b"replacement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "defer_until", b"defer_until", "replacement", b"replacement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "code", b"code", "message", b"message", "replacement", b"replacement", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "code", b"code", "defer_until", b"defer_until", "message", b"message", "replacement", b"replacement", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyResumed(message.Message):
+    """What a policy has deferred goes on: its time has come, or somebody resumed it.
+    The policy is asked again. `effect_id` is the question that was answered so.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESUMED_BY_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    resumed_by: builtins.str
+    """Who resumed it; empty: its time has come."""
+    reason: builtins.str
+    """Why, in their words; empty: none given."""
+    request_id: builtins.str
+    """The id of the request, made by the caller; empty: its time has come."""
+    def __init__(
+        self,
+        *,
+        resumed_by: builtins.str = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "request_id", b"request_id", "resumed_by", b"resumed_by"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -80,6 +80,10 @@ class _PolicyVerdictEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_PolicyVe
     """It may go on with something else in its place: other arguments, another
     text, lower budgets. Only remote policies say this.
     """
+    POLICY_VERDICT_DEFER: _PolicyVerdict.ValueType  # 6
+    """It is held, until a time or until somebody resumes it, and the policy is
+    asked again then. Only remote policies say this.
+    """
 
 class PolicyVerdict(_PolicyVerdict, metaclass=_PolicyVerdictEnumTypeWrapper):
     """What a policy says."""
@@ -97,6 +101,10 @@ POLICY_VERDICT_INTERRUPT: PolicyVerdict.ValueType  # 4
 POLICY_VERDICT_MODIFY: PolicyVerdict.ValueType  # 5
 """It may go on with something else in its place: other arguments, another
 text, lower budgets. Only remote policies say this.
+"""
+POLICY_VERDICT_DEFER: PolicyVerdict.ValueType  # 6
+"""It is held, until a time or until somebody resumes it, and the policy is
+asked again then. Only remote policies say this.
 """
 
 @typing.final

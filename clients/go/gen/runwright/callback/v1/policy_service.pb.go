@@ -10,6 +10,7 @@ import (
 	v1 "github.com/runwright/runwright/clients/go/gen/runwright/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -401,7 +402,10 @@ type DecideResponse struct {
 	//	*DecideResponse_ArgumentsJson
 	//	*DecideResponse_Text
 	//	*DecideResponse_Budget
-	Replacement   isDecideResponse_Replacement `protobuf_oneof:"replacement"`
+	Replacement isDecideResponse_Replacement `protobuf_oneof:"replacement"`
+	// With DEFER: how long it is held, at most 7 days, unless somebody resumes it
+	// before. At most 10 times in one walk.
+	DeferFor      *durationpb.Duration `protobuf:"bytes,8,opt,name=defer_for,json=deferFor,proto3" json:"defer_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -498,6 +502,13 @@ func (x *DecideResponse) GetBudget() *v1.Budget {
 	return nil
 }
 
+func (x *DecideResponse) GetDeferFor() *durationpb.Duration {
+	if x != nil {
+		return x.DeferFor
+	}
+	return nil
+}
+
 type isDecideResponse_Replacement interface {
 	isDecideResponse_Replacement()
 }
@@ -529,7 +540,7 @@ var File_runwright_callback_v1_policy_service_proto protoreflect.FileDescriptor
 
 const file_runwright_callback_v1_policy_service_proto_rawDesc = "" +
 	"\n" +
-	"*runwright/callback/v1/policy_service.proto\x12\x15runwright.callback.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xfb\x02\n" +
+	"*runwright/callback/v1/policy_service.proto\x12\x15runwright.callback.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xfb\x02\n" +
 	"\rDecideRequest\x129\n" +
 	"\x03run\x18\x01 \x01(\v2'.runwright.callback.v1.PolicySubjectRunR\x03run\x12\x16\n" +
 	"\x06policy\x18\x02 \x01(\tR\x06policy\x12\x1b\n" +
@@ -566,7 +577,7 @@ const file_runwright_callback_v1_policy_service_proto_rawDesc = "" +
 	"idempotent\x18\x06 \x01(\bR\n" +
 	"idempotent\x12\x18\n" +
 	"\atainted\x18\a \x01(\bR\atainted\x12%\n" +
-	"\x0earguments_json\x18\b \x01(\fR\rargumentsJson\"\x9a\x02\n" +
+	"\x0earguments_json\x18\b \x01(\fR\rargumentsJson\"\xd2\x02\n" +
 	"\x0eDecideResponse\x12%\n" +
 	"\x0esubject_digest\x18\x01 \x01(\tR\rsubjectDigest\x125\n" +
 	"\averdict\x18\x02 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x12\n" +
@@ -574,7 +585,8 @@ const file_runwright_callback_v1_policy_service_proto_rawDesc = "" +
 	"\amessage\x18\x04 \x01(\tR\amessage\x12'\n" +
 	"\x0earguments_json\x18\x05 \x01(\fH\x00R\rargumentsJson\x12\x14\n" +
 	"\x04text\x18\x06 \x01(\tH\x00R\x04text\x12.\n" +
-	"\x06budget\x18\a \x01(\v2\x14.runwright.v1.BudgetH\x00R\x06budgetB\r\n" +
+	"\x06budget\x18\a \x01(\v2\x14.runwright.v1.BudgetH\x00R\x06budget\x126\n" +
+	"\tdefer_for\x18\b \x01(\v2\x19.google.protobuf.DurationR\bdeferForB\r\n" +
 	"\vreplacement2f\n" +
 	"\rPolicyService\x12U\n" +
 	"\x06Decide\x12$.runwright.callback.v1.DecideRequest\x1a%.runwright.callback.v1.DecideResponseB\x85\x01\n" +
@@ -605,6 +617,7 @@ var file_runwright_callback_v1_policy_service_proto_goTypes = []any{
 	(*v1.Budget)(nil),             // 8: runwright.v1.Budget
 	(v1.EffectClass)(0),           // 9: runwright.v1.EffectClass
 	(v1.PolicyVerdict)(0),         // 10: runwright.v1.PolicyVerdict
+	(*durationpb.Duration)(nil),   // 11: google.protobuf.Duration
 }
 var file_runwright_callback_v1_policy_service_proto_depIdxs = []int32{
 	1,  // 0: runwright.callback.v1.DecideRequest.run:type_name -> runwright.callback.v1.PolicySubjectRun
@@ -617,13 +630,14 @@ var file_runwright_callback_v1_policy_service_proto_depIdxs = []int32{
 	9,  // 7: runwright.callback.v1.PolicySubjectCall.effect:type_name -> runwright.v1.EffectClass
 	10, // 8: runwright.callback.v1.DecideResponse.verdict:type_name -> runwright.v1.PolicyVerdict
 	8,  // 9: runwright.callback.v1.DecideResponse.budget:type_name -> runwright.v1.Budget
-	0,  // 10: runwright.callback.v1.PolicyService.Decide:input_type -> runwright.callback.v1.DecideRequest
-	3,  // 11: runwright.callback.v1.PolicyService.Decide:output_type -> runwright.callback.v1.DecideResponse
-	11, // [11:12] is the sub-list for method output_type
-	10, // [10:11] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	11, // 10: runwright.callback.v1.DecideResponse.defer_for:type_name -> google.protobuf.Duration
+	0,  // 11: runwright.callback.v1.PolicyService.Decide:input_type -> runwright.callback.v1.DecideRequest
+	3,  // 12: runwright.callback.v1.PolicyService.Decide:output_type -> runwright.callback.v1.DecideResponse
+	12, // [12:13] is the sub-list for method output_type
+	11, // [11:12] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_runwright_callback_v1_policy_service_proto_init() }

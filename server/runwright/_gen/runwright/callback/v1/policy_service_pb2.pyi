@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as abc
 from google.protobuf import descriptor as descriptor
+from google.protobuf import duration_pb2 as duration_pb2
 from google.protobuf import message as message
 from google.protobuf import timestamp_pb2 as timestamp_pb2
 from google.protobuf.internal import containers as containers
@@ -233,6 +234,7 @@ class DecideResponse(message.Message):
     ARGUMENTS_JSON_FIELD_NUMBER: builtins.int
     TEXT_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
+    DEFER_FOR_FIELD_NUMBER: builtins.int
     subject_digest: builtins.str
     """The digest that was asked about. Another one, or none, is no answer: denied."""
     verdict: policy_pb2.PolicyVerdict.ValueType
@@ -255,6 +257,12 @@ class DecideResponse(message.Message):
         changes nothing.
         """
 
+    @builtins.property
+    def defer_for(self) -> duration_pb2.Duration:
+        """With DEFER: how long it is held, at most 7 days, unless somebody resumes it
+        before. At most 10 times in one walk.
+        """
+
     def __init__(
         self,
         *,
@@ -265,10 +273,11 @@ class DecideResponse(message.Message):
         arguments_json: builtins.bytes = ...,
         text: builtins.str = ...,
         budget: package_pb2.Budget | None = ...,
+        defer_for: duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["arguments_json", b"arguments_json", "budget", b"budget", "replacement", b"replacement", "text", b"text"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["arguments_json", b"arguments_json", "budget", b"budget", "defer_for", b"defer_for", "replacement", b"replacement", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_json", b"arguments_json", "budget", b"budget", "code", b"code", "message", b"message", "replacement", b"replacement", "subject_digest", b"subject_digest", "text", b"text", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_json", b"arguments_json", "budget", b"budget", "code", b"code", "defer_for", b"defer_for", "message", b"message", "replacement", b"replacement", "subject_digest", b"subject_digest", "text", b"text", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_replacement: _TypeAlias = typing.Literal["arguments_json", "text", "budget"]  # noqa: Y015
     _WhichOneofArgType_replacement: _TypeAlias = typing.Literal["replacement", b"replacement"]  # noqa: Y015

@@ -73,6 +73,7 @@ __all__ = (
     "PolicyAsked",
     "PolicyDecided",
     "PolicyOpinion",
+    "PolicyResumed",
     "PolicyRule",
     "PolicyStage",
     "PolicyVerdict",
@@ -90,6 +91,8 @@ __all__ = (
     "ResolvePackageRequest",
     "ResolvePackageResponse",
     "ResolvedResult",
+    "ResumeRequest",
+    "ResumeResponse",
     "RetryClass",
     "RetryScheduled",
     "RunCancelRequested",
@@ -1211,6 +1214,11 @@ class EventKind(betterproto2.Enum):
     Result: a remote policy answered, or could not be asked.
     """
 
+    POLICY_RESUMED = 35
+    """
+    What a policy has deferred goes on.
+    """
+
     SUBJECT_REPLACED = 36
     """
     A policy has put something else in the place of what it decided on.
@@ -1245,6 +1253,7 @@ class EventKind(betterproto2.Enum):
             30: "EVENT_KIND_EFFECT_RESOLVED",
             33: "EVENT_KIND_POLICY_ASKED",
             34: "EVENT_KIND_POLICY_ANSWERED",
+            35: "EVENT_KIND_POLICY_RESUMED",
             36: "EVENT_KIND_SUBJECT_REPLACED",
         }
 
@@ -1277,6 +1286,7 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_EFFECT_RESOLVED": 30,
             "EVENT_KIND_POLICY_ASKED": 33,
             "EVENT_KIND_POLICY_ANSWERED": 34,
+            "EVENT_KIND_POLICY_RESUMED": 35,
             "EVENT_KIND_SUBJECT_REPLACED": 36,
         }
 
@@ -1546,6 +1556,12 @@ class PolicyVerdict(betterproto2.Enum):
     text, lower budgets. Only remote policies say this.
     """
 
+    DEFER = 6
+    """
+    It is held, until a time or until somebody resumes it, and the policy is
+    asked again then. Only remote policies say this.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1555,6 +1571,7 @@ class PolicyVerdict(betterproto2.Enum):
             3: "POLICY_VERDICT_ASK",
             4: "POLICY_VERDICT_INTERRUPT",
             5: "POLICY_VERDICT_MODIFY",
+            6: "POLICY_VERDICT_DEFER",
         }
 
     @classmethod
@@ -1566,6 +1583,7 @@ class PolicyVerdict(betterproto2.Enum):
             "POLICY_VERDICT_ASK": 3,
             "POLICY_VERDICT_INTERRUPT": 4,
             "POLICY_VERDICT_MODIFY": 5,
+            "POLICY_VERDICT_DEFER": 6,
         }
 
 
@@ -2636,6 +2654,13 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_POLICY_ANSWERED.
+    """
+
+    policy_resumed: "PolicyResumed | None" = betterproto2.field(
+        55, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_POLICY_RESUMED.
     """
 
     subject_replaced: "SubjectReplaced | None" = betterproto2.field(
@@ -3972,6 +3997,16 @@ class PolicyAnswer(betterproto2.Message):
     With MODIFY at RUN_START: the limits that are to be in force.
     """
 
+    defer_until: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    With DEFER: until when it is held, unless somebody resumes it before.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "PolicyAnswer", PolicyAnswer)
 
@@ -4166,6 +4201,32 @@ class PolicyOpinion(betterproto2.Message):
 
 
 default_message_pool.register_message("runwright.v1", "PolicyOpinion", PolicyOpinion)
+
+
+@dataclass(eq=False, repr=False)
+class PolicyResumed(betterproto2.Message):
+    """
+    What a policy has deferred goes on: its time has come, or somebody resumed it.
+    The policy is asked again. `effect_id` is the question that was answered so.
+    """
+
+    resumed_by: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Who resumed it; empty: its time has come.
+    """
+
+    reason: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    Why, in their words; empty: none given.
+    """
+
+    request_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The id of the request, made by the caller; empty: its time has come.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "PolicyResumed", PolicyResumed)
 
 
 @dataclass(eq=False, repr=False)
@@ -4626,6 +4687,58 @@ class ResolvePackageResponse(betterproto2.Message):
 default_message_pool.register_message(
     "runwright.v1", "ResolvePackageResponse", ResolvePackageResponse
 )
+
+
+@dataclass(eq=False, repr=False)
+class ResumeRequest(betterproto2.Message):
+    """
+    Request of Resume.
+    """
+
+    run_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The run.
+    """
+
+    effect_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The question that was deferred, as `RunSnapshot.waiting_on` names it.
+    """
+
+    request_id: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The request's id, made by the caller; it follows the rule of run ids.
+    """
+
+    reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    Why, for the record; at most 512 bytes. Empty: none given.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "ResumeRequest", ResumeRequest)
+
+
+@dataclass(eq=False, repr=False)
+class ResumeResponse(betterproto2.Message):
+    """
+    Response of Resume.
+    """
+
+    run: "RunSnapshot | None" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    The run as it stands.
+    """
+
+    resumed: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+    """
+    True when this call had it go on.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "ResumeResponse", ResumeResponse)
 
 
 @dataclass(eq=False, repr=False)
@@ -6444,6 +6557,29 @@ class RuntimeServiceStub(betterproto2_grpclib.ServiceStub):
             "/runwright.v1.RuntimeService/ResolveEffect",
             message,
             ResolveEffectResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def resume(
+        self,
+        message: "ResumeRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ResumeResponse":
+        """
+        Has what a policy has deferred go on before its time: the policy is asked
+        again. For whoever started the run, and admins. The same request id does so
+        once; where nothing is deferred (any more) the run is returned as it is.
+        """
+
+        return await self._unary_unary(
+            "/runwright.v1.RuntimeService/Resume",
+            message,
+            ResumeResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,

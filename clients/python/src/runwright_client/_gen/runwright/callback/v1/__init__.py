@@ -405,6 +405,17 @@ class DecideResponse(betterproto2.Message):
     changes nothing.
     """
 
+    defer_for: "datetime.timedelta | None" = betterproto2.field(
+        8,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: ___google__protobuf__.Duration,
+        optional=True,
+    )
+    """
+    With DEFER: how long it is held, at most 7 days, unless somebody resumes it
+    before. At most 10 times in one walk.
+    """
+
 
 default_message_pool.register_message(
     "runwright.callback.v1", "DecideResponse", DecideResponse
