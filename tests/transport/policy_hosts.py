@@ -11,6 +11,8 @@ from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 a
 from runwright._gen.runwright.callback.v1 import policy_service_pb2 as pb
 from runwright._gen.runwright.callback.v1 import policy_service_pb2_grpc as pb_grpc
 from runwright._gen.runwright.v1 import policy_pb2
+from runwright.core.ids import Namespace
+from runwright.ports.remote_policies import PolicyReply, PolicyReplyKind, PolicyRequest, PolicyWait
 
 from tests.runtime.watching import eventually
 from tests.transport.serving import Served, registration
@@ -63,3 +65,25 @@ async def register(served: Served, host: PolicyHost, name: str = NAME, callback_
     hosts = served.bench.remote_policies
     assert hosts is not None
     await eventually(lambda: hosts.is_there("default", name))
+
+
+class NoAnswer:
+    """RemotePolicies whose every question comes to the same, which is no answer that can be used."""
+
+    def __init__(self, kind: PolicyReplyKind) -> None:
+        self._kind = kind
+
+    def is_there(self, namespace: Namespace, policy: str) -> bool:
+        """See the port."""
+        return True
+
+    def wait_for_host(self, namespace: Namespace, policy: str, there: Callable[[], None]) -> PolicyWait:
+        """See the port."""
+        raise AssertionError("a host is there")
+
+    async def decide(self, request: PolicyRequest) -> PolicyReply:
+        """See the port."""
+        return PolicyReply(kind=self._kind)
+
+    async def close(self) -> None:
+        """See the port."""

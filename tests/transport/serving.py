@@ -112,8 +112,8 @@ async def serve(
 ) -> Served:
     """Serves the bench's runtime on a free port."""
     dialer = bench.tools if isinstance(bench.tools, DialledExecutors) else dialling(bench)
-    assert dialer.callbacks is not None, "what can be registered is dialled"
-    bench.remote_policies = DialledPolicies(dialer.callbacks, bench.clock)
+    if bench.remote_policies is None and dialer.callbacks is not None:
+        bench.remote_policies = DialledPolicies(dialer.callbacks, bench.clock)
     runtime = bench.runtime(journal=journal)
     store = bench.journal.callbacks() if isinstance(bench.journal, SqliteJournal) else MemoryCallbacks()
     rules = RegistrationRules({CallbackKind.TOOL_EXECUTOR: names or ExecutorNames()}, authenticator)

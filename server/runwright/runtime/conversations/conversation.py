@@ -233,19 +233,18 @@ def messages_of(records: Sequence[r.Record], contents: Mapping[str, bytes], rout
     """The messages that the records stand for, in one pass over them. What is opaque is told over its `route` alone."""
     message_bytes = _Telling(contents)
     results = {record.call_id: record for record in records if isinstance(record, _RESULTS)}
-    replaced = tuple(
-        record.replacement
-        for record in records
-        if isinstance(record, r.SubjectReplaced) and record.stage is PolicyStage.INPUT and record.replacement
-    )
     requested = iter([record for record in records if isinstance(record, r.ToolRequested)])
     messages: list[Message] = []
+    said, said_at = tuple[ContentRef, ...](), 0  # what the user said, and which message that is
     for record in records:
         match record:
             case r.ContextAssembled():
                 messages += [message for turn in record.context.included for message in message_bytes.earlier(turn)]
             case r.TurnStarted():
-                messages.append(message_bytes.user(input_seen(record.input, replaced[-1:])))
+                said, said_at = record.input, len(messages)
+                messages.append(message_bytes.user(said))
+            case r.SubjectReplaced() if record.stage is PolicyStage.INPUT and record.replacement is not None:
+                messages[said_at] = message_bytes.user(input_seen(said, (record.replacement,)))
             case r.ModelMessageCompleted():
                 # The calls of a message are those that follow it: as many as it says, before any of the next.
                 calls = list(islice(requested, record.tool_calls))
