@@ -41,7 +41,7 @@ CONDITIONS: Mapping[str, tuple[str, Holds]] = {
     "divides": ("10 / args.size > 1", lambda call: None if call.size == 0 else call.size <= 5),
     "is no truth": ("args.size", lambda _: None),
 }
-SEVERITY = {"allow": 0, "ask": 1, "deny": 2, "interrupt": 3}
+SEVERITY = {"allow": 0, "ask": 1, "defer": 2, "deny": 3, "interrupt": 4}
 
 
 def verdict(call: Call, *owners: Sequence[Mapping[str, Any]]) -> str:
@@ -49,7 +49,7 @@ def verdict(call: Call, *owners: Sequence[Mapping[str, Any]]) -> str:
     return max(rules(call, *owners), key=SEVERITY.__getitem__, default="deny")
 
 
-MOST_REPLACEMENTS = 3
+MOST_REPLACEMENTS, MOST_DEFERS = 3, 10
 FINAL = ("deny", "interrupt")
 
 

@@ -37,11 +37,19 @@ from tests.core import builders as b
 from tests.properties import policy_model as model
 
 _OUTCOMES = {"H": Outcome.HOLDS, "D": Outcome.DOES_NOT_HOLD, "F": Outcome.FAILED}
-_WORDS = {Verdict.ALLOW: "allow", Verdict.ASK: "ask", Verdict.DENY: "deny", Verdict.INTERRUPT: "interrupt"}
+_WORDS = {
+    Verdict.DEFER: "defer",
+    Verdict.ALLOW: "allow",
+    Verdict.ASK: "ask",
+    Verdict.DENY: "deny",
+    Verdict.INTERRUPT: "interrupt",
+}
 _TEXT = b.text("words")
 _STOP = [{"rules": [{"if": "always", "then": "interrupt"}]}]
 # What a remote policy does with a call. The last three come to no answer, and so to a denial.
-_ANSWERS = ("allow",) * 5 + ("replaces",) * 3 + ("deny", "ask", "interrupt", "lost", "away", "unusable")
+_ANSWERS = (
+    ("allow",) * 5 + ("replaces",) * 3 + ("deny", "ask", "interrupt", "defer", "defer", "lost", "away", "unusable")
+)
 _NO_ANSWER = {"lost": ErrorReason.POLICY_LOST, "away": ErrorReason.POLICY_UNAVAILABLE}
 _VERDICTS = {word: verdict for verdict, word in _WORDS.items()}
 _EFFECTS = ("read", "write", "network", "process")
@@ -86,17 +94,19 @@ class PolicyRun:
         self.lies: set[EffectId] = set()  # calls whose findings are another one's
         self.performed: list[EffectId] = []  # what an executor has got
         self.replacements: Counter[EffectId] = Counter()
+        self.defers: Counter[EffectId] = Counter()
+        self.deferred: Counter[tuple[str, model.Call]] = Counter()
         self.answered: dict[EffectId, list[str]] = {}  # which remote policies have, about a call as it is
 
     def play(self) -> None:
         """From the start to the end of the run, or until a call of unknown outcome holds it up."""
         self._give(b.started(self.package))
-        for _ in range(60):
+        for _ in range(120):
             wanted = list(pending(self.state).values())
             if not wanted:
                 break
             self.now += b.SECOND
-            if self.rng.random() < 0.3:
+            if self.rng.random() < 0.3 and self.seed % 5 != 1:
                 self.operator = _STOP if self.rng.random() < 0.3 else random_policies(self.rng, 2)
             if self.rng.random() < 0.02:
                 self._give(i.Recovered(at=self.now))
@@ -152,6 +162,10 @@ class PolicyRun:
             case e.HearPolicies():
                 said = (self._found_again(effect.subject),)
                 return i.PoliciesHeard(at=self.now, subject=effect.subject, step=effect.step, policies=said)
+            case e.AwaitDeferral():
+                self.now = max(self.now, effect.due) if rng.random() < 0.5 else self.now
+                by = {} if self.now >= effect.due else {"resumed_by": "ann", "request_id": f"resume-{self.now}"}
+                return i.ResumeRequested(at=self.now, effect_id=effect.effect_id, **by)
             case e.AwaitPolicy():
                 is_there = (
                     rng.random() < 0.6 or self._word(effect.policy, self._asked_about(effect.effect_id)) != "away"
@@ -197,13 +211,16 @@ class PolicyRun:
 
     def _word(self, policy: str, call: model.Call) -> str:
         """What a remote policy does with a call: always the same with the same."""
-        if self.seed % 5 == 0:  # a policy that is never content
-            return "replaces"
+        if self.seed % 5 < 2:  # a policy that is never content, or never done
+            return "replaces" if self.seed % 5 == 0 else "defer"
         return Random(f"{self.seed} {policy} {call.tool} {call.path} {call.size}").choice(_ANSWERS)
 
     def _says(self, policy: str, call: model.Call) -> model.Answer:
-        """The same in the words of the model."""
+        """The same in the words of the model. A policy that defers says something else at some time, or never."""
         word = self._word(policy, call)
+        if word == "defer":
+            patience = 99 if self.seed % 5 == 1 else self.seed % 4
+            return "defer" if self.deferred[policy, call] < patience else "allow"
         if word != "replaces":
             return word if word in model.SEVERITY else "deny"
         return model.Replaced(model.Call(**{**call.__dict__, "size": (call.size + 3) % 2**53}))
@@ -231,6 +248,9 @@ class PolicyRun:
         if effect.attempt == 1 and self.rng.random() < 0.2:  # and then it answers after all
             return i.PolicyReplied(error=Failure(ErrorReason.POLICY_TIMED_OUT, "Late."), policies=said, **ids)
         answer = self._says(name, call)
+        if answer == "defer":
+            made = PolicyAnswer(Verdict.DEFER, "later", defer_until=self.now + b.SECOND)
+            return i.PolicyReplied(answer=made, policies=said, **ids)
         if isinstance(answer, model.Replaced):
             replacement = _content(answer.call)
             made = PolicyAnswer(Verdict.MODIFY, "other", "", replacement.ref)
@@ -246,7 +266,8 @@ class PolicyRun:
             return "deny"
         replaced = self.replacements[call_id]
         answered = self.answered.get(call_id, [])
-        return model.outcome(self.calls[call_id], replaced, answered, self._says, self.policies, self.operator)
+        answer = model.outcome(self.calls[call_id], replaced, answered, self._says, self.policies, self.operator)
+        return "deny" if answer == "defer" and self.defers[call_id] > model.MOST_DEFERS else answer
 
     def _place(self, effect: e.AwaitExecutor) -> i.Input:
         self.now = max(self.now, effect.not_before)
@@ -284,30 +305,13 @@ class PolicyRun:
         match record:
             case r.ToolRequested():
                 assert record.tainted == self.is_tainted, "taint is that of what the model has seen"
-            case r.PolicyAsked():
-                subject = question_subject(record.effect_id)
-                assert subject is not None
-                said = model.rules(self.calls[subject], self.policies, self.operator)
-                is_first = record.attempt == 1
-                assert not (is_first and any(word in model.FINAL for word in said)), "what is denied is not asked about"
-                assert record.subject_digest == self.arguments[subject].ref.digest
-            case r.PolicyAnswered() if record.answer is not None:
-                subject = question_subject(record.effect_id)
-                assert subject is not None
-                self.answered.setdefault(subject, []).append(record.remote.policy)
-            case r.SubjectReplaced(subject=str() as call_id):
-                changed = self._outcome_of(call_id)
-                assert isinstance(changed, model.Replaced), f"{call_id} is replaced and must be {changed}"
-                self.replacements[call_id] += 1
-                self.answered[call_id] = []
-                self.calls[call_id], self.arguments[call_id] = changed.call, _content(changed.call)
-                assert record.replacement == self.arguments[call_id].ref
             case r.PolicyDecided(subject=str() as call_id):
                 if model.remotes(self.policies, self.operator):
                     answer = self._outcome_of(call_id)
                     assert isinstance(answer, str), f"{call_id} is decided and must be replaced"
                     self.expected[call_id] = answer
                     self.answered[call_id] = []
+                    self.defers[call_id] = 0
                     self.replacements[call_id] = 0  # should it be looked at again, the walk is another one
                 word, expected = _WORDS[record.decision.verdict], self.expected[call_id]
                 assert word == expected, f"{call_id} is decided {word} and must be {expected}"
@@ -326,7 +330,41 @@ class PolicyRun:
             case r.ToolCompleted() | r.ToolFailed() if record.attempt:
                 tool = self.package.tool(record.tool)
                 self.is_tainted = self.is_tainted or (tool is not None and tool.untrusted)
+        self._check_question(record)
         self._checked = [*self._all_records(), record]
+
+    def _check_question(self, record: r.Record) -> None:
+        """One record about remote policies against the model."""
+        match record:
+            case r.PolicyAsked():
+                subject = question_subject(record.effect_id)
+                assert subject is not None
+                said = model.rules(self.calls[subject], self.policies, self.operator)
+                is_first = record.attempt == 1
+                assert not (is_first and any(word in model.FINAL for word in said)), "what is denied is not asked about"
+                assert record.subject_digest == self.arguments[subject].ref.digest
+            case r.PolicyAnswered() if record.answer is not None:
+                subject = question_subject(record.effect_id)
+                assert subject is not None
+                self.answered.setdefault(subject, []).append(record.remote.policy)
+                self.defers[subject] += record.answer.verdict is Verdict.DEFER
+            case r.PolicyResumed():
+                subject = question_subject(record.effect_id)
+                assert subject is not None
+                policy = next(
+                    each.remote.policy
+                    for each in self._all_records()
+                    if isinstance(each, r.PolicyAnswered) and each.effect_id == record.effect_id and each.answer
+                )
+                self.answered[subject].remove(policy)
+                self.deferred[policy, self.calls[subject]] += 1
+            case r.SubjectReplaced(subject=str() as call_id):
+                changed = self._outcome_of(call_id)
+                assert isinstance(changed, model.Replaced), f"{call_id} is replaced and must be {changed}"
+                self.replacements[call_id] += 1
+                self.answered[call_id] = []
+                self.calls[call_id], self.arguments[call_id] = changed.call, _content(changed.call)
+                assert record.replacement == self.arguments[call_id].ref
 
     def _all_records(self) -> Sequence[r.Record]:
         return getattr(self, "_checked", [])

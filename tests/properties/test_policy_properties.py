@@ -17,7 +17,7 @@ from runwright.core.machine import endings, gates, policies, questions, remote_p
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase
 from runwright.core.policy import PolicyFindings, PolicyOpinion, Verdict
-from runwright.core.records import PolicyAsked, SubjectReplaced
+from runwright.core.records import PolicyAsked, PolicyResumed, SubjectReplaced
 from runwright.core.state import RunState
 
 from tests.e2e.conftest import SOAK
@@ -240,6 +240,37 @@ def _new_arguments_are_not_decided_on_anew(patch: pytest.MonkeyPatch) -> None:
 @bug
 def _arguments_are_replaced_without_end(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(remote_policies, "MAX_REPLACEMENTS", 99)
+
+
+@bug
+def _what_is_deferred_is_let_go(patch: pytest.MonkeyPatch) -> None:
+    right = remote_policies._decided_or_held
+
+    def wrong(*given: object) -> policy.PolicyOpinion:
+        return right(*given) or _ALLOWED  # type: ignore[arg-type]
+
+    patch.setattr(remote_policies, "_decided_or_held", wrong)
+
+
+@bug
+def _what_is_deferred_waits_without_end(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(remote_policies, "MAX_DEFERS", 99)
+
+
+@bug
+def _a_policy_that_deferred_is_not_asked_again(patch: pytest.MonkeyPatch) -> None:
+    right = apply_policies.resumed
+
+    def wrong(state: RunState, record: PolicyResumed) -> RunState:
+        subject = question_subject(record.effect_id)
+        before, after = state.walk_of(subject), right(state, record)
+        walk = after.walk_of(subject)
+        assert before is not None and walk is not None
+        [held] = [each for each in before.answers if each.question == record.effect_id]
+        allowed = replace(held, answer=replace(held.answer, verdict=Verdict.ALLOW))
+        return apply_policies._with_walk(after, subject, walk.__replace__(answers=(*walk.answers, allowed)))
+
+    patch.setattr(apply_policies, "resumed", wrong)
 
 
 @bug
