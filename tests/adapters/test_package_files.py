@@ -82,6 +82,30 @@ def test_json_and_yaml_of_the_same_package_have_one_fingerprint(tmp_path: Path) 
         ("a: \0", "document", "YAML or JSON"),
         (YAML + "approvals: {}\n", "approvals", "field of a later version"),
         (YAML + "    reversible: true\n", "tools.0.reversible", "field of a later version"),
+        (YAML + "policies: [{remote: compliance, on_failure: allow}]\n", "policies.0.on_failure", "not there yet"),
+        (YAML + "policies: [{remote: compliance, mode: shadow}]\n", "policies.0", "not there yet"),
+        (YAML + "policies: [{builtin: read-only, stages: [output]}]\n", "policies.0", "only beside `remote: NAME`"),
+        (YAML + "policies: [{remote: a, stages: [output, input]}]\n", "policies.0.stages", "in the order in which"),
+        (YAML + "policies: [{remote: a, stages: []}]\n", "policies.0.stages", "at least one stage"),
+        (YAML + "policies: [{remote: a, builtin: read-only}]\n", "policies.0", "either `builtin: NAME`"),
+        (YAML + "policies: [{remote: a, max_attempts: yes}]\n", "policies.0.max_attempts", "a whole number"),
+        (
+            YAML + "policies: [{rules: [{then: ask, approval: writes}]}]\n",
+            "policies.0.rules.0.approval",
+            "not there yet",
+        ),
+        (YAML + "policies: [{rules: [{then: modify}]}]\n", "policies.0.rules.0.then", "is not there yet"),
+        (YAML + "policies: [{rules: [{then: defer}]}]\n", "policies.0.rules.0.then", "is not there yet"),
+        (
+            YAML + "policies: [{rules: [{stage: model_request, then: deny}]}]\n",
+            "policies.0.rules.0.stage",
+            "is not there yet",
+        ),
+        (
+            YAML + "policies: [{rules: [{stage: post_tool, then: ask}]}]\n",
+            "policies.0.rules.0",
+            "another verdict than ask at stage post_tool",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, path: str, rule: str) -> None:

@@ -87,6 +87,7 @@ def test_a_conversation_is_made_of_turns_answers_and_what_calls_came_to() -> Non
         "TOOL_FAILED",
         "TOOL_DENIED",
         "SUBJECT_REPLACED",
+        "TOOL_RESULT_RELEASED",
     }
 
 

@@ -35,7 +35,8 @@ export {
 } from "./decisions.js";
 export { asRunwrightError, type Peer } from "./diagnosis.js";
 export { type ErrorFields, RunwrightError } from "./errors.js";
-export { packageCanonical, packageFingerprint } from "./fingerprints.js";
+export type { Effect, ToolDeclaration } from "./describing.js";
+export { packageCanonical, packageFingerprint, schemaDigest } from "./fingerprints.js";
 export { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
 export type { PackageFinding, PackageSummary, TagMove } from "./gen/runwright/v1/package_service_pb.js";
 export { OnBusy, Resolution, type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";

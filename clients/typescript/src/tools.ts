@@ -17,6 +17,7 @@ import {
   type DecideResponse,
   PolicyService,
 } from "./gen/runwright/callback/v1/policy_service_pb.js";
+import { checkDeclaration, described, digests, type ToolDeclaration } from "./describing.js";
 import {
   type ExecuteToolRequest,
   type ExecuteToolResponse,
@@ -46,6 +47,7 @@ export class ToolServer implements AsyncDisposable {
   readonly #options: ToolServerOptions;
   readonly #server: http2.Http2Server;
   readonly #tools = new Map<string, ToolHandler<never>>();
+  readonly #declared = new Map<string, ToolDeclaration>();
   readonly #attempts = new Map<string, number>();
   readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
@@ -78,7 +80,13 @@ export class ToolServer implements AsyncDisposable {
       routes: (router) =>
         decide
           ? router.service(PolicyService, { decide: (question, context) => this.#answer(decide, question, context) })
-          : router.service(ToolExecutorService, { executeTool: (request, context) => this.#execute(request, context) }),
+          : router.service(ToolExecutorService, {
+              executeTool: (request, context) => this.#execute(request, context),
+              describeTools: (_, context) => {
+                this.#authorize(context);
+                return described(this.#declared);
+              },
+            }),
       fallback: (_, response) => {
         // There is no health service: UNIMPLEMENTED is taken for being well. A status without a message has to come
         // with the first headers and end the stream, which `writeHead` and `end` do not do.
@@ -102,13 +110,22 @@ export class ToolServer implements AsyncDisposable {
     });
   }
 
-  /** Adds a tool. Its arguments are valid under the schema that the package has for it. */
-  add<Arguments = Record<string, unknown>>(tool: string, handler: ToolHandler<Arguments>): this {
+  /**
+   * Adds a tool. Its arguments are valid under the schema that the package has for it. The declaration is what packages
+   * are written and compared by.
+   */
+  add<Arguments = Record<string, unknown>>(
+    tool: string,
+    handler: ToolHandler<Arguments>,
+    declaration: ToolDeclaration = {},
+  ): this {
     checkTool(tool, handler, this.#tools);
+    checkDeclaration(tool, declaration);
     if (this.#leases.length > 0) {
       throw new TypeError(`Add ${tool} before the tool server is registered: nobody would call it.`);
     }
     this.#tools.set(tool, handler);
+    this.#declared.set(tool, { ...declaration });
     return this;
   }
 
@@ -140,7 +157,9 @@ export class ToolServer implements AsyncDisposable {
   async register(client: Client, executor: string, options: RegisterOptions = {}): Promise<Lease> {
     check("register", options);
     const kind = this.#decide ? CallbackKind.POLICY : CallbackKind.TOOL_EXECUTOR;
-    const spec = { executor, address: options.address ?? this.address, tools: [...this.#tools.keys()], kind };
+    const { address = this.address, schemaDigests = true } = options;
+    const toolDigests = schemaDigests ? digests(this.#declared) : [];
+    const spec = { executor, address, tools: [...this.#tools.keys()], toolDigests, kind };
     checkRegistration(executor, options.callbackId, spec.address, this.#decide ? undefined : this.#tools);
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+from hashlib import sha256
 from typing import Annotated
 
 import typer
@@ -32,7 +32,9 @@ def resume(
     Example:
       runwright resume first p3.2.1 --reason "the maintenance is over"
     """
-    request = pb.ResumeRequest(run_id=run_id, effect_id=question, request_id=str(uuid.uuid4()), reason=reason)
+    # What is sent again is the same request: a question is resumed once.
+    request_id = f"resume-{sha256(f'{run_id}/{question}'.encode()).hexdigest()[:16]}"
+    request = pb.ResumeRequest(run_id=run_id, effect_id=question, request_id=request_id, reason=reason)
     response = Client.of(context).resume(request)
     if output is Format.JSON:
         print_json(response)

@@ -30,7 +30,7 @@ from ._gen.runwright.v1 import (
 from .client import Cancelled, Client, Resolved, Resumed, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
-from .fingerprints import package_canonical, package_fingerprint
+from .fingerprints import package_canonical, package_fingerprint, schema_digest
 from .policies import (
     PolicyDecision,
     PolicyQuestion,
@@ -104,6 +104,7 @@ __all__ = [
     "replace_arguments",
     "replace_text",
     "result_text",
+    "schema_digest",
     "tool",
     "tool_text",
 ]

@@ -131,7 +131,7 @@ class _PolicyHost(ToolServer):
         super().__init__(**options)
         self._decide = decide
 
-    def _served(self) -> dict[str, Any]:
+    def _served(self, schema_digests: bool) -> dict[str, Any]:
         return {"kind": pb.CallbackKind.POLICY}
 
     def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
@@ -141,7 +141,7 @@ class _PolicyHost(ToolServer):
 
     async def _answer(self, stream: grpclib.server.Stream[pb.DecideRequest, pb.DecideResponse]) -> None:
         self._take(stream)
-        question = pb.DecideRequest.parse(await received(stream))
+        question = await received(stream, pb.DecideRequest)
         try:
             decision = await outcome(lambda: self._decide(question), is_async(self._decide), self._threads)
             response = _response(question, decision)

@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLJDgoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABIxCgxwb2xpY3lfYXNrZWQYNSABKAsyGS5ydW53cmlnaHQudjEuUG9saWN5QXNrZWRIABI3Cg9wb2xpY3lfYW5zd2VyZWQYNiABKAsyHC5ydW53cmlnaHQudjEuUG9saWN5QW5zd2VyZWRIABI1Cg5wb2xpY3lfcmVzdW1lZBg3IAEoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lSZXN1bWVkSAASOQoQc3ViamVjdF9yZXBsYWNlZBg4IAEoCzIdLnJ1bndyaWdodC52MS5TdWJqZWN0UmVwbGFjZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoIBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKrAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciLFAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCBInCgVpbnB1dBgFIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmIocBCglSdW5GYWlsZWQSLQoLc3RvcF9yZWFzb24YASABKA4yGC5ydW53cmlnaHQudjEuU3RvcFJlYXNvbhInCgVlcnJvchgCIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlInQKDFJ1bkNhbmNlbGxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEhcKD3Vua25vd25fZWZmZWN0cxgCIAMoCRIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZSLWAQoOUmV0cnlTY2hlZHVsZWQSKQoGcmVhc29uGAEgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEi4KCm5vdF9iZWZvcmUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmdpdmVfdXBfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkilAEKEENvbnRleHRBc3NlbWJsZWQSKwoIaW5jbHVkZWQYASADKAsyGS5ydW53cmlnaHQudjEuU2Vzc2lvblR1cm4SKQoHb21pdHRlZBgCIAMoCzIYLnJ1bndyaWdodC52MS5PbWl0dGVkUnVuEhUKDW9taXR0ZWRfY291bnQYAyABKA0SEQoJaGFzX29sZGVyGAQgASgIIqEBCgtTZXNzaW9uVHVybhIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRInCgVpbnB1dBgDIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEigKBmFuc3dlchgEIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBWJ5dGVzGAUgASgEEg8KB3RhaW50ZWQYBiABKAgiSAoKT21pdHRlZFJ1bhIOCgZydW5faWQYASABKAkSKgoDd2h5GAIgASgOMh0ucnVud3JpZ2h0LnYxLkNvbnRleHRPbWlzc2lvbiKdAQoORWZmZWN0UmVzb2x2ZWQSDAoEdG9vbBgBIAEoCRIsCgpyZXNvbHV0aW9uGAIgASgOMhgucnVud3JpZ2h0LnYxLlJlc29sdXRpb24SEwoLcmVzb2x2ZWRfYnkYAyABKAkSDgoGcmVhc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkSFgoOcmVxdWVzdF9kaWdlc3QYBiABKAkiqQEKC1BvbGljeUFza2VkEioKBnJlbW90ZRgBIAEoCzIaLnJ1bndyaWdodC52MS5SZW1vdGVQb2xpY3kSKAoFc3RhZ2UYAiABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USFgoOc3ViamVjdF9kaWdlc3QYAyABKAkSLAoIZGVhZGxpbmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpwBCgxSZW1vdGVQb2xpY3kSDgoGcG9saWN5GAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDwoHZGVjaWRlchgDIAEoCRISCgp0aW1lb3V0X21zGAQgASgNEhQKDG1heF9hdHRlbXB0cxgFIAEoDRIeChZ1bmF2YWlsYWJsZV90aW1lb3V0X21zGAYgASgNEg0KBWNhY2hlGAcgASgIIr4BCg5Qb2xpY3lBbnN3ZXJlZBIqCgZyZW1vdGUYASABKAsyGi5ydW53cmlnaHQudjEuUmVtb3RlUG9saWN5EhYKDnN1YmplY3RfZGlnZXN0GAIgASgJEioKBmFuc3dlchgDIAEoCzIaLnJ1bndyaWdodC52MS5Qb2xpY3lBbnN3ZXISJwoFZXJyb3IYBCABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchITCgtjYWNoZWRfZnJvbRgFIAEoCSLhAQoMUG9saWN5QW5zd2VyEiwKB3ZlcmRpY3QYASABKA4yGy5ydW53cmlnaHQudjEuUG9saWN5VmVyZGljdBIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSLQoLcmVwbGFjZW1lbnQYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIkCgZidWRnZXQYBSABKAsyFC5ydW53cmlnaHQudjEuQnVkZ2V0Ei8KC2RlZmVyX3VudGlsGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJHCg1Qb2xpY3lSZXN1bWVkEhIKCnJlc3VtZWRfYnkYASABKAkSDgoGcmVhc29uGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkizgEKD1N1YmplY3RSZXBsYWNlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRISCgpwb2xpY3lfcmVmGAIgASgJEg8KB2RlY2lkZXIYAyABKAkSFwoPcmVwbGFjZWRfZGlnZXN0GAQgASgJEi0KC3JlcGxhY2VtZW50GAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSJAoGYnVkZ2V0GAYgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldCIwChBNb2RlbFN0cmVhbURlbHRhEgwKBHRleHQYASABKAkSDgoGb2Zmc2V0GAIgASgEIhsKCEJvb2ttYXJrEg8KB29wZW5pbmcYASABKAgiYQoDR2FwEg4KBnJ1bl9pZBgBIAEoCRIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRITCgtmcm9tX29mZnNldBgEIAEoBBIRCgl0b19vZmZzZXQYBSABKAQipgIKCkV2ZW50RnJhbWUSDgoGY3Vyc29yGAEgASgJEiQKBWV2ZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkV2ZW50SAASKgoIYm9va21hcmsYAyABKAsyFi5ydW53cmlnaHQudjEuQm9va21hcmtIABIgCgNnYXAYBCABKAsyES5ydW53cmlnaHQudjEuR2FwSAASEAoIcG9zaXRpb24YBSABKAQSFQoNcHJldmlvdXNfaGFzaBgGIAEoDBIMCgRoYXNoGAcgASgMEi0KCGNvbnRlbnRzGAggAygLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFAoMc3ViX3NlcXVlbmNlGAkgASgNEhAKCGVuZHNfcnVuGAogASgIQgYKBGl0ZW0qhAcKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRVZFTlRfS0lORF9SVU5fU1RBUlRFRBABEhsKF0VWRU5UX0tJTkRfVFVSTl9TVEFSVEVEEAISJAogRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX1NUQVJURUQQAxImCiJFVkVOVF9LSU5EX01PREVMX01FU1NBR0VfQ09NUExFVEVEEAQSIwofRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX0ZBSUxFRBAFEh0KGUVWRU5UX0tJTkRfVE9PTF9SRVFVRVNURUQQBhIdChlFVkVOVF9LSU5EX1BPTElDWV9ERUNJREVEEAcSGwoXRVZFTlRfS0lORF9UT09MX1NUQVJURUQQCBIdChlFVkVOVF9LSU5EX1RPT0xfQ09NUExFVEVEEAkSGgoWRVZFTlRfS0lORF9UT09MX0ZBSUxFRBAKEhoKFkVWRU5UX0tJTkRfVE9PTF9ERU5JRUQQCxIdChlFVkVOVF9LSU5EX1RPT0xfQ0FOQ0VMTEVEEAwSJQohRVZFTlRfS0lORF9UT09MX1JFQ09WRVJZX1JFUVVJUkVEEA0SIwofRVZFTlRfS0lORF9SVU5fQ0FOQ0VMX1JFUVVFU1RFRBAOEh0KGUVWRU5UX0tJTkRfVFVSTl9DT01QTEVURUQQDxIaChZFVkVOVF9LSU5EX1RVUk5fRkFJTEVEEBASHAoYRVZFTlRfS0lORF9SVU5fQ09NUExFVEVEEBESGQoVRVZFTlRfS0lORF9SVU5fRkFJTEVEEBISHAoYRVZFTlRfS0lORF9SVU5fQ0FOQ0VMTEVEEBMSHgoaRVZFTlRfS0lORF9SRVRSWV9TQ0hFRFVMRUQQFBIgChxFVkVOVF9LSU5EX0NPTlRFWFRfQVNTRU1CTEVEEBUSIQodRVZFTlRfS0lORF9NT0RFTF9TVFJFQU1fREVMVEEQFhIeChpFVkVOVF9LSU5EX0VGRkVDVF9SRVNPTFZFRBAeEhsKF0VWRU5UX0tJTkRfUE9MSUNZX0FTS0VEECESHgoaRVZFTlRfS0lORF9QT0xJQ1lfQU5TV0VSRUQQIhIdChlFVkVOVF9LSU5EX1BPTElDWV9SRVNVTUVEECMSHwobRVZFTlRfS0lORF9TVUJKRUNUX1JFUExBQ0VEECQqnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAISGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEAQqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSKLDwoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABIxCgxwb2xpY3lfYXNrZWQYNSABKAsyGS5ydW53cmlnaHQudjEuUG9saWN5QXNrZWRIABI3Cg9wb2xpY3lfYW5zd2VyZWQYNiABKAsyHC5ydW53cmlnaHQudjEuUG9saWN5QW5zd2VyZWRIABI1Cg5wb2xpY3lfcmVzdW1lZBg3IAEoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lSZXN1bWVkSAASOQoQc3ViamVjdF9yZXBsYWNlZBg4IAEoCzIdLnJ1bndyaWdodC52MS5TdWJqZWN0UmVwbGFjZWRIABJAChR0b29sX3Jlc3VsdF9yZWxlYXNlZBg5IAEoCzIgLnJ1bndyaWdodC52MS5Ub29sUmVzdWx0UmVsZWFzZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpoBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eRIWCg5hd2FpdHNfcmVsZWFzZRgEIAEoCCLDAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eRIWCg5hd2FpdHNfcmVsZWFzZRgFIAEoCCKDAQoSVG9vbFJlc3VsdFJlbGVhc2VkEgwKBHRvb2wYASABKAkSLAoHcmVsZWFzZRgCIAEoDjIbLnJ1bndyaWdodC52MS5SZXN1bHRSZWxlYXNlEhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIPCgdtZXNzYWdlGAUgASgJIk0KClRvb2xEZW5pZWQSDAoEdG9vbBgBIAEoCRISCgpwb2xpY3lfcmVmGAIgASgJEgwKBGNvZGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCSIdCg1Ub29sQ2FuY2VsbGVkEgwKBHRvb2wYASABKAkizwEKFFRvb2xSZWNvdmVyeVJlcXVpcmVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBCABKAkSKQoGcmVhc29uGAUgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAYgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiaAoSUnVuQ2FuY2VsUmVxdWVzdGVkEg4KBnJlYXNvbhgBIAEoCRIUCgxyZXF1ZXN0ZWRfYnkYAiABKAkSLAoIZGVhZGxpbmUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIg8KDVR1cm5Db21wbGV0ZWQiNQoKVHVybkZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIsUBCgxSdW5Db21wbGV0ZWQSLQoLc3RvcF9yZWFzb24YASABKA4yGC5ydW53cmlnaHQudjEuU3RvcFJlYXNvbhIoCgZyZXN1bHQYAiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIPCgd0YWludGVkGAQgASgIEicKBWlucHV0GAUgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYioAEKCVJ1bkZhaWxlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEicKBWVycm9yGAIgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USFwoPdW5rbm93bl9lZmZlY3RzGAQgAygJInQKDFJ1bkNhbmNlbGxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEhcKD3Vua25vd25fZWZmZWN0cxgCIAMoCRIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZSLWAQoOUmV0cnlTY2hlZHVsZWQSKQoGcmVhc29uGAEgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEi4KCm5vdF9iZWZvcmUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmdpdmVfdXBfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkilAEKEENvbnRleHRBc3NlbWJsZWQSKwoIaW5jbHVkZWQYASADKAsyGS5ydW53cmlnaHQudjEuU2Vzc2lvblR1cm4SKQoHb21pdHRlZBgCIAMoCzIYLnJ1bndyaWdodC52MS5PbWl0dGVkUnVuEhUKDW9taXR0ZWRfY291bnQYAyABKA0SEQoJaGFzX29sZGVyGAQgASgIIqEBCgtTZXNzaW9uVHVybhIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRInCgVpbnB1dBgDIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEigKBmFuc3dlchgEIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBWJ5dGVzGAUgASgEEg8KB3RhaW50ZWQYBiABKAgiSAoKT21pdHRlZFJ1bhIOCgZydW5faWQYASABKAkSKgoDd2h5GAIgASgOMh0ucnVud3JpZ2h0LnYxLkNvbnRleHRPbWlzc2lvbiKdAQoORWZmZWN0UmVzb2x2ZWQSDAoEdG9vbBgBIAEoCRIsCgpyZXNvbHV0aW9uGAIgASgOMhgucnVud3JpZ2h0LnYxLlJlc29sdXRpb24SEwoLcmVzb2x2ZWRfYnkYAyABKAkSDgoGcmVhc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkSFgoOcmVxdWVzdF9kaWdlc3QYBiABKAkiqQEKC1BvbGljeUFza2VkEioKBnJlbW90ZRgBIAEoCzIaLnJ1bndyaWdodC52MS5SZW1vdGVQb2xpY3kSKAoFc3RhZ2UYAiABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USFgoOc3ViamVjdF9kaWdlc3QYAyABKAkSLAoIZGVhZGxpbmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpwBCgxSZW1vdGVQb2xpY3kSDgoGcG9saWN5GAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDwoHZGVjaWRlchgDIAEoCRISCgp0aW1lb3V0X21zGAQgASgNEhQKDG1heF9hdHRlbXB0cxgFIAEoDRIeChZ1bmF2YWlsYWJsZV90aW1lb3V0X21zGAYgASgNEg0KBWNhY2hlGAcgASgIIr4BCg5Qb2xpY3lBbnN3ZXJlZBIqCgZyZW1vdGUYASABKAsyGi5ydW53cmlnaHQudjEuUmVtb3RlUG9saWN5EhYKDnN1YmplY3RfZGlnZXN0GAIgASgJEioKBmFuc3dlchgDIAEoCzIaLnJ1bndyaWdodC52MS5Qb2xpY3lBbnN3ZXISJwoFZXJyb3IYBCABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchITCgtjYWNoZWRfZnJvbRgFIAEoCSLhAQoMUG9saWN5QW5zd2VyEiwKB3ZlcmRpY3QYASABKA4yGy5ydW53cmlnaHQudjEuUG9saWN5VmVyZGljdBIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSLQoLcmVwbGFjZW1lbnQYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIkCgZidWRnZXQYBSABKAsyFC5ydW53cmlnaHQudjEuQnVkZ2V0Ei8KC2RlZmVyX3VudGlsGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJHCg1Qb2xpY3lSZXN1bWVkEhIKCnJlc3VtZWRfYnkYASABKAkSDgoGcmVhc29uGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkizgEKD1N1YmplY3RSZXBsYWNlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRISCgpwb2xpY3lfcmVmGAIgASgJEg8KB2RlY2lkZXIYAyABKAkSFwoPcmVwbGFjZWRfZGlnZXN0GAQgASgJEi0KC3JlcGxhY2VtZW50GAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSJAoGYnVkZ2V0GAYgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldCIwChBNb2RlbFN0cmVhbURlbHRhEgwKBHRleHQYASABKAkSDgoGb2Zmc2V0GAIgASgEIhsKCEJvb2ttYXJrEg8KB29wZW5pbmcYASABKAgiYQoDR2FwEg4KBnJ1bl9pZBgBIAEoCRIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRITCgtmcm9tX29mZnNldBgEIAEoBBIRCgl0b19vZmZzZXQYBSABKAQipgIKCkV2ZW50RnJhbWUSDgoGY3Vyc29yGAEgASgJEiQKBWV2ZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkV2ZW50SAASKgoIYm9va21hcmsYAyABKAsyFi5ydW53cmlnaHQudjEuQm9va21hcmtIABIgCgNnYXAYBCABKAsyES5ydW53cmlnaHQudjEuR2FwSAASEAoIcG9zaXRpb24YBSABKAQSFQoNcHJldmlvdXNfaGFzaBgGIAEoDBIMCgRoYXNoGAcgASgMEi0KCGNvbnRlbnRzGAggAygLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFAoMc3ViX3NlcXVlbmNlGAkgASgNEhAKCGVuZHNfcnVuGAogASgIQgYKBGl0ZW0qqQcKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRVZFTlRfS0lORF9SVU5fU1RBUlRFRBABEhsKF0VWRU5UX0tJTkRfVFVSTl9TVEFSVEVEEAISJAogRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX1NUQVJURUQQAxImCiJFVkVOVF9LSU5EX01PREVMX01FU1NBR0VfQ09NUExFVEVEEAQSIwofRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX0ZBSUxFRBAFEh0KGUVWRU5UX0tJTkRfVE9PTF9SRVFVRVNURUQQBhIdChlFVkVOVF9LSU5EX1BPTElDWV9ERUNJREVEEAcSGwoXRVZFTlRfS0lORF9UT09MX1NUQVJURUQQCBIdChlFVkVOVF9LSU5EX1RPT0xfQ09NUExFVEVEEAkSGgoWRVZFTlRfS0lORF9UT09MX0ZBSUxFRBAKEhoKFkVWRU5UX0tJTkRfVE9PTF9ERU5JRUQQCxIdChlFVkVOVF9LSU5EX1RPT0xfQ0FOQ0VMTEVEEAwSJQohRVZFTlRfS0lORF9UT09MX1JFQ09WRVJZX1JFUVVJUkVEEA0SIwofRVZFTlRfS0lORF9SVU5fQ0FOQ0VMX1JFUVVFU1RFRBAOEh0KGUVWRU5UX0tJTkRfVFVSTl9DT01QTEVURUQQDxIaChZFVkVOVF9LSU5EX1RVUk5fRkFJTEVEEBASHAoYRVZFTlRfS0lORF9SVU5fQ09NUExFVEVEEBESGQoVRVZFTlRfS0lORF9SVU5fRkFJTEVEEBISHAoYRVZFTlRfS0lORF9SVU5fQ0FOQ0VMTEVEEBMSHgoaRVZFTlRfS0lORF9SRVRSWV9TQ0hFRFVMRUQQFBIgChxFVkVOVF9LSU5EX0NPTlRFWFRfQVNTRU1CTEVEEBUSIQodRVZFTlRfS0lORF9NT0RFTF9TVFJFQU1fREVMVEEQFhIeChpFVkVOVF9LSU5EX0VGRkVDVF9SRVNPTFZFRBAeEhsKF0VWRU5UX0tJTkRfUE9MSUNZX0FTS0VEECESHgoaRVZFTlRfS0lORF9QT0xJQ1lfQU5TV0VSRUQQIhIdChlFVkVOVF9LSU5EX1BPTElDWV9SRVNVTUVEECMSHwobRVZFTlRfS0lORF9TVUJKRUNUX1JFUExBQ0VEECQSIwofRVZFTlRfS0lORF9UT09MX1JFU1VMVF9SRUxFQVNFRBAlKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxACEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEKmkKDVJlc3VsdFJlbGVhc2USHgoaUkVTVUxUX1JFTEVBU0VfVU5TUEVDSUZJRUQQABIbChdSRVNVTFRfUkVMRUFTRV9SRUxFQVNFRBABEhsKF1JFU1VMVF9SRUxFQVNFX1dJVEhIRUxEEAIqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -361,6 +361,14 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: SubjectReplaced;
     case: "subjectReplaced";
+  } | {
+    /**
+     * Of EVENT_KIND_TOOL_RESULT_RELEASED.
+     *
+     * @generated from field: runwright.v1.ToolResultReleased tool_result_released = 57;
+     */
+    value: ToolResultReleased;
+    case: "toolResultReleased";
   } | { case: undefined; value?: undefined };
 };
 
@@ -840,6 +848,14 @@ export type ToolCompleted = Message<"runwright.v1.ToolCompleted"> & {
    * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 3;
    */
   executorIdentity?: ExecutorIdentity | undefined;
+
+  /**
+   * True when policies are heard at POST_TOOL: the model sees nothing of the result
+   * before a TOOL_RESULT_RELEASED says so.
+   *
+   * @generated from field: bool awaits_release = 4;
+   */
+  awaitsRelease: boolean;
 };
 
 /**
@@ -883,6 +899,14 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
    * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 4;
    */
   executorIdentity?: ExecutorIdentity | undefined;
+
+  /**
+   * As in ToolCompleted: of a call that was sent, and whose `message` is not the
+   * server's own.
+   *
+   * @generated from field: bool awaits_release = 5;
+   */
+  awaitsRelease: boolean;
 };
 
 /**
@@ -891,6 +915,55 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
  */
 export const ToolFailedSchema: GenMessage<ToolFailed> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 10);
+
+/**
+ * Policies have decided at POST_TOOL. The result itself stays as it is on record.
+ *
+ * @generated from message runwright.v1.ToolResultReleased
+ */
+export type ToolResultReleased = Message<"runwright.v1.ToolResultReleased"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * What the model is told.
+   *
+   * @generated from field: runwright.v1.ResultRelease release = 2;
+   */
+  release: ResultRelease;
+
+  /**
+   * The policy that withholds it; empty when it is released.
+   *
+   * @generated from field: string policy_ref = 3;
+   */
+  policyRef: string;
+
+  /**
+   * The code of the rule that withholds it.
+   *
+   * @generated from field: string code = 4;
+   */
+  code: string;
+
+  /**
+   * What that rule has to say to the model; empty where it says nothing.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message runwright.v1.ToolResultReleased.
+ * Use `create(ToolResultReleasedSchema)` to create a new message.
+ */
+export const ToolResultReleasedSchema: GenMessage<ToolResultReleased> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 11);
 
 /**
  * Policy forbids a call.
@@ -932,7 +1005,7 @@ export type ToolDenied = Message<"runwright.v1.ToolDenied"> & {
  * Use `create(ToolDeniedSchema)` to create a new message.
  */
 export const ToolDeniedSchema: GenMessage<ToolDenied> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 11);
+  messageDesc(file_runwright_v1_event, 12);
 
 /**
  * A call was given up because the run was cancelled.
@@ -953,7 +1026,7 @@ export type ToolCancelled = Message<"runwright.v1.ToolCancelled"> & {
  * Use `create(ToolCancelledSchema)` to create a new message.
  */
 export const ToolCancelledSchema: GenMessage<ToolCancelled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 12);
+  messageDesc(file_runwright_v1_event, 13);
 
 /**
  * The outcome of a call is unknown.
@@ -1009,7 +1082,7 @@ export type ToolRecoveryRequired = Message<"runwright.v1.ToolRecoveryRequired"> 
  * Use `create(ToolRecoveryRequiredSchema)` to create a new message.
  */
 export const ToolRecoveryRequiredSchema: GenMessage<ToolRecoveryRequired> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 13);
+  messageDesc(file_runwright_v1_event, 14);
 
 /**
  * A cancel was accepted.
@@ -1044,7 +1117,7 @@ export type RunCancelRequested = Message<"runwright.v1.RunCancelRequested"> & {
  * Use `create(RunCancelRequestedSchema)` to create a new message.
  */
 export const RunCancelRequestedSchema: GenMessage<RunCancelRequested> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 14);
+  messageDesc(file_runwright_v1_event, 15);
 
 /**
  * The turn ended with an answer.
@@ -1059,7 +1132,7 @@ export type TurnCompleted = Message<"runwright.v1.TurnCompleted"> & {
  * Use `create(TurnCompletedSchema)` to create a new message.
  */
 export const TurnCompletedSchema: GenMessage<TurnCompleted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 15);
+  messageDesc(file_runwright_v1_event, 16);
 
 /**
  * The turn ended without an answer.
@@ -1080,7 +1153,7 @@ export type TurnFailed = Message<"runwright.v1.TurnFailed"> & {
  * Use `create(TurnFailedSchema)` to create a new message.
  */
 export const TurnFailedSchema: GenMessage<TurnFailed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 16);
+  messageDesc(file_runwright_v1_event, 17);
 
 /**
  * Terminal: the run completed.
@@ -1130,7 +1203,7 @@ export type RunCompleted = Message<"runwright.v1.RunCompleted"> & {
  * Use `create(RunCompletedSchema)` to create a new message.
  */
 export const RunCompletedSchema: GenMessage<RunCompleted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 17);
+  messageDesc(file_runwright_v1_event, 18);
 
 /**
  * Terminal: the run failed.
@@ -1158,6 +1231,13 @@ export type RunFailed = Message<"runwright.v1.RunFailed"> & {
    * @generated from field: runwright.v1.Usage usage = 3;
    */
   usage?: Usage | undefined;
+
+  /**
+   * Calls whose outcome stays unknown; empty in events of older servers.
+   *
+   * @generated from field: repeated string unknown_effects = 4;
+   */
+  unknownEffects: string[];
 };
 
 /**
@@ -1165,7 +1245,7 @@ export type RunFailed = Message<"runwright.v1.RunFailed"> & {
  * Use `create(RunFailedSchema)` to create a new message.
  */
 export const RunFailedSchema: GenMessage<RunFailed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 18);
+  messageDesc(file_runwright_v1_event, 19);
 
 /**
  * Terminal: the run was cancelled.
@@ -1200,7 +1280,7 @@ export type RunCancelled = Message<"runwright.v1.RunCancelled"> & {
  * Use `create(RunCancelledSchema)` to create a new message.
  */
 export const RunCancelledSchema: GenMessage<RunCancelled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 19);
+  messageDesc(file_runwright_v1_event, 20);
 
 /**
  * A later attempt is planned. Of a tool call whose executor was away when it was
@@ -1246,7 +1326,7 @@ export type RetryScheduled = Message<"runwright.v1.RetryScheduled"> & {
  * Use `create(RetryScheduledSchema)` to create a new message.
  */
 export const RetryScheduledSchema: GenMessage<RetryScheduled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 20);
+  messageDesc(file_runwright_v1_event, 21);
 
 /**
  * What the model sees of the session's earlier turns, decided when the run was
@@ -1289,7 +1369,7 @@ export type ContextAssembled = Message<"runwright.v1.ContextAssembled"> & {
  * Use `create(ContextAssembledSchema)` to create a new message.
  */
 export const ContextAssembledSchema: GenMessage<ContextAssembled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 21);
+  messageDesc(file_runwright_v1_event, 22);
 
 /**
  * An earlier turn as the model sees it: what the user said and the final answer.
@@ -1345,7 +1425,7 @@ export type SessionTurn = Message<"runwright.v1.SessionTurn"> & {
  * Use `create(SessionTurnSchema)` to create a new message.
  */
 export const SessionTurnSchema: GenMessage<SessionTurn> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 22);
+  messageDesc(file_runwright_v1_event, 23);
 
 /**
  * An earlier run of the session that the model does not see.
@@ -1373,7 +1453,7 @@ export type OmittedRun = Message<"runwright.v1.OmittedRun"> & {
  * Use `create(OmittedRunSchema)` to create a new message.
  */
 export const OmittedRunSchema: GenMessage<OmittedRun> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 23);
+  messageDesc(file_runwright_v1_event, 24);
 
 /**
  * Somebody resolved a call of unknown outcome. What follows from it comes right
@@ -1431,7 +1511,7 @@ export type EffectResolved = Message<"runwright.v1.EffectResolved"> & {
  * Use `create(EffectResolvedSchema)` to create a new message.
  */
 export const EffectResolvedSchema: GenMessage<EffectResolved> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 24);
+  messageDesc(file_runwright_v1_event, 25);
 
 /**
  * Intent of a question to a remote policy. A later attempt at the same question
@@ -1474,7 +1554,7 @@ export type PolicyAsked = Message<"runwright.v1.PolicyAsked"> & {
  * Use `create(PolicyAskedSchema)` to create a new message.
  */
 export const PolicyAskedSchema: GenMessage<PolicyAsked> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 25);
+  messageDesc(file_runwright_v1_event, 26);
 
 /**
  * A remote policy as it is asked.
@@ -1537,7 +1617,7 @@ export type RemotePolicy = Message<"runwright.v1.RemotePolicy"> & {
  * Use `create(RemotePolicySchema)` to create a new message.
  */
 export const RemotePolicySchema: GenMessage<RemotePolicy> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 26);
+  messageDesc(file_runwright_v1_event, 27);
 
 /**
  * What came of a question to a remote policy. With `answer` it is settled;
@@ -1588,7 +1668,7 @@ export type PolicyAnswered = Message<"runwright.v1.PolicyAnswered"> & {
  * Use `create(PolicyAnsweredSchema)` to create a new message.
  */
 export const PolicyAnsweredSchema: GenMessage<PolicyAnswered> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 27);
+  messageDesc(file_runwright_v1_event, 28);
 
 /**
  * What a remote policy says.
@@ -1645,7 +1725,7 @@ export type PolicyAnswer = Message<"runwright.v1.PolicyAnswer"> & {
  * Use `create(PolicyAnswerSchema)` to create a new message.
  */
 export const PolicyAnswerSchema: GenMessage<PolicyAnswer> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 28);
+  messageDesc(file_runwright_v1_event, 29);
 
 /**
  * What a policy has deferred goes on: its time has come, or somebody resumed it.
@@ -1681,7 +1761,7 @@ export type PolicyResumed = Message<"runwright.v1.PolicyResumed"> & {
  * Use `create(PolicyResumedSchema)` to create a new message.
  */
 export const PolicyResumedSchema: GenMessage<PolicyResumed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 29);
+  messageDesc(file_runwright_v1_event, 30);
 
 /**
  * A policy has put something else in the place of what it was asked about. The
@@ -1738,7 +1818,7 @@ export type SubjectReplaced = Message<"runwright.v1.SubjectReplaced"> & {
  * Use `create(SubjectReplacedSchema)` to create a new message.
  */
 export const SubjectReplacedSchema: GenMessage<SubjectReplaced> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 30);
+  messageDesc(file_runwright_v1_event, 31);
 
 /**
  * A piece of the text that a model is giving; `effect_id` and `attempt` say
@@ -1773,7 +1853,7 @@ export type ModelStreamDelta = Message<"runwright.v1.ModelStreamDelta"> & {
  * Use `create(ModelStreamDeltaSchema)` to create a new message.
  */
 export const ModelStreamDeltaSchema: GenMessage<ModelStreamDelta> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 31);
+  messageDesc(file_runwright_v1_event, 32);
 
 /**
  * A place in a stream without an event.
@@ -1795,7 +1875,7 @@ export type Bookmark = Message<"runwright.v1.Bookmark"> & {
  * Use `create(BookmarkSchema)` to create a new message.
  */
 export const BookmarkSchema: GenMessage<Bookmark> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 32);
+  messageDesc(file_runwright_v1_event, 33);
 
 /**
  * Ephemeral events that a slow reader was not sent: a part of the text of one
@@ -1846,7 +1926,7 @@ export type Gap = Message<"runwright.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 33);
+  messageDesc(file_runwright_v1_event, 34);
 
 /**
  * One element of a stream.
@@ -1947,7 +2027,7 @@ export type EventFrame = Message<"runwright.v1.EventFrame"> & {
  * Use `create(EventFrameSchema)` to create a new message.
  */
 export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 34);
+  messageDesc(file_runwright_v1_event, 35);
 
 /**
  * What happened. Names and numbers never change.
@@ -2151,6 +2231,14 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_SUBJECT_REPLACED = 36;
    */
   SUBJECT_REPLACED = 36,
+
+  /**
+   * The model may go on with what came of a call: with the result, or with the
+   * word that it is withheld.
+   *
+   * @generated from enum value: EVENT_KIND_TOOL_RESULT_RELEASED = 37;
+   */
+  TOOL_RESULT_RELEASED = 37,
 }
 
 /**
@@ -2206,6 +2294,40 @@ export enum FinishReason {
  */
 export const FinishReasonSchema: GenEnum<FinishReason> = /*@__PURE__*/
   enumDesc(file_runwright_v1_event, 1);
+
+/**
+ * What the model is told of a call that awaits its release.
+ *
+ * @generated from enum runwright.v1.ResultRelease
+ */
+export enum ResultRelease {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: RESULT_RELEASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * What the call came to.
+   *
+   * @generated from enum value: RESULT_RELEASE_RELEASED = 1;
+   */
+  RELEASED = 1,
+
+  /**
+   * Only that it was made, and the policy, code and message with which its result is withheld.
+   *
+   * @generated from enum value: RESULT_RELEASE_WITHHELD = 2;
+   */
+  WITHHELD = 2,
+}
+
+/**
+ * Describes the enum runwright.v1.ResultRelease.
+ */
+export const ResultReleaseSchema: GenEnum<ResultRelease> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_event, 2);
 
 /**
  * Why an earlier run of a session is left out.
@@ -2274,5 +2396,5 @@ export enum ContextOmission {
  * Describes the enum runwright.v1.ContextOmission.
  */
 export const ContextOmissionSchema: GenEnum<ContextOmission> = /*@__PURE__*/
-  enumDesc(file_runwright_v1_event, 2);
+  enumDesc(file_runwright_v1_event, 3);
 
