@@ -151,7 +151,8 @@ def _beyond_fields(value: object, schemas: SchemaChecker | None) -> Iterator[tup
             if schemas is not None and isinstance(schema, dict) and has_canonical_form(schema):
                 problem = schemas.schema_problem(schema)
                 if problem:
-                    words = f"the schema of tool {name} cannot be used: {problem.rstrip('.')}"
+                    called = name if isinstance(name, str) else f"number {index + 1}"
+                    words = f"the schema of tool {called} cannot be used: {problem.rstrip('.')}"
                     yield ("tools", index, field), Rule(words, _SCHEMA, FindingRule.SCHEMA)
 
 

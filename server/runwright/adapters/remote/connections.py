@@ -128,7 +128,8 @@ class RegisteredConnection:
 
     def other_schema(self, wanted: PlaceRequest) -> str:
         """What the registration says, where it says another."""
-        return self.connection.callback.details.other_schema(wanted.tool, wanted.schema_digest)
+        details = self.connection.callback.details
+        return details.other_schema(wanted.tool, wanted.schema_digest) if isinstance(details, ToolExecutor) else ""
 
     def note_unused(self, wanted: PlaceRequest, now: int) -> UnusedTool:
         """Says, and remembers for whoever lists registrations, that calls of the tool are not sent here."""
