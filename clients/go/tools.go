@@ -85,6 +85,7 @@ type ToolServer struct {
 	credential string
 	log        *slog.Logger
 	handlers   map[string]handler
+	decide     PolicyFunc // of a policy, which has no tools
 	declared   map[string]*declaration
 	mistakes   mistakes
 	attempts   attempts
@@ -180,7 +181,11 @@ func (s *ToolServer) Start(address string) error {
 		return fmt.Errorf("runwright: %w", err)
 	}
 	s.listener, s.server, s.served = listener, grpc.NewServer(options...), make(chan struct{})
-	callbackv1.RegisterToolExecutorServiceServer(s.server, s)
+	if s.decide != nil {
+		callbackv1.RegisterPolicyServiceServer(s.server, &policyService{host: s})
+	} else {
+		callbackv1.RegisterToolExecutorServiceServer(s.server, s)
+	}
 	grpc_health_v1.RegisterHealthServer(s.server, s.health)
 	go func() {
 		defer close(s.served)

@@ -24,7 +24,8 @@ from runwright.core.outcomes import (
     Usage,
 )
 from runwright.core.package import RuntimePackage
-from runwright.core.policy import Decision, PolicyFindings, PolicyOpinion, PolicyStage, Verdict
+from runwright.core.policy import Decision, PolicyFindings, PolicyOpinion, PolicyStage, RemotePolicy, Verdict
+from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import Budget, RunRequest
 from runwright.core.state import CallState, RunState
 
@@ -290,7 +291,14 @@ def _run_examples() -> list[r.Record]:
         r.RunCancelRequested(at=now, reason="not needed", requested_by="local", deadline=at(9.999999)),
         r.TurnCompleted(at=now),
         r.TurnFailed(at=now, error=_failure()),
-        r.RunCompleted(at=now, stop=StopReason.END_TURN, result=text("Sunny."), usage=usage, tainted=True),
+        r.RunCompleted(
+            at=now,
+            stop=StopReason.END_TURN,
+            result=text("Sunny."),
+            usage=usage,
+            tainted=True,
+            input=(text("Hello, mended"),),
+        ),
         r.RunFailed(at=now, stop=StopReason.MAX_ROUNDS, error=_failure(), usage=usage, unknown_effects=(FIRST_CALL,)),
         r.RunCancelled(at=now, error=_failure(), unknown_effects=(FIRST_CALL, SECOND_CALL), usage=usage),
     ]
@@ -313,6 +321,36 @@ def _model_examples() -> list[r.Record]:
             route=1,
         ),
         r.ModelAttemptFailed(at=now, round=1, attempt=1, error=_failure()),
+    ]
+
+
+def remote_policy(name: str = "compliance", **fields: Any) -> RemotePolicy:
+    """A remote policy, as it is asked."""
+    value = {"policy_ref": "policies.0", "decider": "package", "timeout_ms": 10_000, "max_attempts": 3}
+    return RemotePolicy(name, **{"unavailable_timeout_ms": 60_000, "cache": True, **value, **fields})
+
+
+def _policy_examples(now: int, call: EffectId) -> list[r.Record]:
+    question, digest = {"effect_id": EffectId("p1.1.1"), "attempt": 1}, {"subject_digest": json_text("{}").digest}
+    remote, other = {"remote": remote_policy()}, json_text('{"city":"Bern"}')
+    limits = Budget(rounds=1, tool_calls=2, parallel_calls=1)
+    answer = PolicyAnswer(Verdict.MODIFY, "too_far", "Nearer.", other, limits, at(9))
+    return [
+        r.PolicyAsked(at=now, stage=PolicyStage.PRE_TOOL, deadline=at(11), **question, **remote, **digest),
+        r.PolicyAnswered(at=now, answer=answer, error=_failure(), cached_from="p1.1.1", **question, **remote, **digest),
+        r.PolicyResumed(
+            at=now, effect_id=EffectId("p1.1.1"), resumed_by="ann", reason="it is over", request_id="resume-1"
+        ),
+        r.SubjectReplaced(
+            at=now,
+            subject=call,
+            stage=PolicyStage.PRE_TOOL,
+            policy_ref="policies.0",
+            decider="package",
+            replaced_digest=json_text("{}").digest,
+            replacement=other,
+            budget=limits,
+        ),
     ]
 
 
@@ -346,6 +384,7 @@ def _call_examples() -> list[r.Record]:
             operator_digest="sha256:01",
             shadow=(PolicyOpinion(Verdict.ASK, "policies.1", "policies.1.rules.0", "risky", "operator", "Ask."),),
         ),
+        *_policy_examples(now, call),
         r.ToolStarted(
             at=now, call_id=call, effect="write", idempotent=True, deadline=at(31), **first, **name, **where, **sent
         ),

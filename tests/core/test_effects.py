@@ -28,6 +28,10 @@ EFFECTS: dict[str, e.Effect] = {
     "executor": e.AwaitExecutor(CALL, 4, "tools", 0, 0),
     "result": e.EvaluateResult(CALL, 4),
     "deadline": e.WaitForCancelDeadline(9),
+    "policy": e.AskPolicy(EffectId("p3.1.1"), 1),
+    "policies": e.HearPolicies(CALL, 1),
+    "deferral": e.AwaitDeferral(EffectId("p3.1.1"), 9, 0),
+    "policy host": e.AwaitPolicy(EffectId("p3.1.1"), 1, "compliance", 0, 9, 0),
 }
 
 
@@ -43,7 +47,7 @@ def test_every_effect_is_looked_at_here() -> None:
 
 
 def test_what_only_has_to_be_waited_for_parks() -> None:
-    assert saying("parks") == {"retry", "executor", "deadline"}
+    assert saying("parks") == {"retry", "executor", "deadline", "policy host", "deferral"}
 
 
 def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a_cancel() -> None:
@@ -52,11 +56,12 @@ def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a
 
 
 def test_an_answer_that_would_begin_something_new_is_left_to_the_next_start() -> None:
-    assert saying("is_left_to_restart") == {"model", "retry", "executor", "result"}
+    of_policies = {"result", "policy", "policies", "policy host", "deferral"}
+    assert saying("is_left_to_restart") == {"model", "retry", "executor"} | of_policies
 
 
 def test_what_is_sent_to_somebody_needs_an_intent() -> None:
-    assert saying("needs_intent") == {"model", "read", "write"}
+    assert saying("needs_intent") == {"model", "read", "write", "policy"}
 
 
 def test_effects_have_keys_of_their_own_and_attempts_too() -> None:

@@ -37,7 +37,7 @@ from tests.core import builders as b
 SCENARIOS = sorted((Path(__file__).parent / "scenarios").glob("*.txt"))
 _TIMES = {"deadline", "not_before", "give_up_at", "due", "since"}
 _WHEN_SET = _TIMES | {"principal_roles", "tainted", "untrusted", "message", "rule", "operator_digest", "shadow"}
-_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects"}
+_WHEN_SET |= {"awaits_release", "policy_ref", "code", "unknown_effects", "input"}
 # Constant in a run, or nothing to a reader of a transcript; test_machine.py holds them.
 _IDS = {
     "trace_parent",

@@ -46,6 +46,7 @@ OPINION = ("verdict", "policy_ref", "rule", "code", "decider", "message")
 RELEASED = pb.ToolResultReleased.DESCRIPTOR
 UNRELEASED = ("ToolCompleted.awaits_release", "ToolFailed.awaits_release", "RunFailed.unknown_effects")
 YOUNG = ("ToolRequested.untrusted", "ToolDenied.message", "RunStarted.principal_roles")
+_PREFIXES = ("", "EVENT_KIND_")
 # What came with policies beyond the two built-in ones.
 POLICIES = frozenset(
     {
@@ -64,6 +65,32 @@ POLICIES = frozenset(
         *("runwright.v1.Event.tool_result_released", *(f"RESULT_RELEASE_{each.name}" for each in ResultRelease)),
         *(f"{RELEASED.full_name}.{name}" for name in RELEASED.fields_by_name),
         *(f"{prefix}{name}" for name in UNRELEASED for prefix in ("", "runwright.v1.")),
+    }
+)
+# What came with policies that are asked over the network.
+_REMOTE = ("PolicyAsked", "PolicyAnswered", "PolicyResumed", "SubjectReplaced", "RemotePolicy", "PolicyAnswer")
+_REMOTE_KINDS = ("policy_asked", "policy_answered", "policy_resumed", "subject_replaced")
+REMOTE_POLICIES = frozenset(
+    {
+        *(f"{prefix}{kind.upper()}" for kind in _REMOTE_KINDS for prefix in _PREFIXES),
+        *(f"runwright.v1.Event.{kind}" for kind in _REMOTE_KINDS),
+        *(name for name in _REMOTE),
+        *(
+            f"runwright.v1.{name}.{field}"
+            for name in _REMOTE
+            for field in pb.DESCRIPTOR.message_types_by_name[name].fields_by_name
+        ),
+        *(
+            "POLICY",
+            "MODIFY",
+            "POLICY_VERDICT_MODIFY",
+            "DEFER",
+            "POLICY_VERDICT_DEFER",
+            "RunCompleted.input",
+            "runwright.v1.RunCompleted.input",
+        ),
+        *(f"RunState.{name}" for name in ("walk", "cached_answers", "input")),
+        *(f"ERROR_REASON_POLICY_{name}" for name in ("UNAVAILABLE", "TIMED_OUT", "LOST", "ANSWER_INVALID")),
     }
 )
 # By golden, the oldest first: fields and values that are younger than it and not younger than the next, as
@@ -85,6 +112,7 @@ LATER: Mapping[str, frozenset[str]] = {
             *(f"{RESOLVED.full_name}.{name}" for name in RESOLVED.fields_by_name),
             *("STOP_REASON_EFFECT_UNKNOWN", *(f"ERROR_REASON_{name}" for name in REPAIR_REASONS), *REPAIR_REASONS),
             *POLICIES,
+            *REMOTE_POLICIES,
         }
     ),
 }

@@ -58,10 +58,18 @@ FULL: dict[str, Any] = {
     "sidecars": {schema_digest(SIDECAR): SIDECAR},
 }
 RULE = {"stage": "run_start", "when": "run.session_id == 'a'", "then": "deny", "code": "too.bold", "message": "No."}
+REMOTE = {
+    **{"remote": "compliance", "stages": ["input", "pre_tool"], "cache": True},
+    **{"timeout_ms": 20, "max_attempts": 2, "unavailable_timeout_ms": 30},
+}
 # `policy` and `policies` exclude each other: no package sets both.
 WITH_RULES: dict[str, Any] = {
     **{name: value for name, value in FULL.items() if name != "policy"},
-    "policies": [{"rules": [RULE, {**RULE, "then": "interrupt"}], "mode": "shadow"}, {"builtin": "allow-declared"}],
+    "policies": [
+        {"rules": [RULE, {**RULE, "then": "interrupt"}], "mode": "shadow"},
+        {"builtin": "allow-declared"},
+        REMOTE,
+    ],
 }
 OTHER: dict[str, Any] = {
     "runwright-package-v0": "runwright-package-v1-draft",
@@ -70,6 +78,8 @@ OTHER: dict[str, Any] = {
     "object": None,  # what must be so is no leaf that can be changed
     "high": "low",
     "run_start": "output",
+    "input": "run_start",
+    "pre_tool": "output",
     "deny": "ask",
     "interrupt": "allow",
     "shadow": "enforce",

@@ -18,11 +18,12 @@ PACKAGES = "/runwright.v1.PackageService/"
 RUNTIME, CALLBACKS = "/runwright.v1.RuntimeService/", "/runwright.callback.v1.CallbackRegistryService/"
 HEALTH = "/grpc.health.v1.Health/"
 STREAMING = ("Subscribe", "ExportRun", "Watch", "ServerReflectionInfo")
-EVERYBODY = "admin approver author caller executor observer repairer"
+EVERYBODY = "admin approver author caller executor observer policy repairer"
 MAY = {
     RUNTIME + "StartRun": "admin caller",
     RUNTIME + "Cancel": "admin caller",
     RUNTIME + "ResolveEffect": "admin repairer",
+    RUNTIME + "Resume": "admin caller",
     RUNTIME + "ReleaseRun": "admin",
     RUNTIME + "RemoveRun": "admin",
     RUNTIME + "Snapshot": "admin approver caller observer repairer",
@@ -40,9 +41,9 @@ MAY = {
     PACKAGES + "ListTagHistory": "admin approver author caller observer repairer",
     PACKAGES + "ValidatePackage": "admin author",
     PACKAGES + "ResolvePackage": "admin author caller",
-    CALLBACKS + "RegisterCallback": "admin executor",
-    CALLBACKS + "UnregisterCallback": "admin executor",
-    CALLBACKS + "ListCallbacks": "admin caller executor observer repairer",
+    CALLBACKS + "RegisterCallback": "admin executor policy",
+    CALLBACKS + "UnregisterCallback": "admin executor policy",
+    CALLBACKS + "ListCallbacks": "admin caller executor observer policy repairer",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo": EVERYBODY,
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": EVERYBODY,
 }

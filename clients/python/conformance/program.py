@@ -20,6 +20,9 @@ from runwright_client import (
     InputPart,
     Keepalive,
     OnBusy,
+    PolicyDecision,
+    PolicyQuestion,
+    PolicyServer,
     Resolution,
     RunFilter,
     RunwrightError,
@@ -29,7 +32,12 @@ from runwright_client import (
     ToolCall,
     ToolError,
     ToolServer,
+    allow,
+    defer,
+    deny,
+    interrupt,
     package_fingerprint,
+    replace_arguments,
 )
 
 Args = dict[str, Any]
@@ -137,6 +145,7 @@ class Program:
         self._client: Client | None = None
         self._subscriptions: dict[str, Subscription] = {}
         self._tools: dict[str, Tools] = {}
+        self._policies: dict[str, PolicyServer] = {}
 
     @property
     def client(self) -> Client:
@@ -342,6 +351,44 @@ class Program:
         """Ends a tool server."""
         await self._tools.pop(args["name"]).server.stop(grace=float(args.get("grace_seconds", 0)))
         return {}
+
+    async def serve_policy(self, args: Args) -> Args:
+        """Serves a policy that answers by the step of the call, and registers it."""
+        answers = args.get("answers", {})
+
+        def decide(question: PolicyQuestion) -> PolicyDecision:
+            assert question.call is not None
+            says = answers.get(str(json.loads(question.call.arguments_json).get("step")), {"verdict": "allow"})
+            code, message = says.get("code", ""), says.get("message", "")
+            match says["verdict"]:
+                case "deny":
+                    return deny(code, message)
+                case "interrupt":
+                    return interrupt(code, message)
+                case "replace":
+                    return replace_arguments(says["arguments"], code)
+                case "defer" if question.effect_id.endswith(".1"):
+                    return defer(float(says["seconds"]), code)
+                case "fail":
+                    raise RuntimeError("as the case has it")
+            return allow(code)
+
+        server = PolicyServer(decide)
+        await server.start()
+        await server.register(self.client, args["policy"], callback_id=args.get("callback_id", ""))
+        self._policies[args["name"]] = server
+        return {"address": server.address}
+
+    async def stop_policy(self, args: Args) -> Args:
+        """Ends a policy server."""
+        await self._policies.pop(args["name"]).stop(grace=0)
+        return {}
+
+    async def resume(self, args: Args) -> Args:
+        """Has what a policy has deferred go on."""
+        asked = {name: args[name] for name in ("reason", "request_id") if name in args}
+        resumed = await self.client.resume(args["run_id"], args["effect_id"], **asked)
+        return {"run": shown(resumed.run), "resumed": resumed.resumed}
 
     async def answer(self, request: Args) -> Args:
         """The answer to one request."""

@@ -4,7 +4,10 @@ import { EventEmitter, once } from "node:events";
 import { createInterface } from "node:readline";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
+  allow,
   Client,
+  defer,
+  deny,
   type EventFrame,
   EventKind,
   packageFingerprint,
@@ -16,6 +19,11 @@ import {
   ToolError,
   type ToolDeclaration,
   ToolServer,
+  interrupt,
+  type PolicyDecision,
+  type PolicyQuestion,
+  PolicyServer,
+  replaceArguments,
 } from "@runwright/client";
 import {
   BudgetSchema,
@@ -138,6 +146,7 @@ function declared(behaviour: Args): ToolDeclaration {
 let client: Client | undefined;
 const streams = new Map<string, Stream>();
 const tools = new Map<string, Tools>();
+const policies = new Map<string, PolicyServer>();
 const served: Tools[] = []; // also those whose name was given away
 
 const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>> = {
@@ -258,6 +267,23 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     }
     return { effects };
   },
+  async resume(args) {
+    const { run, resumed } = await connected().resume(text(args["run_id"]), text(args["effect_id"]), {
+      ...(args["reason"] !== undefined && { reason: text(args["reason"]) }),
+      ...(args["request_id"] !== undefined && { requestId: text(args["request_id"]) }),
+    });
+    return { run: json(RunSnapshotSchema, run), resumed };
+  },
+  async serve_policy({ name, policy, callback_id: callbackId, answers }) {
+    const made = new PolicyServer((question) => decision(question, answers as Record<string, Args>));
+    policies.set(text(name), made);
+    await made.serveFor(connected(), { policy: text(policy), callbackId: text(callbackId) });
+    return { address: made.address };
+  },
+  async stop_policy(args) {
+    await named(policies, args).close(1_000);
+    return {};
+  },
   async wait({ run_id: runId, timeout_seconds: timeout }) {
     const { run, done } = await connected().wait(text(runId), { timeoutMs: milliseconds(timeout) });
     return { run: json(RunSnapshotSchema, run), done };
@@ -331,6 +357,26 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     return {};
   },
 };
+
+/** What a policy of a case says of a call, by its step. */
+function decision({ call, effectId }: PolicyQuestion, answers: Record<string, Args>): PolicyDecision {
+  const { step } = JSON.parse(new TextDecoder().decode(call?.argumentsJson)) as { step?: number };
+  const says = answers[String(step)] ?? { verdict: "allow" };
+  const [code, message] = [text(says["code"] ?? ""), text(says["message"] ?? "")];
+  switch (says["verdict"]) {
+    case "deny":
+      return deny(code, message);
+    case "interrupt":
+      return interrupt(code, message);
+    case "replace":
+      return replaceArguments(says["arguments"] as Record<string, unknown>, code);
+    case "fail":
+      throw new Error("as the case has it");
+    case "defer":
+      if (effectId.endsWith(".1")) return defer(1000 * Number(says["seconds"]), code);
+  }
+  return allow(code);
+}
 
 function connected(): Client {
   if (!client) throw new Error("connect comes first");

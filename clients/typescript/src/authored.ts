@@ -22,7 +22,7 @@ export function checkRegistration(
   executor: unknown,
   callbackId: unknown,
   address: string,
-  tools: ReadonlyMap<string, unknown>,
+  tools: ReadonlyMap<string, unknown> | undefined, // none: a policy
 ): void {
   if (typeof executor !== "string" || !ID.test(executor)) {
     throw new TypeError(`${shown(executor)} cannot be the name of an executor, ${ID_RULE}.`);
@@ -30,7 +30,7 @@ export function checkRegistration(
   if (callbackId !== undefined && !(typeof callbackId === "string" && ID.test(callbackId))) {
     throw new TypeError(`${shown(callbackId)} cannot be the id of a callback, ${ID_RULE}.`);
   }
-  if (tools.size === 0) throw new TypeError("There is no tool to register: add one first.");
+  if (tools?.size === 0) throw new TypeError("There is no tool to register: add one first.");
   if (address === "")
     throw new TypeError("The tool server must listen before it is registered: listen(), or serveFor().");
   if (/^(0\.0\.0\.0|\[::\]):/.test(address)) {

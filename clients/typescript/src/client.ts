@@ -126,6 +126,22 @@ export class Client implements AsyncDisposable {
     return { run: present(answer.run), decision: answer.resolution, resolved: answer.resolved };
   }
 
+  /**
+   * Has what a policy has deferred go on; for whoever started the run, and admins. `effectId` is the question's, as
+   * `run.waitingOn` names it; `resumed` is false when nothing was deferred by it (any more).
+   */
+  async resume(
+    runId: string,
+    effectId: string,
+    options: CallOptions & { readonly reason?: string; readonly requestId?: string } = {},
+  ): Promise<{ readonly run: RunSnapshot; readonly resumed: boolean }> {
+    const { reason = "", requestId = randomUUID(), ...rest } = options;
+    check("resume", options);
+    const request = { runId, effectId, requestId, reason };
+    const answer = await this.#call(rest, (call) => this.runtime.resume(request, call));
+    return { run: present(answer.run), resumed: answer.resumed };
+  }
+
   /** The calls whose outcome is unknown, of the newest runs first: what {@link Client.resolveEffect} is for. */
   async *unknownEffects(options?: CallOptions): AsyncGenerator<UnknownEffect, void, undefined> {
     for await (const run of this.list({ statuses: [RunStatus.REPAIR_NEEDED] }, options)) {

@@ -15,6 +15,7 @@ export const OPTIONS = {
   snapshot: CALL,
   cancel: [...CALL, "reason", "graceMs"],
   resolveEffect: CALL,
+  resume: [...CALL, "reason", "requestId"],
   decision: [
     ...["runId", "effectId", "attempt", "resolution", "result", "mediaType", "message", "reason", "requestId"],
   ],

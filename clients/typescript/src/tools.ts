@@ -7,9 +7,16 @@ import { create } from "@bufbuild/protobuf";
 import { timestampDate } from "@bufbuild/protobuf/wkt";
 import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
+import { decided, type PolicyHandler } from "./decisions.js";
 import { answer, type ToolCall, type ToolHandler } from "./answers.js";
 import { checkRegistration, checkTool } from "./authored.js";
 import type { Client } from "./client.js";
+import { CallbackKind } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
+import {
+  type DecideRequest,
+  type DecideResponse,
+  PolicyService,
+} from "./gen/runwright/callback/v1/policy_service_pb.js";
 import { checkDeclaration, described, digests, type ToolDeclaration } from "./describing.js";
 import {
   type ExecuteToolRequest,
@@ -49,10 +56,13 @@ export class ToolServer implements AsyncDisposable {
   readonly #onError: (message: string, error: unknown) => void;
   readonly #onNote: (message: string) => void;
 
-  /** A server without tools, which does not listen yet. */
-  constructor(options: ToolServerOptions = {}) {
+  readonly #decide: PolicyHandler | undefined;
+
+  /** A server without tools, which does not listen yet. `decide` is for {@link PolicyServer}: then it has none. */
+  constructor(options: ToolServerOptions = {}, decide?: PolicyHandler) {
     check("ToolServer", options);
     this.#options = options;
+    this.#decide = decide;
     this.#onNote =
       options.onNote ??
       ((message) => {
@@ -68,13 +78,15 @@ export class ToolServer implements AsyncDisposable {
       grpcWeb: false,
       readMaxBytes: 4 * 1024 * 1024,
       routes: (router) =>
-        router.service(ToolExecutorService, {
-          executeTool: (request, context) => this.#execute(request, context),
-          describeTools: (_, context) => {
-            this.#authorize(context);
-            return described(this.#declared);
-          },
-        }),
+        decide
+          ? router.service(PolicyService, { decide: (question, context) => this.#answer(decide, question, context) })
+          : router.service(ToolExecutorService, {
+              executeTool: (request, context) => this.#execute(request, context),
+              describeTools: (_, context) => {
+                this.#authorize(context);
+                return described(this.#declared);
+              },
+            }),
       fallback: (_, response) => {
         // There is no health service: UNIMPLEMENTED is taken for being well. A status without a message has to come
         // with the first headers and end the stream, which `writeHead` and `end` do not do.
@@ -144,15 +156,16 @@ export class ToolServer implements AsyncDisposable {
    */
   async register(client: Client, executor: string, options: RegisterOptions = {}): Promise<Lease> {
     check("register", options);
+    const kind = this.#decide ? CallbackKind.POLICY : CallbackKind.TOOL_EXECUTOR;
     const { address = this.address, schemaDigests = true } = options;
     const toolDigests = schemaDigests ? digests(this.#declared) : [];
-    const spec = { executor, address, tools: [...this.#tools.keys()], toolDigests };
-    checkRegistration(executor, options.callbackId, spec.address, this.#tools);
+    const spec = { executor, address, tools: [...this.#tools.keys()], toolDigests, kind };
+    checkRegistration(executor, options.callbackId, spec.address, this.#decide ? undefined : this.#tools);
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();
     this.#leases.push(lease);
-    const tools = spec.tools.join(", ");
-    this.#onNote(`registered with ${client.address} as executor ${executor}: ${tools}; called at ${spec.address}`);
+    const what = this.#decide ? `policy ${executor}` : `executor ${executor}: ${spec.tools.join(", ")}`;
+    this.#onNote(`registered with ${client.address} as ${what}; called at ${spec.address}`);
     return lease;
   }
 
@@ -163,7 +176,12 @@ export class ToolServer implements AsyncDisposable {
   ): Promise<Lease> {
     check("serveFor", options);
     const { executor, listen, ...rest } = options;
-    checkRegistration(executor, rest.callbackId, rest.address ?? listen ?? "127.0.0.1:0", this.#tools);
+    checkRegistration(
+      executor,
+      rest.callbackId,
+      rest.address ?? listen ?? "127.0.0.1:0",
+      this.#decide ? undefined : this.#tools,
+    );
     if (this.address === "") await this.listen(listen);
     return this.register(client, executor, rest);
   }
@@ -218,6 +236,11 @@ export class ToolServer implements AsyncDisposable {
     } finally {
       context.signal.removeEventListener("abort", abort);
     }
+  }
+
+  async #answer(decide: PolicyHandler, question: DecideRequest, context: HandlerContext): Promise<DecideResponse> {
+    this.#authorize(context);
+    return decided(decide, question, context.signal, this.#onError);
   }
 
   #authorize(context: HandlerContext): void {

@@ -35,10 +35,12 @@ def explain(context: typer.Context, run_id: RunArgument, output: FormatOption = 
     run = client.snapshot(run_id).run
     waited = {wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_EXECUTOR}
     callbacks = {executor: _callbacks(client, executor) for executor in sorted(waited)}
+    asked = {wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_POLICY}
+    hosts = {policy: _callbacks(client, policy, callback_pb.CALLBACK_KIND_POLICY) for policy in sorted(asked)}
     frames = list(client.troubles(run_id))
     contents = {content.ref.digest: content for frame in frames for content in frame.contents}
     found = Found(
-        run, [frame.event for frame in frames], callbacks, time.time(), contents, _registered(client, callbacks)
+        run, [frame.event for frame in frames], callbacks, time.time(), contents, _registered(client, callbacks), hosts
     )
     if output is Format.JSON:
         print(json.dumps(explanation(found, client.options), indent=2))
@@ -54,9 +56,11 @@ def _registered(client: Client, callbacks: Mapping[str, Sequence[callback_pb.Cal
     return frozenset(one.spec.executor for one in client.callbacks().callbacks if one.spec.kind in kinds)
 
 
-def _callbacks(client: Client, executor: str) -> Sequence[callback_pb.Callback] | None:
+def _callbacks(
+    client: Client, name: str, kind: callback_pb.CallbackKind.ValueType = callback_pb.CALLBACK_KIND_UNSPECIFIED
+) -> Sequence[callback_pb.Callback] | None:
     try:
-        return client.callbacks(executor).callbacks
+        return client.callbacks(name, kind).callbacks
     except Problem as problem:
         if problem.reason not in _NOT_SHOWN:
             raise

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
+from runwright.core import apply_policies as policies
 from runwright.core import records as r
+from runwright.core.apply_policies import with_call
 from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
-from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
+from runwright.core.ids import MODEL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, model_effect_id, question_subject
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
 from runwright.core.outcomes import CallPhase, Resolution, ResultRelease, RunPhase, StopReason
-from runwright.core.policy import PolicyStage, Verdict
-from runwright.core.policy_failures import policy_failure
+from runwright.core.policy import PolicyStage
 from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
@@ -175,6 +176,8 @@ def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
         return state.__replace__(
             model_request=state.model_request.__replace__(retry_at=record.not_before, since=record.at)
         )
+    if effect_kind(record.effect_id) == POLICY_EFFECT:
+        return policies.wait_for_policy(state, record)
     before, phase = _call(state, record, record.effect_id)
     # Of a call that waits only its first wait is written down: it has made no attempt that could fail.
     _require(before.phase is not CallPhase.REQUESTED or not (before.attempt or before.give_up_at), record, state)
@@ -187,7 +190,7 @@ def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
         since=record.at,
         executor_identity=None,
     )
-    return _with_call(state, after)
+    return with_call(state, after)
 
 
 @_applies(r.ToolRequested)
@@ -207,25 +210,35 @@ def _tool_requested(state: RunState, record: r.ToolRequested) -> RunState:
 
 @_applies(r.PolicyDecided)
 def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
-    if record.subject is None or record.decision.verdict is Verdict.INTERRUPT:
-        state = _ended_by_policy(state, record)
-    if record.subject is None:
-        return state
-    before, _ = _call(state, record, record.subject)
-    _require((record.stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
-    passed = record.stage if record.decision.verdict is Verdict.ALLOW else None
-    heard = (before.policy or NO_POLICY).__replace__(operator_digest=record.operator_digest)
-    return _with_call(state, before.__replace__(passed=passed, policy=heard if heard != NO_POLICY else None))
+    if record.subject is not None:
+        before, _ = _call(state, record, record.subject)
+        _require((record.stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
+    return policies.decided(state, record)
 
 
-def _ended_by_policy(state: RunState, record: r.PolicyDecided) -> RunState:
-    """The run is to end, unless it may go on: what is open is closed by the same decision or after it."""
-    if record.decision.verdict is Verdict.ALLOW:
-        return state
-    is_interrupt = record.decision.verdict is Verdict.INTERRUPT
-    stop = StopReason.POLICY_INTERRUPT if is_interrupt else StopReason.POLICY_DENIED
-    failure = policy_failure(record.stage, record.decision, record.policy_ref)
-    return state.__replace__(stop=stop, policy_failure=failure)
+@_applies(r.PolicyAsked)
+def _policy_asked(state: RunState, record: r.PolicyAsked) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return policies.asked(state, record)
+
+
+@_applies(r.PolicyAnswered)
+def _policy_answered(state: RunState, record: r.PolicyAnswered) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return policies.answered(state, record)
+
+
+@_applies(r.PolicyResumed)
+def _policy_resumed(state: RunState, record: r.PolicyResumed) -> RunState:
+    _about_call(state, record, record.effect_id)
+    return policies.resumed(state, record)
+
+
+@_applies(r.SubjectReplaced)
+def _subject_replaced(state: RunState, record: r.SubjectReplaced) -> RunState:
+    if record.subject is not None:
+        _call(state, record, record.subject)
+    return policies.replaced(state, record)
 
 
 @_applies(r.ToolStarted)
@@ -245,7 +258,7 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
         since=record.at,
     )
     usage = state.usage if before.attempt else state.usage.__replace__(tool_calls=state.usage.tool_calls + 1)
-    return _with_call(state, after).__replace__(usage=usage)
+    return with_call(state, after).__replace__(usage=usage)
 
 
 @_applies(r.ToolCompleted)
@@ -262,7 +275,7 @@ def _tool_denied(state: RunState, record: r.ToolDenied) -> RunState:
 def _tool_result_released(state: RunState, record: r.ToolResultReleased) -> RunState:
     before, phase = _call(state, record, record.call_id)
     _require(before.awaits_release, record, state)
-    after = _with_call(state, CallState(before.call_id, before.tool, phase))
+    after = with_call(state, CallState(before.call_id, before.tool, phase))
     return _told(after, before) if record.release is ResultRelease.RELEASED else after
 
 
@@ -283,7 +296,7 @@ def _tool_failed(state: RunState, record: r.ToolFailed) -> RunState:
 def _tool_recovery_required(state: RunState, record: r.ToolRecoveryRequired) -> RunState:
     before, phase = _call(state, record, record.call_id)
     after = before.__replace__(phase=phase, since=record.at, executor_identity=record.executor_identity)
-    return _with_call(state, after)
+    return with_call(state, after)
 
 
 @_applies(r.EffectResolved)
@@ -303,14 +316,21 @@ def _call(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallSta
     return before, phase
 
 
+def _about_call(state: RunState, record: r.Record, question: EffectId) -> None:
+    """Raises IllegalTransition unless the call that a question is about is held; the run may be asked about, too."""
+    subject = question_subject(question)
+    if subject is not None:
+        _call(state, record, subject)
+
+
 def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
     outcome = _awaiting_release(record)
     if outcome is not None:
         _require(before.attempt > 0, record, state)
         policy = (before.policy or NO_POLICY).__replace__(outcome=outcome)
-        return _with_call(state, before.__replace__(phase=phase, passed=None, policy=policy, since=record.at))
-    after = _with_call(state, CallState(before.call_id, before.tool, phase))
+        return with_call(state, before.__replace__(phase=phase, passed=None, policy=policy, since=record.at))
+    after = with_call(state, CallState(before.call_id, before.tool, phase))
     is_answer = before.attempt > 0 and not isinstance(record, r.ToolDenied | r.ToolCancelled)
     return _told(after, before) if is_answer else after
 
@@ -326,12 +346,6 @@ def _told(state: RunState, call: CallState) -> RunState:
     """The model is told what a tool said. Of one that failed that is as foreign as what it says otherwise."""
     is_foreign = call.policy is not None and call.policy.untrusted
     return state.__replace__(tainted=True) if is_foreign else state
-
-
-def _with_call(state: RunState, after: CallState) -> RunState:
-    """The state with a call of its round as it stands now."""
-    calls = tuple([after if call.call_id == after.call_id else call for call in state.calls])
-    return state.__replace__(calls=calls)
 
 
 def _has_open_call(state: RunState) -> bool:

@@ -153,7 +153,83 @@ class WaitForCancelDeadline(Struct, frozen=True):
         return (EffectId("cancel"), "deadline", 1)
 
 
+class AskPolicy(Struct, frozen=True):
+    """Ask a remote policy; the intent is recorded."""
+
+    effect_id: EffectId
+    attempt: int
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = True
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return attempt_key(self.effect_id, self.attempt)
+
+
+class HearPolicies(Struct, frozen=True):
+    """Find out what policies say of a subject whose walk goes on: a call's id, or an empty one for the run.
+
+    `step` counts what has happened to the walk.
+    """
+
+    subject: EffectId
+    step: int
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.subject, "hear", self.step)
+
+
+class AwaitPolicy(Struct, frozen=True):
+    """Wait until `not_before` has passed and a host of the policy can be asked, or until `give_up_at`."""
+
+    effect_id: EffectId
+    attempt: int
+    policy: str
+    not_before: Micros
+    give_up_at: Micros
+    since: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.effect_id, "await", self.attempt)
+
+
+class AwaitDeferral(Struct, frozen=True):
+    """Wait until what the answer to a question has deferred goes on."""
+
+    effect_id: EffectId
+    due: Micros
+    since: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.effect_id, "defer", 1)
+
+
 # What has to run until it is answered, and what only has to be waited for.
-RunningEffect: TypeAlias = CallModel | CallTool | EvaluateResult
-ParkingEffect: TypeAlias = AwaitRetry | AwaitExecutor | WaitForCancelDeadline
+RunningEffect: TypeAlias = CallModel | CallTool | EvaluateResult | AskPolicy | HearPolicies
+ParkingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitPolicy | AwaitDeferral | WaitForCancelDeadline
 Effect: TypeAlias = RunningEffect | ParkingEffect

@@ -17,6 +17,7 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution
 from runwright.core.policy import PolicyFindings, PolicyStage
+from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import RunRequest
 from runwright.core.side_rows import Condition
 from runwright.core.units import Micros
@@ -173,6 +174,53 @@ class ExecutorAwaited(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class PolicyReplied(Struct, frozen=True, kw_only=True):
+    """What came of an attempt at a question: the policy's `answer`, or why there is none.
+
+    That is POLICY_UNAVAILABLE when no host of the policy has got it. `policies` is what is said of the subject beside
+    the answer.
+    """
+
+    at: Micros
+    effect_id: EffectId
+    attempt: int
+    answer: PolicyAnswer | None = None
+    error: Failure | None = None
+    policies: tuple[PolicyFindings, ...] = ()
+    contents: tuple[Content, ...] = ()
+
+
+class PolicyAwaited(Struct, frozen=True, kw_only=True):
+    """Waiting for a host of a remote policy is over: one can be asked, or none came in time."""
+
+    at: Micros
+    effect_id: EffectId
+    attempt: int
+    is_there: bool
+    contents: tuple[Content, ...] = ()
+
+
+class ResumeRequested(Struct, frozen=True, kw_only=True):
+    """What the answer to a question has deferred is to go on: its time has come, or somebody, who is named, says so."""
+
+    at: Micros
+    effect_id: EffectId
+    resumed_by: str = ""
+    reason: str = ""
+    request_id: str = ""
+    contents: tuple[Content, ...] = ()
+
+
+class PoliciesHeard(Struct, frozen=True, kw_only=True):
+    """What policies say of a subject whose walk goes on; `step` as in `HearPolicies`."""
+
+    at: Micros
+    subject: EffectId
+    step: int
+    policies: tuple[PolicyFindings, ...]
+    contents: tuple[Content, ...] = ()
+
+
 class ResolutionRequested(Struct, frozen=True, kw_only=True):
     """Somebody says what became of an attempt whose outcome is unknown.
 
@@ -257,6 +305,10 @@ Input: TypeAlias = (
     | ToolNotSent
     | ToolOutcomeUnknown
     | ExecutorAwaited
+    | PolicyReplied
+    | PolicyAwaited
+    | PoliciesHeard
+    | ResumeRequested
     | ResultEvaluated
     | ResolutionRequested
     | CancelRequested

@@ -46,6 +46,10 @@ class EventKind(Enum):
     RETRY_SCHEDULED = 20
     CONTEXT_ASSEMBLED = 21
     EFFECT_RESOLVED = 30
+    POLICY_ASKED = 33
+    POLICY_ANSWERED = 34
+    POLICY_RESUMED = 35
+    SUBJECT_REPLACED = 36
     TOOL_RESULT_RELEASED = 37
 
     # A member is only equal to itself; Enum would hash its name, in Python.
@@ -91,6 +95,7 @@ _RUNNING = {_P.RUNNING: _P.RUNNING}
 _TO_CLOSE = {_P.RUNNING: _P.RUNNING, _P.CANCELLING: _P.CANCELLING}  # also after a cancel: what is open gets its result
 _CANCELLING = {_P.CANCELLING: _P.CANCELLING}
 # Phases of the call.
+_HELD = {_C.REQUESTED: _C.REQUESTED}  # at its gate
 _STARTED = {_C.REQUESTED: _C.RUNNING, _C.RUNNING: _C.RUNNING}
 # What is unknown is only left by what stands behind an EFFECT_RESOLVED.
 _AGAIN = {_C.REQUESTED: _C.REQUESTED, _C.RUNNING: _C.REQUESTED, _C.UNKNOWN: _C.REQUESTED}
@@ -111,6 +116,17 @@ ROWS = (
     Row(_K.MODEL_ATTEMPT_FAILED, r.ModelAttemptFailed, _MODEL, _TO_CLOSE, role=_OUTCOME),
     Row(_K.TOOL_REQUESTED, r.ToolRequested, _CALL, _RUNNING, {_C.NONE: _C.REQUESTED}, bears_message=True),
     Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT, _RUNNING, _DECIDED),
+    Row(_K.POLICY_ASKED, r.PolicyAsked, _EFFECT, _RUNNING, _HELD, role=_INTENT),
+    Row(_K.POLICY_ANSWERED, r.PolicyAnswered, _EFFECT, _TO_CLOSE, _HELD, role=_OUTCOME),
+    Row(_K.POLICY_RESUMED, r.PolicyResumed, _EFFECT, _RUNNING, _HELD),
+    Row(
+        _K.SUBJECT_REPLACED,
+        r.SubjectReplaced,
+        _EFFECT,
+        _RUNNING,
+        _HELD,
+        bears_message=True,  # the model sees the input that is there now
+    ),
     Row(_K.TOOL_STARTED, r.ToolStarted, _CALL, _RUNNING, _STARTED, role=_INTENT),
     Row(_K.TOOL_COMPLETED, r.ToolCompleted, _CALL, _TO_CLOSE, _COMPLETED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_FAILED, r.ToolFailed, _CALL, _TO_CLOSE, _FAILED, role=_OUTCOME, bears_message=True),

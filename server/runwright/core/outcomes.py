@@ -124,6 +124,7 @@ class WaitKind(Enum):
     REPAIR = 2
     PROVIDER = 3
     RELEASE = 4
+    POLICY = 5
 
 
 class Usage(Struct, frozen=True):

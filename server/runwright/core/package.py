@@ -9,13 +9,20 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef, PolicyStage
 from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, PolicyChain
-from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
+from runwright.core.policy_rules import (
+    MAX_POLICIES,
+    MAX_RULES,
+    Milliseconds,
+    PolicySpec,
+    Whole,
+    too_many_rules,
+)
 from runwright.core.schema_digests import SCHEMA_DIGEST_PATTERN, schema_digest
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
@@ -25,18 +32,9 @@ MAX_TOOLS = 128
 NO_ARGUMENTS: Mapping[str, JsonValue] = MappingProxyType({"type": "object", "additionalProperties": False})
 
 
-def _not_a_switch(value: object) -> object:
-    # YAML's yes and true would otherwise count as 1.
-    if isinstance(value, bool):
-        raise ValueError("a whole number, not true or false")
-    return value
-
-
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
-Whole = Annotated[int, BeforeValidator(_not_a_switch)]
 PackageFormat = Literal["runwright-package-v0", "runwright-package-v1-draft"]
 FORMATS = (PACKAGE_TAG, PACKAGE_TAG_V1)
-Milliseconds = Annotated[Whole, Field(ge=1, le=86_400_000)]
 
 
 class _Frozen(BaseModel):

@@ -13,7 +13,8 @@ from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
 from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution, ResultRelease, StopReason, Usage
-from runwright.core.policy import Decision, PolicyOpinion, PolicyStage
+from runwright.core.policy import Decision, PolicyOpinion, PolicyStage, RemotePolicy
+from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import Budget
 from runwright.core.units import Micros
 
@@ -122,6 +123,56 @@ class PolicyDecided(Record, frozen=True):
     subject_digest: str = ""
     operator_digest: str = ""
     shadow: tuple[PolicyOpinion, ...] = ()
+
+
+class PolicyAsked(Record, frozen=True):
+    """Intent of one attempt at a question to a remote policy. Whom it is about: `question_subject(effect_id)`."""
+
+    effect_id: EffectId
+    attempt: int
+    remote: RemotePolicy
+    stage: PolicyStage
+    subject_digest: str
+    deadline: Micros
+
+
+class PolicyAnswered(Record, frozen=True):
+    """Result of a question. With an `answer` it is settled; with an `error` alone, another attempt is planned.
+
+    `cached_from` is the question whose answer was taken again; then there was no attempt.
+    """
+
+    effect_id: EffectId
+    attempt: int
+    remote: RemotePolicy
+    subject_digest: str
+    answer: PolicyAnswer | None = None
+    error: Failure | None = None
+    cached_from: str = ""
+
+
+class PolicyResumed(Record, frozen=True):
+    """What the answer to a question deferred goes on: its time has come, or somebody resumed it."""
+
+    effect_id: EffectId
+    resumed_by: str = ""
+    reason: str = ""
+    request_id: str = ""
+
+
+class SubjectReplaced(Record, frozen=True):
+    """A remote policy put something else in the place of what it was asked about: of a call, or of the run.
+
+    One of `replacement` (arguments, or a text) and `budget` (at RUN_START) is there.
+    """
+
+    subject: EffectId | None
+    stage: PolicyStage
+    policy_ref: str
+    decider: str
+    replaced_digest: str
+    replacement: ContentRef | None = None
+    budget: Budget | None = None
 
 
 class ToolStarted(Record, frozen=True):
@@ -253,12 +304,13 @@ class TurnFailed(Record, frozen=True):
 
 
 class RunCompleted(Record, frozen=True):
-    """Terminal: the run completed."""
+    """Terminal: the run completed. `input` is what the user said, where a policy has replaced it."""
 
     stop: StopReason
     result: ContentRef
     usage: Usage
     tainted: bool = False
+    input: tuple[ContentRef, ...] = ()
 
 
 class RunFailed(Record, frozen=True):

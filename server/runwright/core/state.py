@@ -9,6 +9,7 @@ from runwright.core.errors import Failure
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase, StopReason, Usage
 from runwright.core.policy import PolicyStage
+from runwright.core.policy_walk import CachedAnswer, PolicyWalk
 from runwright.core.request import Budget
 from runwright.core.trace import trace_id
 from runwright.core.units import Micros, Seq
@@ -20,6 +21,7 @@ class CallPolicy(Struct, frozen=True):
     tainted: bool = False  # see `RunState.tainted`, when it was requested
     untrusted: bool = False  # the tool is marked so: what it answers taints what is requested later
     operator_digest: str = ""  # of the operator's rules that were heard last
+    walk: PolicyWalk | None = None  # None: no remote policy was asked about it
     outcome: ContentRef | None = None  # what came of it, while the model has not been told: it awaits its release
 
 
@@ -111,6 +113,9 @@ class RunState(Struct, frozen=True, kw_only=True):
     principal_roles: tuple[str, ...] = ()
     tainted: bool = False  # the model has seen, or is about to see, what a tool marked `untrusted` answered
     policy_failure: Failure | None = None  # why a policy ends the run, once it is decided
+    walk: PolicyWalk | None = None  # of the run itself; None: no remote policy was asked about it
+    cached_answers: tuple[CachedAnswer, ...] = ()  # of remote policies that may be cached, the newest last
+    input: tuple[ContentRef, ...] = ()  # what the user said, where a policy has replaced it
 
     @property
     def is_terminal(self) -> bool:
@@ -126,6 +131,13 @@ class RunState(Struct, frozen=True, kw_only=True):
     def trace_id(self) -> str:
         """The trace the run belongs to; empty without one."""
         return trace_id(self.trace_parent)
+
+    def walk_of(self, subject: EffectId | None) -> PolicyWalk | None:
+        """How far a call's walk through its policies has come, or the run's; None before anybody was asked."""
+        if not subject:
+            return self.walk
+        call = self.call(subject)
+        return call.policy.walk if call is not None and call.policy is not None else None
 
     def call(self, call_id: EffectId) -> CallState | None:
         """The call of that id in the current round."""

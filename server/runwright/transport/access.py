@@ -24,7 +24,7 @@ STARTS_RUNS = frozenset({Role.CALLER})
 READS_RUNS = frozenset({Role.CALLER, Role.OBSERVER, Role.APPROVER, Role.REPAIRER})
 PUTS_PACKAGES = frozenset({Role.AUTHOR})
 READS_PACKAGES = frozenset({Role.CALLER, Role.AUTHOR})  # whole: observers see no instructions
-CALLS_TOOLS = frozenset({Role.EXECUTOR})
+SERVES_CALLBACKS = frozenset({Role.EXECUTOR, Role.POLICY})
 EVERY_ROLE = frozenset(Role)
 
 Metadata = Sequence[tuple[str, str | bytes]]

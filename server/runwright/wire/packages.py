@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from runwright._gen.runwright.v1 import package_pb2 as pb
 from runwright._gen.runwright.v1 import policy_pb2
@@ -149,13 +149,28 @@ def _policy(policy: PolicySpec) -> policy_pb2.Policy:
             for rule in policy.rules
         ],
         shadow=policy.mode is PolicyMode.SHADOW,
+        **_remote(policy),
     )
+
+
+def _remote(policy: PolicySpec) -> dict[str, Any]:
+    """What only a remote policy has."""
+    if policy.remote is None:
+        return {}
+    return {
+        "remote": policy.remote,
+        "stages": [policy_pb2.PolicyStage.ValueType(STAGES[stage].value) for stage in policy.stages],
+        "timeout_ms": policy.timeout_ms,
+        "max_attempts": policy.max_attempts,
+        "unavailable_timeout_ms": policy.unavailable_timeout_ms,
+        "cache": policy.cache,
+    }
 
 
 def _to_policy(message: policy_pb2.Policy) -> PolicySpec:
     stages = {stage.value: name for name, stage in STAGES.items()}
     verdicts = {verdict.value: name for name, verdict in VERDICTS.items()}
-    fields = {
+    fields: dict[str, Any] = {
         "builtin": message.builtin.partition(":")[2] or None,
         "rules": [
             {
@@ -169,4 +184,13 @@ def _to_policy(message: policy_pb2.Policy) -> PolicySpec:
         ],
         "mode": PolicyMode.SHADOW if message.shadow else PolicyMode.ENFORCE,
     }
+    if message.remote:
+        fields |= {
+            "remote": message.remote,
+            "stages": [stages[stage] for stage in message.stages],
+            "timeout_ms": message.timeout_ms,
+            "max_attempts": message.max_attempts,
+            "unavailable_timeout_ms": message.unavailable_timeout_ms,
+            "cache": message.cache,
+        }
     return PolicySpec.model_validate(fields)

@@ -20,16 +20,29 @@ from ._gen.runwright.v1 import (
     OpenEffect,
     PackageFinding,
     PackageSummary,
+    PolicyStage,
     Resolution,
     RunFilter,
     RunSnapshot,
     RunStatus,
     StreamScope,
 )
-from .client import Cancelled, Client, Resolved, Started, UnknownEffect
+from .client import Cancelled, Client, Resolved, Resumed, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint, schema_digest
+from .policies import (
+    PolicyDecision,
+    PolicyQuestion,
+    PolicyServer,
+    allow,
+    defer,
+    deny,
+    interrupt,
+    lower_budget,
+    replace_arguments,
+    replace_text,
+)
 from .serving import ToolServer
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
@@ -58,8 +71,13 @@ __all__ = [
     "OpenEffect",
     "PackageFinding",
     "PackageSummary",
+    "PolicyDecision",
+    "PolicyQuestion",
+    "PolicyServer",
+    "PolicyStage",
     "Resolution",
     "Resolved",
+    "Resumed",
     "RunFilter",
     "RunSnapshot",
     "RunStatus",
@@ -75,9 +93,16 @@ __all__ = [
     "ToolError",
     "ToolServer",
     "UnknownEffect",
+    "allow",
+    "defer",
     "delta_text",
+    "deny",
+    "interrupt",
+    "lower_budget",
     "package_canonical",
     "package_fingerprint",
+    "replace_arguments",
+    "replace_text",
     "result_text",
     "schema_digest",
     "tool",

@@ -37,6 +37,7 @@ from ._gen.runwright.v1 import (
     Resolution,
     ResolvedResult,
     ResolveEffectRequest,
+    ResumeRequest,
     RunFilter,
     RunRequest,
     RunSnapshot,
@@ -84,6 +85,14 @@ class Resolved:
     run: RunSnapshot
     decision: EffectResolution
     resolved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A run that a policy had deferred; `resumed` is false when nothing was deferred by that question (any more)."""
+
+    run: RunSnapshot
+    resumed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +224,21 @@ class Client(PackageCalls):
             self._runtime.resolve_effect, request, deadline=deadline or self.deadline, safe=True
         )
         return Resolved(_run(answer.run), answer.resolution or EffectResolution(), answer.resolved)
+
+    async def resume(
+        self, run_id: str, effect_id: str, *, reason: str = "", request_id: str = "", deadline: float | None = None
+    ) -> Resumed:
+        """Has what a policy has deferred go on; for whoever started the run, and admins.
+
+        `effect_id` is the question's, as `run.waiting_on` names it. The request id is made here when there is none.
+        """
+        request = ResumeRequest(
+            run_id=run_id, effect_id=effect_id, request_id=request_id or str(uuid.uuid4()), reason=reason
+        )
+        answer = await self._connection.unary(
+            self._runtime.resume, request, deadline=deadline or self.deadline, safe=True
+        )
+        return Resumed(_run(answer.run), answer.resumed)
 
     async def unknown_effects(self) -> AsyncGenerator[UnknownEffect]:
         """The calls whose outcome is unknown, of the newest runs first: what `resolve_effect` is for."""

@@ -147,25 +147,23 @@ class ToolServer:
         address = self._dialled(address)
         registered_name("name of an executor", executor)
         registered_name("id of a callback", callback_id or "a")
-        if not self._tools:
-            raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
+        served = self._served(schema_digests)
         ca_pem = Path(ca).read_bytes() if ca is not None else b""
         spec = pb.CallbackSpec(
             callback_id=callback_id or _new_id(executor),
             executor=executor,
             address=address,
-            tools=sorted(self._tools),
             tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
             max_calls_in_flight=max_calls,
-            tool_digests=digests(self._declared.values()) if schema_digests else [],
+            **served,
         )
         request = pb.RegisterCallbackRequest(spec=spec, credential=self._credential, lease=timedelta(seconds=lease))
         registered = await client.register_callback(request)
         seconds = (registered.lease or timedelta(seconds=lease)).total_seconds()
         renewing = asyncio.create_task(_renew(client, request, seconds / 3))
         self._registrations[spec.callback_id] = (client, renewing)
-        message = "registered with %s as executor %s: %s; called at %s"
-        _log.info(message, client.address, executor, ", ".join(spec.tools), address)
+        what = f"executor {executor}: {', '.join(spec.tools)}" if spec.tools else f"policy {executor}"
+        _log.info("registered with %s as %s; called at %s", client.address, what, address)
 
     async def serve_for(self, client: Client, executor: str, *, listen: str = "127.0.0.1:0", **options: Any) -> None:
         """Starts, registers (`options` as for `register`) and serves until it is cancelled; then stops.
@@ -238,6 +236,13 @@ class ToolServer:
         if self._threads is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
 
+    def _served(self, schema_digests: bool) -> dict[str, Any]:
+        """What a registration says of its kind."""
+        if not self._tools:
+            raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
+        digested = digests(self._declared.values()) if schema_digests else []
+        return {"tools": sorted(self._tools), "tool_digests": digested}
+
     def _dialled(self, address: str) -> str:
         """Where the runtime reaches this server."""
         if self._server is None:
@@ -264,17 +269,13 @@ class ToolServer:
 
     async def _describe(self, stream: _Description) -> None:
         self._authorize(stream)
-        await _received(stream, pb.DescribeToolsRequest)
+        await received(stream, pb.DescribeToolsRequest)
         told = [self._declared[name].described() for name in sorted(self._declared)]
         await stream.send_message(pb.DescribeToolsResponse(tools=told))
 
     async def _execute(self, stream: _Call) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._calls.add(task)  # it ends when the answer has been handed to the system
-        task.add_done_callback(self._calls.discard)
-        self._authorize(stream)
-        request = await _received(stream, pb.ExecuteToolRequest)
+        self._take(stream)
+        request = await received(stream, pb.ExecuteToolRequest)
         tool = self._tools.get(request.tool)
         if tool is None:
             raise GRPCError(Status.UNIMPLEMENTED, f"There is no tool {request.tool} here.")
@@ -302,6 +303,14 @@ class ToolServer:
             work.cancel()
             raise
         await stream.send_message(answered(work))
+
+    def _take(self, stream: grpclib.server.Stream[Any, Any]) -> None:
+        """Takes note of a call, and refuses one without the credential."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._calls.add(task)  # it ends when the answer has been handed to the system
+        task.add_done_callback(self._calls.discard)
+        self._authorize(stream)
 
     def _admit(self, request: pb.ExecuteToolRequest) -> None:
         seen = self._attempts.pop(request.idempotency_key, 0)
@@ -347,7 +356,7 @@ def _show_log() -> None:
         _log.setLevel(logging.INFO)
 
 
-async def _received(stream: grpclib.server.Stream[R, Any], kind: type[R]) -> R:
+async def received(stream: grpclib.server.Stream[R, Any], kind: type[R]) -> R:
     """The request, which the transport would take however large it is. UNIMPLEMENTED says: certainly not performed."""
     head = await stream._stream.recv_data(5)
     size = int.from_bytes(head[1:], "big")

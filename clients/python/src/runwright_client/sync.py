@@ -174,6 +174,7 @@ class SyncClient:
     snapshot = _waited_for(Client.snapshot)
     cancel = _waited_for(Client.cancel)
     resolve_effect = _waited_for(Client.resolve_effect)
+    resume = _waited_for(Client.resume)
     wait = _waited_for(Client.wait)
     server_info = _waited_for(Client.server_info)
     list = _one_by_one(Client.list)

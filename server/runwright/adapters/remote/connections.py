@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialer import DIAL_OPTIONS
 from runwright.adapters.remote.tool_calls import perform
+from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, UnusedTool
 from runwright.core.executor_names import ConfiguredExecutor
 from runwright.core.outcomes import ExecutorIdentity
@@ -122,11 +123,13 @@ class RegisteredConnection:
 
     def serves(self, tool: str) -> bool:
         """True for the tools of the registration."""
-        return self.connection.callback.details.serves(tool)
+        details = self.connection.callback.details
+        return isinstance(details, ToolExecutor) and details.serves(tool)
 
     def other_schema(self, wanted: PlaceRequest) -> str:
         """What the registration says, where it says another."""
-        return self.connection.callback.details.other_schema(wanted.tool, wanted.schema_digest)
+        details = self.connection.callback.details
+        return details.other_schema(wanted.tool, wanted.schema_digest) if isinstance(details, ToolExecutor) else ""
 
     def note_unused(self, wanted: PlaceRequest, now: int) -> UnusedTool:
         """Says, and remembers for whoever lists registrations, that calls of the tool are not sent here."""

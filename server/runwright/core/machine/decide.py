@@ -7,7 +7,7 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.ids import EffectId
-from runwright.core.machine import endings, gates, repairs, rounds, tools
+from runwright.core.machine import endings, gates, questions, repairs, rounds, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage
@@ -45,6 +45,14 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             tools.outcome_unknown(step, input_)
         case i.ExecutorAwaited():
             tools.executor_awaited(step, input_)
+        case i.PolicyReplied():
+            questions.replied(step, input_)
+        case i.PolicyAwaited():
+            questions.awaited(step, input_)
+        case i.PoliciesHeard():
+            questions.heard(step, input_)
+        case i.ResumeRequested():
+            questions.resumed(step, input_)
         case i.ResultEvaluated():
             tools.result_evaluated(step, input_)
         case i.ResolutionRequested():
@@ -107,6 +115,7 @@ def _recover(step: Step) -> None:
         return
     rounds.recover(step)
     tools.recover(step)
+    questions.recover(step)
 
 
 def _settle(step: Step) -> None:
@@ -125,6 +134,8 @@ def _settle(step: Step) -> None:
         return
     if state.phase is not RunPhase.RUNNING or state.model_request.attempt or needs_repair(state):
         return
+    if state.walk is not None and state.walk.stage is not None:
+        return  # held while a policy is asked about it
     tools.start_with_places(step)
     if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING) or any(call.awaits_release for call in step.state.calls):
         return

@@ -106,6 +106,7 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
     if state.model_attempt:
         failed = ending.of_request
         step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=state.model_attempt, error=failed))
+    _close_questions(step)
     for call in step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
         if call.phase is CallPhase.RUNNING and not call.idempotent:
             if not awaits_answers:
@@ -114,6 +115,24 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
             calls.cancel(step, call)
         else:
             calls.fail(step, call, ending.closes_as)
+
+
+def _close_questions(step: Step) -> None:
+    for walk in (step.state.walk, *(call.policy.walk for call in step.state.calls if call.policy is not None)):
+        question = walk.question if walk is not None else None
+        if question is None or not question.is_open:
+            continue
+        error = Failure(ErrorReason.CANCELLED, "The run ended while the policy was asked.")
+        step.add(
+            r.PolicyAnswered(
+                at=step.at,
+                effect_id=question.effect_id,
+                attempt=question.attempt,
+                remote=question.remote,
+                subject_digest=question.subject_digest,
+                error=error,
+            )
+        )
 
 
 def cancel_requested(step: Step, input_: i.CancelRequested) -> None:

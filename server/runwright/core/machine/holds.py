@@ -16,8 +16,9 @@ from runwright.core import effects as e
 from runwright.core.ids import EffectId, model_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase, RunStatus, WaitKind
 from runwright.core.policy import PolicyStage
+from runwright.core.policy_walk import PolicyQuestion, PolicyWalk, SettledAnswer
 from runwright.core.state import CallState, RunState, may_start_call, needs_repair
-from runwright.core.units import Micros
+from runwright.core.units import Micros, time_text
 
 
 class Hold(Struct, frozen=True):
@@ -34,7 +35,7 @@ class Hold(Struct, frozen=True):
     since: Micros
     due: Micros
     freed_by: str
-    effect: e.AwaitRetry | e.AwaitExecutor | None = None
+    effect: e.AwaitRetry | e.AwaitExecutor | e.AwaitPolicy | e.AwaitDeferral | None = None
 
 
 class WaitingOn(Struct, frozen=True):
@@ -90,6 +91,44 @@ def hold_of_call(call: CallState, may_start: bool) -> Hold | None:
     )
 
 
+def walks_of(state: RunState) -> Iterator[tuple[EffectId, PolicyWalk]]:
+    """Each subject that is held in its walk through the policies: the run, by an empty id, then its calls."""
+    if state.walk is not None and state.walk.stage is not None:
+        yield EffectId(""), state.walk
+    for call in state.calls:
+        walk = call.policy.walk if call.policy is not None else None
+        if walk is not None and walk.stage is not None and call.phase is CallPhase.REQUESTED:
+            yield call.call_id, walk
+
+
+def await_policy(question: PolicyQuestion) -> e.AwaitPolicy:
+    """The wait before another attempt at a question."""
+    times = (question.not_before, question.give_up_at, question.since)
+    return e.AwaitPolicy(question.effect_id, question.attempt, question.remote.policy, *times)
+
+
+def await_deferral(held: SettledAnswer) -> e.AwaitDeferral:
+    """The wait until what an answer has deferred goes on."""
+    return e.AwaitDeferral(held.question, held.answer.defer_until or held.at, held.at)
+
+
+def _hold_of_deferral(state: RunState, held: SettledAnswer) -> Hold:
+    name, effect = held.remote.policy, await_deferral(held)
+    freed_by = (
+        f"{time_text(effect.due)}, until when policy {name} defers it;"
+        f" or `runwright resume {state.key.run_id} {held.question}` (Resume), by whoever started the run"
+    )
+    return Hold(WaitKind.POLICY, held.question, name, held.at, effect.due, freed_by, effect)
+
+
+def _hold_of_question(question: PolicyQuestion) -> Hold:
+    name, is_open = question.remote.policy, question.is_open
+    freed_by = f"policy {name} answering" if is_open else f"a host of policy {name}, registered and healthy"
+    due = question.deadline if is_open else question.give_up_at
+    effect = None if is_open else await_policy(question)
+    return Hold(WaitKind.POLICY, question.effect_id, name, question.since, due, freed_by, effect)
+
+
 def _hold_of_unknown(state: RunState, call: CallState) -> Hold:
     # In the words of the command line, because whoever reads this has one; programs call it ResolveEffect.
     freed_by = (
@@ -105,6 +144,11 @@ def holds(state: RunState) -> Iterator[Hold]:
         return
     if (hold := hold_of_run(state)) is not None:
         yield hold
+    if state.phase is RunPhase.RUNNING:
+        for _, walk in walks_of(state):
+            if walk.question is not None:
+                yield _hold_of_question(walk.question)
+            yield from (_hold_of_deferral(state, held) for held in walk.deferred)
     may_start = may_start_call(state)
     for call in state.calls:
         if call.phase is CallPhase.UNKNOWN and state.phase is RunPhase.RUNNING:  # a run that ends is held by none

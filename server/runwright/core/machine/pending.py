@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from runwright.core import effects as e
 from runwright.core import records as r
 from runwright.core.kinds import INTENTS, about
-from runwright.core.machine.holds import hold_of_call, hold_of_run
+from runwright.core.machine.holds import await_deferral, await_policy, hold_of_call, hold_of_run, walks_of
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.state import RunState, may_start_call
 
@@ -19,6 +21,7 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
         wanted.append(e.CallModel(state.round, state.model_attempt, state.route))
     elif (hold := hold_of_run(state)) is not None and hold.effect is not None:
         wanted.append(hold.effect)
+    wanted += _of_walks(state)
     may_start = may_start_call(state)
     for call in state.calls:
         if call.phase is CallPhase.RUNNING and call.arguments is not None:
@@ -41,6 +44,22 @@ def pending(state: RunState) -> dict[e.EffectKey, e.Effect]:
     if state.phase is RunPhase.CANCELLING:
         wanted.append(e.WaitForCancelDeadline(state.cancel_deadline))
     return {effect.key: effect for effect in wanted}
+
+
+def _of_walks(state: RunState) -> Iterator[e.Effect]:
+    """What is wanted for a subject that a remote policy holds: its answer, a host of it, or all that is said anew."""
+    if state.phase is not RunPhase.RUNNING or state.policy_failure is not None:
+        return
+    for subject, walk in walks_of(state):
+        question = walk.question
+        if question is None and walk.deferred:
+            yield from map(await_deferral, walk.deferred)
+        elif question is None:
+            yield e.HearPolicies(subject, walk.step)
+        elif question.is_open:
+            yield e.AskPolicy(question.effect_id, question.attempt)
+        else:
+            yield await_policy(question)
 
 
 def intent(record: r.Record) -> e.EffectKey | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runwright.core import records as r
 from runwright.core.inputs import Findings
-from runwright.core.machine import calls
+from runwright.core.machine import calls, remote_policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import ResultRelease
 from runwright.core.policy import (
@@ -28,7 +28,7 @@ _MAY_HAVE_HAPPENED = "An earlier attempt of it was sent, and may have been perfo
 
 
 def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> bool:
-    """Decides on a call; one that may not be made is denied. True when it may."""
+    """Decides on a call; one that may not be made is denied. True when it may; while a policy is asked, not yet."""
     package, stage = step.package, PolicyStage.PRE_TOOL
     assert call.arguments is not None, "an open call keeps its arguments"
     digest = call.arguments.digest
@@ -36,6 +36,11 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     if not fits or (found is None and package.chain(stage).needs_findings):
         # What was found for something else counts for nothing, and what was not found out is not allowed.
         opinion, found = _UNKNOWN, None
+    elif found is not None and found.remotes:
+        decision = remote_policies.heard(step, call.call_id, found)
+        if decision is None:
+            return False
+        opinion = decision
     else:
         opinion = decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
     step.add(_on_record(step, call, stage, digest, opinion, found))
@@ -86,12 +91,22 @@ def release(step: Step, call: CallState, found: PolicyFindings) -> None:
 
 
 def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
-    """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on."""
+    """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on.
+
+    While a policy is asked it does not, yet. A stage that it has passed is not decided on again.
+    """
+    if step.state.walk is not None and step.state.walk.has_passed(stage):
+        return True
     found = findings.said_at(stage)
     if found is None:
         if not step.package.chain(stage).is_used:
             return True
         opinion, digest = _UNKNOWN, ""
+    elif found.remotes:
+        decision, digest = remote_policies.heard(step, None, found), found.subject_digest
+        if decision is None:
+            return False
+        opinion = decision
     else:
         opinion, digest = decided(stage, found.opinions), found.subject_digest
     step.add(_on_record(step, None, stage, digest, opinion, found))

@@ -27,6 +27,7 @@ from runwright.runtime.ports import Ports
 from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.places import CallPlaces
+from runwright.runtime.runs.policy_questions import PolicyQuestions
 
 T = TypeVar("T")
 MAX_MEDIA_TYPE = 127
@@ -47,6 +48,7 @@ class Performer:
         self._conversation = conversation
         self._texts = texts
         self._policies = ports.policies
+        self._questions = PolicyQuestions(ports, package, conversation)
         self._text: LiveText | None = None  # of the model that answers now
         self.missing_provider = ""  # the adapter that the run has to ask and this server does not have
 
@@ -70,6 +72,10 @@ class Performer:
                     self._text = None if self._text is text else self._text
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
+            case e.AskPolicy():
+                return await _guarded(self._questions.ask(state, effect))
+            case e.HearPolicies():
+                return await self._questions.hear(state, effect)
             case e.EvaluateResult():
                 return await self._evaluate_result(state, effect)
             case _:

@@ -19,6 +19,7 @@ from runwright.core.callbacks import UnusedTool
 from runwright.core.ids import RunKey
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
+from runwright.ports.remote_policies import PolicyWait
 from runwright.ports.tools import Place, PlaceRequest, PlaceWait
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs.timer_queue import Timer, TimerQueue
@@ -61,7 +62,7 @@ class Wait:
         self.wanted: PlaceRequest | None = None  # of a wait for an executor
         self.patience_us = 0  # how long the executor may be away
         self.was_there = False
-        self.queued: PlaceWait | None = None
+        self.queued: PlaceWait | PolicyWait | None = None
 
     def leave(self) -> None:
         """Waits for nothing any more."""
@@ -121,6 +122,11 @@ class Waits:
                     self._until(wait, not_before, self._look)
                 else:
                     self._look(wait)
+            case e.AwaitDeferral():
+                self._until(wait, bounded(effect.due, effect.since, now), self.is_over)
+            case e.AwaitPolicy():
+                wait.since = effect.since
+                self._until(wait, bounded(effect.not_before, wait.since, now), self._look_for_policy)
             case _:
                 assert_never(effect)
 
@@ -160,8 +166,8 @@ class Waits:
             self.drop(run)
         self.timers.close()
 
-    def is_over(self, wait: Wait, place: Place | None = None) -> None:
-        """Hands on what the end of the wait means."""
+    def is_over(self, wait: Wait, place: Place | None = None, *, is_there: bool = False) -> None:
+        """Hands on what the end of the wait means. `is_there`: a host of the policy that is waited for."""
         self._forget(wait)
         at, effect = self._ports.clock.now(), wait.effect
         outcome: i.Input
@@ -179,9 +185,35 @@ class Waits:
                     has_place=place is not None,
                     give_up_at=effect.give_up_at,
                 )
+            case e.AwaitDeferral():
+                outcome = i.ResumeRequested(at=max(at, effect.due), effect_id=effect.effect_id)
+            case e.AwaitPolicy():
+                due = effect.not_before if is_there else effect.give_up_at
+                outcome = i.PolicyAwaited(
+                    at=max(at, due), effect_id=effect.effect_id, attempt=effect.attempt, is_there=is_there
+                )
             case _:
                 assert_never(effect)
         self._wake(Wake(wait.run, effect, outcome, place))
+
+    def _look_for_policy(self, wait: Wait) -> None:
+        """Asks as soon as a host can be asked; but not for ever."""
+        self._guarded(wait, self._looked_for_policy)
+
+    def _looked_for_policy(self, wait: Wait) -> None:
+        effect, now, hosts = wait.effect, self._ports.clock.now(), self._ports.remote_policies
+        assert isinstance(effect, e.AwaitPolicy), "only hosts of policies are looked for"
+        if hosts.is_there(wait.run.namespace, effect.policy):
+            self.is_over(wait, is_there=True)
+            return
+
+        def there() -> None:
+            self.is_over(wait, is_there=True)
+
+        wait.queued = hosts.wait_for_host(wait.run.namespace, effect.policy, there)
+        # Looked for at least once: the wait may have been over while the server was down.
+        due = max(bounded(effect.give_up_at, wait.since, now), now + PROBE_US)
+        self._until(wait, due, self.is_over)
 
     def _until(self, wait: Wait, due: int, then: Callable[[Wait], None]) -> None:
         wait.due = self.timers.at(due, lambda: then(wait))

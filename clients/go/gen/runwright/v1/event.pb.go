@@ -75,6 +75,14 @@ const (
 	EventKind_EVENT_KIND_MODEL_STREAM_DELTA EventKind = 22
 	// Somebody said what became of a call of unknown outcome, or ended the run.
 	EventKind_EVENT_KIND_EFFECT_RESOLVED EventKind = 30
+	// Intent: a remote policy is about to be asked.
+	EventKind_EVENT_KIND_POLICY_ASKED EventKind = 33
+	// Result: a remote policy answered, or could not be asked.
+	EventKind_EVENT_KIND_POLICY_ANSWERED EventKind = 34
+	// What a policy has deferred goes on.
+	EventKind_EVENT_KIND_POLICY_RESUMED EventKind = 35
+	// A policy has put something else in the place of what it decided on.
+	EventKind_EVENT_KIND_SUBJECT_REPLACED EventKind = 36
 	// The model may go on with what came of a call: with the result, or with the
 	// word that it is withheld.
 	EventKind_EVENT_KIND_TOOL_RESULT_RELEASED EventKind = 37
@@ -107,6 +115,10 @@ var (
 		21: "EVENT_KIND_CONTEXT_ASSEMBLED",
 		22: "EVENT_KIND_MODEL_STREAM_DELTA",
 		30: "EVENT_KIND_EFFECT_RESOLVED",
+		33: "EVENT_KIND_POLICY_ASKED",
+		34: "EVENT_KIND_POLICY_ANSWERED",
+		35: "EVENT_KIND_POLICY_RESUMED",
+		36: "EVENT_KIND_SUBJECT_REPLACED",
 		37: "EVENT_KIND_TOOL_RESULT_RELEASED",
 	}
 	EventKind_value = map[string]int32{
@@ -134,6 +146,10 @@ var (
 		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
 		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
+		"EVENT_KIND_POLICY_ASKED":            33,
+		"EVENT_KIND_POLICY_ANSWERED":         34,
+		"EVENT_KIND_POLICY_RESUMED":          35,
+		"EVENT_KIND_SUBJECT_REPLACED":        36,
 		"EVENT_KIND_TOOL_RESULT_RELEASED":    37,
 	}
 )
@@ -377,7 +393,9 @@ type Event struct {
 	AgentId string `protobuf:"bytes,9,opt,name=agent_id,json=agentId,proto3" json:"agent_id,omitempty"`
 	// The round, counted from 1; 0 outside of rounds.
 	Round uint32 `protobuf:"varint,10,opt,name=round,proto3" json:"round,omitempty"`
-	// The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none.
+	// The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+	// remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+	// run. Empty: none.
 	EffectId string `protobuf:"bytes,11,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
 	// The attempt of that effect, counted from 1; 0: not attempted.
 	Attempt uint32 `protobuf:"varint,12,opt,name=attempt,proto3" json:"attempt,omitempty"`
@@ -415,6 +433,10 @@ type Event struct {
 	//	*Event_ContextAssembled
 	//	*Event_ModelStreamDelta
 	//	*Event_EffectResolved
+	//	*Event_PolicyAsked
+	//	*Event_PolicyAnswered
+	//	*Event_PolicyResumed
+	//	*Event_SubjectReplaced
 	//	*Event_ToolResultReleased
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
@@ -770,6 +792,42 @@ func (x *Event) GetEffectResolved() *EffectResolved {
 	return nil
 }
 
+func (x *Event) GetPolicyAsked() *PolicyAsked {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyAsked); ok {
+			return x.PolicyAsked
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPolicyAnswered() *PolicyAnswered {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyAnswered); ok {
+			return x.PolicyAnswered
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPolicyResumed() *PolicyResumed {
+	if x != nil {
+		if x, ok := x.Body.(*Event_PolicyResumed); ok {
+			return x.PolicyResumed
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetSubjectReplaced() *SubjectReplaced {
+	if x != nil {
+		if x, ok := x.Body.(*Event_SubjectReplaced); ok {
+			return x.SubjectReplaced
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetToolResultReleased() *ToolResultReleased {
 	if x != nil {
 		if x, ok := x.Body.(*Event_ToolResultReleased); ok {
@@ -898,6 +956,26 @@ type Event_EffectResolved struct {
 	EffectResolved *EffectResolved `protobuf:"bytes,50,opt,name=effect_resolved,json=effectResolved,proto3,oneof"`
 }
 
+type Event_PolicyAsked struct {
+	// Of EVENT_KIND_POLICY_ASKED.
+	PolicyAsked *PolicyAsked `protobuf:"bytes,53,opt,name=policy_asked,json=policyAsked,proto3,oneof"`
+}
+
+type Event_PolicyAnswered struct {
+	// Of EVENT_KIND_POLICY_ANSWERED.
+	PolicyAnswered *PolicyAnswered `protobuf:"bytes,54,opt,name=policy_answered,json=policyAnswered,proto3,oneof"`
+}
+
+type Event_PolicyResumed struct {
+	// Of EVENT_KIND_POLICY_RESUMED.
+	PolicyResumed *PolicyResumed `protobuf:"bytes,55,opt,name=policy_resumed,json=policyResumed,proto3,oneof"`
+}
+
+type Event_SubjectReplaced struct {
+	// Of EVENT_KIND_SUBJECT_REPLACED.
+	SubjectReplaced *SubjectReplaced `protobuf:"bytes,56,opt,name=subject_replaced,json=subjectReplaced,proto3,oneof"`
+}
+
 type Event_ToolResultReleased struct {
 	// Of EVENT_KIND_TOOL_RESULT_RELEASED.
 	ToolResultReleased *ToolResultReleased `protobuf:"bytes,57,opt,name=tool_result_released,json=toolResultReleased,proto3,oneof"`
@@ -948,6 +1026,14 @@ func (*Event_ContextAssembled) isEvent_Body() {}
 func (*Event_ModelStreamDelta) isEvent_Body() {}
 
 func (*Event_EffectResolved) isEvent_Body() {}
+
+func (*Event_PolicyAsked) isEvent_Body() {}
+
+func (*Event_PolicyAnswered) isEvent_Body() {}
+
+func (*Event_PolicyResumed) isEvent_Body() {}
+
+func (*Event_SubjectReplaced) isEvent_Body() {}
 
 func (*Event_ToolResultReleased) isEvent_Body() {}
 
@@ -1450,7 +1536,8 @@ type PolicyDecided struct {
 	// What the strictest says.
 	Verdict PolicyVerdict `protobuf:"varint,2,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
 	// The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-	// `operator.policies.0`; `policies` when none of them decides.
+	// `operator.policies.0`; `policies` when none of them decides. A remote one is
+	// named with its place in POLICY_ASKED.
 	PolicyRef string `protobuf:"bytes,3,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
 	// The code of the rule that decided, such as `effect.above_read`.
 	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
@@ -2273,7 +2360,10 @@ type RunCompleted struct {
 	// What the run used.
 	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	// True when the model had seen a result of a tool marked `untrusted`.
-	Tainted       bool `protobuf:"varint,4,opt,name=tainted,proto3" json:"tainted,omitempty"`
+	Tainted bool `protobuf:"varint,4,opt,name=tainted,proto3" json:"tainted,omitempty"`
+	// What the user said, where a policy has put something else in its place: later
+	// turns of the session see this. Empty otherwise.
+	Input         []*ContentRef `protobuf:"bytes,5,rep,name=input,proto3" json:"input,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2334,6 +2424,13 @@ func (x *RunCompleted) GetTainted() bool {
 		return x.Tainted
 	}
 	return false
+}
+
+func (x *RunCompleted) GetInput() []*ContentRef {
+	if x != nil {
+		return x.Input
+	}
+	return nil
 }
 
 // Terminal: the run failed.
@@ -2863,6 +2960,513 @@ func (x *EffectResolved) GetRequestDigest() string {
 	return ""
 }
 
+// Intent of a question to a remote policy. A later attempt at the same question
+// has the same effect id.
+type PolicyAsked struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy, and how it is asked.
+	Remote *RemotePolicy `protobuf:"bytes,1,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Where it is asked.
+	Stage PolicyStage `protobuf:"varint,2,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
+	// Digest of what it is asked about.
+	SubjectDigest string `protobuf:"bytes,3,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
+	// When the attempt is given up, if it is sent at once.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAsked) Reset() {
+	*x = PolicyAsked{}
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAsked) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAsked) ProtoMessage() {}
+
+func (x *PolicyAsked) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAsked.ProtoReflect.Descriptor instead.
+func (*PolicyAsked) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *PolicyAsked) GetRemote() *RemotePolicy {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *PolicyAsked) GetStage() PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return PolicyStage_POLICY_STAGE_UNSPECIFIED
+}
+
+func (x *PolicyAsked) GetSubjectDigest() string {
+	if x != nil {
+		return x.SubjectDigest
+	}
+	return ""
+}
+
+func (x *PolicyAsked) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// A remote policy as it is asked.
+type RemotePolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name under which it is registered.
+	Policy string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	// The policy by its place, as in PolicyDecided.
+	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Whose policy it is: `package` or `operator`.
+	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
+	// How long an attempt may take, in milliseconds.
+	TimeoutMs uint32 `protobuf:"varint,4,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// How many attempts without an answer there may be.
+	MaxAttempts uint32 `protobuf:"varint,5,opt,name=max_attempts,json=maxAttempts,proto3" json:"max_attempts,omitempty"`
+	// How long a host of it is waited for, in milliseconds.
+	UnavailableTimeoutMs uint32 `protobuf:"varint,6,opt,name=unavailable_timeout_ms,json=unavailableTimeoutMs,proto3" json:"unavailable_timeout_ms,omitempty"`
+	// True when its answer may be used again in this run.
+	Cache         bool `protobuf:"varint,7,opt,name=cache,proto3" json:"cache,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemotePolicy) Reset() {
+	*x = RemotePolicy{}
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemotePolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemotePolicy) ProtoMessage() {}
+
+func (x *RemotePolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemotePolicy.ProtoReflect.Descriptor instead.
+func (*RemotePolicy) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RemotePolicy) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetDecider() string {
+	if x != nil {
+		return x.Decider
+	}
+	return ""
+}
+
+func (x *RemotePolicy) GetTimeoutMs() uint32 {
+	if x != nil {
+		return x.TimeoutMs
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetMaxAttempts() uint32 {
+	if x != nil {
+		return x.MaxAttempts
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetUnavailableTimeoutMs() uint32 {
+	if x != nil {
+		return x.UnavailableTimeoutMs
+	}
+	return 0
+}
+
+func (x *RemotePolicy) GetCache() bool {
+	if x != nil {
+		return x.Cache
+	}
+	return false
+}
+
+// What came of a question to a remote policy. With `answer` it is settled;
+// without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+type PolicyAnswered struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The policy.
+	Remote *RemotePolicy `protobuf:"bytes,1,opt,name=remote,proto3" json:"remote,omitempty"`
+	// Digest of what was asked about.
+	SubjectDigest string `protobuf:"bytes,2,opt,name=subject_digest,json=subjectDigest,proto3" json:"subject_digest,omitempty"`
+	// What is said; a policy of which nobody knows what it says denies.
+	Answer *PolicyAnswer `protobuf:"bytes,3,opt,name=answer,proto3" json:"answer,omitempty"`
+	// Why there is no answer of the policy itself; absent when there is one.
+	Error *AgentError `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	// The question whose answer was used again, where the policy may be cached;
+	// empty: this one was asked.
+	CachedFrom    string `protobuf:"bytes,5,opt,name=cached_from,json=cachedFrom,proto3" json:"cached_from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAnswered) Reset() {
+	*x = PolicyAnswered{}
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAnswered) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAnswered) ProtoMessage() {}
+
+func (x *PolicyAnswered) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAnswered.ProtoReflect.Descriptor instead.
+func (*PolicyAnswered) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *PolicyAnswered) GetRemote() *RemotePolicy {
+	if x != nil {
+		return x.Remote
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetSubjectDigest() string {
+	if x != nil {
+		return x.SubjectDigest
+	}
+	return ""
+}
+
+func (x *PolicyAnswered) GetAnswer() *PolicyAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetError() *AgentError {
+	if x != nil {
+		return x.Error
+	}
+	return nil
+}
+
+func (x *PolicyAnswered) GetCachedFrom() string {
+	if x != nil {
+		return x.CachedFrom
+	}
+	return ""
+}
+
+// What a remote policy says.
+type PolicyAnswer struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it says.
+	Verdict PolicyVerdict `protobuf:"varint,1,opt,name=verdict,proto3,enum=runwright.v1.PolicyVerdict" json:"verdict,omitempty"`
+	// The code that it gave.
+	Code string `protobuf:"bytes,2,opt,name=code,proto3" json:"code,omitempty"`
+	// What it has to say to the model, or to whoever is refused.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// With MODIFY: what is to stand in the place of arguments or text. Absent at
+	// RUN_START.
+	Replacement *ContentRef `protobuf:"bytes,4,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// With MODIFY at RUN_START: the limits that are to be in force.
+	Budget *Budget `protobuf:"bytes,5,opt,name=budget,proto3" json:"budget,omitempty"`
+	// With DEFER: until when it is held, unless somebody resumes it before.
+	DeferUntil    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=defer_until,json=deferUntil,proto3" json:"defer_until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyAnswer) Reset() {
+	*x = PolicyAnswer{}
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyAnswer) ProtoMessage() {}
+
+func (x *PolicyAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyAnswer.ProtoReflect.Descriptor instead.
+func (*PolicyAnswer) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PolicyAnswer) GetVerdict() PolicyVerdict {
+	if x != nil {
+		return x.Verdict
+	}
+	return PolicyVerdict_POLICY_VERDICT_UNSPECIFIED
+}
+
+func (x *PolicyAnswer) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *PolicyAnswer) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *PolicyAnswer) GetReplacement() *ContentRef {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *PolicyAnswer) GetBudget() *Budget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
+func (x *PolicyAnswer) GetDeferUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeferUntil
+	}
+	return nil
+}
+
+// What a policy has deferred goes on: its time has come, or somebody resumed it.
+// The policy is asked again. `effect_id` is the question that was answered so.
+type PolicyResumed struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Who resumed it; empty: its time has come.
+	ResumedBy string `protobuf:"bytes,1,opt,name=resumed_by,json=resumedBy,proto3" json:"resumed_by,omitempty"`
+	// Why, in their words; empty: none given.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The id of the request, made by the caller; empty: its time has come.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyResumed) Reset() {
+	*x = PolicyResumed{}
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyResumed) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyResumed) ProtoMessage() {}
+
+func (x *PolicyResumed) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyResumed.ProtoReflect.Descriptor instead.
+func (*PolicyResumed) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *PolicyResumed) GetResumedBy() string {
+	if x != nil {
+		return x.ResumedBy
+	}
+	return ""
+}
+
+func (x *PolicyResumed) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *PolicyResumed) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// A policy has put something else in the place of what it was asked about. The
+// walk through the policies begins again with it.
+type SubjectReplaced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where.
+	Stage PolicyStage `protobuf:"varint,1,opt,name=stage,proto3,enum=runwright.v1.PolicyStage" json:"stage,omitempty"`
+	// The policy, as in PolicyDecided.
+	PolicyRef string `protobuf:"bytes,2,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// Whose policy it is.
+	Decider string `protobuf:"bytes,3,opt,name=decider,proto3" json:"decider,omitempty"`
+	// Digest of what was there before.
+	ReplacedDigest string `protobuf:"bytes,4,opt,name=replaced_digest,json=replacedDigest,proto3" json:"replaced_digest,omitempty"`
+	// What is there now: arguments or text. Absent at RUN_START.
+	Replacement *ContentRef `protobuf:"bytes,5,opt,name=replacement,proto3" json:"replacement,omitempty"`
+	// At RUN_START: the limits in force from now on.
+	Budget        *Budget `protobuf:"bytes,6,opt,name=budget,proto3" json:"budget,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubjectReplaced) Reset() {
+	*x = SubjectReplaced{}
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubjectReplaced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubjectReplaced) ProtoMessage() {}
+
+func (x *SubjectReplaced) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubjectReplaced.ProtoReflect.Descriptor instead.
+func (*SubjectReplaced) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SubjectReplaced) GetStage() PolicyStage {
+	if x != nil {
+		return x.Stage
+	}
+	return PolicyStage_POLICY_STAGE_UNSPECIFIED
+}
+
+func (x *SubjectReplaced) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetDecider() string {
+	if x != nil {
+		return x.Decider
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetReplacedDigest() string {
+	if x != nil {
+		return x.ReplacedDigest
+	}
+	return ""
+}
+
+func (x *SubjectReplaced) GetReplacement() *ContentRef {
+	if x != nil {
+		return x.Replacement
+	}
+	return nil
+}
+
+func (x *SubjectReplaced) GetBudget() *Budget {
+	if x != nil {
+		return x.Budget
+	}
+	return nil
+}
+
 // A piece of the text that a model is giving; `effect_id` and `attempt` say
 // which answer it belongs to. It begins after that attempt's
 // MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -2883,7 +3487,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2895,7 +3499,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2908,7 +3512,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -2937,7 +3541,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2949,7 +3553,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2962,7 +3566,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -2993,7 +3597,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3005,7 +3609,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3018,7 +3622,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Gap) GetRunId() string {
@@ -3094,7 +3698,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3106,7 +3710,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3119,7 +3723,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3234,7 +3838,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xb9\x11\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xd4\x13\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3280,7 +3884,11 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
-	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12T\n" +
+	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12>\n" +
+	"\fpolicy_asked\x185 \x01(\v2\x19.runwright.v1.PolicyAskedH\x00R\vpolicyAsked\x12G\n" +
+	"\x0fpolicy_answered\x186 \x01(\v2\x1c.runwright.v1.PolicyAnsweredH\x00R\x0epolicyAnswered\x12D\n" +
+	"\x0epolicy_resumed\x187 \x01(\v2\x1b.runwright.v1.PolicyResumedH\x00R\rpolicyResumed\x12J\n" +
+	"\x10subject_replaced\x188 \x01(\v2\x1d.runwright.v1.SubjectReplacedH\x00R\x0fsubjectReplaced\x12T\n" +
 	"\x14tool_result_released\x189 \x01(\v2 .runwright.v1.ToolResultReleasedH\x00R\x12toolResultReleasedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
@@ -3389,13 +3997,14 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\rTurnCompleted\"<\n" +
 	"\n" +
 	"TurnFailed\x12.\n" +
-	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xc0\x01\n" +
+	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\"\xf0\x01\n" +
 	"\fRunCompleted\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12)\n" +
 	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12\x18\n" +
-	"\atainted\x18\x04 \x01(\bR\atainted\"\xca\x01\n" +
+	"\atainted\x18\x04 \x01(\bR\atainted\x12.\n" +
+	"\x05input\x18\x05 \x03(\v2\x18.runwright.v1.ContentRefR\x05input\"\xca\x01\n" +
 	"\tRunFailed\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x12.\n" +
@@ -3439,7 +4048,51 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12%\n" +
-	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\">\n" +
+	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\"\xd1\x01\n" +
+	"\vPolicyAsked\x122\n" +
+	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12/\n" +
+	"\x05stage\x18\x02 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12%\n" +
+	"\x0esubject_digest\x18\x03 \x01(\tR\rsubjectDigest\x126\n" +
+	"\bdeadline\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xed\x01\n" +
+	"\fRemotePolicy\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x02 \x01(\tR\tpolicyRef\x12\x18\n" +
+	"\adecider\x18\x03 \x01(\tR\adecider\x12\x1d\n" +
+	"\n" +
+	"timeout_ms\x18\x04 \x01(\rR\ttimeoutMs\x12!\n" +
+	"\fmax_attempts\x18\x05 \x01(\rR\vmaxAttempts\x124\n" +
+	"\x16unavailable_timeout_ms\x18\x06 \x01(\rR\x14unavailableTimeoutMs\x12\x14\n" +
+	"\x05cache\x18\a \x01(\bR\x05cache\"\xf0\x01\n" +
+	"\x0ePolicyAnswered\x122\n" +
+	"\x06remote\x18\x01 \x01(\v2\x1a.runwright.v1.RemotePolicyR\x06remote\x12%\n" +
+	"\x0esubject_digest\x18\x02 \x01(\tR\rsubjectDigest\x122\n" +
+	"\x06answer\x18\x03 \x01(\v2\x1a.runwright.v1.PolicyAnswerR\x06answer\x12.\n" +
+	"\x05error\x18\x04 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12\x1f\n" +
+	"\vcached_from\x18\x05 \x01(\tR\n" +
+	"cachedFrom\"\x9a\x02\n" +
+	"\fPolicyAnswer\x125\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x1b.runwright.v1.PolicyVerdictR\averdict\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12:\n" +
+	"\vreplacement\x18\x04 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12,\n" +
+	"\x06budget\x18\x05 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\x12;\n" +
+	"\vdefer_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"deferUntil\"e\n" +
+	"\rPolicyResumed\x12\x1d\n" +
+	"\n" +
+	"resumed_by\x18\x01 \x01(\tR\tresumedBy\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"\x8e\x02\n" +
+	"\x0fSubjectReplaced\x12/\n" +
+	"\x05stage\x18\x01 \x01(\x0e2\x19.runwright.v1.PolicyStageR\x05stage\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x02 \x01(\tR\tpolicyRef\x12\x18\n" +
+	"\adecider\x18\x03 \x01(\tR\adecider\x12'\n" +
+	"\x0freplaced_digest\x18\x04 \x01(\tR\x0ereplacedDigest\x12:\n" +
+	"\vreplacement\x18\x05 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12,\n" +
+	"\x06budget\x18\x06 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\">\n" +
 	"\x10ModelStreamDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"$\n" +
@@ -3465,7 +4118,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\xac\x06\n" +
+	"\x04item*\xa9\a\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -3491,7 +4144,11 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1aEVENT_KIND_RETRY_SCHEDULED\x10\x14\x12 \n" +
 	"\x1cEVENT_KIND_CONTEXT_ASSEMBLED\x10\x15\x12!\n" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
-	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12#\n" +
+	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12\x1b\n" +
+	"\x17EVENT_KIND_POLICY_ASKED\x10!\x12\x1e\n" +
+	"\x1aEVENT_KIND_POLICY_ANSWERED\x10\"\x12\x1d\n" +
+	"\x19EVENT_KIND_POLICY_RESUMED\x10#\x12\x1f\n" +
+	"\x1bEVENT_KIND_SUBJECT_REPLACED\x10$\x12#\n" +
 	"\x1fEVENT_KIND_TOOL_RESULT_RELEASED\x10%*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
@@ -3527,7 +4184,7 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 }
 
 var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
@@ -3559,29 +4216,35 @@ var file_runwright_v1_event_proto_goTypes = []any{
 	(*SessionTurn)(nil),           // 27: runwright.v1.SessionTurn
 	(*OmittedRun)(nil),            // 28: runwright.v1.OmittedRun
 	(*EffectResolved)(nil),        // 29: runwright.v1.EffectResolved
-	(*ModelStreamDelta)(nil),      // 30: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 31: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 32: runwright.v1.Gap
-	(*EventFrame)(nil),            // 33: runwright.v1.EventFrame
-	nil,                           // 34: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 36: runwright.v1.ContentRef
-	(*Budget)(nil),                // 37: runwright.v1.Budget
-	(*AgentError)(nil),            // 38: runwright.v1.AgentError
-	(PolicyStage)(0),              // 39: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 40: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 41: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 42: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 43: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 44: runwright.v1.ErrorReason
-	(StopReason)(0),               // 45: runwright.v1.StopReason
-	(*Usage)(nil),                 // 46: runwright.v1.Usage
-	(Resolution)(0),               // 47: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 48: runwright.v1.InlineContent
+	(*PolicyAsked)(nil),           // 30: runwright.v1.PolicyAsked
+	(*RemotePolicy)(nil),          // 31: runwright.v1.RemotePolicy
+	(*PolicyAnswered)(nil),        // 32: runwright.v1.PolicyAnswered
+	(*PolicyAnswer)(nil),          // 33: runwright.v1.PolicyAnswer
+	(*PolicyResumed)(nil),         // 34: runwright.v1.PolicyResumed
+	(*SubjectReplaced)(nil),       // 35: runwright.v1.SubjectReplaced
+	(*ModelStreamDelta)(nil),      // 36: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 37: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 38: runwright.v1.Gap
+	(*EventFrame)(nil),            // 39: runwright.v1.EventFrame
+	nil,                           // 40: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 42: runwright.v1.ContentRef
+	(*Budget)(nil),                // 43: runwright.v1.Budget
+	(*AgentError)(nil),            // 44: runwright.v1.AgentError
+	(PolicyStage)(0),              // 45: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 46: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 47: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 48: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 49: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 50: runwright.v1.ErrorReason
+	(StopReason)(0),               // 51: runwright.v1.StopReason
+	(*Usage)(nil),                 // 52: runwright.v1.Usage
+	(Resolution)(0),               // 53: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 54: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	35, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	41, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
 	5,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
 	6,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
 	7,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
@@ -3603,61 +4266,79 @@ var file_runwright_v1_event_proto_depIdxs = []int32{
 	24, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
 	25, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
 	26, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	30, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	36, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
 	29, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	15, // 25: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
-	36, // 26: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	36, // 27: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	37, // 28: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	34, // 29: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	36, // 30: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	36, // 31: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 32: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	36, // 33: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	38, // 34: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	36, // 35: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	39, // 36: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	40, // 37: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	41, // 38: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	42, // 39: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	35, // 40: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	36, // 41: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	43, // 42: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	44, // 43: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	36, // 44: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	43, // 45: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,  // 46: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	44, // 47: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	43, // 48: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	35, // 49: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	38, // 50: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	45, // 51: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	36, // 52: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	46, // 53: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	45, // 54: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	38, // 55: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	46, // 56: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	38, // 57: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	46, // 58: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	44, // 59: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	35, // 60: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	35, // 61: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	43, // 62: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	27, // 63: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	28, // 64: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	36, // 65: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	36, // 66: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,  // 67: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	47, // 68: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	4,  // 69: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	31, // 70: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	32, // 71: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	48, // 72: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	73, // [73:73] is the sub-list for method output_type
-	73, // [73:73] is the sub-list for method input_type
-	73, // [73:73] is the sub-list for extension type_name
-	73, // [73:73] is the sub-list for extension extendee
-	0,  // [0:73] is the sub-list for field type_name
+	30, // 25: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
+	32, // 26: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
+	34, // 27: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
+	35, // 28: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
+	15, // 29: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
+	42, // 30: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	42, // 31: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	43, // 32: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	40, // 33: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	42, // 34: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	42, // 35: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 36: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	42, // 37: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	44, // 38: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	42, // 39: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	45, // 40: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	46, // 41: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	47, // 42: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	48, // 43: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	41, // 44: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	42, // 45: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	49, // 46: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	50, // 47: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	42, // 48: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	49, // 49: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,  // 50: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	50, // 51: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	49, // 52: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	41, // 53: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	44, // 54: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	51, // 55: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	42, // 56: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	52, // 57: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	42, // 58: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	51, // 59: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	44, // 60: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	52, // 61: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	44, // 62: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	52, // 63: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	50, // 64: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	41, // 65: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	41, // 66: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	49, // 67: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	27, // 68: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	28, // 69: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	42, // 70: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	42, // 71: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,  // 72: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	53, // 73: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	31, // 74: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	45, // 75: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	41, // 76: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	31, // 77: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	33, // 78: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	44, // 79: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	46, // 80: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	42, // 81: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	43, // 82: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	41, // 83: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	45, // 84: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	42, // 85: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	43, // 86: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	4,  // 87: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	37, // 88: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	38, // 89: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	54, // 90: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	91, // [91:91] is the sub-list for method output_type
+	91, // [91:91] is the sub-list for method input_type
+	91, // [91:91] is the sub-list for extension type_name
+	91, // [91:91] is the sub-list for extension extendee
+	0,  // [0:91] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -3694,9 +4375,13 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ContextAssembled)(nil),
 		(*Event_ModelStreamDelta)(nil),
 		(*Event_EffectResolved)(nil),
+		(*Event_PolicyAsked)(nil),
+		(*Event_PolicyAnswered)(nil),
+		(*Event_PolicyResumed)(nil),
+		(*Event_SubjectReplaced)(nil),
 		(*Event_ToolResultReleased)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[29].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[35].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -3707,7 +4392,7 @@ func file_runwright_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   31,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -260,6 +260,8 @@ const (
 	WaitKind_WAIT_KIND_PROVIDER WaitKind = 3
 	// An operator who releases or removes a run that is held.
 	WaitKind_WAIT_KIND_RELEASE WaitKind = 4
+	// A remote policy: its answer, or a host of it that can be asked.
+	WaitKind_WAIT_KIND_POLICY WaitKind = 5
 )
 
 // Enum value maps for WaitKind.
@@ -270,6 +272,7 @@ var (
 		2: "WAIT_KIND_REPAIR",
 		3: "WAIT_KIND_PROVIDER",
 		4: "WAIT_KIND_RELEASE",
+		5: "WAIT_KIND_POLICY",
 	}
 	WaitKind_value = map[string]int32{
 		"WAIT_KIND_UNSPECIFIED": 0,
@@ -277,6 +280,7 @@ var (
 		"WAIT_KIND_REPAIR":      2,
 		"WAIT_KIND_PROVIDER":    3,
 		"WAIT_KIND_RELEASE":     4,
+		"WAIT_KIND_POLICY":      5,
 	}
 )
 
@@ -1462,13 +1466,14 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x06OnBusy\x12\x17\n" +
 	"\x13ON_BUSY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rON_BUSY_ALLOW\x10\x01\x12\x12\n" +
-	"\x0eON_BUSY_REJECT\x10\x02*\x82\x01\n" +
+	"\x0eON_BUSY_REJECT\x10\x02*\x98\x01\n" +
 	"\bWaitKind\x12\x19\n" +
 	"\x15WAIT_KIND_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12WAIT_KIND_EXECUTOR\x10\x01\x12\x14\n" +
 	"\x10WAIT_KIND_REPAIR\x10\x02\x12\x16\n" +
 	"\x12WAIT_KIND_PROVIDER\x10\x03\x12\x15\n" +
-	"\x11WAIT_KIND_RELEASE\x10\x04*x\n" +
+	"\x11WAIT_KIND_RELEASE\x10\x04\x12\x14\n" +
+	"\x10WAIT_KIND_POLICY\x10\x05*x\n" +
 	"\vEffectState\x12\x1c\n" +
 	"\x18EFFECT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EFFECT_STATE_QUEUED\x10\x01\x12\x18\n" +

@@ -81,6 +81,14 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """
     EVENT_KIND_EFFECT_RESOLVED: _EventKind.ValueType  # 30
     """Somebody said what became of a call of unknown outcome, or ended the run."""
+    EVENT_KIND_POLICY_ASKED: _EventKind.ValueType  # 33
+    """Intent: a remote policy is about to be asked."""
+    EVENT_KIND_POLICY_ANSWERED: _EventKind.ValueType  # 34
+    """Result: a remote policy answered, or could not be asked."""
+    EVENT_KIND_POLICY_RESUMED: _EventKind.ValueType  # 35
+    """What a policy has deferred goes on."""
+    EVENT_KIND_SUBJECT_REPLACED: _EventKind.ValueType  # 36
+    """A policy has put something else in the place of what it decided on."""
     EVENT_KIND_TOOL_RESULT_RELEASED: _EventKind.ValueType  # 37
     """The model may go on with what came of a call: with the result, or with the
     word that it is withheld.
@@ -139,6 +147,14 @@ those who ask for it (`SubscribeRequest.include_deltas`), never stored.
 """
 EVENT_KIND_EFFECT_RESOLVED: EventKind.ValueType  # 30
 """Somebody said what became of a call of unknown outcome, or ended the run."""
+EVENT_KIND_POLICY_ASKED: EventKind.ValueType  # 33
+"""Intent: a remote policy is about to be asked."""
+EVENT_KIND_POLICY_ANSWERED: EventKind.ValueType  # 34
+"""Result: a remote policy answered, or could not be asked."""
+EVENT_KIND_POLICY_RESUMED: EventKind.ValueType  # 35
+"""What a policy has deferred goes on."""
+EVENT_KIND_SUBJECT_REPLACED: EventKind.ValueType  # 36
+"""A policy has put something else in the place of what it decided on."""
 EVENT_KIND_TOOL_RESULT_RELEASED: EventKind.ValueType  # 37
 """The model may go on with what came of a call: with the result, or with the
 word that it is withheld.
@@ -288,6 +304,10 @@ class Event(message.Message):
     CONTEXT_ASSEMBLED_FIELD_NUMBER: builtins.int
     MODEL_STREAM_DELTA_FIELD_NUMBER: builtins.int
     EFFECT_RESOLVED_FIELD_NUMBER: builtins.int
+    POLICY_ASKED_FIELD_NUMBER: builtins.int
+    POLICY_ANSWERED_FIELD_NUMBER: builtins.int
+    POLICY_RESUMED_FIELD_NUMBER: builtins.int
+    SUBJECT_REPLACED_FIELD_NUMBER: builtins.int
     TOOL_RESULT_RELEASED_FIELD_NUMBER: builtins.int
     seq: builtins.int
     """Position in the run: 1, 2, 3, … without a gap. 0: ephemeral."""
@@ -308,7 +328,10 @@ class Event(message.Message):
     round: builtins.int
     """The round, counted from 1; 0 outside of rounds."""
     effect_id: builtins.str
-    """The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none."""
+    """The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+    remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+    run. Empty: none.
+    """
     attempt: builtins.int
     """The attempt of that effect, counted from 1; 0: not attempted."""
     package_fingerprint: builtins.str
@@ -416,6 +439,22 @@ class Event(message.Message):
         """Of EVENT_KIND_EFFECT_RESOLVED."""
 
     @builtins.property
+    def policy_asked(self) -> PolicyAsked:
+        """Of EVENT_KIND_POLICY_ASKED."""
+
+    @builtins.property
+    def policy_answered(self) -> PolicyAnswered:
+        """Of EVENT_KIND_POLICY_ANSWERED."""
+
+    @builtins.property
+    def policy_resumed(self) -> PolicyResumed:
+        """Of EVENT_KIND_POLICY_RESUMED."""
+
+    @builtins.property
+    def subject_replaced(self) -> SubjectReplaced:
+        """Of EVENT_KIND_SUBJECT_REPLACED."""
+
+    @builtins.property
     def tool_result_released(self) -> ToolResultReleased:
         """Of EVENT_KIND_TOOL_RESULT_RELEASED."""
 
@@ -460,13 +499,17 @@ class Event(message.Message):
         context_assembled: ContextAssembled | None = ...,
         model_stream_delta: ModelStreamDelta | None = ...,
         effect_resolved: EffectResolved | None = ...,
+        policy_asked: PolicyAsked | None = ...,
+        policy_answered: PolicyAnswered | None = ...,
+        policy_resumed: PolicyResumed | None = ...,
+        subject_replaced: SubjectReplaced | None = ...,
         tool_result_released: ToolResultReleased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_decided", b"policy_decided", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_decided", b"policy_decided", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "tool_result_released"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -758,7 +801,8 @@ class PolicyDecided(message.Message):
     """What the strictest says."""
     policy_ref: builtins.str
     """The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-    `operator.policies.0`; `policies` when none of them decides.
+    `operator.policies.0`; `policies` when none of them decides. A remote one is
+    named with its place in POLICY_ASKED.
     """
     code: builtins.str
     """The code of the rule that decided, such as `effect.above_read`."""
@@ -1137,6 +1181,7 @@ class RunCompleted(message.Message):
     RESULT_FIELD_NUMBER: builtins.int
     USAGE_FIELD_NUMBER: builtins.int
     TAINTED_FIELD_NUMBER: builtins.int
+    INPUT_FIELD_NUMBER: builtins.int
     stop_reason: run_pb2.StopReason.ValueType
     """Why it ended."""
     tainted: builtins.bool
@@ -1149,6 +1194,12 @@ class RunCompleted(message.Message):
     def usage(self) -> run_pb2.Usage:
         """What the run used."""
 
+    @builtins.property
+    def input(self) -> containers.RepeatedCompositeFieldContainer[content_pb2.ContentRef]:
+        """What the user said, where a policy has put something else in its place: later
+        turns of the session see this. Empty otherwise.
+        """
+
     def __init__(
         self,
         *,
@@ -1156,10 +1207,11 @@ class RunCompleted(message.Message):
         result: content_pb2.ContentRef | None = ...,
         usage: run_pb2.Usage | None = ...,
         tainted: builtins.bool = ...,
+        input: abc.Iterable[content_pb2.ContentRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = typing.Literal["result", b"result", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["input", b"input", "result", b"result", "stop_reason", b"stop_reason", "tainted", b"tainted", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1426,6 +1478,258 @@ class EffectResolved(message.Message):
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "request_digest", b"request_digest", "request_id", b"request_id", "resolution", b"resolution", "resolved_by", b"resolved_by", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAsked(message.Message):
+    """Intent of a question to a remote policy. A later attempt at the same question
+    has the same effect id.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REMOTE_FIELD_NUMBER: builtins.int
+    STAGE_FIELD_NUMBER: builtins.int
+    SUBJECT_DIGEST_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    stage: policy_pb2.PolicyStage.ValueType
+    """Where it is asked."""
+    subject_digest: builtins.str
+    """Digest of what it is asked about."""
+    @builtins.property
+    def remote(self) -> RemotePolicy:
+        """The policy, and how it is asked."""
+
+    @builtins.property
+    def deadline(self) -> timestamp_pb2.Timestamp:
+        """When the attempt is given up, if it is sent at once."""
+
+    def __init__(
+        self,
+        *,
+        remote: RemotePolicy | None = ...,
+        stage: policy_pb2.PolicyStage.ValueType = ...,
+        subject_digest: builtins.str = ...,
+        deadline: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline", "remote", b"remote"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline", "remote", b"remote", "stage", b"stage", "subject_digest", b"subject_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class RemotePolicy(message.Message):
+    """A remote policy as it is asked."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    DECIDER_FIELD_NUMBER: builtins.int
+    TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
+    UNAVAILABLE_TIMEOUT_MS_FIELD_NUMBER: builtins.int
+    CACHE_FIELD_NUMBER: builtins.int
+    policy: builtins.str
+    """The name under which it is registered."""
+    policy_ref: builtins.str
+    """The policy by its place, as in PolicyDecided."""
+    decider: builtins.str
+    """Whose policy it is: `package` or `operator`."""
+    timeout_ms: builtins.int
+    """How long an attempt may take, in milliseconds."""
+    max_attempts: builtins.int
+    """How many attempts without an answer there may be."""
+    unavailable_timeout_ms: builtins.int
+    """How long a host of it is waited for, in milliseconds."""
+    cache: builtins.bool
+    """True when its answer may be used again in this run."""
+    def __init__(
+        self,
+        *,
+        policy: builtins.str = ...,
+        policy_ref: builtins.str = ...,
+        decider: builtins.str = ...,
+        timeout_ms: builtins.int = ...,
+        max_attempts: builtins.int = ...,
+        unavailable_timeout_ms: builtins.int = ...,
+        cache: builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["cache", b"cache", "decider", b"decider", "max_attempts", b"max_attempts", "policy", b"policy", "policy_ref", b"policy_ref", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAnswered(message.Message):
+    """What came of a question to a remote policy. With `answer` it is settled;
+    without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    REMOTE_FIELD_NUMBER: builtins.int
+    SUBJECT_DIGEST_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    ERROR_FIELD_NUMBER: builtins.int
+    CACHED_FROM_FIELD_NUMBER: builtins.int
+    subject_digest: builtins.str
+    """Digest of what was asked about."""
+    cached_from: builtins.str
+    """The question whose answer was used again, where the policy may be cached;
+    empty: this one was asked.
+    """
+    @builtins.property
+    def remote(self) -> RemotePolicy:
+        """The policy."""
+
+    @builtins.property
+    def answer(self) -> PolicyAnswer:
+        """What is said; a policy of which nobody knows what it says denies."""
+
+    @builtins.property
+    def error(self) -> error_pb2.AgentError:
+        """Why there is no answer of the policy itself; absent when there is one."""
+
+    def __init__(
+        self,
+        *,
+        remote: RemotePolicy | None = ...,
+        subject_digest: builtins.str = ...,
+        answer: PolicyAnswer | None = ...,
+        error: error_pb2.AgentError | None = ...,
+        cached_from: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "error", b"error", "remote", b"remote"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "cached_from", b"cached_from", "error", b"error", "remote", b"remote", "subject_digest", b"subject_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyAnswer(message.Message):
+    """What a remote policy says."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: builtins.int
+    CODE_FIELD_NUMBER: builtins.int
+    MESSAGE_FIELD_NUMBER: builtins.int
+    REPLACEMENT_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    DEFER_UNTIL_FIELD_NUMBER: builtins.int
+    verdict: policy_pb2.PolicyVerdict.ValueType
+    """What it says."""
+    code: builtins.str
+    """The code that it gave."""
+    message: builtins.str
+    """What it has to say to the model, or to whoever is refused."""
+    @builtins.property
+    def replacement(self) -> content_pb2.ContentRef:
+        """With MODIFY: what is to stand in the place of arguments or text. Absent at
+        RUN_START.
+        """
+
+    @builtins.property
+    def budget(self) -> package_pb2.Budget:
+        """With MODIFY at RUN_START: the limits that are to be in force."""
+
+    @builtins.property
+    def defer_until(self) -> timestamp_pb2.Timestamp:
+        """With DEFER: until when it is held, unless somebody resumes it before."""
+
+    def __init__(
+        self,
+        *,
+        verdict: policy_pb2.PolicyVerdict.ValueType = ...,
+        code: builtins.str = ...,
+        message: builtins.str = ...,
+        replacement: content_pb2.ContentRef | None = ...,
+        budget: package_pb2.Budget | None = ...,
+        defer_until: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "defer_until", b"defer_until", "replacement", b"replacement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "code", b"code", "defer_until", b"defer_until", "message", b"message", "replacement", b"replacement", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class PolicyResumed(message.Message):
+    """What a policy has deferred goes on: its time has come, or somebody resumed it.
+    The policy is asked again. `effect_id` is the question that was answered so.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    RESUMED_BY_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    resumed_by: builtins.str
+    """Who resumed it; empty: its time has come."""
+    reason: builtins.str
+    """Why, in their words; empty: none given."""
+    request_id: builtins.str
+    """The id of the request, made by the caller; empty: its time has come."""
+    def __init__(
+        self,
+        *,
+        resumed_by: builtins.str = ...,
+        reason: builtins.str = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["reason", b"reason", "request_id", b"request_id", "resumed_by", b"resumed_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class SubjectReplaced(message.Message):
+    """A policy has put something else in the place of what it was asked about. The
+    walk through the policies begins again with it.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    STAGE_FIELD_NUMBER: builtins.int
+    POLICY_REF_FIELD_NUMBER: builtins.int
+    DECIDER_FIELD_NUMBER: builtins.int
+    REPLACED_DIGEST_FIELD_NUMBER: builtins.int
+    REPLACEMENT_FIELD_NUMBER: builtins.int
+    BUDGET_FIELD_NUMBER: builtins.int
+    stage: policy_pb2.PolicyStage.ValueType
+    """Where."""
+    policy_ref: builtins.str
+    """The policy, as in PolicyDecided."""
+    decider: builtins.str
+    """Whose policy it is."""
+    replaced_digest: builtins.str
+    """Digest of what was there before."""
+    @builtins.property
+    def replacement(self) -> content_pb2.ContentRef:
+        """What is there now: arguments or text. Absent at RUN_START."""
+
+    @builtins.property
+    def budget(self) -> package_pb2.Budget:
+        """At RUN_START: the limits in force from now on."""
+
+    def __init__(
+        self,
+        *,
+        stage: policy_pb2.PolicyStage.ValueType = ...,
+        policy_ref: builtins.str = ...,
+        decider: builtins.str = ...,
+        replaced_digest: builtins.str = ...,
+        replacement: content_pb2.ContentRef | None = ...,
+        budget: package_pb2.Budget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "replacement", b"replacement"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "decider", b"decider", "policy_ref", b"policy_ref", "replaced_digest", b"replaced_digest", "replacement", b"replacement", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -182,6 +182,8 @@ class _WaitKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_WaitKind.Valu
     """
     WAIT_KIND_RELEASE: _WaitKind.ValueType  # 4
     """An operator who releases or removes a run that is held."""
+    WAIT_KIND_POLICY: _WaitKind.ValueType  # 5
+    """A remote policy: its answer, or a host of it that can be asked."""
 
 class WaitKind(_WaitKind, metaclass=_WaitKindEnumTypeWrapper):
     """What kind of thing a run waits for."""
@@ -198,6 +200,8 @@ ask it.
 """
 WAIT_KIND_RELEASE: WaitKind.ValueType  # 4
 """An operator who releases or removes a run that is held."""
+WAIT_KIND_POLICY: WaitKind.ValueType  # 5
+"""A remote policy: its answer, or a host of it that can be asked."""
 
 class _EffectState:
     ValueType = typing.NewType("ValueType", builtins.int)

@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSKtDQoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABJAChR0b29sX3Jlc3VsdF9yZWxlYXNlZBg5IAEoCzIgLnJ1bndyaWdodC52MS5Ub29sUmVzdWx0UmVsZWFzZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpoBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eRIWCg5hd2FpdHNfcmVsZWFzZRgEIAEoCCLDAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eRIWCg5hd2FpdHNfcmVsZWFzZRgFIAEoCCKDAQoSVG9vbFJlc3VsdFJlbGVhc2VkEgwKBHRvb2wYASABKAkSLAoHcmVsZWFzZRgCIAEoDjIbLnJ1bndyaWdodC52MS5SZXN1bHRSZWxlYXNlEhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIPCgdtZXNzYWdlGAUgASgJIk0KClRvb2xEZW5pZWQSDAoEdG9vbBgBIAEoCRISCgpwb2xpY3lfcmVmGAIgASgJEgwKBGNvZGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCSIdCg1Ub29sQ2FuY2VsbGVkEgwKBHRvb2wYASABKAkizwEKFFRvb2xSZWNvdmVyeVJlcXVpcmVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBCABKAkSKQoGcmVhc29uGAUgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAYgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiaAoSUnVuQ2FuY2VsUmVxdWVzdGVkEg4KBnJlYXNvbhgBIAEoCRIUCgxyZXF1ZXN0ZWRfYnkYAiABKAkSLAoIZGVhZGxpbmUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIg8KDVR1cm5Db21wbGV0ZWQiNQoKVHVybkZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpwBCgxSdW5Db21wbGV0ZWQSLQoLc3RvcF9yZWFzb24YASABKA4yGC5ydW53cmlnaHQudjEuU3RvcFJlYXNvbhIoCgZyZXN1bHQYAiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIPCgd0YWludGVkGAQgASgIIqABCglSdW5GYWlsZWQSLQoLc3RvcF9yZWFzb24YASABKA4yGC5ydW53cmlnaHQudjEuU3RvcFJlYXNvbhInCgVlcnJvchgCIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEhcKD3Vua25vd25fZWZmZWN0cxgEIAMoCSJ0CgxSdW5DYW5jZWxsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIXCg91bmtub3duX2VmZmVjdHMYAiADKAkSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2Ui1gEKDlJldHJ5U2NoZWR1bGVkEikKBnJlYXNvbhgBIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIuCgpub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IpQBChBDb250ZXh0QXNzZW1ibGVkEisKCGluY2x1ZGVkGAEgAygLMhkucnVud3JpZ2h0LnYxLlNlc3Npb25UdXJuEikKB29taXR0ZWQYAiADKAsyGC5ydW53cmlnaHQudjEuT21pdHRlZFJ1bhIVCg1vbWl0dGVkX2NvdW50GAMgASgNEhEKCWhhc19vbGRlchgEIAEoCCKhAQoLU2Vzc2lvblR1cm4SDgoGcnVuX2lkGAEgASgJEg8KB3R1cm5faWQYAiABKAkSJwoFaW5wdXQYAyADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIoCgZhbnN3ZXIYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVieXRlcxgFIAEoBBIPCgd0YWludGVkGAYgASgIIkgKCk9taXR0ZWRSdW4SDgoGcnVuX2lkGAEgASgJEioKA3doeRgCIAEoDjIdLnJ1bndyaWdodC52MS5Db250ZXh0T21pc3Npb24inQEKDkVmZmVjdFJlc29sdmVkEgwKBHRvb2wYASABKAkSLAoKcmVzb2x1dGlvbhgCIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAYgASgJIjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSqsBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4SIwofRVZFTlRfS0lORF9UT09MX1JFU1VMVF9SRUxFQVNFRBAlKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxACEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEKmkKDVJlc3VsdFJlbGVhc2USHgoaUkVTVUxUX1JFTEVBU0VfVU5TUEVDSUZJRUQQABIbChdSRVNVTFRfUkVMRUFTRV9SRUxFQVNFRBABEhsKF1JFU1VMVF9SRUxFQVNFX1dJVEhIRUxEEAIqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSKLDwoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABIxCgxwb2xpY3lfYXNrZWQYNSABKAsyGS5ydW53cmlnaHQudjEuUG9saWN5QXNrZWRIABI3Cg9wb2xpY3lfYW5zd2VyZWQYNiABKAsyHC5ydW53cmlnaHQudjEuUG9saWN5QW5zd2VyZWRIABI1Cg5wb2xpY3lfcmVzdW1lZBg3IAEoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lSZXN1bWVkSAASOQoQc3ViamVjdF9yZXBsYWNlZBg4IAEoCzIdLnJ1bndyaWdodC52MS5TdWJqZWN0UmVwbGFjZWRIABJAChR0b29sX3Jlc3VsdF9yZWxlYXNlZBg5IAEoCzIgLnJ1bndyaWdodC52MS5Ub29sUmVzdWx0UmVsZWFzZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpoBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eRIWCg5hd2FpdHNfcmVsZWFzZRgEIAEoCCLDAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eRIWCg5hd2FpdHNfcmVsZWFzZRgFIAEoCCKDAQoSVG9vbFJlc3VsdFJlbGVhc2VkEgwKBHRvb2wYASABKAkSLAoHcmVsZWFzZRgCIAEoDjIbLnJ1bndyaWdodC52MS5SZXN1bHRSZWxlYXNlEhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIPCgdtZXNzYWdlGAUgASgJIk0KClRvb2xEZW5pZWQSDAoEdG9vbBgBIAEoCRISCgpwb2xpY3lfcmVmGAIgASgJEgwKBGNvZGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCSIdCg1Ub29sQ2FuY2VsbGVkEgwKBHRvb2wYASABKAkizwEKFFRvb2xSZWNvdmVyeVJlcXVpcmVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBCABKAkSKQoGcmVhc29uGAUgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAYgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiaAoSUnVuQ2FuY2VsUmVxdWVzdGVkEg4KBnJlYXNvbhgBIAEoCRIUCgxyZXF1ZXN0ZWRfYnkYAiABKAkSLAoIZGVhZGxpbmUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIg8KDVR1cm5Db21wbGV0ZWQiNQoKVHVybkZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIsUBCgxSdW5Db21wbGV0ZWQSLQoLc3RvcF9yZWFzb24YASABKA4yGC5ydW53cmlnaHQudjEuU3RvcFJlYXNvbhIoCgZyZXN1bHQYAiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIPCgd0YWludGVkGAQgASgIEicKBWlucHV0GAUgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYioAEKCVJ1bkZhaWxlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEicKBWVycm9yGAIgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USFwoPdW5rbm93bl9lZmZlY3RzGAQgAygJInQKDFJ1bkNhbmNlbGxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEhcKD3Vua25vd25fZWZmZWN0cxgCIAMoCRIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZSLWAQoOUmV0cnlTY2hlZHVsZWQSKQoGcmVhc29uGAEgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEi4KCm5vdF9iZWZvcmUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmdpdmVfdXBfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkilAEKEENvbnRleHRBc3NlbWJsZWQSKwoIaW5jbHVkZWQYASADKAsyGS5ydW53cmlnaHQudjEuU2Vzc2lvblR1cm4SKQoHb21pdHRlZBgCIAMoCzIYLnJ1bndyaWdodC52MS5PbWl0dGVkUnVuEhUKDW9taXR0ZWRfY291bnQYAyABKA0SEQoJaGFzX29sZGVyGAQgASgIIqEBCgtTZXNzaW9uVHVybhIOCgZydW5faWQYASABKAkSDwoHdHVybl9pZBgCIAEoCRInCgVpbnB1dBgDIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEigKBmFuc3dlchgEIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBWJ5dGVzGAUgASgEEg8KB3RhaW50ZWQYBiABKAgiSAoKT21pdHRlZFJ1bhIOCgZydW5faWQYASABKAkSKgoDd2h5GAIgASgOMh0ucnVud3JpZ2h0LnYxLkNvbnRleHRPbWlzc2lvbiKdAQoORWZmZWN0UmVzb2x2ZWQSDAoEdG9vbBgBIAEoCRIsCgpyZXNvbHV0aW9uGAIgASgOMhgucnVud3JpZ2h0LnYxLlJlc29sdXRpb24SEwoLcmVzb2x2ZWRfYnkYAyABKAkSDgoGcmVhc29uGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkSFgoOcmVxdWVzdF9kaWdlc3QYBiABKAkiqQEKC1BvbGljeUFza2VkEioKBnJlbW90ZRgBIAEoCzIaLnJ1bndyaWdodC52MS5SZW1vdGVQb2xpY3kSKAoFc3RhZ2UYAiABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USFgoOc3ViamVjdF9kaWdlc3QYAyABKAkSLAoIZGVhZGxpbmUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpwBCgxSZW1vdGVQb2xpY3kSDgoGcG9saWN5GAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDwoHZGVjaWRlchgDIAEoCRISCgp0aW1lb3V0X21zGAQgASgNEhQKDG1heF9hdHRlbXB0cxgFIAEoDRIeChZ1bmF2YWlsYWJsZV90aW1lb3V0X21zGAYgASgNEg0KBWNhY2hlGAcgASgIIr4BCg5Qb2xpY3lBbnN3ZXJlZBIqCgZyZW1vdGUYASABKAsyGi5ydW53cmlnaHQudjEuUmVtb3RlUG9saWN5EhYKDnN1YmplY3RfZGlnZXN0GAIgASgJEioKBmFuc3dlchgDIAEoCzIaLnJ1bndyaWdodC52MS5Qb2xpY3lBbnN3ZXISJwoFZXJyb3IYBCABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchITCgtjYWNoZWRfZnJvbRgFIAEoCSLhAQoMUG9saWN5QW5zd2VyEiwKB3ZlcmRpY3QYASABKA4yGy5ydW53cmlnaHQudjEuUG9saWN5VmVyZGljdBIMCgRjb2RlGAIgASgJEg8KB21lc3NhZ2UYAyABKAkSLQoLcmVwbGFjZW1lbnQYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIkCgZidWRnZXQYBSABKAsyFC5ydW53cmlnaHQudjEuQnVkZ2V0Ei8KC2RlZmVyX3VudGlsGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJHCg1Qb2xpY3lSZXN1bWVkEhIKCnJlc3VtZWRfYnkYASABKAkSDgoGcmVhc29uGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkizgEKD1N1YmplY3RSZXBsYWNlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRISCgpwb2xpY3lfcmVmGAIgASgJEg8KB2RlY2lkZXIYAyABKAkSFwoPcmVwbGFjZWRfZGlnZXN0GAQgASgJEi0KC3JlcGxhY2VtZW50GAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSJAoGYnVkZ2V0GAYgASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldCIwChBNb2RlbFN0cmVhbURlbHRhEgwKBHRleHQYASABKAkSDgoGb2Zmc2V0GAIgASgEIhsKCEJvb2ttYXJrEg8KB29wZW5pbmcYASABKAgiYQoDR2FwEg4KBnJ1bl9pZBgBIAEoCRIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRITCgtmcm9tX29mZnNldBgEIAEoBBIRCgl0b19vZmZzZXQYBSABKAQipgIKCkV2ZW50RnJhbWUSDgoGY3Vyc29yGAEgASgJEiQKBWV2ZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkV2ZW50SAASKgoIYm9va21hcmsYAyABKAsyFi5ydW53cmlnaHQudjEuQm9va21hcmtIABIgCgNnYXAYBCABKAsyES5ydW53cmlnaHQudjEuR2FwSAASEAoIcG9zaXRpb24YBSABKAQSFQoNcHJldmlvdXNfaGFzaBgGIAEoDBIMCgRoYXNoGAcgASgMEi0KCGNvbnRlbnRzGAggAygLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFAoMc3ViX3NlcXVlbmNlGAkgASgNEhAKCGVuZHNfcnVuGAogASgIQgYKBGl0ZW0qqQcKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRVZFTlRfS0lORF9SVU5fU1RBUlRFRBABEhsKF0VWRU5UX0tJTkRfVFVSTl9TVEFSVEVEEAISJAogRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX1NUQVJURUQQAxImCiJFVkVOVF9LSU5EX01PREVMX01FU1NBR0VfQ09NUExFVEVEEAQSIwofRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX0ZBSUxFRBAFEh0KGUVWRU5UX0tJTkRfVE9PTF9SRVFVRVNURUQQBhIdChlFVkVOVF9LSU5EX1BPTElDWV9ERUNJREVEEAcSGwoXRVZFTlRfS0lORF9UT09MX1NUQVJURUQQCBIdChlFVkVOVF9LSU5EX1RPT0xfQ09NUExFVEVEEAkSGgoWRVZFTlRfS0lORF9UT09MX0ZBSUxFRBAKEhoKFkVWRU5UX0tJTkRfVE9PTF9ERU5JRUQQCxIdChlFVkVOVF9LSU5EX1RPT0xfQ0FOQ0VMTEVEEAwSJQohRVZFTlRfS0lORF9UT09MX1JFQ09WRVJZX1JFUVVJUkVEEA0SIwofRVZFTlRfS0lORF9SVU5fQ0FOQ0VMX1JFUVVFU1RFRBAOEh0KGUVWRU5UX0tJTkRfVFVSTl9DT01QTEVURUQQDxIaChZFVkVOVF9LSU5EX1RVUk5fRkFJTEVEEBASHAoYRVZFTlRfS0lORF9SVU5fQ09NUExFVEVEEBESGQoVRVZFTlRfS0lORF9SVU5fRkFJTEVEEBISHAoYRVZFTlRfS0lORF9SVU5fQ0FOQ0VMTEVEEBMSHgoaRVZFTlRfS0lORF9SRVRSWV9TQ0hFRFVMRUQQFBIgChxFVkVOVF9LSU5EX0NPTlRFWFRfQVNTRU1CTEVEEBUSIQodRVZFTlRfS0lORF9NT0RFTF9TVFJFQU1fREVMVEEQFhIeChpFVkVOVF9LSU5EX0VGRkVDVF9SRVNPTFZFRBAeEhsKF0VWRU5UX0tJTkRfUE9MSUNZX0FTS0VEECESHgoaRVZFTlRfS0lORF9QT0xJQ1lfQU5TV0VSRUQQIhIdChlFVkVOVF9LSU5EX1BPTElDWV9SRVNVTUVEECMSHwobRVZFTlRfS0lORF9TVUJKRUNUX1JFUExBQ0VEECQSIwofRVZFTlRfS0lORF9UT09MX1JFU1VMVF9SRUxFQVNFRBAlKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxACEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEKmkKDVJlc3VsdFJlbGVhc2USHgoaUkVTVUxUX1JFTEVBU0VfVU5TUEVDSUZJRUQQABIbChdSRVNVTFRfUkVMRUFTRV9SRUxFQVNFRBABEhsKF1JFU1VMVF9SRUxFQVNFX1dJVEhIRUxEEAIqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -103,7 +103,9 @@ export type Event = Message<"runwright.v1.Event"> & {
   round: number;
 
   /**
-   * The effect concerned: `m{round}` or `c{round}.{index}`. Empty: none.
+   * The effect concerned: `m{round}`, `c{round}.{index}`, or of a question to a
+   * remote policy `p{round}.{index}.{n}` about a call and `p{round}.{n}` about the
+   * run. Empty: none.
    *
    * @generated from field: string effect_id = 11;
    */
@@ -327,6 +329,38 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: EffectResolved;
     case: "effectResolved";
+  } | {
+    /**
+     * Of EVENT_KIND_POLICY_ASKED.
+     *
+     * @generated from field: runwright.v1.PolicyAsked policy_asked = 53;
+     */
+    value: PolicyAsked;
+    case: "policyAsked";
+  } | {
+    /**
+     * Of EVENT_KIND_POLICY_ANSWERED.
+     *
+     * @generated from field: runwright.v1.PolicyAnswered policy_answered = 54;
+     */
+    value: PolicyAnswered;
+    case: "policyAnswered";
+  } | {
+    /**
+     * Of EVENT_KIND_POLICY_RESUMED.
+     *
+     * @generated from field: runwright.v1.PolicyResumed policy_resumed = 55;
+     */
+    value: PolicyResumed;
+    case: "policyResumed";
+  } | {
+    /**
+     * Of EVENT_KIND_SUBJECT_REPLACED.
+     *
+     * @generated from field: runwright.v1.SubjectReplaced subject_replaced = 56;
+     */
+    value: SubjectReplaced;
+    case: "subjectReplaced";
   } | {
     /**
      * Of EVENT_KIND_TOOL_RESULT_RELEASED.
@@ -662,7 +696,8 @@ export type PolicyDecided = Message<"runwright.v1.PolicyDecided"> & {
 
   /**
    * The policy, such as `builtin:read-only`, or by its place: `policies.1`,
-   * `operator.policies.0`; `policies` when none of them decides.
+   * `operator.policies.0`; `policies` when none of them decides. A remote one is
+   * named with its place in POLICY_ASKED.
    *
    * @generated from field: string policy_ref = 3;
    */
@@ -1152,6 +1187,14 @@ export type RunCompleted = Message<"runwright.v1.RunCompleted"> & {
    * @generated from field: bool tainted = 4;
    */
   tainted: boolean;
+
+  /**
+   * What the user said, where a policy has put something else in its place: later
+   * turns of the session see this. Empty otherwise.
+   *
+   * @generated from field: repeated runwright.v1.ContentRef input = 5;
+   */
+  input: ContentRef[];
 };
 
 /**
@@ -1470,6 +1513,313 @@ export const EffectResolvedSchema: GenMessage<EffectResolved> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 25);
 
 /**
+ * Intent of a question to a remote policy. A later attempt at the same question
+ * has the same effect id.
+ *
+ * @generated from message runwright.v1.PolicyAsked
+ */
+export type PolicyAsked = Message<"runwright.v1.PolicyAsked"> & {
+  /**
+   * The policy, and how it is asked.
+   *
+   * @generated from field: runwright.v1.RemotePolicy remote = 1;
+   */
+  remote?: RemotePolicy | undefined;
+
+  /**
+   * Where it is asked.
+   *
+   * @generated from field: runwright.v1.PolicyStage stage = 2;
+   */
+  stage: PolicyStage;
+
+  /**
+   * Digest of what it is asked about.
+   *
+   * @generated from field: string subject_digest = 3;
+   */
+  subjectDigest: string;
+
+  /**
+   * When the attempt is given up, if it is sent at once.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 4;
+   */
+  deadline?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.PolicyAsked.
+ * Use `create(PolicyAskedSchema)` to create a new message.
+ */
+export const PolicyAskedSchema: GenMessage<PolicyAsked> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 26);
+
+/**
+ * A remote policy as it is asked.
+ *
+ * @generated from message runwright.v1.RemotePolicy
+ */
+export type RemotePolicy = Message<"runwright.v1.RemotePolicy"> & {
+  /**
+   * The name under which it is registered.
+   *
+   * @generated from field: string policy = 1;
+   */
+  policy: string;
+
+  /**
+   * The policy by its place, as in PolicyDecided.
+   *
+   * @generated from field: string policy_ref = 2;
+   */
+  policyRef: string;
+
+  /**
+   * Whose policy it is: `package` or `operator`.
+   *
+   * @generated from field: string decider = 3;
+   */
+  decider: string;
+
+  /**
+   * How long an attempt may take, in milliseconds.
+   *
+   * @generated from field: uint32 timeout_ms = 4;
+   */
+  timeoutMs: number;
+
+  /**
+   * How many attempts without an answer there may be.
+   *
+   * @generated from field: uint32 max_attempts = 5;
+   */
+  maxAttempts: number;
+
+  /**
+   * How long a host of it is waited for, in milliseconds.
+   *
+   * @generated from field: uint32 unavailable_timeout_ms = 6;
+   */
+  unavailableTimeoutMs: number;
+
+  /**
+   * True when its answer may be used again in this run.
+   *
+   * @generated from field: bool cache = 7;
+   */
+  cache: boolean;
+};
+
+/**
+ * Describes the message runwright.v1.RemotePolicy.
+ * Use `create(RemotePolicySchema)` to create a new message.
+ */
+export const RemotePolicySchema: GenMessage<RemotePolicy> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 27);
+
+/**
+ * What came of a question to a remote policy. With `answer` it is settled;
+ * without one the attempt failed, and a later one follows as RETRY_SCHEDULED.
+ *
+ * @generated from message runwright.v1.PolicyAnswered
+ */
+export type PolicyAnswered = Message<"runwright.v1.PolicyAnswered"> & {
+  /**
+   * The policy.
+   *
+   * @generated from field: runwright.v1.RemotePolicy remote = 1;
+   */
+  remote?: RemotePolicy | undefined;
+
+  /**
+   * Digest of what was asked about.
+   *
+   * @generated from field: string subject_digest = 2;
+   */
+  subjectDigest: string;
+
+  /**
+   * What is said; a policy of which nobody knows what it says denies.
+   *
+   * @generated from field: runwright.v1.PolicyAnswer answer = 3;
+   */
+  answer?: PolicyAnswer | undefined;
+
+  /**
+   * Why there is no answer of the policy itself; absent when there is one.
+   *
+   * @generated from field: runwright.v1.AgentError error = 4;
+   */
+  error?: AgentError | undefined;
+
+  /**
+   * The question whose answer was used again, where the policy may be cached;
+   * empty: this one was asked.
+   *
+   * @generated from field: string cached_from = 5;
+   */
+  cachedFrom: string;
+};
+
+/**
+ * Describes the message runwright.v1.PolicyAnswered.
+ * Use `create(PolicyAnsweredSchema)` to create a new message.
+ */
+export const PolicyAnsweredSchema: GenMessage<PolicyAnswered> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 28);
+
+/**
+ * What a remote policy says.
+ *
+ * @generated from message runwright.v1.PolicyAnswer
+ */
+export type PolicyAnswer = Message<"runwright.v1.PolicyAnswer"> & {
+  /**
+   * What it says.
+   *
+   * @generated from field: runwright.v1.PolicyVerdict verdict = 1;
+   */
+  verdict: PolicyVerdict;
+
+  /**
+   * The code that it gave.
+   *
+   * @generated from field: string code = 2;
+   */
+  code: string;
+
+  /**
+   * What it has to say to the model, or to whoever is refused.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * With MODIFY: what is to stand in the place of arguments or text. Absent at
+   * RUN_START.
+   *
+   * @generated from field: runwright.v1.ContentRef replacement = 4;
+   */
+  replacement?: ContentRef | undefined;
+
+  /**
+   * With MODIFY at RUN_START: the limits that are to be in force.
+   *
+   * @generated from field: runwright.v1.Budget budget = 5;
+   */
+  budget?: Budget | undefined;
+
+  /**
+   * With DEFER: until when it is held, unless somebody resumes it before.
+   *
+   * @generated from field: google.protobuf.Timestamp defer_until = 6;
+   */
+  deferUntil?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.PolicyAnswer.
+ * Use `create(PolicyAnswerSchema)` to create a new message.
+ */
+export const PolicyAnswerSchema: GenMessage<PolicyAnswer> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 29);
+
+/**
+ * What a policy has deferred goes on: its time has come, or somebody resumed it.
+ * The policy is asked again. `effect_id` is the question that was answered so.
+ *
+ * @generated from message runwright.v1.PolicyResumed
+ */
+export type PolicyResumed = Message<"runwright.v1.PolicyResumed"> & {
+  /**
+   * Who resumed it; empty: its time has come.
+   *
+   * @generated from field: string resumed_by = 1;
+   */
+  resumedBy: string;
+
+  /**
+   * Why, in their words; empty: none given.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * The id of the request, made by the caller; empty: its time has come.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message runwright.v1.PolicyResumed.
+ * Use `create(PolicyResumedSchema)` to create a new message.
+ */
+export const PolicyResumedSchema: GenMessage<PolicyResumed> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 30);
+
+/**
+ * A policy has put something else in the place of what it was asked about. The
+ * walk through the policies begins again with it.
+ *
+ * @generated from message runwright.v1.SubjectReplaced
+ */
+export type SubjectReplaced = Message<"runwright.v1.SubjectReplaced"> & {
+  /**
+   * Where.
+   *
+   * @generated from field: runwright.v1.PolicyStage stage = 1;
+   */
+  stage: PolicyStage;
+
+  /**
+   * The policy, as in PolicyDecided.
+   *
+   * @generated from field: string policy_ref = 2;
+   */
+  policyRef: string;
+
+  /**
+   * Whose policy it is.
+   *
+   * @generated from field: string decider = 3;
+   */
+  decider: string;
+
+  /**
+   * Digest of what was there before.
+   *
+   * @generated from field: string replaced_digest = 4;
+   */
+  replacedDigest: string;
+
+  /**
+   * What is there now: arguments or text. Absent at RUN_START.
+   *
+   * @generated from field: runwright.v1.ContentRef replacement = 5;
+   */
+  replacement?: ContentRef | undefined;
+
+  /**
+   * At RUN_START: the limits in force from now on.
+   *
+   * @generated from field: runwright.v1.Budget budget = 6;
+   */
+  budget?: Budget | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.SubjectReplaced.
+ * Use `create(SubjectReplacedSchema)` to create a new message.
+ */
+export const SubjectReplacedSchema: GenMessage<SubjectReplaced> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 31);
+
+/**
  * A piece of the text that a model is giving; `effect_id` and `attempt` say
  * which answer it belongs to. It begins after that attempt's
  * MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -1502,7 +1852,7 @@ export type ModelStreamDelta = Message<"runwright.v1.ModelStreamDelta"> & {
  * Use `create(ModelStreamDeltaSchema)` to create a new message.
  */
 export const ModelStreamDeltaSchema: GenMessage<ModelStreamDelta> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 26);
+  messageDesc(file_runwright_v1_event, 32);
 
 /**
  * A place in a stream without an event.
@@ -1524,7 +1874,7 @@ export type Bookmark = Message<"runwright.v1.Bookmark"> & {
  * Use `create(BookmarkSchema)` to create a new message.
  */
 export const BookmarkSchema: GenMessage<Bookmark> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 27);
+  messageDesc(file_runwright_v1_event, 33);
 
 /**
  * Ephemeral events that a slow reader was not sent: a part of the text of one
@@ -1575,7 +1925,7 @@ export type Gap = Message<"runwright.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 28);
+  messageDesc(file_runwright_v1_event, 34);
 
 /**
  * One element of a stream.
@@ -1676,7 +2026,7 @@ export type EventFrame = Message<"runwright.v1.EventFrame"> & {
  * Use `create(EventFrameSchema)` to create a new message.
  */
 export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 29);
+  messageDesc(file_runwright_v1_event, 35);
 
 /**
  * What happened. Names and numbers never change.
@@ -1852,6 +2202,34 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_EFFECT_RESOLVED = 30;
    */
   EFFECT_RESOLVED = 30,
+
+  /**
+   * Intent: a remote policy is about to be asked.
+   *
+   * @generated from enum value: EVENT_KIND_POLICY_ASKED = 33;
+   */
+  POLICY_ASKED = 33,
+
+  /**
+   * Result: a remote policy answered, or could not be asked.
+   *
+   * @generated from enum value: EVENT_KIND_POLICY_ANSWERED = 34;
+   */
+  POLICY_ANSWERED = 34,
+
+  /**
+   * What a policy has deferred goes on.
+   *
+   * @generated from enum value: EVENT_KIND_POLICY_RESUMED = 35;
+   */
+  POLICY_RESUMED = 35,
+
+  /**
+   * A policy has put something else in the place of what it decided on.
+   *
+   * @generated from enum value: EVENT_KIND_SUBJECT_REPLACED = 36;
+   */
+  SUBJECT_REPLACED = 36,
 
   /**
    * The model may go on with what came of a call: with the result, or with the
