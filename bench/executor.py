@@ -35,6 +35,10 @@ class Executor(ToolExecutorServiceServicer):
             await self.held.wait()
         return _ANSWER
 
+    async def ReconcileTool(self, request: pb.ReconcileToolRequest, context: Any) -> pb.ReconcileToolResponse:
+        """Never asked: no tool of the benchmarks is reconcilable."""
+        raise NotImplementedError
+
 
 @asynccontextmanager
 async def executing() -> AsyncIterator[Executor]:

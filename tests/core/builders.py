@@ -14,7 +14,15 @@ from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, RunId, RunKey
 from runwright.core.kinds import EventKind, kind_of
 from runwright.core.machine import decide
-from runwright.core.outcomes import CallPhase, ExecutorIdentity, FinishReason, Resolution, StopReason, Usage
+from runwright.core.outcomes import (
+    CallPhase,
+    ExecutorIdentity,
+    FinishReason,
+    ReconcileAnswer,
+    Resolution,
+    StopReason,
+    Usage,
+)
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import Decision, PolicyOpinion, PolicyStage, Verdict
 from runwright.core.request import Budget, RunRequest
@@ -335,6 +343,19 @@ def _call_examples() -> list[r.Record]:
             request_digest=arguments.digest,
             **first,
             **name,
+        ),
+        r.ReconcileStarted(at=now, call_id=call, ask=2, deadline=at(31), **first, **name, **where, **sent),
+        r.ReconcileEnded(
+            at=now,
+            call_id=call,
+            ask=2,
+            answer=ReconcileAnswer.CANNOT_SAY,
+            reason=lost_reason,
+            give_up_at=at(601),
+            next_ask_at=at(3),
+            **first,
+            **name,
+            **by,
         ),
         r.RetryScheduled(at=now, effect_id=call, reason=unreachable, not_before=at(2), give_up_at=at(3), **first, **by),
     ]

@@ -15,7 +15,7 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution
+from runwright.core.outcomes import ExecutorIdentity, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.policy import PolicyFindings, PolicyStage
 from runwright.core.request import RunRequest
 from runwright.core.side_rows import Condition
@@ -167,6 +167,37 @@ class ExecutorAwaited(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ReconcileAwaited(Struct, frozen=True, kw_only=True):
+    """Waiting to ask about a lost attempt is over: a place is held for the ask, or it is waited for no more.
+
+    `ask` is the last one; 0 when nobody was asked yet.
+    """
+
+    at: Micros
+    call_id: EffectId
+    attempt: int
+    ask: int
+    has_place: bool
+    contents: tuple[Content, ...] = ()
+
+
+class Reconciled(Struct, frozen=True, kw_only=True):
+    """What asking about a lost attempt came to. PERFORMED has a `result`.
+
+    `failure` is there when the result cannot be the call's: it was performed, and the model is told so in `result`.
+    """
+
+    at: Micros
+    call_id: EffectId
+    attempt: int
+    ask: int
+    answer: ReconcileAnswer
+    result: ContentRef | None = None
+    failure: ErrorReason | None = None
+    executor_identity: ExecutorIdentity | None = None
+    contents: tuple[Content, ...] = ()
+
+
 class ResolutionRequested(Struct, frozen=True, kw_only=True):
     """Somebody says what became of an attempt whose outcome is unknown.
 
@@ -239,6 +270,8 @@ Input: TypeAlias = (
     | ToolNotSent
     | ToolOutcomeUnknown
     | ExecutorAwaited
+    | ReconcileAwaited
+    | Reconciled
     | ResolutionRequested
     | CancelRequested
     | CancelDeadlinePassed
@@ -256,7 +289,7 @@ def places_held(input_: Input) -> list[EffectId]:
                 for index, call in enumerate(input_.calls, start=1)
                 if call.findings.availability is Availability.HELD
             ]
-        case ExecutorAwaited(has_place=True):
+        case ExecutorAwaited(has_place=True) | ReconcileAwaited(has_place=True):
             return [input_.call_id]
         case Recovered():
             return list(input_.places)

@@ -11,6 +11,7 @@ from runwright._gen.runwright.v1 import policy_pb2
 from runwright.core.fingerprint import PACKAGE_TAG, canonical_json
 from runwright.core.package import (
     DEFAULT_MODEL_ATTEMPTS,
+    DEFAULT_RECONCILE_FOR,
     AgentSpec,
     BudgetSpec,
     ContextPolicy,
@@ -84,6 +85,8 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 max_attempts=tool.max_attempts,
                 risk=tool.risk or None,  # type: ignore[arg-type] # one of the words that the package has
                 untrusted=tool.untrusted,
+                reconcilable=tool.reconcilable,
+                reconcile_for=tool.reconcile_for or DEFAULT_RECONCILE_FOR,
             )
             for tool in message.tools
         ),
@@ -124,6 +127,8 @@ def _tool(tool: ToolSpec) -> pb.Tool:
         max_attempts=tool.max_attempts,
         risk=tool.risk or "",
         untrusted=tool.untrusted,
+        reconcilable=tool.reconcilable,
+        reconcile_for=tool.reconcile_for,
     )
 
 

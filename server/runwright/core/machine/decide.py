@@ -7,9 +7,9 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.ids import EffectId
-from runwright.core.machine import endings, gates, repairs, rounds, tools
+from runwright.core.machine import endings, gates, reconciling, repairs, rounds, tools
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import OPEN_PHASES, RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
 from runwright.core.state import RunState, needs_repair
@@ -45,6 +45,10 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             tools.outcome_unknown(step, input_)
         case i.ExecutorAwaited():
             tools.executor_awaited(step, input_)
+        case i.ReconcileAwaited():
+            reconciling.awaited(step, input_)
+        case i.Reconciled():
+            reconciling.answered(step, input_)
         case i.ResolutionRequested():
             repairs.resolve(step, input_)
         case i.CancelRequested():
@@ -124,7 +128,7 @@ def _settle(step: Step) -> None:
     if state.phase is not RunPhase.RUNNING or state.model_request.attempt or needs_repair(state):
         return
     tools.start_with_places(step)
-    if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
+    if step.calls(*OPEN_PHASES):
         return
     if step.state.stop is not None:
         endings.fail(step, step.state.stop, rounds.budget_failure("tool_calls", step.state.budget.tool_calls))

@@ -12,9 +12,9 @@ from msgspec import Struct
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason, Failure
-from runwright.core.machine import calls
+from runwright.core.machine import calls, reconciling
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase, RunPhase, StopReason
+from runwright.core.outcomes import OPEN_PHASES, CallPhase, RunPhase, StopReason
 from runwright.core.package import RuntimePackage
 from runwright.core.state import RunState
 from runwright.core.units import Micros
@@ -85,11 +85,12 @@ def fail(step: Step, stop: StopReason, error: Failure) -> None:
 def by_policy(step: Step) -> None:
     """Ends the run because a policy says so: at once, or after the barrier while a call may still answer.
 
-    That is one that must not be repeated: to close it now would make its outcome unknown.
+    That is one that must not be repeated, or whose executor is being asked: to close it now would make its outcome
+    unknown.
     """
     failure, stop = step.state.policy_failure, step.state.stop
     assert failure is not None and stop is not None, "asked only once a policy has decided"
-    if all(call.idempotent for call in step.calls(CallPhase.RUNNING)):
+    if all(call.idempotent for call in step.calls(CallPhase.RUNNING, CallPhase.RECONCILING)):
         fail(step, stop, failure)
         return
     set_barrier(step, failure.message, "", INTERRUPT_GRACE_US)
@@ -99,13 +100,19 @@ def close(step: Step, ending: Ending, *, awaits_answers: bool) -> None:
     """One closing record for every open effect. No intent is left without a result.
 
     A call that must not be repeated stays open with `awaits_answers`: to close it now would make its outcome unknown.
+    So does one whose executor is being asked; nobody is asked anew.
     """
     state = step.state
     if state.model_attempt:
         failed = ending.of_request
         step.add(r.ModelAttemptFailed(at=step.at, round=state.round, attempt=state.model_attempt, error=failed))
-    for call in step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
-        if call.phase is CallPhase.RUNNING and not call.idempotent:
+    for call in step.calls(*OPEN_PHASES):
+        asking = call.reconciling
+        if asking is not None:
+            if not (awaits_answers and asking.is_asked):
+                reconciling.withdraw(step, call)
+                calls.require_recovery(step, call, asking.reason, call.executor_identity)
+        elif call.phase is CallPhase.RUNNING and not call.idempotent:
             if not awaits_answers:
                 calls.require_recovery(step, call, ending.unanswered)
         elif ending.closes_as is None:
@@ -141,7 +148,7 @@ def recover(step: Step) -> None:
 
 def finish(step: Step) -> None:
     """Behind the barrier: ends the run once nothing is open."""
-    if not step.calls(CallPhase.REQUESTED, CallPhase.RUNNING):
+    if not step.calls(*OPEN_PHASES):
         end(step, _of_barrier(step))
 
 

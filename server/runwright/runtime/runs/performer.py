@@ -14,7 +14,7 @@ from runwright.core import trace
 from runwright.core.content import JSON, OPAQUE, Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import CallPhase, ReconcileAnswer, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
 from runwright.core.state import NO_POLICY, RunState, needs_repair
@@ -69,6 +69,8 @@ class Performer:
                     self._text = None if self._text is text else self._text
             case e.CallTool():
                 return await self._call_tool(state, effect, may_begin)
+            case e.ReconcileTool():
+                return await self._reconcile(state, effect)
             case _:
                 assert_never(effect)
 
@@ -242,8 +244,37 @@ class Performer:
             place.release()
         return self._settled(effect, outcome, may_begin)
 
+    async def _reconcile(self, state: RunState, effect: e.ReconcileTool) -> i.Input:
+        place = self.places.begin(effect.call_id)
+        try:
+            arguments = await self._conversation.data(effect.arguments)
+            invocation = self._invocation(state, effect, arguments, lambda: True)
+            outcome = await _guarded(self._ports.tools.reconcile(place, invocation, effect.ask))
+        finally:
+            place.release()
+        content, failure = None, None
+        if outcome.answer is ReconcileAnswer.PERFORMED and len(outcome.data) > MAX_RESULT_BYTES:
+            content, failure = _too_large(len(outcome.data)), ErrorReason.TOOL_RESULT_TOO_LARGE
+        elif outcome.answer is ReconcileAnswer.PERFORMED:
+            content = tool_content(outcome.data, outcome.media_type)
+        return i.Reconciled(
+            at=self._ports.clock.now(),
+            call_id=effect.call_id,
+            attempt=effect.attempt,
+            ask=effect.ask,
+            answer=outcome.answer,
+            result=content.ref if content else None,
+            failure=failure,
+            executor_identity=outcome.executor_identity,
+            contents=(content,) if content else (),
+        )
+
     def _invocation(
-        self, state: RunState, effect: e.CallTool, arguments: bytes, may_begin: Callable[[], bool]
+        self,
+        state: RunState,
+        effect: e.CallTool | e.ReconcileTool,
+        arguments: bytes,
+        may_begin: Callable[[], bool],
     ) -> ToolInvocation:
         return ToolInvocation(
             namespace=state.key.namespace,
@@ -263,7 +294,7 @@ class Performer:
             may_begin=may_begin,
         )
 
-    def _trace_parent(self, state: RunState, effect: e.CallTool) -> str:
+    def _trace_parent(self, state: RunState, effect: e.CallTool | e.ReconcileTool) -> str:
         """What the executor is told: below the attempt's own span where spans are made, else what the caller said."""
         if not (state.trace_parent and self._ports.traces):
             return state.trace_parent

@@ -75,6 +75,10 @@ const (
 	EventKind_EVENT_KIND_MODEL_STREAM_DELTA EventKind = 22
 	// Somebody said what became of a call of unknown outcome, or ended the run.
 	EventKind_EVENT_KIND_EFFECT_RESOLVED EventKind = 30
+	// Intent: an executor is about to be asked what became of a call.
+	EventKind_EVENT_KIND_RECONCILE_STARTED EventKind = 31
+	// Result of asking; or, before the first ask, that there is something to ask.
+	EventKind_EVENT_KIND_RECONCILE_ENDED EventKind = 32
 )
 
 // Enum value maps for EventKind.
@@ -104,6 +108,8 @@ var (
 		21: "EVENT_KIND_CONTEXT_ASSEMBLED",
 		22: "EVENT_KIND_MODEL_STREAM_DELTA",
 		30: "EVENT_KIND_EFFECT_RESOLVED",
+		31: "EVENT_KIND_RECONCILE_STARTED",
+		32: "EVENT_KIND_RECONCILE_ENDED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":             0,
@@ -130,6 +136,8 @@ var (
 		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
 		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
+		"EVENT_KIND_RECONCILE_STARTED":       31,
+		"EVENT_KIND_RECONCILE_ENDED":         32,
 	}
 )
 
@@ -294,6 +302,75 @@ func (ContextOmission) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
+// What is known of a call once an executor was asked what became of it.
+type ReconcileAnswer int32
+
+const (
+	// Never sent.
+	ReconcileAnswer_RECONCILE_ANSWER_UNSPECIFIED ReconcileAnswer = 0
+	// Nobody was asked: no executor was there, or none got the request.
+	ReconcileAnswer_RECONCILE_ANSWER_NOT_ASKED ReconcileAnswer = 1
+	// The call was performed.
+	ReconcileAnswer_RECONCILE_ANSWER_PERFORMED ReconcileAnswer = 2
+	// The call was not performed.
+	ReconcileAnswer_RECONCILE_ANSWER_NOT_PERFORMED ReconcileAnswer = 3
+	// The executor cannot say.
+	ReconcileAnswer_RECONCILE_ANSWER_CANNOT_SAY ReconcileAnswer = 4
+	// No answer came, or none is waited for any more.
+	ReconcileAnswer_RECONCILE_ANSWER_NO_ANSWER ReconcileAnswer = 5
+	// An answer came that is not used: it cannot be read, or is about another call.
+	ReconcileAnswer_RECONCILE_ANSWER_UNREADABLE ReconcileAnswer = 6
+)
+
+// Enum value maps for ReconcileAnswer.
+var (
+	ReconcileAnswer_name = map[int32]string{
+		0: "RECONCILE_ANSWER_UNSPECIFIED",
+		1: "RECONCILE_ANSWER_NOT_ASKED",
+		2: "RECONCILE_ANSWER_PERFORMED",
+		3: "RECONCILE_ANSWER_NOT_PERFORMED",
+		4: "RECONCILE_ANSWER_CANNOT_SAY",
+		5: "RECONCILE_ANSWER_NO_ANSWER",
+		6: "RECONCILE_ANSWER_UNREADABLE",
+	}
+	ReconcileAnswer_value = map[string]int32{
+		"RECONCILE_ANSWER_UNSPECIFIED":   0,
+		"RECONCILE_ANSWER_NOT_ASKED":     1,
+		"RECONCILE_ANSWER_PERFORMED":     2,
+		"RECONCILE_ANSWER_NOT_PERFORMED": 3,
+		"RECONCILE_ANSWER_CANNOT_SAY":    4,
+		"RECONCILE_ANSWER_NO_ANSWER":     5,
+		"RECONCILE_ANSWER_UNREADABLE":    6,
+	}
+)
+
+func (x ReconcileAnswer) Enum() *ReconcileAnswer {
+	p := new(ReconcileAnswer)
+	*p = x
+	return p
+}
+
+func (x ReconcileAnswer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReconcileAnswer) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_event_proto_enumTypes[3].Descriptor()
+}
+
+func (ReconcileAnswer) Type() protoreflect.EnumType {
+	return &file_runwright_v1_event_proto_enumTypes[3]
+}
+
+func (x ReconcileAnswer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReconcileAnswer.Descriptor instead.
+func (ReconcileAnswer) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{3}
+}
+
 // One settled fact of a run, as it is stored: readers get these exact bytes. An
 // event of an ephemeral kind is no fact and is not stored: it has the same
 // envelope, but neither `seq` nor `event_id`.
@@ -357,6 +434,8 @@ type Event struct {
 	//	*Event_ContextAssembled
 	//	*Event_ModelStreamDelta
 	//	*Event_EffectResolved
+	//	*Event_ReconcileStarted
+	//	*Event_ReconcileEnded
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -711,6 +790,24 @@ func (x *Event) GetEffectResolved() *EffectResolved {
 	return nil
 }
 
+func (x *Event) GetReconcileStarted() *ReconcileStarted {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ReconcileStarted); ok {
+			return x.ReconcileStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetReconcileEnded() *ReconcileEnded {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ReconcileEnded); ok {
+			return x.ReconcileEnded
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -830,6 +927,16 @@ type Event_EffectResolved struct {
 	EffectResolved *EffectResolved `protobuf:"bytes,50,opt,name=effect_resolved,json=effectResolved,proto3,oneof"`
 }
 
+type Event_ReconcileStarted struct {
+	// Of EVENT_KIND_RECONCILE_STARTED.
+	ReconcileStarted *ReconcileStarted `protobuf:"bytes,51,opt,name=reconcile_started,json=reconcileStarted,proto3,oneof"`
+}
+
+type Event_ReconcileEnded struct {
+	// Of EVENT_KIND_RECONCILE_ENDED.
+	ReconcileEnded *ReconcileEnded `protobuf:"bytes,52,opt,name=reconcile_ended,json=reconcileEnded,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -875,6 +982,10 @@ func (*Event_ContextAssembled) isEvent_Body() {}
 func (*Event_ModelStreamDelta) isEvent_Body() {}
 
 func (*Event_EffectResolved) isEvent_Body() {}
+
+func (*Event_ReconcileStarted) isEvent_Body() {}
+
+func (*Event_ReconcileEnded) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -2678,6 +2789,200 @@ func (x *EffectResolved) GetRequestDigest() string {
 	return ""
 }
 
+// Intent of one ask: an executor is about to be asked what became of `attempt`.
+type ReconcileStarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The executor that is asked.
+	Executor string `protobuf:"bytes,2,opt,name=executor,proto3" json:"executor,omitempty"`
+	// Which ask about this attempt it is, counted from 1.
+	Ask uint32 `protobuf:"varint,3,opt,name=ask,proto3" json:"ask,omitempty"`
+	// The key the executor is asked about.
+	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// Digest of the arguments that were sent.
+	ArgumentsDigest string `protobuf:"bytes,5,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// When its answer is waited for no more.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileStarted) Reset() {
+	*x = ReconcileStarted{}
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileStarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileStarted) ProtoMessage() {}
+
+func (x *ReconcileStarted) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileStarted.ProtoReflect.Descriptor instead.
+func (*ReconcileStarted) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ReconcileStarted) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetExecutor() string {
+	if x != nil {
+		return x.Executor
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetAsk() uint32 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *ReconcileStarted) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// What one ask came to. What follows from it comes right after, in the same
+// append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+// RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+// nobody is asked any more.
+type ReconcileEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Which ask it was. 0: the attempt has just been lost, and nobody was asked yet.
+	Ask uint32 `protobuf:"varint,2,opt,name=ask,proto3" json:"ask,omitempty"`
+	// What is known now.
+	Answer ReconcileAnswer `protobuf:"varint,3,opt,name=answer,proto3,enum=runwright.v1.ReconcileAnswer" json:"answer,omitempty"`
+	// Why the outcome of the attempt was unknown.
+	Reason ErrorReason `protobuf:"varint,4,opt,name=reason,proto3,enum=runwright.v1.ErrorReason" json:"reason,omitempty"`
+	// When somebody is asked next, at the earliest; absent: nobody is.
+	NextAskAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=next_ask_at,json=nextAskAt,proto3" json:"next_ask_at,omitempty"`
+	// Until when somebody is asked before a person is needed.
+	GiveUpAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=give_up_at,json=giveUpAt,proto3" json:"give_up_at,omitempty"`
+	// Who answered; of ask 0 who got the attempt. Absent: nobody is known to have.
+	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,7,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ReconcileEnded) Reset() {
+	*x = ReconcileEnded{}
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileEnded) ProtoMessage() {}
+
+func (x *ReconcileEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileEnded.ProtoReflect.Descriptor instead.
+func (*ReconcileEnded) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReconcileEnded) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ReconcileEnded) GetAsk() uint32 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *ReconcileEnded) GetAnswer() ReconcileAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return ReconcileAnswer_RECONCILE_ANSWER_UNSPECIFIED
+}
+
+func (x *ReconcileEnded) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *ReconcileEnded) GetNextAskAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAskAt
+	}
+	return nil
+}
+
+func (x *ReconcileEnded) GetGiveUpAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GiveUpAt
+	}
+	return nil
+}
+
+func (x *ReconcileEnded) GetExecutorIdentity() *ExecutorIdentity {
+	if x != nil {
+		return x.ExecutorIdentity
+	}
+	return nil
+}
+
 // A piece of the text that a model is giving; `effect_id` and `attempt` say
 // which answer it belongs to. It begins after that attempt's
 // MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -2698,7 +3003,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +3015,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +3028,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -2752,7 +3057,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2764,7 +3069,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2777,7 +3082,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -2808,7 +3113,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2820,7 +3125,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2833,7 +3138,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Gap) GetRunId() string {
@@ -2909,7 +3214,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3226,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3239,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3049,7 +3354,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xe3\x10\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xfb\x11\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3095,7 +3400,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
-	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolvedB\x06\n" +
+	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12M\n" +
+	"\x11reconcile_started\x183 \x01(\v2\x1e.runwright.v1.ReconcileStartedH\x00R\x10reconcileStarted\x12G\n" +
+	"\x0freconcile_ended\x184 \x01(\v2\x1c.runwright.v1.ReconcileEndedH\x00R\x0ereconcileEndedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -3243,7 +3550,23 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x12%\n" +
-	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\">\n" +
+	"\x0erequest_digest\x18\x06 \x01(\tR\rrequestDigest\"\xe0\x01\n" +
+	"\x10ReconcileStarted\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1a\n" +
+	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x12\x10\n" +
+	"\x03ask\x18\x03 \x01(\rR\x03ask\x12'\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tR\x0eidempotencyKey\x12)\n" +
+	"\x10arguments_digest\x18\x05 \x01(\tR\x0fargumentsDigest\x126\n" +
+	"\bdeadline\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xe3\x02\n" +
+	"\x0eReconcileEnded\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x10\n" +
+	"\x03ask\x18\x02 \x01(\rR\x03ask\x125\n" +
+	"\x06answer\x18\x03 \x01(\x0e2\x1d.runwright.v1.ReconcileAnswerR\x06answer\x121\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x12:\n" +
+	"\vnext_ask_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tnextAskAt\x128\n" +
+	"\n" +
+	"give_up_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bgiveUpAt\x12K\n" +
+	"\x11executor_identity\x18\a \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\">\n" +
 	"\x10ModelStreamDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"$\n" +
@@ -3269,7 +3592,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\x87\x06\n" +
+	"\x04item*\xc9\x06\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -3295,7 +3618,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1aEVENT_KIND_RETRY_SCHEDULED\x10\x14\x12 \n" +
 	"\x1cEVENT_KIND_CONTEXT_ASSEMBLED\x10\x15\x12!\n" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
-	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e*\x9f\x01\n" +
+	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12 \n" +
+	"\x1cEVENT_KIND_RECONCILE_STARTED\x10\x1f\x12\x1e\n" +
+	"\x1aEVENT_KIND_RECONCILE_ENDED\x10 *\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
@@ -3310,7 +3635,15 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x17CONTEXT_OMISSION_FAILED\x10\x04\x12\x1e\n" +
 	"\x1aCONTEXT_OMISSION_CANCELLED\x10\x05\x12 \n" +
 	"\x1cCONTEXT_OMISSION_OTHER_AGENT\x10\x06\x12\x1f\n" +
-	"\x1bCONTEXT_OMISSION_UNREADABLE\x10\aBk\n" +
+	"\x1bCONTEXT_OMISSION_UNREADABLE\x10\a*\xf9\x01\n" +
+	"\x0fReconcileAnswer\x12 \n" +
+	"\x1cRECONCILE_ANSWER_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_NOT_ASKED\x10\x01\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_PERFORMED\x10\x02\x12\"\n" +
+	"\x1eRECONCILE_ANSWER_NOT_PERFORMED\x10\x03\x12\x1f\n" +
+	"\x1bRECONCILE_ANSWER_CANNOT_SAY\x10\x04\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_NO_ANSWER\x10\x05\x12\x1f\n" +
+	"\x1bRECONCILE_ANSWER_UNREADABLE\x10\x06Bk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (
@@ -3325,134 +3658,145 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_event_proto_rawDescData
 }
 
-var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
 	(ContextOmission)(0),          // 2: runwright.v1.ContextOmission
-	(*Event)(nil),                 // 3: runwright.v1.Event
-	(*RunStarted)(nil),            // 4: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 5: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 6: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 7: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 8: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 9: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 10: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 11: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 12: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 13: runwright.v1.ToolFailed
-	(*ToolDenied)(nil),            // 14: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 15: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 16: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 17: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 18: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 19: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 20: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 21: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 22: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 23: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 24: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 25: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 26: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 27: runwright.v1.EffectResolved
-	(*ModelStreamDelta)(nil),      // 28: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 29: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 30: runwright.v1.Gap
-	(*EventFrame)(nil),            // 31: runwright.v1.EventFrame
-	nil,                           // 32: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 34: runwright.v1.ContentRef
-	(*Budget)(nil),                // 35: runwright.v1.Budget
-	(*AgentError)(nil),            // 36: runwright.v1.AgentError
-	(PolicyStage)(0),              // 37: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 38: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 39: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 40: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 41: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 42: runwright.v1.ErrorReason
-	(StopReason)(0),               // 43: runwright.v1.StopReason
-	(*Usage)(nil),                 // 44: runwright.v1.Usage
-	(Resolution)(0),               // 45: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 46: runwright.v1.InlineContent
+	(ReconcileAnswer)(0),          // 3: runwright.v1.ReconcileAnswer
+	(*Event)(nil),                 // 4: runwright.v1.Event
+	(*RunStarted)(nil),            // 5: runwright.v1.RunStarted
+	(*TurnStarted)(nil),           // 6: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),   // 7: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil), // 8: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),    // 9: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),         // 10: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),         // 11: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),           // 12: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),         // 13: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),            // 14: runwright.v1.ToolFailed
+	(*ToolDenied)(nil),            // 15: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),         // 16: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),  // 17: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),    // 18: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),         // 19: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),            // 20: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),          // 21: runwright.v1.RunCompleted
+	(*RunFailed)(nil),             // 22: runwright.v1.RunFailed
+	(*RunCancelled)(nil),          // 23: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),        // 24: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),      // 25: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),           // 26: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),            // 27: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),        // 28: runwright.v1.EffectResolved
+	(*ReconcileStarted)(nil),      // 29: runwright.v1.ReconcileStarted
+	(*ReconcileEnded)(nil),        // 30: runwright.v1.ReconcileEnded
+	(*ModelStreamDelta)(nil),      // 31: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 32: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 33: runwright.v1.Gap
+	(*EventFrame)(nil),            // 34: runwright.v1.EventFrame
+	nil,                           // 35: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 37: runwright.v1.ContentRef
+	(*Budget)(nil),                // 38: runwright.v1.Budget
+	(*AgentError)(nil),            // 39: runwright.v1.AgentError
+	(PolicyStage)(0),              // 40: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 41: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 42: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 43: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 44: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 45: runwright.v1.ErrorReason
+	(StopReason)(0),               // 46: runwright.v1.StopReason
+	(*Usage)(nil),                 // 47: runwright.v1.Usage
+	(Resolution)(0),               // 48: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 49: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	33, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	4,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	5,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	6,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	7,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	8,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	9,  // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	10, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	11, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	12, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	13, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	14, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	15, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	16, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	17, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	18, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	19, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	20, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	21, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	22, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	23, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	24, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	28, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	27, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	34, // 25: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	34, // 26: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	35, // 27: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	32, // 28: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	34, // 29: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	34, // 30: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 31: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	34, // 32: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	36, // 33: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	34, // 34: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	37, // 35: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	38, // 36: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	39, // 37: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	40, // 38: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	33, // 39: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	34, // 40: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	41, // 41: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	42, // 42: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	34, // 43: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	41, // 44: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	42, // 45: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	41, // 46: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	33, // 47: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	36, // 48: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	43, // 49: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	34, // 50: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	44, // 51: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	43, // 52: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	36, // 53: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	44, // 54: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	36, // 55: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	44, // 56: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	42, // 57: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	33, // 58: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	33, // 59: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	41, // 60: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	25, // 61: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	26, // 62: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	34, // 63: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	34, // 64: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	2,  // 65: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	45, // 66: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	3,  // 67: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	29, // 68: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	30, // 69: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	46, // 70: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	36, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	5,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	6,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	7,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	8,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	9,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	10, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	11, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	12, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	13, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	14, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	15, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	16, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	17, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	18, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	19, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	20, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	21, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	22, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	23, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	24, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	25, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	31, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	28, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	29, // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
+	30, // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
+	37, // 27: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	37, // 28: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	38, // 29: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	35, // 30: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	37, // 31: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	37, // 32: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 33: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	37, // 34: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	39, // 35: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	37, // 36: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	40, // 37: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	41, // 38: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	42, // 39: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	43, // 40: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	36, // 41: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	37, // 42: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	44, // 43: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	45, // 44: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	37, // 45: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	44, // 46: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	45, // 47: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	44, // 48: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	36, // 49: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	39, // 50: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	46, // 51: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	37, // 52: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	47, // 53: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	46, // 54: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	39, // 55: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	47, // 56: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	39, // 57: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	47, // 58: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	45, // 59: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	36, // 60: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	36, // 61: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	44, // 62: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	26, // 63: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	27, // 64: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	37, // 65: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	37, // 66: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	2,  // 67: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	48, // 68: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	36, // 69: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	3,  // 70: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	45, // 71: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	36, // 72: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	36, // 73: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	44, // 74: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	4,  // 75: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	32, // 76: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	33, // 77: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	49, // 78: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	79, // [79:79] is the sub-list for method output_type
+	79, // [79:79] is the sub-list for method input_type
+	79, // [79:79] is the sub-list for extension type_name
+	79, // [79:79] is the sub-list for extension extendee
+	0,  // [0:79] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -3489,8 +3833,10 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ContextAssembled)(nil),
 		(*Event_ModelStreamDelta)(nil),
 		(*Event_EffectResolved)(nil),
+		(*Event_ReconcileStarted)(nil),
+		(*Event_ReconcileEnded)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[28].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[30].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -3500,8 +3846,8 @@ func file_runwright_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   30,
+			NumEnums:      4,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -435,7 +435,12 @@ type Tool struct {
 	Risk string `protobuf:"bytes,20,opt,name=risk,proto3" json:"risk,omitempty"`
 	// True when its results may come from strangers: what the model asks for after
 	// it has seen one is tainted.
-	Untrusted     bool `protobuf:"varint,21,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
+	Untrusted bool `protobuf:"varint,21,opt,name=untrusted,proto3" json:"untrusted,omitempty"`
+	// True when its executor can be asked what became of a call (`ReconcileTool`).
+	Reconcilable bool `protobuf:"varint,26,opt,name=reconcilable,proto3" json:"reconcilable,omitempty"`
+	// How long it is asked before a person is needed, such as `90s`, `10m` or `2h`;
+	// empty (from older servers): `10m`.
+	ReconcileFor  string `protobuf:"bytes,27,opt,name=reconcile_for,json=reconcileFor,proto3" json:"reconcile_for,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -547,6 +552,20 @@ func (x *Tool) GetUntrusted() bool {
 	return false
 }
 
+func (x *Tool) GetReconcilable() bool {
+	if x != nil {
+		return x.Reconcilable
+	}
+	return false
+}
+
+func (x *Tool) GetReconcileFor() string {
+	if x != nil {
+		return x.ReconcileFor
+	}
+	return ""
+}
+
 // What one run may use up. In a request, zero means: as the package says; a
 // request may only lower a limit.
 type Budget struct {
@@ -640,7 +659,7 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\aadapter\x18\x01 \x01(\tR\aadapter\x12\x14\n" +
 	"\x05model\x18\x02 \x01(\tR\x05model\x12'\n" +
 	"\x0fparameters_json\x18\x03 \x01(\fR\x0eparametersJson\x12!\n" +
-	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\x8b\x03\n" +
+	"\fmax_attempts\x18\x04 \x01(\rR\vmaxAttempts\"\xd4\x03\n" +
 	"\x04Tool\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -655,7 +674,9 @@ const file_runwright_v1_package_proto_rawDesc = "" +
 	"\x16unavailable_timeout_ms\x18\b \x01(\rR\x14unavailableTimeoutMs\x12!\n" +
 	"\fmax_attempts\x18\t \x01(\rR\vmaxAttempts\x12\x12\n" +
 	"\x04risk\x18\x14 \x01(\tR\x04risk\x12\x1c\n" +
-	"\tuntrusted\x18\x15 \x01(\bR\tuntrusted\"f\n" +
+	"\tuntrusted\x18\x15 \x01(\bR\tuntrusted\x12\"\n" +
+	"\freconcilable\x18\x1a \x01(\bR\freconcilable\x12#\n" +
+	"\rreconcile_for\x18\x1b \x01(\tR\freconcileFor\"f\n" +
 	"\x06Budget\x12\x16\n" +
 	"\x06rounds\x18\x01 \x01(\rR\x06rounds\x12\x1d\n" +
 	"\n" +

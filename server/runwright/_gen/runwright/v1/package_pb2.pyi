@@ -235,6 +235,8 @@ class Tool(message.Message):
     MAX_ATTEMPTS_FIELD_NUMBER: builtins.int
     RISK_FIELD_NUMBER: builtins.int
     UNTRUSTED_FIELD_NUMBER: builtins.int
+    RECONCILABLE_FIELD_NUMBER: builtins.int
+    RECONCILE_FOR_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The name the model uses, matching `[A-Za-z_][A-Za-z0-9_-]{0,63}`."""
     description: builtins.str
@@ -263,6 +265,12 @@ class Tool(message.Message):
     """True when its results may come from strangers: what the model asks for after
     it has seen one is tainted.
     """
+    reconcilable: builtins.bool
+    """True when its executor can be asked what became of a call (`ReconcileTool`)."""
+    reconcile_for: builtins.str
+    """How long it is asked before a person is needed, such as `90s`, `10m` or `2h`;
+    empty (from older servers): `10m`.
+    """
     def __init__(
         self,
         *,
@@ -277,10 +285,12 @@ class Tool(message.Message):
         max_attempts: builtins.int = ...,
         risk: builtins.str = ...,
         untrusted: builtins.bool = ...,
+        reconcilable: builtins.bool = ...,
+        reconcile_for: builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "risk", b"risk", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["description", b"description", "effect", b"effect", "executor", b"executor", "idempotent", b"idempotent", "max_attempts", b"max_attempts", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "reconcilable", b"reconcilable", "reconcile_for", b"reconcile_for", "risk", b"risk", "timeout_ms", b"timeout_ms", "unavailable_timeout_ms", b"unavailable_timeout_ms", "untrusted", b"untrusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

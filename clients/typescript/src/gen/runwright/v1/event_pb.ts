@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLrDAoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoIBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKrAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKcAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCCKHAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZSJ0CgxSdW5DYW5jZWxsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIXCg91bmtub3duX2VmZmVjdHMYAiADKAkSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2Ui1gEKDlJldHJ5U2NoZWR1bGVkEikKBnJlYXNvbhgBIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIuCgpub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IpQBChBDb250ZXh0QXNzZW1ibGVkEisKCGluY2x1ZGVkGAEgAygLMhkucnVud3JpZ2h0LnYxLlNlc3Npb25UdXJuEikKB29taXR0ZWQYAiADKAsyGC5ydW53cmlnaHQudjEuT21pdHRlZFJ1bhIVCg1vbWl0dGVkX2NvdW50GAMgASgNEhEKCWhhc19vbGRlchgEIAEoCCKhAQoLU2Vzc2lvblR1cm4SDgoGcnVuX2lkGAEgASgJEg8KB3R1cm5faWQYAiABKAkSJwoFaW5wdXQYAyADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIoCgZhbnN3ZXIYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVieXRlcxgFIAEoBBIPCgd0YWludGVkGAYgASgIIkgKCk9taXR0ZWRSdW4SDgoGcnVuX2lkGAEgASgJEioKA3doeRgCIAEoDjIdLnJ1bndyaWdodC52MS5Db250ZXh0T21pc3Npb24inQEKDkVmZmVjdFJlc29sdmVkEgwKBHRvb2wYASABKAkSLAoKcmVzb2x1dGlvbhgCIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAYgASgJIjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSqHBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4qnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAISGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEAQqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLhDQoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABI7ChFyZWNvbmNpbGVfc3RhcnRlZBgzIAEoCzIeLnJ1bndyaWdodC52MS5SZWNvbmNpbGVTdGFydGVkSAASNwoPcmVjb25jaWxlX2VuZGVkGDQgASgLMhwucnVud3JpZ2h0LnYxLlJlY29uY2lsZUVuZGVkSABCBgoEYm9keSL6AgoKUnVuU3RhcnRlZBIRCgluYW1lc3BhY2UYASABKAkSKQoHcmVxdWVzdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhYKDnJlcXVlc3RfZGlnZXN0GAMgASgJEhIKCnBhY2thZ2VfaWQYBCABKAkSKQoHcGFja2FnZRgFIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhAKCHByb3ZpZGVyGAYgASgJEg0KBW1vZGVsGAcgASgJEiQKBmJ1ZGdldBgIIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSNAoGbGFiZWxzGAkgAygLMiQucnVud3JpZ2h0LnYxLlJ1blN0YXJ0ZWQuTGFiZWxzRW50cnkSEgoKam91cm5hbF9pZBgKIAEoCRIXCg9wcmluY2lwYWxfcm9sZXMYCyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI2CgtUdXJuU3RhcnRlZBInCgVpbnB1dBgBIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmIkUKE01vZGVsQXR0ZW1wdFN0YXJ0ZWQSEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSDQoFcm91dGUYAyABKA0i7AEKFU1vZGVsTWVzc2FnZUNvbXBsZXRlZBImCgR0ZXh0GAEgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSMQoNZmluaXNoX3JlYXNvbhgCIAEoDjIaLnJ1bndyaWdodC52MS5GaW5pc2hSZWFzb24SEgoKdG9vbF9jYWxscxgDIAEoDRIUCgxpbnB1dF90b2tlbnMYBCABKAQSFQoNb3V0cHV0X3Rva2VucxgFIAEoBBIoCgZvcGFxdWUYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVyb3V0ZRgHIAEoDSI9ChJNb2RlbEF0dGVtcHRGYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKaAQoNVG9vbFJlcXVlc3RlZBIMCgR0b29sGAEgASgJEhgKEHByb3ZpZGVyX2NhbGxfaWQYAiABKAkSKwoJYXJndW1lbnRzGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIZXhlY3V0b3IYBCABKAkSDwoHdGFpbnRlZBgFIAEoCBIRCgl1bnRydXN0ZWQYBiABKAgihgIKDVBvbGljeURlY2lkZWQSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USLAoHdmVyZGljdBgCIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIMCgRydWxlGAUgASgJEg8KB2RlY2lkZXIYBiABKAkSFgoOc3ViamVjdF9kaWdlc3QYByABKAkSFwoPb3BlcmF0b3JfZGlnZXN0GAggASgJEisKBnNoYWRvdxgJIAMoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lPcGluaW9uIs0BCgtUb29sU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEikKBmVmZmVjdBgDIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxISCgppZGVtcG90ZW50GAQgASgIEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAYgASgJEiwKCGRlYWRsaW5lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKCAQoNVG9vbENvbXBsZXRlZBIMCgR0b29sGAEgASgJEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAMgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiqwEKClRvb2xGYWlsZWQSDAoEdG9vbBgBIAEoCRIpCgZyZWFzb24YAiABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SKQoHbWVzc2FnZRgDIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiTQoKVG9vbERlbmllZBIMCgR0b29sGAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh0KDVRvb2xDYW5jZWxsZWQSDAoEdG9vbBgBIAEoCSLPAQoUVG9vbFJlY292ZXJ5UmVxdWlyZWQSDAoEdG9vbBgBIAEoCRIQCghleGVjdXRvchgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgEIAEoCRIpCgZyZWFzb24YBSABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SOQoRZXhlY3V0b3JfaWRlbnRpdHkYBiABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJoChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJEhQKDHJlcXVlc3RlZF9ieRgCIAEoCRIsCghkZWFkbGluZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiDwoNVHVybkNvbXBsZXRlZCI1CgpUdXJuRmFpbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3IinAEKDFJ1bkNvbXBsZXRlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEg8KB3RhaW50ZWQYBCABKAgihwEKCVJ1bkZhaWxlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEicKBWVycm9yGAIgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2UidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSKgAQoQUmVjb25jaWxlU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEgsKA2FzaxgDIAEoDRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgFIAEoCRIsCghkZWFkbGluZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAioQIKDlJlY29uY2lsZUVuZGVkEgwKBHRvb2wYASABKAkSCwoDYXNrGAIgASgNEi0KBmFuc3dlchgDIAEoDjIdLnJ1bndyaWdodC52MS5SZWNvbmNpbGVBbnN3ZXISKQoGcmVhc29uGAQgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEi8KC25leHRfYXNrX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgHIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSrJBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4SIAocRVZFTlRfS0lORF9SRUNPTkNJTEVfU1RBUlRFRBAfEh4KGkVWRU5UX0tJTkRfUkVDT05DSUxFX0VOREVEECAqnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAISGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEAQqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAcq+QEKD1JlY29uY2lsZUFuc3dlchIgChxSRUNPTkNJTEVfQU5TV0VSX1VOU1BFQ0lGSUVEEAASHgoaUkVDT05DSUxFX0FOU1dFUl9OT1RfQVNLRUQQARIeChpSRUNPTkNJTEVfQU5TV0VSX1BFUkZPUk1FRBACEiIKHlJFQ09OQ0lMRV9BTlNXRVJfTk9UX1BFUkZPUk1FRBADEh8KG1JFQ09OQ0lMRV9BTlNXRVJfQ0FOTk9UX1NBWRAEEh4KGlJFQ09OQ0lMRV9BTlNXRVJfTk9fQU5TV0VSEAUSHwobUkVDT05DSUxFX0FOU1dFUl9VTlJFQURBQkxFEAZCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -327,6 +327,22 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: EffectResolved;
     case: "effectResolved";
+  } | {
+    /**
+     * Of EVENT_KIND_RECONCILE_STARTED.
+     *
+     * @generated from field: runwright.v1.ReconcileStarted reconcile_started = 51;
+     */
+    value: ReconcileStarted;
+    case: "reconcileStarted";
+  } | {
+    /**
+     * Of EVENT_KIND_RECONCILE_ENDED.
+     *
+     * @generated from field: runwright.v1.ReconcileEnded reconcile_ended = 52;
+     */
+    value: ReconcileEnded;
+    case: "reconcileEnded";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1391,6 +1407,128 @@ export const EffectResolvedSchema: GenMessage<EffectResolved> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 24);
 
 /**
+ * Intent of one ask: an executor is about to be asked what became of `attempt`.
+ *
+ * @generated from message runwright.v1.ReconcileStarted
+ */
+export type ReconcileStarted = Message<"runwright.v1.ReconcileStarted"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * The executor that is asked.
+   *
+   * @generated from field: string executor = 2;
+   */
+  executor: string;
+
+  /**
+   * Which ask about this attempt it is, counted from 1.
+   *
+   * @generated from field: uint32 ask = 3;
+   */
+  ask: number;
+
+  /**
+   * The key the executor is asked about.
+   *
+   * @generated from field: string idempotency_key = 4;
+   */
+  idempotencyKey: string;
+
+  /**
+   * Digest of the arguments that were sent.
+   *
+   * @generated from field: string arguments_digest = 5;
+   */
+  argumentsDigest: string;
+
+  /**
+   * When its answer is waited for no more.
+   *
+   * @generated from field: google.protobuf.Timestamp deadline = 6;
+   */
+  deadline?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ReconcileStarted.
+ * Use `create(ReconcileStartedSchema)` to create a new message.
+ */
+export const ReconcileStartedSchema: GenMessage<ReconcileStarted> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 25);
+
+/**
+ * What one ask came to. What follows from it comes right after, in the same
+ * append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+ * RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+ * nobody is asked any more.
+ *
+ * @generated from message runwright.v1.ReconcileEnded
+ */
+export type ReconcileEnded = Message<"runwright.v1.ReconcileEnded"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * Which ask it was. 0: the attempt has just been lost, and nobody was asked yet.
+   *
+   * @generated from field: uint32 ask = 2;
+   */
+  ask: number;
+
+  /**
+   * What is known now.
+   *
+   * @generated from field: runwright.v1.ReconcileAnswer answer = 3;
+   */
+  answer: ReconcileAnswer;
+
+  /**
+   * Why the outcome of the attempt was unknown.
+   *
+   * @generated from field: runwright.v1.ErrorReason reason = 4;
+   */
+  reason: ErrorReason;
+
+  /**
+   * When somebody is asked next, at the earliest; absent: nobody is.
+   *
+   * @generated from field: google.protobuf.Timestamp next_ask_at = 5;
+   */
+  nextAskAt?: Timestamp | undefined;
+
+  /**
+   * Until when somebody is asked before a person is needed.
+   *
+   * @generated from field: google.protobuf.Timestamp give_up_at = 6;
+   */
+  giveUpAt?: Timestamp | undefined;
+
+  /**
+   * Who answered; of ask 0 who got the attempt. Absent: nobody is known to have.
+   *
+   * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 7;
+   */
+  executorIdentity?: ExecutorIdentity | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ReconcileEnded.
+ * Use `create(ReconcileEndedSchema)` to create a new message.
+ */
+export const ReconcileEndedSchema: GenMessage<ReconcileEnded> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 26);
+
+/**
  * A piece of the text that a model is giving; `effect_id` and `attempt` say
  * which answer it belongs to. It begins after that attempt's
  * MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -1423,7 +1561,7 @@ export type ModelStreamDelta = Message<"runwright.v1.ModelStreamDelta"> & {
  * Use `create(ModelStreamDeltaSchema)` to create a new message.
  */
 export const ModelStreamDeltaSchema: GenMessage<ModelStreamDelta> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 25);
+  messageDesc(file_runwright_v1_event, 27);
 
 /**
  * A place in a stream without an event.
@@ -1445,7 +1583,7 @@ export type Bookmark = Message<"runwright.v1.Bookmark"> & {
  * Use `create(BookmarkSchema)` to create a new message.
  */
 export const BookmarkSchema: GenMessage<Bookmark> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 26);
+  messageDesc(file_runwright_v1_event, 28);
 
 /**
  * Ephemeral events that a slow reader was not sent: a part of the text of one
@@ -1496,7 +1634,7 @@ export type Gap = Message<"runwright.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 27);
+  messageDesc(file_runwright_v1_event, 29);
 
 /**
  * One element of a stream.
@@ -1597,7 +1735,7 @@ export type EventFrame = Message<"runwright.v1.EventFrame"> & {
  * Use `create(EventFrameSchema)` to create a new message.
  */
 export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 28);
+  messageDesc(file_runwright_v1_event, 30);
 
 /**
  * What happened. Names and numbers never change.
@@ -1773,6 +1911,20 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_EFFECT_RESOLVED = 30;
    */
   EFFECT_RESOLVED = 30,
+
+  /**
+   * Intent: an executor is about to be asked what became of a call.
+   *
+   * @generated from enum value: EVENT_KIND_RECONCILE_STARTED = 31;
+   */
+  RECONCILE_STARTED = 31,
+
+  /**
+   * Result of asking; or, before the first ask, that there is something to ask.
+   *
+   * @generated from enum value: EVENT_KIND_RECONCILE_ENDED = 32;
+   */
+  RECONCILE_ENDED = 32,
 }
 
 /**
@@ -1897,4 +2049,66 @@ export enum ContextOmission {
  */
 export const ContextOmissionSchema: GenEnum<ContextOmission> = /*@__PURE__*/
   enumDesc(file_runwright_v1_event, 2);
+
+/**
+ * What is known of a call once an executor was asked what became of it.
+ *
+ * @generated from enum runwright.v1.ReconcileAnswer
+ */
+export enum ReconcileAnswer {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nobody was asked: no executor was there, or none got the request.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_NOT_ASKED = 1;
+   */
+  NOT_ASKED = 1,
+
+  /**
+   * The call was performed.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_PERFORMED = 2;
+   */
+  PERFORMED = 2,
+
+  /**
+   * The call was not performed.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_NOT_PERFORMED = 3;
+   */
+  NOT_PERFORMED = 3,
+
+  /**
+   * The executor cannot say.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_CANNOT_SAY = 4;
+   */
+  CANNOT_SAY = 4,
+
+  /**
+   * No answer came, or none is waited for any more.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_NO_ANSWER = 5;
+   */
+  NO_ANSWER = 5,
+
+  /**
+   * An answer came that is not used: it cannot be read, or is about another call.
+   *
+   * @generated from enum value: RECONCILE_ANSWER_UNREADABLE = 6;
+   */
+  UNREADABLE = 6,
+}
+
+/**
+ * Describes the enum runwright.v1.ReconcileAnswer.
+ */
+export const ReconcileAnswerSchema: GenEnum<ReconcileAnswer> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_event, 3);
 
