@@ -48,6 +48,10 @@ async def reconcile(
         if task is not None and task.cancelling():
             raise
         return ReconcileOutcome(ReconcileAnswer.NO_ANSWER)  # the channel was closed under it
+    except Exception as error:  # noqa: BLE001 - the run must hear that there is no answer
+        if log is not None:
+            log.error("asking about a call broke off", error, run_id=call.run_id, call_id=call.call_id)
+        return ReconcileOutcome(ReconcileAnswer.NO_ANSWER)
     finally:
         rpc.cancel()
     if log is not None and outcome.answer not in (ReconcileAnswer.PERFORMED, ReconcileAnswer.NOT_PERFORMED):
