@@ -17,6 +17,12 @@ export function checkTool(name: unknown, handler: unknown, others: ReadonlyMap<s
   if (others.has(name)) throw new TypeError(`Two tools are named ${name}.`);
 }
 
+/** Throws a TypeError for what cannot be asked about calls of a tool. */
+export function checkReconciler(name: string, reconcile: unknown): void {
+  if (typeof reconcile !== "function")
+    throw new TypeError(`The option reconcile of tool ${name} is ${shown(reconcile)}, no function.`);
+}
+
 /** Throws a TypeError for names that the runtime would refuse, and for what nobody could call. */
 export function checkRegistration(
   executor: unknown,

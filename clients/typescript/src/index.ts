@@ -29,6 +29,7 @@ export type { PackageFinding, PackageSummary, TagMove } from "./gen/runwright/v1
 export { OnBusy, Resolution, type RunSnapshot, RunStatus } from "./gen/runwright/v1/run_pb.js";
 export { EventView } from "./gen/runwright/v1/runtime_service_pb.js";
 export { type Lease, type RegisterOptions } from "./lease.js";
+export { cannotSay, notPerformed, performed, Reconciled, type Reconciler } from "./reconciling.js";
 export { type SubscribeOptions, Subscription } from "./subscription.js";
-export { ToolServer, type ToolServerOptions } from "./tools.js";
+export { type ToolOptions, ToolServer, type ToolServerOptions } from "./tools.js";
 export { deltaText, type Part, resultText, type Scope, toolText } from "./words.js";

@@ -31,6 +31,7 @@ export const OPTIONS = {
   resolvePackage: [...CALL, "budget"],
   subscribe: [...READ, "liveOnly", "deltas", "untilDone", "signal", "onReconnect"],
   ToolServer: ["tls", "credential", "onError", "onNote"],
+  add: ["reconcile"],
   register: ["callbackId", "address", "leaseMs", "maxCalls", "tls"],
   serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "executor", "listen"],
 } as const;

@@ -30,6 +30,7 @@ from .client import Cancelled, Client, Resolved, Started, UnknownEffect
 from .connection import Keepalive, Tls
 from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint
+from .reconciling import CannotSay, NotPerformed, Performed
 from .serving import ToolServer
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
@@ -41,6 +42,7 @@ __all__ = [
     "Bookmark",
     "Budget",
     "Cancelled",
+    "CannotSay",
     "Client",
     "Content",
     "EffectResolution",
@@ -54,10 +56,12 @@ __all__ = [
     "InputData",
     "InputPart",
     "Keepalive",
+    "NotPerformed",
     "OnBusy",
     "OpenEffect",
     "PackageFinding",
     "PackageSummary",
+    "Performed",
     "Resolution",
     "Resolved",
     "RunFilter",

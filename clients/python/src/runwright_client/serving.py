@@ -33,11 +33,14 @@ from .client import Client
 from .connection import Keepalive, Tls, split_address
 from .contact import Contact
 from .errors import RunwrightError
+from .reconciling import CannotSay, Reconciler, reconciled, response
 from .tools import Tool, ToolCall
+from .under_way import UnderWay
 
 _log = logging.getLogger("runwright_client")
 
 _Call = grpclib.server.Stream[pb.ExecuteToolRequest, pb.ExecuteToolResponse]
+_Ask = grpclib.server.Stream[pb.ReconcileToolRequest, pb.ReconcileToolResponse]
 _MOST_BYTES = 4 * 1024 * 1024  # of a request; arguments are far smaller
 _KEYS = 65_536  # idempotency keys whose attempts are remembered
 
@@ -56,6 +59,8 @@ class ToolServer:
     ) -> None:
         self.address = ""  #: where it serves, once it does
         self._tools: dict[str, Tool[..., Any] | Handler] = {**tools_by_name(tools, Tool)}
+        self._reconcilers: dict[str, Reconciler] = {}
+        self._under_way = UnderWay()
         self._tls = tls
         self._credential = credential
         self._thread_count = threads
@@ -66,8 +71,12 @@ class ToolServer:
         self._is_stopping = False
         self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
 
-    def add(self, name: str, handler: Handler) -> None:
-        """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call."""
+    def add(self, name: str, handler: Handler, *, reconcile: Reconciler | None = None) -> None:
+        """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call.
+
+        `reconcile` gets the same, and says what became of a call that the runtime has lost sight of: it returns
+        `Performed(result)`, `NotPerformed()` or `CannotSay()`. The package declares such a tool `reconcilable`.
+        """
         tool_name(name)
         if not isinstance(handler, Tool):
             check_handler(name, handler)
@@ -76,6 +85,8 @@ class ToolServer:
         if self._registrations:
             raise RuntimeError(f"ToolServer: add {name} before the server is registered: nobody would call it")
         self._tools[name] = handler
+        if reconcile is not None:
+            self._reconcilers[name] = reconcile
 
     def declarations(self, executor: str) -> list[dict[str, Any]]:
         """What a package says of these tools, in its list `tools`; JSON is YAML."""
@@ -225,11 +236,16 @@ class ToolServer:
         return address
 
     def __mapping__(self) -> Mapping[str, grpclib.const.Handler]:
-        path = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
-        kinds = (Cardinality.UNARY_UNARY, pb.ExecuteToolRequest, pb.ExecuteToolResponse)
-        return {path: grpclib.const.Handler(self._execute, *kinds)}
+        service, unary = "/runwright.callback.v1.ToolExecutorService", Cardinality.UNARY_UNARY
+        executes = (self._execute, unary, pb.ExecuteToolRequest, pb.ExecuteToolResponse)
+        reconciles = (self._reconcile, unary, pb.ReconcileToolRequest, pb.ReconcileToolResponse)
+        return {
+            f"{service}/ExecuteTool": grpclib.const.Handler(*executes),
+            f"{service}/ReconcileTool": grpclib.const.Handler(*reconciles),
+        }
 
-    async def _execute(self, stream: _Call) -> None:
+    def _begin(self, stream: grpclib.server.Stream[Any, Any]) -> None:
+        """Takes note of a call, and refuses whoever may not make one."""
         task = asyncio.current_task()
         assert task is not None
         self._calls.add(task)  # it ends when the answer has been handed to the system
@@ -238,7 +254,10 @@ class ToolServer:
         shown = ",".join(map(str, stream.metadata.getall("authorization", []))) if stream.metadata is not None else ""
         if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
             raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
-        request = await _received(stream)
+
+    async def _execute(self, stream: _Call) -> None:
+        self._begin(stream)
+        request = pb.ExecuteToolRequest.parse(await _received(stream))
         tool = self._tools.get(request.tool)
         if tool is None:
             raise GRPCError(Status.UNIMPLEMENTED, f"There is no tool {request.tool} here.")
@@ -246,34 +265,65 @@ class ToolServer:
             put_off = pb.ToolNotPerformed(message="This host is stopping.")
             await stream.send_message(pb.ExecuteToolResponse(not_performed=put_off))
             return
-        self._admit(request)
-        call = ToolCall(
-            run_id=request.run_id,
-            turn_id=request.turn_id,
-            round=request.round,
-            call_id=request.call_id,
-            attempt=request.attempt,
-            idempotency_key=request.idempotency_key,
-            tool=request.tool,
-            deadline=request.deadline,
-            package_fingerprint=request.package_fingerprint,
+        if request.attempt < (seen := self._seen(request.idempotency_key, request.attempt)):
+            raise GRPCError(Status.FAILED_PRECONDITION, f"Attempt {seen} of this call has been here.")
+        call = _call(request)
+        threads = self._under_way.threads(call.idempotency_key, self._threads)
+        work = asyncio.create_task(answer(tool, request.arguments_json, call, threads))
+        self._under_way.add(call.idempotency_key, work)
+        await self._until_done(work, call)
+        await stream.send_message(answered(work))
+
+    async def _reconcile(self, stream: _Ask) -> None:
+        self._begin(stream)
+        request = pb.ReconcileToolRequest.parse(await _received(stream))
+        tool = self._tools.get(request.tool)
+        reconciler = tool.reconciler if isinstance(tool, Tool) else self._reconcilers.get(request.tool)
+        if reconciler is None:
+            raise GRPCError(Status.UNIMPLEMENTED, f"Nobody here says what became of calls of {request.tool}.")
+        # The runtime has given the attempt up: should it still arrive, it comes too late.
+        self._seen(request.idempotency_key, request.attempt + 1)
+        call = _call(request)
+        if request.idempotency_key in self._under_way or self._is_stopping:
+            why = "This host is stopping." if self._is_stopping else "The call is still under way here."
+            await stream.send_message(response(request, CannotSay(why), call))
+            return
+        work = asyncio.create_task(reconciled(reconciler, request, call, self._threads))
+        await self._until_done(work, call)
+        told = (
+            response(request, CannotSay("Looking for it was cancelled."), call) if work.cancelled() else work.result()
         )
-        work = asyncio.create_task(answer(tool, request.arguments_json, call, self._threads))
+        await stream.send_message(told)
+
+    async def _until_done(self, work: asyncio.Task[Any], call: ToolCall) -> None:
         try:
             await asyncio.wait({work})
         except asyncio.CancelledError:  # the run was cancelled, the deadline passed, or the runtime is gone
             call.cancelled.set()
             work.cancel()
             raise
-        await stream.send_message(answered(work))
 
-    def _admit(self, request: pb.ExecuteToolRequest) -> None:
-        seen = self._attempts.pop(request.idempotency_key, 0)
-        self._attempts[request.idempotency_key] = max(seen, request.attempt)
+    def _seen(self, key: str, attempt: int) -> int:
+        """Takes note that the attempt was here, and tells the highest one of the call."""
+        highest = max(self._attempts.pop(key, 0), attempt)
+        self._attempts[key] = highest
         if len(self._attempts) > _KEYS:
             self._attempts.popitem(last=False)
-        if request.attempt < seen:
-            raise GRPCError(Status.FAILED_PRECONDITION, f"Attempt {seen} of this call has been here.")
+        return highest
+
+
+def _call(request: pb.ExecuteToolRequest | pb.ReconcileToolRequest) -> ToolCall:
+    return ToolCall(
+        run_id=request.run_id,
+        turn_id=request.turn_id,
+        round=request.round,
+        call_id=request.call_id,
+        attempt=request.attempt,
+        idempotency_key=request.idempotency_key,
+        tool=request.tool,
+        deadline=request.deadline,
+        package_fingerprint=request.package_fingerprint,
+    )
 
 
 class _Server(grpclib.server.Server):
@@ -311,13 +361,13 @@ def _show_log() -> None:
         _log.setLevel(logging.INFO)
 
 
-async def _received(stream: _Call) -> pb.ExecuteToolRequest:
+async def _received(stream: grpclib.server.Stream[Any, Any]) -> bytes:
     """The request, which the transport would take however large it is. UNIMPLEMENTED says: certainly not performed."""
     head = await stream._stream.recv_data(5)
     size = int.from_bytes(head[1:], "big")
     if len(head) < 5 or head[0] or size > _MOST_BYTES:
         raise GRPCError(Status.UNIMPLEMENTED, f"A request has at most {_MOST_BYTES} bytes and is not compressed.")
-    return pb.ExecuteToolRequest.parse(await stream._stream.recv_data(size))
+    return await stream._stream.recv_data(size)
 
 
 async def _renew(client: Client, request: pb.RegisterCallbackRequest, interval: float) -> None:
