@@ -13,13 +13,16 @@ import betterproto2
 
 from runwright_client import Budget as RunBudget
 from runwright_client import (
+    CannotSay,
     Client,
     EventFilter,
     EventFrame,
     EventView,
     InputPart,
     Keepalive,
+    NotPerformed,
     OnBusy,
+    Performed,
     Resolution,
     RunFilter,
     RunwrightError,
@@ -82,7 +85,9 @@ class Tools:
         self.registration: Client | None = None
         for name, behaviour in behaviours.items():
             is_odd = behaviour.get("raises") == "odd"
-            self.server.add(name, self._stopping if is_odd else self._handler(behaviour))
+            handler = self._stopping if is_odd else self._handler(behaviour)
+            reconcile = self._reconciler(behaviour) if "reconcile" in behaviour else None
+            self.server.add(name, handler, reconcile=reconcile)
 
     def release(self) -> None:
         """Lets the calls that wait, and all later ones, go on."""
@@ -91,6 +96,25 @@ class Tools:
     def _stopping(self, arguments: Any, call: ToolCall) -> Any:
         """Raises what a future does not take, in a thread."""
         raise StopIteration("a secret that must not leave this process")
+
+    def _reconciler(self, behaviour: Args) -> Callable[[Any, ToolCall], Any]:
+        def look(arguments: Any, call: ToolCall) -> Any:
+            context = {"tool": call.tool, "call_id": call.call_id, "attempt": call.attempt}
+            noted = {**context, "idempotency_key": call.idempotency_key, "arguments": arguments}
+            self.calls.append({**noted, "cancelled": False, "asked": True})
+            match behaviour["reconcile"]:
+                case "performed":
+                    return Performed(behaviour.get("returns"))
+                case "not_performed":
+                    return NotPerformed("It is not in the ledger.")
+                case "cannot_say":
+                    return CannotSay("The ledger is away.")
+                case "odd":
+                    return behaviour.get("returns")
+                case _:
+                    raise RuntimeError("a secret that must not leave this process")
+
+        return look
 
     def _handler(self, behaviour: Args) -> Callable[[Any, ToolCall], Awaitable[Any]]:
         async def perform(arguments: Any, call: ToolCall) -> Any:

@@ -4,11 +4,15 @@ import { EventEmitter, once } from "node:events";
 import { createInterface } from "node:readline";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
+  cannotSay,
   Client,
   type EventFrame,
   EventKind,
+  notPerformed,
   packageFingerprint,
   type Part,
+  performed,
+  type Reconciler,
   Resolution,
   RunwrightError,
   type Subscription,
@@ -100,13 +104,33 @@ class Tools {
   constructor(behaviours: Record<string, Args>) {
     this.#released.setMaxListeners(0);
     for (const [tool, behaviour] of Object.entries(behaviours)) {
-      this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call));
+      const reconcile = behaviour["reconcile"];
+      const options = reconcile === undefined ? {} : { reconcile: this.#look(behaviour) };
+      this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call), options);
     }
   }
 
   release(): void {
     this.#isReleased = true;
     this.#released.emit("released");
+  }
+
+  #look(behaviour: Args): Reconciler<Call> {
+    return (args, { tool, callId: call_id, attempt, idempotencyKey: idempotency_key, signal }) => {
+      this.calls.push({ call: { tool, call_id, attempt, idempotency_key, arguments: args, asked: true }, signal });
+      switch (behaviour["reconcile"]) {
+        case "performed":
+          return performed(behaviour["returns"] ?? null);
+        case "not_performed":
+          return notPerformed("It is not in the ledger.");
+        case "cannot_say":
+          return cannotSay("The ledger is away.");
+        case "odd":
+          return behaviour["returns"] as never;
+        default:
+          throw new Error("a secret that must not leave this process");
+      }
+    };
   }
 
   async #perform(behaviour: Args, args: Call, told: ToolCall): Promise<unknown> {
