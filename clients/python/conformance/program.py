@@ -312,6 +312,7 @@ class Program:
             filter=EventFilter.from_dict(args["filter"]) if "filter" in args else None,
             view=view_of(args),
             deltas=bool(args.get("deltas") or args.get("include_deltas")),
+            through_repair=bool(args.get("through_repair")),
             until_done=bool(args.get("until_done")),
         )
         self._subscriptions[args["name"]] = await subscription.__aenter__()

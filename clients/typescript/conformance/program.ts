@@ -300,6 +300,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       liveOnly: Boolean(args["live_only"]),
       deltas: Boolean(args["include_deltas"] ?? args["deltas"]),
       untilDone: Boolean(args["until_done"]),
+      throughRepair: Boolean(args["through_repair"]),
     });
     streams.set(text(args["name"]), new Stream(subscription));
     return {};

@@ -22,7 +22,7 @@ export type {
 export { Client } from "./client.js";
 export type { ConnectOptions, Keepalive, Tls } from "./connection.js";
 export { asRunwrightError, type Peer } from "./diagnosis.js";
-export { type ErrorFields, RunwrightError } from "./errors.js";
+export { type ErrorFields, RepairNeeded, RunwrightError } from "./errors.js";
 export { packageCanonical, packageFingerprint } from "./fingerprints.js";
 export { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
 export type { PackageFinding, PackageSummary, TagMove } from "./gen/runwright/v1/package_service_pb.js";

@@ -29,7 +29,7 @@ export const OPTIONS = {
   tagHistory: [...CALL, "pageSize"],
   validatePackage: CALL,
   resolvePackage: [...CALL, "budget"],
-  subscribe: [...READ, "liveOnly", "deltas", "untilDone", "signal", "onReconnect"],
+  subscribe: [...READ, "liveOnly", "deltas", "untilDone", "throughRepair", "signal", "onReconnect"],
   ToolServer: ["tls", "credential", "onError", "onNote"],
   add: ["reconcile"],
   register: ["callbackId", "address", "leaseMs", "maxCalls", "tls"],

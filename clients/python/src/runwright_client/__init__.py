@@ -32,6 +32,7 @@ from .errors import RunwrightError
 from .fingerprints import package_canonical, package_fingerprint
 from .reconciling import CannotSay, NotPerformed, Performed
 from .serving import ToolServer
+from .standing import RepairNeeded
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
 from .text import delta_text, result_text, tool_text
@@ -62,6 +63,7 @@ __all__ = [
     "PackageFinding",
     "PackageSummary",
     "Performed",
+    "RepairNeeded",
     "Resolution",
     "Resolved",
     "RunFilter",
