@@ -39,6 +39,10 @@ class Executor(ToolExecutorServiceServicer):
         """Never asked: no tool of the benchmarks is reconcilable."""
         raise NotImplementedError
 
+    async def DescribeTools(self, request: pb.DescribeToolsRequest, context: Any) -> pb.DescribeToolsResponse:
+        """Nothing: nobody writes a package by it."""
+        return pb.DescribeToolsResponse()
+
 
 @asynccontextmanager
 async def executing() -> AsyncIterator[Executor]:

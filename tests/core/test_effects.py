@@ -28,6 +28,7 @@ EFFECTS: dict[str, e.Effect] = {
     "executor": e.AwaitExecutor(CALL, 4, "tools", 0, 0),
     "ask": e.ReconcileTool(CALL, "look", 4, 2, ContentRef("0" * 64, 2, "application/json"), "key"),
     "asking": e.AwaitReconcile(CALL, 4, 2, 0, 9),
+    "result": e.EvaluateResult(CALL, 4),
     "deadline": e.WaitForCancelDeadline(9),
 }
 
@@ -53,7 +54,7 @@ def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a
 
 
 def test_an_answer_that_would_begin_something_new_is_left_to_the_next_start() -> None:
-    assert saying("is_left_to_restart") == {"model", "retry", "executor", "ask", "asking"}
+    assert saying("is_left_to_restart") == {"model", "retry", "executor", "ask", "asking", "result"}
 
 
 def test_what_is_sent_to_somebody_needs_an_intent() -> None:

@@ -16,6 +16,7 @@ from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending
 from runwright.core.outcomes import CallPhase, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.package import RuntimePackage
+from runwright.core.policy import Verdict
 from runwright.core.request import Budget
 from runwright.core.state import CallState, RunState
 
@@ -163,6 +164,8 @@ class RandomRun:
                 return _may_ask(effect, self.now, has_place)
             case e.ReconcileTool():
                 return self._reconciled(effect, self.rng.choice(list(ReconcileAnswer)))
+            case e.EvaluateResult():
+                return self._evaluated(effect, self.rng.choice([*Verdict, *[Verdict.ALLOW] * 4]))
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
 
@@ -178,6 +181,10 @@ class RandomRun:
             failure=self.rng.choice([None, None, ErrorReason.TOOL_RESULT_TOO_LARGE]) if performed else None,
         )
 
+    def _evaluated(self, effect: e.EvaluateResult, verdict: Verdict) -> i.Input:
+        said = (b.said_of(_TEXT, verdict),)
+        return i.ResultEvaluated(at=self.now, call_id=effect.call_id, attempt=effect.attempt, policies=said)
+
     def _resolution(self, call: CallState) -> i.Input:
         return i.ResolutionRequested(
             at=self.now,
@@ -190,6 +197,7 @@ class RandomRun:
             request_digest="",
             result=_TEXT,
             grace_us=self.rng.choice([0, 9]),
+            is_gated=self.rng.random() < 0.3,
         )
 
     def _due(self, effect: e.AwaitRetry) -> int:
@@ -224,7 +232,9 @@ class RandomRun:
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
         if dice < 0.6:
-            return i.ToolReturned(at=self.now, call_id=call_id, attempt=attempt, ok=dice < 0.5, result=_TEXT)
+            said = (b.said_of(_TEXT, Verdict.ALLOW),) if self.rng.random() < 0.5 else ()
+            gated = {"is_gated": self.rng.random() < 0.3, "policies": said}
+            return i.ToolReturned(at=self.now, call_id=call_id, attempt=attempt, ok=dice < 0.5, result=_TEXT, **gated)
         if dice < 0.8:
             return i.ToolNotSent(at=self.now, call_id=call_id, attempt=attempt)
         return i.ToolOutcomeUnknown(at=self.now, call_id=call_id, attempt=attempt, reason=self.rng.choice(_UNKNOWN))
@@ -263,6 +273,8 @@ class RandomRun:
                 return _may_ask(effect, self.now, has_place=True)
             case e.ReconcileTool():
                 return self._reconciled(effect, ReconcileAnswer.PERFORMED)
+            case e.EvaluateResult():
+                return self._evaluated(effect, Verdict.ALLOW)
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
 

@@ -16,9 +16,9 @@ from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.kinds import TERMINAL, EventKind
-from runwright.core.outcomes import ReconcileAnswer, Resolution, RunStatus, WaitKind
+from runwright.core.outcomes import ExecutorIdentity, ReconcileAnswer, Resolution, RunStatus, WaitKind
 from runwright.core.resolution import ResolutionRequest, ResolvedResult
-from runwright.ports.tools import ReconcileOutcome, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import Place, PlaceRequest, ReconcileOutcome, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime, RunSnapshot
 from runwright.testing import FunctionTools
 
@@ -297,6 +297,35 @@ async def test_an_ask_takes_a_place_of_its_executor_and_gives_it_back(bench: b.B
     await settled(bench, runtime)
 
     assert (while_asked, tools.held["tools"]) == (1, 0)
+
+
+class SeenPlaces(FunctionTools):
+    """Tools that keep what places were wanted for, and say who got a call."""
+
+    def take_place(self, wanted: PlaceRequest) -> Place | None:
+        """See the port."""
+        PLACES.append((wanted.first, wanted.schema_digest))
+        return super().take_place(wanted)
+
+
+PLACES: list[tuple[str, str]] = []
+
+
+async def test_whoever_got_the_attempt_is_asked_first_with_whatever_schema_and_then_anybody(bench: b.Bench) -> None:
+    PLACES.clear()
+    desk = Desk()
+    desk.silent = 1
+    who = ExecutorIdentity("desk-1", "shop", "10.0.0.1:7")
+    bench.packages = (SENDING,)
+    lost = ToolOutcome(ToolOutcomeKind.LOST, executor_identity=who)
+    bench.tools = SeenPlaces({"send": lambda arguments: lost}, reconcilers={"send": desk.reconcile})
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+
+    await settled(bench, runtime)
+
+    asks = [wanted for wanted in PLACES if not wanted[1]]
+    assert asks[:2] == [("desk-1", ""), ("", "")]
 
 
 async def test_an_answer_that_comes_after_a_decision_is_audited_and_changes_nothing(bench: b.Bench) -> None:

@@ -87,7 +87,7 @@ class Tools:
             is_odd = behaviour.get("raises") == "odd"
             handler = self._stopping if is_odd else self._handler(behaviour)
             reconcile = self._reconciler(behaviour) if "reconcile" in behaviour else None
-            self.server.add(name, handler, reconcile=reconcile)
+            self.server.add(name, handler, reconcile=reconcile, **behaviour.get("declared", {}))
 
     def release(self) -> None:
         """Lets the calls that wait, and all later ones, go on."""
@@ -240,7 +240,7 @@ class Program:
 
     async def put_package(self, args: Args) -> Args:
         """Puts a package."""
-        options = {name: args[name] for name in ("tag", "expected_previous", "request_id") if name in args}
+        options = {name: args[name] for name in ("tag", "expected_previous", "request_id", "sidecars") if name in args}
         return shown(await self.client.put_package(args["document"], **options))
 
     async def get_package(self, args: Args) -> Args:
@@ -264,7 +264,7 @@ class Program:
 
     async def validate_package(self, args: Args) -> Args:
         """Everything that is wrong with a package."""
-        return shown(await self.client.validate_package(args["document"]))
+        return shown(await self.client.validate_package(args["document"], sidecars=args.get("sidecars", ())))
 
     async def resolve_package(self, args: Args) -> Args:
         """What a run would be."""
@@ -344,6 +344,7 @@ class Program:
                     callback_id=register.get("callback_id", ""),
                     lease=float(register.get("lease_seconds", 60)),
                     max_calls=register.get("max_calls", 0),
+                    schema_digests=register.get("schema_digests", True),
                 )
             except RunwrightError:
                 await tools.server.stop()

@@ -18,9 +18,15 @@ export function checkTool(name: unknown, handler: unknown, others: ReadonlyMap<s
 }
 
 /** Throws a TypeError for what cannot be asked about calls of a tool. */
-export function checkReconciler(name: string, reconcile: unknown): void {
-  if (typeof reconcile !== "function")
-    throw new TypeError(`The option reconcile of tool ${name} is ${shown(reconcile)}, no function.`);
+export function checkReconciler(
+  name: string,
+  look: unknown,
+  tools: ReadonlyMap<string, unknown>,
+  others: ReadonlyMap<string, unknown>,
+): void {
+  if (!tools.has(name)) throw new TypeError(`There is no tool ${shown(name)} to reconcile: add it first.`);
+  if (typeof look !== "function") throw new TypeError(`What reconciles tool ${name} is ${shown(look)}, no function.`);
+  if (others.has(name)) throw new TypeError(`Two functions reconcile tool ${name}.`);
 }
 
 /** Throws a TypeError for names that the runtime would refuse, and for what nobody could call. */

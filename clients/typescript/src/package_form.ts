@@ -108,6 +108,10 @@ export const FORM = `{
    "provider": {
     "part": "ProviderRoute"
    },
+   "sidecars": {
+    "beside": true,
+    "default": {}
+   },
    "tools": {
     "default": [],
     "list_of": "ToolSpec",
@@ -129,6 +133,10 @@ export const FORM = `{
    "max_attempts": {
     "default": 3
    },
+   "model_view": {
+    "default": null,
+    "younger": true
+   },
    "name": {},
    "parameters": {
     "default": {
@@ -145,6 +153,10 @@ export const FORM = `{
     "younger": true
    },
    "risk": {
+    "default": null,
+    "younger": true
+   },
+   "schema_digest": {
     "default": null,
     "younger": true
    },

@@ -10,6 +10,7 @@ import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { answer, type ToolCall, type ToolHandler } from "./answers.js";
 import { checkReconciler, checkRegistration, checkTool } from "./authored.js";
 import type { Client } from "./client.js";
+import { checkDeclaration, described, digests, type ToolDeclaration } from "./describing.js";
 import {
   type ExecuteToolRequest,
   type ExecuteToolResponse,
@@ -37,21 +38,13 @@ export interface ToolServerOptions {
   readonly onNote?: (message: string) => void;
 }
 
-/** Options of a tool. */
-export interface ToolOptions<Arguments> {
-  /**
-   * Says what became of a call that the runtime has lost sight of; the package declares such a tool `reconcilable`. While
-   * the call is still under way in this process it is not asked.
-   */
-  readonly reconcile?: Reconciler<Arguments>;
-}
-
 /** Serves tools to the runtime. Ended by {@link ToolServer.close} or `await using`. */
 export class ToolServer implements AsyncDisposable {
   readonly #options: ToolServerOptions;
   readonly #server: http2.Http2Server;
   readonly #tools = new Map<string, ToolHandler<never>>();
   readonly #reconcilers = new Map<string, Reconciler<never>>();
+  readonly #declared = new Map<string, ToolDeclaration>();
   readonly #attempts = new Map<string, number>();
   readonly #underWay = new Map<string, number>(); // idempotency keys of calls that are being performed here
   readonly #sessions = new Set<http2.ServerHttp2Session>();
@@ -83,6 +76,10 @@ export class ToolServer implements AsyncDisposable {
         router.service(ToolExecutorService, {
           executeTool: (request, context) => this.#execute(request, context),
           reconcileTool: (request, context) => this.#reconcile(request, context),
+          describeTools: (_, context) => {
+            this.#authorize(context);
+            return described(this.#declared);
+          },
         }),
       fallback: (_, response) => {
         // There is no health service: UNIMPLEMENTED is taken for being well. A status without a message has to come
@@ -107,22 +104,32 @@ export class ToolServer implements AsyncDisposable {
     });
   }
 
-  /** Adds a tool. Its arguments are valid under the schema that the package has for it. */
+  /**
+   * Adds a tool. Its arguments are valid under the schema that the package has for it. The declaration is what packages
+   * are written and compared by.
+   */
   add<Arguments = Record<string, unknown>>(
     tool: string,
     handler: ToolHandler<Arguments>,
-    options: ToolOptions<Arguments> = {},
+    declaration: ToolDeclaration = {},
   ): this {
-    check("add", options);
     checkTool(tool, handler, this.#tools);
-    if (options.reconcile !== undefined) {
-      checkReconciler(tool, options.reconcile);
-      this.#reconcilers.set(tool, options.reconcile);
-    }
+    checkDeclaration(tool, declaration);
     if (this.#leases.length > 0) {
       throw new TypeError(`Add ${tool} before the tool server is registered: nobody would call it.`);
     }
     this.#tools.set(tool, handler);
+    this.#declared.set(tool, { ...declaration });
+    return this;
+  }
+
+  /**
+   * Has a function say, of a tool that was added, what became of a call that the runtime has lost sight of. The package
+   * declares such a tool `reconcilable`. While the call is still under way in this process the function is not asked.
+   */
+  reconcile<Arguments = Record<string, unknown>>(tool: string, look: Reconciler<Arguments>): this {
+    checkReconciler(tool, look, this.#tools, this.#reconcilers);
+    this.#reconcilers.set(tool, look);
     return this;
   }
 
@@ -153,7 +160,9 @@ export class ToolServer implements AsyncDisposable {
    */
   async register(client: Client, executor: string, options: RegisterOptions = {}): Promise<Lease> {
     check("register", options);
-    const spec = { executor, address: options.address ?? this.address, tools: [...this.#tools.keys()] };
+    const { address = this.address, schemaDigests = true } = options;
+    const toolDigests = schemaDigests ? digests(this.#declared) : [];
+    const spec = { executor, address, tools: [...this.#tools.keys()], toolDigests };
     checkRegistration(executor, options.callbackId, spec.address, this.#tools);
     const lease = new Lease(client, spec, { credential: this.#options.credential, ...options }, this.#onError);
     await lease.begin();

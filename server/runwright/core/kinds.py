@@ -48,6 +48,7 @@ class EventKind(Enum):
     EFFECT_RESOLVED = 30
     RECONCILE_STARTED = 31
     RECONCILE_ENDED = 32
+    TOOL_RESULT_RELEASED = 37
 
     # A member is only equal to itself; Enum would hash its name, in Python.
     __hash__ = object.__hash__
@@ -102,6 +103,9 @@ _DENIED = {_C.REQUESTED: _C.DENIED}
 _CANCELLED = dict.fromkeys((_C.REQUESTED, _C.RUNNING, _C.RECONCILING), _C.CANCELLED)
 _UNKNOWN = {_C.RUNNING: _C.UNKNOWN, _C.RECONCILING: _C.UNKNOWN}
 _RECONCILING = {_C.RECONCILING: _C.RECONCILING}
+# A call is decided on before it is sent, and when what came of it awaits its release.
+_RELEASED = {_C.COMPLETED: _C.COMPLETED, _C.FAILED: _C.FAILED}
+_DECIDED = {_C.REQUESTED: _C.REQUESTED, **_RELEASED}
 
 ROWS = (
     Row(_K.RUN_STARTED, r.RunStarted, _RUN, {_P.NEW: _P.RUNNING}),
@@ -111,11 +115,12 @@ ROWS = (
     Row(_K.MODEL_MESSAGE_COMPLETED, r.ModelMessageCompleted, _MODEL, _RUNNING, role=_OUTCOME, bears_message=True),
     Row(_K.MODEL_ATTEMPT_FAILED, r.ModelAttemptFailed, _MODEL, _TO_CLOSE, role=_OUTCOME),
     Row(_K.TOOL_REQUESTED, r.ToolRequested, _CALL, _RUNNING, {_C.NONE: _C.REQUESTED}, bears_message=True),
-    Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT, _RUNNING, {_C.REQUESTED: _C.REQUESTED}),
+    Row(_K.POLICY_DECIDED, r.PolicyDecided, _EFFECT, _RUNNING, _DECIDED),
     Row(_K.TOOL_STARTED, r.ToolStarted, _CALL, _RUNNING, _STARTED, role=_INTENT),
     Row(_K.TOOL_COMPLETED, r.ToolCompleted, _CALL, _TO_CLOSE, _COMPLETED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_FAILED, r.ToolFailed, _CALL, _TO_CLOSE, _FAILED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_DENIED, r.ToolDenied, _CALL, _RUNNING, _DENIED, role=_OUTCOME, bears_message=True),
+    Row(_K.TOOL_RESULT_RELEASED, r.ToolResultReleased, _CALL, _RUNNING, _RELEASED, bears_message=True),
     Row(_K.TOOL_CANCELLED, r.ToolCancelled, _CALL, _CANCELLING, _CANCELLED, role=_OUTCOME),
     Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, _UNKNOWN, role=_OUTCOME),
     Row(_K.RECONCILE_STARTED, r.ReconcileStarted, _CALL, _RUNNING, _RECONCILING, role=_INTENT),

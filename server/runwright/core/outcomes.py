@@ -116,6 +116,13 @@ class ReconcileAnswer(Enum):
     UNREADABLE = 6  # an answer that is not used: it cannot be read, or is about another call
 
 
+class ResultRelease(Enum):
+    """What the model is told of a call that awaits its release. The numbers are those of `runwright.v1`."""
+
+    RELEASED = 1  # what the call came to
+    WITHHELD = 2  # that it was made, and by which policy its result is withheld
+
+
 class FinishReason(Enum):
     """Why a model stopped."""
 

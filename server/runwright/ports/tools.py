@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.callbacks import UnusedTool
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.outcomes import ExecutorIdentity, ReconcileAnswer
 from runwright.core.units import Micros
@@ -21,12 +22,15 @@ class PlaceRequest(Struct, frozen=True):
     """What a place is wanted for: the next attempt of a call, or to ask about the last one.
 
     `first` is the executor that is taken if it has room, by its callback id or address: whoever got the attempt.
+    `schema_digest` is that of the tool's schema in the package, whose fingerprint is `package`.
     """
 
     run: RunKey
     call_id: str
     executor: str
     tool: str
+    schema_digest: str = ""
+    package: str = ""
     first: str = ""
 
 
@@ -122,6 +126,9 @@ class ToolExecutors(Protocol):
 
     def is_reachable(self, wanted: PlaceRequest) -> bool:
         """True unless it is known that no executor performs the tool now: connected or not yet, and however busy."""
+
+    def unused(self, wanted: PlaceRequest) -> Sequence[UnusedTool]:
+        """Who would perform the tool, but has another schema of it than the package."""
 
     def take_place(self, wanted: PlaceRequest) -> Place | None:
         """A place, if one is free and nobody waits for it; never waits."""

@@ -18,9 +18,9 @@ from runwright.core.resolution import EffectResolution, ResolutionRequest
 from runwright.core.state import RunState
 from runwright.core.units import time_text
 from runwright.runtime.ports import Ports
-from runwright.runtime.runs.performer import tool_content
 from runwright.runtime.runs.stored_runs import removed
 from runwright.runtime.runs.supervisor import Supervisor
+from runwright.runtime.runs.tool_contents import tool_content
 from runwright.runtime.snapshot import Resolved, RunSnapshot
 
 NOT_PERFORMED = "The call was not performed."
@@ -84,6 +84,7 @@ class Repair:
                 request_digest=request.digest(),
                 result=content.ref if content else None,
                 grace_us=GRACE_US,
+                is_gated=self._ports.policies.are_heard_of_results(run.namespace),
                 contents=(content,) if content else (),
             )
             records, state = await self._supervisor.submit(run, requested)

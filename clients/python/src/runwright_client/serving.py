@@ -9,7 +9,6 @@ import signal
 import socket
 import ssl
 import uuid
-import weakref
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +22,6 @@ import grpclib.server
 from grpclib.const import Cardinality, Status
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.exceptions import GRPCError
-from grpclib.protocol import H2Protocol
 
 from ._gen.runwright.callback import v1 as pb
 from .answers import Handler, answer, answered
@@ -32,16 +30,18 @@ from .backoff import Backoff
 from .client import Client
 from .connection import Keepalive, Tls, split_address
 from .contact import Contact
+from .describing import Declaration, digests
 from .errors import RunwrightError
 from .reconciling import CannotSay, Reconciler, reconciled, response
-from .tools import Tool, ToolCall
+from .tools import Effect, Tool, ToolCall
+from .transport import Server, received
 from .under_way import UnderWay
 
 _log = logging.getLogger("runwright_client")
 
 _Call = grpclib.server.Stream[pb.ExecuteToolRequest, pb.ExecuteToolResponse]
 _Ask = grpclib.server.Stream[pb.ReconcileToolRequest, pb.ReconcileToolResponse]
-_MOST_BYTES = 4 * 1024 * 1024  # of a request; arguments are far smaller
+_Description = grpclib.server.Stream[pb.DescribeToolsRequest, pb.DescribeToolsResponse]
 _KEYS = 65_536  # idempotency keys whose attempts are remembered
 
 
@@ -61,23 +61,37 @@ class ToolServer:
         self._tools: dict[str, Tool[..., Any] | Handler] = {**tools_by_name(tools, Tool)}
         self._reconcilers: dict[str, Reconciler] = {}
         self._under_way = UnderWay()
+        self._declared = {name: Declaration.of(tool) for name, tool in self._tools.items() if isinstance(tool, Tool)}
         self._tls = tls
         self._credential = credential
         self._thread_count = threads
         self._threads: ThreadPoolExecutor | None = None
         self._attempts: OrderedDict[str, int] = OrderedDict()
-        self._server: _Server | None = None
+        self._server: Server | None = None
         self._calls: set[asyncio.Task[Any]] = set()
         self._is_stopping = False
         self._registrations: dict[str, tuple[Client, asyncio.Task[None]]] = {}
 
-    def add(self, name: str, handler: Handler, *, reconcile: Reconciler | None = None) -> None:
+    def add(
+        self,
+        name: str,
+        handler: Handler,
+        *,
+        description: str = "",
+        effect: Effect | None = None,
+        idempotent: bool | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        reconcile: Reconciler | None = None,
+    ) -> None:
         """Has `handler`, async or not, perform the tool of that name: it gets the arguments, parsed, and the call.
 
-        `reconcile` gets the same, and says what became of a call that the runtime has lost sight of: it returns
-        `Performed(result)`, `NotPerformed()` or `CannotSay()`. The package declares such a tool `reconcilable`.
+        The rest is what packages are written and compared by; `parameters` is the
+        JSON schema of the arguments. What is left out is not said. `reconcile` gets
+        the same as the handler, and says what became of a call that the runtime has lost
+        sight of: it returns `Performed(result)`, `NotPerformed()` or `CannotSay()`.
         """
         tool_name(name)
+        declared = Declaration(name, description, effect or "", idempotent, parameters, reconcile is not None)
         if not isinstance(handler, Tool):
             check_handler(name, handler)
         if name in self._tools:
@@ -87,10 +101,11 @@ class ToolServer:
         self._tools[name] = handler
         if reconcile is not None:
             self._reconcilers[name] = reconcile
+        self._declared[name] = Declaration.of(handler) if isinstance(handler, Tool) else declared
 
     def declarations(self, executor: str) -> list[dict[str, Any]]:
-        """What a package says of these tools, in its list `tools`; JSON is YAML."""
-        return [tool.declaration(executor) for tool in self._tools.values() if isinstance(tool, Tool)]
+        """What a package says of these tools, in its list `tools`; JSON is YAML. Without those that have no schema."""
+        return [one.entry(executor) for one in self._declared.values() if one.parameters is not None]
 
     async def start(self, listen: str = "127.0.0.1:0") -> str:
         """Serves at `host:port` and returns the address; port 0 is any that is free.
@@ -108,12 +123,12 @@ class ToolServer:
         _show_log()
         self._is_stopping = False
         self._threads = ThreadPoolExecutor(self._thread_count, "runwright-tool")
-        self._server = _Server([self], codec=ProtoCodec())
+        self._server = Server([self], codec=ProtoCodec())
         await self._server.start(sock=sock, ssl=self._tls.context(ssl.Purpose.CLIENT_AUTH) if self._tls else None)
         self.address = f"{listen.rpartition(':')[0]}:{sock.getsockname()[1]}"
         return self.address
 
-    async def register(
+    async def register(  # noqa: PLR0913 - its parameters are its options
         self,
         client: Client,
         executor: str,
@@ -124,6 +139,7 @@ class ToolServer:
         max_calls: int = 0,
         ca: str | Path | None = None,
         server_name: str = "",
+        schema_digests: bool = True,
     ) -> None:
         """Registers the address with the client's server, and renews that until `stop`.
 
@@ -131,7 +147,9 @@ class ToolServer:
         `max_calls` how many calls it may have here at once; 0: as many as the
         server thinks fit, which is 8. More than `threads` only if the tools are async.
         With TLS the runtime trusts `ca` (a PEM file; absent: public authorities)
-        and expects `server_name` (absent: the host).
+        and expects `server_name` (absent: the host). It says which schema each tool
+        has: calls of a package that has another are not sent here. Without
+        `schema_digests` it does not say, and gets them all.
         """
         address = self._dialled(address)
         registered_name("name of an executor", executor)
@@ -146,6 +164,7 @@ class ToolServer:
             tools=sorted(self._tools),
             tls=pb.CallbackTls(ca_pem=ca_pem, server_name=server_name) if self._tls else None,
             max_calls_in_flight=max_calls,
+            tool_digests=digests(self._declared.values()) if schema_digests else [],
         )
         request = pb.RegisterCallbackRequest(spec=spec, credential=self._credential, lease=timedelta(seconds=lease))
         registered = await client.register_callback(request)
@@ -239,10 +258,24 @@ class ToolServer:
         service, unary = "/runwright.callback.v1.ToolExecutorService", Cardinality.UNARY_UNARY
         executes = (self._execute, unary, pb.ExecuteToolRequest, pb.ExecuteToolResponse)
         reconciles = (self._reconcile, unary, pb.ReconcileToolRequest, pb.ReconcileToolResponse)
+        describes = (self._describe, unary, pb.DescribeToolsRequest, pb.DescribeToolsResponse)
         return {
             f"{service}/ExecuteTool": grpclib.const.Handler(*executes),
             f"{service}/ReconcileTool": grpclib.const.Handler(*reconciles),
+            f"{service}/DescribeTools": grpclib.const.Handler(*describes),
         }
+
+    def _authorize(self, stream: grpclib.server.Stream[Any, Any]) -> None:
+        # Of two, which is right is nobody's guess: together they are wrong.
+        shown = ",".join(map(str, stream.metadata.getall("authorization", []))) if stream.metadata is not None else ""
+        if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
+            raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
+
+    async def _describe(self, stream: _Description) -> None:
+        self._authorize(stream)
+        await received(stream, pb.DescribeToolsRequest)
+        told = [self._declared[name].described() for name in sorted(self._declared)]
+        await stream.send_message(pb.DescribeToolsResponse(tools=told))
 
     def _begin(self, stream: grpclib.server.Stream[Any, Any]) -> None:
         """Takes note of a call, and refuses whoever may not make one."""
@@ -250,14 +283,11 @@ class ToolServer:
         assert task is not None
         self._calls.add(task)  # it ends when the answer has been handed to the system
         task.add_done_callback(self._calls.discard)
-        # Of two, which is right is nobody's guess: together they are wrong.
-        shown = ",".join(map(str, stream.metadata.getall("authorization", []))) if stream.metadata is not None else ""
-        if self._credential and not hmac.compare_digest(shown.encode(), f"Bearer {self._credential}".encode()):
-            raise GRPCError(Status.UNAUTHENTICATED, "The call does not carry this executor's credential.")
+        self._authorize(stream)
 
     async def _execute(self, stream: _Call) -> None:
         self._begin(stream)
-        request = pb.ExecuteToolRequest.parse(await _received(stream))
+        request = await received(stream, pb.ExecuteToolRequest)
         tool = self._tools.get(request.tool)
         if tool is None:
             raise GRPCError(Status.UNIMPLEMENTED, f"There is no tool {request.tool} here.")
@@ -276,7 +306,7 @@ class ToolServer:
 
     async def _reconcile(self, stream: _Ask) -> None:
         self._begin(stream)
-        request = pb.ReconcileToolRequest.parse(await _received(stream))
+        request = await received(stream, pb.ReconcileToolRequest)
         tool = self._tools.get(request.tool)
         reconciler = tool.reconciler if isinstance(tool, Tool) else self._reconcilers.get(request.tool)
         if reconciler is None:
@@ -326,27 +356,6 @@ def _call(request: pb.ExecuteToolRequest | pb.ReconcileToolRequest) -> ToolCall:
     )
 
 
-class _Server(grpclib.server.Server):
-    """Ends its connections, too: the transport leaves them open, and later Pythons then wait for their peers."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._connections: weakref.WeakSet[H2Protocol] = weakref.WeakSet()
-
-    def _protocol_factory(self) -> H2Protocol:
-        connection = super()._protocol_factory()
-        self._connections.add(connection)
-        return connection
-
-    async def end(self) -> None:
-        """Cancels the calls and ends the connections."""
-        self.close()
-        for connection in self._connections:
-            if hasattr(connection, "processor"):  # it was made
-                connection.processor.close("The server stops")
-        await self.wait_closed()
-
-
 def _new_id(executor: str) -> str:
     named = registered_name("name of an executor", executor)
     return f"{named[:90]}.{uuid.uuid4().hex}"  # an id has at most 128 characters
@@ -359,15 +368,6 @@ def _show_log() -> None:
         shown.setFormatter(logging.Formatter("runwright: %(message)s"))
         _log.addHandler(shown)
         _log.setLevel(logging.INFO)
-
-
-async def _received(stream: grpclib.server.Stream[Any, Any]) -> bytes:
-    """The request, which the transport would take however large it is. UNIMPLEMENTED says: certainly not performed."""
-    head = await stream._stream.recv_data(5)
-    size = int.from_bytes(head[1:], "big")
-    if len(head) < 5 or head[0] or size > _MOST_BYTES:
-        raise GRPCError(Status.UNIMPLEMENTED, f"A request has at most {_MOST_BYTES} bytes and is not compressed.")
-    return await stream._stream.recv_data(size)
 
 
 async def _renew(client: Client, request: pb.RegisterCallbackRequest, interval: float) -> None:

@@ -11,7 +11,7 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.errors import ErrorReason
-from runwright.core.machine import calls
+from runwright.core.machine import calls, policies
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, ReconcileAnswer, RunPhase
 from runwright.core.retry import ask_wait_us
@@ -70,10 +70,11 @@ def answered(step: Step, input_: i.Reconciled) -> None:
         case ReconcileAnswer.PERFORMED:
             assert input_.result is not None, "what was performed has a result"
             _end(step, call, asking, input_.answer, None, by)
+            is_gated = policies.are_heard_of_results(step, input_.is_gated)
             if input_.failure is None:
-                calls.complete(step, call, input_.result, by)
+                calls.complete(step, call, input_.result, by, is_gated=is_gated)
             else:
-                calls.fail(step, call, input_.failure, input_.result, by)
+                calls.fail(step, call, input_.failure, input_.result, by, is_gated=is_gated)
         case ReconcileAnswer.NOT_PERFORMED:
             _end(step, call, asking, input_.answer, None, by)
             _not_performed(step, call, asking, by)

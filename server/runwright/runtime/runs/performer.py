@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import trace
-from runwright.core.content import JSON, OPAQUE, Content
+from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, ReconcileAnswer, RunPhase
@@ -22,13 +22,14 @@ from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, Mode
 from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
 from runwright.runtime.conversations.model_reply import check_reply, counted, is_opaque_fit
+from runwright.runtime.policies import Result
 from runwright.runtime.ports import Ports
 from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.places import CallPlaces
+from runwright.runtime.runs.tool_contents import too_large, tool_content
 
 T = TypeVar("T")
-MAX_MEDIA_TYPE = 127
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -71,6 +72,8 @@ class Performer:
                 return await self._call_tool(state, effect, may_begin)
             case e.ReconcileTool():
                 return await self._reconcile(state, effect)
+            case e.EvaluateResult():
+                return await self._evaluate_result(state, effect)
             case _:
                 assert_never(effect)
 
@@ -179,7 +182,8 @@ class Performer:
         return i.Availability.BUSY if self._ports.tools.is_reachable(wanted) else i.Availability.AWAY
 
     def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
-        return PlaceRequest(state.key, call_id, self._tool(tool).executor, tool)
+        spec = self._tool(tool)
+        return PlaceRequest(state.key, call_id, spec.executor, tool, spec.arguments_digest, state.package_fingerprint)
 
     def _tool(self, name: str) -> ToolSpec:
         tool = self._package.tool(name)
@@ -217,7 +221,8 @@ class Performer:
             instructions=self._package.agent.instructions,
             messages=messages,
             tools=tuple(
-                ToolSpecification(tool.name, tool.description, tool.parameters) for tool in self._package.tools
+                ToolSpecification(tool.name, tool.description, self._package.model_schema(tool))
+                for tool in self._package.tools
             ),
         )
         try:
@@ -242,7 +247,30 @@ class Performer:
             outcome = await _guarded(self._ports.tools.execute(place, invocation))
         finally:
             place.release()
-        return self._settled(effect, outcome, may_begin)
+        settled = self._settled(effect, outcome, may_begin)
+        return self._gated(state, settled, arguments) if isinstance(settled, i.ToolReturned) else settled
+
+    def _gated(self, state: RunState, returned: i.ToolReturned, arguments: bytes) -> i.ToolReturned:
+        """An answer with what policies say of it, where they are heard; it is not kept back until that is known."""
+        call, [content] = state.call(returned.call_id), returned.contents
+        assert call is not None, "an effect is that of a call"
+        result = Result(returned.ok, content.ref, content.data)
+        return replace(
+            returned,
+            is_gated=self._policies.are_heard_of_results(state.key.namespace),
+            policies=policy_findings.of_result_at_once(self._policies, self._package, state, call, arguments, result),
+        )
+
+    async def _evaluate_result(self, state: RunState, effect: e.EvaluateResult) -> i.ResultEvaluated:
+        call = state.call(effect.call_id)
+        assert call is not None and call.arguments is not None and call.outcome is not None, "it awaits its release"
+        async with self._policies.room_for_results:
+            arguments, data = await self._conversation.data(call.arguments), await self._conversation.data(call.outcome)
+            result = Result(call.phase is CallPhase.COMPLETED, call.outcome, data)
+            said = await policy_findings.of_result(self._policies, self._package, state, call, arguments, result)
+        return i.ResultEvaluated(
+            at=self._ports.clock.now(), call_id=effect.call_id, attempt=effect.attempt, policies=said
+        )
 
     async def _reconcile(self, state: RunState, effect: e.ReconcileTool) -> i.Input:
         place = self.places.begin(effect.call_id)
@@ -254,7 +282,7 @@ class Performer:
             place.release()
         content, failure = None, None
         if outcome.answer is ReconcileAnswer.PERFORMED and len(outcome.data) > MAX_RESULT_BYTES:
-            content, failure = _too_large(len(outcome.data)), ErrorReason.TOOL_RESULT_TOO_LARGE
+            content, failure = too_large(len(outcome.data)), ErrorReason.TOOL_RESULT_TOO_LARGE
         elif outcome.answer is ReconcileAnswer.PERFORMED:
             content = tool_content(outcome.data, outcome.media_type)
         return i.Reconciled(
@@ -265,6 +293,7 @@ class Performer:
             answer=outcome.answer,
             result=content.ref if content else None,
             failure=failure,
+            is_gated=self._policies.are_heard_of_results(state.key.namespace),
             executor_identity=outcome.executor_identity,
             contents=(content,) if content else (),
         )
@@ -316,7 +345,7 @@ class Performer:
                 ok, content = True, tool_content(outcome.data, outcome.media_type)
             case ToolOutcomeKind.RESULT | ToolOutcomeKind.TOO_LARGE:
                 # The effect has happened, so the model must not be told that it failed.
-                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, _too_large(outcome.size or len(outcome.data))
+                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, too_large(outcome.size or len(outcome.data))
             case ToolOutcomeKind.ERROR:
                 message = outcome.data[:MAX_MESSAGE_BYTES].decode("utf-8", "replace")
                 content = Content.text(message or "The tool failed without saying why.")
@@ -362,21 +391,3 @@ async def _guarded(call: Coroutine[object, object, T]) -> T:
         if task is not None and task.cancelling():
             raise
         raise RuntimeError("the adapter cancelled itself") from None
-
-
-def _too_large(size: int) -> Content:
-    of = f" of {size} bytes" if size else ""  # nobody knows the size of what was compressed and not unpacked
-    return Content.text(f"The call was made; its result{of} is above {MAX_RESULT_BYTES}.")
-
-
-def tool_content(data: bytes, media_type: str) -> Content:
-    """The content of a tool's result, whoever told it: an executor, or somebody who found out."""
-    return Content.of(data, _media_type(media_type))
-
-
-def _media_type(said: str) -> str:
-    """An executor's word for its result, if it can be one; it ends up in events and terminals."""
-    if not said:
-        return JSON
-    fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable() and said != OPAQUE
-    return said if fits else "application/octet-stream"

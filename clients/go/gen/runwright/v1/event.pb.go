@@ -79,6 +79,9 @@ const (
 	EventKind_EVENT_KIND_RECONCILE_STARTED EventKind = 31
 	// Result of asking; or, before the first ask, that there is something to ask.
 	EventKind_EVENT_KIND_RECONCILE_ENDED EventKind = 32
+	// The model may go on with what came of a call: with the result, or with the
+	// word that it is withheld.
+	EventKind_EVENT_KIND_TOOL_RESULT_RELEASED EventKind = 37
 )
 
 // Enum value maps for EventKind.
@@ -110,6 +113,7 @@ var (
 		30: "EVENT_KIND_EFFECT_RESOLVED",
 		31: "EVENT_KIND_RECONCILE_STARTED",
 		32: "EVENT_KIND_RECONCILE_ENDED",
+		37: "EVENT_KIND_TOOL_RESULT_RELEASED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":             0,
@@ -138,6 +142,7 @@ var (
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
 		"EVENT_KIND_RECONCILE_STARTED":       31,
 		"EVENT_KIND_RECONCILE_ENDED":         32,
+		"EVENT_KIND_TOOL_RESULT_RELEASED":    37,
 	}
 )
 
@@ -229,6 +234,59 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{1}
 }
 
+// What the model is told of a call that awaits its release.
+type ResultRelease int32
+
+const (
+	// Never sent.
+	ResultRelease_RESULT_RELEASE_UNSPECIFIED ResultRelease = 0
+	// What the call came to.
+	ResultRelease_RESULT_RELEASE_RELEASED ResultRelease = 1
+	// Only that it was made, and the policy, code and message with which its result is withheld.
+	ResultRelease_RESULT_RELEASE_WITHHELD ResultRelease = 2
+)
+
+// Enum value maps for ResultRelease.
+var (
+	ResultRelease_name = map[int32]string{
+		0: "RESULT_RELEASE_UNSPECIFIED",
+		1: "RESULT_RELEASE_RELEASED",
+		2: "RESULT_RELEASE_WITHHELD",
+	}
+	ResultRelease_value = map[string]int32{
+		"RESULT_RELEASE_UNSPECIFIED": 0,
+		"RESULT_RELEASE_RELEASED":    1,
+		"RESULT_RELEASE_WITHHELD":    2,
+	}
+)
+
+func (x ResultRelease) Enum() *ResultRelease {
+	p := new(ResultRelease)
+	*p = x
+	return p
+}
+
+func (x ResultRelease) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResultRelease) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_event_proto_enumTypes[2].Descriptor()
+}
+
+func (ResultRelease) Type() protoreflect.EnumType {
+	return &file_runwright_v1_event_proto_enumTypes[2]
+}
+
+func (x ResultRelease) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResultRelease.Descriptor instead.
+func (ResultRelease) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
 // Why an earlier run of a session is left out.
 type ContextOmission int32
 
@@ -286,11 +344,11 @@ func (x ContextOmission) String() string {
 }
 
 func (ContextOmission) Descriptor() protoreflect.EnumDescriptor {
-	return file_runwright_v1_event_proto_enumTypes[2].Descriptor()
+	return file_runwright_v1_event_proto_enumTypes[3].Descriptor()
 }
 
 func (ContextOmission) Type() protoreflect.EnumType {
-	return &file_runwright_v1_event_proto_enumTypes[2]
+	return &file_runwright_v1_event_proto_enumTypes[3]
 }
 
 func (x ContextOmission) Number() protoreflect.EnumNumber {
@@ -299,7 +357,7 @@ func (x ContextOmission) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContextOmission.Descriptor instead.
 func (ContextOmission) EnumDescriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 // What is known of a call once an executor was asked what became of it.
@@ -355,11 +413,11 @@ func (x ReconcileAnswer) String() string {
 }
 
 func (ReconcileAnswer) Descriptor() protoreflect.EnumDescriptor {
-	return file_runwright_v1_event_proto_enumTypes[3].Descriptor()
+	return file_runwright_v1_event_proto_enumTypes[4].Descriptor()
 }
 
 func (ReconcileAnswer) Type() protoreflect.EnumType {
-	return &file_runwright_v1_event_proto_enumTypes[3]
+	return &file_runwright_v1_event_proto_enumTypes[4]
 }
 
 func (x ReconcileAnswer) Number() protoreflect.EnumNumber {
@@ -368,7 +426,7 @@ func (x ReconcileAnswer) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ReconcileAnswer.Descriptor instead.
 func (ReconcileAnswer) EnumDescriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 // One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -436,6 +494,7 @@ type Event struct {
 	//	*Event_EffectResolved
 	//	*Event_ReconcileStarted
 	//	*Event_ReconcileEnded
+	//	*Event_ToolResultReleased
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -808,6 +867,15 @@ func (x *Event) GetReconcileEnded() *ReconcileEnded {
 	return nil
 }
 
+func (x *Event) GetToolResultReleased() *ToolResultReleased {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ToolResultReleased); ok {
+			return x.ToolResultReleased
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -937,6 +1005,11 @@ type Event_ReconcileEnded struct {
 	ReconcileEnded *ReconcileEnded `protobuf:"bytes,52,opt,name=reconcile_ended,json=reconcileEnded,proto3,oneof"`
 }
 
+type Event_ToolResultReleased struct {
+	// Of EVENT_KIND_TOOL_RESULT_RELEASED.
+	ToolResultReleased *ToolResultReleased `protobuf:"bytes,57,opt,name=tool_result_released,json=toolResultReleased,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -986,6 +1059,8 @@ func (*Event_EffectResolved) isEvent_Body() {}
 func (*Event_ReconcileStarted) isEvent_Body() {}
 
 func (*Event_ReconcileEnded) isEvent_Body() {}
+
+func (*Event_ToolResultReleased) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -1712,8 +1787,11 @@ type ToolCompleted struct {
 	Result *ContentRef `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	// Who answered; absent in events of older servers.
 	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,3,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// True when policies are heard at POST_TOOL: the model sees nothing of the result
+	// before a TOOL_RESULT_RELEASED says so.
+	AwaitsRelease bool `protobuf:"varint,4,opt,name=awaits_release,json=awaitsRelease,proto3" json:"awaits_release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolCompleted) Reset() {
@@ -1767,6 +1845,13 @@ func (x *ToolCompleted) GetExecutorIdentity() *ExecutorIdentity {
 	return nil
 }
 
+func (x *ToolCompleted) GetAwaitsRelease() bool {
+	if x != nil {
+		return x.AwaitsRelease
+	}
+	return false
+}
+
 // A tool call failed or was never made.
 type ToolFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1779,8 +1864,11 @@ type ToolFailed struct {
 	// Who got the last attempt; absent when none was sent, and in events of older
 	// servers.
 	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,4,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// As in ToolCompleted: of a call that was sent, and whose `message` is not the
+	// server's own.
+	AwaitsRelease bool `protobuf:"varint,5,opt,name=awaits_release,json=awaitsRelease,proto3" json:"awaits_release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolFailed) Reset() {
@@ -1841,6 +1929,95 @@ func (x *ToolFailed) GetExecutorIdentity() *ExecutorIdentity {
 	return nil
 }
 
+func (x *ToolFailed) GetAwaitsRelease() bool {
+	if x != nil {
+		return x.AwaitsRelease
+	}
+	return false
+}
+
+// Policies have decided at POST_TOOL. The result itself stays as it is on record.
+type ToolResultReleased struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// What the model is told.
+	Release ResultRelease `protobuf:"varint,2,opt,name=release,proto3,enum=runwright.v1.ResultRelease" json:"release,omitempty"`
+	// The policy that withholds it; empty when it is released.
+	PolicyRef string `protobuf:"bytes,3,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// The code of the rule that withholds it.
+	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// What that rule has to say to the model; empty where it says nothing.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolResultReleased) Reset() {
+	*x = ToolResultReleased{}
+	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolResultReleased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolResultReleased) ProtoMessage() {}
+
+func (x *ToolResultReleased) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolResultReleased.ProtoReflect.Descriptor instead.
+func (*ToolResultReleased) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ToolResultReleased) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetRelease() ResultRelease {
+	if x != nil {
+		return x.Release
+	}
+	return ResultRelease_RESULT_RELEASE_UNSPECIFIED
+}
+
+func (x *ToolResultReleased) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Policy forbids a call.
 type ToolDenied struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1858,7 +2035,7 @@ type ToolDenied struct {
 
 func (x *ToolDenied) Reset() {
 	*x = ToolDenied{}
-	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	mi := &file_runwright_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1870,7 +2047,7 @@ func (x *ToolDenied) String() string {
 func (*ToolDenied) ProtoMessage() {}
 
 func (x *ToolDenied) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	mi := &file_runwright_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1883,7 +2060,7 @@ func (x *ToolDenied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolDenied.ProtoReflect.Descriptor instead.
 func (*ToolDenied) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ToolDenied) GetTool() string {
@@ -1925,7 +2102,7 @@ type ToolCancelled struct {
 
 func (x *ToolCancelled) Reset() {
 	*x = ToolCancelled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[12]
+	mi := &file_runwright_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1937,7 +2114,7 @@ func (x *ToolCancelled) String() string {
 func (*ToolCancelled) ProtoMessage() {}
 
 func (x *ToolCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[12]
+	mi := &file_runwright_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1950,7 +2127,7 @@ func (x *ToolCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCancelled.ProtoReflect.Descriptor instead.
 func (*ToolCancelled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ToolCancelled) GetTool() string {
@@ -1981,7 +2158,7 @@ type ToolRecoveryRequired struct {
 
 func (x *ToolRecoveryRequired) Reset() {
 	*x = ToolRecoveryRequired{}
-	mi := &file_runwright_v1_event_proto_msgTypes[13]
+	mi := &file_runwright_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1993,7 +2170,7 @@ func (x *ToolRecoveryRequired) String() string {
 func (*ToolRecoveryRequired) ProtoMessage() {}
 
 func (x *ToolRecoveryRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[13]
+	mi := &file_runwright_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2006,7 +2183,7 @@ func (x *ToolRecoveryRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolRecoveryRequired.ProtoReflect.Descriptor instead.
 func (*ToolRecoveryRequired) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ToolRecoveryRequired) GetTool() string {
@@ -2066,7 +2243,7 @@ type RunCancelRequested struct {
 
 func (x *RunCancelRequested) Reset() {
 	*x = RunCancelRequested{}
-	mi := &file_runwright_v1_event_proto_msgTypes[14]
+	mi := &file_runwright_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2078,7 +2255,7 @@ func (x *RunCancelRequested) String() string {
 func (*RunCancelRequested) ProtoMessage() {}
 
 func (x *RunCancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[14]
+	mi := &file_runwright_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2091,7 +2268,7 @@ func (x *RunCancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelRequested.ProtoReflect.Descriptor instead.
 func (*RunCancelRequested) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RunCancelRequested) GetReason() string {
@@ -2124,7 +2301,7 @@ type TurnCompleted struct {
 
 func (x *TurnCompleted) Reset() {
 	*x = TurnCompleted{}
-	mi := &file_runwright_v1_event_proto_msgTypes[15]
+	mi := &file_runwright_v1_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2313,7 @@ func (x *TurnCompleted) String() string {
 func (*TurnCompleted) ProtoMessage() {}
 
 func (x *TurnCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[15]
+	mi := &file_runwright_v1_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2326,7 @@ func (x *TurnCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnCompleted.ProtoReflect.Descriptor instead.
 func (*TurnCompleted) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{16}
 }
 
 // The turn ended without an answer.
@@ -2163,7 +2340,7 @@ type TurnFailed struct {
 
 func (x *TurnFailed) Reset() {
 	*x = TurnFailed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[16]
+	mi := &file_runwright_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2175,7 +2352,7 @@ func (x *TurnFailed) String() string {
 func (*TurnFailed) ProtoMessage() {}
 
 func (x *TurnFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[16]
+	mi := &file_runwright_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2188,7 +2365,7 @@ func (x *TurnFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnFailed.ProtoReflect.Descriptor instead.
 func (*TurnFailed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TurnFailed) GetError() *AgentError {
@@ -2215,7 +2392,7 @@ type RunCompleted struct {
 
 func (x *RunCompleted) Reset() {
 	*x = RunCompleted{}
-	mi := &file_runwright_v1_event_proto_msgTypes[17]
+	mi := &file_runwright_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2227,7 +2404,7 @@ func (x *RunCompleted) String() string {
 func (*RunCompleted) ProtoMessage() {}
 
 func (x *RunCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[17]
+	mi := &file_runwright_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2240,7 +2417,7 @@ func (x *RunCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCompleted.ProtoReflect.Descriptor instead.
 func (*RunCompleted) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunCompleted) GetStopReason() StopReason {
@@ -2279,14 +2456,16 @@ type RunFailed struct {
 	// The failure.
 	Error *AgentError `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// What the run used.
-	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Calls whose outcome stays unknown; empty in events of older servers.
+	UnknownEffects []string `protobuf:"bytes,4,rep,name=unknown_effects,json=unknownEffects,proto3" json:"unknown_effects,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[18]
+	mi := &file_runwright_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2477,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[18]
+	mi := &file_runwright_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2490,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunFailed) GetStopReason() StopReason {
@@ -2335,6 +2514,13 @@ func (x *RunFailed) GetUsage() *Usage {
 	return nil
 }
 
+func (x *RunFailed) GetUnknownEffects() []string {
+	if x != nil {
+		return x.UnknownEffects
+	}
+	return nil
+}
+
 // Terminal: the run was cancelled.
 type RunCancelled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2350,7 +2536,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[19]
+	mi := &file_runwright_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2362,7 +2548,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[19]
+	mi := &file_runwright_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2375,7 +2561,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{19}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunCancelled) GetError() *AgentError {
@@ -2420,7 +2606,7 @@ type RetryScheduled struct {
 
 func (x *RetryScheduled) Reset() {
 	*x = RetryScheduled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[20]
+	mi := &file_runwright_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2432,7 +2618,7 @@ func (x *RetryScheduled) String() string {
 func (*RetryScheduled) ProtoMessage() {}
 
 func (x *RetryScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[20]
+	mi := &file_runwright_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2445,7 +2631,7 @@ func (x *RetryScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryScheduled.ProtoReflect.Descriptor instead.
 func (*RetryScheduled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{20}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetryScheduled) GetReason() ErrorReason {
@@ -2494,7 +2680,7 @@ type ContextAssembled struct {
 
 func (x *ContextAssembled) Reset() {
 	*x = ContextAssembled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[21]
+	mi := &file_runwright_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2692,7 @@ func (x *ContextAssembled) String() string {
 func (*ContextAssembled) ProtoMessage() {}
 
 func (x *ContextAssembled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[21]
+	mi := &file_runwright_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2705,7 @@ func (x *ContextAssembled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextAssembled.ProtoReflect.Descriptor instead.
 func (*ContextAssembled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ContextAssembled) GetIncluded() []*SessionTurn {
@@ -2571,7 +2757,7 @@ type SessionTurn struct {
 
 func (x *SessionTurn) Reset() {
 	*x = SessionTurn{}
-	mi := &file_runwright_v1_event_proto_msgTypes[22]
+	mi := &file_runwright_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2583,7 +2769,7 @@ func (x *SessionTurn) String() string {
 func (*SessionTurn) ProtoMessage() {}
 
 func (x *SessionTurn) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[22]
+	mi := &file_runwright_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2596,7 +2782,7 @@ func (x *SessionTurn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionTurn.ProtoReflect.Descriptor instead.
 func (*SessionTurn) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{22}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SessionTurn) GetRunId() string {
@@ -2654,7 +2840,7 @@ type OmittedRun struct {
 
 func (x *OmittedRun) Reset() {
 	*x = OmittedRun{}
-	mi := &file_runwright_v1_event_proto_msgTypes[23]
+	mi := &file_runwright_v1_event_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2666,7 +2852,7 @@ func (x *OmittedRun) String() string {
 func (*OmittedRun) ProtoMessage() {}
 
 func (x *OmittedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[23]
+	mi := &file_runwright_v1_event_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2679,7 +2865,7 @@ func (x *OmittedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OmittedRun.ProtoReflect.Descriptor instead.
 func (*OmittedRun) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{23}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OmittedRun) GetRunId() string {
@@ -2719,7 +2905,7 @@ type EffectResolved struct {
 
 func (x *EffectResolved) Reset() {
 	*x = EffectResolved{}
-	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2731,7 +2917,7 @@ func (x *EffectResolved) String() string {
 func (*EffectResolved) ProtoMessage() {}
 
 func (x *EffectResolved) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2744,7 +2930,7 @@ func (x *EffectResolved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectResolved.ProtoReflect.Descriptor instead.
 func (*EffectResolved) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{24}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EffectResolved) GetTool() string {
@@ -2810,7 +2996,7 @@ type ReconcileStarted struct {
 
 func (x *ReconcileStarted) Reset() {
 	*x = ReconcileStarted{}
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2822,7 +3008,7 @@ func (x *ReconcileStarted) String() string {
 func (*ReconcileStarted) ProtoMessage() {}
 
 func (x *ReconcileStarted) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2835,7 +3021,7 @@ func (x *ReconcileStarted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileStarted.ProtoReflect.Descriptor instead.
 func (*ReconcileStarted) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ReconcileStarted) GetTool() string {
@@ -2906,7 +3092,7 @@ type ReconcileEnded struct {
 
 func (x *ReconcileEnded) Reset() {
 	*x = ReconcileEnded{}
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2918,7 +3104,7 @@ func (x *ReconcileEnded) String() string {
 func (*ReconcileEnded) ProtoMessage() {}
 
 func (x *ReconcileEnded) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2931,7 +3117,7 @@ func (x *ReconcileEnded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReconcileEnded.ProtoReflect.Descriptor instead.
 func (*ReconcileEnded) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ReconcileEnded) GetTool() string {
@@ -3003,7 +3189,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3015,7 +3201,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3028,7 +3214,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -3057,7 +3243,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3069,7 +3255,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3082,7 +3268,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -3113,7 +3299,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3125,7 +3311,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[29]
+	mi := &file_runwright_v1_event_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3138,7 +3324,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Gap) GetRunId() string {
@@ -3214,7 +3400,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3226,7 +3412,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[30]
+	mi := &file_runwright_v1_event_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3239,7 +3425,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{30}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3354,7 +3540,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xfb\x11\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xd1\x12\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3402,7 +3588,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
 	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12M\n" +
 	"\x11reconcile_started\x183 \x01(\v2\x1e.runwright.v1.ReconcileStartedH\x00R\x10reconcileStarted\x12G\n" +
-	"\x0freconcile_ended\x184 \x01(\v2\x1c.runwright.v1.ReconcileEndedH\x00R\x0ereconcileEndedB\x06\n" +
+	"\x0freconcile_ended\x184 \x01(\v2\x1c.runwright.v1.ReconcileEndedH\x00R\x0ereconcileEnded\x12T\n" +
+	"\x14tool_result_released\x189 \x01(\v2 .runwright.v1.ToolResultReleasedH\x00R\x12toolResultReleasedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -3467,17 +3654,26 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"idempotent\x12'\n" +
 	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12)\n" +
 	"\x10arguments_digest\x18\x06 \x01(\tR\x0fargumentsDigest\x126\n" +
-	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xa2\x01\n" +
+	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xc9\x01\n" +
 	"\rToolCompleted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12K\n" +
-	"\x11executor_identity\x18\x03 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\xd4\x01\n" +
+	"\x11executor_identity\x18\x03 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\x12%\n" +
+	"\x0eawaits_release\x18\x04 \x01(\bR\rawaitsRelease\"\xfb\x01\n" +
 	"\n" +
 	"ToolFailed\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x121\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x122\n" +
 	"\amessage\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\amessage\x12K\n" +
-	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"m\n" +
+	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\x12%\n" +
+	"\x0eawaits_release\x18\x05 \x01(\bR\rawaitsRelease\"\xac\x01\n" +
+	"\x12ToolResultReleased\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x125\n" +
+	"\arelease\x18\x02 \x01(\x0e2\x1b.runwright.v1.ResultReleaseR\arelease\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x03 \x01(\tR\tpolicyRef\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"m\n" +
 	"\n" +
 	"ToolDenied\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1d\n" +
@@ -3507,12 +3703,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"stopReason\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12)\n" +
 	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12\x18\n" +
-	"\atainted\x18\x04 \x01(\bR\atainted\"\xa1\x01\n" +
+	"\atainted\x18\x04 \x01(\bR\atainted\"\xca\x01\n" +
 	"\tRunFailed\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x12.\n" +
 	"\x05error\x18\x02 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12)\n" +
-	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\"\x92\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12'\n" +
+	"\x0funknown_effects\x18\x04 \x03(\tR\x0eunknownEffects\"\x92\x01\n" +
 	"\fRunCancelled\x12.\n" +
 	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12'\n" +
 	"\x0funknown_effects\x18\x02 \x03(\tR\x0eunknownEffects\x12)\n" +
@@ -3592,7 +3789,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\xc9\x06\n" +
+	"\x04item*\xee\x06\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -3620,13 +3817,18 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
 	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12 \n" +
 	"\x1cEVENT_KIND_RECONCILE_STARTED\x10\x1f\x12\x1e\n" +
-	"\x1aEVENT_KIND_RECONCILE_ENDED\x10 *\x9f\x01\n" +
+	"\x1aEVENT_KIND_RECONCILE_ENDED\x10 \x12#\n" +
+	"\x1fEVENT_KIND_TOOL_RESULT_RELEASED\x10%*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x02\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x03\x12 \n" +
-	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*\x8b\x02\n" +
+	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*i\n" +
+	"\rResultRelease\x12\x1e\n" +
+	"\x1aRESULT_RELEASE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17RESULT_RELEASE_RELEASED\x10\x01\x12\x1b\n" +
+	"\x17RESULT_RELEASE_WITHHELD\x10\x02*\x8b\x02\n" +
 	"\x0fContextOmission\x12 \n" +
 	"\x1cCONTEXT_OMISSION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CONTEXT_OMISSION_TURNS\x10\x01\x12\x1a\n" +
@@ -3658,145 +3860,149 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_event_proto_rawDescData
 }
 
-var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
-	(ContextOmission)(0),          // 2: runwright.v1.ContextOmission
-	(ReconcileAnswer)(0),          // 3: runwright.v1.ReconcileAnswer
-	(*Event)(nil),                 // 4: runwright.v1.Event
-	(*RunStarted)(nil),            // 5: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 6: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 7: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 8: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 9: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 10: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 11: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 12: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 13: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 14: runwright.v1.ToolFailed
-	(*ToolDenied)(nil),            // 15: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 16: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 17: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 18: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 19: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 20: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 21: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 22: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 23: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 24: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 25: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 26: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 27: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 28: runwright.v1.EffectResolved
-	(*ReconcileStarted)(nil),      // 29: runwright.v1.ReconcileStarted
-	(*ReconcileEnded)(nil),        // 30: runwright.v1.ReconcileEnded
-	(*ModelStreamDelta)(nil),      // 31: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 32: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 33: runwright.v1.Gap
-	(*EventFrame)(nil),            // 34: runwright.v1.EventFrame
-	nil,                           // 35: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 36: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 37: runwright.v1.ContentRef
-	(*Budget)(nil),                // 38: runwright.v1.Budget
-	(*AgentError)(nil),            // 39: runwright.v1.AgentError
-	(PolicyStage)(0),              // 40: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 41: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 42: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 43: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 44: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 45: runwright.v1.ErrorReason
-	(StopReason)(0),               // 46: runwright.v1.StopReason
-	(*Usage)(nil),                 // 47: runwright.v1.Usage
-	(Resolution)(0),               // 48: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 49: runwright.v1.InlineContent
+	(ResultRelease)(0),            // 2: runwright.v1.ResultRelease
+	(ContextOmission)(0),          // 3: runwright.v1.ContextOmission
+	(ReconcileAnswer)(0),          // 4: runwright.v1.ReconcileAnswer
+	(*Event)(nil),                 // 5: runwright.v1.Event
+	(*RunStarted)(nil),            // 6: runwright.v1.RunStarted
+	(*TurnStarted)(nil),           // 7: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),   // 8: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil), // 9: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),    // 10: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),         // 11: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),         // 12: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),           // 13: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),         // 14: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),            // 15: runwright.v1.ToolFailed
+	(*ToolResultReleased)(nil),    // 16: runwright.v1.ToolResultReleased
+	(*ToolDenied)(nil),            // 17: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),         // 18: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),  // 19: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),    // 20: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),         // 21: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),            // 22: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),          // 23: runwright.v1.RunCompleted
+	(*RunFailed)(nil),             // 24: runwright.v1.RunFailed
+	(*RunCancelled)(nil),          // 25: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),        // 26: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),      // 27: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),           // 28: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),            // 29: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),        // 30: runwright.v1.EffectResolved
+	(*ReconcileStarted)(nil),      // 31: runwright.v1.ReconcileStarted
+	(*ReconcileEnded)(nil),        // 32: runwright.v1.ReconcileEnded
+	(*ModelStreamDelta)(nil),      // 33: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 34: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 35: runwright.v1.Gap
+	(*EventFrame)(nil),            // 36: runwright.v1.EventFrame
+	nil,                           // 37: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 38: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 39: runwright.v1.ContentRef
+	(*Budget)(nil),                // 40: runwright.v1.Budget
+	(*AgentError)(nil),            // 41: runwright.v1.AgentError
+	(PolicyStage)(0),              // 42: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 43: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 44: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 45: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 46: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 47: runwright.v1.ErrorReason
+	(StopReason)(0),               // 48: runwright.v1.StopReason
+	(*Usage)(nil),                 // 49: runwright.v1.Usage
+	(Resolution)(0),               // 50: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 51: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	36, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	5,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	6,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	7,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	8,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	9,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	10, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	11, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	12, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	13, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	14, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	15, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	16, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	17, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	18, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	19, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	20, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	21, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	22, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	23, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	24, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	25, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	31, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	28, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	29, // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
-	30, // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
-	37, // 27: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	37, // 28: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	38, // 29: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	35, // 30: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	37, // 31: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	37, // 32: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 33: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	37, // 34: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	39, // 35: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	37, // 36: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	40, // 37: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	41, // 38: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	42, // 39: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	43, // 40: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	36, // 41: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	37, // 42: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	44, // 43: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	45, // 44: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	37, // 45: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	44, // 46: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	45, // 47: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	44, // 48: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	36, // 49: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	39, // 50: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	46, // 51: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	37, // 52: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	47, // 53: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	46, // 54: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	39, // 55: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	47, // 56: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	39, // 57: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	47, // 58: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	45, // 59: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	36, // 60: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	36, // 61: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	44, // 62: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	26, // 63: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	27, // 64: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	37, // 65: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	37, // 66: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	2,  // 67: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	48, // 68: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	36, // 69: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
-	3,  // 70: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
-	45, // 71: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
-	36, // 72: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
-	36, // 73: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
-	44, // 74: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	4,  // 75: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	32, // 76: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	33, // 77: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	49, // 78: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	79, // [79:79] is the sub-list for method output_type
-	79, // [79:79] is the sub-list for method input_type
-	79, // [79:79] is the sub-list for extension type_name
-	79, // [79:79] is the sub-list for extension extendee
-	0,  // [0:79] is the sub-list for field type_name
+	38, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	6,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	7,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	8,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	9,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	10, // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	11, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	12, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	13, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	14, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	15, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	17, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	18, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	19, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	20, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	21, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	22, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	23, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	24, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	25, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	26, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	27, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	33, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	30, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	31, // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
+	32, // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
+	16, // 27: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
+	39, // 28: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	39, // 29: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	40, // 30: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	37, // 31: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	39, // 32: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	39, // 33: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 34: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	39, // 35: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	41, // 36: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	39, // 37: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	42, // 38: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	43, // 39: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	44, // 40: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	45, // 41: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	38, // 42: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	39, // 43: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	46, // 44: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	47, // 45: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	39, // 46: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	46, // 47: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,  // 48: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	47, // 49: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	46, // 50: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	38, // 51: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	41, // 52: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	48, // 53: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	39, // 54: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	49, // 55: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	48, // 56: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	41, // 57: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	49, // 58: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	41, // 59: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	49, // 60: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	47, // 61: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	38, // 62: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	38, // 63: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	46, // 64: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28, // 65: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29, // 66: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	39, // 67: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	39, // 68: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,  // 69: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	50, // 70: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	38, // 71: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,  // 72: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	47, // 73: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	38, // 74: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	38, // 75: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	46, // 76: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,  // 77: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	34, // 78: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	35, // 79: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	51, // 80: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	81, // [81:81] is the sub-list for method output_type
+	81, // [81:81] is the sub-list for method input_type
+	81, // [81:81] is the sub-list for extension type_name
+	81, // [81:81] is the sub-list for extension extendee
+	0,  // [0:81] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -3835,8 +4041,9 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_EffectResolved)(nil),
 		(*Event_ReconcileStarted)(nil),
 		(*Event_ReconcileEnded)(nil),
+		(*Event_ToolResultReleased)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[30].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[31].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -3846,8 +4053,8 @@ func file_runwright_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   32,
+			NumEnums:      5,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

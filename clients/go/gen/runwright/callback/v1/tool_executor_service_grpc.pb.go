@@ -21,6 +21,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ToolExecutorService_ExecuteTool_FullMethodName   = "/runwright.callback.v1.ToolExecutorService/ExecuteTool"
 	ToolExecutorService_ReconcileTool_FullMethodName = "/runwright.callback.v1.ToolExecutorService/ReconcileTool"
+	ToolExecutorService_DescribeTools_FullMethodName = "/runwright.callback.v1.ToolExecutorService/DescribeTools"
 )
 
 // ToolExecutorServiceClient is the client API for ToolExecutorService service.
@@ -40,6 +41,10 @@ type ToolExecutorServiceClient interface {
 	// come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
 	// is asked again for a while, then a person is.
 	ReconcileTool(ctx context.Context, in *ReconcileToolRequest, opts ...grpc.CallOption) (*ReconcileToolResponse, error)
+	// Says which tools are served here, for whoever writes a package or compares one
+	// with this host: `runwright package tools` and `package validate --tools`. The
+	// runtime does not call it; a host without it answers UNIMPLEMENTED.
+	DescribeTools(ctx context.Context, in *DescribeToolsRequest, opts ...grpc.CallOption) (*DescribeToolsResponse, error)
 }
 
 type toolExecutorServiceClient struct {
@@ -70,6 +75,16 @@ func (c *toolExecutorServiceClient) ReconcileTool(ctx context.Context, in *Recon
 	return out, nil
 }
 
+func (c *toolExecutorServiceClient) DescribeTools(ctx context.Context, in *DescribeToolsRequest, opts ...grpc.CallOption) (*DescribeToolsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DescribeToolsResponse)
+	err := c.cc.Invoke(ctx, ToolExecutorService_DescribeTools_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ToolExecutorServiceServer is the server API for ToolExecutorService service.
 // All implementations must embed UnimplementedToolExecutorServiceServer
 // for forward compatibility.
@@ -87,6 +102,10 @@ type ToolExecutorServiceServer interface {
 	// come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
 	// is asked again for a while, then a person is.
 	ReconcileTool(context.Context, *ReconcileToolRequest) (*ReconcileToolResponse, error)
+	// Says which tools are served here, for whoever writes a package or compares one
+	// with this host: `runwright package tools` and `package validate --tools`. The
+	// runtime does not call it; a host without it answers UNIMPLEMENTED.
+	DescribeTools(context.Context, *DescribeToolsRequest) (*DescribeToolsResponse, error)
 	mustEmbedUnimplementedToolExecutorServiceServer()
 }
 
@@ -102,6 +121,9 @@ func (UnimplementedToolExecutorServiceServer) ExecuteTool(context.Context, *Exec
 }
 func (UnimplementedToolExecutorServiceServer) ReconcileTool(context.Context, *ReconcileToolRequest) (*ReconcileToolResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReconcileTool not implemented")
+}
+func (UnimplementedToolExecutorServiceServer) DescribeTools(context.Context, *DescribeToolsRequest) (*DescribeToolsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DescribeTools not implemented")
 }
 func (UnimplementedToolExecutorServiceServer) mustEmbedUnimplementedToolExecutorServiceServer() {}
 func (UnimplementedToolExecutorServiceServer) testEmbeddedByValue()                             {}
@@ -160,6 +182,24 @@ func _ToolExecutorService_ReconcileTool_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ToolExecutorService_DescribeTools_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DescribeToolsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ToolExecutorServiceServer).DescribeTools(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ToolExecutorService_DescribeTools_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ToolExecutorServiceServer).DescribeTools(ctx, req.(*DescribeToolsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ToolExecutorService_ServiceDesc is the grpc.ServiceDesc for ToolExecutorService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -174,6 +214,10 @@ var ToolExecutorService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReconcileTool",
 			Handler:    _ToolExecutorService_ReconcileTool_Handler,
+		},
+		{
+			MethodName: "DescribeTools",
+			Handler:    _ToolExecutorService_DescribeTools_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

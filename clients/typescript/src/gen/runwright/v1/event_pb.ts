@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLhDQoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABI7ChFyZWNvbmNpbGVfc3RhcnRlZBgzIAEoCzIeLnJ1bndyaWdodC52MS5SZWNvbmNpbGVTdGFydGVkSAASNwoPcmVjb25jaWxlX2VuZGVkGDQgASgLMhwucnVud3JpZ2h0LnYxLlJlY29uY2lsZUVuZGVkSABCBgoEYm9keSL6AgoKUnVuU3RhcnRlZBIRCgluYW1lc3BhY2UYASABKAkSKQoHcmVxdWVzdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhYKDnJlcXVlc3RfZGlnZXN0GAMgASgJEhIKCnBhY2thZ2VfaWQYBCABKAkSKQoHcGFja2FnZRgFIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhAKCHByb3ZpZGVyGAYgASgJEg0KBW1vZGVsGAcgASgJEiQKBmJ1ZGdldBgIIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSNAoGbGFiZWxzGAkgAygLMiQucnVud3JpZ2h0LnYxLlJ1blN0YXJ0ZWQuTGFiZWxzRW50cnkSEgoKam91cm5hbF9pZBgKIAEoCRIXCg9wcmluY2lwYWxfcm9sZXMYCyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI2CgtUdXJuU3RhcnRlZBInCgVpbnB1dBgBIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmIkUKE01vZGVsQXR0ZW1wdFN0YXJ0ZWQSEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSDQoFcm91dGUYAyABKA0i7AEKFU1vZGVsTWVzc2FnZUNvbXBsZXRlZBImCgR0ZXh0GAEgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSMQoNZmluaXNoX3JlYXNvbhgCIAEoDjIaLnJ1bndyaWdodC52MS5GaW5pc2hSZWFzb24SEgoKdG9vbF9jYWxscxgDIAEoDRIUCgxpbnB1dF90b2tlbnMYBCABKAQSFQoNb3V0cHV0X3Rva2VucxgFIAEoBBIoCgZvcGFxdWUYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVyb3V0ZRgHIAEoDSI9ChJNb2RlbEF0dGVtcHRGYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKaAQoNVG9vbFJlcXVlc3RlZBIMCgR0b29sGAEgASgJEhgKEHByb3ZpZGVyX2NhbGxfaWQYAiABKAkSKwoJYXJndW1lbnRzGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIZXhlY3V0b3IYBCABKAkSDwoHdGFpbnRlZBgFIAEoCBIRCgl1bnRydXN0ZWQYBiABKAgihgIKDVBvbGljeURlY2lkZWQSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USLAoHdmVyZGljdBgCIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIMCgRydWxlGAUgASgJEg8KB2RlY2lkZXIYBiABKAkSFgoOc3ViamVjdF9kaWdlc3QYByABKAkSFwoPb3BlcmF0b3JfZGlnZXN0GAggASgJEisKBnNoYWRvdxgJIAMoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lPcGluaW9uIs0BCgtUb29sU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEikKBmVmZmVjdBgDIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxISCgppZGVtcG90ZW50GAQgASgIEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAYgASgJEiwKCGRlYWRsaW5lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKCAQoNVG9vbENvbXBsZXRlZBIMCgR0b29sGAEgASgJEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAMgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiqwEKClRvb2xGYWlsZWQSDAoEdG9vbBgBIAEoCRIpCgZyZWFzb24YAiABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SKQoHbWVzc2FnZRgDIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiTQoKVG9vbERlbmllZBIMCgR0b29sGAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh0KDVRvb2xDYW5jZWxsZWQSDAoEdG9vbBgBIAEoCSLPAQoUVG9vbFJlY292ZXJ5UmVxdWlyZWQSDAoEdG9vbBgBIAEoCRIQCghleGVjdXRvchgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgEIAEoCRIpCgZyZWFzb24YBSABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SOQoRZXhlY3V0b3JfaWRlbnRpdHkYBiABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJoChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJEhQKDHJlcXVlc3RlZF9ieRgCIAEoCRIsCghkZWFkbGluZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiDwoNVHVybkNvbXBsZXRlZCI1CgpUdXJuRmFpbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3IinAEKDFJ1bkNvbXBsZXRlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEg8KB3RhaW50ZWQYBCABKAgihwEKCVJ1bkZhaWxlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEicKBWVycm9yGAIgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2UidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSKgAQoQUmVjb25jaWxlU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEgsKA2FzaxgDIAEoDRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgFIAEoCRIsCghkZWFkbGluZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAioQIKDlJlY29uY2lsZUVuZGVkEgwKBHRvb2wYASABKAkSCwoDYXNrGAIgASgNEi0KBmFuc3dlchgDIAEoDjIdLnJ1bndyaWdodC52MS5SZWNvbmNpbGVBbnN3ZXISKQoGcmVhc29uGAQgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEi8KC25leHRfYXNrX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgHIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSrJBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4SIAocRVZFTlRfS0lORF9SRUNPTkNJTEVfU1RBUlRFRBAfEh4KGkVWRU5UX0tJTkRfUkVDT05DSUxFX0VOREVEECAqnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAISGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEAQqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAcq+QEKD1JlY29uY2lsZUFuc3dlchIgChxSRUNPTkNJTEVfQU5TV0VSX1VOU1BFQ0lGSUVEEAASHgoaUkVDT05DSUxFX0FOU1dFUl9OT1RfQVNLRUQQARIeChpSRUNPTkNJTEVfQU5TV0VSX1BFUkZPUk1FRBACEiIKHlJFQ09OQ0lMRV9BTlNXRVJfTk9UX1BFUkZPUk1FRBADEh8KG1JFQ09OQ0lMRV9BTlNXRVJfQ0FOTk9UX1NBWRAEEh4KGlJFQ09OQ0lMRV9BTlNXRVJfTk9fQU5TV0VSEAUSHwobUkVDT05DSUxFX0FOU1dFUl9VTlJFQURBQkxFEAZCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSKjDgoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABI7ChFyZWNvbmNpbGVfc3RhcnRlZBgzIAEoCzIeLnJ1bndyaWdodC52MS5SZWNvbmNpbGVTdGFydGVkSAASNwoPcmVjb25jaWxlX2VuZGVkGDQgASgLMhwucnVud3JpZ2h0LnYxLlJlY29uY2lsZUVuZGVkSAASQAoUdG9vbF9yZXN1bHRfcmVsZWFzZWQYOSABKAsyIC5ydW53cmlnaHQudjEuVG9vbFJlc3VsdFJlbGVhc2VkSABCBgoEYm9keSL6AgoKUnVuU3RhcnRlZBIRCgluYW1lc3BhY2UYASABKAkSKQoHcmVxdWVzdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhYKDnJlcXVlc3RfZGlnZXN0GAMgASgJEhIKCnBhY2thZ2VfaWQYBCABKAkSKQoHcGFja2FnZRgFIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEhAKCHByb3ZpZGVyGAYgASgJEg0KBW1vZGVsGAcgASgJEiQKBmJ1ZGdldBgIIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSNAoGbGFiZWxzGAkgAygLMiQucnVud3JpZ2h0LnYxLlJ1blN0YXJ0ZWQuTGFiZWxzRW50cnkSEgoKam91cm5hbF9pZBgKIAEoCRIXCg9wcmluY2lwYWxfcm9sZXMYCyADKAkaLQoLTGFiZWxzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASI2CgtUdXJuU3RhcnRlZBInCgVpbnB1dBgBIAMoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmIkUKE01vZGVsQXR0ZW1wdFN0YXJ0ZWQSEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSDQoFcm91dGUYAyABKA0i7AEKFU1vZGVsTWVzc2FnZUNvbXBsZXRlZBImCgR0ZXh0GAEgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSMQoNZmluaXNoX3JlYXNvbhgCIAEoDjIaLnJ1bndyaWdodC52MS5GaW5pc2hSZWFzb24SEgoKdG9vbF9jYWxscxgDIAEoDRIUCgxpbnB1dF90b2tlbnMYBCABKAQSFQoNb3V0cHV0X3Rva2VucxgFIAEoBBIoCgZvcGFxdWUYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVyb3V0ZRgHIAEoDSI9ChJNb2RlbEF0dGVtcHRGYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKaAQoNVG9vbFJlcXVlc3RlZBIMCgR0b29sGAEgASgJEhgKEHByb3ZpZGVyX2NhbGxfaWQYAiABKAkSKwoJYXJndW1lbnRzGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIZXhlY3V0b3IYBCABKAkSDwoHdGFpbnRlZBgFIAEoCBIRCgl1bnRydXN0ZWQYBiABKAgihgIKDVBvbGljeURlY2lkZWQSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USLAoHdmVyZGljdBgCIAEoDjIbLnJ1bndyaWdodC52MS5Qb2xpY3lWZXJkaWN0EhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIMCgRydWxlGAUgASgJEg8KB2RlY2lkZXIYBiABKAkSFgoOc3ViamVjdF9kaWdlc3QYByABKAkSFwoPb3BlcmF0b3JfZGlnZXN0GAggASgJEisKBnNoYWRvdxgJIAMoCzIbLnJ1bndyaWdodC52MS5Qb2xpY3lPcGluaW9uIs0BCgtUb29sU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEikKBmVmZmVjdBgDIAEoDjIZLnJ1bndyaWdodC52MS5FZmZlY3RDbGFzcxISCgppZGVtcG90ZW50GAQgASgIEhcKD2lkZW1wb3RlbmN5X2tleRgFIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAYgASgJEiwKCGRlYWRsaW5lGAcgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKaAQoNVG9vbENvbXBsZXRlZBIMCgR0b29sGAEgASgJEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAMgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkSFgoOYXdhaXRzX3JlbGVhc2UYBCABKAgiwwEKClRvb2xGYWlsZWQSDAoEdG9vbBgBIAEoCRIpCgZyZWFzb24YAiABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SKQoHbWVzc2FnZRgDIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkSFgoOYXdhaXRzX3JlbGVhc2UYBSABKAgigwEKElRvb2xSZXN1bHRSZWxlYXNlZBIMCgR0b29sGAEgASgJEiwKB3JlbGVhc2UYAiABKA4yGy5ydW53cmlnaHQudjEuUmVzdWx0UmVsZWFzZRISCgpwb2xpY3lfcmVmGAMgASgJEgwKBGNvZGUYBCABKAkSDwoHbWVzc2FnZRgFIAEoCSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKcAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCCKgAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIXCg91bmtub3duX2VmZmVjdHMYBCADKAkidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSKgAQoQUmVjb25jaWxlU3RhcnRlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEgsKA2FzaxgDIAEoDRIXCg9pZGVtcG90ZW5jeV9rZXkYBCABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgFIAEoCRIsCghkZWFkbGluZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAioQIKDlJlY29uY2lsZUVuZGVkEgwKBHRvb2wYASABKAkSCwoDYXNrGAIgASgNEi0KBmFuc3dlchgDIAEoDjIdLnJ1bndyaWdodC52MS5SZWNvbmNpbGVBbnN3ZXISKQoGcmVhc29uGAQgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEi8KC25leHRfYXNrX2F0GAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgHIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSruBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4SIAocRVZFTlRfS0lORF9SRUNPTkNJTEVfU1RBUlRFRBAfEh4KGkVWRU5UX0tJTkRfUkVDT05DSUxFX0VOREVEECASIwofRVZFTlRfS0lORF9UT09MX1JFU1VMVF9SRUxFQVNFRBAlKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxACEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEKmkKDVJlc3VsdFJlbGVhc2USHgoaUkVTVUxUX1JFTEVBU0VfVU5TUEVDSUZJRUQQABIbChdSRVNVTFRfUkVMRUFTRV9SRUxFQVNFRBABEhsKF1JFU1VMVF9SRUxFQVNFX1dJVEhIRUxEEAIqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAcq+QEKD1JlY29uY2lsZUFuc3dlchIgChxSRUNPTkNJTEVfQU5TV0VSX1VOU1BFQ0lGSUVEEAASHgoaUkVDT05DSUxFX0FOU1dFUl9OT1RfQVNLRUQQARIeChpSRUNPTkNJTEVfQU5TV0VSX1BFUkZPUk1FRBACEiIKHlJFQ09OQ0lMRV9BTlNXRVJfTk9UX1BFUkZPUk1FRBADEh8KG1JFQ09OQ0lMRV9BTlNXRVJfQ0FOTk9UX1NBWRAEEh4KGlJFQ09OQ0lMRV9BTlNXRVJfTk9fQU5TV0VSEAUSHwobUkVDT05DSUxFX0FOU1dFUl9VTlJFQURBQkxFEAZCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -343,6 +343,14 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: ReconcileEnded;
     case: "reconcileEnded";
+  } | {
+    /**
+     * Of EVENT_KIND_TOOL_RESULT_RELEASED.
+     *
+     * @generated from field: runwright.v1.ToolResultReleased tool_result_released = 57;
+     */
+    value: ToolResultReleased;
+    case: "toolResultReleased";
   } | { case: undefined; value?: undefined };
 };
 
@@ -821,6 +829,14 @@ export type ToolCompleted = Message<"runwright.v1.ToolCompleted"> & {
    * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 3;
    */
   executorIdentity?: ExecutorIdentity | undefined;
+
+  /**
+   * True when policies are heard at POST_TOOL: the model sees nothing of the result
+   * before a TOOL_RESULT_RELEASED says so.
+   *
+   * @generated from field: bool awaits_release = 4;
+   */
+  awaitsRelease: boolean;
 };
 
 /**
@@ -864,6 +880,14 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
    * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 4;
    */
   executorIdentity?: ExecutorIdentity | undefined;
+
+  /**
+   * As in ToolCompleted: of a call that was sent, and whose `message` is not the
+   * server's own.
+   *
+   * @generated from field: bool awaits_release = 5;
+   */
+  awaitsRelease: boolean;
 };
 
 /**
@@ -872,6 +896,55 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
  */
 export const ToolFailedSchema: GenMessage<ToolFailed> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 10);
+
+/**
+ * Policies have decided at POST_TOOL. The result itself stays as it is on record.
+ *
+ * @generated from message runwright.v1.ToolResultReleased
+ */
+export type ToolResultReleased = Message<"runwright.v1.ToolResultReleased"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * What the model is told.
+   *
+   * @generated from field: runwright.v1.ResultRelease release = 2;
+   */
+  release: ResultRelease;
+
+  /**
+   * The policy that withholds it; empty when it is released.
+   *
+   * @generated from field: string policy_ref = 3;
+   */
+  policyRef: string;
+
+  /**
+   * The code of the rule that withholds it.
+   *
+   * @generated from field: string code = 4;
+   */
+  code: string;
+
+  /**
+   * What that rule has to say to the model; empty where it says nothing.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message runwright.v1.ToolResultReleased.
+ * Use `create(ToolResultReleasedSchema)` to create a new message.
+ */
+export const ToolResultReleasedSchema: GenMessage<ToolResultReleased> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 11);
 
 /**
  * Policy forbids a call.
@@ -913,7 +986,7 @@ export type ToolDenied = Message<"runwright.v1.ToolDenied"> & {
  * Use `create(ToolDeniedSchema)` to create a new message.
  */
 export const ToolDeniedSchema: GenMessage<ToolDenied> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 11);
+  messageDesc(file_runwright_v1_event, 12);
 
 /**
  * A call was given up because the run was cancelled.
@@ -934,7 +1007,7 @@ export type ToolCancelled = Message<"runwright.v1.ToolCancelled"> & {
  * Use `create(ToolCancelledSchema)` to create a new message.
  */
 export const ToolCancelledSchema: GenMessage<ToolCancelled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 12);
+  messageDesc(file_runwright_v1_event, 13);
 
 /**
  * The outcome of a call is unknown.
@@ -990,7 +1063,7 @@ export type ToolRecoveryRequired = Message<"runwright.v1.ToolRecoveryRequired"> 
  * Use `create(ToolRecoveryRequiredSchema)` to create a new message.
  */
 export const ToolRecoveryRequiredSchema: GenMessage<ToolRecoveryRequired> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 13);
+  messageDesc(file_runwright_v1_event, 14);
 
 /**
  * A cancel was accepted.
@@ -1025,7 +1098,7 @@ export type RunCancelRequested = Message<"runwright.v1.RunCancelRequested"> & {
  * Use `create(RunCancelRequestedSchema)` to create a new message.
  */
 export const RunCancelRequestedSchema: GenMessage<RunCancelRequested> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 14);
+  messageDesc(file_runwright_v1_event, 15);
 
 /**
  * The turn ended with an answer.
@@ -1040,7 +1113,7 @@ export type TurnCompleted = Message<"runwright.v1.TurnCompleted"> & {
  * Use `create(TurnCompletedSchema)` to create a new message.
  */
 export const TurnCompletedSchema: GenMessage<TurnCompleted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 15);
+  messageDesc(file_runwright_v1_event, 16);
 
 /**
  * The turn ended without an answer.
@@ -1061,7 +1134,7 @@ export type TurnFailed = Message<"runwright.v1.TurnFailed"> & {
  * Use `create(TurnFailedSchema)` to create a new message.
  */
 export const TurnFailedSchema: GenMessage<TurnFailed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 16);
+  messageDesc(file_runwright_v1_event, 17);
 
 /**
  * Terminal: the run completed.
@@ -1103,7 +1176,7 @@ export type RunCompleted = Message<"runwright.v1.RunCompleted"> & {
  * Use `create(RunCompletedSchema)` to create a new message.
  */
 export const RunCompletedSchema: GenMessage<RunCompleted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 17);
+  messageDesc(file_runwright_v1_event, 18);
 
 /**
  * Terminal: the run failed.
@@ -1131,6 +1204,13 @@ export type RunFailed = Message<"runwright.v1.RunFailed"> & {
    * @generated from field: runwright.v1.Usage usage = 3;
    */
   usage?: Usage | undefined;
+
+  /**
+   * Calls whose outcome stays unknown; empty in events of older servers.
+   *
+   * @generated from field: repeated string unknown_effects = 4;
+   */
+  unknownEffects: string[];
 };
 
 /**
@@ -1138,7 +1218,7 @@ export type RunFailed = Message<"runwright.v1.RunFailed"> & {
  * Use `create(RunFailedSchema)` to create a new message.
  */
 export const RunFailedSchema: GenMessage<RunFailed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 18);
+  messageDesc(file_runwright_v1_event, 19);
 
 /**
  * Terminal: the run was cancelled.
@@ -1173,7 +1253,7 @@ export type RunCancelled = Message<"runwright.v1.RunCancelled"> & {
  * Use `create(RunCancelledSchema)` to create a new message.
  */
 export const RunCancelledSchema: GenMessage<RunCancelled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 19);
+  messageDesc(file_runwright_v1_event, 20);
 
 /**
  * A later attempt is planned. Of a tool call whose executor was away when it was
@@ -1219,7 +1299,7 @@ export type RetryScheduled = Message<"runwright.v1.RetryScheduled"> & {
  * Use `create(RetryScheduledSchema)` to create a new message.
  */
 export const RetryScheduledSchema: GenMessage<RetryScheduled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 20);
+  messageDesc(file_runwright_v1_event, 21);
 
 /**
  * What the model sees of the session's earlier turns, decided when the run was
@@ -1262,7 +1342,7 @@ export type ContextAssembled = Message<"runwright.v1.ContextAssembled"> & {
  * Use `create(ContextAssembledSchema)` to create a new message.
  */
 export const ContextAssembledSchema: GenMessage<ContextAssembled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 21);
+  messageDesc(file_runwright_v1_event, 22);
 
 /**
  * An earlier turn as the model sees it: what the user said and the final answer.
@@ -1318,7 +1398,7 @@ export type SessionTurn = Message<"runwright.v1.SessionTurn"> & {
  * Use `create(SessionTurnSchema)` to create a new message.
  */
 export const SessionTurnSchema: GenMessage<SessionTurn> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 22);
+  messageDesc(file_runwright_v1_event, 23);
 
 /**
  * An earlier run of the session that the model does not see.
@@ -1346,7 +1426,7 @@ export type OmittedRun = Message<"runwright.v1.OmittedRun"> & {
  * Use `create(OmittedRunSchema)` to create a new message.
  */
 export const OmittedRunSchema: GenMessage<OmittedRun> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 23);
+  messageDesc(file_runwright_v1_event, 24);
 
 /**
  * Somebody resolved a call of unknown outcome. What follows from it comes right
@@ -1404,7 +1484,7 @@ export type EffectResolved = Message<"runwright.v1.EffectResolved"> & {
  * Use `create(EffectResolvedSchema)` to create a new message.
  */
 export const EffectResolvedSchema: GenMessage<EffectResolved> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 24);
+  messageDesc(file_runwright_v1_event, 25);
 
 /**
  * Intent of one ask: an executor is about to be asked what became of `attempt`.
@@ -1460,7 +1540,7 @@ export type ReconcileStarted = Message<"runwright.v1.ReconcileStarted"> & {
  * Use `create(ReconcileStartedSchema)` to create a new message.
  */
 export const ReconcileStartedSchema: GenMessage<ReconcileStarted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 25);
+  messageDesc(file_runwright_v1_event, 26);
 
 /**
  * What one ask came to. What follows from it comes right after, in the same
@@ -1526,7 +1606,7 @@ export type ReconcileEnded = Message<"runwright.v1.ReconcileEnded"> & {
  * Use `create(ReconcileEndedSchema)` to create a new message.
  */
 export const ReconcileEndedSchema: GenMessage<ReconcileEnded> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 26);
+  messageDesc(file_runwright_v1_event, 27);
 
 /**
  * A piece of the text that a model is giving; `effect_id` and `attempt` say
@@ -1561,7 +1641,7 @@ export type ModelStreamDelta = Message<"runwright.v1.ModelStreamDelta"> & {
  * Use `create(ModelStreamDeltaSchema)` to create a new message.
  */
 export const ModelStreamDeltaSchema: GenMessage<ModelStreamDelta> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 27);
+  messageDesc(file_runwright_v1_event, 28);
 
 /**
  * A place in a stream without an event.
@@ -1583,7 +1663,7 @@ export type Bookmark = Message<"runwright.v1.Bookmark"> & {
  * Use `create(BookmarkSchema)` to create a new message.
  */
 export const BookmarkSchema: GenMessage<Bookmark> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 28);
+  messageDesc(file_runwright_v1_event, 29);
 
 /**
  * Ephemeral events that a slow reader was not sent: a part of the text of one
@@ -1634,7 +1714,7 @@ export type Gap = Message<"runwright.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 29);
+  messageDesc(file_runwright_v1_event, 30);
 
 /**
  * One element of a stream.
@@ -1735,7 +1815,7 @@ export type EventFrame = Message<"runwright.v1.EventFrame"> & {
  * Use `create(EventFrameSchema)` to create a new message.
  */
 export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 30);
+  messageDesc(file_runwright_v1_event, 31);
 
 /**
  * What happened. Names and numbers never change.
@@ -1925,6 +2005,14 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_RECONCILE_ENDED = 32;
    */
   RECONCILE_ENDED = 32,
+
+  /**
+   * The model may go on with what came of a call: with the result, or with the
+   * word that it is withheld.
+   *
+   * @generated from enum value: EVENT_KIND_TOOL_RESULT_RELEASED = 37;
+   */
+  TOOL_RESULT_RELEASED = 37,
 }
 
 /**
@@ -1980,6 +2068,40 @@ export enum FinishReason {
  */
 export const FinishReasonSchema: GenEnum<FinishReason> = /*@__PURE__*/
   enumDesc(file_runwright_v1_event, 1);
+
+/**
+ * What the model is told of a call that awaits its release.
+ *
+ * @generated from enum runwright.v1.ResultRelease
+ */
+export enum ResultRelease {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: RESULT_RELEASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * What the call came to.
+   *
+   * @generated from enum value: RESULT_RELEASE_RELEASED = 1;
+   */
+  RELEASED = 1,
+
+  /**
+   * Only that it was made, and the policy, code and message with which its result is withheld.
+   *
+   * @generated from enum value: RESULT_RELEASE_WITHHELD = 2;
+   */
+  WITHHELD = 2,
+}
+
+/**
+ * Describes the enum runwright.v1.ResultRelease.
+ */
+export const ResultReleaseSchema: GenEnum<ResultRelease> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_event, 2);
 
 /**
  * Why an earlier run of a session is left out.
@@ -2048,7 +2170,7 @@ export enum ContextOmission {
  * Describes the enum runwright.v1.ContextOmission.
  */
 export const ContextOmissionSchema: GenEnum<ContextOmission> = /*@__PURE__*/
-  enumDesc(file_runwright_v1_event, 2);
+  enumDesc(file_runwright_v1_event, 3);
 
 /**
  * What is known of a call once an executor was asked what became of it.
@@ -2110,5 +2232,5 @@ export enum ReconcileAnswer {
  * Describes the enum runwright.v1.ReconcileAnswer.
  */
 export const ReconcileAnswerSchema: GenEnum<ReconcileAnswer> = /*@__PURE__*/
-  enumDesc(file_runwright_v1_event, 3);
+  enumDesc(file_runwright_v1_event, 4);
 

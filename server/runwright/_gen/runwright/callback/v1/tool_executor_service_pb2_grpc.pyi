@@ -46,6 +46,11 @@ class ToolExecutorServiceStub:
     come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
     is asked again for a while, then a person is.
     """
+    DescribeTools: grpc.UnaryUnaryMultiCallable[tool_executor_service_pb2.DescribeToolsRequest, tool_executor_service_pb2.DescribeToolsResponse]
+    """Says which tools are served here, for whoever writes a package or compares one
+    with this host: `runwright package tools` and `package validate --tools`. The
+    runtime does not call it; a host without it answers UNIMPLEMENTED.
+    """
 
 @typing.type_check_only
 class ToolExecutorServiceAsyncStub(ToolExecutorServiceStub):
@@ -64,6 +69,11 @@ class ToolExecutorServiceAsyncStub(ToolExecutorServiceStub):
     of tools that their package declares `reconcilable`; it has no effect, and may
     come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
     is asked again for a while, then a person is.
+    """
+    DescribeTools: aio.UnaryUnaryMultiCallable[tool_executor_service_pb2.DescribeToolsRequest, tool_executor_service_pb2.DescribeToolsResponse]  # type: ignore[assignment]
+    """Says which tools are served here, for whoever writes a package or compares one
+    with this host: `runwright package tools` and `package validate --tools`. The
+    runtime does not call it; a host without it answers UNIMPLEMENTED.
     """
 
 class ToolExecutorServiceServicer(metaclass=abc_1.ABCMeta):
@@ -92,6 +102,17 @@ class ToolExecutorServiceServicer(metaclass=abc_1.ABCMeta):
         of tools that their package declares `reconcilable`; it has no effect, and may
         come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
         is asked again for a while, then a person is.
+        """
+
+    @abc_1.abstractmethod
+    def DescribeTools(
+        self,
+        request: tool_executor_service_pb2.DescribeToolsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[tool_executor_service_pb2.DescribeToolsResponse, abc.Awaitable[tool_executor_service_pb2.DescribeToolsResponse]]:
+        """Says which tools are served here, for whoever writes a package or compares one
+        with this host: `runwright package tools` and `package validate --tools`. The
+        runtime does not call it; a host without it answers UNIMPLEMENTED.
         """
 
 def add_ToolExecutorServiceServicer_to_server(servicer: ToolExecutorServiceServicer, server: typing.Union[grpc.Server, aio.Server]) -> None: ...
