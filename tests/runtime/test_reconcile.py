@@ -243,7 +243,9 @@ async def test_a_server_that_was_away_for_longer_asks_at_least_once(bench: b.Ben
 
     restarted = bench.runtime()
     await restarted.recover()
+    await quiet()
     bench.manual_clock.advance(b.SECOND)
+    await quiet()
     tools.reach("tools")
 
     assert (await stood_still(restarted)).text == 'told "found letter 1"'
