@@ -36,6 +36,22 @@ func (s *ToolServer) checkHandler(tool string, hasHandler bool) {
 	}
 }
 
+// checkReconciler notes what cannot be asked about calls of this server.
+func (s *ToolServer) checkReconciler(tool string, hasFunction bool) {
+	if !hasFunction {
+		s.mistakes.add("what says what became of calls of tool %s is nil", tool)
+	}
+	if _, known := s.handlers[tool]; !known {
+		s.mistakes.add("tool %s is not handled here: Handle comes before Reconcile", tool)
+	}
+	if _, known := s.reconcilers[tool]; known {
+		s.mistakes.add("two functions say what became of calls of tool %s", tool)
+	}
+	if s.server != nil {
+		s.mistakes.add("Reconcile of tool %s comes after Start: nobody would ask it", tool)
+	}
+}
+
 // checkRegistration says what the runtime would refuse, in the author's words.
 func (s *ToolServer) checkRegistration(executor, callbackID string) error {
 	const rule = "which has 1 to 128 letters, digits and . _ : @ -, the first a letter or digit"

@@ -172,6 +172,14 @@ const packageForm = `{
      "type": "object"
     }
    },
+   "reconcilable": {
+    "default": false,
+    "younger": true
+   },
+   "reconcile_for": {
+    "default": "10m",
+    "younger": true
+   },
    "risk": {
     "default": null,
     "younger": true

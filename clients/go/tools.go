@@ -89,10 +89,13 @@ type ToolServer struct {
 	declared   map[string]*declaration
 	mistakes   mistakes
 	attempts   attempts
+	underWay   underWay
 	health     *health.Server
 	server     *grpc.Server
 	listener   net.Listener
 	served     chan struct{}
+
+	reconcilers map[string]reconciler
 
 	stopping      atomic.Bool
 	hasEnded      atomic.Bool
@@ -265,6 +268,7 @@ func (s *ToolServer) ExecuteTool(ctx context.Context, request *callbackv1.Execut
 		putOff := &callbackv1.ToolNotPerformed{Message: "This host is stopping."}
 		return &callbackv1.ExecuteToolResponse{Outcome: &callbackv1.ExecuteToolResponse_NotPerformed{NotPerformed: putOff}}, nil
 	}
+	defer s.underWay.begin(request.GetIdempotencyKey())()
 	if seen := s.attempts.begin(request.GetIdempotencyKey(), request.GetAttempt()); seen > request.GetAttempt() {
 		return nil, status.Errorf(codes.FailedPrecondition, "Attempt %d comes after attempt %d.", request.GetAttempt(), seen)
 	}

@@ -70,7 +70,7 @@ def test_a_record_says_what_it_is_about(row: Row) -> None:
 def test_what_intends_is_counted_and_what_ends_an_effect_is_not_intent() -> None:
     intended = {record.__name__ for record in INTENTS}
 
-    assert intended == {"ModelAttemptStarted", "ToolStarted", "PolicyAsked"}
+    assert intended == {"ModelAttemptStarted", "ToolStarted", "ReconcileStarted", "PolicyAsked"}
     assert not set(INTENTS) & set(OUTCOMES)
     assert all("attempt" in record.__struct_fields__ for record in INTENTS)
 

@@ -25,7 +25,7 @@ from runwright.core.errors import MEANINGS, ErrorReason
 from runwright.core.ids import Namespace, RunId, RunKey
 from runwright.core.kinds import KINDS, EventKind
 from runwright.core.machine import status
-from runwright.core.outcomes import Resolution, ResultRelease, RunPhase, RunStatus
+from runwright.core.outcomes import ReconcileAnswer, Resolution, ResultRelease, RunPhase, RunStatus
 from runwright.core.side_rows import FailedCondition, Spend
 from runwright.core.state import RunState
 from runwright.ports.journal import LoadedRun, StoredEvent
@@ -93,6 +93,22 @@ REMOTE_POLICIES = frozenset(
         *(f"ERROR_REASON_POLICY_{name}" for name in ("UNAVAILABLE", "TIMED_OUT", "LOST", "ANSWER_INVALID")),
     }
 )
+# No executor could be asked what became of a call.
+RECONCILING = frozenset(
+    {
+        "CallState.reconciling",
+        *(f"RECONCILE_{what}" for what in ("STARTED", "ENDED")),
+        *(f"EVENT_KIND_RECONCILE_{what}" for what in ("STARTED", "ENDED")),
+        *(f"RECONCILE_ANSWER_{each.name}" for each in ReconcileAnswer),
+        *("ReconcileStarted", "ReconcileEnded"),
+        *(f"runwright.v1.Event.reconcile_{what}" for what in ("started", "ended")),
+        *(
+            f"{message.DESCRIPTOR.full_name}.{name}"
+            for message in (pb.ReconcileStarted, pb.ReconcileEnded)
+            for name in message.DESCRIPTOR.fields_by_name
+        ),
+    }
+)
 # By golden, the oldest first: fields and values that are younger than it and not younger than the next, as
 # `Struct.field`, `runwright.v1.Message.field`, `VALUE`; ` unset` behind what is there, but never without a value.
 LATER: Mapping[str, frozenset[str]] = {
@@ -113,6 +129,7 @@ LATER: Mapping[str, frozenset[str]] = {
             *("STOP_REASON_EFFECT_UNKNOWN", *(f"ERROR_REASON_{name}" for name in REPAIR_REASONS), *REPAIR_REASONS),
             *POLICIES,
             *REMOTE_POLICIES,
+            *RECONCILING,
         }
     ),
 }

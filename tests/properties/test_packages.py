@@ -37,12 +37,13 @@ FULL: dict[str, Any] = {
             "parameters": {"type": "object", "properties": {"path": {"type": "string"}}, "additionalProperties": False},
             "executor": "desk",
             "effect": "write",
-            "idempotent": True,
+            "idempotent": name == "look",
             "timeout_ms": 100,
             "unavailable_timeout_ms": 200,
             "max_attempts": 2,
             "risk": "high",
             "untrusted": True,
+            **({"reconcilable": True, "reconcile_for": "90s"} if name == "write" else {}),
         }
         for name in ("look", "write")
     ]
@@ -83,8 +84,13 @@ OTHER: dict[str, Any] = {
     "deny": "ask",
     "interrupt": "allow",
     "shadow": "enforce",
+    "90s": "91s",
     "allow-declared": "read-only",
 }
+
+
+# What cannot stand beside the other value of a field.
+WITHOUT = {"idempotent": ("reconcilable", "reconcile_for"), "reconcilable": ("reconcile_for",)}
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
@@ -146,7 +152,10 @@ def test_every_leaf_of_a_package_changes_its_fingerprint(of: dict[str, Any], for
 
     for path in paths:
         other = other_than(at(full, path)) if path[-1] != "name" or path[0] == "agent" else f"{at(full, path)}_x"
-        seen.add(RuntimePackage.model_validate(changed(full, path, other)).fingerprint())
+        altered = changed(full, path, other)
+        for name in WITHOUT.get(str(path[-1]), ()):
+            at(altered, path[:-1]).pop(name, None)
+        seen.add(RuntimePackage.model_validate(altered).fingerprint())
 
     assert len(seen) == len(paths) + 1
     assert len({RuntimePackage.model_validate({**full, "format": one}).fingerprint() for one in FORMATS}) == len(

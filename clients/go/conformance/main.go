@@ -135,6 +135,7 @@ type arguments struct {
 	IncludeDeltas    bool                       `json:"include_deltas"`
 	Deltas           bool                       `json:"deltas"`
 	UntilDone        bool                       `json:"until_done"`
+	ThroughRepair    bool                       `json:"through_repair"`
 	Count            int                        `json:"count"`
 	UntilEnd         bool                       `json:"until_end"`
 	UntilKind        string                     `json:"until_kind"`

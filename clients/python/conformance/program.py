@@ -13,13 +13,16 @@ import betterproto2
 
 from runwright_client import Budget as RunBudget
 from runwright_client import (
+    CannotSay,
     Client,
     EventFilter,
     EventFrame,
     EventView,
     InputPart,
     Keepalive,
+    NotPerformed,
     OnBusy,
+    Performed,
     PolicyDecision,
     PolicyQuestion,
     PolicyServer,
@@ -90,9 +93,9 @@ class Tools:
         self.registration: Client | None = None
         for name, behaviour in behaviours.items():
             is_odd = behaviour.get("raises") == "odd"
-            self.server.add(
-                name, self._stopping if is_odd else self._handler(behaviour), **behaviour.get("declared", {})
-            )
+            handler = self._stopping if is_odd else self._handler(behaviour)
+            reconcile = self._reconciler(behaviour) if "reconcile" in behaviour else None
+            self.server.add(name, handler, reconcile=reconcile, **behaviour.get("declared", {}))
 
     def release(self) -> None:
         """Lets the calls that wait, and all later ones, go on."""
@@ -101,6 +104,25 @@ class Tools:
     def _stopping(self, arguments: Any, call: ToolCall) -> Any:
         """Raises what a future does not take, in a thread."""
         raise StopIteration("a secret that must not leave this process")
+
+    def _reconciler(self, behaviour: Args) -> Callable[[Any, ToolCall], Any]:
+        def look(arguments: Any, call: ToolCall) -> Any:
+            context = {"tool": call.tool, "call_id": call.call_id, "attempt": call.attempt}
+            noted = {**context, "idempotency_key": call.idempotency_key, "arguments": arguments}
+            self.calls.append({**noted, "cancelled": False, "asked": True})
+            match behaviour["reconcile"]:
+                case "performed":
+                    return Performed(behaviour.get("returns"))
+                case "not_performed":
+                    return NotPerformed("It is not in the ledger.")
+                case "cannot_say":
+                    return CannotSay("The ledger is away.")
+                case "odd":
+                    return behaviour.get("returns")
+                case _:
+                    raise RuntimeError("a secret that must not leave this process")
+
+        return look
 
     def _handler(self, behaviour: Args) -> Callable[[Any, ToolCall], Awaitable[Any]]:
         async def perform(arguments: Any, call: ToolCall) -> Any:
@@ -299,6 +321,7 @@ class Program:
             filter=EventFilter.from_dict(args["filter"]) if "filter" in args else None,
             view=view_of(args),
             deltas=bool(args.get("deltas") or args.get("include_deltas")),
+            through_repair=bool(args.get("through_repair")),
             until_done=bool(args.get("until_done")),
         )
         self._subscriptions[args["name"]] = await subscription.__aenter__()

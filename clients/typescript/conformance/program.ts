@@ -5,13 +5,17 @@ import { createInterface } from "node:readline";
 import { fromJson, type JsonValue } from "@bufbuild/protobuf";
 import {
   allow,
+  cannotSay,
   Client,
   defer,
   deny,
   type EventFrame,
   EventKind,
+  notPerformed,
   packageFingerprint,
   type Part,
+  performed,
+  type Reconciler,
   Resolution,
   RunwrightError,
   type Subscription,
@@ -110,12 +114,31 @@ class Tools {
     this.#released.setMaxListeners(0);
     for (const [tool, behaviour] of Object.entries(behaviours)) {
       this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call), declared(behaviour));
+      if (behaviour["reconcile"] !== undefined) this.server.reconcile<Call>(tool, this.#look(behaviour));
     }
   }
 
   release(): void {
     this.#isReleased = true;
     this.#released.emit("released");
+  }
+
+  #look(behaviour: Args): Reconciler<Call> {
+    return (args, { tool, callId: call_id, attempt, idempotencyKey: idempotency_key, signal }) => {
+      this.calls.push({ call: { tool, call_id, attempt, idempotency_key, arguments: args, asked: true }, signal });
+      switch (behaviour["reconcile"]) {
+        case "performed":
+          return performed(behaviour["returns"] ?? null);
+        case "not_performed":
+          return notPerformed("It is not in the ledger.");
+        case "cannot_say":
+          return cannotSay("The ledger is away.");
+        case "odd":
+          return behaviour["returns"] as never;
+        default:
+          throw new Error("a secret that must not leave this process");
+      }
+    };
   }
 
   async #perform(behaviour: Args, args: Call, told: ToolCall): Promise<unknown> {
@@ -314,6 +337,7 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
       liveOnly: Boolean(args["live_only"]),
       deltas: Boolean(args["include_deltas"] ?? args["deltas"]),
       untilDone: Boolean(args["until_done"]),
+      throughRepair: Boolean(args["through_repair"]),
     });
     streams.set(text(args["name"]), new Stream(subscription));
     return {};

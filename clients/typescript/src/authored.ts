@@ -17,6 +17,18 @@ export function checkTool(name: unknown, handler: unknown, others: ReadonlyMap<s
   if (others.has(name)) throw new TypeError(`Two tools are named ${name}.`);
 }
 
+/** Throws a TypeError for what cannot be asked about calls of a tool. */
+export function checkReconciler(
+  name: string,
+  look: unknown,
+  tools: ReadonlyMap<string, unknown>,
+  others: ReadonlyMap<string, unknown>,
+): void {
+  if (!tools.has(name)) throw new TypeError(`There is no tool ${shown(name)} to reconcile: add it first.`);
+  if (typeof look !== "function") throw new TypeError(`What reconciles tool ${name} is ${shown(look)}, no function.`);
+  if (others.has(name)) throw new TypeError(`Two functions reconcile tool ${name}.`);
+}
+
 /** Throws a TypeError for names that the runtime would refuse, and for what nobody could call. */
 export function checkRegistration(
   executor: unknown,

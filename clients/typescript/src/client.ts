@@ -314,7 +314,7 @@ export class Client implements AsyncDisposable {
 
   /**
    * Follows the events of a scope: each exactly once and in order, over disconnects and restarts of the server. Ends by
-   * itself with the run; while that is HELD or needs repair only with `untilDone`. Streams of many runs do not end.
+   * itself with the run, and with {@link RepairNeeded} when that needs repair. Streams of many runs do not end.
    */
   subscribe(scope: Scope, options: SubscribeOptions = {}): Subscription {
     check("subscribe", options);
@@ -326,6 +326,7 @@ export class Client implements AsyncDisposable {
       {
         openMs: this.#deadlineMs,
         peer: this.#connection.peer,
+        snapshot: (runId, signal) => this.snapshot(runId, { signal }),
         wait: async (runId, signal) => (await this.wait(runId, { signal })).run,
       },
     );

@@ -64,9 +64,10 @@ export function schemaCanonical(schema: object): string {
 /** A part with all its defaults, lists without a meaningful order sorted. */
 function spelled(value: Json, part: string): Json {
   if (!isObject(value)) return value;
-  const found = Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));
-  for (const [name, form] of Object.entries(TABLE.parts[part] ?? {})) {
-    if (form.beside) delete found[name];
+  const forms = TABLE.parts[part] ?? {};
+  const isPart = ([name, inner]: [string, Json]): boolean => inner !== null && !forms[name]?.beside;
+  const found = Object.fromEntries(Object.entries(value).filter(isPart));
+  for (const [name, form] of Object.entries(forms)) {
     const inner = form.beside ? undefined : (found[name] ?? usual(form, found));
     if (inner === undefined) continue;
     if (form.part !== undefined) found[name] = spelled(inner, form.part);

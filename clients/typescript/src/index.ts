@@ -34,7 +34,7 @@ export {
   replaceText,
 } from "./decisions.js";
 export { asRunwrightError, type Peer } from "./diagnosis.js";
-export { type ErrorFields, RunwrightError } from "./errors.js";
+export { type ErrorFields, RepairNeeded, RunwrightError } from "./errors.js";
 export type { Effect, ToolDeclaration } from "./describing.js";
 export { packageCanonical, packageFingerprint, schemaDigest } from "./fingerprints.js";
 export { type Event, type EventFrame, EventKind } from "./gen/runwright/v1/event_pb.js";
@@ -43,6 +43,7 @@ export { OnBusy, Resolution, type RunSnapshot, RunStatus } from "./gen/runwright
 export { EventView } from "./gen/runwright/v1/runtime_service_pb.js";
 export { type Lease, type RegisterOptions } from "./lease.js";
 export { PolicyServer } from "./policies.js";
+export { cannotSay, notPerformed, performed, Reconciled, type Reconciler } from "./reconciling.js";
 export { type SubscribeOptions, Subscription } from "./subscription.js";
 export { ToolServer, type ToolServerOptions } from "./tools.js";
 export { deltaText, type Part, resultText, type Scope, toolText } from "./words.js";

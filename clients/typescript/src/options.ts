@@ -30,7 +30,7 @@ export const OPTIONS = {
   tagHistory: [...CALL, "pageSize"],
   validatePackage: [...CALL, "sidecars"],
   resolvePackage: [...CALL, "budget"],
-  subscribe: [...READ, "liveOnly", "deltas", "untilDone", "signal", "onReconnect"],
+  subscribe: [...READ, "liveOnly", "deltas", "untilDone", "throughRepair", "signal", "onReconnect"],
   ToolServer: ["tls", "credential", "onError", "onNote"],
   register: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "schemaDigests"],
   serveFor: ["callbackId", "address", "leaseMs", "maxCalls", "tls", "schemaDigests", "executor", "listen"],

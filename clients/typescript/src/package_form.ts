@@ -170,6 +170,14 @@ export const FORM = `{
      "type": "object"
     }
    },
+   "reconcilable": {
+    "default": false,
+    "younger": true
+   },
+   "reconcile_for": {
+    "default": "10m",
+    "younger": true
+   },
    "risk": {
     "default": null,
     "younger": true

@@ -9,7 +9,7 @@ import { Code, ConnectError, type HandlerContext } from "@connectrpc/connect";
 import { connectNodeAdapter } from "@connectrpc/connect-node";
 import { decided, type PolicyHandler } from "./decisions.js";
 import { answer, type ToolCall, type ToolHandler } from "./answers.js";
-import { checkRegistration, checkTool } from "./authored.js";
+import { checkReconciler, checkRegistration, checkTool } from "./authored.js";
 import type { Client } from "./client.js";
 import { CallbackKind } from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 import {
@@ -22,11 +22,14 @@ import {
   type ExecuteToolRequest,
   type ExecuteToolResponse,
   ExecuteToolResponseSchema,
+  type ReconcileToolRequest,
+  type ReconcileToolResponse,
   ToolExecutorService,
   ToolNotPerformedSchema,
 } from "./gen/runwright/callback/v1/tool_executor_service_pb.js";
 import { Lease, type RegisterOptions } from "./lease.js";
 import { check } from "./options.js";
+import { about, cannotSay, type Reconciler, reconciled } from "./reconciling.js";
 
 const MOST_KEYS = 65_536;
 
@@ -47,8 +50,10 @@ export class ToolServer implements AsyncDisposable {
   readonly #options: ToolServerOptions;
   readonly #server: http2.Http2Server;
   readonly #tools = new Map<string, ToolHandler<never>>();
+  readonly #reconcilers = new Map<string, Reconciler<never>>();
   readonly #declared = new Map<string, ToolDeclaration>();
   readonly #attempts = new Map<string, number>();
+  readonly #underWay = new Map<string, number>(); // idempotency keys of calls that are being performed here
   readonly #sessions = new Set<http2.ServerHttp2Session>();
   readonly #sockets = new Set<Socket>();
   readonly #leases: Lease[] = [];
@@ -82,6 +87,7 @@ export class ToolServer implements AsyncDisposable {
           ? router.service(PolicyService, { decide: (question, context) => this.#answer(decide, question, context) })
           : router.service(ToolExecutorService, {
               executeTool: (request, context) => this.#execute(request, context),
+              reconcileTool: (request, context) => this.#reconcile(request, context),
               describeTools: (_, context) => {
                 this.#authorize(context);
                 return described(this.#declared);
@@ -126,6 +132,16 @@ export class ToolServer implements AsyncDisposable {
     }
     this.#tools.set(tool, handler);
     this.#declared.set(tool, { ...declaration });
+    return this;
+  }
+
+  /**
+   * Has a function say, of a tool that was added, what became of a call that the runtime has lost sight of. The package
+   * declares such a tool `reconcilable`. While the call is still under way in this process the function is not asked.
+   */
+  reconcile<Arguments = Record<string, unknown>>(tool: string, look: Reconciler<Arguments>): this {
+    checkReconciler(tool, look, this.#tools, this.#reconcilers);
+    this.#reconcilers.set(tool, look);
     return this;
   }
 
@@ -225,14 +241,51 @@ export class ToolServer implements AsyncDisposable {
       const value = create(ToolNotPerformedSchema, { message: "This host is stopping." });
       return create(ExecuteToolResponseSchema, { outcome: { case: "notPerformed", value } });
     }
-    this.#admit(request);
+    const { idempotencyKey: key, attempt } = request;
+    const seen = this.#seen(key, attempt);
+    if (attempt < seen) {
+      const told = `Attempt ${String(attempt)} comes after attempt ${String(seen)} of the same call.`;
+      throw new ConnectError(told, Code.FailedPrecondition);
+    }
+    this.#underWay.set(key, (this.#underWay.get(key) ?? 0) + 1);
+    try {
+      return await this.#performing(context, (signal) =>
+        answer(handler, request.argumentsJson, toolCall(request, context, signal), this.#onError),
+      );
+    } finally {
+      const left = (this.#underWay.get(key) ?? 1) - 1;
+      if (left > 0) this.#underWay.set(key, left);
+      else this.#underWay.delete(key);
+    }
+  }
+
+  async #reconcile(request: ReconcileToolRequest, context: HandlerContext): Promise<ReconcileToolResponse> {
+    this.#authorize(context);
+    const look = this.#reconcilers.get(request.tool);
+    if (!look) {
+      const told = `Nobody here says what became of calls of ${JSON.stringify(request.tool)}.`;
+      throw new ConnectError(told, Code.Unimplemented);
+    }
+    // The runtime has given the attempt up: should it still arrive, it comes too late.
+    this.#seen(request.idempotencyKey, request.attempt + 1);
+    return this.#performing(context, async (signal) => {
+      const call = toolCall(request, context, signal);
+      const why = this.#isStopping ? "This host is stopping." : "The call is still under way here.";
+      return this.#isStopping || this.#underWay.has(request.idempotencyKey)
+        ? about(request, cannotSay(why), call, this.#onError)
+        : reconciled(look, request, call, this.#onError);
+    });
+  }
+
+  /** Works for as long as somebody waits for it. */
+  async #performing<Answer>(context: HandlerContext, work: (signal: AbortSignal) => Promise<Answer>): Promise<Answer> {
     const running = new AbortController();
     const abort = (): void => {
       running.abort(context.signal.reason);
     };
     context.signal.addEventListener("abort", abort, { once: true });
     try {
-      return await answer(handler, request.argumentsJson, toolCall(request, context, running.signal), this.#onError);
+      return await work(running.signal);
     } finally {
       context.signal.removeEventListener("abort", abort);
     }
@@ -253,20 +306,21 @@ export class ToolServer implements AsyncDisposable {
     }
   }
 
-  /** Refuses an attempt that was overtaken: its answer would go nowhere. */
-  #admit({ idempotencyKey: key, attempt }: ExecuteToolRequest): void {
-    const seen = this.#attempts.get(key) ?? 0;
-    if (attempt < seen) {
-      const told = `Attempt ${String(attempt)} comes after attempt ${String(seen)} of the same call.`;
-      throw new ConnectError(told, Code.FailedPrecondition);
-    }
+  /** Takes note of an attempt, and tells the highest one of its call: the answer of a lower one would go nowhere. */
+  #seen(key: string, attempt: number): number {
+    const highest = Math.max(this.#attempts.get(key) ?? 0, attempt);
     this.#attempts.delete(key); // the newest goes to the end
-    this.#attempts.set(key, attempt);
+    this.#attempts.set(key, highest);
     if (this.#attempts.size > MOST_KEYS) this.#attempts.delete(this.#attempts.keys().next().value ?? "");
+    return highest;
   }
 }
 
-function toolCall(request: ExecuteToolRequest, context: HandlerContext, signal: AbortSignal): ToolCall {
+function toolCall(
+  request: ExecuteToolRequest | ReconcileToolRequest,
+  context: HandlerContext,
+  signal: AbortSignal,
+): ToolCall {
   const { runId, turnId, round, callId, attempt, idempotencyKey, tool, packageFingerprint } = request;
   const deadline = request.deadline && timestampDate(request.deadline);
   const traceParent = context.requestHeader.get("traceparent") ?? "";

@@ -32,6 +32,7 @@ TROUBLES = (
     event_pb2.EVENT_KIND_TOOL_DENIED,
     event_pb2.EVENT_KIND_TOOL_RECOVERY_REQUIRED,
     event_pb2.EVENT_KIND_RETRY_SCHEDULED,
+    event_pb2.EVENT_KIND_RECONCILE_ENDED,
     event_pb2.EVENT_KIND_TOOL_RESULT_RELEASED,  # one that is withheld
 )
 _OPTIONS = [

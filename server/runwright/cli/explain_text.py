@@ -125,6 +125,10 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
         yield TO_DO, f"start executor {executor} where the server looks for it, or register it:"
         words = ("callbacks", "register", f"{executor}-1", "--executor", executor, "--address", "HOST:PORT")
         yield "", command(options, *words)
+    for effect in run.open_effects:
+        if effect.state == run_pb2.EFFECT_STATE_RECONCILING:
+            yield TO_DO, "or, if you know what became of the call, do not wait for that and say so:"
+            yield from _verbs(run, effect, options)
     providers = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_PROVIDER})
     for provider in providers:
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
@@ -252,6 +256,12 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
             return f"its result is withheld from the model by {said.policy_ref} ({said.code})", remedy
         case "tool_recovery_required":
             return _by(event.tool_recovery_required), names.remedy(event.tool_recovery_required.reason)
+        case "reconcile_ended":
+            ended = event.reconcile_ended
+            who = names.executor_identity(ended.executor_identity)
+            answer = names.reconcile_answer(ended.answer) if ended.ask else names.reason(ended.reason)
+            asked = f"ask {ended.ask}: {answer}" if ended.ask else answer
+            return asked + (f" ({who})" if who else ""), ""
         case "retry_scheduled":
             return _by(event.retry_scheduled), names.remedy(event.retry_scheduled.reason)
         case _:

@@ -135,6 +135,10 @@ def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> Non
             call.idempotency_key = event.tool_started.idempotency_key
         case "retry_scheduled":
             call.state, call.note = State.WAITING, names.reason(event.retry_scheduled.reason)
+        case "reconcile_started":
+            call.state, call.note = State.WAITING, f"asked what became of it, ask {event.reconcile_started.ask}"
+        case "reconcile_ended":
+            call.state, call.note = State.WAITING, names.reason(event.reconcile_ended.reason)
         case "tool_completed":
             call.tool = event.tool_completed.tool
             call.identity = event.tool_completed.executor_identity

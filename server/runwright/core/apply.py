@@ -17,7 +17,7 @@ from runwright.core.ids import MODEL_EFFECT, POLICY_EFFECT, EffectId, effect_kin
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
 from runwright.core.outcomes import CallPhase, Resolution, ResultRelease, RunPhase, StopReason
 from runwright.core.policy import PolicyStage
-from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, RunState
+from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, Reconciling, RunState
 from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
@@ -189,6 +189,7 @@ def _retry_scheduled(state: RunState, record: r.RetryScheduled) -> RunState:
         losses=before.losses + (record.reason is not ErrorReason.EXECUTOR_UNAVAILABLE),
         since=record.at,
         executor_identity=None,
+        reconciling=None,
     )
     return with_call(state, after)
 
@@ -295,7 +296,38 @@ def _tool_failed(state: RunState, record: r.ToolFailed) -> RunState:
 @_applies(r.ToolRecoveryRequired)
 def _tool_recovery_required(state: RunState, record: r.ToolRecoveryRequired) -> RunState:
     before, phase = _call(state, record, record.call_id)
-    after = before.__replace__(phase=phase, since=record.at, executor_identity=record.executor_identity)
+    after = before.__replace__(
+        phase=phase, since=record.at, executor_identity=record.executor_identity, reconciling=None
+    )
+    return with_call(state, after)
+
+
+@_applies(r.ReconcileStarted)
+def _reconcile_started(state: RunState, record: r.ReconcileStarted) -> RunState:
+    before, phase = _call(state, record, record.call_id)
+    asking = before.reconciling
+    fits = asking is not None and not asking.is_asked and record.ask == asking.asks + 1
+    _require(fits and record.attempt == before.attempt, record, state)
+    assert asking is not None, "it fits"
+    return with_call(
+        state, before.__replace__(phase=phase, reconciling=asking.__replace__(asks=record.ask, is_asked=True))
+    )
+
+
+@_applies(r.ReconcileEnded)
+def _reconcile_ended(state: RunState, record: r.ReconcileEnded) -> RunState:
+    before, phase = _call(state, record, record.call_id)
+    asking = before.reconciling
+    # Ask 0 is the beginning, and no ask has more than one result.
+    fits = record.ask == 0 if asking is None else (asking.is_asked and record.ask == asking.asks)
+    _require(fits and record.attempt == before.attempt, record, state)
+    begins = asking is None
+    after = before.__replace__(
+        phase=phase,
+        since=record.at if begins else before.since,
+        executor_identity=record.executor_identity if begins else before.executor_identity,
+        reconciling=Reconciling(record.reason, record.give_up_at, record.next_ask_at or 0, record.ask),
+    )
     return with_call(state, after)
 
 

@@ -24,6 +24,11 @@ from runwright.core.units import Micros
 EffectKey: TypeAlias = tuple[EffectId, str, int]
 
 
+def ask_key(effect_id: EffectId, ask: int) -> EffectKey:
+    """The key of asking, for the `ask`-th time, what became of the call's attempt; its intent is on record."""
+    return (effect_id, "reconcile", ask)
+
+
 def attempt_key(effect_id: EffectId, attempt: int) -> EffectKey:
     """The key of one attempt at what has an intent on record: a model request or a tool call."""
     return (effect_id, "call", attempt)
@@ -118,6 +123,50 @@ class AwaitExecutor(Struct, frozen=True):
     def key(self) -> EffectKey:
         """See the module."""
         return (self.call_id, "await", self.attempt)
+
+
+class ReconcileTool(Struct, frozen=True):
+    """Ask an executor what became of an attempt; the intent of the ask is recorded."""
+
+    call_id: EffectId
+    tool: str
+    attempt: int
+    ask: int
+    arguments: ContentRef
+    idempotency_key: str
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[False]] = False
+    needs_intent: ClassVar[bool] = True
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return ask_key(self.call_id, self.ask)
+
+
+class AwaitReconcile(Struct, frozen=True):
+    """Wait until `not_before` has passed and an executor has a place for the next ask, or until `give_up_at`.
+
+    `ask` is the last one; 0 when nobody was asked yet.
+    """
+
+    call_id: EffectId
+    attempt: int
+    ask: int
+    not_before: Micros
+    give_up_at: Micros
+    may_be_repeated: ClassVar[bool] = True
+    is_left_to_restart: ClassVar[bool] = True
+    settles_while_draining: ClassVar[bool] = False
+    parks: ClassVar[Literal[True]] = True
+    needs_intent: ClassVar[bool] = False
+
+    @property
+    def key(self) -> EffectKey:
+        """See the module."""
+        return (self.call_id, "await reconcile", self.ask)
 
 
 class EvaluateResult(Struct, frozen=True):
@@ -230,6 +279,8 @@ class AwaitDeferral(Struct, frozen=True):
 
 
 # What has to run until it is answered, and what only has to be waited for.
-RunningEffect: TypeAlias = CallModel | CallTool | EvaluateResult | AskPolicy | HearPolicies
-ParkingEffect: TypeAlias = AwaitRetry | AwaitExecutor | AwaitPolicy | AwaitDeferral | WaitForCancelDeadline
+RunningEffect: TypeAlias = CallModel | CallTool | ReconcileTool | EvaluateResult | AskPolicy | HearPolicies
+ParkingEffect: TypeAlias = (
+    AwaitRetry | AwaitExecutor | AwaitReconcile | AwaitPolicy | AwaitDeferral | WaitForCancelDeadline
+)
 Effect: TypeAlias = RunningEffect | ParkingEffect

@@ -15,7 +15,7 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution
+from runwright.core.outcomes import ExecutorIdentity, FinishReason, ReconcileAnswer, Resolution
 from runwright.core.policy import PolicyFindings, PolicyStage
 from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import RunRequest
@@ -221,6 +221,38 @@ class PoliciesHeard(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ReconcileAwaited(Struct, frozen=True, kw_only=True):
+    """Waiting to ask about a lost attempt is over: a place is held for the ask, or it is waited for no more.
+
+    `ask` is the last one; 0 when nobody was asked yet.
+    """
+
+    at: Micros
+    call_id: EffectId
+    attempt: int
+    ask: int
+    has_place: bool
+    contents: tuple[Content, ...] = ()
+
+
+class Reconciled(Struct, frozen=True, kw_only=True):
+    """What asking about a lost attempt came to. PERFORMED has a `result`.
+
+    `failure` is there when the result cannot be the call's: it was performed, and the model is told so in `result`.
+    """
+
+    at: Micros
+    call_id: EffectId
+    attempt: int
+    ask: int
+    answer: ReconcileAnswer
+    result: ContentRef | None = None
+    failure: ErrorReason | None = None
+    is_gated: bool = False  # policies of the operator are heard of results
+    executor_identity: ExecutorIdentity | None = None
+    contents: tuple[Content, ...] = ()
+
+
 class ResolutionRequested(Struct, frozen=True, kw_only=True):
     """Somebody says what became of an attempt whose outcome is unknown.
 
@@ -309,6 +341,8 @@ Input: TypeAlias = (
     | PolicyAwaited
     | PoliciesHeard
     | ResumeRequested
+    | ReconcileAwaited
+    | Reconciled
     | ResultEvaluated
     | ResolutionRequested
     | CancelRequested
@@ -327,7 +361,7 @@ def places_held(input_: Input) -> list[EffectId]:
                 for index, call in enumerate(input_.calls, start=1)
                 if call.findings.availability is Availability.HELD
             ]
-        case ExecutorAwaited(has_place=True):
+        case ExecutorAwaited(has_place=True) | ReconcileAwaited(has_place=True):
             return [input_.call_id]
         case Recovered():
             return list(input_.places)

@@ -46,6 +46,8 @@ class EventKind(Enum):
     RETRY_SCHEDULED = 20
     CONTEXT_ASSEMBLED = 21
     EFFECT_RESOLVED = 30
+    RECONCILE_STARTED = 31
+    RECONCILE_ENDED = 32
     POLICY_ASKED = 33
     POLICY_ANSWERED = 34
     POLICY_RESUMED = 35
@@ -97,15 +99,18 @@ _CANCELLING = {_P.CANCELLING: _P.CANCELLING}
 # Phases of the call.
 _HELD = {_C.REQUESTED: _C.REQUESTED}  # at its gate
 _STARTED = {_C.REQUESTED: _C.RUNNING, _C.RUNNING: _C.RUNNING}
-# What is unknown is only left by what stands behind an EFFECT_RESOLVED.
-_AGAIN = {_C.REQUESTED: _C.REQUESTED, _C.RUNNING: _C.REQUESTED, _C.UNKNOWN: _C.REQUESTED}
-_COMPLETED = {_C.RUNNING: _C.COMPLETED, _C.UNKNOWN: _C.COMPLETED}
-_FAILED = {_C.REQUESTED: _C.FAILED, _C.RUNNING: _C.FAILED, _C.UNKNOWN: _C.FAILED}
+# What is unknown is only left by what stands behind an EFFECT_RESOLVED, RECONCILING only behind a RECONCILE_ENDED too.
+_SETTLED = (_C.RUNNING, _C.UNKNOWN, _C.RECONCILING)
+_AGAIN = {_C.REQUESTED: _C.REQUESTED, **dict.fromkeys(_SETTLED, _C.REQUESTED)}
+_COMPLETED = dict.fromkeys(_SETTLED, _C.COMPLETED)
+_FAILED = {_C.REQUESTED: _C.FAILED, **dict.fromkeys(_SETTLED, _C.FAILED)}
 _DENIED = {_C.REQUESTED: _C.DENIED}
+_CANCELLED = dict.fromkeys((_C.REQUESTED, _C.RUNNING, _C.RECONCILING), _C.CANCELLED)
+_UNKNOWN = {_C.RUNNING: _C.UNKNOWN, _C.RECONCILING: _C.UNKNOWN}
+_RECONCILING = {_C.RECONCILING: _C.RECONCILING}
 # A call is decided on before it is sent, and when what came of it awaits its release.
 _RELEASED = {_C.COMPLETED: _C.COMPLETED, _C.FAILED: _C.FAILED}
 _DECIDED = {_C.REQUESTED: _C.REQUESTED, **_RELEASED}
-_CANCELLED = {_C.REQUESTED: _C.CANCELLED, _C.RUNNING: _C.CANCELLED}
 
 ROWS = (
     Row(_K.RUN_STARTED, r.RunStarted, _RUN, {_P.NEW: _P.RUNNING}),
@@ -133,8 +138,17 @@ ROWS = (
     Row(_K.TOOL_DENIED, r.ToolDenied, _CALL, _RUNNING, _DENIED, role=_OUTCOME, bears_message=True),
     Row(_K.TOOL_RESULT_RELEASED, r.ToolResultReleased, _CALL, _RUNNING, _RELEASED, bears_message=True),
     Row(_K.TOOL_CANCELLED, r.ToolCancelled, _CALL, _CANCELLING, _CANCELLED, role=_OUTCOME),
-    Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, {_C.RUNNING: _C.UNKNOWN}, role=_OUTCOME),
-    Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN}),
+    Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, _UNKNOWN, role=_OUTCOME),
+    Row(_K.RECONCILE_STARTED, r.ReconcileStarted, _CALL, _RUNNING, _RECONCILING, role=_INTENT),
+    Row(
+        _K.RECONCILE_ENDED,
+        r.ReconcileEnded,
+        _CALL,
+        _TO_CLOSE,
+        {_C.RUNNING: _C.RECONCILING, **_RECONCILING},
+        role=_OUTCOME,
+    ),
+    Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN, **_RECONCILING}),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),

@@ -67,13 +67,17 @@ class CallPhase(Enum):
     DENIED = 5
     CANCELLED = 6
     UNKNOWN = 7
+    RECONCILING = 8
 
     @property
     def is_open(self) -> bool:
-        """True when the call still needs a result."""
-        return self in (CallPhase.REQUESTED, CallPhase.RUNNING)
+        """True when the call still needs a result, and gets one without a person."""
+        return self in OPEN_PHASES
 
     __hash__ = object.__hash__
+
+
+OPEN_PHASES = (CallPhase.REQUESTED, CallPhase.RUNNING, CallPhase.RECONCILING)
 
 
 class StopReason(Enum):
@@ -99,6 +103,17 @@ class Resolution(Enum):
     TRY_AGAIN = 2  # it did not happen: it is sent again, under a higher attempt
     FAILED = 3  # it did not happen: the model is told that it failed
     END_RUN = 4  # it stays unknown, and the run ends
+
+
+class ReconcileAnswer(Enum):
+    """What is known of a call once its executor was asked. The numbers are those of `runwright.v1.ReconcileAnswer`."""
+
+    NOT_ASKED = 1  # nobody was asked: no executor was there, or none got the request
+    PERFORMED = 2
+    NOT_PERFORMED = 3
+    CANNOT_SAY = 4
+    NO_ANSWER = 5
+    UNREADABLE = 6  # an answer that is not used: it cannot be read, or is about another call
 
 
 class ResultRelease(Enum):

@@ -16,8 +16,6 @@ LATER_FIELDS: Mapping[str, frozenset[str]] = {
             "reversible",
             "summary",
             "grantable",
-            "reconcilable",
-            "reconcile_for",
             "result",
             "on_failure",
             "max_concurrency",

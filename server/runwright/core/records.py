@@ -12,7 +12,15 @@ from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId
-from runwright.core.outcomes import ExecutorIdentity, FinishReason, Resolution, ResultRelease, StopReason, Usage
+from runwright.core.outcomes import (
+    ExecutorIdentity,
+    FinishReason,
+    ReconcileAnswer,
+    Resolution,
+    ResultRelease,
+    StopReason,
+    Usage,
+)
 from runwright.core.policy import Decision, PolicyOpinion, PolicyStage, RemotePolicy
 from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import Budget
@@ -268,6 +276,37 @@ class EffectResolved(Record, frozen=True):
     reason: str
     request_id: str
     request_digest: str
+
+
+class ReconcileStarted(Record, frozen=True):
+    """Intent of one ask: an executor is about to be asked what became of the attempt. Asks count from 1."""
+
+    call_id: EffectId
+    attempt: int
+    tool: str
+    executor: str
+    ask: int
+    idempotency_key: str
+    arguments_digest: str
+    deadline: Micros
+
+
+class ReconcileEnded(Record, frozen=True):
+    """What an ask came to; what follows from it stands right after it, in the same append.
+
+    Ask 0: the attempt has just been lost, and `executor_identity` got it. `reason` is why, also later. Without
+    `next_ask_at` nobody is asked any more.
+    """
+
+    call_id: EffectId
+    attempt: int
+    tool: str
+    ask: int
+    answer: ReconcileAnswer
+    reason: ErrorReason
+    give_up_at: Micros
+    next_ask_at: Micros | None = None
+    executor_identity: ExecutorIdentity | None = None
 
 
 class RetryScheduled(Record, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from runwright.core.content import ContentRef
-from runwright.core.errors import Failure
+from runwright.core.errors import ErrorReason, Failure
 from runwright.core.ids import EffectId, RunKey
 from runwright.core.outcomes import CallPhase, ExecutorIdentity, RunPhase, StopReason, Usage
 from runwright.core.policy import PolicyStage
@@ -26,6 +26,16 @@ class CallPolicy(Struct, frozen=True):
 
 
 NO_POLICY = CallPolicy()
+
+
+class Reconciling(Struct, frozen=True):
+    """How far asking about a lost attempt has come. Times are microseconds."""
+
+    reason: ErrorReason  # why the outcome is unknown
+    give_up_at: Micros  # when a person is needed
+    next_ask_at: Micros
+    asks: int = 0  # begun so far
+    is_asked: bool = False  # the last one has no result yet
 
 
 class CallState(Struct, frozen=True):
@@ -50,6 +60,7 @@ class CallState(Struct, frozen=True):
     since: Micros = 0
     executor_identity: ExecutorIdentity | None = None  # who got the attempt whose outcome is unknown
     policy: CallPolicy | None = None  # None: nothing that is not the default
+    reconciling: Reconciling | None = None  # there while the executor is asked what became of the attempt
 
     @property
     def outcome(self) -> ContentRef | None:
@@ -153,8 +164,8 @@ def needs_repair(state: RunState) -> bool:
 
 
 def may_start_call(state: RunState) -> bool:
-    """True when another tool call may be started beside those that run."""
+    """True when another tool call may be started beside those that run, or may still run unseen."""
     if state.phase is not RunPhase.RUNNING or needs_repair(state):
         return False
-    running = sum(call.phase is CallPhase.RUNNING for call in state.calls)
+    running = sum(call.phase in (CallPhase.RUNNING, CallPhase.RECONCILING) for call in state.calls)
     return running < state.budget.parallel_calls

@@ -30,9 +30,9 @@ from runwright.core.resolution import EffectResolution, ResolutionRequest
 from runwright.core.state import RunState
 from runwright.core.units import time_text
 from runwright.runtime.ports import Ports
-from runwright.runtime.runs.performer import tool_content
 from runwright.runtime.runs.stored_runs import removed
 from runwright.runtime.runs.supervisor import Supervisor
+from runwright.runtime.runs.tool_contents import tool_content
 from runwright.runtime.snapshot import Resolved, RunSnapshot
 
 NOT_PERFORMED = "The call was not performed."

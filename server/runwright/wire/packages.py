@@ -11,6 +11,7 @@ from runwright._gen.runwright.v1 import policy_pb2
 from runwright.core.fingerprint import PACKAGE_TAG, canonical_json
 from runwright.core.package import (
     DEFAULT_MODEL_ATTEMPTS,
+    DEFAULT_RECONCILE_FOR,
     NO_ARGUMENTS,
     AgentSpec,
     BudgetSpec,
@@ -85,6 +86,8 @@ def to_package(message: pb.RuntimePackage) -> RuntimePackage:
                 max_attempts=tool.max_attempts,
                 risk=tool.risk or None,  # type: ignore[arg-type] # one of the words that the package has
                 untrusted=tool.untrusted,
+                reconcilable=tool.reconcilable,
+                reconcile_for=tool.reconcile_for or DEFAULT_RECONCILE_FOR,
                 schema_digest=tool.schema_digest or None,
                 model_view=json.loads(tool.model_view_json) if tool.model_view_json else None,
             )
@@ -130,6 +133,8 @@ def _tool(package: RuntimePackage, tool: ToolSpec) -> pb.Tool:
         max_attempts=tool.max_attempts,
         risk=tool.risk or "",
         untrusted=tool.untrusted,
+        reconcilable=tool.reconcilable,
+        reconcile_for=tool.reconcile_for,
         schema_digest=tool.schema_digest or "",
         model_view_json=b"" if tool.model_view is None else canonical_json(tool.model_view),
     )

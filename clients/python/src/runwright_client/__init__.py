@@ -43,7 +43,9 @@ from .policies import (
     replace_arguments,
     replace_text,
 )
+from .reconciling import CannotSay, NotPerformed, Performed
 from .serving import ToolServer
+from .standing import RepairNeeded
 from .subscription import Subscription
 from .sync import SyncClient, SyncSubscription
 from .text import delta_text, result_text, tool_text
@@ -54,6 +56,7 @@ __all__ = [
     "Bookmark",
     "Budget",
     "Cancelled",
+    "CannotSay",
     "Client",
     "Content",
     "EffectResolution",
@@ -67,14 +70,17 @@ __all__ = [
     "InputData",
     "InputPart",
     "Keepalive",
+    "NotPerformed",
     "OnBusy",
     "OpenEffect",
     "PackageFinding",
     "PackageSummary",
+    "Performed",
     "PolicyDecision",
     "PolicyQuestion",
     "PolicyServer",
     "PolicyStage",
+    "RepairNeeded",
     "Resolution",
     "Resolved",
     "Resumed",

@@ -170,6 +170,14 @@ FORM = r"""{
      "type": "object"
     }
    },
+   "reconcilable": {
+    "default": false,
+    "younger": true
+   },
+   "reconcile_for": {
+    "default": "10m",
+    "younger": true
+   },
    "risk": {
     "default": null,
     "younger": true

@@ -20,7 +20,8 @@ from ._gen.runwright.v1 import Budget, PolicyVerdict
 from .awaiting import is_async, outcome
 from .client import Client
 from .connection import Keepalive, Tls
-from .serving import ToolServer, received
+from .serving import ToolServer
+from .transport import received
 
 _log = logging.getLogger("runwright_client")
 
@@ -140,7 +141,7 @@ class _PolicyHost(ToolServer):
         return {path: grpclib.const.Handler(self._answer, *kinds)}
 
     async def _answer(self, stream: grpclib.server.Stream[pb.DecideRequest, pb.DecideResponse]) -> None:
-        self._take(stream)
+        self._begin(stream)
         question = await received(stream, pb.DecideRequest)
         try:
             decision = await outcome(lambda: self._decide(question), is_async(self._decide), self._threads)

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from runwright.adapters.remote.callback_connection import CallbackConnection
 from runwright.adapters.remote.dialer import DIAL_OPTIONS
+from runwright.adapters.remote.reconcile_calls import reconcile
 from runwright.adapters.remote.tool_calls import perform
 from runwright.core.callback_kinds import ToolExecutor
 from runwright.core.callbacks import DEFAULT_CALLS_IN_FLIGHT, UnusedTool
 from runwright.core.executor_names import ConfiguredExecutor
-from runwright.core.outcomes import ExecutorIdentity
+from runwright.core.outcomes import ExecutorIdentity, ReconcileAnswer
 from runwright.ports.log import OperatorLog
-from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
+from runwright.ports.tools import PlaceRequest, ReconcileOutcome, ToolInvocation, ToolOutcome, ToolOutcomeKind
 
 _READY = grpc.ChannelConnectivity.READY
 _FAILING = grpc.ChannelConnectivity.TRANSIENT_FAILURE
@@ -60,6 +61,9 @@ class ExecutorConnection(Protocol):
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
         """Sends an attempt. The outcome says who got it."""
 
+    async def reconcile(self, call: ToolInvocation, ask: int, seconds: float) -> ReconcileOutcome:
+        """Asks what became of an attempt. The outcome says who was asked."""
+
 
 class ConfiguredConnection:
     """An executor the operator named, in whatever state its channel is."""
@@ -98,6 +102,11 @@ class ConfiguredConnection:
     async def perform(self, call: ToolInvocation, seconds: float) -> ToolOutcome:
         """See `ExecutorConnection`."""
         outcome = await perform(self.channel, call, seconds=seconds, log=self._log)
+        return replace(outcome, executor_identity=self.identity)
+
+    async def reconcile(self, call: ToolInvocation, ask: int, seconds: float) -> ReconcileOutcome:
+        """See `ExecutorConnection`."""
+        outcome = await reconcile(self.channel, call, ask, seconds=seconds, log=self._log)
         return replace(outcome, executor_identity=self.identity)
 
 
@@ -168,4 +177,14 @@ class RegisteredConnection:
             outcome = await perform(channel, call, seconds=seconds, metadata=connection.metadata, log=connection.log)
         if outcome.kind is ToolOutcomeKind.LOST:
             connection.lost_call()
+        return replace(outcome, executor_identity=self.identity)
+
+    async def reconcile(self, call: ToolInvocation, ask: int, seconds: float) -> ReconcileOutcome:
+        """See `ExecutorConnection`."""
+        connection = self.connection
+        with connection.call() as channel:
+            if channel is None:  # dropped since it was chosen
+                return ReconcileOutcome(ReconcileAnswer.NOT_ASKED)
+            told = connection.metadata
+            outcome = await reconcile(channel, call, ask, seconds=seconds, metadata=told, log=connection.log)
         return replace(outcome, executor_identity=self.identity)

@@ -7,9 +7,9 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.ids import EffectId
-from runwright.core.machine import endings, gates, questions, repairs, rounds, tools
+from runwright.core.machine import endings, gates, questions, reconciling, repairs, rounds, tools
 from runwright.core.machine.step import Step
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import OPEN_PHASES, RunPhase
 from runwright.core.package import RuntimePackage
 from runwright.core.request import Budget
 from runwright.core.state import RunState, needs_repair
@@ -53,6 +53,10 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             questions.heard(step, input_)
         case i.ResumeRequested():
             questions.resumed(step, input_)
+        case i.ReconcileAwaited():
+            reconciling.awaited(step, input_)
+        case i.Reconciled():
+            reconciling.answered(step, input_)
         case i.ResultEvaluated():
             tools.result_evaluated(step, input_)
         case i.ResolutionRequested():
@@ -137,7 +141,7 @@ def _settle(step: Step) -> None:
     if state.walk is not None and state.walk.stage is not None:
         return  # held while a policy is asked about it
     tools.start_with_places(step)
-    if step.calls(CallPhase.REQUESTED, CallPhase.RUNNING) or any(call.awaits_release for call in step.state.calls):
+    if step.calls(*OPEN_PHASES) or any(call.awaits_release for call in step.state.calls):
         return
     if step.state.stop is not None:
         endings.fail(step, step.state.stop, rounds.budget_failure("tool_calls", step.state.budget.tool_calls))

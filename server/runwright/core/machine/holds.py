@@ -35,7 +35,7 @@ class Hold(Struct, frozen=True):
     since: Micros
     due: Micros
     freed_by: str
-    effect: e.AwaitRetry | e.AwaitExecutor | e.AwaitPolicy | e.AwaitDeferral | None = None
+    effect: e.AwaitRetry | e.AwaitExecutor | e.AwaitReconcile | e.AwaitPolicy | e.AwaitDeferral | None = None
 
 
 class WaitingOn(Struct, frozen=True):
@@ -129,12 +129,29 @@ def _hold_of_question(question: PolicyQuestion) -> Hold:
     return Hold(WaitKind.POLICY, question.effect_id, name, question.since, due, freed_by, effect)
 
 
-def _hold_of_unknown(state: RunState, call: CallState) -> Hold:
-    # In the words of the command line, because whoever reads this has one; programs call it ResolveEffect.
+def hold_of_reconciling(state: RunState, call: CallState) -> Hold | None:
+    """What keeps a call that was lost: its executor, until it has said what became of it, or a person is needed."""
+    asking = call.reconciling
+    if asking is None or state.phase is not RunPhase.RUNNING:
+        return None
     freed_by = (
-        f"`runwright effects resolve {state.key.run_id} {call.call_id} --attempt {call.attempt} --as …`"
-        " (ResolveEffect), once somebody knows what became of the call; or cancelling the run"
+        f"executor {call.executor} saying what became of {call.tool}, attempt {call.attempt}"
+        f" (asks so far: {asking.asks}; until {time_text(asking.give_up_at)}, then a person is needed); or"
+        f" {_resolve(state, call)}, once somebody knows"
     )
+    wait = e.AwaitReconcile(call.call_id, call.attempt, asking.asks, asking.next_ask_at, asking.give_up_at)
+    effect = None if asking.is_asked else wait
+    return Hold(WaitKind.EXECUTOR, call.call_id, call.executor, call.since, asking.give_up_at, freed_by, effect)
+
+
+def _resolve(state: RunState, call: CallState) -> str:
+    # In the words of the command line, because whoever reads this has one; programs call it ResolveEffect.
+    verb = f"`runwright effects resolve {state.key.run_id} {call.call_id} --attempt {call.attempt} --as …`"
+    return f"{verb} (ResolveEffect)"
+
+
+def _hold_of_unknown(state: RunState, call: CallState) -> Hold:
+    freed_by = f"{_resolve(state, call)}, once somebody knows what became of the call; or cancelling the run"
     return Hold(WaitKind.REPAIR, call.call_id, call.executor, call.since, 0, freed_by)
 
 
@@ -153,6 +170,8 @@ def holds(state: RunState) -> Iterator[Hold]:
     for call in state.calls:
         if call.phase is CallPhase.UNKNOWN and state.phase is RunPhase.RUNNING:  # a run that ends is held by none
             yield _hold_of_unknown(state, call)
+        if (hold := hold_of_reconciling(state, call)) is not None:
+            yield hold
         if (hold := hold_of_call(call, may_start)) is not None:
             yield hold
 

@@ -11,10 +11,10 @@ from msgspec.structs import replace
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import trace
-from runwright.core.content import JSON, OPAQUE, Content
+from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
-from runwright.core.outcomes import CallPhase, RunPhase
+from runwright.core.outcomes import CallPhase, ReconcileAnswer, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
 from runwright.core.state import NO_POLICY, RunState, needs_repair
@@ -28,9 +28,9 @@ from runwright.runtime.runs import policy_findings
 from runwright.runtime.runs.live_text import LiveText, LiveTexts
 from runwright.runtime.runs.places import CallPlaces
 from runwright.runtime.runs.policy_questions import PolicyQuestions
+from runwright.runtime.runs.tool_contents import too_large, tool_content
 
 T = TypeVar("T")
-MAX_MEDIA_TYPE = 127
 _UNKNOWN = {
     ToolOutcomeKind.LOST: ErrorReason.EXECUTOR_LOST,
     ToolOutcomeKind.TIMED_OUT: ErrorReason.TOOL_TIMED_OUT,
@@ -76,6 +76,8 @@ class Performer:
                 return await _guarded(self._questions.ask(state, effect))
             case e.HearPolicies():
                 return await self._questions.hear(state, effect)
+            case e.ReconcileTool():
+                return await self._reconcile(state, effect)
             case e.EvaluateResult():
                 return await self._evaluate_result(state, effect)
             case _:
@@ -276,8 +278,38 @@ class Performer:
             at=self._ports.clock.now(), call_id=effect.call_id, attempt=effect.attempt, policies=said
         )
 
+    async def _reconcile(self, state: RunState, effect: e.ReconcileTool) -> i.Input:
+        place = self.places.begin(effect.call_id)
+        try:
+            arguments = await self._conversation.data(effect.arguments)
+            invocation = self._invocation(state, effect, arguments, lambda: True)
+            outcome = await _guarded(self._ports.tools.reconcile(place, invocation, effect.ask))
+        finally:
+            place.release()
+        content, failure = None, None
+        if outcome.answer is ReconcileAnswer.PERFORMED and len(outcome.data) > MAX_RESULT_BYTES:
+            content, failure = too_large(len(outcome.data)), ErrorReason.TOOL_RESULT_TOO_LARGE
+        elif outcome.answer is ReconcileAnswer.PERFORMED:
+            content = tool_content(outcome.data, outcome.media_type)
+        return i.Reconciled(
+            at=self._ports.clock.now(),
+            call_id=effect.call_id,
+            attempt=effect.attempt,
+            ask=effect.ask,
+            answer=outcome.answer,
+            result=content.ref if content else None,
+            failure=failure,
+            is_gated=self._policies.are_heard_of_results(state.key.namespace),
+            executor_identity=outcome.executor_identity,
+            contents=(content,) if content else (),
+        )
+
     def _invocation(
-        self, state: RunState, effect: e.CallTool, arguments: bytes, may_begin: Callable[[], bool]
+        self,
+        state: RunState,
+        effect: e.CallTool | e.ReconcileTool,
+        arguments: bytes,
+        may_begin: Callable[[], bool],
     ) -> ToolInvocation:
         return ToolInvocation(
             namespace=state.key.namespace,
@@ -297,7 +329,7 @@ class Performer:
             may_begin=may_begin,
         )
 
-    def _trace_parent(self, state: RunState, effect: e.CallTool) -> str:
+    def _trace_parent(self, state: RunState, effect: e.CallTool | e.ReconcileTool) -> str:
         """What the executor is told: below the attempt's own span where spans are made, else what the caller said."""
         if not (state.trace_parent and self._ports.traces):
             return state.trace_parent
@@ -319,7 +351,7 @@ class Performer:
                 ok, content = True, tool_content(outcome.data, outcome.media_type)
             case ToolOutcomeKind.RESULT | ToolOutcomeKind.TOO_LARGE:
                 # The effect has happened, so the model must not be told that it failed.
-                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, _too_large(outcome.size or len(outcome.data))
+                reason, content = ErrorReason.TOOL_RESULT_TOO_LARGE, too_large(outcome.size or len(outcome.data))
             case ToolOutcomeKind.ERROR:
                 message = outcome.data[:MAX_MESSAGE_BYTES].decode("utf-8", "replace")
                 content = Content.text(message or "The tool failed without saying why.")
@@ -365,21 +397,3 @@ async def _guarded(call: Coroutine[object, object, T]) -> T:
         if task is not None and task.cancelling():
             raise
         raise RuntimeError("the adapter cancelled itself") from None
-
-
-def _too_large(size: int) -> Content:
-    of = f" of {size} bytes" if size else ""  # nobody knows the size of what was compressed and not unpacked
-    return Content.text(f"The call was made; its result{of} is above {MAX_RESULT_BYTES}.")
-
-
-def tool_content(data: bytes, media_type: str) -> Content:
-    """The content of a tool's result, whoever told it: an executor, or somebody who found out."""
-    return Content.of(data, _media_type(media_type))
-
-
-def _media_type(said: str) -> str:
-    """An executor's word for its result, if it can be one; it ends up in events and terminals."""
-    if not said:
-        return JSON
-    fits = len(said) <= MAX_MEDIA_TYPE and said.isascii() and said.isprintable() and said != OPAQUE
-    return said if fits else "application/octet-stream"

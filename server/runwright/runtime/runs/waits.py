@@ -127,6 +127,14 @@ class Waits:
             case e.AwaitPolicy():
                 wait.since = effect.since
                 self._until(wait, bounded(effect.not_before, wait.since, now), self._look_for_policy)
+            case e.AwaitReconcile():
+                call = state.call(effect.call_id)
+                assert call is not None, "what waits is a call"
+                wait.since, got_it = call.since, call.executor_identity
+                first = (got_it.callback_id or got_it.address) if got_it is not None and not effect.ask else ""
+                # With whatever schema: a host that has another one by now still knows what it did.
+                wait.wanted = PlaceRequest(state.key, call.call_id, call.executor, call.tool, first=first)
+                self._until(wait, bounded(effect.not_before, state.updated_at, now), self._ask)
             case _:
                 assert_never(effect)
 
@@ -192,6 +200,14 @@ class Waits:
                 outcome = i.PolicyAwaited(
                     at=max(at, due), effect_id=effect.effect_id, attempt=effect.attempt, is_there=is_there
                 )
+            case e.AwaitReconcile():
+                outcome = i.ReconcileAwaited(
+                    at=max(at, effect.not_before),
+                    call_id=effect.call_id,
+                    attempt=effect.attempt,
+                    ask=effect.ask,
+                    has_place=place is not None,
+                )
             case _:
                 assert_never(effect)
         self._wake(Wake(wait.run, effect, outcome, place))
@@ -226,6 +242,10 @@ class Waits:
                 del self._waits[wait.run]
         wait.leave()
 
+    def _ask(self, wait: Wait) -> None:
+        """Takes a place for asking about a call, or has it wait for one, as long as it is asked at all."""
+        self._guarded(wait, self._asked)
+
     def _look(self, wait: Wait) -> None:
         """Takes a place for the call, or has it wait for one; but not for ever while the executor is away."""
         self._guarded(wait, self._looked)
@@ -249,6 +269,16 @@ class Waits:
             # Looked for at least once: the wait may have been over while there was no room for the call.
             due = max(bounded(effect.give_up_at, wait.since, now), now + PROBE_US)
         self._until(wait, due, self._look_again)
+
+    def _asked(self, wait: Wait) -> None:
+        wanted, effect, now = wait.wanted, wait.effect, self._ports.clock.now()
+        assert wanted is not None and isinstance(effect, e.AwaitReconcile), "only executors are asked"
+        if place := self._ports.tools.take_place(wanted):
+            self.is_over(wait, place)
+            return
+        wait.queued = self._ports.tools.wait_for_place(wanted, wait.granted)
+        # Looked for at least once: the time may have been over before this server could ask.
+        self._until(wait, max(bounded(effect.give_up_at, wait.since, now), now + PROBE_US), self.is_over)
 
     def _looked_again(self, wait: Wait) -> None:
         wanted, effect = wait.wanted, wait.effect

@@ -75,6 +75,10 @@ const (
 	EventKind_EVENT_KIND_MODEL_STREAM_DELTA EventKind = 22
 	// Somebody said what became of a call of unknown outcome, or ended the run.
 	EventKind_EVENT_KIND_EFFECT_RESOLVED EventKind = 30
+	// Intent: an executor is about to be asked what became of a call.
+	EventKind_EVENT_KIND_RECONCILE_STARTED EventKind = 31
+	// Result of asking; or, before the first ask, that there is something to ask.
+	EventKind_EVENT_KIND_RECONCILE_ENDED EventKind = 32
 	// Intent: a remote policy is about to be asked.
 	EventKind_EVENT_KIND_POLICY_ASKED EventKind = 33
 	// Result: a remote policy answered, or could not be asked.
@@ -115,6 +119,8 @@ var (
 		21: "EVENT_KIND_CONTEXT_ASSEMBLED",
 		22: "EVENT_KIND_MODEL_STREAM_DELTA",
 		30: "EVENT_KIND_EFFECT_RESOLVED",
+		31: "EVENT_KIND_RECONCILE_STARTED",
+		32: "EVENT_KIND_RECONCILE_ENDED",
 		33: "EVENT_KIND_POLICY_ASKED",
 		34: "EVENT_KIND_POLICY_ANSWERED",
 		35: "EVENT_KIND_POLICY_RESUMED",
@@ -146,6 +152,8 @@ var (
 		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
 		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
+		"EVENT_KIND_RECONCILE_STARTED":       31,
+		"EVENT_KIND_RECONCILE_ENDED":         32,
 		"EVENT_KIND_POLICY_ASKED":            33,
 		"EVENT_KIND_POLICY_ANSWERED":         34,
 		"EVENT_KIND_POLICY_RESUMED":          35,
@@ -368,6 +376,75 @@ func (ContextOmission) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
+// What is known of a call once an executor was asked what became of it.
+type ReconcileAnswer int32
+
+const (
+	// Never sent.
+	ReconcileAnswer_RECONCILE_ANSWER_UNSPECIFIED ReconcileAnswer = 0
+	// Nobody was asked: no executor was there, or none got the request.
+	ReconcileAnswer_RECONCILE_ANSWER_NOT_ASKED ReconcileAnswer = 1
+	// The call was performed.
+	ReconcileAnswer_RECONCILE_ANSWER_PERFORMED ReconcileAnswer = 2
+	// The call was not performed.
+	ReconcileAnswer_RECONCILE_ANSWER_NOT_PERFORMED ReconcileAnswer = 3
+	// The executor cannot say.
+	ReconcileAnswer_RECONCILE_ANSWER_CANNOT_SAY ReconcileAnswer = 4
+	// No answer came, or none is waited for any more.
+	ReconcileAnswer_RECONCILE_ANSWER_NO_ANSWER ReconcileAnswer = 5
+	// An answer came that is not used: it cannot be read, or is about another call.
+	ReconcileAnswer_RECONCILE_ANSWER_UNREADABLE ReconcileAnswer = 6
+)
+
+// Enum value maps for ReconcileAnswer.
+var (
+	ReconcileAnswer_name = map[int32]string{
+		0: "RECONCILE_ANSWER_UNSPECIFIED",
+		1: "RECONCILE_ANSWER_NOT_ASKED",
+		2: "RECONCILE_ANSWER_PERFORMED",
+		3: "RECONCILE_ANSWER_NOT_PERFORMED",
+		4: "RECONCILE_ANSWER_CANNOT_SAY",
+		5: "RECONCILE_ANSWER_NO_ANSWER",
+		6: "RECONCILE_ANSWER_UNREADABLE",
+	}
+	ReconcileAnswer_value = map[string]int32{
+		"RECONCILE_ANSWER_UNSPECIFIED":   0,
+		"RECONCILE_ANSWER_NOT_ASKED":     1,
+		"RECONCILE_ANSWER_PERFORMED":     2,
+		"RECONCILE_ANSWER_NOT_PERFORMED": 3,
+		"RECONCILE_ANSWER_CANNOT_SAY":    4,
+		"RECONCILE_ANSWER_NO_ANSWER":     5,
+		"RECONCILE_ANSWER_UNREADABLE":    6,
+	}
+)
+
+func (x ReconcileAnswer) Enum() *ReconcileAnswer {
+	p := new(ReconcileAnswer)
+	*p = x
+	return p
+}
+
+func (x ReconcileAnswer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ReconcileAnswer) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_event_proto_enumTypes[4].Descriptor()
+}
+
+func (ReconcileAnswer) Type() protoreflect.EnumType {
+	return &file_runwright_v1_event_proto_enumTypes[4]
+}
+
+func (x ReconcileAnswer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ReconcileAnswer.Descriptor instead.
+func (ReconcileAnswer) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{4}
+}
+
 // One settled fact of a run, as it is stored: readers get these exact bytes. An
 // event of an ephemeral kind is no fact and is not stored: it has the same
 // envelope, but neither `seq` nor `event_id`.
@@ -433,6 +510,8 @@ type Event struct {
 	//	*Event_ContextAssembled
 	//	*Event_ModelStreamDelta
 	//	*Event_EffectResolved
+	//	*Event_ReconcileStarted
+	//	*Event_ReconcileEnded
 	//	*Event_PolicyAsked
 	//	*Event_PolicyAnswered
 	//	*Event_PolicyResumed
@@ -792,6 +871,24 @@ func (x *Event) GetEffectResolved() *EffectResolved {
 	return nil
 }
 
+func (x *Event) GetReconcileStarted() *ReconcileStarted {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ReconcileStarted); ok {
+			return x.ReconcileStarted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetReconcileEnded() *ReconcileEnded {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ReconcileEnded); ok {
+			return x.ReconcileEnded
+		}
+	}
+	return nil
+}
+
 func (x *Event) GetPolicyAsked() *PolicyAsked {
 	if x != nil {
 		if x, ok := x.Body.(*Event_PolicyAsked); ok {
@@ -956,6 +1053,16 @@ type Event_EffectResolved struct {
 	EffectResolved *EffectResolved `protobuf:"bytes,50,opt,name=effect_resolved,json=effectResolved,proto3,oneof"`
 }
 
+type Event_ReconcileStarted struct {
+	// Of EVENT_KIND_RECONCILE_STARTED.
+	ReconcileStarted *ReconcileStarted `protobuf:"bytes,51,opt,name=reconcile_started,json=reconcileStarted,proto3,oneof"`
+}
+
+type Event_ReconcileEnded struct {
+	// Of EVENT_KIND_RECONCILE_ENDED.
+	ReconcileEnded *ReconcileEnded `protobuf:"bytes,52,opt,name=reconcile_ended,json=reconcileEnded,proto3,oneof"`
+}
+
 type Event_PolicyAsked struct {
 	// Of EVENT_KIND_POLICY_ASKED.
 	PolicyAsked *PolicyAsked `protobuf:"bytes,53,opt,name=policy_asked,json=policyAsked,proto3,oneof"`
@@ -1026,6 +1133,10 @@ func (*Event_ContextAssembled) isEvent_Body() {}
 func (*Event_ModelStreamDelta) isEvent_Body() {}
 
 func (*Event_EffectResolved) isEvent_Body() {}
+
+func (*Event_ReconcileStarted) isEvent_Body() {}
+
+func (*Event_ReconcileEnded) isEvent_Body() {}
 
 func (*Event_PolicyAsked) isEvent_Body() {}
 
@@ -3467,6 +3578,200 @@ func (x *SubjectReplaced) GetBudget() *Budget {
 	return nil
 }
 
+// Intent of one ask: an executor is about to be asked what became of `attempt`.
+type ReconcileStarted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// The executor that is asked.
+	Executor string `protobuf:"bytes,2,opt,name=executor,proto3" json:"executor,omitempty"`
+	// Which ask about this attempt it is, counted from 1.
+	Ask uint32 `protobuf:"varint,3,opt,name=ask,proto3" json:"ask,omitempty"`
+	// The key the executor is asked about.
+	IdempotencyKey string `protobuf:"bytes,4,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
+	// Digest of the arguments that were sent.
+	ArgumentsDigest string `protobuf:"bytes,5,opt,name=arguments_digest,json=argumentsDigest,proto3" json:"arguments_digest,omitempty"`
+	// When its answer is waited for no more.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReconcileStarted) Reset() {
+	*x = ReconcileStarted{}
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileStarted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileStarted) ProtoMessage() {}
+
+func (x *ReconcileStarted) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileStarted.ProtoReflect.Descriptor instead.
+func (*ReconcileStarted) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *ReconcileStarted) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetExecutor() string {
+	if x != nil {
+		return x.Executor
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetAsk() uint32 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *ReconcileStarted) GetIdempotencyKey() string {
+	if x != nil {
+		return x.IdempotencyKey
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetArgumentsDigest() string {
+	if x != nil {
+		return x.ArgumentsDigest
+	}
+	return ""
+}
+
+func (x *ReconcileStarted) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// What one ask came to. What follows from it comes right after, in the same
+// append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+// RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+// nobody is asked any more.
+type ReconcileEnded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// Which ask it was. 0: the attempt has just been lost, and nobody was asked yet.
+	Ask uint32 `protobuf:"varint,2,opt,name=ask,proto3" json:"ask,omitempty"`
+	// What is known now.
+	Answer ReconcileAnswer `protobuf:"varint,3,opt,name=answer,proto3,enum=runwright.v1.ReconcileAnswer" json:"answer,omitempty"`
+	// Why the outcome of the attempt was unknown.
+	Reason ErrorReason `protobuf:"varint,4,opt,name=reason,proto3,enum=runwright.v1.ErrorReason" json:"reason,omitempty"`
+	// When somebody is asked next, at the earliest; absent: nobody is.
+	NextAskAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=next_ask_at,json=nextAskAt,proto3" json:"next_ask_at,omitempty"`
+	// Until when somebody is asked before a person is needed.
+	GiveUpAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=give_up_at,json=giveUpAt,proto3" json:"give_up_at,omitempty"`
+	// Who answered; of ask 0 who got the attempt. Absent: nobody is known to have.
+	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,7,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *ReconcileEnded) Reset() {
+	*x = ReconcileEnded{}
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReconcileEnded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReconcileEnded) ProtoMessage() {}
+
+func (x *ReconcileEnded) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReconcileEnded.ProtoReflect.Descriptor instead.
+func (*ReconcileEnded) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *ReconcileEnded) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ReconcileEnded) GetAsk() uint32 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *ReconcileEnded) GetAnswer() ReconcileAnswer {
+	if x != nil {
+		return x.Answer
+	}
+	return ReconcileAnswer_RECONCILE_ANSWER_UNSPECIFIED
+}
+
+func (x *ReconcileEnded) GetReason() ErrorReason {
+	if x != nil {
+		return x.Reason
+	}
+	return ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+func (x *ReconcileEnded) GetNextAskAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAskAt
+	}
+	return nil
+}
+
+func (x *ReconcileEnded) GetGiveUpAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.GiveUpAt
+	}
+	return nil
+}
+
+func (x *ReconcileEnded) GetExecutorIdentity() *ExecutorIdentity {
+	if x != nil {
+		return x.ExecutorIdentity
+	}
+	return nil
+}
+
 // A piece of the text that a model is giving; `effect_id` and `attempt` say
 // which answer it belongs to. It begins after that attempt's
 // MODEL_ATTEMPT_STARTED and ends before its MODEL_MESSAGE_COMPLETED, whose text
@@ -3487,7 +3792,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3499,7 +3804,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[32]
+	mi := &file_runwright_v1_event_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3512,7 +3817,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{32}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -3541,7 +3846,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	mi := &file_runwright_v1_event_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3553,7 +3858,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[33]
+	mi := &file_runwright_v1_event_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3566,7 +3871,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{33}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -3597,7 +3902,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[34]
+	mi := &file_runwright_v1_event_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3609,7 +3914,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[34]
+	mi := &file_runwright_v1_event_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3622,7 +3927,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{34}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Gap) GetRunId() string {
@@ -3698,7 +4003,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[35]
+	mi := &file_runwright_v1_event_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3710,7 +4015,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[35]
+	mi := &file_runwright_v1_event_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3723,7 +4028,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{35}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3838,7 +4143,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xd4\x13\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xec\x14\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3884,7 +4189,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
-	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12>\n" +
+	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12M\n" +
+	"\x11reconcile_started\x183 \x01(\v2\x1e.runwright.v1.ReconcileStartedH\x00R\x10reconcileStarted\x12G\n" +
+	"\x0freconcile_ended\x184 \x01(\v2\x1c.runwright.v1.ReconcileEndedH\x00R\x0ereconcileEnded\x12>\n" +
 	"\fpolicy_asked\x185 \x01(\v2\x19.runwright.v1.PolicyAskedH\x00R\vpolicyAsked\x12G\n" +
 	"\x0fpolicy_answered\x186 \x01(\v2\x1c.runwright.v1.PolicyAnsweredH\x00R\x0epolicyAnswered\x12D\n" +
 	"\x0epolicy_resumed\x187 \x01(\v2\x1b.runwright.v1.PolicyResumedH\x00R\rpolicyResumed\x12J\n" +
@@ -4092,7 +4399,23 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\adecider\x18\x03 \x01(\tR\adecider\x12'\n" +
 	"\x0freplaced_digest\x18\x04 \x01(\tR\x0ereplacedDigest\x12:\n" +
 	"\vreplacement\x18\x05 \x01(\v2\x18.runwright.v1.ContentRefR\vreplacement\x12,\n" +
-	"\x06budget\x18\x06 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\">\n" +
+	"\x06budget\x18\x06 \x01(\v2\x14.runwright.v1.BudgetR\x06budget\"\xe0\x01\n" +
+	"\x10ReconcileStarted\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1a\n" +
+	"\bexecutor\x18\x02 \x01(\tR\bexecutor\x12\x10\n" +
+	"\x03ask\x18\x03 \x01(\rR\x03ask\x12'\n" +
+	"\x0fidempotency_key\x18\x04 \x01(\tR\x0eidempotencyKey\x12)\n" +
+	"\x10arguments_digest\x18\x05 \x01(\tR\x0fargumentsDigest\x126\n" +
+	"\bdeadline\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xe3\x02\n" +
+	"\x0eReconcileEnded\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x10\n" +
+	"\x03ask\x18\x02 \x01(\rR\x03ask\x125\n" +
+	"\x06answer\x18\x03 \x01(\x0e2\x1d.runwright.v1.ReconcileAnswerR\x06answer\x121\n" +
+	"\x06reason\x18\x04 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x12:\n" +
+	"\vnext_ask_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tnextAskAt\x128\n" +
+	"\n" +
+	"give_up_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bgiveUpAt\x12K\n" +
+	"\x11executor_identity\x18\a \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\">\n" +
 	"\x10ModelStreamDelta\x12\x12\n" +
 	"\x04text\x18\x01 \x01(\tR\x04text\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x04R\x06offset\"$\n" +
@@ -4118,7 +4441,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\xa9\a\n" +
+	"\x04item*\xeb\a\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -4144,7 +4467,9 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1aEVENT_KIND_RETRY_SCHEDULED\x10\x14\x12 \n" +
 	"\x1cEVENT_KIND_CONTEXT_ASSEMBLED\x10\x15\x12!\n" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
-	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12\x1b\n" +
+	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12 \n" +
+	"\x1cEVENT_KIND_RECONCILE_STARTED\x10\x1f\x12\x1e\n" +
+	"\x1aEVENT_KIND_RECONCILE_ENDED\x10 \x12\x1b\n" +
 	"\x17EVENT_KIND_POLICY_ASKED\x10!\x12\x1e\n" +
 	"\x1aEVENT_KIND_POLICY_ANSWERED\x10\"\x12\x1d\n" +
 	"\x19EVENT_KIND_POLICY_RESUMED\x10#\x12\x1f\n" +
@@ -4168,7 +4493,15 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x17CONTEXT_OMISSION_FAILED\x10\x04\x12\x1e\n" +
 	"\x1aCONTEXT_OMISSION_CANCELLED\x10\x05\x12 \n" +
 	"\x1cCONTEXT_OMISSION_OTHER_AGENT\x10\x06\x12\x1f\n" +
-	"\x1bCONTEXT_OMISSION_UNREADABLE\x10\aBk\n" +
+	"\x1bCONTEXT_OMISSION_UNREADABLE\x10\a*\xf9\x01\n" +
+	"\x0fReconcileAnswer\x12 \n" +
+	"\x1cRECONCILE_ANSWER_UNSPECIFIED\x10\x00\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_NOT_ASKED\x10\x01\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_PERFORMED\x10\x02\x12\"\n" +
+	"\x1eRECONCILE_ANSWER_NOT_PERFORMED\x10\x03\x12\x1f\n" +
+	"\x1bRECONCILE_ANSWER_CANNOT_SAY\x10\x04\x12\x1e\n" +
+	"\x1aRECONCILE_ANSWER_NO_ANSWER\x10\x05\x12\x1f\n" +
+	"\x1bRECONCILE_ANSWER_UNREADABLE\x10\x06Bk\n" +
 	"\x10dev.runwright.v1P\x01ZFgithub.com/runwright/runwright/clients/go/gen/runwright/v1;runwrightv1\xaa\x02\fRunwright.V1b\x06proto3"
 
 var (
@@ -4183,162 +4516,173 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_event_proto_rawDescData
 }
 
-var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
 	(ResultRelease)(0),            // 2: runwright.v1.ResultRelease
 	(ContextOmission)(0),          // 3: runwright.v1.ContextOmission
-	(*Event)(nil),                 // 4: runwright.v1.Event
-	(*RunStarted)(nil),            // 5: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 6: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 7: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 8: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 9: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 10: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 11: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 12: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 13: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 14: runwright.v1.ToolFailed
-	(*ToolResultReleased)(nil),    // 15: runwright.v1.ToolResultReleased
-	(*ToolDenied)(nil),            // 16: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 17: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 18: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 19: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 20: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 21: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 22: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 23: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 24: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 25: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 26: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 27: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 28: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 29: runwright.v1.EffectResolved
-	(*PolicyAsked)(nil),           // 30: runwright.v1.PolicyAsked
-	(*RemotePolicy)(nil),          // 31: runwright.v1.RemotePolicy
-	(*PolicyAnswered)(nil),        // 32: runwright.v1.PolicyAnswered
-	(*PolicyAnswer)(nil),          // 33: runwright.v1.PolicyAnswer
-	(*PolicyResumed)(nil),         // 34: runwright.v1.PolicyResumed
-	(*SubjectReplaced)(nil),       // 35: runwright.v1.SubjectReplaced
-	(*ModelStreamDelta)(nil),      // 36: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 37: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 38: runwright.v1.Gap
-	(*EventFrame)(nil),            // 39: runwright.v1.EventFrame
-	nil,                           // 40: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 41: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 42: runwright.v1.ContentRef
-	(*Budget)(nil),                // 43: runwright.v1.Budget
-	(*AgentError)(nil),            // 44: runwright.v1.AgentError
-	(PolicyStage)(0),              // 45: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 46: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 47: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 48: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 49: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 50: runwright.v1.ErrorReason
-	(StopReason)(0),               // 51: runwright.v1.StopReason
-	(*Usage)(nil),                 // 52: runwright.v1.Usage
-	(Resolution)(0),               // 53: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 54: runwright.v1.InlineContent
+	(ReconcileAnswer)(0),          // 4: runwright.v1.ReconcileAnswer
+	(*Event)(nil),                 // 5: runwright.v1.Event
+	(*RunStarted)(nil),            // 6: runwright.v1.RunStarted
+	(*TurnStarted)(nil),           // 7: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),   // 8: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil), // 9: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),    // 10: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),         // 11: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),         // 12: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),           // 13: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),         // 14: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),            // 15: runwright.v1.ToolFailed
+	(*ToolResultReleased)(nil),    // 16: runwright.v1.ToolResultReleased
+	(*ToolDenied)(nil),            // 17: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),         // 18: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),  // 19: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),    // 20: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),         // 21: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),            // 22: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),          // 23: runwright.v1.RunCompleted
+	(*RunFailed)(nil),             // 24: runwright.v1.RunFailed
+	(*RunCancelled)(nil),          // 25: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),        // 26: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),      // 27: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),           // 28: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),            // 29: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),        // 30: runwright.v1.EffectResolved
+	(*PolicyAsked)(nil),           // 31: runwright.v1.PolicyAsked
+	(*RemotePolicy)(nil),          // 32: runwright.v1.RemotePolicy
+	(*PolicyAnswered)(nil),        // 33: runwright.v1.PolicyAnswered
+	(*PolicyAnswer)(nil),          // 34: runwright.v1.PolicyAnswer
+	(*PolicyResumed)(nil),         // 35: runwright.v1.PolicyResumed
+	(*SubjectReplaced)(nil),       // 36: runwright.v1.SubjectReplaced
+	(*ReconcileStarted)(nil),      // 37: runwright.v1.ReconcileStarted
+	(*ReconcileEnded)(nil),        // 38: runwright.v1.ReconcileEnded
+	(*ModelStreamDelta)(nil),      // 39: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 40: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 41: runwright.v1.Gap
+	(*EventFrame)(nil),            // 42: runwright.v1.EventFrame
+	nil,                           // 43: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 44: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 45: runwright.v1.ContentRef
+	(*Budget)(nil),                // 46: runwright.v1.Budget
+	(*AgentError)(nil),            // 47: runwright.v1.AgentError
+	(PolicyStage)(0),              // 48: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 49: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 50: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 51: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 52: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 53: runwright.v1.ErrorReason
+	(StopReason)(0),               // 54: runwright.v1.StopReason
+	(*Usage)(nil),                 // 55: runwright.v1.Usage
+	(Resolution)(0),               // 56: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 57: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	41, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	5,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	6,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	7,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	8,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	9,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	10, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	11, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	12, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	13, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	14, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	16, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	17, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	18, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	19, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	20, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	21, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	22, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	23, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	24, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	25, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	26, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	36, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	29, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	30, // 25: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
-	32, // 26: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
-	34, // 27: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
-	35, // 28: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
-	15, // 29: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
-	42, // 30: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	42, // 31: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	43, // 32: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	40, // 33: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	42, // 34: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	42, // 35: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 36: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	42, // 37: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	44, // 38: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	42, // 39: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	45, // 40: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	46, // 41: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	47, // 42: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	48, // 43: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	41, // 44: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	42, // 45: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	49, // 46: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	50, // 47: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	42, // 48: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	49, // 49: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	2,  // 50: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
-	50, // 51: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	49, // 52: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	41, // 53: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	44, // 54: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	51, // 55: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	42, // 56: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	52, // 57: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	42, // 58: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
-	51, // 59: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	44, // 60: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	52, // 61: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	44, // 62: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	52, // 63: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	50, // 64: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	41, // 65: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	41, // 66: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	49, // 67: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	27, // 68: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	28, // 69: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	42, // 70: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	42, // 71: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	3,  // 72: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	53, // 73: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	31, // 74: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
-	45, // 75: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
-	41, // 76: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
-	31, // 77: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
-	33, // 78: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
-	44, // 79: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
-	46, // 80: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
-	42, // 81: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
-	43, // 82: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
-	41, // 83: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
-	45, // 84: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
-	42, // 85: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
-	43, // 86: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
-	4,  // 87: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	37, // 88: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	38, // 89: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	54, // 90: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	91, // [91:91] is the sub-list for method output_type
-	91, // [91:91] is the sub-list for method input_type
-	91, // [91:91] is the sub-list for extension type_name
-	91, // [91:91] is the sub-list for extension extendee
-	0,  // [0:91] is the sub-list for field type_name
+	44, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	6,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	7,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	8,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	9,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	10, // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	11, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	12, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	13, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	14, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	15, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	17, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	18, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	19, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	20, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	21, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	22, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	23, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	24, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	25, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	26, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	27, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	39, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	30, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	37, // 25: runwright.v1.Event.reconcile_started:type_name -> runwright.v1.ReconcileStarted
+	38, // 26: runwright.v1.Event.reconcile_ended:type_name -> runwright.v1.ReconcileEnded
+	31, // 27: runwright.v1.Event.policy_asked:type_name -> runwright.v1.PolicyAsked
+	33, // 28: runwright.v1.Event.policy_answered:type_name -> runwright.v1.PolicyAnswered
+	35, // 29: runwright.v1.Event.policy_resumed:type_name -> runwright.v1.PolicyResumed
+	36, // 30: runwright.v1.Event.subject_replaced:type_name -> runwright.v1.SubjectReplaced
+	16, // 31: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
+	45, // 32: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	45, // 33: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	46, // 34: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	43, // 35: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	45, // 36: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	45, // 37: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 38: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	45, // 39: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	47, // 40: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	45, // 41: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	48, // 42: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	49, // 43: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	50, // 44: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	51, // 45: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	44, // 46: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	45, // 47: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	52, // 48: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	53, // 49: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	45, // 50: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	52, // 51: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,  // 52: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	53, // 53: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	52, // 54: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	44, // 55: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	47, // 56: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	54, // 57: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	45, // 58: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	55, // 59: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	45, // 60: runwright.v1.RunCompleted.input:type_name -> runwright.v1.ContentRef
+	54, // 61: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	47, // 62: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	55, // 63: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	47, // 64: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	55, // 65: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	53, // 66: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	44, // 67: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	44, // 68: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	52, // 69: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	28, // 70: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	29, // 71: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	45, // 72: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	45, // 73: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,  // 74: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	56, // 75: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	32, // 76: runwright.v1.PolicyAsked.remote:type_name -> runwright.v1.RemotePolicy
+	48, // 77: runwright.v1.PolicyAsked.stage:type_name -> runwright.v1.PolicyStage
+	44, // 78: runwright.v1.PolicyAsked.deadline:type_name -> google.protobuf.Timestamp
+	32, // 79: runwright.v1.PolicyAnswered.remote:type_name -> runwright.v1.RemotePolicy
+	34, // 80: runwright.v1.PolicyAnswered.answer:type_name -> runwright.v1.PolicyAnswer
+	47, // 81: runwright.v1.PolicyAnswered.error:type_name -> runwright.v1.AgentError
+	49, // 82: runwright.v1.PolicyAnswer.verdict:type_name -> runwright.v1.PolicyVerdict
+	45, // 83: runwright.v1.PolicyAnswer.replacement:type_name -> runwright.v1.ContentRef
+	46, // 84: runwright.v1.PolicyAnswer.budget:type_name -> runwright.v1.Budget
+	44, // 85: runwright.v1.PolicyAnswer.defer_until:type_name -> google.protobuf.Timestamp
+	48, // 86: runwright.v1.SubjectReplaced.stage:type_name -> runwright.v1.PolicyStage
+	45, // 87: runwright.v1.SubjectReplaced.replacement:type_name -> runwright.v1.ContentRef
+	46, // 88: runwright.v1.SubjectReplaced.budget:type_name -> runwright.v1.Budget
+	44, // 89: runwright.v1.ReconcileStarted.deadline:type_name -> google.protobuf.Timestamp
+	4,  // 90: runwright.v1.ReconcileEnded.answer:type_name -> runwright.v1.ReconcileAnswer
+	53, // 91: runwright.v1.ReconcileEnded.reason:type_name -> runwright.v1.ErrorReason
+	44, // 92: runwright.v1.ReconcileEnded.next_ask_at:type_name -> google.protobuf.Timestamp
+	44, // 93: runwright.v1.ReconcileEnded.give_up_at:type_name -> google.protobuf.Timestamp
+	52, // 94: runwright.v1.ReconcileEnded.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	5,  // 95: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	40, // 96: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	41, // 97: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	57, // 98: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	99, // [99:99] is the sub-list for method output_type
+	99, // [99:99] is the sub-list for method input_type
+	99, // [99:99] is the sub-list for extension type_name
+	99, // [99:99] is the sub-list for extension extendee
+	0,  // [0:99] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -4375,13 +4719,15 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ContextAssembled)(nil),
 		(*Event_ModelStreamDelta)(nil),
 		(*Event_EffectResolved)(nil),
+		(*Event_ReconcileStarted)(nil),
+		(*Event_ReconcileEnded)(nil),
 		(*Event_PolicyAsked)(nil),
 		(*Event_PolicyAnswered)(nil),
 		(*Event_PolicyResumed)(nil),
 		(*Event_SubjectReplaced)(nil),
 		(*Event_ToolResultReleased)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[35].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[37].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -4391,8 +4737,8 @@ func file_runwright_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
-			NumEnums:      4,
-			NumMessages:   37,
+			NumEnums:      5,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

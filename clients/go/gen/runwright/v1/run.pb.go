@@ -323,6 +323,8 @@ const (
 	EffectState_EFFECT_STATE_RUNNING EffectState = 2
 	// The outcome is unknown and the call must not be repeated.
 	EffectState_EFFECT_STATE_UNKNOWN EffectState = 3
+	// The outcome is unknown, and the executor is asked what it was.
+	EffectState_EFFECT_STATE_RECONCILING EffectState = 4
 )
 
 // Enum value maps for EffectState.
@@ -332,12 +334,14 @@ var (
 		1: "EFFECT_STATE_QUEUED",
 		2: "EFFECT_STATE_RUNNING",
 		3: "EFFECT_STATE_UNKNOWN",
+		4: "EFFECT_STATE_RECONCILING",
 	}
 	EffectState_value = map[string]int32{
 		"EFFECT_STATE_UNSPECIFIED": 0,
 		"EFFECT_STATE_QUEUED":      1,
 		"EFFECT_STATE_RUNNING":     2,
 		"EFFECT_STATE_UNKNOWN":     3,
+		"EFFECT_STATE_RECONCILING": 4,
 	}
 )
 
@@ -1473,12 +1477,13 @@ const file_runwright_v1_run_proto_rawDesc = "" +
 	"\x10WAIT_KIND_REPAIR\x10\x02\x12\x16\n" +
 	"\x12WAIT_KIND_PROVIDER\x10\x03\x12\x15\n" +
 	"\x11WAIT_KIND_RELEASE\x10\x04\x12\x14\n" +
-	"\x10WAIT_KIND_POLICY\x10\x05*x\n" +
+	"\x10WAIT_KIND_POLICY\x10\x05*\x96\x01\n" +
 	"\vEffectState\x12\x1c\n" +
 	"\x18EFFECT_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
 	"\x13EFFECT_STATE_QUEUED\x10\x01\x12\x18\n" +
 	"\x14EFFECT_STATE_RUNNING\x10\x02\x12\x18\n" +
-	"\x14EFFECT_STATE_UNKNOWN\x10\x03*\x8a\x01\n" +
+	"\x14EFFECT_STATE_UNKNOWN\x10\x03\x12\x1c\n" +
+	"\x18EFFECT_STATE_RECONCILING\x10\x04*\x8a\x01\n" +
 	"\n" +
 	"Resolution\x12\x1a\n" +
 	"\x16RESOLUTION_UNSPECIFIED\x10\x00\x12\x17\n" +

@@ -81,6 +81,10 @@ class _EventKindEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EventKind.Va
     """
     EVENT_KIND_EFFECT_RESOLVED: _EventKind.ValueType  # 30
     """Somebody said what became of a call of unknown outcome, or ended the run."""
+    EVENT_KIND_RECONCILE_STARTED: _EventKind.ValueType  # 31
+    """Intent: an executor is about to be asked what became of a call."""
+    EVENT_KIND_RECONCILE_ENDED: _EventKind.ValueType  # 32
+    """Result of asking; or, before the first ask, that there is something to ask."""
     EVENT_KIND_POLICY_ASKED: _EventKind.ValueType  # 33
     """Intent: a remote policy is about to be asked."""
     EVENT_KIND_POLICY_ANSWERED: _EventKind.ValueType  # 34
@@ -147,6 +151,10 @@ those who ask for it (`SubscribeRequest.include_deltas`), never stored.
 """
 EVENT_KIND_EFFECT_RESOLVED: EventKind.ValueType  # 30
 """Somebody said what became of a call of unknown outcome, or ended the run."""
+EVENT_KIND_RECONCILE_STARTED: EventKind.ValueType  # 31
+"""Intent: an executor is about to be asked what became of a call."""
+EVENT_KIND_RECONCILE_ENDED: EventKind.ValueType  # 32
+"""Result of asking; or, before the first ask, that there is something to ask."""
 EVENT_KIND_POLICY_ASKED: EventKind.ValueType  # 33
 """Intent: a remote policy is about to be asked."""
 EVENT_KIND_POLICY_ANSWERED: EventKind.ValueType  # 34
@@ -257,6 +265,45 @@ CONTEXT_OMISSION_OTHER_AGENT: ContextOmission.ValueType  # 6
 CONTEXT_OMISSION_UNREADABLE: ContextOmission.ValueType  # 7
 """What was said in it is not in the journal any more, or cannot be read."""
 
+class _ReconcileAnswer:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReconcileAnswerEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_ReconcileAnswer.ValueType], builtins.type):
+    DESCRIPTOR: descriptor.EnumDescriptor
+    RECONCILE_ANSWER_UNSPECIFIED: _ReconcileAnswer.ValueType  # 0
+    """Never sent."""
+    RECONCILE_ANSWER_NOT_ASKED: _ReconcileAnswer.ValueType  # 1
+    """Nobody was asked: no executor was there, or none got the request."""
+    RECONCILE_ANSWER_PERFORMED: _ReconcileAnswer.ValueType  # 2
+    """The call was performed."""
+    RECONCILE_ANSWER_NOT_PERFORMED: _ReconcileAnswer.ValueType  # 3
+    """The call was not performed."""
+    RECONCILE_ANSWER_CANNOT_SAY: _ReconcileAnswer.ValueType  # 4
+    """The executor cannot say."""
+    RECONCILE_ANSWER_NO_ANSWER: _ReconcileAnswer.ValueType  # 5
+    """No answer came, or none is waited for any more."""
+    RECONCILE_ANSWER_UNREADABLE: _ReconcileAnswer.ValueType  # 6
+    """An answer came that is not used: it cannot be read, or is about another call."""
+
+class ReconcileAnswer(_ReconcileAnswer, metaclass=_ReconcileAnswerEnumTypeWrapper):
+    """What is known of a call once an executor was asked what became of it."""
+
+RECONCILE_ANSWER_UNSPECIFIED: ReconcileAnswer.ValueType  # 0
+"""Never sent."""
+RECONCILE_ANSWER_NOT_ASKED: ReconcileAnswer.ValueType  # 1
+"""Nobody was asked: no executor was there, or none got the request."""
+RECONCILE_ANSWER_PERFORMED: ReconcileAnswer.ValueType  # 2
+"""The call was performed."""
+RECONCILE_ANSWER_NOT_PERFORMED: ReconcileAnswer.ValueType  # 3
+"""The call was not performed."""
+RECONCILE_ANSWER_CANNOT_SAY: ReconcileAnswer.ValueType  # 4
+"""The executor cannot say."""
+RECONCILE_ANSWER_NO_ANSWER: ReconcileAnswer.ValueType  # 5
+"""No answer came, or none is waited for any more."""
+RECONCILE_ANSWER_UNREADABLE: ReconcileAnswer.ValueType  # 6
+"""An answer came that is not used: it cannot be read, or is about another call."""
+
 @typing.final
 class Event(message.Message):
     """One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -304,6 +351,8 @@ class Event(message.Message):
     CONTEXT_ASSEMBLED_FIELD_NUMBER: builtins.int
     MODEL_STREAM_DELTA_FIELD_NUMBER: builtins.int
     EFFECT_RESOLVED_FIELD_NUMBER: builtins.int
+    RECONCILE_STARTED_FIELD_NUMBER: builtins.int
+    RECONCILE_ENDED_FIELD_NUMBER: builtins.int
     POLICY_ASKED_FIELD_NUMBER: builtins.int
     POLICY_ANSWERED_FIELD_NUMBER: builtins.int
     POLICY_RESUMED_FIELD_NUMBER: builtins.int
@@ -439,6 +488,14 @@ class Event(message.Message):
         """Of EVENT_KIND_EFFECT_RESOLVED."""
 
     @builtins.property
+    def reconcile_started(self) -> ReconcileStarted:
+        """Of EVENT_KIND_RECONCILE_STARTED."""
+
+    @builtins.property
+    def reconcile_ended(self) -> ReconcileEnded:
+        """Of EVENT_KIND_RECONCILE_ENDED."""
+
+    @builtins.property
     def policy_asked(self) -> PolicyAsked:
         """Of EVENT_KIND_POLICY_ASKED."""
 
@@ -499,17 +556,19 @@ class Event(message.Message):
         context_assembled: ContextAssembled | None = ...,
         model_stream_delta: ModelStreamDelta | None = ...,
         effect_resolved: EffectResolved | None = ...,
+        reconcile_started: ReconcileStarted | None = ...,
+        reconcile_ended: ReconcileEnded | None = ...,
         policy_asked: PolicyAsked | None = ...,
         policy_answered: PolicyAnswered | None = ...,
         policy_resumed: PolicyResumed | None = ...,
         subject_replaced: SubjectReplaced | None = ...,
         tool_result_released: ToolResultReleased | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["body", b"body", "context_assembled", b"context_assembled", "effect_resolved", b"effect_resolved", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_started", b"run_started", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_started", b"turn_started"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["agent_id", b"agent_id", "attempt", b"attempt", "body", b"body", "context_assembled", b"context_assembled", "effect_id", b"effect_id", "effect_resolved", b"effect_resolved", "event_id", b"event_id", "ignorable", b"ignorable", "kind", b"kind", "model_attempt_failed", b"model_attempt_failed", "model_attempt_started", b"model_attempt_started", "model_message_completed", b"model_message_completed", "model_stream_delta", b"model_stream_delta", "package_fingerprint", b"package_fingerprint", "policy_answered", b"policy_answered", "policy_asked", b"policy_asked", "policy_decided", b"policy_decided", "policy_resumed", b"policy_resumed", "principal", b"principal", "reconcile_ended", b"reconcile_ended", "reconcile_started", b"reconcile_started", "retry_scheduled", b"retry_scheduled", "round", b"round", "run_cancel_requested", b"run_cancel_requested", "run_cancelled", b"run_cancelled", "run_completed", b"run_completed", "run_failed", b"run_failed", "run_id", b"run_id", "run_started", b"run_started", "seq", b"seq", "session_id", b"session_id", "subject_replaced", b"subject_replaced", "time", b"time", "tool_cancelled", b"tool_cancelled", "tool_completed", b"tool_completed", "tool_denied", b"tool_denied", "tool_failed", b"tool_failed", "tool_recovery_required", b"tool_recovery_required", "tool_requested", b"tool_requested", "tool_result_released", b"tool_result_released", "tool_started", b"tool_started", "trace_parent", b"trace_parent", "turn_completed", b"turn_completed", "turn_failed", b"turn_failed", "turn_id", b"turn_id", "turn_started", b"turn_started"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = typing.Literal["run_started", "turn_started", "model_attempt_started", "model_message_completed", "model_attempt_failed", "tool_requested", "policy_decided", "tool_started", "tool_completed", "tool_failed", "tool_denied", "tool_cancelled", "tool_recovery_required", "run_cancel_requested", "turn_completed", "turn_failed", "run_completed", "run_failed", "run_cancelled", "retry_scheduled", "context_assembled", "model_stream_delta", "effect_resolved", "reconcile_started", "reconcile_ended", "policy_asked", "policy_answered", "policy_resumed", "subject_replaced", "tool_result_released"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
@@ -1730,6 +1789,102 @@ class SubjectReplaced(message.Message):
     _HasFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "replacement", b"replacement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = typing.Literal["budget", b"budget", "decider", b"decider", "policy_ref", b"policy_ref", "replaced_digest", b"replaced_digest", "replacement", b"replacement", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReconcileStarted(message.Message):
+    """Intent of one ask: an executor is about to be asked what became of `attempt`."""
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    EXECUTOR_FIELD_NUMBER: builtins.int
+    ASK_FIELD_NUMBER: builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: builtins.int
+    ARGUMENTS_DIGEST_FIELD_NUMBER: builtins.int
+    DEADLINE_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool."""
+    executor: builtins.str
+    """The executor that is asked."""
+    ask: builtins.int
+    """Which ask about this attempt it is, counted from 1."""
+    idempotency_key: builtins.str
+    """The key the executor is asked about."""
+    arguments_digest: builtins.str
+    """Digest of the arguments that were sent."""
+    @builtins.property
+    def deadline(self) -> timestamp_pb2.Timestamp:
+        """When its answer is waited for no more."""
+
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        executor: builtins.str = ...,
+        ask: builtins.int = ...,
+        idempotency_key: builtins.str = ...,
+        arguments_digest: builtins.str = ...,
+        deadline: timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["deadline", b"deadline"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["arguments_digest", b"arguments_digest", "ask", b"ask", "deadline", b"deadline", "executor", b"executor", "idempotency_key", b"idempotency_key", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+@typing.final
+class ReconcileEnded(message.Message):
+    """What one ask came to. What follows from it comes right after, in the same
+    append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+    RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+    nobody is asked any more.
+    """
+
+    DESCRIPTOR: descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: builtins.int
+    ASK_FIELD_NUMBER: builtins.int
+    ANSWER_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    NEXT_ASK_AT_FIELD_NUMBER: builtins.int
+    GIVE_UP_AT_FIELD_NUMBER: builtins.int
+    EXECUTOR_IDENTITY_FIELD_NUMBER: builtins.int
+    tool: builtins.str
+    """The tool."""
+    ask: builtins.int
+    """Which ask it was. 0: the attempt has just been lost, and nobody was asked yet."""
+    answer: ReconcileAnswer.ValueType
+    """What is known now."""
+    reason: error_pb2.ErrorReason.ValueType
+    """Why the outcome of the attempt was unknown."""
+    @builtins.property
+    def next_ask_at(self) -> timestamp_pb2.Timestamp:
+        """When somebody is asked next, at the earliest; absent: nobody is."""
+
+    @builtins.property
+    def give_up_at(self) -> timestamp_pb2.Timestamp:
+        """Until when somebody is asked before a person is needed."""
+
+    @builtins.property
+    def executor_identity(self) -> run_pb2.ExecutorIdentity:
+        """Who answered; of ask 0 who got the attempt. Absent: nobody is known to have."""
+
+    def __init__(
+        self,
+        *,
+        tool: builtins.str = ...,
+        ask: builtins.int = ...,
+        answer: ReconcileAnswer.ValueType = ...,
+        reason: error_pb2.ErrorReason.ValueType = ...,
+        next_ask_at: timestamp_pb2.Timestamp | None = ...,
+        give_up_at: timestamp_pb2.Timestamp | None = ...,
+        executor_identity: run_pb2.ExecutorIdentity | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = typing.Literal["executor_identity", b"executor_identity", "give_up_at", b"give_up_at", "next_ask_at", b"next_ask_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = typing.Literal["answer", b"answer", "ask", b"ask", "executor_identity", b"executor_identity", "give_up_at", b"give_up_at", "next_ask_at", b"next_ask_at", "reason", b"reason", "tool", b"tool"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -217,6 +217,8 @@ class _EffectStateEnumTypeWrapper(enum_type_wrapper._EnumTypeWrapper[_EffectStat
     """The intent is recorded; the result is not."""
     EFFECT_STATE_UNKNOWN: _EffectState.ValueType  # 3
     """The outcome is unknown and the call must not be repeated."""
+    EFFECT_STATE_RECONCILING: _EffectState.ValueType  # 4
+    """The outcome is unknown, and the executor is asked what it was."""
 
 class EffectState(_EffectState, metaclass=_EffectStateEnumTypeWrapper):
     """Where an open effect stands."""
@@ -229,6 +231,8 @@ EFFECT_STATE_RUNNING: EffectState.ValueType  # 2
 """The intent is recorded; the result is not."""
 EFFECT_STATE_UNKNOWN: EffectState.ValueType  # 3
 """The outcome is unknown and the call must not be repeated."""
+EFFECT_STATE_RECONCILING: EffectState.ValueType  # 4
+"""The outcome is unknown, and the executor is asked what it was."""
 
 class _Resolution:
     ValueType = typing.NewType("ValueType", builtins.int)

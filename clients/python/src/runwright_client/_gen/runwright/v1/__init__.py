@@ -80,6 +80,9 @@ __all__ = (
     "ProviderRoute",
     "PutPackageRequest",
     "PutPackageResponse",
+    "ReconcileAnswer",
+    "ReconcileEnded",
+    "ReconcileStarted",
     "ReleaseRunRequest",
     "ReleaseRunResponse",
     "RemotePolicy",
@@ -563,6 +566,11 @@ class EffectState(betterproto2.Enum):
     The outcome is unknown and the call must not be repeated.
     """
 
+    RECONCILING = 4
+    """
+    The outcome is unknown, and the executor is asked what it was.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -570,6 +578,7 @@ class EffectState(betterproto2.Enum):
             1: "EFFECT_STATE_QUEUED",
             2: "EFFECT_STATE_RUNNING",
             3: "EFFECT_STATE_UNKNOWN",
+            4: "EFFECT_STATE_RECONCILING",
         }
 
     @classmethod
@@ -579,6 +588,7 @@ class EffectState(betterproto2.Enum):
             "EFFECT_STATE_QUEUED": 1,
             "EFFECT_STATE_RUNNING": 2,
             "EFFECT_STATE_UNKNOWN": 3,
+            "EFFECT_STATE_RECONCILING": 4,
         }
 
 
@@ -1206,6 +1216,16 @@ class EventKind(betterproto2.Enum):
     Somebody said what became of a call of unknown outcome, or ended the run.
     """
 
+    RECONCILE_STARTED = 31
+    """
+    Intent: an executor is about to be asked what became of a call.
+    """
+
+    RECONCILE_ENDED = 32
+    """
+    Result of asking; or, before the first ask, that there is something to ask.
+    """
+
     POLICY_ASKED = 33
     """
     Intent: a remote policy is about to be asked.
@@ -1259,6 +1279,8 @@ class EventKind(betterproto2.Enum):
             21: "EVENT_KIND_CONTEXT_ASSEMBLED",
             22: "EVENT_KIND_MODEL_STREAM_DELTA",
             30: "EVENT_KIND_EFFECT_RESOLVED",
+            31: "EVENT_KIND_RECONCILE_STARTED",
+            32: "EVENT_KIND_RECONCILE_ENDED",
             33: "EVENT_KIND_POLICY_ASKED",
             34: "EVENT_KIND_POLICY_ANSWERED",
             35: "EVENT_KIND_POLICY_RESUMED",
@@ -1293,6 +1315,8 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_CONTEXT_ASSEMBLED": 21,
             "EVENT_KIND_MODEL_STREAM_DELTA": 22,
             "EVENT_KIND_EFFECT_RESOLVED": 30,
+            "EVENT_KIND_RECONCILE_STARTED": 31,
+            "EVENT_KIND_RECONCILE_ENDED": 32,
             "EVENT_KIND_POLICY_ASKED": 33,
             "EVENT_KIND_POLICY_ANSWERED": 34,
             "EVENT_KIND_POLICY_RESUMED": 35,
@@ -1594,6 +1618,71 @@ class PolicyVerdict(betterproto2.Enum):
             "POLICY_VERDICT_INTERRUPT": 4,
             "POLICY_VERDICT_MODIFY": 5,
             "POLICY_VERDICT_DEFER": 6,
+        }
+
+
+class ReconcileAnswer(betterproto2.Enum):
+    """
+    What is known of a call once an executor was asked what became of it.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    NOT_ASKED = 1
+    """
+    Nobody was asked: no executor was there, or none got the request.
+    """
+
+    PERFORMED = 2
+    """
+    The call was performed.
+    """
+
+    NOT_PERFORMED = 3
+    """
+    The call was not performed.
+    """
+
+    CANNOT_SAY = 4
+    """
+    The executor cannot say.
+    """
+
+    NO_ANSWER = 5
+    """
+    No answer came, or none is waited for any more.
+    """
+
+    UNREADABLE = 6
+    """
+    An answer came that is not used: it cannot be read, or is about another call.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "RECONCILE_ANSWER_UNSPECIFIED",
+            1: "RECONCILE_ANSWER_NOT_ASKED",
+            2: "RECONCILE_ANSWER_PERFORMED",
+            3: "RECONCILE_ANSWER_NOT_PERFORMED",
+            4: "RECONCILE_ANSWER_CANNOT_SAY",
+            5: "RECONCILE_ANSWER_NO_ANSWER",
+            6: "RECONCILE_ANSWER_UNREADABLE",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "RECONCILE_ANSWER_UNSPECIFIED": 0,
+            "RECONCILE_ANSWER_NOT_ASKED": 1,
+            "RECONCILE_ANSWER_PERFORMED": 2,
+            "RECONCILE_ANSWER_NOT_PERFORMED": 3,
+            "RECONCILE_ANSWER_CANNOT_SAY": 4,
+            "RECONCILE_ANSWER_NO_ANSWER": 5,
+            "RECONCILE_ANSWER_UNREADABLE": 6,
         }
 
 
@@ -2687,6 +2776,20 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_EFFECT_RESOLVED.
+    """
+
+    reconcile_started: "ReconcileStarted | None" = betterproto2.field(
+        51, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_RECONCILE_STARTED.
+    """
+
+    reconcile_ended: "ReconcileEnded | None" = betterproto2.field(
+        52, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_RECONCILE_ENDED.
     """
 
     policy_asked: "PolicyAsked | None" = betterproto2.field(
@@ -4437,6 +4540,117 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ReconcileEnded(betterproto2.Message):
+    """
+    What one ask came to. What follows from it comes right after, in the same
+    append: TOOL_COMPLETED or TOOL_FAILED of a call that was performed,
+    RETRY_SCHEDULED or TOOL_FAILED of one that was not, TOOL_RECOVERY_REQUIRED when
+    nobody is asked any more.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    ask: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    Which ask it was. 0: the attempt has just been lost, and nobody was asked yet.
+    """
+
+    answer: "ReconcileAnswer" = betterproto2.field(
+        3, betterproto2.TYPE_ENUM, default_factory=lambda: ReconcileAnswer(0)
+    )
+    """
+    What is known now.
+    """
+
+    reason: "ErrorReason" = betterproto2.field(
+        4, betterproto2.TYPE_ENUM, default_factory=lambda: ErrorReason(0)
+    )
+    """
+    Why the outcome of the attempt was unknown.
+    """
+
+    next_ask_at: "datetime.datetime | None" = betterproto2.field(
+        5,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When somebody is asked next, at the earliest; absent: nobody is.
+    """
+
+    give_up_at: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    Until when somebody is asked before a person is needed.
+    """
+
+    executor_identity: "ExecutorIdentity | None" = betterproto2.field(
+        7, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    Who answered; of ask 0 who got the attempt. Absent: nobody is known to have.
+    """
+
+
+default_message_pool.register_message("runwright.v1", "ReconcileEnded", ReconcileEnded)
+
+
+@dataclass(eq=False, repr=False)
+class ReconcileStarted(betterproto2.Message):
+    """
+    Intent of one ask: an executor is about to be asked what became of `attempt`.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    executor: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The executor that is asked.
+    """
+
+    ask: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+    """
+    Which ask about this attempt it is, counted from 1.
+    """
+
+    idempotency_key: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The key the executor is asked about.
+    """
+
+    arguments_digest: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    Digest of the arguments that were sent.
+    """
+
+    deadline: "datetime.datetime | None" = betterproto2.field(
+        6,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: __google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When its answer is waited for no more.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ReconcileStarted", ReconcileStarted
+)
+
+
+@dataclass(eq=False, repr=False)
 class ReleaseRunRequest(betterproto2.Message):
     """
     Request of ReleaseRun.
@@ -5915,6 +6129,17 @@ class Tool(betterproto2.Message):
     """
     True when its results may come from strangers: what the model asks for after
     it has seen one is tainted.
+    """
+
+    reconcilable: "bool" = betterproto2.field(26, betterproto2.TYPE_BOOL)
+    """
+    True when its executor can be asked what became of a call (`ReconcileTool`).
+    """
+
+    reconcile_for: "str" = betterproto2.field(27, betterproto2.TYPE_STRING)
+    """
+    How long it is asked before a person is needed, such as `90s`, `10m` or `2h`;
+    empty (from older servers): `10m`.
     """
 
     schema_digest: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)

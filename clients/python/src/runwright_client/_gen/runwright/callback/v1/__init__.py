@@ -21,6 +21,8 @@ __all__ = (
     "PolicyServiceStub",
     "PolicySubjectCall",
     "PolicySubjectRun",
+    "ReconcileToolRequest",
+    "ReconcileToolResponse",
     "RegisterCallbackRequest",
     "RegisterCallbackResponse",
     "ToolDescription",
@@ -28,6 +30,7 @@ __all__ = (
     "ToolError",
     "ToolExecutorServiceStub",
     "ToolNotPerformed",
+    "ToolOutcomeUnknown",
     "ToolResult",
     "UnregisterCallbackRequest",
     "UnregisterCallbackResponse",
@@ -781,6 +784,141 @@ default_message_pool.register_message(
 
 
 @dataclass(eq=False, repr=False)
+class ReconcileToolRequest(betterproto2.Message):
+    """
+    Asks what became of a call.
+    """
+
+    run_id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The run that asks.
+    """
+
+    turn_id: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    """
+    The turn that asks.
+    """
+
+    round: "int" = betterproto2.field(3, betterproto2.TYPE_UINT32)
+    """
+    The round that asks, counted from 1.
+    """
+
+    call_id: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The call inside the run.
+    """
+
+    attempt: "int" = betterproto2.field(5, betterproto2.TYPE_UINT32)
+    """
+    The attempt that was lost. What is asked is whether this one or an earlier one
+    of the call was performed.
+    """
+
+    ask: "int" = betterproto2.field(6, betterproto2.TYPE_UINT32)
+    """
+    Which ask about this attempt it is, counted from 1.
+    """
+
+    idempotency_key: "str" = betterproto2.field(7, betterproto2.TYPE_STRING)
+    """
+    The key that every attempt of the call carried.
+    """
+
+    tool: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
+    """
+    The tool's name.
+    """
+
+    arguments_json: "bytes" = betterproto2.field(9, betterproto2.TYPE_BYTES)
+    """
+    The arguments that were sent, as RFC 8785 JSON.
+    """
+
+    arguments_digest: "str" = betterproto2.field(10, betterproto2.TYPE_STRING)
+    """
+    Digest of `arguments_json`: `sha256:` and 64 hex digits.
+    """
+
+    deadline: "datetime.datetime | None" = betterproto2.field(
+        11,
+        betterproto2.TYPE_MESSAGE,
+        unwrap=lambda: ___google__protobuf__.Timestamp,
+        optional=True,
+    )
+    """
+    When the runtime stops waiting, by its clock; the RPC's own deadline says the
+    same by yours.
+    """
+
+    package_fingerprint: "str" = betterproto2.field(12, betterproto2.TYPE_STRING)
+    """
+    Fingerprint of the package that declares the tool.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.callback.v1", "ReconcileToolRequest", ReconcileToolRequest
+)
+
+
+@dataclass(eq=False, repr=False)
+class ReconcileToolResponse(betterproto2.Message):
+    """
+    What became of the call. It settles the call without a person, so it is only used
+    when it is beyond doubt: exactly one outcome, `idempotency_key` and `attempt` as in
+    the request, no field that the runtime does not know. Anything else is no answer.
+
+    Oneofs:
+        - outcome: Exactly one must be set.
+    """
+
+    idempotency_key: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The key that the answer is about, as in the request.
+    """
+
+    attempt: "int" = betterproto2.field(2, betterproto2.TYPE_UINT32)
+    """
+    The attempt that the answer is about, as in the request.
+    """
+
+    arguments_digest: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    Digest of the arguments that were performed under the key, as in the request.
+    Needed with `performed`.
+    """
+
+    performed: "ToolResult | None" = betterproto2.field(
+        4, betterproto2.TYPE_MESSAGE, optional=True, group="outcome"
+    )
+    """
+    It was performed, with this result.
+    """
+
+    not_performed: "ToolNotPerformed | None" = betterproto2.field(
+        5, betterproto2.TYPE_MESSAGE, optional=True, group="outcome"
+    )
+    """
+    It was not performed and never will be: neither this attempt nor an earlier
+    one. From then on such an attempt is refused, should it still arrive. The
+    runtime sends the call again, under a higher attempt.
+    """
+
+    unknown: "ToolOutcomeUnknown | None" = betterproto2.field(
+        6, betterproto2.TYPE_MESSAGE, optional=True, group="outcome"
+    )
+    """
+    Nobody here can say, or not yet: it may still be under way.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.callback.v1", "ReconcileToolResponse", ReconcileToolResponse
+)
+
+
+@dataclass(eq=False, repr=False)
 class RegisterCallbackRequest(betterproto2.Message):
     """
     Request of RegisterCallback.
@@ -936,6 +1074,23 @@ class ToolNotPerformed(betterproto2.Message):
 
 default_message_pool.register_message(
     "runwright.callback.v1", "ToolNotPerformed", ToolNotPerformed
+)
+
+
+@dataclass(eq=False, repr=False)
+class ToolOutcomeUnknown(betterproto2.Message):
+    """
+    What became of a call that nobody can tell.
+    """
+
+    message: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    Why, for an operator, at most 4 KiB.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.callback.v1", "ToolOutcomeUnknown", ToolOutcomeUnknown
 )
 
 
@@ -1168,6 +1323,30 @@ class ToolExecutorServiceStub(betterproto2_grpclib.ServiceStub):
             "/runwright.callback.v1.ToolExecutorService/ExecuteTool",
             message,
             ExecuteToolResponse,
+            timeout=timeout,
+            deadline=deadline,
+            metadata=metadata,
+        )
+
+    async def reconcile_tool(
+        self,
+        message: "ReconcileToolRequest",
+        *,
+        timeout: "float | None" = None,
+        deadline: "Deadline | None" = None,
+        metadata: "MetadataLike | None" = None,
+    ) -> "ReconcileToolResponse":
+        """
+        Says what became of an attempt that the runtime has lost sight of. Asked only
+        of tools that their package declares `reconcilable`; it has no effect, and may
+        come again. Any status other than OK is no answer, UNIMPLEMENTED among them: it
+        is asked again for a while, then a person is.
+        """
+
+        return await self._unary_unary(
+            "/runwright.callback.v1.ToolExecutorService/ReconcileTool",
+            message,
+            ReconcileToolResponse,
             timeout=timeout,
             deadline=deadline,
             metadata=metadata,
