@@ -14,7 +14,16 @@ from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context, Omission, OmittedRun, SessionTurn
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
-from runwright.core.outcomes import CallPhase, FinishReason, Resolution, ResultRelease, RunPhase, StopReason, Usage
+from runwright.core.outcomes import (
+    CallPhase,
+    FinishReason,
+    ReconcileAnswer,
+    Resolution,
+    ResultRelease,
+    RunPhase,
+    StopReason,
+    Usage,
+)
 from runwright.core.policy import Decision, PolicyStage, RemotePolicy, Verdict
 from runwright.core.policy_walk import PolicyAnswer
 from runwright.core.request import Budget
@@ -191,6 +200,29 @@ def _call_records() -> list[r.Record]:
         ),
         unknown,
         *_of_remote_policies(),
+        r.ReconcileStarted(
+            at=AT,
+            call_id=CALL,
+            attempt=1,
+            tool="search",
+            executor="tools",
+            ask=1,
+            idempotency_key="journal/run/c1.1",
+            arguments_digest=REF.digest,
+            deadline=AT + 9,
+        ),
+        r.ReconcileEnded(
+            at=AT,
+            call_id=CALL,
+            attempt=1,
+            tool="search",
+            ask=1,
+            answer=ReconcileAnswer.CANNOT_SAY,
+            reason=ErrorReason.EXECUTOR_LOST,
+            give_up_at=AT + 99,
+            next_ask_at=AT + 10,
+            executor_identity=started.executor_identity,
+        ),
         r.EffectResolved(
             at=AT,
             call_id=CALL,
