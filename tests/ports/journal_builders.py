@@ -16,6 +16,7 @@ from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, Namespace, RunId, RunKey
 from runwright.core.outcomes import (
     CallPhase,
+    ExecutorIdentity,
     FinishReason,
     ReconcileAnswer,
     Resolution,
@@ -221,7 +222,7 @@ def _call_records() -> list[r.Record]:
             reason=ErrorReason.EXECUTOR_LOST,
             give_up_at=AT + 99,
             next_ask_at=AT + 10,
-            executor_identity=started.executor_identity,
+            executor_identity=ExecutorIdentity(callback_id="desk.1", principal="team", address="127.0.0.1:1"),
         ),
         r.EffectResolved(
             at=AT,

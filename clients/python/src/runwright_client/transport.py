@@ -12,7 +12,7 @@ from grpclib.protocol import H2Protocol
 
 from ._gen.runwright.callback import v1 as pb
 
-R = TypeVar("R", pb.ExecuteToolRequest, pb.ReconcileToolRequest, pb.DescribeToolsRequest)
+R = TypeVar("R", pb.ExecuteToolRequest, pb.ReconcileToolRequest, pb.DescribeToolsRequest, pb.DecideRequest)
 _MOST_BYTES = 4 * 1024 * 1024  # of a request; arguments are far smaller
 
 
