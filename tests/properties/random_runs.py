@@ -16,6 +16,7 @@ from runwright.core.ids import EffectId
 from runwright.core.machine import decide, pending
 from runwright.core.outcomes import CallPhase, FinishReason, Resolution
 from runwright.core.package import RuntimePackage
+from runwright.core.policy import Verdict
 from runwright.core.request import Budget
 from runwright.core.state import CallState, RunState
 
@@ -152,8 +153,14 @@ class RandomRun:
                     has_place=has_place,
                     give_up_at=self.rng.choice([effect.give_up_at] * 5 + [0]),
                 )
+            case e.EvaluateResult():
+                return self._evaluated(effect, self.rng.choice([*Verdict, *[Verdict.ALLOW] * 4]))
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)
+
+    def _evaluated(self, effect: e.EvaluateResult, verdict: Verdict) -> i.Input:
+        said = (b.said_of(_TEXT, verdict),)
+        return i.ResultEvaluated(at=self.now, call_id=effect.call_id, attempt=effect.attempt, policies=said)
 
     def _resolution(self, call: CallState) -> i.Input:
         return i.ResolutionRequested(
@@ -167,6 +174,7 @@ class RandomRun:
             request_digest="",
             result=_TEXT,
             grace_us=self.rng.choice([0, 9]),
+            is_gated=self.rng.random() < 0.3,
         )
 
     def _due(self, effect: e.AwaitRetry) -> int:
@@ -201,7 +209,9 @@ class RandomRun:
     def _tool(self, effect: e.CallTool) -> i.Input:
         call_id, attempt, dice = effect.call_id, effect.attempt, self.rng.random()
         if dice < 0.6:
-            return i.ToolReturned(at=self.now, call_id=call_id, attempt=attempt, ok=dice < 0.5, result=_TEXT)
+            said = (b.said_of(_TEXT, Verdict.ALLOW),) if self.rng.random() < 0.5 else ()
+            gated = {"is_gated": self.rng.random() < 0.3, "policies": said}
+            return i.ToolReturned(at=self.now, call_id=call_id, attempt=attempt, ok=dice < 0.5, result=_TEXT, **gated)
         if dice < 0.8:
             return i.ToolNotSent(at=self.now, call_id=call_id, attempt=attempt)
         return i.ToolOutcomeUnknown(at=self.now, call_id=call_id, attempt=attempt, reason=self.rng.choice(_UNKNOWN))
@@ -233,5 +243,7 @@ class RandomRun:
             case e.AwaitExecutor():
                 self.now = max(self.now, effect.not_before)
                 return i.ExecutorAwaited(at=self.now, call_id=effect.call_id, attempt=effect.attempt, has_place=True)
+            case e.EvaluateResult():
+                return self._evaluated(effect, Verdict.ALLOW)
             case e.WaitForCancelDeadline():
                 return i.CancelDeadlinePassed(at=self.now)

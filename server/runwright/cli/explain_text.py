@@ -228,6 +228,10 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
             if policy == "builtin:read-only":
                 return message, "Allow what may be done with a rule in the package's policies (docs/policy.md)."
             return message, "Change the rule, which its POLICY_DECIDED event names, if calls like this may be made."
+        case "tool_result_released":
+            said = event.tool_result_released
+            remedy = "Change the rule, which its POLICY_DECIDED event names, if the model may see results like this."
+            return f"its result is withheld from the model by {said.policy_ref} ({said.code})", remedy
         case "tool_recovery_required":
             return _by(event.tool_recovery_required), names.remedy(event.tool_recovery_required.reason)
         case "retry_scheduled":

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from runwright.core import records as r
+from runwright.core.content import ContentRef
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
-from runwright.core.outcomes import CallPhase, Resolution, RunPhase, StopReason
+from runwright.core.outcomes import CallPhase, Resolution, ResultRelease, RunPhase, StopReason
 from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.policy_failures import policy_failure
 from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, RunState
@@ -211,6 +212,7 @@ def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
     if record.subject is None:
         return state
     before, _ = _call(state, record, record.subject)
+    _require((record.stage is PolicyStage.POST_TOOL) == before.awaits_release, record, state)
     passed = record.stage if record.decision.verdict is Verdict.ALLOW else None
     heard = (before.policy or NO_POLICY).__replace__(operator_digest=record.operator_digest)
     return _with_call(state, before.__replace__(passed=passed, policy=heard if heard != NO_POLICY else None))
@@ -256,6 +258,14 @@ def _tool_denied(state: RunState, record: r.ToolDenied) -> RunState:
     return _closed(state, record, record.call_id)
 
 
+@_applies(r.ToolResultReleased)
+def _tool_result_released(state: RunState, record: r.ToolResultReleased) -> RunState:
+    before, phase = _call(state, record, record.call_id)
+    _require(before.awaits_release, record, state)
+    after = _with_call(state, CallState(before.call_id, before.tool, phase))
+    return _told(after, before) if record.release is ResultRelease.RELEASED else after
+
+
 @_applies(r.ToolCancelled)
 def _tool_cancelled(state: RunState, record: r.ToolCancelled) -> RunState:
     return _closed(state, record, record.call_id)
@@ -295,11 +305,27 @@ def _call(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallSta
 
 def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
+    outcome = _awaiting_release(record)
+    if outcome is not None:
+        _require(before.attempt > 0, record, state)
+        policy = (before.policy or NO_POLICY).__replace__(outcome=outcome)
+        return _with_call(state, before.__replace__(phase=phase, passed=None, policy=policy, since=record.at))
     after = _with_call(state, CallState(before.call_id, before.tool, phase))
-    # What a tool says that failed is as foreign as what it says otherwise.
     is_answer = before.attempt > 0 and not isinstance(record, r.ToolDenied | r.ToolCancelled)
-    is_foreign = is_answer and before.policy is not None and before.policy.untrusted
-    return after.__replace__(tainted=True) if is_foreign else after
+    return _told(after, before) if is_answer else after
+
+
+def _awaiting_release(record: r.Record) -> ContentRef | None:
+    """What came of a call, if the model is not to see it yet."""
+    if not isinstance(record, r.ToolCompleted | r.ToolFailed) or not record.awaits_release:
+        return None
+    return record.result if isinstance(record, r.ToolCompleted) else record.message
+
+
+def _told(state: RunState, call: CallState) -> RunState:
+    """The model is told what a tool said. Of one that failed that is as foreign as what it says otherwise."""
+    is_foreign = call.policy is not None and call.policy.untrusted
+    return state.__replace__(tainted=True) if is_foreign else state
 
 
 def _with_call(state: RunState, after: CallState) -> RunState:
@@ -309,7 +335,7 @@ def _with_call(state: RunState, after: CallState) -> RunState:
 
 
 def _has_open_call(state: RunState) -> bool:
-    return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN for call in state.calls)
+    return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN or call.awaits_release for call in state.calls)
 
 
 def _require(holds: bool, record: r.Record, state: RunState) -> None:

@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef, PolicyStage
-from runwright.core.policy_chain import OperatorRules, PolicyChain
+from runwright.core.policy_chain import NO_OPERATOR, OperatorRules, PolicyChain
 from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
 from runwright.core.schema_digests import SCHEMA_DIGEST_PATTERN, schema_digest
 
@@ -245,9 +245,17 @@ class RuntimePackage(_Frozen):
         """The built-in ones of them, in their order."""
         return tuple(policy.ref for policy in self.effective_policies if policy.ref is not None)
 
-    def chain(self, stage: PolicyStage, operator: OperatorRules) -> PolicyChain:
-        """What is heard at a stage."""
-        return PolicyChain(stage, self.effective_policies, operator)
+    def chain(self, stage: PolicyStage, operator: OperatorRules = NO_OPERATOR) -> PolicyChain:
+        """What is heard at a stage: made once, and again for other rules of the operator."""
+        key = (stage, operator is NO_OPERATOR)
+        known = self._chains.get(key)
+        if known is None or known.operator is not operator:
+            known = self._chains[key] = PolicyChain(stage, self.effective_policies, operator)
+        return known
+
+    @cached_property
+    def _chains(self) -> dict[tuple[PolicyStage, bool], PolicyChain]:
+        return {}
 
     @property
     def routes(self) -> tuple[ProviderRoute, ...]:

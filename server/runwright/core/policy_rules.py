@@ -21,6 +21,7 @@ STAGES = {
     "pre_tool": PolicyStage.PRE_TOOL,
     "run_start": PolicyStage.RUN_START,
     "input": PolicyStage.INPUT,
+    "post_tool": PolicyStage.POST_TOOL,
     "output": PolicyStage.OUTPUT,
 }
 VERDICTS = {
@@ -49,7 +50,7 @@ class PolicyRule(_Frozen):
     `code` is what decisions carry, `message` what the model, or the caller who is refused, is told.
     """
 
-    stage: Literal["pre_tool", "run_start", "input", "output"] = "pre_tool"
+    stage: Literal["pre_tool", "run_start", "input", "post_tool", "output"] = "pre_tool"
     when: Annotated[str, Field(max_length=MAX_CONDITION_BYTES)] = ""
     then: Literal["allow", "deny", "ask", "interrupt"]
     code: Annotated[str, Field(pattern=_CODE)] | None = None

@@ -6,6 +6,7 @@ from runwright.core import records as r
 from runwright.core.inputs import Findings
 from runwright.core.machine import calls
 from runwright.core.machine.step import Step
+from runwright.core.outcomes import ResultRelease
 from runwright.core.policy import (
     ALL_POLICIES,
     NOBODY_CAN_APPROVE,
@@ -20,7 +21,6 @@ from runwright.core.policy import (
     decided,
     decided_for_call,
 )
-from runwright.core.policy_chain import OperatorRules
 from runwright.core.state import CallState
 
 _UNKNOWN = PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NOT_FOUND_OUT, SERVER)
@@ -33,7 +33,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     assert call.arguments is not None, "an open call keeps its arguments"
     digest = call.arguments.digest
     fits = found is None or found.subject_digest == digest
-    if not fits or (found is None and package.chain(stage, OperatorRules()).needs_findings):
+    if not fits or (found is None and package.chain(stage).needs_findings):
         # What was found for something else counts for nothing, and what was not found out is not allowed.
         opinion, found = _UNKNOWN, None
     else:
@@ -56,11 +56,40 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     return False
 
 
+def are_heard_of_results(step: Step, by_operator: bool) -> bool:
+    """True when what comes of a call awaits its release: at the operator's policies, or the package's."""
+    return by_operator or step.package.chain(PolicyStage.POST_TOOL).is_used
+
+
+def release(step: Step, call: CallState, found: PolicyFindings) -> None:
+    """Decides what the model is told of a call; the result stays on record as it is."""
+    stage = PolicyStage.POST_TOOL
+    assert call.outcome is not None, "only what awaits its release comes here"
+    digest = call.outcome.digest
+    fits = found.subject_digest == digest
+    opinion = decided(stage, found.opinions) if fits else _UNKNOWN
+    step.add(_on_record(step, call, stage, digest, opinion, found if fits else None))
+    if opinion.verdict is Verdict.ALLOW:
+        step.add(r.ToolResultReleased(at=step.at, call_id=call.call_id, tool=call.tool, release=ResultRelease.RELEASED))
+        return
+    step.add(
+        r.ToolResultReleased(
+            at=step.at,
+            call_id=call.call_id,
+            tool=call.tool,
+            release=ResultRelease.WITHHELD,
+            policy_ref=opinion.policy_ref,
+            code=opinion.code,
+            message=opinion.message,
+        )
+    )
+
+
 def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
     """Decides on the run at a stage that is used; else there is nothing to decide. True when it goes on."""
     found = findings.said_at(stage)
     if found is None:
-        if not step.package.chain(stage, OperatorRules()).is_used:
+        if not step.package.chain(stage).is_used:
             return True
         opinion, digest = _UNKNOWN, ""
     else:

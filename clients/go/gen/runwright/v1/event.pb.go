@@ -75,6 +75,9 @@ const (
 	EventKind_EVENT_KIND_MODEL_STREAM_DELTA EventKind = 22
 	// Somebody said what became of a call of unknown outcome, or ended the run.
 	EventKind_EVENT_KIND_EFFECT_RESOLVED EventKind = 30
+	// The model may go on with what came of a call: with the result, or with the
+	// word that it is withheld.
+	EventKind_EVENT_KIND_TOOL_RESULT_RELEASED EventKind = 37
 )
 
 // Enum value maps for EventKind.
@@ -104,6 +107,7 @@ var (
 		21: "EVENT_KIND_CONTEXT_ASSEMBLED",
 		22: "EVENT_KIND_MODEL_STREAM_DELTA",
 		30: "EVENT_KIND_EFFECT_RESOLVED",
+		37: "EVENT_KIND_TOOL_RESULT_RELEASED",
 	}
 	EventKind_value = map[string]int32{
 		"EVENT_KIND_UNSPECIFIED":             0,
@@ -130,6 +134,7 @@ var (
 		"EVENT_KIND_CONTEXT_ASSEMBLED":       21,
 		"EVENT_KIND_MODEL_STREAM_DELTA":      22,
 		"EVENT_KIND_EFFECT_RESOLVED":         30,
+		"EVENT_KIND_TOOL_RESULT_RELEASED":    37,
 	}
 )
 
@@ -221,6 +226,59 @@ func (FinishReason) EnumDescriptor() ([]byte, []int) {
 	return file_runwright_v1_event_proto_rawDescGZIP(), []int{1}
 }
 
+// What the model is told of a call that awaits its release.
+type ResultRelease int32
+
+const (
+	// Never sent.
+	ResultRelease_RESULT_RELEASE_UNSPECIFIED ResultRelease = 0
+	// What the call came to.
+	ResultRelease_RESULT_RELEASE_RELEASED ResultRelease = 1
+	// Only that it was made, and the policy, code and message with which its result is withheld.
+	ResultRelease_RESULT_RELEASE_WITHHELD ResultRelease = 2
+)
+
+// Enum value maps for ResultRelease.
+var (
+	ResultRelease_name = map[int32]string{
+		0: "RESULT_RELEASE_UNSPECIFIED",
+		1: "RESULT_RELEASE_RELEASED",
+		2: "RESULT_RELEASE_WITHHELD",
+	}
+	ResultRelease_value = map[string]int32{
+		"RESULT_RELEASE_UNSPECIFIED": 0,
+		"RESULT_RELEASE_RELEASED":    1,
+		"RESULT_RELEASE_WITHHELD":    2,
+	}
+)
+
+func (x ResultRelease) Enum() *ResultRelease {
+	p := new(ResultRelease)
+	*p = x
+	return p
+}
+
+func (x ResultRelease) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ResultRelease) Descriptor() protoreflect.EnumDescriptor {
+	return file_runwright_v1_event_proto_enumTypes[2].Descriptor()
+}
+
+func (ResultRelease) Type() protoreflect.EnumType {
+	return &file_runwright_v1_event_proto_enumTypes[2]
+}
+
+func (x ResultRelease) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ResultRelease.Descriptor instead.
+func (ResultRelease) EnumDescriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
+}
+
 // Why an earlier run of a session is left out.
 type ContextOmission int32
 
@@ -278,11 +336,11 @@ func (x ContextOmission) String() string {
 }
 
 func (ContextOmission) Descriptor() protoreflect.EnumDescriptor {
-	return file_runwright_v1_event_proto_enumTypes[2].Descriptor()
+	return file_runwright_v1_event_proto_enumTypes[3].Descriptor()
 }
 
 func (ContextOmission) Type() protoreflect.EnumType {
-	return &file_runwright_v1_event_proto_enumTypes[2]
+	return &file_runwright_v1_event_proto_enumTypes[3]
 }
 
 func (x ContextOmission) Number() protoreflect.EnumNumber {
@@ -291,7 +349,7 @@ func (x ContextOmission) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ContextOmission.Descriptor instead.
 func (ContextOmission) EnumDescriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 // One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -357,6 +415,7 @@ type Event struct {
 	//	*Event_ContextAssembled
 	//	*Event_ModelStreamDelta
 	//	*Event_EffectResolved
+	//	*Event_ToolResultReleased
 	Body          isEvent_Body `protobuf_oneof:"body"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -711,6 +770,15 @@ func (x *Event) GetEffectResolved() *EffectResolved {
 	return nil
 }
 
+func (x *Event) GetToolResultReleased() *ToolResultReleased {
+	if x != nil {
+		if x, ok := x.Body.(*Event_ToolResultReleased); ok {
+			return x.ToolResultReleased
+		}
+	}
+	return nil
+}
+
 type isEvent_Body interface {
 	isEvent_Body()
 }
@@ -830,6 +898,11 @@ type Event_EffectResolved struct {
 	EffectResolved *EffectResolved `protobuf:"bytes,50,opt,name=effect_resolved,json=effectResolved,proto3,oneof"`
 }
 
+type Event_ToolResultReleased struct {
+	// Of EVENT_KIND_TOOL_RESULT_RELEASED.
+	ToolResultReleased *ToolResultReleased `protobuf:"bytes,57,opt,name=tool_result_released,json=toolResultReleased,proto3,oneof"`
+}
+
 func (*Event_RunStarted) isEvent_Body() {}
 
 func (*Event_TurnStarted) isEvent_Body() {}
@@ -875,6 +948,8 @@ func (*Event_ContextAssembled) isEvent_Body() {}
 func (*Event_ModelStreamDelta) isEvent_Body() {}
 
 func (*Event_EffectResolved) isEvent_Body() {}
+
+func (*Event_ToolResultReleased) isEvent_Body() {}
 
 // The run is on disk, with everything it was started with.
 type RunStarted struct {
@@ -1601,8 +1676,11 @@ type ToolCompleted struct {
 	Result *ContentRef `protobuf:"bytes,2,opt,name=result,proto3" json:"result,omitempty"`
 	// Who answered; absent in events of older servers.
 	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,3,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// True when policies are heard at POST_TOOL: the model sees nothing of the result
+	// before a TOOL_RESULT_RELEASED says so.
+	AwaitsRelease bool `protobuf:"varint,4,opt,name=awaits_release,json=awaitsRelease,proto3" json:"awaits_release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolCompleted) Reset() {
@@ -1656,6 +1734,13 @@ func (x *ToolCompleted) GetExecutorIdentity() *ExecutorIdentity {
 	return nil
 }
 
+func (x *ToolCompleted) GetAwaitsRelease() bool {
+	if x != nil {
+		return x.AwaitsRelease
+	}
+	return false
+}
+
 // A tool call failed or was never made.
 type ToolFailed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1668,8 +1753,11 @@ type ToolFailed struct {
 	// Who got the last attempt; absent when none was sent, and in events of older
 	// servers.
 	ExecutorIdentity *ExecutorIdentity `protobuf:"bytes,4,opt,name=executor_identity,json=executorIdentity,proto3" json:"executor_identity,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// As in ToolCompleted: of a call that was sent, and whose `message` is not the
+	// server's own.
+	AwaitsRelease bool `protobuf:"varint,5,opt,name=awaits_release,json=awaitsRelease,proto3" json:"awaits_release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ToolFailed) Reset() {
@@ -1730,6 +1818,95 @@ func (x *ToolFailed) GetExecutorIdentity() *ExecutorIdentity {
 	return nil
 }
 
+func (x *ToolFailed) GetAwaitsRelease() bool {
+	if x != nil {
+		return x.AwaitsRelease
+	}
+	return false
+}
+
+// Policies have decided at POST_TOOL. The result itself stays as it is on record.
+type ToolResultReleased struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The tool.
+	Tool string `protobuf:"bytes,1,opt,name=tool,proto3" json:"tool,omitempty"`
+	// What the model is told.
+	Release ResultRelease `protobuf:"varint,2,opt,name=release,proto3,enum=runwright.v1.ResultRelease" json:"release,omitempty"`
+	// The policy that withholds it; empty when it is released.
+	PolicyRef string `protobuf:"bytes,3,opt,name=policy_ref,json=policyRef,proto3" json:"policy_ref,omitempty"`
+	// The code of the rule that withholds it.
+	Code string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	// What that rule has to say to the model; empty where it says nothing.
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolResultReleased) Reset() {
+	*x = ToolResultReleased{}
+	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolResultReleased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolResultReleased) ProtoMessage() {}
+
+func (x *ToolResultReleased) ProtoReflect() protoreflect.Message {
+	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolResultReleased.ProtoReflect.Descriptor instead.
+func (*ToolResultReleased) Descriptor() ([]byte, []int) {
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ToolResultReleased) GetTool() string {
+	if x != nil {
+		return x.Tool
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetRelease() ResultRelease {
+	if x != nil {
+		return x.Release
+	}
+	return ResultRelease_RESULT_RELEASE_UNSPECIFIED
+}
+
+func (x *ToolResultReleased) GetPolicyRef() string {
+	if x != nil {
+		return x.PolicyRef
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ToolResultReleased) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
 // Policy forbids a call.
 type ToolDenied struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1747,7 +1924,7 @@ type ToolDenied struct {
 
 func (x *ToolDenied) Reset() {
 	*x = ToolDenied{}
-	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	mi := &file_runwright_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1936,7 @@ func (x *ToolDenied) String() string {
 func (*ToolDenied) ProtoMessage() {}
 
 func (x *ToolDenied) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[11]
+	mi := &file_runwright_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1949,7 @@ func (x *ToolDenied) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolDenied.ProtoReflect.Descriptor instead.
 func (*ToolDenied) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ToolDenied) GetTool() string {
@@ -1814,7 +1991,7 @@ type ToolCancelled struct {
 
 func (x *ToolCancelled) Reset() {
 	*x = ToolCancelled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[12]
+	mi := &file_runwright_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +2003,7 @@ func (x *ToolCancelled) String() string {
 func (*ToolCancelled) ProtoMessage() {}
 
 func (x *ToolCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[12]
+	mi := &file_runwright_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +2016,7 @@ func (x *ToolCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolCancelled.ProtoReflect.Descriptor instead.
 func (*ToolCancelled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ToolCancelled) GetTool() string {
@@ -1870,7 +2047,7 @@ type ToolRecoveryRequired struct {
 
 func (x *ToolRecoveryRequired) Reset() {
 	*x = ToolRecoveryRequired{}
-	mi := &file_runwright_v1_event_proto_msgTypes[13]
+	mi := &file_runwright_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +2059,7 @@ func (x *ToolRecoveryRequired) String() string {
 func (*ToolRecoveryRequired) ProtoMessage() {}
 
 func (x *ToolRecoveryRequired) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[13]
+	mi := &file_runwright_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +2072,7 @@ func (x *ToolRecoveryRequired) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToolRecoveryRequired.ProtoReflect.Descriptor instead.
 func (*ToolRecoveryRequired) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ToolRecoveryRequired) GetTool() string {
@@ -1955,7 +2132,7 @@ type RunCancelRequested struct {
 
 func (x *RunCancelRequested) Reset() {
 	*x = RunCancelRequested{}
-	mi := &file_runwright_v1_event_proto_msgTypes[14]
+	mi := &file_runwright_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1967,7 +2144,7 @@ func (x *RunCancelRequested) String() string {
 func (*RunCancelRequested) ProtoMessage() {}
 
 func (x *RunCancelRequested) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[14]
+	mi := &file_runwright_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1980,7 +2157,7 @@ func (x *RunCancelRequested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelRequested.ProtoReflect.Descriptor instead.
 func (*RunCancelRequested) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RunCancelRequested) GetReason() string {
@@ -2013,7 +2190,7 @@ type TurnCompleted struct {
 
 func (x *TurnCompleted) Reset() {
 	*x = TurnCompleted{}
-	mi := &file_runwright_v1_event_proto_msgTypes[15]
+	mi := &file_runwright_v1_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2025,7 +2202,7 @@ func (x *TurnCompleted) String() string {
 func (*TurnCompleted) ProtoMessage() {}
 
 func (x *TurnCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[15]
+	mi := &file_runwright_v1_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2038,7 +2215,7 @@ func (x *TurnCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnCompleted.ProtoReflect.Descriptor instead.
 func (*TurnCompleted) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{16}
 }
 
 // The turn ended without an answer.
@@ -2052,7 +2229,7 @@ type TurnFailed struct {
 
 func (x *TurnFailed) Reset() {
 	*x = TurnFailed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[16]
+	mi := &file_runwright_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2064,7 +2241,7 @@ func (x *TurnFailed) String() string {
 func (*TurnFailed) ProtoMessage() {}
 
 func (x *TurnFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[16]
+	mi := &file_runwright_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2077,7 +2254,7 @@ func (x *TurnFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TurnFailed.ProtoReflect.Descriptor instead.
 func (*TurnFailed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TurnFailed) GetError() *AgentError {
@@ -2104,7 +2281,7 @@ type RunCompleted struct {
 
 func (x *RunCompleted) Reset() {
 	*x = RunCompleted{}
-	mi := &file_runwright_v1_event_proto_msgTypes[17]
+	mi := &file_runwright_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2116,7 +2293,7 @@ func (x *RunCompleted) String() string {
 func (*RunCompleted) ProtoMessage() {}
 
 func (x *RunCompleted) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[17]
+	mi := &file_runwright_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2129,7 +2306,7 @@ func (x *RunCompleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCompleted.ProtoReflect.Descriptor instead.
 func (*RunCompleted) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RunCompleted) GetStopReason() StopReason {
@@ -2168,14 +2345,16 @@ type RunFailed struct {
 	// The failure.
 	Error *AgentError `protobuf:"bytes,2,opt,name=error,proto3" json:"error,omitempty"`
 	// What the run used.
-	Usage         *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Usage *Usage `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Calls whose outcome stays unknown; empty in events of older servers.
+	UnknownEffects []string `protobuf:"bytes,4,rep,name=unknown_effects,json=unknownEffects,proto3" json:"unknown_effects,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *RunFailed) Reset() {
 	*x = RunFailed{}
-	mi := &file_runwright_v1_event_proto_msgTypes[18]
+	mi := &file_runwright_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2187,7 +2366,7 @@ func (x *RunFailed) String() string {
 func (*RunFailed) ProtoMessage() {}
 
 func (x *RunFailed) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[18]
+	mi := &file_runwright_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2200,7 +2379,7 @@ func (x *RunFailed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunFailed.ProtoReflect.Descriptor instead.
 func (*RunFailed) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RunFailed) GetStopReason() StopReason {
@@ -2224,6 +2403,13 @@ func (x *RunFailed) GetUsage() *Usage {
 	return nil
 }
 
+func (x *RunFailed) GetUnknownEffects() []string {
+	if x != nil {
+		return x.UnknownEffects
+	}
+	return nil
+}
+
 // Terminal: the run was cancelled.
 type RunCancelled struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2239,7 +2425,7 @@ type RunCancelled struct {
 
 func (x *RunCancelled) Reset() {
 	*x = RunCancelled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[19]
+	mi := &file_runwright_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2251,7 +2437,7 @@ func (x *RunCancelled) String() string {
 func (*RunCancelled) ProtoMessage() {}
 
 func (x *RunCancelled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[19]
+	mi := &file_runwright_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2264,7 +2450,7 @@ func (x *RunCancelled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RunCancelled.ProtoReflect.Descriptor instead.
 func (*RunCancelled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{19}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RunCancelled) GetError() *AgentError {
@@ -2309,7 +2495,7 @@ type RetryScheduled struct {
 
 func (x *RetryScheduled) Reset() {
 	*x = RetryScheduled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[20]
+	mi := &file_runwright_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2321,7 +2507,7 @@ func (x *RetryScheduled) String() string {
 func (*RetryScheduled) ProtoMessage() {}
 
 func (x *RetryScheduled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[20]
+	mi := &file_runwright_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2334,7 +2520,7 @@ func (x *RetryScheduled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RetryScheduled.ProtoReflect.Descriptor instead.
 func (*RetryScheduled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{20}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RetryScheduled) GetReason() ErrorReason {
@@ -2383,7 +2569,7 @@ type ContextAssembled struct {
 
 func (x *ContextAssembled) Reset() {
 	*x = ContextAssembled{}
-	mi := &file_runwright_v1_event_proto_msgTypes[21]
+	mi := &file_runwright_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2581,7 @@ func (x *ContextAssembled) String() string {
 func (*ContextAssembled) ProtoMessage() {}
 
 func (x *ContextAssembled) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[21]
+	mi := &file_runwright_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2594,7 @@ func (x *ContextAssembled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContextAssembled.ProtoReflect.Descriptor instead.
 func (*ContextAssembled) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ContextAssembled) GetIncluded() []*SessionTurn {
@@ -2460,7 +2646,7 @@ type SessionTurn struct {
 
 func (x *SessionTurn) Reset() {
 	*x = SessionTurn{}
-	mi := &file_runwright_v1_event_proto_msgTypes[22]
+	mi := &file_runwright_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2658,7 @@ func (x *SessionTurn) String() string {
 func (*SessionTurn) ProtoMessage() {}
 
 func (x *SessionTurn) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[22]
+	mi := &file_runwright_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2671,7 @@ func (x *SessionTurn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionTurn.ProtoReflect.Descriptor instead.
 func (*SessionTurn) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{22}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SessionTurn) GetRunId() string {
@@ -2543,7 +2729,7 @@ type OmittedRun struct {
 
 func (x *OmittedRun) Reset() {
 	*x = OmittedRun{}
-	mi := &file_runwright_v1_event_proto_msgTypes[23]
+	mi := &file_runwright_v1_event_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2741,7 @@ func (x *OmittedRun) String() string {
 func (*OmittedRun) ProtoMessage() {}
 
 func (x *OmittedRun) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[23]
+	mi := &file_runwright_v1_event_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2754,7 @@ func (x *OmittedRun) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OmittedRun.ProtoReflect.Descriptor instead.
 func (*OmittedRun) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{23}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *OmittedRun) GetRunId() string {
@@ -2608,7 +2794,7 @@ type EffectResolved struct {
 
 func (x *EffectResolved) Reset() {
 	*x = EffectResolved{}
-	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2620,7 +2806,7 @@ func (x *EffectResolved) String() string {
 func (*EffectResolved) ProtoMessage() {}
 
 func (x *EffectResolved) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[24]
+	mi := &file_runwright_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2633,7 +2819,7 @@ func (x *EffectResolved) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EffectResolved.ProtoReflect.Descriptor instead.
 func (*EffectResolved) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{24}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *EffectResolved) GetTool() string {
@@ -2698,7 +2884,7 @@ type ModelStreamDelta struct {
 
 func (x *ModelStreamDelta) Reset() {
 	*x = ModelStreamDelta{}
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2710,7 +2896,7 @@ func (x *ModelStreamDelta) String() string {
 func (*ModelStreamDelta) ProtoMessage() {}
 
 func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[25]
+	mi := &file_runwright_v1_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2723,7 +2909,7 @@ func (x *ModelStreamDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ModelStreamDelta.ProtoReflect.Descriptor instead.
 func (*ModelStreamDelta) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ModelStreamDelta) GetText() string {
@@ -2752,7 +2938,7 @@ type Bookmark struct {
 
 func (x *Bookmark) Reset() {
 	*x = Bookmark{}
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2764,7 +2950,7 @@ func (x *Bookmark) String() string {
 func (*Bookmark) ProtoMessage() {}
 
 func (x *Bookmark) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[26]
+	mi := &file_runwright_v1_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2777,7 +2963,7 @@ func (x *Bookmark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Bookmark.ProtoReflect.Descriptor instead.
 func (*Bookmark) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{26}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Bookmark) GetOpening() bool {
@@ -2808,7 +2994,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2820,7 +3006,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[27]
+	mi := &file_runwright_v1_event_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2833,7 +3019,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{27}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Gap) GetRunId() string {
@@ -2909,7 +3095,7 @@ type EventFrame struct {
 
 func (x *EventFrame) Reset() {
 	*x = EventFrame{}
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2921,7 +3107,7 @@ func (x *EventFrame) String() string {
 func (*EventFrame) ProtoMessage() {}
 
 func (x *EventFrame) ProtoReflect() protoreflect.Message {
-	mi := &file_runwright_v1_event_proto_msgTypes[28]
+	mi := &file_runwright_v1_event_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2934,7 +3120,7 @@ func (x *EventFrame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventFrame.ProtoReflect.Descriptor instead.
 func (*EventFrame) Descriptor() ([]byte, []int) {
-	return file_runwright_v1_event_proto_rawDescGZIP(), []int{28}
+	return file_runwright_v1_event_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *EventFrame) GetCursor() string {
@@ -3049,7 +3235,7 @@ var File_runwright_v1_event_proto protoreflect.FileDescriptor
 
 const file_runwright_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xe3\x10\n" +
+	"\x18runwright/v1/event.proto\x12\frunwright.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1arunwright/v1/content.proto\x1a\x18runwright/v1/error.proto\x1a\x1arunwright/v1/package.proto\x1a\x19runwright/v1/policy.proto\x1a\x16runwright/v1/run.proto\"\xb9\x11\n" +
 	"\x05Event\x12\x10\n" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x19\n" +
 	"\bevent_id\x18\x02 \x01(\tR\aeventId\x12+\n" +
@@ -3095,7 +3281,8 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x0fretry_scheduled\x18' \x01(\v2\x1c.runwright.v1.RetryScheduledH\x00R\x0eretryScheduled\x12M\n" +
 	"\x11context_assembled\x18( \x01(\v2\x1e.runwright.v1.ContextAssembledH\x00R\x10contextAssembled\x12N\n" +
 	"\x12model_stream_delta\x18) \x01(\v2\x1e.runwright.v1.ModelStreamDeltaH\x00R\x10modelStreamDelta\x12G\n" +
-	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolvedB\x06\n" +
+	"\x0feffect_resolved\x182 \x01(\v2\x1c.runwright.v1.EffectResolvedH\x00R\x0eeffectResolved\x12T\n" +
+	"\x14tool_result_released\x189 \x01(\v2 .runwright.v1.ToolResultReleasedH\x00R\x12toolResultReleasedB\x06\n" +
 	"\x04body\"\xf9\x03\n" +
 	"\n" +
 	"RunStarted\x12\x1c\n" +
@@ -3160,17 +3347,26 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"idempotent\x12'\n" +
 	"\x0fidempotency_key\x18\x05 \x01(\tR\x0eidempotencyKey\x12)\n" +
 	"\x10arguments_digest\x18\x06 \x01(\tR\x0fargumentsDigest\x126\n" +
-	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xa2\x01\n" +
+	"\bdeadline\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xc9\x01\n" +
 	"\rToolCompleted\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12K\n" +
-	"\x11executor_identity\x18\x03 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"\xd4\x01\n" +
+	"\x11executor_identity\x18\x03 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\x12%\n" +
+	"\x0eawaits_release\x18\x04 \x01(\bR\rawaitsRelease\"\xfb\x01\n" +
 	"\n" +
 	"ToolFailed\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x121\n" +
 	"\x06reason\x18\x02 \x01(\x0e2\x19.runwright.v1.ErrorReasonR\x06reason\x122\n" +
 	"\amessage\x18\x03 \x01(\v2\x18.runwright.v1.ContentRefR\amessage\x12K\n" +
-	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\"m\n" +
+	"\x11executor_identity\x18\x04 \x01(\v2\x1e.runwright.v1.ExecutorIdentityR\x10executorIdentity\x12%\n" +
+	"\x0eawaits_release\x18\x05 \x01(\bR\rawaitsRelease\"\xac\x01\n" +
+	"\x12ToolResultReleased\x12\x12\n" +
+	"\x04tool\x18\x01 \x01(\tR\x04tool\x125\n" +
+	"\arelease\x18\x02 \x01(\x0e2\x1b.runwright.v1.ResultReleaseR\arelease\x12\x1d\n" +
+	"\n" +
+	"policy_ref\x18\x03 \x01(\tR\tpolicyRef\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\"m\n" +
 	"\n" +
 	"ToolDenied\x12\x12\n" +
 	"\x04tool\x18\x01 \x01(\tR\x04tool\x12\x1d\n" +
@@ -3200,12 +3396,13 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"stopReason\x120\n" +
 	"\x06result\x18\x02 \x01(\v2\x18.runwright.v1.ContentRefR\x06result\x12)\n" +
 	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12\x18\n" +
-	"\atainted\x18\x04 \x01(\bR\atainted\"\xa1\x01\n" +
+	"\atainted\x18\x04 \x01(\bR\atainted\"\xca\x01\n" +
 	"\tRunFailed\x129\n" +
 	"\vstop_reason\x18\x01 \x01(\x0e2\x18.runwright.v1.StopReasonR\n" +
 	"stopReason\x12.\n" +
 	"\x05error\x18\x02 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12)\n" +
-	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\"\x92\x01\n" +
+	"\x05usage\x18\x03 \x01(\v2\x13.runwright.v1.UsageR\x05usage\x12'\n" +
+	"\x0funknown_effects\x18\x04 \x03(\tR\x0eunknownEffects\"\x92\x01\n" +
 	"\fRunCancelled\x12.\n" +
 	"\x05error\x18\x01 \x01(\v2\x18.runwright.v1.AgentErrorR\x05error\x12'\n" +
 	"\x0funknown_effects\x18\x02 \x03(\tR\x0eunknownEffects\x12)\n" +
@@ -3269,7 +3466,7 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\fsub_sequence\x18\t \x01(\rR\vsubSequence\x12\x19\n" +
 	"\bends_run\x18\n" +
 	" \x01(\bR\aendsRunB\x06\n" +
-	"\x04item*\x87\x06\n" +
+	"\x04item*\xac\x06\n" +
 	"\tEventKind\x12\x1a\n" +
 	"\x16EVENT_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16EVENT_KIND_RUN_STARTED\x10\x01\x12\x1b\n" +
@@ -3295,13 +3492,18 @@ const file_runwright_v1_event_proto_rawDesc = "" +
 	"\x1aEVENT_KIND_RETRY_SCHEDULED\x10\x14\x12 \n" +
 	"\x1cEVENT_KIND_CONTEXT_ASSEMBLED\x10\x15\x12!\n" +
 	"\x1dEVENT_KIND_MODEL_STREAM_DELTA\x10\x16\x12\x1e\n" +
-	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e*\x9f\x01\n" +
+	"\x1aEVENT_KIND_EFFECT_RESOLVED\x10\x1e\x12#\n" +
+	"\x1fEVENT_KIND_TOOL_RESULT_RELEASED\x10%*\x9f\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x1c\n" +
 	"\x18FINISH_REASON_TOOL_CALLS\x10\x02\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x03\x12 \n" +
-	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*\x8b\x02\n" +
+	"\x1cFINISH_REASON_CONTENT_FILTER\x10\x04*i\n" +
+	"\rResultRelease\x12\x1e\n" +
+	"\x1aRESULT_RELEASE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17RESULT_RELEASE_RELEASED\x10\x01\x12\x1b\n" +
+	"\x17RESULT_RELEASE_WITHHELD\x10\x02*\x8b\x02\n" +
 	"\x0fContextOmission\x12 \n" +
 	"\x1cCONTEXT_OMISSION_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CONTEXT_OMISSION_TURNS\x10\x01\x12\x1a\n" +
@@ -3325,134 +3527,138 @@ func file_runwright_v1_event_proto_rawDescGZIP() []byte {
 	return file_runwright_v1_event_proto_rawDescData
 }
 
-var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_runwright_v1_event_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_runwright_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_runwright_v1_event_proto_goTypes = []any{
 	(EventKind)(0),                // 0: runwright.v1.EventKind
 	(FinishReason)(0),             // 1: runwright.v1.FinishReason
-	(ContextOmission)(0),          // 2: runwright.v1.ContextOmission
-	(*Event)(nil),                 // 3: runwright.v1.Event
-	(*RunStarted)(nil),            // 4: runwright.v1.RunStarted
-	(*TurnStarted)(nil),           // 5: runwright.v1.TurnStarted
-	(*ModelAttemptStarted)(nil),   // 6: runwright.v1.ModelAttemptStarted
-	(*ModelMessageCompleted)(nil), // 7: runwright.v1.ModelMessageCompleted
-	(*ModelAttemptFailed)(nil),    // 8: runwright.v1.ModelAttemptFailed
-	(*ToolRequested)(nil),         // 9: runwright.v1.ToolRequested
-	(*PolicyDecided)(nil),         // 10: runwright.v1.PolicyDecided
-	(*ToolStarted)(nil),           // 11: runwright.v1.ToolStarted
-	(*ToolCompleted)(nil),         // 12: runwright.v1.ToolCompleted
-	(*ToolFailed)(nil),            // 13: runwright.v1.ToolFailed
-	(*ToolDenied)(nil),            // 14: runwright.v1.ToolDenied
-	(*ToolCancelled)(nil),         // 15: runwright.v1.ToolCancelled
-	(*ToolRecoveryRequired)(nil),  // 16: runwright.v1.ToolRecoveryRequired
-	(*RunCancelRequested)(nil),    // 17: runwright.v1.RunCancelRequested
-	(*TurnCompleted)(nil),         // 18: runwright.v1.TurnCompleted
-	(*TurnFailed)(nil),            // 19: runwright.v1.TurnFailed
-	(*RunCompleted)(nil),          // 20: runwright.v1.RunCompleted
-	(*RunFailed)(nil),             // 21: runwright.v1.RunFailed
-	(*RunCancelled)(nil),          // 22: runwright.v1.RunCancelled
-	(*RetryScheduled)(nil),        // 23: runwright.v1.RetryScheduled
-	(*ContextAssembled)(nil),      // 24: runwright.v1.ContextAssembled
-	(*SessionTurn)(nil),           // 25: runwright.v1.SessionTurn
-	(*OmittedRun)(nil),            // 26: runwright.v1.OmittedRun
-	(*EffectResolved)(nil),        // 27: runwright.v1.EffectResolved
-	(*ModelStreamDelta)(nil),      // 28: runwright.v1.ModelStreamDelta
-	(*Bookmark)(nil),              // 29: runwright.v1.Bookmark
-	(*Gap)(nil),                   // 30: runwright.v1.Gap
-	(*EventFrame)(nil),            // 31: runwright.v1.EventFrame
-	nil,                           // 32: runwright.v1.RunStarted.LabelsEntry
-	(*timestamppb.Timestamp)(nil), // 33: google.protobuf.Timestamp
-	(*ContentRef)(nil),            // 34: runwright.v1.ContentRef
-	(*Budget)(nil),                // 35: runwright.v1.Budget
-	(*AgentError)(nil),            // 36: runwright.v1.AgentError
-	(PolicyStage)(0),              // 37: runwright.v1.PolicyStage
-	(PolicyVerdict)(0),            // 38: runwright.v1.PolicyVerdict
-	(*PolicyOpinion)(nil),         // 39: runwright.v1.PolicyOpinion
-	(EffectClass)(0),              // 40: runwright.v1.EffectClass
-	(*ExecutorIdentity)(nil),      // 41: runwright.v1.ExecutorIdentity
-	(ErrorReason)(0),              // 42: runwright.v1.ErrorReason
-	(StopReason)(0),               // 43: runwright.v1.StopReason
-	(*Usage)(nil),                 // 44: runwright.v1.Usage
-	(Resolution)(0),               // 45: runwright.v1.Resolution
-	(*InlineContent)(nil),         // 46: runwright.v1.InlineContent
+	(ResultRelease)(0),            // 2: runwright.v1.ResultRelease
+	(ContextOmission)(0),          // 3: runwright.v1.ContextOmission
+	(*Event)(nil),                 // 4: runwright.v1.Event
+	(*RunStarted)(nil),            // 5: runwright.v1.RunStarted
+	(*TurnStarted)(nil),           // 6: runwright.v1.TurnStarted
+	(*ModelAttemptStarted)(nil),   // 7: runwright.v1.ModelAttemptStarted
+	(*ModelMessageCompleted)(nil), // 8: runwright.v1.ModelMessageCompleted
+	(*ModelAttemptFailed)(nil),    // 9: runwright.v1.ModelAttemptFailed
+	(*ToolRequested)(nil),         // 10: runwright.v1.ToolRequested
+	(*PolicyDecided)(nil),         // 11: runwright.v1.PolicyDecided
+	(*ToolStarted)(nil),           // 12: runwright.v1.ToolStarted
+	(*ToolCompleted)(nil),         // 13: runwright.v1.ToolCompleted
+	(*ToolFailed)(nil),            // 14: runwright.v1.ToolFailed
+	(*ToolResultReleased)(nil),    // 15: runwright.v1.ToolResultReleased
+	(*ToolDenied)(nil),            // 16: runwright.v1.ToolDenied
+	(*ToolCancelled)(nil),         // 17: runwright.v1.ToolCancelled
+	(*ToolRecoveryRequired)(nil),  // 18: runwright.v1.ToolRecoveryRequired
+	(*RunCancelRequested)(nil),    // 19: runwright.v1.RunCancelRequested
+	(*TurnCompleted)(nil),         // 20: runwright.v1.TurnCompleted
+	(*TurnFailed)(nil),            // 21: runwright.v1.TurnFailed
+	(*RunCompleted)(nil),          // 22: runwright.v1.RunCompleted
+	(*RunFailed)(nil),             // 23: runwright.v1.RunFailed
+	(*RunCancelled)(nil),          // 24: runwright.v1.RunCancelled
+	(*RetryScheduled)(nil),        // 25: runwright.v1.RetryScheduled
+	(*ContextAssembled)(nil),      // 26: runwright.v1.ContextAssembled
+	(*SessionTurn)(nil),           // 27: runwright.v1.SessionTurn
+	(*OmittedRun)(nil),            // 28: runwright.v1.OmittedRun
+	(*EffectResolved)(nil),        // 29: runwright.v1.EffectResolved
+	(*ModelStreamDelta)(nil),      // 30: runwright.v1.ModelStreamDelta
+	(*Bookmark)(nil),              // 31: runwright.v1.Bookmark
+	(*Gap)(nil),                   // 32: runwright.v1.Gap
+	(*EventFrame)(nil),            // 33: runwright.v1.EventFrame
+	nil,                           // 34: runwright.v1.RunStarted.LabelsEntry
+	(*timestamppb.Timestamp)(nil), // 35: google.protobuf.Timestamp
+	(*ContentRef)(nil),            // 36: runwright.v1.ContentRef
+	(*Budget)(nil),                // 37: runwright.v1.Budget
+	(*AgentError)(nil),            // 38: runwright.v1.AgentError
+	(PolicyStage)(0),              // 39: runwright.v1.PolicyStage
+	(PolicyVerdict)(0),            // 40: runwright.v1.PolicyVerdict
+	(*PolicyOpinion)(nil),         // 41: runwright.v1.PolicyOpinion
+	(EffectClass)(0),              // 42: runwright.v1.EffectClass
+	(*ExecutorIdentity)(nil),      // 43: runwright.v1.ExecutorIdentity
+	(ErrorReason)(0),              // 44: runwright.v1.ErrorReason
+	(StopReason)(0),               // 45: runwright.v1.StopReason
+	(*Usage)(nil),                 // 46: runwright.v1.Usage
+	(Resolution)(0),               // 47: runwright.v1.Resolution
+	(*InlineContent)(nil),         // 48: runwright.v1.InlineContent
 }
 var file_runwright_v1_event_proto_depIdxs = []int32{
 	0,  // 0: runwright.v1.Event.kind:type_name -> runwright.v1.EventKind
-	33, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
-	4,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
-	5,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
-	6,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
-	7,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
-	8,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
-	9,  // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
-	10, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
-	11, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
-	12, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
-	13, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
-	14, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
-	15, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
-	16, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
-	17, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
-	18, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
-	19, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
-	20, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
-	21, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
-	22, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
-	23, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
-	24, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
-	28, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
-	27, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
-	34, // 25: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
-	34, // 26: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
-	35, // 27: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
-	32, // 28: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
-	34, // 29: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
-	34, // 30: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
-	1,  // 31: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
-	34, // 32: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
-	36, // 33: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
-	34, // 34: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
-	37, // 35: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
-	38, // 36: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
-	39, // 37: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
-	40, // 38: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
-	33, // 39: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
-	34, // 40: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
-	41, // 41: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	42, // 42: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
-	34, // 43: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
-	41, // 44: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	42, // 45: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
-	41, // 46: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	33, // 47: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
-	36, // 48: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
-	43, // 49: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
-	34, // 50: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
-	44, // 51: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
-	43, // 52: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
-	36, // 53: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
-	44, // 54: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
-	36, // 55: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
-	44, // 56: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
-	42, // 57: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
-	33, // 58: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
-	33, // 59: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
-	41, // 60: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
-	25, // 61: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
-	26, // 62: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
-	34, // 63: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
-	34, // 64: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
-	2,  // 65: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
-	45, // 66: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
-	3,  // 67: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
-	29, // 68: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
-	30, // 69: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
-	46, // 70: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
-	71, // [71:71] is the sub-list for method output_type
-	71, // [71:71] is the sub-list for method input_type
-	71, // [71:71] is the sub-list for extension type_name
-	71, // [71:71] is the sub-list for extension extendee
-	0,  // [0:71] is the sub-list for field type_name
+	35, // 1: runwright.v1.Event.time:type_name -> google.protobuf.Timestamp
+	5,  // 2: runwright.v1.Event.run_started:type_name -> runwright.v1.RunStarted
+	6,  // 3: runwright.v1.Event.turn_started:type_name -> runwright.v1.TurnStarted
+	7,  // 4: runwright.v1.Event.model_attempt_started:type_name -> runwright.v1.ModelAttemptStarted
+	8,  // 5: runwright.v1.Event.model_message_completed:type_name -> runwright.v1.ModelMessageCompleted
+	9,  // 6: runwright.v1.Event.model_attempt_failed:type_name -> runwright.v1.ModelAttemptFailed
+	10, // 7: runwright.v1.Event.tool_requested:type_name -> runwright.v1.ToolRequested
+	11, // 8: runwright.v1.Event.policy_decided:type_name -> runwright.v1.PolicyDecided
+	12, // 9: runwright.v1.Event.tool_started:type_name -> runwright.v1.ToolStarted
+	13, // 10: runwright.v1.Event.tool_completed:type_name -> runwright.v1.ToolCompleted
+	14, // 11: runwright.v1.Event.tool_failed:type_name -> runwright.v1.ToolFailed
+	16, // 12: runwright.v1.Event.tool_denied:type_name -> runwright.v1.ToolDenied
+	17, // 13: runwright.v1.Event.tool_cancelled:type_name -> runwright.v1.ToolCancelled
+	18, // 14: runwright.v1.Event.tool_recovery_required:type_name -> runwright.v1.ToolRecoveryRequired
+	19, // 15: runwright.v1.Event.run_cancel_requested:type_name -> runwright.v1.RunCancelRequested
+	20, // 16: runwright.v1.Event.turn_completed:type_name -> runwright.v1.TurnCompleted
+	21, // 17: runwright.v1.Event.turn_failed:type_name -> runwright.v1.TurnFailed
+	22, // 18: runwright.v1.Event.run_completed:type_name -> runwright.v1.RunCompleted
+	23, // 19: runwright.v1.Event.run_failed:type_name -> runwright.v1.RunFailed
+	24, // 20: runwright.v1.Event.run_cancelled:type_name -> runwright.v1.RunCancelled
+	25, // 21: runwright.v1.Event.retry_scheduled:type_name -> runwright.v1.RetryScheduled
+	26, // 22: runwright.v1.Event.context_assembled:type_name -> runwright.v1.ContextAssembled
+	30, // 23: runwright.v1.Event.model_stream_delta:type_name -> runwright.v1.ModelStreamDelta
+	29, // 24: runwright.v1.Event.effect_resolved:type_name -> runwright.v1.EffectResolved
+	15, // 25: runwright.v1.Event.tool_result_released:type_name -> runwright.v1.ToolResultReleased
+	36, // 26: runwright.v1.RunStarted.request:type_name -> runwright.v1.ContentRef
+	36, // 27: runwright.v1.RunStarted.package:type_name -> runwright.v1.ContentRef
+	37, // 28: runwright.v1.RunStarted.budget:type_name -> runwright.v1.Budget
+	34, // 29: runwright.v1.RunStarted.labels:type_name -> runwright.v1.RunStarted.LabelsEntry
+	36, // 30: runwright.v1.TurnStarted.input:type_name -> runwright.v1.ContentRef
+	36, // 31: runwright.v1.ModelMessageCompleted.text:type_name -> runwright.v1.ContentRef
+	1,  // 32: runwright.v1.ModelMessageCompleted.finish_reason:type_name -> runwright.v1.FinishReason
+	36, // 33: runwright.v1.ModelMessageCompleted.opaque:type_name -> runwright.v1.ContentRef
+	38, // 34: runwright.v1.ModelAttemptFailed.error:type_name -> runwright.v1.AgentError
+	36, // 35: runwright.v1.ToolRequested.arguments:type_name -> runwright.v1.ContentRef
+	39, // 36: runwright.v1.PolicyDecided.stage:type_name -> runwright.v1.PolicyStage
+	40, // 37: runwright.v1.PolicyDecided.verdict:type_name -> runwright.v1.PolicyVerdict
+	41, // 38: runwright.v1.PolicyDecided.shadow:type_name -> runwright.v1.PolicyOpinion
+	42, // 39: runwright.v1.ToolStarted.effect:type_name -> runwright.v1.EffectClass
+	35, // 40: runwright.v1.ToolStarted.deadline:type_name -> google.protobuf.Timestamp
+	36, // 41: runwright.v1.ToolCompleted.result:type_name -> runwright.v1.ContentRef
+	43, // 42: runwright.v1.ToolCompleted.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	44, // 43: runwright.v1.ToolFailed.reason:type_name -> runwright.v1.ErrorReason
+	36, // 44: runwright.v1.ToolFailed.message:type_name -> runwright.v1.ContentRef
+	43, // 45: runwright.v1.ToolFailed.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	2,  // 46: runwright.v1.ToolResultReleased.release:type_name -> runwright.v1.ResultRelease
+	44, // 47: runwright.v1.ToolRecoveryRequired.reason:type_name -> runwright.v1.ErrorReason
+	43, // 48: runwright.v1.ToolRecoveryRequired.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	35, // 49: runwright.v1.RunCancelRequested.deadline:type_name -> google.protobuf.Timestamp
+	38, // 50: runwright.v1.TurnFailed.error:type_name -> runwright.v1.AgentError
+	45, // 51: runwright.v1.RunCompleted.stop_reason:type_name -> runwright.v1.StopReason
+	36, // 52: runwright.v1.RunCompleted.result:type_name -> runwright.v1.ContentRef
+	46, // 53: runwright.v1.RunCompleted.usage:type_name -> runwright.v1.Usage
+	45, // 54: runwright.v1.RunFailed.stop_reason:type_name -> runwright.v1.StopReason
+	38, // 55: runwright.v1.RunFailed.error:type_name -> runwright.v1.AgentError
+	46, // 56: runwright.v1.RunFailed.usage:type_name -> runwright.v1.Usage
+	38, // 57: runwright.v1.RunCancelled.error:type_name -> runwright.v1.AgentError
+	46, // 58: runwright.v1.RunCancelled.usage:type_name -> runwright.v1.Usage
+	44, // 59: runwright.v1.RetryScheduled.reason:type_name -> runwright.v1.ErrorReason
+	35, // 60: runwright.v1.RetryScheduled.not_before:type_name -> google.protobuf.Timestamp
+	35, // 61: runwright.v1.RetryScheduled.give_up_at:type_name -> google.protobuf.Timestamp
+	43, // 62: runwright.v1.RetryScheduled.executor_identity:type_name -> runwright.v1.ExecutorIdentity
+	27, // 63: runwright.v1.ContextAssembled.included:type_name -> runwright.v1.SessionTurn
+	28, // 64: runwright.v1.ContextAssembled.omitted:type_name -> runwright.v1.OmittedRun
+	36, // 65: runwright.v1.SessionTurn.input:type_name -> runwright.v1.ContentRef
+	36, // 66: runwright.v1.SessionTurn.answer:type_name -> runwright.v1.ContentRef
+	3,  // 67: runwright.v1.OmittedRun.why:type_name -> runwright.v1.ContextOmission
+	47, // 68: runwright.v1.EffectResolved.resolution:type_name -> runwright.v1.Resolution
+	4,  // 69: runwright.v1.EventFrame.event:type_name -> runwright.v1.Event
+	31, // 70: runwright.v1.EventFrame.bookmark:type_name -> runwright.v1.Bookmark
+	32, // 71: runwright.v1.EventFrame.gap:type_name -> runwright.v1.Gap
+	48, // 72: runwright.v1.EventFrame.contents:type_name -> runwright.v1.InlineContent
+	73, // [73:73] is the sub-list for method output_type
+	73, // [73:73] is the sub-list for method input_type
+	73, // [73:73] is the sub-list for extension type_name
+	73, // [73:73] is the sub-list for extension extendee
+	0,  // [0:73] is the sub-list for field type_name
 }
 
 func init() { file_runwright_v1_event_proto_init() }
@@ -3489,8 +3695,9 @@ func file_runwright_v1_event_proto_init() {
 		(*Event_ContextAssembled)(nil),
 		(*Event_ModelStreamDelta)(nil),
 		(*Event_EffectResolved)(nil),
+		(*Event_ToolResultReleased)(nil),
 	}
-	file_runwright_v1_event_proto_msgTypes[28].OneofWrappers = []any{
+	file_runwright_v1_event_proto_msgTypes[29].OneofWrappers = []any{
 		(*EventFrame_Event)(nil),
 		(*EventFrame_Bookmark)(nil),
 		(*EventFrame_Gap)(nil),
@@ -3500,8 +3707,8 @@ func file_runwright_v1_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_runwright_v1_event_proto_rawDesc), len(file_runwright_v1_event_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   30,
+			NumEnums:      4,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -22,7 +22,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLrDAoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoIBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKrAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKcAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCCKHAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZSJ0CgxSdW5DYW5jZWxsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIXCg91bmtub3duX2VmZmVjdHMYAiADKAkSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2Ui1gEKDlJldHJ5U2NoZWR1bGVkEikKBnJlYXNvbhgBIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIuCgpub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IpQBChBDb250ZXh0QXNzZW1ibGVkEisKCGluY2x1ZGVkGAEgAygLMhkucnVud3JpZ2h0LnYxLlNlc3Npb25UdXJuEikKB29taXR0ZWQYAiADKAsyGC5ydW53cmlnaHQudjEuT21pdHRlZFJ1bhIVCg1vbWl0dGVkX2NvdW50GAMgASgNEhEKCWhhc19vbGRlchgEIAEoCCKhAQoLU2Vzc2lvblR1cm4SDgoGcnVuX2lkGAEgASgJEg8KB3R1cm5faWQYAiABKAkSJwoFaW5wdXQYAyADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIoCgZhbnN3ZXIYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVieXRlcxgFIAEoBBIPCgd0YWludGVkGAYgASgIIkgKCk9taXR0ZWRSdW4SDgoGcnVuX2lkGAEgASgJEioKA3doeRgCIAEoDjIdLnJ1bndyaWdodC52MS5Db250ZXh0T21pc3Npb24inQEKDkVmZmVjdFJlc29sdmVkEgwKBHRvb2wYASABKAkSLAoKcmVzb2x1dGlvbhgCIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAYgASgJIjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSqHBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4qnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAISGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEAQqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSKtDQoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABJAChR0b29sX3Jlc3VsdF9yZWxlYXNlZBg5IAEoCzIgLnJ1bndyaWdodC52MS5Ub29sUmVzdWx0UmVsZWFzZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIpoBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eRIWCg5hd2FpdHNfcmVsZWFzZRgEIAEoCCLDAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eRIWCg5hd2FpdHNfcmVsZWFzZRgFIAEoCCKDAQoSVG9vbFJlc3VsdFJlbGVhc2VkEgwKBHRvb2wYASABKAkSLAoHcmVsZWFzZRgCIAEoDjIbLnJ1bndyaWdodC52MS5SZXN1bHRSZWxlYXNlEhIKCnBvbGljeV9yZWYYAyABKAkSDAoEY29kZRgEIAEoCRIPCgdtZXNzYWdlGAUgASgJIk0KClRvb2xEZW5pZWQSDAoEdG9vbBgBIAEoCRISCgpwb2xpY3lfcmVmGAIgASgJEgwKBGNvZGUYAyABKAkSDwoHbWVzc2FnZRgEIAEoCSIdCg1Ub29sQ2FuY2VsbGVkEgwKBHRvb2wYASABKAkizwEKFFRvb2xSZWNvdmVyeVJlcXVpcmVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSFwoPaWRlbXBvdGVuY3lfa2V5GAMgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBCABKAkSKQoGcmVhc29uGAUgASgOMhkucnVud3JpZ2h0LnYxLkVycm9yUmVhc29uEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAYgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiaAoSUnVuQ2FuY2VsUmVxdWVzdGVkEg4KBnJlYXNvbhgBIAEoCRIUCgxyZXF1ZXN0ZWRfYnkYAiABKAkSLAoIZGVhZGxpbmUYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIg8KDVR1cm5Db21wbGV0ZWQiNQoKVHVybkZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpwBCgxSdW5Db21wbGV0ZWQSLQoLc3RvcF9yZWFzb24YASABKA4yGC5ydW53cmlnaHQudjEuU3RvcFJlYXNvbhIoCgZyZXN1bHQYAiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZRIPCgd0YWludGVkGAQgASgIIqABCglSdW5GYWlsZWQSLQoLc3RvcF9yZWFzb24YASABKA4yGC5ydW53cmlnaHQudjEuU3RvcFJlYXNvbhInCgVlcnJvchgCIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEhcKD3Vua25vd25fZWZmZWN0cxgEIAMoCSJ0CgxSdW5DYW5jZWxsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIXCg91bmtub3duX2VmZmVjdHMYAiADKAkSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2Ui1gEKDlJldHJ5U2NoZWR1bGVkEikKBnJlYXNvbhgBIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIuCgpub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IpQBChBDb250ZXh0QXNzZW1ibGVkEisKCGluY2x1ZGVkGAEgAygLMhkucnVud3JpZ2h0LnYxLlNlc3Npb25UdXJuEikKB29taXR0ZWQYAiADKAsyGC5ydW53cmlnaHQudjEuT21pdHRlZFJ1bhIVCg1vbWl0dGVkX2NvdW50GAMgASgNEhEKCWhhc19vbGRlchgEIAEoCCKhAQoLU2Vzc2lvblR1cm4SDgoGcnVuX2lkGAEgASgJEg8KB3R1cm5faWQYAiABKAkSJwoFaW5wdXQYAyADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIoCgZhbnN3ZXIYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVieXRlcxgFIAEoBBIPCgd0YWludGVkGAYgASgIIkgKCk9taXR0ZWRSdW4SDgoGcnVuX2lkGAEgASgJEioKA3doeRgCIAEoDjIdLnJ1bndyaWdodC52MS5Db250ZXh0T21pc3Npb24inQEKDkVmZmVjdFJlc29sdmVkEgwKBHRvb2wYASABKAkSLAoKcmVzb2x1dGlvbhgCIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAYgASgJIjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSqsBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4SIwofRVZFTlRfS0lORF9UT09MX1JFU1VMVF9SRUxFQVNFRBAlKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxACEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEKmkKDVJlc3VsdFJlbGVhc2USHgoaUkVTVUxUX1JFTEVBU0VfVU5TUEVDSUZJRUQQABIbChdSRVNVTFRfUkVMRUFTRV9SRUxFQVNFRBABEhsKF1JFU1VMVF9SRUxFQVNFX1dJVEhIRUxEEAIqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -327,6 +327,14 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: EffectResolved;
     case: "effectResolved";
+  } | {
+    /**
+     * Of EVENT_KIND_TOOL_RESULT_RELEASED.
+     *
+     * @generated from field: runwright.v1.ToolResultReleased tool_result_released = 57;
+     */
+    value: ToolResultReleased;
+    case: "toolResultReleased";
   } | { case: undefined; value?: undefined };
 };
 
@@ -805,6 +813,14 @@ export type ToolCompleted = Message<"runwright.v1.ToolCompleted"> & {
    * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 3;
    */
   executorIdentity?: ExecutorIdentity | undefined;
+
+  /**
+   * True when policies are heard at POST_TOOL: the model sees nothing of the result
+   * before a TOOL_RESULT_RELEASED says so.
+   *
+   * @generated from field: bool awaits_release = 4;
+   */
+  awaitsRelease: boolean;
 };
 
 /**
@@ -848,6 +864,14 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
    * @generated from field: runwright.v1.ExecutorIdentity executor_identity = 4;
    */
   executorIdentity?: ExecutorIdentity | undefined;
+
+  /**
+   * As in ToolCompleted: of a call that was sent, and whose `message` is not the
+   * server's own.
+   *
+   * @generated from field: bool awaits_release = 5;
+   */
+  awaitsRelease: boolean;
 };
 
 /**
@@ -856,6 +880,55 @@ export type ToolFailed = Message<"runwright.v1.ToolFailed"> & {
  */
 export const ToolFailedSchema: GenMessage<ToolFailed> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 10);
+
+/**
+ * Policies have decided at POST_TOOL. The result itself stays as it is on record.
+ *
+ * @generated from message runwright.v1.ToolResultReleased
+ */
+export type ToolResultReleased = Message<"runwright.v1.ToolResultReleased"> & {
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * What the model is told.
+   *
+   * @generated from field: runwright.v1.ResultRelease release = 2;
+   */
+  release: ResultRelease;
+
+  /**
+   * The policy that withholds it; empty when it is released.
+   *
+   * @generated from field: string policy_ref = 3;
+   */
+  policyRef: string;
+
+  /**
+   * The code of the rule that withholds it.
+   *
+   * @generated from field: string code = 4;
+   */
+  code: string;
+
+  /**
+   * What that rule has to say to the model; empty where it says nothing.
+   *
+   * @generated from field: string message = 5;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message runwright.v1.ToolResultReleased.
+ * Use `create(ToolResultReleasedSchema)` to create a new message.
+ */
+export const ToolResultReleasedSchema: GenMessage<ToolResultReleased> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 11);
 
 /**
  * Policy forbids a call.
@@ -897,7 +970,7 @@ export type ToolDenied = Message<"runwright.v1.ToolDenied"> & {
  * Use `create(ToolDeniedSchema)` to create a new message.
  */
 export const ToolDeniedSchema: GenMessage<ToolDenied> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 11);
+  messageDesc(file_runwright_v1_event, 12);
 
 /**
  * A call was given up because the run was cancelled.
@@ -918,7 +991,7 @@ export type ToolCancelled = Message<"runwright.v1.ToolCancelled"> & {
  * Use `create(ToolCancelledSchema)` to create a new message.
  */
 export const ToolCancelledSchema: GenMessage<ToolCancelled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 12);
+  messageDesc(file_runwright_v1_event, 13);
 
 /**
  * The outcome of a call is unknown.
@@ -974,7 +1047,7 @@ export type ToolRecoveryRequired = Message<"runwright.v1.ToolRecoveryRequired"> 
  * Use `create(ToolRecoveryRequiredSchema)` to create a new message.
  */
 export const ToolRecoveryRequiredSchema: GenMessage<ToolRecoveryRequired> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 13);
+  messageDesc(file_runwright_v1_event, 14);
 
 /**
  * A cancel was accepted.
@@ -1009,7 +1082,7 @@ export type RunCancelRequested = Message<"runwright.v1.RunCancelRequested"> & {
  * Use `create(RunCancelRequestedSchema)` to create a new message.
  */
 export const RunCancelRequestedSchema: GenMessage<RunCancelRequested> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 14);
+  messageDesc(file_runwright_v1_event, 15);
 
 /**
  * The turn ended with an answer.
@@ -1024,7 +1097,7 @@ export type TurnCompleted = Message<"runwright.v1.TurnCompleted"> & {
  * Use `create(TurnCompletedSchema)` to create a new message.
  */
 export const TurnCompletedSchema: GenMessage<TurnCompleted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 15);
+  messageDesc(file_runwright_v1_event, 16);
 
 /**
  * The turn ended without an answer.
@@ -1045,7 +1118,7 @@ export type TurnFailed = Message<"runwright.v1.TurnFailed"> & {
  * Use `create(TurnFailedSchema)` to create a new message.
  */
 export const TurnFailedSchema: GenMessage<TurnFailed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 16);
+  messageDesc(file_runwright_v1_event, 17);
 
 /**
  * Terminal: the run completed.
@@ -1087,7 +1160,7 @@ export type RunCompleted = Message<"runwright.v1.RunCompleted"> & {
  * Use `create(RunCompletedSchema)` to create a new message.
  */
 export const RunCompletedSchema: GenMessage<RunCompleted> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 17);
+  messageDesc(file_runwright_v1_event, 18);
 
 /**
  * Terminal: the run failed.
@@ -1115,6 +1188,13 @@ export type RunFailed = Message<"runwright.v1.RunFailed"> & {
    * @generated from field: runwright.v1.Usage usage = 3;
    */
   usage?: Usage | undefined;
+
+  /**
+   * Calls whose outcome stays unknown; empty in events of older servers.
+   *
+   * @generated from field: repeated string unknown_effects = 4;
+   */
+  unknownEffects: string[];
 };
 
 /**
@@ -1122,7 +1202,7 @@ export type RunFailed = Message<"runwright.v1.RunFailed"> & {
  * Use `create(RunFailedSchema)` to create a new message.
  */
 export const RunFailedSchema: GenMessage<RunFailed> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 18);
+  messageDesc(file_runwright_v1_event, 19);
 
 /**
  * Terminal: the run was cancelled.
@@ -1157,7 +1237,7 @@ export type RunCancelled = Message<"runwright.v1.RunCancelled"> & {
  * Use `create(RunCancelledSchema)` to create a new message.
  */
 export const RunCancelledSchema: GenMessage<RunCancelled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 19);
+  messageDesc(file_runwright_v1_event, 20);
 
 /**
  * A later attempt is planned. Of a tool call whose executor was away when it was
@@ -1203,7 +1283,7 @@ export type RetryScheduled = Message<"runwright.v1.RetryScheduled"> & {
  * Use `create(RetryScheduledSchema)` to create a new message.
  */
 export const RetryScheduledSchema: GenMessage<RetryScheduled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 20);
+  messageDesc(file_runwright_v1_event, 21);
 
 /**
  * What the model sees of the session's earlier turns, decided when the run was
@@ -1246,7 +1326,7 @@ export type ContextAssembled = Message<"runwright.v1.ContextAssembled"> & {
  * Use `create(ContextAssembledSchema)` to create a new message.
  */
 export const ContextAssembledSchema: GenMessage<ContextAssembled> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 21);
+  messageDesc(file_runwright_v1_event, 22);
 
 /**
  * An earlier turn as the model sees it: what the user said and the final answer.
@@ -1302,7 +1382,7 @@ export type SessionTurn = Message<"runwright.v1.SessionTurn"> & {
  * Use `create(SessionTurnSchema)` to create a new message.
  */
 export const SessionTurnSchema: GenMessage<SessionTurn> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 22);
+  messageDesc(file_runwright_v1_event, 23);
 
 /**
  * An earlier run of the session that the model does not see.
@@ -1330,7 +1410,7 @@ export type OmittedRun = Message<"runwright.v1.OmittedRun"> & {
  * Use `create(OmittedRunSchema)` to create a new message.
  */
 export const OmittedRunSchema: GenMessage<OmittedRun> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 23);
+  messageDesc(file_runwright_v1_event, 24);
 
 /**
  * Somebody resolved a call of unknown outcome. What follows from it comes right
@@ -1388,7 +1468,7 @@ export type EffectResolved = Message<"runwright.v1.EffectResolved"> & {
  * Use `create(EffectResolvedSchema)` to create a new message.
  */
 export const EffectResolvedSchema: GenMessage<EffectResolved> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 24);
+  messageDesc(file_runwright_v1_event, 25);
 
 /**
  * A piece of the text that a model is giving; `effect_id` and `attempt` say
@@ -1423,7 +1503,7 @@ export type ModelStreamDelta = Message<"runwright.v1.ModelStreamDelta"> & {
  * Use `create(ModelStreamDeltaSchema)` to create a new message.
  */
 export const ModelStreamDeltaSchema: GenMessage<ModelStreamDelta> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 25);
+  messageDesc(file_runwright_v1_event, 26);
 
 /**
  * A place in a stream without an event.
@@ -1445,7 +1525,7 @@ export type Bookmark = Message<"runwright.v1.Bookmark"> & {
  * Use `create(BookmarkSchema)` to create a new message.
  */
 export const BookmarkSchema: GenMessage<Bookmark> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 26);
+  messageDesc(file_runwright_v1_event, 27);
 
 /**
  * Ephemeral events that a slow reader was not sent: a part of the text of one
@@ -1496,7 +1576,7 @@ export type Gap = Message<"runwright.v1.Gap"> & {
  * Use `create(GapSchema)` to create a new message.
  */
 export const GapSchema: GenMessage<Gap> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 27);
+  messageDesc(file_runwright_v1_event, 28);
 
 /**
  * One element of a stream.
@@ -1597,7 +1677,7 @@ export type EventFrame = Message<"runwright.v1.EventFrame"> & {
  * Use `create(EventFrameSchema)` to create a new message.
  */
 export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
-  messageDesc(file_runwright_v1_event, 28);
+  messageDesc(file_runwright_v1_event, 29);
 
 /**
  * What happened. Names and numbers never change.
@@ -1773,6 +1853,14 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_EFFECT_RESOLVED = 30;
    */
   EFFECT_RESOLVED = 30,
+
+  /**
+   * The model may go on with what came of a call: with the result, or with the
+   * word that it is withheld.
+   *
+   * @generated from enum value: EVENT_KIND_TOOL_RESULT_RELEASED = 37;
+   */
+  TOOL_RESULT_RELEASED = 37,
 }
 
 /**
@@ -1828,6 +1916,40 @@ export enum FinishReason {
  */
 export const FinishReasonSchema: GenEnum<FinishReason> = /*@__PURE__*/
   enumDesc(file_runwright_v1_event, 1);
+
+/**
+ * What the model is told of a call that awaits its release.
+ *
+ * @generated from enum runwright.v1.ResultRelease
+ */
+export enum ResultRelease {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: RESULT_RELEASE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * What the call came to.
+   *
+   * @generated from enum value: RESULT_RELEASE_RELEASED = 1;
+   */
+  RELEASED = 1,
+
+  /**
+   * Only that it was made, and the policy, code and message with which its result is withheld.
+   *
+   * @generated from enum value: RESULT_RELEASE_WITHHELD = 2;
+   */
+  WITHHELD = 2,
+}
+
+/**
+ * Describes the enum runwright.v1.ResultRelease.
+ */
+export const ResultReleaseSchema: GenEnum<ResultRelease> = /*@__PURE__*/
+  enumDesc(file_runwright_v1_event, 2);
 
 /**
  * Why an earlier run of a session is left out.
@@ -1896,5 +2018,5 @@ export enum ContextOmission {
  * Describes the enum runwright.v1.ContextOmission.
  */
 export const ContextOmissionSchema: GenEnum<ContextOmission> = /*@__PURE__*/
-  enumDesc(file_runwright_v1_event, 2);
+  enumDesc(file_runwright_v1_event, 3);
 

@@ -86,6 +86,7 @@ __all__ = (
     "ResolvePackageRequest",
     "ResolvePackageResponse",
     "ResolvedResult",
+    "ResultRelease",
     "RetryClass",
     "RetryScheduled",
     "RunCancelRequested",
@@ -118,6 +119,7 @@ __all__ = (
     "ToolFailed",
     "ToolRecoveryRequired",
     "ToolRequested",
+    "ToolResultReleased",
     "ToolStarted",
     "TurnCompleted",
     "TurnFailed",
@@ -1165,6 +1167,12 @@ class EventKind(betterproto2.Enum):
     Somebody said what became of a call of unknown outcome, or ended the run.
     """
 
+    TOOL_RESULT_RELEASED = 37
+    """
+    The model may go on with what came of a call: with the result, or with the
+    word that it is withheld.
+    """
+
     @classmethod
     def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
         return {
@@ -1192,6 +1200,7 @@ class EventKind(betterproto2.Enum):
             21: "EVENT_KIND_CONTEXT_ASSEMBLED",
             22: "EVENT_KIND_MODEL_STREAM_DELTA",
             30: "EVENT_KIND_EFFECT_RESOLVED",
+            37: "EVENT_KIND_TOOL_RESULT_RELEASED",
         }
 
     @classmethod
@@ -1221,6 +1230,7 @@ class EventKind(betterproto2.Enum):
             "EVENT_KIND_CONTEXT_ASSEMBLED": 21,
             "EVENT_KIND_MODEL_STREAM_DELTA": 22,
             "EVENT_KIND_EFFECT_RESOLVED": 30,
+            "EVENT_KIND_TOOL_RESULT_RELEASED": 37,
         }
 
 
@@ -1390,7 +1400,7 @@ class PackageSource(betterproto2.Enum):
 class PolicyStage(betterproto2.Enum):
     """
     Where in a run it is decided whether, and with what, the run or a call goes on.
-    This version decides at RUN_START, INPUT, PRE_TOOL and OUTPUT.
+    This version decides at all of them but MODEL_REQUEST.
     """
 
     UNSPECIFIED = 0
@@ -1470,7 +1480,7 @@ class PolicyVerdict(betterproto2.Enum):
 
     DENY = 2
     """
-    It must not go on.
+    It must not go on; of a result: it is withheld from the model.
     """
 
     ASK = 3
@@ -1552,6 +1562,43 @@ class Resolution(betterproto2.Enum):
             "RESOLUTION_TRY_AGAIN": 2,
             "RESOLUTION_FAILED": 3,
             "RESOLUTION_END_RUN": 4,
+        }
+
+
+class ResultRelease(betterproto2.Enum):
+    """
+    What the model is told of a call that awaits its release.
+    """
+
+    UNSPECIFIED = 0
+    """
+    Never sent.
+    """
+
+    RELEASED = 1
+    """
+    What the call came to.
+    """
+
+    WITHHELD = 2
+    """
+    Only that it was made, and the policy, code and message with which its result is withheld.
+    """
+
+    @classmethod
+    def betterproto_value_to_renamed_proto_names(cls) -> dict[int, str]:
+        return {
+            0: "RESULT_RELEASE_UNSPECIFIED",
+            1: "RESULT_RELEASE_RELEASED",
+            2: "RESULT_RELEASE_WITHHELD",
+        }
+
+    @classmethod
+    def betterproto_renamed_proto_names_to_value(cls) -> dict[str, int]:
+        return {
+            "RESULT_RELEASE_UNSPECIFIED": 0,
+            "RESULT_RELEASE_RELEASED": 1,
+            "RESULT_RELEASE_WITHHELD": 2,
         }
 
 
@@ -2548,6 +2595,13 @@ class Event(betterproto2.Message):
     )
     """
     Of EVENT_KIND_EFFECT_RESOLVED.
+    """
+
+    tool_result_released: "ToolResultReleased | None" = betterproto2.field(
+        57, betterproto2.TYPE_MESSAGE, optional=True, group="body"
+    )
+    """
+    Of EVENT_KIND_TOOL_RESULT_RELEASED.
     """
 
 
@@ -4517,6 +4571,13 @@ class RunFailed(betterproto2.Message):
     What the run used.
     """
 
+    unknown_effects: "list[str]" = betterproto2.field(
+        4, betterproto2.TYPE_STRING, repeated=True
+    )
+    """
+    Calls whose outcome stays unknown; empty in events of older servers.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "RunFailed", RunFailed)
 
@@ -5440,6 +5501,12 @@ class ToolCompleted(betterproto2.Message):
     Who answered; absent in events of older servers.
     """
 
+    awaits_release: "bool" = betterproto2.field(4, betterproto2.TYPE_BOOL)
+    """
+    True when policies are heard at POST_TOOL: the model sees nothing of the result
+    before a TOOL_RESULT_RELEASED says so.
+    """
+
 
 default_message_pool.register_message("runwright.v1", "ToolCompleted", ToolCompleted)
 
@@ -5505,6 +5572,12 @@ class ToolFailed(betterproto2.Message):
     """
     Who got the last attempt; absent when none was sent, and in events of older
     servers.
+    """
+
+    awaits_release: "bool" = betterproto2.field(5, betterproto2.TYPE_BOOL)
+    """
+    As in ToolCompleted: of a call that was sent, and whose `message` is not the
+    server's own.
     """
 
 
@@ -5599,6 +5672,45 @@ class ToolRequested(betterproto2.Message):
 
 
 default_message_pool.register_message("runwright.v1", "ToolRequested", ToolRequested)
+
+
+@dataclass(eq=False, repr=False)
+class ToolResultReleased(betterproto2.Message):
+    """
+    Policies have decided at POST_TOOL. The result itself stays as it is on record.
+    """
+
+    tool: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    """
+    The tool.
+    """
+
+    release: "ResultRelease" = betterproto2.field(
+        2, betterproto2.TYPE_ENUM, default_factory=lambda: ResultRelease(0)
+    )
+    """
+    What the model is told.
+    """
+
+    policy_ref: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    """
+    The policy that withholds it; empty when it is released.
+    """
+
+    code: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    """
+    The code of the rule that withholds it.
+    """
+
+    message: "str" = betterproto2.field(5, betterproto2.TYPE_STRING)
+    """
+    What that rule has to say to the model; empty where it says nothing.
+    """
+
+
+default_message_pool.register_message(
+    "runwright.v1", "ToolResultReleased", ToolResultReleased
+)
 
 
 @dataclass(eq=False, repr=False)
