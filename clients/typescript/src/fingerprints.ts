@@ -65,11 +65,11 @@ export function schemaCanonical(schema: object): string {
 function spelled(value: Json, part: string): Json {
   if (!isObject(value)) return value;
   const forms = TABLE.parts[part] ?? {};
-  const isPart = ([name, inner]: [string, Json]): boolean => inner !== null && !forms[name]?.beside;
-  const found = Object.fromEntries(Object.entries(value).filter(isPart));
+  const isHere = ([name, inner]: [string, Json]): boolean => inner !== null && !forms[name]?.beside;
+  const found = Object.fromEntries(Object.entries(value).filter(isHere));
   for (const [name, form] of Object.entries(forms)) {
-    const inner = form.beside ? undefined : (found[name] ?? usual(form, found));
-    if (inner === undefined) continue;
+    const inner = found[name] ?? usual(form, found);
+    if (form.beside || inner === undefined) continue;
     if (form.part !== undefined) found[name] = spelled(inner, form.part);
     else if (form.list_of !== undefined && Array.isArray(inner)) {
       const of = form.list_of;
