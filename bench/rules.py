@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -88,14 +89,9 @@ async def measure(directory: Path) -> Sequence[Figure]:
                 spent.setdefault(package_id, []).append(1000 * (sum(of_server.cpu_times()[:2]) - before) / RUNS)
                 return RUNS / seconds
 
-            sides = {
-                "echo": lambda: _starts(echo, requested),
-                **{
-                    name: lambda name=name: starts(name)
-                    for name in ("patient", "patient-pre_tool", "patient-run_start")
-                },
-                **{name: lambda name=name: runs(name) for name in ("one-call", "one-call-pre_tool")},
-            }
+            sides: dict[str, Callable[[], Awaitable[float]]] = {"echo": partial(_starts, echo, requested)}
+            sides |= {name: partial(starts, name) for name in ("patient", "patient-pre_tool", "patient-run_start")}
+            sides |= {name: partial(runs, name) for name in ("one-call", "one-call-pre_tool")}
             found = await interleaved("rules", sides, ROUNDS, warm_up=WARM_UP)
     without, with_rules, at_start = (
         percent(ratios(found[name], found["echo"])) for name in ("patient", "patient-pre_tool", "patient-run_start")
