@@ -44,6 +44,7 @@ type fieldForm struct {
 	ListOf   string `json:"list_of"`
 	SortedBy string `json:"sorted_by"`
 	Younger  bool   `json:"younger"`
+	Beside   bool   `json:"beside"`
 }
 
 type formTable struct {
@@ -118,6 +119,10 @@ func (t *formTable) spelled(value any, part string) any {
 		}
 	}
 	for name, form := range t.Parts[part] {
+		if form.Beside {
+			delete(found, name)
+			continue
+		}
 		if _, there := found[name]; !there {
 			value, has := form.defaultOf(found)
 			if !has {

@@ -110,6 +110,10 @@ const packageForm = `{
    "provider": {
     "part": "ProviderRoute"
    },
+   "sidecars": {
+    "beside": true,
+    "default": {}
+   },
    "tools": {
     "default": [],
     "list_of": "ToolSpec",
@@ -131,6 +135,10 @@ const packageForm = `{
    "max_attempts": {
     "default": 3
    },
+   "model_view": {
+    "default": null,
+    "younger": true
+   },
    "name": {},
    "parameters": {
     "default": {
@@ -139,6 +147,10 @@ const packageForm = `{
     }
    },
    "risk": {
+    "default": null,
+    "younger": true
+   },
+   "schema_digest": {
     "default": null,
     "younger": true
    },

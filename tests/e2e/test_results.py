@@ -1,4 +1,4 @@
-"""A server that is killed while a result awaits its release: the result stays, and rules decide after the restart."""
+"""A server that is killed while a result waits for its release: the result stays, and rules decide after a restart."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import {
   type Subscription,
   type ToolCall,
   ToolError,
+  type ToolDeclaration,
   ToolServer,
 } from "@runwright/client";
 import {
@@ -100,7 +101,7 @@ class Tools {
   constructor(behaviours: Record<string, Args>) {
     this.#released.setMaxListeners(0);
     for (const [tool, behaviour] of Object.entries(behaviours)) {
-      this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call));
+      this.server.add<Call>(tool, (args, call) => this.#perform(behaviour, args, call), declared(behaviour));
     }
   }
 
@@ -123,6 +124,15 @@ class Tools {
     const context = { run_id, turn_id, round, call_id, attempt, idempotency_key, tool, package_fingerprint };
     return { arguments: args, context: { ...context, deadline: deadline?.toISOString() } };
   }
+}
+
+function texts(values: JsonValue): string[] {
+  return (values as JsonValue[]).map((each) => text(each));
+}
+
+/** What a tool declares: only what the case says. */
+function declared(behaviour: Args): ToolDeclaration {
+  return (behaviour["declared"] ?? {}) as ToolDeclaration;
 }
 
 let client: Client | undefined;
@@ -173,11 +183,12 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     });
     return { created: started.created, run: json(RunSnapshotSchema, started.run) };
   },
-  async put_package({ document, tag, expected_previous: expected, request_id: id }) {
+  async put_package({ document, tag, expected_previous: expected, request_id: id, sidecars }) {
     const options = {
       tag: optional(tag, text),
       expectedPrevious: optional(expected, text),
       requestId: optional(id, text),
+      sidecars: optional(sidecars, texts),
     };
     return json(PutPackageResponseSchema, await connected().putPackage(text(document), options));
   },
@@ -203,8 +214,9 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     }
     return { moves };
   },
-  async validate_package({ document }) {
-    return json(ValidatePackageResponseSchema, await connected().validatePackage(text(document)));
+  async validate_package({ document, sidecars }) {
+    const options = { sidecars: optional(sidecars, texts) };
+    return json(ValidatePackageResponseSchema, await connected().validatePackage(text(document), options));
   },
   async resolve_package({ package: name, budget }) {
     const limits = optional(budget, (given) => fromJson(BudgetSchema, given));
@@ -293,11 +305,18 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
     served.push(made);
     await made.server.listen(optional(listen, text));
     if (register) {
-      const { executor, callback_id: callbackId, lease_seconds: lease, max_calls: maxCalls } = register as Args;
+      const {
+        executor,
+        callback_id: callbackId,
+        lease_seconds: lease,
+        max_calls: maxCalls,
+        ...more
+      } = register as Args;
       await made.server.register(connected(), text(executor), {
         callbackId: optional(callbackId, text),
         leaseMs: milliseconds(lease),
         maxCalls: optional(maxCalls, Number),
+        schemaDigests: more["schema_digests"] !== false,
       });
     }
     return { address: made.server.address };

@@ -13,6 +13,7 @@ from runwright.core.near import nearest
 from runwright.core.package import ID_PATTERN, NAME_PATTERN, RuntimePackage
 from runwright.core.package_fields import INSTEAD, is_later, is_later_choice
 from runwright.core.package_findings import FindingRule
+from runwright.core.schema_digests import SCHEMA_DIGEST_PATTERN
 
 LONGEST_WORD = 64  # of what was written; longer ones are not suggested anew
 _ID = "an id: 1 to 128 letters, digits and . _ : @ -, the first a letter or digit"
@@ -80,7 +81,7 @@ def explained(found: ErrorDetails, model: type[BaseModel] = RuntimePackage) -> R
             return _later_choice(path, found["input"]) or _one_of(str(context.get("expected", "")), found["input"])
         case "value_error":
             return Rule(str(context.get("error", "")) or "a value that is allowed here", _CHECK)
-        case "repeated_tool" | "repeated_route" | "inexact":
+        case "repeated_tool" | "repeated_route" | "inexact" | "sidecar":
             return Rule(found["msg"], _CHECK)
         case _ if kind in _BOUNDS:
             words, remedy = _BOUNDS[kind]
@@ -120,6 +121,9 @@ def _in_package(path: Sequence[str | int]) -> str:
 
 
 def _pattern(pattern: str, value: object) -> Rule:
+    if pattern == SCHEMA_DIGEST_PATTERN:
+        remedy = "Take it from `runwright package tools --sidecars`, or from a client's schema digest."
+        return Rule("the digest of a schema: sha256: and 64 hex digits", remedy, FindingRule.PATTERN)
     expected, unfit = _NOT_IN.get(pattern, (f"a text that matches {pattern}", None))
     fit = unfit.sub("-", str(value)[:LONGEST_WORD]).lstrip("-._:@") if unfit else ""
     remedy = f"Write {fit} instead." if fit else "Write one such as workspace-1."

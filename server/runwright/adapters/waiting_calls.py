@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeAlias
 
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.tools import Granted, Place, PlaceRequest
+
+# What the same hosts perform: namespace, tool and digest of its schema.
+_Kind: TypeAlias = tuple[Namespace, str, str]
+
+
+def _kind_of(wanted: PlaceRequest) -> _Kind:
+    return (wanted.run.namespace, wanted.tool, wanted.schema_digest)
 
 
 class WaitingCall:
@@ -26,7 +34,7 @@ class WaitingCall:
 
 
 class _Queue:
-    """Those that wait for one tool of one executor: runs take turns, and each run's calls keep their order."""
+    """Those that wait for one tool of one executor, with one schema: runs take turns, and a run's calls keep theirs."""
 
     def __init__(self) -> None:
         # Lists, since thousands of runs may wait with one call each: a deque sets aside room for 64.
@@ -63,14 +71,14 @@ class _Queue:
 
 
 class WaitingCalls:
-    """Calls that wait for a place, by executor and tool. First come, first served; runs take turns.
+    """Calls that wait for a place, by executor, tool and the tool's schema. First come, first served; runs take turns.
 
     Of tools that share an executor the one goes first whose next call came first.
     A call costs its entry here and nothing that runs.
     """
 
     def __init__(self) -> None:
-        self._executors: dict[str, dict[tuple[Namespace, str], _Queue]] = {}
+        self._executors: dict[str, dict[_Kind, _Queue]] = {}
         self._came = 0
         self._waiting = 0
 
@@ -87,7 +95,7 @@ class WaitingCalls:
 
     def waits(self, wanted: PlaceRequest) -> bool:
         """True when a call of that tool waits already: nobody overtakes it."""
-        return (wanted.run.namespace, wanted.tool) in self._executors.get(wanted.executor, ())
+        return _kind_of(wanted) in self._executors.get(wanted.executor, ())
 
     def join(self, wanted: PlaceRequest, granted: Granted) -> WaitingCall:
         """Takes the call in, as the last. `granted` gets its place, once, unless it leaves before."""
@@ -95,7 +103,7 @@ class WaitingCalls:
         self._waiting += 1
         call = WaitingCall(self, wanted, granted, self._came)
         queues = self._executors.setdefault(wanted.executor, {})
-        queues.setdefault((wanted.run.namespace, wanted.tool), _Queue()).add(call)
+        queues.setdefault(_kind_of(wanted), _Queue()).add(call)
         return call
 
     def serve(self, executor: str, take: Callable[[PlaceRequest], Place | None]) -> None:
@@ -116,7 +124,7 @@ class WaitingCalls:
     def remove(self, call: WaitingCall, *, served: bool = False) -> None:
         """Takes the call out, if it is there; once it is served every other run goes before the next of its own."""
         queues = self._executors.get(call.wanted.executor, {})
-        key = (call.wanted.run.namespace, call.wanted.tool)
+        key = _kind_of(call.wanted)
         queue = queues.get(key)
         if queue is None:
             return

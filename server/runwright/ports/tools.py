@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol, TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.callbacks import UnusedTool
 from runwright.core.ids import Namespace, RunKey
 from runwright.core.outcomes import ExecutorIdentity
 from runwright.core.units import Micros
@@ -18,12 +19,17 @@ def _always() -> bool:
 
 
 class PlaceRequest(Struct, frozen=True):
-    """What a place is wanted for: the next attempt of a call."""
+    """What a place is wanted for: the next attempt of a call.
+
+    `schema_digest` is that of the tool's schema in the package, whose fingerprint is `package`.
+    """
 
     run: RunKey
     call_id: str
     executor: str
     tool: str
+    schema_digest: str = ""
+    package: str = ""
 
 
 class Place(Protocol):
@@ -106,6 +112,9 @@ class ToolExecutors(Protocol):
 
     def is_reachable(self, wanted: PlaceRequest) -> bool:
         """True unless it is known that no executor performs the tool now: connected or not yet, and however busy."""
+
+    def unused(self, wanted: PlaceRequest) -> Sequence[UnusedTool]:
+        """Who would perform the tool, but has another schema of it than the package."""
 
     def take_place(self, wanted: PlaceRequest) -> Place | None:
         """A place, if one is free and nobody waits for it; never waits."""

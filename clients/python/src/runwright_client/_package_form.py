@@ -108,6 +108,10 @@ FORM = r"""{
    "provider": {
     "part": "ProviderRoute"
    },
+   "sidecars": {
+    "beside": true,
+    "default": {}
+   },
    "tools": {
     "default": [],
     "list_of": "ToolSpec",
@@ -129,6 +133,10 @@ FORM = r"""{
    "max_attempts": {
     "default": 3
    },
+   "model_view": {
+    "default": null,
+    "younger": true
+   },
    "name": {},
    "parameters": {
     "default": {
@@ -137,6 +145,10 @@ FORM = r"""{
     }
    },
    "risk": {
+    "default": null,
+    "younger": true
+   },
+   "schema_digest": {
     "default": null,
     "younger": true
    },

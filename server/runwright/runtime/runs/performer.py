@@ -180,7 +180,8 @@ class Performer:
         return i.Availability.BUSY if self._ports.tools.is_reachable(wanted) else i.Availability.AWAY
 
     def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
-        return PlaceRequest(state.key, call_id, self._tool(tool).executor, tool)
+        spec = self._tool(tool)
+        return PlaceRequest(state.key, call_id, spec.executor, tool, spec.arguments_digest, state.package_fingerprint)
 
     def _tool(self, name: str) -> ToolSpec:
         tool = self._package.tool(name)
@@ -218,7 +219,8 @@ class Performer:
             instructions=self._package.agent.instructions,
             messages=messages,
             tools=tuple(
-                ToolSpecification(tool.name, tool.description, tool.parameters) for tool in self._package.tools
+                ToolSpecification(tool.name, tool.description, self._package.model_schema(tool))
+                for tool in self._package.tools
             ),
         )
         try:

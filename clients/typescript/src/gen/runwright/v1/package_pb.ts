@@ -12,7 +12,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/package.proto.
  */
 export const file_runwright_v1_package: GenFile = /*@__PURE__*/
-  fileDesc("ChpydW53cmlnaHQvdjEvcGFja2FnZS5wcm90bxIMcnVud3JpZ2h0LnYxIuYCCg5SdW50aW1lUGFja2FnZRISCgpwYWNrYWdlX2lkGAEgASgJEiIKBWFnZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkFnZW50Ei0KCHByb3ZpZGVyGAMgASgLMhsucnVud3JpZ2h0LnYxLlByb3ZpZGVyUm91dGUSDgoGcG9saWN5GAQgASgJEiQKBmJ1ZGdldBgFIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSIQoFdG9vbHMYBiADKAsyEi5ydW53cmlnaHQudjEuVG9vbBIsCgdjb250ZXh0GAcgASgLMhsucnVud3JpZ2h0LnYxLkNvbnRleHRQb2xpY3kSLgoJZmFsbGJhY2tzGAggAygLMhsucnVud3JpZ2h0LnYxLlByb3ZpZGVyUm91dGUSDgoGZm9ybWF0GAkgASgJEiYKCHBvbGljaWVzGBQgAygLMhQucnVud3JpZ2h0LnYxLlBvbGljeSI9Cg1Db250ZXh0UG9saWN5EhUKDXNlc3Npb25fdHVybnMYASABKA0SFQoNc2Vzc2lvbl9ieXRlcxgCIAEoDSI9CgVBZ2VudBIQCghhZ2VudF9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhQKDGluc3RydWN0aW9ucxgDIAEoCSJeCg1Qcm92aWRlclJvdXRlEg8KB2FkYXB0ZXIYASABKAkSDQoFbW9kZWwYAiABKAkSFwoPcGFyYW1ldGVyc19qc29uGAMgASgMEhQKDG1heF9hdHRlbXB0cxgEIAEoDSKFAgoEVG9vbBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEh4KFnBhcmFtZXRlcnNfc2NoZW1hX2pzb24YAyABKAwSEAoIZXhlY3V0b3IYBCABKAkSKQoGZWZmZWN0GAUgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBiABKAgSEgoKdGltZW91dF9tcxgHIAEoDRIeChZ1bmF2YWlsYWJsZV90aW1lb3V0X21zGAggASgNEhQKDG1heF9hdHRlbXB0cxgJIAEoDRIMCgRyaXNrGBQgASgJEhEKCXVudHJ1c3RlZBgVIAEoCCJECgZCdWRnZXQSDgoGcm91bmRzGAEgASgNEhIKCnRvb2xfY2FsbHMYAiABKA0SFgoOcGFyYWxsZWxfY2FsbHMYAyABKA0qjgEKC0VmZmVjdENsYXNzEhwKGEVGRkVDVF9DTEFTU19VTlNQRUNJRklFRBAAEhUKEUVGRkVDVF9DTEFTU19SRUFEEAESFgoSRUZGRUNUX0NMQVNTX1dSSVRFEAISGAoURUZGRUNUX0NMQVNTX1BST0NFU1MQAxIYChRFRkZFQ1RfQ0xBU1NfTkVUV09SSxAEQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_runwright_v1_policy]);
+  fileDesc("ChpydW53cmlnaHQvdjEvcGFja2FnZS5wcm90bxIMcnVud3JpZ2h0LnYxIuYCCg5SdW50aW1lUGFja2FnZRISCgpwYWNrYWdlX2lkGAEgASgJEiIKBWFnZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkFnZW50Ei0KCHByb3ZpZGVyGAMgASgLMhsucnVud3JpZ2h0LnYxLlByb3ZpZGVyUm91dGUSDgoGcG9saWN5GAQgASgJEiQKBmJ1ZGdldBgFIAEoCzIULnJ1bndyaWdodC52MS5CdWRnZXQSIQoFdG9vbHMYBiADKAsyEi5ydW53cmlnaHQudjEuVG9vbBIsCgdjb250ZXh0GAcgASgLMhsucnVud3JpZ2h0LnYxLkNvbnRleHRQb2xpY3kSLgoJZmFsbGJhY2tzGAggAygLMhsucnVud3JpZ2h0LnYxLlByb3ZpZGVyUm91dGUSDgoGZm9ybWF0GAkgASgJEiYKCHBvbGljaWVzGBQgAygLMhQucnVud3JpZ2h0LnYxLlBvbGljeSI9Cg1Db250ZXh0UG9saWN5EhUKDXNlc3Npb25fdHVybnMYASABKA0SFQoNc2Vzc2lvbl9ieXRlcxgCIAEoDSI9CgVBZ2VudBIQCghhZ2VudF9pZBgBIAEoCRIMCgRuYW1lGAIgASgJEhQKDGluc3RydWN0aW9ucxgDIAEoCSJeCg1Qcm92aWRlclJvdXRlEg8KB2FkYXB0ZXIYASABKAkSDQoFbW9kZWwYAiABKAkSFwoPcGFyYW1ldGVyc19qc29uGAMgASgMEhQKDG1heF9hdHRlbXB0cxgEIAEoDSK1AgoEVG9vbBIMCgRuYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEh4KFnBhcmFtZXRlcnNfc2NoZW1hX2pzb24YAyABKAwSEAoIZXhlY3V0b3IYBCABKAkSKQoGZWZmZWN0GAUgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBiABKAgSEgoKdGltZW91dF9tcxgHIAEoDRIeChZ1bmF2YWlsYWJsZV90aW1lb3V0X21zGAggASgNEhQKDG1heF9hdHRlbXB0cxgJIAEoDRIMCgRyaXNrGBQgASgJEhEKCXVudHJ1c3RlZBgVIAEoCBIVCg1zY2hlbWFfZGlnZXN0GBYgASgJEhcKD21vZGVsX3ZpZXdfanNvbhgXIAEoDCJECgZCdWRnZXQSDgoGcm91bmRzGAEgASgNEhIKCnRvb2xfY2FsbHMYAiABKA0SFgoOcGFyYWxsZWxfY2FsbHMYAyABKA0qjgEKC0VmZmVjdENsYXNzEhwKGEVGRkVDVF9DTEFTU19VTlNQRUNJRklFRBAAEhUKEUVGRkVDVF9DTEFTU19SRUFEEAESFgoSRUZGRUNUX0NMQVNTX1dSSVRFEAISGAoURUZGRUNUX0NMQVNTX1BST0NFU1MQAxIYChRFRkZFQ1RfQ0xBU1NfTkVUV09SSxAEQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_runwright_v1_policy]);
 
 /**
  * The immutable definition of an agent's behaviour. Everything here is inside
@@ -231,7 +231,8 @@ export type Tool = Message<"runwright.v1.Tool"> & {
   description: string;
 
   /**
-   * JSON Schema 2020-12 of the arguments, in RFC 8785 form.
+   * JSON Schema 2020-12 of the arguments, in RFC 8785 form; that of the sidecar
+   * where `schema_digest` names one.
    *
    * @generated from field: bytes parameters_schema_json = 3;
    */
@@ -295,6 +296,22 @@ export type Tool = Message<"runwright.v1.Tool"> & {
    * @generated from field: bool untrusted = 21;
    */
   untrusted: boolean;
+
+  /**
+   * Under which digest the schema is kept beside the package: `sha256:` and 64 hex
+   * digits, over its RFC 8785 form. Empty where the package itself has it.
+   *
+   * @generated from field: string schema_digest = 22;
+   */
+  schemaDigest: string;
+
+  /**
+   * The schema that the model is shown in place of the one that checks the
+   * arguments, in RFC 8785 form. Empty: that one.
+   *
+   * @generated from field: bytes model_view_json = 23;
+   */
+  modelViewJson: Uint8Array;
 };
 
 /**

@@ -2994,6 +2994,14 @@ class GetPackageResponse(betterproto2.Message):
     Its canonical form, JSON as in RFC 8785: what the fingerprint is made of.
     """
 
+    sidecars: "list[bytes]" = betterproto2.field(
+        4, betterproto2.TYPE_BYTES, repeated=True
+    )
+    """
+    The schemas that its tools name by digest, in RFC 8785 form, by ascending
+    digest.
+    """
+
 
 default_message_pool.register_message(
     "runwright.v1", "GetPackageResponse", GetPackageResponse
@@ -4063,6 +4071,15 @@ class PutPackageRequest(betterproto2.Message):
     """
     Made by the caller, matching the id rule: the same id with the same package
     and tag returns what the first call did. Empty: none.
+    """
+
+    sidecars: "list[bytes]" = betterproto2.field(
+        5, betterproto2.TYPE_BYTES, repeated=True
+    )
+    """
+    The schemas that the package's tools name by digest, as JSON, in any order; at
+    most 128 and 1 MiB together. They
+    are kept with it.
     """
 
 
@@ -5379,7 +5396,8 @@ class Tool(betterproto2.Message):
 
     parameters_schema_json: "bytes" = betterproto2.field(3, betterproto2.TYPE_BYTES)
     """
-    JSON Schema 2020-12 of the arguments, in RFC 8785 form.
+    JSON Schema 2020-12 of the arguments, in RFC 8785 form; that of the sidecar
+    where `schema_digest` names one.
     """
 
     executor: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
@@ -5425,6 +5443,18 @@ class Tool(betterproto2.Message):
     """
     True when its results may come from strangers: what the model asks for after
     it has seen one is tainted.
+    """
+
+    schema_digest: "str" = betterproto2.field(22, betterproto2.TYPE_STRING)
+    """
+    Under which digest the schema is kept beside the package: `sha256:` and 64 hex
+    digits, over its RFC 8785 form. Empty where the package itself has it.
+    """
+
+    model_view_json: "bytes" = betterproto2.field(23, betterproto2.TYPE_BYTES)
+    """
+    The schema that the model is shown in place of the one that checks the
+    arguments, in RFC 8785 form. Empty: that one.
     """
 
 
@@ -5822,6 +5852,14 @@ class ValidatePackageRequest(betterproto2.Message):
     document: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
     """
     The package as its author wrote it, in YAML or JSON; at most 1 MiB.
+    """
+
+    sidecars: "list[bytes]" = betterproto2.field(
+        2, betterproto2.TYPE_BYTES, repeated=True
+    )
+    """
+    The schemas that the package's tools name by digest, as JSON, in any order; at
+    most 128 and 1 MiB together.
     """
 
 
