@@ -89,9 +89,11 @@ async def measure(directory: Path) -> Sequence[Figure]:
                 spent.setdefault(package_id, []).append(1000 * (sum(of_server.cpu_times()[:2]) - before) / RUNS)
                 return RUNS / seconds
 
-            sides: dict[str, Callable[[], Awaitable[float]]] = {"echo": partial(_starts, echo, requested)}
-            sides |= {name: partial(starts, name) for name in ("patient", "patient-pre_tool", "patient-run_start")}
-            sides |= {name: partial(runs, name) for name in ("one-call", "one-call-pre_tool")}
+            sides: dict[str, Callable[[], Awaitable[float]]] = {"echo": lambda: _starts(echo, requested)}
+            for name in ("patient", "patient-pre_tool", "patient-run_start"):
+                sides[name] = partial(starts, name)
+            for name in ("one-call", "one-call-pre_tool"):
+                sides[name] = partial(runs, name)
             found = await interleaved("rules", sides, ROUNDS, warm_up=WARM_UP)
     without, with_rules, at_start = (
         percent(ratios(found[name], found["echo"])) for name in ("patient", "patient-pre_tool", "patient-run_start")
