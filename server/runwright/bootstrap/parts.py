@@ -99,7 +99,7 @@ async def build_runtime(
                 providers=adapters,
                 packages=packages,
                 package_store=journal.packages(),
-                package_reader=closed_by(opened, DocumentReader(JsonSchemaChecker(limits))),
+                package_reader=closed_by(opened, _package_reader(settings, limits)),
                 default_package_id=settings.default_package,
                 package_namespaces=settings.package_namespaces,
                 traces=telemetry.traces,
@@ -118,6 +118,10 @@ async def build_runtime(
             ),
         )
         yield runtime, registry
+
+
+def _package_reader(settings: Settings, limits: CheckLimits) -> DocumentReader:
+    return DocumentReader(limits, models={name: route.kind for name, route in settings.provider_routes().items()})
 
 
 def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) -> DialledExecutors:
