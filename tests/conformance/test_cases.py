@@ -12,10 +12,6 @@ from tests.conformance.languages import LANGUAGES
 
 # Where else it is provoked, or why a client cannot.
 ELSEWHERE = {
-    "POLICY_UNAVAILABLE": "on record in an event, as how a question ended; tests/transport/test_every_reason.py",
-    "POLICY_TIMED_OUT": "on record in an event, as how a question ended; tests/transport/test_every_reason.py",
-    "POLICY_LOST": "on record in an event, as how a question ended; tests/transport/test_every_reason.py",
-    "POLICY_ANSWER_INVALID": "on record in an event, as how a question ended; tests/transport/test_every_reason.py",
     "PACKAGE_LIMIT": "takes a namespace full of packages; tests/transport/test_every_reason.py",
     "PROVIDER_MISSING": "a server with such a package does not start; tests/transport/test_every_reason.py",
     "PORT_MISSING": "for whoever builds a runtime inside of a program",
