@@ -22,6 +22,7 @@ METHODS = {
     "StartRun",
     "Cancel",
     "ResolveEffect",
+    "Resume",
     "ReleaseRun",
     "RemoveRun",
     "Snapshot",
