@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,7 @@ type fieldForm struct {
 	SortedBy string `json:"sorted_by"`
 	Younger  bool   `json:"younger"`
 	Beside   bool   `json:"beside"`
+	Whole    bool   `json:"whole"`
 }
 
 type formTable struct {
@@ -63,6 +65,9 @@ var packageTable = sync.OnceValue(func() *formTable {
 })
 
 type object = map[string]any
+
+// wholeNumber is one in quotes, as the server takes it, too.
+var wholeNumber = regexp.MustCompile(`^\s*[+-]?[0-9]+(_[0-9]+)*(\.0+)?\s*$`)
 
 func canonicalPackage(document []byte) ([]byte, string, error) {
 	if !utf8.Valid(document) {
@@ -129,6 +134,10 @@ func (t *formTable) spelled(value any, part string) any {
 				continue
 			}
 			found[name] = value
+		}
+		if text, isText := found[name].(string); isText && form.Whole && wholeNumber.MatchString(text) {
+			text, _, _ = strings.Cut(strings.ReplaceAll(strings.TrimSpace(text), "_", ""), ".")
+			found[name] = json.Number(text)
 		}
 		if form.Part != "" {
 			found[name] = t.spelled(found[name], form.Part)
