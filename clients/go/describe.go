@@ -149,7 +149,7 @@ func (s *ToolServer) DescribeTools(context.Context, *callbackv1.DescribeToolsReq
 		declared := s.declared[name]
 		described := &callbackv1.ToolDescription{
 			Name: name, Description: declared.description, ParametersSchemaJson: declared.schema,
-			Effect: effects[declared.effect], Idempotent: declared.idempotent,
+			Effect: effects[declared.effect], Idempotent: declared.idempotent, Reconcilable: proto.Bool(s.reconcilers[name] != nil),
 		}
 		if declared.schema != nil {
 			described.SchemaDigest = digestOf(declared.schema)
