@@ -131,6 +131,9 @@ func digestOf(canonical []byte) string {
 }
 
 func canonicalSchema(schema []byte) (json.RawMessage, error) {
+	if hasHalfCharacter(schema) {
+		return nil, errors.New("a schema has no half characters")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(schema))
 	decoder.UseNumber()
 	var whole object
