@@ -48,6 +48,8 @@ def _field(model: type[BaseModel], name: str, field: FieldInfo) -> dict[str, Any
     if not field.is_required():
         default = field.get_default(call_default_factory=True)
         says["default"] = json.loads(_as_json(default))
+    if field.annotation is int:
+        says["whole"] = True  # a text with such a number is taken for it
     if field.exclude:
         says["beside"] = True  # kept beside the package: in no canonical form
     if field.exclude_if is not None:

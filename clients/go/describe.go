@@ -131,6 +131,9 @@ func digestOf(canonical []byte) string {
 }
 
 func canonicalSchema(schema []byte) (json.RawMessage, error) {
+	if hasHalfCharacter(schema) {
+		return nil, errors.New("a schema has no half characters")
+	}
 	decoder := json.NewDecoder(bytes.NewReader(schema))
 	decoder.UseNumber()
 	var whole object
@@ -149,7 +152,7 @@ func (s *ToolServer) DescribeTools(context.Context, *callbackv1.DescribeToolsReq
 		declared := s.declared[name]
 		described := &callbackv1.ToolDescription{
 			Name: name, Description: declared.description, ParametersSchemaJson: declared.schema,
-			Effect: effects[declared.effect], Idempotent: declared.idempotent,
+			Effect: effects[declared.effect], Idempotent: declared.idempotent, Reconcilable: proto.Bool(s.reconcilers[name] != nil),
 		}
 		if declared.schema != nil {
 			described.SchemaDigest = digestOf(declared.schema)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -65,6 +66,9 @@ func repairNeeded(run *Run) *RepairNeeded {
 	return e
 }
 
+// askAgain is how long after nobody could say how a run stands.
+var askAgain = time.Second
+
 // end is when the stream of a run that stands still is over: once the run says so, and all its events were given out.
 type end struct {
 	tells func() // asks how the run stands; nil: nobody is told
@@ -91,16 +95,48 @@ func (e *end) watch(ctx context.Context, client *Client, runID string) {
 }
 
 // tell has readers told when the run needs repair: it is asked whenever it may have come to that.
-func (e *end) tell(ctx context.Context, client *Client, runID string) {
+func (e *end) tell(ctx context.Context, ask func(context.Context) (*Run, error)) {
 	e.tells = func() {
-		run, err := client.Snapshot(ctx, runID)
-		e.mutex.Lock()
-		e.asking, e.again = false, e.again || err != nil // the stream meets the same
-		e.mutex.Unlock()
-		if err == nil && run.GetStatus() == runwrightv1.RunStatus_RUN_STATUS_REPAIR_NEEDED {
-			e.stands(run)
+		for {
+			run, err := ask(ctx)
+			if err != nil {
+				if paused(ctx, askAgain) {
+					continue
+				}
+				return
+			}
+			if e.answered(run) {
+				return
+			}
 		}
 	}
+}
+
+// paused waits; false when the context ends first.
+func paused(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-time.After(pause):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// answered notes how the run stands; false when it is to be asked once more. A run that stands still has no next frame
+// with which to ask: what came meanwhile is asked about at once.
+func (e *end) answered(run *Run) bool {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	stands := run.GetStatus() == runwrightv1.RunStatus_RUN_STATUS_REPAIR_NEEDED
+	if stands && e.seq > run.GetLastSeq() || !stands && e.again {
+		e.again = false
+		return false
+	}
+	e.asking = false
+	if stands {
+		e.ends(run)
+	}
+	return true
 }
 
 // look asks how the run stands, unless it is being asked.
@@ -116,10 +152,10 @@ func (e *end) look() {
 func (e *end) stands(run *Run) {
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
-	if e.tells != nil && e.seq > run.GetLastSeq() {
-		e.again = true // it has gone on since it was asked
-		return
-	}
+	e.ends(run)
+}
+
+func (e *end) ends(run *Run) {
 	e.run = run
 	if e.reached() && e.cancel != nil {
 		e.cancel()

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,6 +46,7 @@ type fieldForm struct {
 	SortedBy string `json:"sorted_by"`
 	Younger  bool   `json:"younger"`
 	Beside   bool   `json:"beside"`
+	Whole    bool   `json:"whole"`
 }
 
 type formTable struct {
@@ -64,9 +66,12 @@ var packageTable = sync.OnceValue(func() *formTable {
 
 type object = map[string]any
 
+// wholeNumber is one in quotes, as the server takes it, too.
+var wholeNumber = regexp.MustCompile(`^\s*[+-]?[0-9]+(_[0-9]+)*(\.0+)?\s*$`)
+
 func canonicalPackage(document []byte) ([]byte, string, error) {
-	if !utf8.Valid(document) {
-		return nil, "", errors.New("runwright: a package must be UTF-8")
+	if !utf8.Valid(document) || hasHalfCharacter(document) {
+		return nil, "", errors.New("runwright: a package must be UTF-8, without half a character")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(document))
 	decoder.UseNumber()
@@ -129,6 +134,10 @@ func (t *formTable) spelled(value any, part string) any {
 				continue
 			}
 			found[name] = value
+		}
+		if text, isText := found[name].(string); isText && form.Whole && wholeNumber.MatchString(text) {
+			text, _, _ = strings.Cut(strings.ReplaceAll(strings.TrimSpace(text), "_", ""), ".")
+			found[name] = json.Number(text)
 		}
 		if form.Part != "" {
 			found[name] = t.spelled(found[name], form.Part)
@@ -200,6 +209,32 @@ func (t *formTable) prunedField(value any, form fieldForm, everywhere bool) (any
 		all[index] = pruned
 	}
 	return all, nil
+}
+
+// hasHalfCharacter tells whether JSON has one half of a surrogate pair without the other, in place of which the decoder
+// would put U+FFFD.
+func hasHalfCharacter(document []byte) bool {
+	half := func(at int) (rune, bool) {
+		if at+6 > len(document) || document[at] != '\\' || document[at+1] != 'u' {
+			return 0, false
+		}
+		unit, err := strconv.ParseUint(string(document[at+2:at+6]), 16, 16)
+		return rune(unit), err == nil && utf16.IsSurrogate(rune(unit))
+	}
+	for at := 0; at < len(document); at++ {
+		if document[at] != '\\' {
+			continue
+		}
+		if first, isHalf := half(at); isHalf {
+			second, follows := half(at + 6)
+			if !follows || utf16.DecodeRune(first, second) == utf8.RuneError {
+				return true
+			}
+			at += 10
+		}
+		at++
+	}
+	return false
 }
 
 func equalForms(first, second any) (bool, error) {

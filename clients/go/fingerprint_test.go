@@ -37,9 +37,25 @@ func TestWhatHasNoCanonicalFormHasNoFingerprint(t *testing.T) {
 		`{"format": "runwright-package-v0", "provider": {"parameters": {"n": 9007199254740992}}}`,
 		`{"format": "runwright-package-v0", "provider": {"parameters": {"n": 1e20}}}`,
 		`{"format": "runwright-package-v0", "provider": {"parameters": {"n": 1e999}}}`,
+		`{"format": "runwright-package-v0", "id": "\ud83d"}`,
+		`{"format": "runwright-package-v0", "id": "\ude00\ud83d"}`,
+		`{"format": "runwright-package-v0", "id": "\ud83d\n\ude00"}`,
 	} {
 		if found, err := runwright.PackageFingerprint([]byte(document)); err == nil {
 			t.Errorf("%s: %s", document, found)
 		}
+	}
+}
+
+func TestPairsOfEscapesAndEscapedBackslashesAreNoHalves(t *testing.T) {
+	for written, same := range map[string]string{`"\ud83d\ude00"`: `"😀"`, `"\\ud83d"`: `"\\ud83d"`, `"\"\u00e4\\"`: `"\"ä\\"`} {
+		first, err := runwright.SchemaDigest([]byte(`{"const": ` + written + `}`))
+		second, other := runwright.SchemaDigest([]byte(`{"const": ` + same + `}`))
+		if err != nil || other != nil || first != second {
+			t.Errorf("%s: %v %v", written, err, other)
+		}
+	}
+	if digest, err := runwright.SchemaDigest([]byte(`{"const": "\udc00"}`)); err == nil {
+		t.Error(digest)
 	}
 }

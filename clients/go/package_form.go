@@ -16,21 +16,26 @@ const packageForm = `{
   },
   "BudgetSpec": {
    "parallel_calls": {
-    "default": 8
+    "default": 8,
+    "whole": true
    },
    "rounds": {
-    "default": 16
+    "default": 16,
+    "whole": true
    },
    "tool_calls": {
-    "default": 64
+    "default": 64,
+    "whole": true
    }
   },
   "ContextPolicy": {
    "session_bytes": {
-    "default": 65536
+    "default": 65536,
+    "whole": true
    },
    "session_turns": {
-    "default": 20
+    "default": 20,
+    "whole": true
    }
   },
   "PolicyRule": {
@@ -59,6 +64,7 @@ const packageForm = `{
    },
    "max_attempts": {
     "default": 3,
+    "whole": true,
     "younger": true
    },
    "mode": {
@@ -80,10 +86,12 @@ const packageForm = `{
    },
    "timeout_ms": {
     "default": 10000,
+    "whole": true,
     "younger": true
    },
    "unavailable_timeout_ms": {
     "default": 60000,
+    "whole": true,
     "younger": true
    }
   },
@@ -91,6 +99,7 @@ const packageForm = `{
    "adapter": {},
    "max_attempts": {
     "default": 3,
+    "whole": true,
     "younger": true
    },
    "model": {},
@@ -159,7 +168,8 @@ const packageForm = `{
     }
    },
    "max_attempts": {
-    "default": 3
+    "default": 3,
+    "whole": true
    },
    "model_view": {
     "default": null,
@@ -189,10 +199,12 @@ const packageForm = `{
     "younger": true
    },
    "timeout_ms": {
-    "default": 30000
+    "default": 30000,
+    "whole": true
    },
    "unavailable_timeout_ms": {
-    "default": 600000
+    "default": 600000,
+    "whole": true
    },
    "untrusted": {
     "default": false,

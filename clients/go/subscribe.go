@@ -172,7 +172,7 @@ func (s *Subscription) watch(ctx context.Context, end *end) error {
 	case s.untilDone:
 		go end.watch(ctx, s.client, runID)
 	case isOne && !s.throughRepair:
-		end.tell(ctx, s.client, runID)
+		end.tell(ctx, func(ctx context.Context) (*Run, error) { return s.client.Snapshot(ctx, runID) })
 		if end.cursor != "" || s.request.LiveOnly { // what says so may have come before
 			end.mutex.Lock()
 			end.look()

@@ -229,3 +229,12 @@ def test_what_a_condition_may_not_be_is_said_when_it_is_examined(condition: str,
 )
 def test_macros_are_counted_outside_of_texts(condition: str, nested: int) -> None:
     assert cost_of(condition).nested_macros == nested
+
+
+def test_a_library_that_cannot_be_loaded_is_no_fault_of_the_condition(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'cel'")
+
+    monkeypatch.setattr(cel_conditions, "compiled", missing)
+
+    assert "common-expression-language, cannot be loaded" in (condition_problem("true", ()) or "")

@@ -13,9 +13,12 @@ from runwright.adapters.package_files import examine_package
 from runwright.adapters.sidecars import SentSidecars
 from runwright.core.errors import AgentError
 from runwright.core.package import RuntimePackage
-from runwright.core.package_findings import PackageFinding
+from runwright.core.package_findings import WHOLE, FindingRule, PackageFinding
 from runwright.core.schema_digests import schema_digest
 from runwright.runtime.builder import check_schemas
+from runwright.runtime.package_registry import PackageOutline
+from runwright.runtime.packages import CataloguedPackage
+from runwright.transport.package_service import get_response
 
 from tests.cli.files import TOOL, package_file
 
@@ -139,3 +142,48 @@ def test_a_package_of_a_program_is_never_without_its_schemas() -> None:
     unusable = {**BARE, "tools": [{**TOOLS[0], "model_view": {"type": "string"}}], "sidecars": {DIGEST: SCHEMA}}
     with pytest.raises(AgentError, match="PACKAGE_INVALID"):
         check_schemas(RuntimePackage.model_validate(unusable), JsonSchemaChecker())
+
+
+def large(tools: int) -> tuple[str, bytes]:
+    """A package of so many tools that name one schema of some 60,000 bytes, and that schema."""
+    schema = {
+        "type": "object",
+        "properties": {f"p{n}": {"type": "string", "description": "x" * 500} for n in range(110)},
+    }
+    digest = schema_digest(schema)
+    named = [{"name": f"t{n}", "executor": "desk", "effect": "read", "schema_digest": digest} for n in range(tools)]
+    return json.dumps({**BARE, "tools": named}), json.dumps(schema).encode()
+
+
+def test_a_schema_that_is_named_time_and_again_counts_each_time() -> None:
+    text, schema = large(128)
+
+    [finding] = examine_document(text, JsonSchemaChecker(), SentSidecars([schema])).findings
+
+    assert (finding.path, finding.rule) == (WHOLE, FindingRule.SIZE)
+    assert "at most 1572864 bytes, not" in finding.expected
+
+
+def wordy(tools: int) -> str:
+    """A text of so many tools, each of 7,000 bytes that are 21,000 in canonical form."""
+    bells = "\\a" * 3_500
+    entry = f'executor: desk, effect: read, parameters: {{type: object, description: "{bells}"}}'
+    lines = ["format: runwright-package-v0", "id: one", "agent: {id: clerk}", "provider: {adapter: demo, model: m}"]
+    return "\n".join([*lines, "tools:", *(f"  - {{name: t{n}, {entry}}}" for n in range(tools))])
+
+
+def test_a_text_that_is_larger_in_canonical_form_than_may_be_is_refused() -> None:
+    [finding] = examine_document(wordy(128), JsonSchemaChecker()).findings
+
+    assert (finding.path, finding.rule) == (WHOLE, FindingRule.SIZE)
+
+
+@pytest.mark.parametrize(("text", "sent"), [(large(25)[0], [large(25)[1]]), (wordy(70), [])], ids=["schemas", "texts"])
+def test_what_is_shown_of_the_largest_packages_fits_into_a_usual_message(text: str, sent: list[bytes]) -> None:
+    package = examine_document(text, JsonSchemaChecker(), SentSidecars(sent)).package
+    assert package is not None
+
+    found = CataloguedPackage.of(package)
+    shown = get_response(PackageOutline(package.id, found.fingerprint, package.agent.id), found)
+
+    assert 4 * 1024 * 1024 > shown.ByteSize() > 1.4 * 1024 * 1024

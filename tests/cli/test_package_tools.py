@@ -103,6 +103,27 @@ def test_entries_are_those_of_the_tool_server_and_valid_in_a_package(program: Pr
     assert validated == (0, f"{file}: valid, package one of agent clerk\n", "")
 
 
+def test_a_tool_whose_host_says_what_became_of_its_calls_is_reconcilable(program: Program, tmp_path: Path) -> None:
+    kind = {"effect": package_pb2.EFFECT_CLASS_WRITE, "idempotent": False}
+    book = described("book", {"type": "object"}, reconcilable=True, **kind)
+    send = described("send", {"type": "object"}, reconcilable=False, **kind)
+    again = described("again", {"type": "object"}, reconcilable=True, effect=package_pb2.EFFECT_CLASS_READ)
+    entry = {"executor": "desk", "effect": "write", "parameters": {"type": "object"}}
+    with serving(book, send, again) as address:
+        written = entries_of(program("package", "tools", "--from", address, "--executor", "desk")[1])
+        other = [{"name": "book", **entry}, {"name": "send", **entry, "reconcilable": True}]
+        file = package_file(tmp_path, tools=other)
+        code, out, _ = program("package", "validate", str(file), "--tools", f"desk={address}")
+        same = package_file(tmp_path, tools=written)
+        agreed = program("package", "validate", str(same), "--tools", f"desk={address}")[0]
+
+    assert [each["name"] for each in written if each.get("reconcilable")] == ["book"]
+    assert (code, agreed) == (2, 0)
+    assert f"true, as {address} says, not false" in out
+    assert f"false, as {address} says, not true" in out
+    assert "tools.0.reconcilable" in out and "tools.1.reconcilable" in out
+
+
 def test_a_tool_without_a_schema_is_named_and_left_out(program: Program) -> None:
     unsaid = described("save", {"type": "object"})
     with serving(described("plain"), unsaid) as address:

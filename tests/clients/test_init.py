@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
+from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
+from runwright._gen.runwright.callback.v1.callback_registry_service_pb2_grpc import CallbackRegistryServiceStub
 from runwright._gen.runwright.v1 import package_service_pb2 as pb
 from runwright._gen.runwright.v1 import run_pb2
 from runwright._gen.runwright.v1.package_service_pb2_grpc import PackageServiceStub
@@ -49,6 +52,23 @@ async def test_what_it_writes_runs(language: str, make_server: MakeServer, tmp_p
         run = await server.call.settled("run-1")
 
         assert answer(run) == 'The tool says {"words":2}.', tools.message
+        stub = CallbackRegistryServiceStub(server.call.channel)
+        [callback] = (await stub.ListCallbacks(callback_pb.ListCallbacksRequest(), timeout=SECONDS)).callbacks
+        address = callback.spec.address
+        assert {digest.tool for digest in callback.spec.tool_digests} == {"count_words"}
+        package = folder / "package.yaml"
+        described = await said("package", "tools", "--from", address, "--executor", "words")
+        assert yaml.safe_load(described) == {"tools": yaml.safe_load(package.read_text())["tools"]}
+        compared = await said("package", "validate", str(package), "--tools", f"words={address}")
+        assert "valid, package words" in compared
+
+
+async def said(*words: str) -> str:
+    """What a command prints that has nothing to complain of."""
+    async with running(Path(sys.executable), "-m", "runwright", *words) as command:
+        code = await command.ended()
+        assert (code, command.message) == (0, []), command.out
+        return "\n".join(command.out)
 
 
 @pytest.mark.parametrize("language", BEGINNINGS)

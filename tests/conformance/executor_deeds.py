@@ -101,6 +101,7 @@ async def describe_tools(_: Stage, args: Mapping[str, Any]) -> Any:
                 "description": tool.description,
                 "effect": package_pb.EffectClass.Name(tool.effect),
                 "idempotent": tool.idempotent if tool.HasField("idempotent") else "not said",
+                "reconcilable": tool.reconcilable if tool.HasField("reconcilable") else "not said",
                 "schema": tool.parameters_schema_json.decode(),
                 "digest": tool.schema_digest,
             }

@@ -369,3 +369,15 @@ def test_where_an_executor_is_and_what_it_does_is_in_no_fingerprint() -> None:
     named = {name for vector in VECTORS for name in re.findall(r'"(\w+)":', vector["canonical"])}
 
     assert not named & {"address", "endpoint", "url", "key", "credential", "executors"}
+
+
+def test_the_vectors_set_every_field_of_both_formats() -> None:
+    for format_ in FORMATS:
+        written = [document for vector in VECTORS if (document := json.loads(vector["document"]))["format"] == format_]
+        for model, values in (
+            (RuntimePackage, written),
+            (ToolSpec, [tool for document in written for tool in document.get("tools", ())]),
+            (PolicySpec, [policy for document in written for policy in document.get("policies", ())]),
+        ):
+            named = {name for value in values for name in value}
+            assert set(model.model_fields) == named, (format_, model)

@@ -16,7 +16,7 @@ from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.kinds import TERMINAL, EventKind
-from runwright.core.outcomes import ExecutorIdentity, ReconcileAnswer, Resolution, RunStatus, WaitKind
+from runwright.core.outcomes import ExecutorIdentity, ReconcileAnswer, Resolution, ResultRelease, RunStatus, WaitKind
 from runwright.core.resolution import ResolutionRequest, ResolvedResult
 from runwright.ports.tools import Place, PlaceRequest, ReconcileOutcome, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime, RunSnapshot
@@ -100,6 +100,26 @@ async def test_a_call_that_was_performed_gives_its_result_and_is_not_made_again(
     [intent] = await records_of(bench.journal, r.ReconcileStarted)
     assert (intent.ask, intent.idempotency_key) == (1, bench.key("c1.1"))
     assert EventKind.TOOL_RECOVERY_REQUIRED not in await kinds(bench.journal)
+
+
+async def test_a_rule_over_results_is_heard_of_one_that_was_found(bench: b.Bench) -> None:
+    desk = Desk()
+    tools = at(desk, bench)
+    rules = [{"stage": "post_tool", "when": 'result.text.contains("letter")', "then": "deny", "code": "secret"}]
+    policies = [{"builtin": "allow-declared"}, {"rules": rules}]
+    tool = b.writing_tool("send", reconcilable=True, reconcile_for="10m")
+    script = (b.asks("send"), b.says("told {results}"))
+    bench.packages = (b.package(*script, tools=(tool,), policy="builtin:read-only", policies=policies),)
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+
+    ended = await settled(bench, runtime)
+
+    assert ended.status is RunStatus.COMPLETED
+    assert len(tools.asks) == 1
+    assert "letter" not in ended.text
+    [released] = await records_of(bench.journal, r.ToolResultReleased)
+    assert released.release is ResultRelease.WITHHELD
 
 
 async def test_a_call_that_was_not_performed_is_sent_again_under_a_higher_attempt(bench: b.Bench) -> None:

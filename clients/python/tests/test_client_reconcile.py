@@ -167,7 +167,41 @@ async def test_a_decorated_tool_is_asked_by_the_function_beside_it_and_declared_
     assert book(3) == "booked 3"
 
 
+async def test_a_function_given_beside_a_decorated_tool_is_asked_and_declared_too() -> None:
+    @tool(effect="write")
+    def book(seat: int) -> str:
+        """Books a seat."""
+        return f"booked {seat}"
+
+    server = ToolServer()
+    server.add("book", book, reconcile=lambda arguments, call: Performed("found"))
+    async with dialled(server):
+        said = await asked(server)
+
+    assert said.performed.data == b'"found"'
+    [entry] = server.declarations("desk")
+    assert entry["reconcilable"] is True
+
+
+def test_a_function_written_below_the_server_is_declared() -> None:
+    @tool(effect="write")
+    def book(seat: int) -> str:
+        """Books a seat."""
+        return f"booked {seat}"
+
+    server = ToolServer([book])
+    book.reconcile(lambda arguments, call: CannotSay())
+
+    [entry] = server.declarations("desk")
+    assert entry["reconcilable"] is True
+
+
 def test_what_may_be_repeated_is_not_asked_about() -> None:
+    with pytest.raises(ValueError, match="tool peek: what may be repeated is sent again"):
+        ToolServer().add(
+            "peek", lambda arguments, call: 1, effect="read", reconcile=lambda arguments, call: CannotSay()
+        )
+
     @tool(effect="read")
     def look() -> str:
         """Looks."""

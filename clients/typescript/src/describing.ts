@@ -50,14 +50,18 @@ export function checkDeclaration(tool: string, declaration: ToolDeclaration): vo
   if (parameters !== undefined) schemaDigest(parameters);
 }
 
-/** All tools, by name. */
-export function described(tools: ReadonlyMap<string, ToolDeclaration>): DescribeToolsResponse {
+/** All tools, by name; `reconcilers` has those of which a function says what became of their calls. */
+export function described(
+  tools: ReadonlyMap<string, ToolDeclaration>,
+  reconcilers: ReadonlyMap<string, unknown>,
+): DescribeToolsResponse {
   const descriptions = sorted(tools).map(([name, { description, effect, idempotent, parameters }]) =>
     create(ToolDescriptionSchema, {
       name,
       description: description ?? "",
       effect: effect === undefined ? EffectClass.UNSPECIFIED : EFFECTS[effect],
       ...idempotence(effect, idempotent),
+      reconcilable: reconcilers.has(name),
       ...(parameters && {
         parametersSchemaJson: Buffer.from(schemaCanonical(parameters)),
         schemaDigest: schemaDigest(parameters),

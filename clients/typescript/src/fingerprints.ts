@@ -16,6 +16,7 @@ interface FieldForm {
   readonly sorted_by?: string;
   readonly younger?: boolean;
   readonly beside?: boolean;
+  readonly whole?: boolean;
 }
 
 interface Table {
@@ -26,6 +27,7 @@ interface Table {
 }
 
 const TABLE = JSON.parse(FORM) as Table;
+const WHOLE = /^\s*[+-]?[0-9]+(_[0-9]+)*(\.0+)?\s*$/; // in quotes, as the server takes it, too
 
 /**
  * `sha256:FORMAT:HEX` of a valid package, as it stands in its file. Throws a TypeError for a package that says no format
@@ -77,6 +79,8 @@ function spelled(value: Json, part: string): Json {
         inner.map((one) => spelled(one, of)),
         form.sorted_by,
       );
+    } else if (form.whole && typeof inner === "string" && WHOLE.test(inner)) {
+      found[name] = Number(inner.replaceAll("_", ""));
     } else found[name] = inner;
   }
   return found;

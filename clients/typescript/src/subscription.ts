@@ -42,6 +42,8 @@ export interface SubscribeOptions {
   readonly onReconnect?: (error: RunwrightError) => void;
 }
 
+const ASK_AGAIN_MS = 1_000; // after nobody could say how a run stands
+
 type Request = MessageInitShape<typeof SubscribeRequestSchema>;
 
 /** The server that is asked, and how long it may take to open a stream. */
@@ -144,19 +146,22 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
   async #look(server: Served, runId: string, signal: AbortSignal): Promise<void> {
     if (this.#isAsked) return;
     this.#isAsked = true;
-    this.#isToAsk = false;
     try {
-      const run = await server.snapshot(runId, signal);
-      const stands = run.status === RunStatus.REPAIR_NEEDED;
-      if (stands && this.#seq > run.lastSeq)
-        this.#isToAsk = true; // it has gone on since it was asked
-      else if (stands) this.#standing = run;
+      for (;;) {
+        this.#isToAsk = false;
+        const run = await asked(server, runId, signal);
+        const stands = run.status === RunStatus.REPAIR_NEEDED;
+        // One that stands still has no next frame with which to ask: what came meanwhile is asked about at once.
+        if (stands ? this.#seq > run.lastSeq : this.#isToAsk) continue;
+        if (stands) this.#standing = run;
+        break;
+      }
       if (this.#isOver()) {
         this.#isStanding = true;
         this.#left.abort();
       }
     } catch {
-      this.#isToAsk = true; // the stream meets the same, and says so
+      this.#isToAsk = true; // the stream was left meanwhile
     } finally {
       this.#isAsked = false;
     }
@@ -233,6 +238,18 @@ export class Subscription implements AsyncIterableIterator<EventFrame>, AsyncDis
     } finally {
       operation.controller.abort(); // or what is asked beside it would outlive the stream
       operation.done();
+    }
+  }
+}
+
+/** How the run stands, asked until there is an answer: one that stands still has no next frame with which to ask. */
+async function asked(server: Served, runId: string, signal: AbortSignal): Promise<RunSnapshot> {
+  for (;;) {
+    try {
+      return await server.snapshot(runId, signal);
+    } catch (thrown) {
+      if (signal.aborted) throw thrown;
+      await sleep(ASK_AGAIN_MS, signal);
     }
   }
 }

@@ -90,7 +90,7 @@ export class ToolServer implements AsyncDisposable {
               reconcileTool: (request, context) => this.#reconcile(request, context),
               describeTools: (_, context) => {
                 this.#authorize(context);
-                return described(this.#declared);
+                return described(this.#declared, this.#reconcilers);
               },
             }),
       fallback: (_, response) => {

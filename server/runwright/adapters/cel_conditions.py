@@ -64,6 +64,8 @@ def condition_problem(condition: str, variables: Sequence[str]) -> str | None:
         return f"its macros are nested deeper than {MAX_NESTED_MACROS}"
     try:
         program = compiled(condition)
+    except ImportError:
+        return "the library for conditions, common-expression-language, cannot be loaded here; install it"
     except Exception:  # noqa: BLE001 - the library's words are about its own grammar
         return "it is no CEL expression"
     for name in program.functions():

@@ -14,7 +14,7 @@ from runwright.adapters.package_rules import Rule, explained
 from runwright.adapters.providers.model_parameters import parameter_faults
 from runwright.adapters.sidecars import NoSidecars, Sidecars
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
-from runwright.core.fingerprint import has_canonical_form
+from runwright.core.fingerprint import canonical_json, has_canonical_form
 from runwright.core.package import NO_ARGUMENTS, ProviderRoute, RuntimePackage, is_sidecar
 from runwright.core.package_findings import WHOLE, FindingRule, PackageFinding
 from runwright.core.policy_rules import MAX_CONDITION_BYTES, MAX_RULES, STAGES, PolicyRule
@@ -23,6 +23,7 @@ from runwright.ports.conditions import CONDITION_REMEDY, VARIABLES
 from runwright.ports.schemas import SchemaChecker
 
 MAX_DOCUMENT_BYTES = 1024 * 1024
+MAX_SHOWN_BYTES = 1536 * 1024  # of a package with its schemas: GetPackage shows them twice, in a message of 4 MiB
 MAX_FINDINGS = 100
 _MOST_ROUTES = 64  # looked at; more than eight are a fault by themselves
 NO_MODELS: Mapping[str, str] = {}
@@ -148,11 +149,24 @@ def _examined(
     ]
     found += [(document.place(where), where, what) for where, what in broken if tuple(where) not in faulty]
     found.sort(key=lambda one: one[0])
+    if package is not None and not found and (size := _shown_bytes(package)) > MAX_SHOWN_BYTES:
+        found.append((document.place(()), (), _too_large(size)))
     findings = [
         _finding(where, what if isinstance(what, Rule) else explained(what), *place)
         for place, where, what in found[:MAX_FINDINGS]
     ]
     return (None if document.faults else package), findings
+
+
+def _shown_bytes(package: RuntimePackage) -> int:
+    """The size of its canonical form and of the schemas that its tools name, each as often as it is named."""
+    sizes = {digest: len(canonical_json(schema)) for digest, schema in package.sidecars.items()}
+    return len(package.canonical()) + sum(sizes.get(tool.schema_digest or "", 0) for tool in package.tools)
+
+
+def _too_large(size: int) -> Rule:
+    rule = f"a canonical form, with each schema as often as a tool names it, of at most {MAX_SHOWN_BYTES} bytes"
+    return Rule(f"{rule}, not {size}", "Divide it between packages, or shorten its schemas.", FindingRule.SIZE)
 
 
 def _beyond_fields(

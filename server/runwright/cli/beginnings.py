@@ -17,7 +17,7 @@ class Language(StrEnum):
 
 
 class Beginning(Struct, frozen=True):
-    """The files of a language beside the package, and the commands that start the tool, in the folder.
+    """The files of a language, the package among them, and the commands that start the tool, in the folder.
 
     `{client}` in a command is the folder of the language's client.
     """
@@ -26,7 +26,7 @@ class Beginning(Struct, frozen=True):
     commands: Sequence[str]
 
 
-PACKAGE = """\
+_PACKAGE = """\
 format: runwright-package-v1-draft
 id: words
 agent: {id: words, instructions: Count what you are asked to count.}
@@ -51,6 +51,8 @@ tools:
       required: [text]
       additionalProperties: false
 """
+# A schema made of a struct names no default.
+_GO_PACKAGE = _PACKAGE.replace("{type: integer, default: 0}", "{type: integer}")
 _PYTHON = '''\
 """Serves the tool of package.yaml: a typed function. The runtime dials it; nothing else has to be open."""
 
@@ -86,7 +88,7 @@ import (
 
 type countWords struct {
 	Text       string `json:"text"`
-	LongerThan int    `json:"longer_than"`
+	LongerThan int    `json:"longer_than,omitempty"`
 }
 
 func count(_ context.Context, _ *runwright.ToolCall, args countWords) (any, error) {
@@ -113,7 +115,9 @@ func main() {
 	defer client.Close()
 
 	tools := runwright.NewToolServer()
-	runwright.Handle(tools, "count_words", count)
+	runwright.Handle(tools, "count_words", count,
+		runwright.WithDescription("Counts the words of a text that are longer than so many letters."),
+		runwright.WithEffect(runwright.EffectRead))
 	if err := tools.Start("127.0.0.1:0"); err != nil {
 		log.Fatal(err)
 	}
@@ -137,15 +141,33 @@ const countWords = ({ text, longer_than: longerThan = 0 }) => ({
   words: text.split(/\\s+/).filter((word) => word.length > longerThan).length,
 });
 
-tools.add("count_words", countWords);
+// What package.yaml says of the tool: `runwright package tools` writes its entry from this.
+tools.add("count_words", countWords, {
+  description: "Counts the words of a text that are longer than so many letters.",
+  effect: "read",
+  parameters: {
+    type: "object",
+    properties: { text: { type: "string" }, longer_than: { type: "integer", default: 0 } },
+    required: ["text"],
+    additionalProperties: false,
+  },
+});
 await tools.serveFor(client, { executor: "words" });
 console.error("serving executor words");
 process.once("SIGINT", () => tools.close().then(() => client.close()));
 """
+_PACKAGE_JSON = """\
+{
+  "private": true,
+  "type": "module"
+}
+"""
 BEGINNINGS: Mapping[Language, Beginning] = {
-    Language.PYTHON: Beginning({"tools.py": _PYTHON}, ("pip install {client}", "python tools.py")),
+    Language.PYTHON: Beginning(
+        {"package.yaml": _PACKAGE, "tools.py": _PYTHON}, ("pip install {client}", "python tools.py")
+    ),
     Language.GO: Beginning(
-        {"main.go": _GO},
+        {"package.yaml": _GO_PACKAGE, "main.go": _GO},
         (
             "go mod init example.org/words",
             "go mod edit -replace github.com/runwright/runwright/clients/go={client}",
@@ -154,7 +176,7 @@ BEGINNINGS: Mapping[Language, Beginning] = {
         ),
     ),
     Language.TYPESCRIPT: Beginning(
-        {"tools.mjs": _TYPESCRIPT, "package.json": '{\n  "private": true,\n  "type": "module"\n}\n'},
+        {"package.yaml": _PACKAGE, "tools.mjs": _TYPESCRIPT, "package.json": _PACKAGE_JSON},
         ("make -C {client} dist", "npm install {client}/dist/runwright-client.tgz", "node tools.mjs"),
     ),
 }

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from runwright.cli import sanitize
-from runwright.cli.beginnings import BEGINNINGS, PACKAGE, Language
+from runwright.cli.beginnings import BEGINNINGS, Language
 from runwright.cli.commands import command
 from runwright.cli.errors import ExitCode, Problem
 
@@ -31,21 +31,20 @@ def init(
       runwright init words --language go
     """
     beginning = BEGINNINGS[language]
-    files = {"package.yaml": PACKAGE, **beginning.files}
-    there = [name for name in files if (directory / name).exists()]
+    there = [name for name in beginning.files if (directory / name).exists()]
     if there:
         message = f"{directory} has {', '.join(there)} already."
         raise Problem("USAGE", message, "Name another folder: runwright init DIR.", exit_code=ExitCode.USAGE)
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        for name, text in files.items():
+        for name, text in beginning.files.items():
             with (directory / name).open("x", encoding="utf-8") as file:
                 file.write(text)
     except OSError as error:
         message = f"{directory} cannot be written: {error.strerror}."
         raise Problem("USAGE", message, "Name a folder that you may write.", exit_code=ExitCode.USAGE) from None
     client = shlex.quote(str(_CLIENTS / language)) if _CLIENTS.is_dir() else f"CHECKOUT/clients/{language}"
-    print(sanitize.line(f"wrote {', '.join(files)} in {directory}"))
+    print(sanitize.line(f"wrote {', '.join(beginning.files)} in {directory}"))
     print("\nIn that folder, each in a terminal of its own:\n")
     print(f"  {command((), 'serve', '--data', 'data', '--package', 'package.yaml')}")
     print("  " + sanitize.line(" && ".join(beginning.commands).replace("{client}", client)))

@@ -54,7 +54,7 @@ def validate(
 
     Prints one line for each finding with file, path inside, line and what to do.
     With --tools also what a tool server serves otherwise than a package says:
-    tools it does not have, schemas, effect and idempotent that differ. MODULE:OBJECT
+    tools it does not have, schemas, effect, idempotent and reconcilable that differ. MODULE:OBJECT
     in place of HOST:PORT are tools that a Python module declares.
     Exit code: 0 all are valid, 2 there are findings.
 

@@ -85,6 +85,8 @@ def _entry(tool: DescribedTool, executor: str, *, has_sidecars: bool) -> dict[st
     entry |= {"executor": executor, "effect": effect}
     if tool.idempotent is not None and tool.idempotent != (effect == "read"):
         entry["idempotent"] = tool.idempotent
+    if tool.reconcilable and not entry.get("idempotent", effect == "read"):
+        entry["reconcilable"] = True
     assert tool.schema is not None, "an entry has a schema"
     if has_sidecars:
         return {**entry, "schema_digest": schema_digest(tool.schema)}
@@ -137,6 +139,9 @@ def _differences(
             ("idempotent",),
             Rule(f"{_shown(found.idempotent)}, as {source} says, not {_shown(tool.idempotent)}", _TAKE),
         )
+    if found.reconcilable is not None and found.reconcilable != tool.reconcilable and not tool.idempotent:
+        shown = _shown(found.reconcilable), _shown(tool.reconcilable)
+        yield ("reconcilable",), Rule(f"{shown[0]}, as {source} says, not {shown[1]}", _TAKE)
     if found.schema is None or schema_digest(found.schema) == tool.arguments_digest:
         return
     field = "parameters" if tool.schema_digest is None else "schema_digest"

@@ -41,13 +41,14 @@ CredentialOption = Annotated[
 
 
 class DescribedTool(Struct, frozen=True):
-    """A tool as its host knows it; `schema` and `idempotent` are None, `effect` empty, where it does not say."""
+    """A tool as its host knows it; what it does not say is None, `effect` empty."""
 
     name: str
     description: str = ""
     schema: Mapping[str, Any] | None = None
     effect: str = ""
     idempotent: bool | None = None
+    reconcilable: bool | None = None
 
 
 class Dialling(Struct, frozen=True):
@@ -125,7 +126,9 @@ def _read(address: str, tool: pb.ToolDescription) -> DescribedTool:
         if tool.schema_digest != digest:
             raise _unreadable(address, f"the digest of tool {tool.name} is not that of its schema, {digest}")
     idempotent = tool.idempotent if tool.HasField("idempotent") else None
-    return DescribedTool(tool.name, tool.description, schema, EFFECT_NAMES.get(tool.effect, ""), idempotent)
+    reconcilable = tool.reconcilable if tool.HasField("reconcilable") else None
+    effect = EFFECT_NAMES.get(tool.effect, "")
+    return DescribedTool(tool.name, tool.description, schema, effect, idempotent, reconcilable)
 
 
 def _unreadable(address: str, what: str) -> Problem:
@@ -163,6 +166,13 @@ def _of_object(source: str, *objects: Any) -> list[DescribedTool]:
             remedy = "Write @tool above the function, from runwright_client import tool."
             raise Problem("USAGE", message, remedy, exit_code=ExitCode.USAGE)
     return [
-        DescribedTool(one["name"], one["description"], one["parameters"], one["effect"], one["idempotent"])
+        DescribedTool(
+            one["name"],
+            one["description"],
+            one["parameters"],
+            one["effect"],
+            one["idempotent"],
+            bool(one.get("reconcilable")),
+        )
         for one in declared
     ]

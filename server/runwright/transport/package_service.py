@@ -48,7 +48,7 @@ class PackageService:
         """A package, whole."""
         wire.check_selector(request.package, required=True)
         outline, found = await self._registry.get(principal().namespace, _selector(request.package))
-        return await asyncio.to_thread(_whole, outline, found)
+        return await asyncio.to_thread(get_response, outline, found)
 
     async def ListPackages(self, request: pb.ListPackagesRequest) -> pb.ListPackagesResponse:
         """One page of packages in outline."""
@@ -124,7 +124,8 @@ class PackageService:
         )
 
 
-def _whole(outline: PackageOutline, found: CataloguedPackage) -> pb.GetPackageResponse:
+def get_response(outline: PackageOutline, found: CataloguedPackage) -> pb.GetPackageResponse:
+    """A package as GetPackage shows it."""
     sidecars = sorted(found.package.sidecars.items())
     return pb.GetPackageResponse(
         summary=_summary(outline),

@@ -14,21 +14,26 @@ FORM = r"""{
   },
   "BudgetSpec": {
    "parallel_calls": {
-    "default": 8
+    "default": 8,
+    "whole": true
    },
    "rounds": {
-    "default": 16
+    "default": 16,
+    "whole": true
    },
    "tool_calls": {
-    "default": 64
+    "default": 64,
+    "whole": true
    }
   },
   "ContextPolicy": {
    "session_bytes": {
-    "default": 65536
+    "default": 65536,
+    "whole": true
    },
    "session_turns": {
-    "default": 20
+    "default": 20,
+    "whole": true
    }
   },
   "PolicyRule": {
@@ -57,6 +62,7 @@ FORM = r"""{
    },
    "max_attempts": {
     "default": 3,
+    "whole": true,
     "younger": true
    },
    "mode": {
@@ -78,10 +84,12 @@ FORM = r"""{
    },
    "timeout_ms": {
     "default": 10000,
+    "whole": true,
     "younger": true
    },
    "unavailable_timeout_ms": {
     "default": 60000,
+    "whole": true,
     "younger": true
    }
   },
@@ -89,6 +97,7 @@ FORM = r"""{
    "adapter": {},
    "max_attempts": {
     "default": 3,
+    "whole": true,
     "younger": true
    },
    "model": {},
@@ -157,7 +166,8 @@ FORM = r"""{
     }
    },
    "max_attempts": {
-    "default": 3
+    "default": 3,
+    "whole": true
    },
    "model_view": {
     "default": null,
@@ -187,10 +197,12 @@ FORM = r"""{
     "younger": true
    },
    "timeout_ms": {
-    "default": 30000
+    "default": 30000,
+    "whole": true
    },
    "unavailable_timeout_ms": {
-    "default": 600000
+    "default": 600000,
+    "whole": true
    },
    "untrusted": {
     "default": false,

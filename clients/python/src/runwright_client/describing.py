@@ -61,7 +61,11 @@ class Declaration:
     def described(self) -> pb.ToolDescription:
         """The same over the wire."""
         told = pb.ToolDescription(
-            name=self.name, description=self.description, effect=_EFFECTS[self.effect], idempotent=self.idempotent
+            name=self.name,
+            description=self.description,
+            effect=_EFFECTS[self.effect],
+            idempotent=self.idempotent,
+            reconcilable=self.reconcilable,
         )
         if self.idempotent is None and self.effect:
             told.idempotent = self.effect == "read"

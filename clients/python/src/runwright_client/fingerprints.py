@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from ._package_form import FORM
 
 _FORM: dict[str, Any] = json.loads(FORM)
 _EXACT = 2**53 - 1
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+(_[0-9]+)*(\.0+)?\s*\Z", re.ASCII)  # in quotes, as the server takes it, too
 
 
 def package_fingerprint(package: Mapping[str, Any]) -> str:
@@ -60,6 +62,8 @@ def _spelled(value: Any, part: str) -> Any:
             if not says.keys() & {"default", "default_is"}:
                 continue
             found[name] = _default(says, found)
+        if "whole" in says and isinstance(found[name], str) and _WHOLE.match(found[name]):
+            found[name] = int(found[name].partition(".")[0])
         if "part" in says:
             found[name] = _spelled(found[name], says["part"])
         elif "list_of" in says:

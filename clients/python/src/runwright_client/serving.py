@@ -61,7 +61,7 @@ class ToolServer:
         self._tools: dict[str, Tool[..., Any] | Handler] = {**tools_by_name(tools, Tool)}
         self._reconcilers: dict[str, Reconciler] = {}
         self._under_way = UnderWay()
-        self._declared = {name: Declaration.of(tool) for name, tool in self._tools.items() if isinstance(tool, Tool)}
+        self._declared: dict[str, Declaration] = {}  # of those that are no Tool
         self._tls = tls
         self._credential = credential
         self._thread_count = threads
@@ -98,14 +98,23 @@ class ToolServer:
             raise ValueError(f"ToolServer: two tools are named {name}")
         if self._registrations:
             raise RuntimeError(f"ToolServer: add {name} before the server is registered: nobody would call it")
-        self._tools[name] = handler
-        if reconcile is not None:
+        if reconcile is not None and isinstance(handler, Tool):
+            handler.reconcile(reconcile)
+        elif reconcile is not None:
+            if idempotent or (idempotent is None and effect == "read"):
+                raise ValueError(f"tool {name}: what may be repeated is sent again; nobody asks what became of it")
             self._reconcilers[name] = reconcile
-        self._declared[name] = Declaration.of(handler) if isinstance(handler, Tool) else declared
+        self._tools[name] = handler
+        self._declared[name] = declared
 
     def declarations(self, executor: str) -> list[dict[str, Any]]:
         """What a package says of these tools, in its list `tools`; JSON is YAML. Without those that have no schema."""
-        return [one.entry(executor) for one in self._declared.values() if one.parameters is not None]
+        return [one.entry(executor) for one in self._known() if one.parameters is not None]
+
+    def _known(self) -> list[Declaration]:
+        # Now: a function that is asked about calls may have been written below the server.
+        tools = self._tools.items()
+        return [Declaration.of(tool) if isinstance(tool, Tool) else self._declared[name] for name, tool in tools]
 
     async def start(self, listen: str = "127.0.0.1:0") -> str:
         """Serves at `host:port` and returns the address; port 0 is any that is free.
@@ -247,7 +256,7 @@ class ToolServer:
         """What a registration says of its kind."""
         if not self._tools:
             raise ValueError("ToolServer: there is no tool to register: ToolServer([…]), or add(…)")
-        digested = digests(self._declared.values()) if schema_digests else []
+        digested = digests(self._known()) if schema_digests else []
         return {"tools": sorted(self._tools), "tool_digests": digested}
 
     def _dialled(self, address: str) -> str:
@@ -279,7 +288,7 @@ class ToolServer:
     async def _describe(self, stream: _Description) -> None:
         self._authorize(stream)
         await received(stream, pb.DescribeToolsRequest)
-        told = [self._declared[name].described() for name in sorted(self._declared)]
+        told = [one.described() for one in sorted(self._known(), key=lambda one: one.name)]
         await stream.send_message(pb.DescribeToolsResponse(tools=told))
 
     def _begin(self, stream: grpclib.server.Stream[Any, Any]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from ._gen.runwright.v1 import EffectState, EventFrame, EventKind, OpenEffect, RunSnapshot, RunStatus
 from .errors import RunwrightError
 
+ASK_AGAIN = 1.0  #: seconds, after nobody could say how a run stands
 Ask = Callable[[], Awaitable[RunSnapshot]]
 
 
@@ -87,9 +87,8 @@ class End:
             loop.call_soon_threadsafe(self._task.cancel)
 
     def _look(self) -> None:
-        """Asks how the run stands, unless it is being asked: then once more with the next frame."""
+        """Asks how the run stands, unless it is being asked: then once more."""
         if self._stands is not None and (self._task is None or self._task.done()):
-            self._is_to_ask = False
             self._ask(self._stands)
 
     def _ask(self, how: Ask) -> None:
@@ -98,8 +97,15 @@ class End:
 
     async def _asked(self, how: Ask) -> None:
         ends = (RunStatus.REPAIR_NEEDED,) if self._done is None else (RunStatus.REPAIR_NEEDED, RunStatus.HELD)
-        with suppress(RunwrightError):  # the stream meets the same, and says so
-            run = await how()
-            self._run = run if run.status in ends and self._seq <= run.last_seq else None
-            return
-        self._is_to_ask = True
+        while True:
+            self._is_to_ask = False
+            try:
+                run = await how()
+            except RunwrightError:
+                await asyncio.sleep(ASK_AGAIN)
+                continue
+            stands = run.status in ends
+            self._run = run if stands and self._seq <= run.last_seq else None
+            # A run that stands still has no next frame with which to ask: what came meanwhile is asked about at once.
+            if self._run is not None or not (stands or self._is_to_ask):
+                return

@@ -849,7 +849,10 @@ type ToolDescription struct {
 	Effect v1.EffectClass `protobuf:"varint,5,opt,name=effect,proto3,enum=runwright.v1.EffectClass" json:"effect,omitempty"`
 	// Whether a call with the same idempotency key may be sent again. Absent: the
 	// host does not say.
-	Idempotent    *bool `protobuf:"varint,6,opt,name=idempotent,proto3,oneof" json:"idempotent,omitempty"`
+	Idempotent *bool `protobuf:"varint,6,opt,name=idempotent,proto3,oneof" json:"idempotent,omitempty"`
+	// Whether `ReconcileTool` says what became of its calls. Absent: the host does
+	// not say.
+	Reconcilable  *bool `protobuf:"varint,7,opt,name=reconcilable,proto3,oneof" json:"reconcilable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -926,6 +929,13 @@ func (x *ToolDescription) GetIdempotent() bool {
 	return false
 }
 
+func (x *ToolDescription) GetReconcilable() bool {
+	if x != nil && x.Reconcilable != nil {
+		return *x.Reconcilable
+	}
+	return false
+}
+
 var File_runwright_callback_v1_tool_executor_service_proto protoreflect.FileDescriptor
 
 const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
@@ -984,7 +994,7 @@ const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
 	"\amessage\x18\x01 \x01(\tR\amessage\"\x16\n" +
 	"\x14DescribeToolsRequest\"U\n" +
 	"\x15DescribeToolsResponse\x12<\n" +
-	"\x05tools\x18\x01 \x03(\v2&.runwright.callback.v1.ToolDescriptionR\x05tools\"\x89\x02\n" +
+	"\x05tools\x18\x01 \x03(\v2&.runwright.callback.v1.ToolDescriptionR\x05tools\"\xc3\x02\n" +
 	"\x0fToolDescription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x124\n" +
@@ -993,8 +1003,10 @@ const file_runwright_callback_v1_tool_executor_service_proto_rawDesc = "" +
 	"\x06effect\x18\x05 \x01(\x0e2\x19.runwright.v1.EffectClassR\x06effect\x12#\n" +
 	"\n" +
 	"idempotent\x18\x06 \x01(\bH\x00R\n" +
-	"idempotent\x88\x01\x01B\r\n" +
-	"\v_idempotent2\xd3\x02\n" +
+	"idempotent\x88\x01\x01\x12'\n" +
+	"\freconcilable\x18\a \x01(\bH\x01R\freconcilable\x88\x01\x01B\r\n" +
+	"\v_idempotentB\x0f\n" +
+	"\r_reconcilable2\xd3\x02\n" +
 	"\x13ToolExecutorService\x12d\n" +
 	"\vExecuteTool\x12).runwright.callback.v1.ExecuteToolRequest\x1a*.runwright.callback.v1.ExecuteToolResponse\x12j\n" +
 	"\rReconcileTool\x12+.runwright.callback.v1.ReconcileToolRequest\x1a,.runwright.callback.v1.ReconcileToolResponse\x12j\n" +

@@ -393,6 +393,7 @@ class ToolDescription(message.Message):
     SCHEMA_DIGEST_FIELD_NUMBER: builtins.int
     EFFECT_FIELD_NUMBER: builtins.int
     IDEMPOTENT_FIELD_NUMBER: builtins.int
+    RECONCILABLE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """The tool's name."""
     description: builtins.str
@@ -411,6 +412,10 @@ class ToolDescription(message.Message):
     """Whether a call with the same idempotency key may be sent again. Absent: the
     host does not say.
     """
+    reconcilable: builtins.bool
+    """Whether `ReconcileTool` says what became of its calls. Absent: the host does
+    not say.
+    """
     def __init__(
         self,
         *,
@@ -420,11 +425,17 @@ class ToolDescription(message.Message):
         schema_digest: builtins.str = ...,
         effect: package_pb2.EffectClass.ValueType = ...,
         idempotent: builtins.bool | None = ...,
+        reconcilable: builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = typing.Literal["_idempotent", b"_idempotent", "idempotent", b"idempotent"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = typing.Literal["_idempotent", b"_idempotent", "_reconcilable", b"_reconcilable", "idempotent", b"idempotent", "reconcilable", b"reconcilable"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = typing.Literal["_idempotent", b"_idempotent", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "schema_digest", b"schema_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = typing.Literal["_idempotent", b"_idempotent", "_reconcilable", b"_reconcilable", "description", b"description", "effect", b"effect", "idempotent", b"idempotent", "name", b"name", "parameters_schema_json", b"parameters_schema_json", "reconcilable", b"reconcilable", "schema_digest", b"schema_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__idempotent: _TypeAlias = typing.Literal["idempotent"]  # noqa: Y015
     _WhichOneofArgType__idempotent: _TypeAlias = typing.Literal["_idempotent", b"_idempotent"]  # noqa: Y015
+    _WhichOneofReturnType__reconcilable: _TypeAlias = typing.Literal["reconcilable"]  # noqa: Y015
+    _WhichOneofArgType__reconcilable: _TypeAlias = typing.Literal["_reconcilable", b"_reconcilable"]  # noqa: Y015
+    @typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotent) -> _WhichOneofReturnType__idempotent | None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reconcilable) -> _WhichOneofReturnType__reconcilable | None: ...

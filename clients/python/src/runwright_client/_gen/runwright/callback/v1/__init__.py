@@ -1016,6 +1016,14 @@ class ToolDescription(betterproto2.Message):
     host does not say.
     """
 
+    reconcilable: "bool | None" = betterproto2.field(
+        7, betterproto2.TYPE_BOOL, optional=True
+    )
+    """
+    Whether `ReconcileTool` says what became of its calls. Absent: the host does
+    not say.
+    """
+
 
 default_message_pool.register_message(
     "runwright.callback.v1", "ToolDescription", ToolDescription
