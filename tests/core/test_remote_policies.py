@@ -378,3 +378,15 @@ def test_a_cancel_ends_a_run_that_is_deferred() -> None:
     state, _ = played(p.answer(Verdict.DEFER, until=60), b.cancelled())
 
     assert (state.is_terminal, pending(state)) == (True, {})
+
+
+def test_a_run_held_where_nobody_found_out_what_is_said_ends_instead_of_being_held_for_ever() -> None:
+    silent = b.package(policy="builtin:read-only")  # the policy that is asked is the operator's
+    asked = p.found(stage=PolicyStage.INPUT, digest="sha256:request")
+    held, _ = b.play(silent, p.started(silent, asked), p.answer(Verdict.ALLOW, EffectId("p0.1"), policies=()))
+    assert [type(effect) for effect in pending(held).values()] == [e.HearPolicies]
+
+    records = decide(silent, held, replace(p.heard(1, p.RUN), policies=()))
+
+    assert decisions(records) == [(Verdict.DENY, "policy.not_found_out")]
+    assert kinds(records)[-1] == "RunFailed"

@@ -95,11 +95,12 @@ def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
 
     While a policy is asked it does not, yet. A stage that it has passed is not decided on again.
     """
-    if step.state.walk is not None and step.state.walk.has_passed(stage):
+    walk, found = step.state.walk, findings.said_at(stage)
+    if walk is not None and walk.has_passed(stage):
         return True
-    found = findings.said_at(stage)
     if found is None:
-        if not step.package.chain(stage).is_used:
+        # Held there it is decided on, even where nobody is heard any more: nothing else would let it go.
+        if not (step.package.chain(stage).is_used or (walk is not None and walk.stage is stage)):
             return True
         opinion, digest = _UNKNOWN, ""
     elif found.remotes:
