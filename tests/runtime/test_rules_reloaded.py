@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -44,6 +44,10 @@ class SlowHost:
     def __init__(self, verdict: Verdict = Verdict.ALLOW, **said: Any) -> None:
         self.asked: list[PolicyRequest] = []
         self.let_go = asyncio.Event()
+        self.answers(verdict, **said)
+
+    def answers(self, verdict: Verdict, **said: Any) -> None:
+        """Answers so from now on."""
         self._said = {"verdict": verdict, **said}
 
     def is_there(self, namespace: Namespace, policy: str) -> bool:
@@ -71,6 +75,18 @@ def replace_rules(runtime: AgentRuntime, *policies: dict[str, Any]) -> None:
     runtime.ports.policies.replace_operator_rules({Namespace("*"): rules} if specs else {})
 
 
+class Hosts(SlowHost):
+    """Hosts by the names of their policies."""
+
+    def __init__(self, hosts: Mapping[str, SlowHost]) -> None:
+        super().__init__()
+        self._hosts = hosts
+
+    async def decide(self, request: PolicyRequest) -> PolicyReply:
+        """See the port."""
+        return await self._hosts[request.remote.policy].decide(request)
+
+
 @pytest.mark.parametrize("verdict", [Verdict.ALLOW, Verdict.DENY, Verdict.DEFER, Verdict.MODIFY])
 @pytest.mark.parametrize("stage", STAGES)
 async def test_a_remote_policy_taken_away_while_it_is_asked_holds_nobody(stage: str, verdict: Verdict) -> None:
@@ -92,6 +108,41 @@ async def test_a_remote_policy_taken_away_while_it_is_asked_holds_nobody(stage: 
     [at_stage] = [each for each in decided if each.stage is STAGES[stage]]
     assert at_stage.decision.verdict is Verdict.ALLOW
     assert at_stage.operator_digest == ""
-    assert at_stage.subject_digest == host.asked[0].subject_digest
+    # What it has put there is in the place of what it was asked about; nothing else that it says counts.
+    assert (at_stage.subject_digest == host.asked[0].subject_digest) is (verdict is not Verdict.MODIFY)
     if stage != "pre_tool":
         assert at_stage.decision.code == NO_OBJECTION
+
+
+@pytest.mark.parametrize("stage", ["input", "pre_tool"])
+async def test_what_one_defers_and_one_that_is_taken_away_replaces_goes_on(stage: str) -> None:
+    hosts = {
+        "first": SlowHost(Verdict.DEFER, defer_for=60 * b.SECOND),
+        "second": SlowHost(Verdict.MODIFY, **_REPLACED[stage]),
+    }
+    hosts["first"].let_go.set()
+    asking = {"remote": "first", "stages": [stage]}
+    package = b.package(
+        b.asks("look"),
+        b.says("{results}"),
+        tools=(b.tool(),),
+        policy="builtin:read-only",
+        policies=[{"builtin": "allow-declared"}, asking],
+    )
+    bench = b.Bench(packages=(package,), tools=FunctionTools({"look": b.look}), remote_policies=Hosts(hosts))
+    runtime = bench.runtime()
+    replace_rules(runtime, {"remote": "second", "stages": [stage]})
+    await runtime.start_run(b.request())
+    await quiet()
+    assert len(hosts["second"].asked) == 1
+
+    replace_rules(runtime)
+    hosts["first"].answers(Verdict.ALLOW)
+    hosts["second"].let_go.set()
+    async with asyncio.timeout(20):
+        await pass_time(bench, runtime)
+
+    assert (await stood_still(runtime)).status is RunStatus.COMPLETED
+    [replaced] = await records_of(bench.journal, r.SubjectReplaced)
+    assert replaced.replaced_digest == hosts["second"].asked[0].subject_digest
+    assert hosts["first"].asked[-1].subject_digest != replaced.replaced_digest, "it is asked about what is there now"

@@ -36,7 +36,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     if not fits or (found is None and package.chain(stage).needs_findings):
         # What was found for something else counts for nothing, and what was not found out is not allowed.
         opinion, found = _UNKNOWN, None
-    elif found is not None and found.remotes:
+    elif found is not None and remote_policies.are_in(step, call.call_id, found):
         decision = remote_policies.heard(step, call.call_id, found)
         if decision is None:
             return False
@@ -103,7 +103,7 @@ def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
         if not (step.package.chain(stage).is_used or (walk is not None and walk.stage is stage)):
             return True
         opinion, digest = _UNKNOWN, ""
-    elif found.remotes:
+    elif remote_policies.are_in(step, None, found):
         decision, digest = remote_policies.heard(step, None, found), found.subject_digest
         if decision is None:
             return False
