@@ -258,6 +258,28 @@ def test_a_cached_answer_is_of_the_same_tool_and_arguments() -> None:
     assert cached.is_of(b.remote_policy(), PolicyStage.PRE_TOOL, "send", p.ARGUMENTS.digest)
 
 
+def test_what_was_said_of_a_call_before_the_run_was_tainted_does_not_count_after() -> None:
+    said = p.found(remotes=(b.remote_policy(),))
+    pages = b.package(
+        b.tool("send", effect="write", untrusted=True),
+        policy="builtin:read-only",
+        policies=[{"remote": "compliance", "cache": True}],
+    )
+    state, records = b.play(
+        pages,
+        b.started(pages),
+        p.asks("send", policies=said),
+        p.answer(Verdict.ALLOW, policies=said),
+        i.ExecutorAwaited(at=b.at(3), call_id=b.FIRST_CALL, attempt=0, has_place=True),
+        b.returned(),
+    )
+    assert state.tainted
+
+    records = decide(pages, state, p.asks("send", policies=said, round=2))
+
+    assert kinds(records)[-1] == "PolicyAsked"
+
+
 def test_a_run_is_held_at_its_start_and_ends_when_that_is_denied() -> None:
     package = p.package("run_start")
     start = b.started(package)

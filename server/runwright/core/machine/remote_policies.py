@@ -89,7 +89,9 @@ def _answer_from_cache(step: Step, subject: EffectId | None, found: PolicyFindin
     """Whether the policy has answered the same before, in this run, and may be taken at its word again."""
     call = step.state.call(subject) if subject else None
     tool, digest = call.tool if call else "", found.subject_digest
-    known = [each for each in step.state.cached_answers if each.is_of(remote, found.stage, tool, digest)]
+    tainted = call is not None and call.policy is not None and call.policy.tainted
+    cached = step.state.cached_answers
+    known = [each for each in cached if each.is_of(remote, found.stage, tool, digest, tainted=tainted)]
     if not (remote.cache and known):
         return False
     step.add(
