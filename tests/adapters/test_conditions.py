@@ -141,11 +141,7 @@ async def test_the_library_is_loaded_beside_the_loop_once_whoever_asks_first(
 async def test_without_the_library_conditions_fail_and_nothing_is_raised(
     conditions: CelConditions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    @functools.cache
-    def missing() -> object:
-        raise ImportError
-
-    monkeypatch.setattr(condition_worker, "_library", missing)
+    monkeypatch.setattr(condition_worker, "_library", functools.cache(_missing))
     monkeypatch.setattr(conditions._process, "check", lambda *_: Checked(Verdict.FAILED))
 
     assert await conditions.evaluate([question("true")]) == [(Outcome.FAILED,)]
@@ -213,6 +209,22 @@ def test_what_a_condition_may_not_be_is_said_when_it_is_examined(condition: str,
     found = condition_problem(condition, VARIABLES)
 
     assert (found is None) if problem is None else (found is not None and problem in found)
+
+
+def test_a_library_that_is_not_there_is_told_as_that_and_not_as_a_mistake_of_the_condition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(condition_worker, "_PROGRAMS", {})
+    monkeypatch.setattr(condition_worker, "_library", functools.cache(_missing))
+
+    found = condition_problem("true", VARIABLES)
+
+    assert found is not None and "cannot import common-expression-language" in found
+    assert "no CEL expression" not in found
+
+
+def _missing() -> object:
+    raise ImportError("libcel.so: cannot open shared object file")
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import random
 import runpy
 import string
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,19 @@ from google.protobuf.descriptor import Descriptor
 from runwright._gen.runwright.v1 import content_pb2, event_pb2
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.cli.export import verify
-from runwright.core.ids import DEFAULT_NAMESPACE, RunId, RunKey
+from runwright.core import records as r
+from runwright.core.ids import DEFAULT_NAMESPACE, EffectId, Namespace, RunId, RunKey
+from runwright.core.outcomes import ReconcileAnswer, Resolution, ResultRelease, RunStatus
+from runwright.core.policy import Verdict
+from runwright.core.resolution import ResolutionRequest, ResolvedResult
+from runwright.ports.remote_policies import PolicyReply, PolicyReplyKind, PolicyRequest, PolicyWait
+from runwright.ports.tools import ReconcileOutcome, ToolOutcome, ToolOutcomeKind
+from runwright.testing import FunctionTools
 from runwright.wire.references import event_refs
 from typer import Exit
 
 from tests import builders as b
+from tests.runtime.watching import pass_time, quiet, records, records_of
 
 EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "verify_export.py"))
 REF = content_pb2.ContentRef.DESCRIPTOR.full_name
@@ -37,7 +47,14 @@ async def export() -> Lines:
     for name in ("r0", "r1"):
         handle, _ = await runtime.start_run(b.request(name, session_id="s"))
         await handle.wait()
-    run = RunKey(DEFAULT_NAMESPACE, RunId("r1"))
+    lines = await lines_of(bench, "r1")
+    await runtime.close()
+    return lines
+
+
+async def lines_of(bench: b.Bench, run_id: str) -> Lines:
+    """The lines of an export of a run."""
+    run = RunKey(DEFAULT_NAMESPACE, RunId(run_id))
     events = await bench.journal.read(run, after=0, limit=1000)
     header = pb.ExportHeader(
         format=1,
@@ -60,7 +77,6 @@ async def export() -> Lines:
                 digest=digest, offset=offset, data=data[offset : offset + PART], last=offset + PART >= len(data)
             )
             elements.append(pb.ExportRunResponse(content=part))
-    await runtime.close()
     return [json_format.MessageToJson(each, preserving_proto_field_name=True, indent=None) for each in elements]
 
 
@@ -212,3 +228,91 @@ def _references(message: Descriptor) -> dict[int, Any]:
         if inside != {}:
             found[each.number] = inside
     return found
+
+
+class Replacing:
+    """Hosts that defer and then replace what they are asked about, and allow what is there then."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[tuple[str, str]] = Counter()
+
+    def is_there(self, namespace: Namespace, policy: str) -> bool:
+        """See the port."""
+        return True
+
+    def wait_for_host(self, namespace: Namespace, policy: str, there: Callable[[], None]) -> PolicyWait:
+        """See the port."""
+        raise AssertionError("a host is there")
+
+    async def decide(self, request: PolicyRequest) -> PolicyReply:
+        """See the port."""
+        subject = request.call.call_id if request.call else request.stage.name
+        self._seen[subject, request.remote.policy] += 1
+        says: list[dict[str, Any]] = [
+            {"verdict": Verdict.DEFER, "defer_for": b.SECOND},
+            {"verdict": Verdict.MODIFY, "text": "another text"},
+            {"verdict": Verdict.ALLOW},
+        ]
+        if request.call:
+            says[1] = {"verdict": Verdict.MODIFY, "arguments_json": b'{"n":2}'}
+        said = says[min(self._seen[subject, request.remote.policy], 3) - 1]
+        return PolicyReply(kind=PolicyReplyKind.ANSWERED, subject_digest=request.subject_digest, **said)
+
+    async def close(self) -> None:
+        """See the port."""
+
+
+async def test_a_governed_run_with_replaced_withheld_found_and_resolved_parts_is_whole_for_both(tmp_path: Path) -> None:
+    lost, found = ToolOutcome(ToolOutcomeKind.LOST), ReconcileOutcome(ReconcileAnswer.PERFORMED, b'"a secret letter"')
+    package = b.package(
+        b.asks("look", "send", "write"),
+        b.says("{results}"),
+        tools=(b.tool(), b.writing_tool("send", reconcilable=True, reconcile_for="10m"), b.writing_tool()),
+        policy="builtin:read-only",
+        policies=[
+            {"builtin": "allow-declared"},
+            {"remote": "compliance", "stages": ["input", "pre_tool", "output"]},
+            {"rules": [{"stage": "post_tool", "when": 'result.text.contains("secret")', "then": "deny"}]},
+        ],
+    )
+    tools = FunctionTools(
+        {"look": b.look, "send": lambda _: lost, "write": lambda _: lost}, reconcilers={"send": lambda _: found}
+    )
+    bench = b.Bench(packages=(package,), tools=tools, remote_policies=Replacing())
+    runtime = bench.runtime()
+    await runtime.start_run(b.request())
+    for _ in range(200):
+        await quiet()
+        if (await runtime.run_snapshot("run-1")).status is RunStatus.REPAIR_NEEDED:
+            break
+        bench.manual_clock.advance(b.SECOND)
+    resolution = ResolutionRequest(
+        effect_id=EffectId("c1.3"),
+        attempt=1,
+        request_id="one",
+        resolution=Resolution.HAPPENED,
+        result=ResolvedResult(b'"a secret found"'),
+        reason="it is there",
+    )
+    await runtime.repair.resolve("run-1", resolution)
+    async with asyncio.timeout(20):
+        await pass_time(bench, runtime)
+
+    lines = await lines_of(bench, "run-1")
+
+    kinds_seen = {type(each) for each in await records(bench.journal)}
+    of_policies = {r.PolicyAsked, r.PolicyAnswered, r.PolicyResumed, r.SubjectReplaced, r.PolicyDecided}
+    of_calls = {r.ToolResultReleased, r.ReconcileStarted, r.ReconcileEnded, r.EffectResolved, r.ToolRecoveryRequired}
+    assert of_policies | of_calls <= kinds_seen
+    released = await records_of(bench.journal, r.ToolResultReleased)
+    assert [(each.call_id, each.release) for each in sorted(released, key=lambda each: each.call_id)] == [
+        ("c1.1", ResultRelease.RELEASED),
+        ("c1.2", ResultRelease.WITHHELD),
+        ("c1.3", ResultRelease.WITHHELD),
+    ]
+    assert verdicts(tmp_path / "run.jsonl", lines) == (0, 0)
+    for at in [number for number, line in enumerate(lines) if '"content"' in line]:
+        assert verdicts(tmp_path / "run.jsonl", [*lines[:at], *lines[at + 1 :]]) == (1, 1), (
+            "each of its contents counts"
+        )
+    await runtime.close()

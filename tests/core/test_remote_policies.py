@@ -258,6 +258,28 @@ def test_a_cached_answer_is_of_the_same_tool_and_arguments() -> None:
     assert cached.is_of(b.remote_policy(), PolicyStage.PRE_TOOL, "send", p.ARGUMENTS.digest)
 
 
+def test_what_was_said_of_a_call_before_the_run_was_tainted_does_not_count_after() -> None:
+    said = p.found(remotes=(b.remote_policy(),))
+    pages = b.package(
+        b.tool("send", effect="write", untrusted=True),
+        policy="builtin:read-only",
+        policies=[{"remote": "compliance", "cache": True}],
+    )
+    state, records = b.play(
+        pages,
+        b.started(pages),
+        p.asks("send", policies=said),
+        p.answer(Verdict.ALLOW, policies=said),
+        i.ExecutorAwaited(at=b.at(3), call_id=b.FIRST_CALL, attempt=0, has_place=True),
+        b.returned(),
+    )
+    assert state.tainted
+
+    records = decide(pages, state, p.asks("send", policies=said, round=2))
+
+    assert kinds(records)[-1] == "PolicyAsked"
+
+
 def test_a_run_is_held_at_its_start_and_ends_when_that_is_denied() -> None:
     package = p.package("run_start")
     start = b.started(package)
@@ -378,3 +400,15 @@ def test_a_cancel_ends_a_run_that_is_deferred() -> None:
     state, _ = played(p.answer(Verdict.DEFER, until=60), b.cancelled())
 
     assert (state.is_terminal, pending(state)) == (True, {})
+
+
+def test_a_run_held_where_nobody_found_out_what_is_said_ends_instead_of_being_held_for_ever() -> None:
+    silent = b.package(policy="builtin:read-only")  # the policy that is asked is the operator's
+    asked = p.found(stage=PolicyStage.INPUT, digest="sha256:request")
+    held, _ = b.play(silent, p.started(silent, asked), p.answer(Verdict.ALLOW, EffectId("p0.1"), policies=()))
+    assert [type(effect) for effect in pending(held).values()] == [e.HearPolicies]
+
+    records = decide(silent, held, replace(p.heard(1, p.RUN), policies=()))
+
+    assert decisions(records) == [(Verdict.DENY, "policy.not_found_out")]
+    assert kinds(records)[-1] == "RunFailed"

@@ -14,9 +14,20 @@ from runwright.core import records as r
 from runwright.core.audit import AuditKind
 from runwright.core.content import Content
 from runwright.core.errors import AgentError, ErrorReason
-from runwright.core.ids import EffectId
+from runwright.core.ids import EffectId, Namespace
 from runwright.core.kinds import TERMINAL, EventKind
-from runwright.core.outcomes import ExecutorIdentity, ReconcileAnswer, Resolution, ResultRelease, RunStatus, WaitKind
+from runwright.core.outcomes import (
+    ExecutorIdentity,
+    ReconcileAnswer,
+    Resolution,
+    ResultRelease,
+    RunStatus,
+    WaitKind,
+)
+from runwright.core.package import RuntimePackage
+from runwright.core.policy import PolicyStage
+from runwright.core.policy_chain import OperatorRules
+from runwright.core.policy_rules import PolicySpec
 from runwright.core.resolution import ResolutionRequest, ResolvedResult
 from runwright.ports.tools import Place, PlaceRequest, ReconcileOutcome, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime import AgentRuntime, RunSnapshot
@@ -441,3 +452,38 @@ async def test_of_an_answer_and_a_decision_at_once_one_stands(resolution: Resolu
     assert "resolved" in outcomes
     assert outcomes - {"resolved"} <= {"EFFECT_NOT_UNKNOWN", "EFFECT_ATTEMPT_STALE"}
     assert len(outcomes) > 1, "each of them comes first at times"
+
+
+@pytest.mark.parametrize("owner", ["package", "operator"])
+async def test_policies_are_heard_of_a_result_that_its_executor_found(owner: str) -> None:
+    desk, bench = Desk(), b.Bench()
+    at(desk, bench)
+    withholds = {
+        "rules": [{"stage": "post_tool", "when": 'result.text.contains("letter")', "then": "deny", "code": "no"}]
+    }
+    if owner == "package":
+        policies = [{"builtin": "allow-declared"}, withholds]
+        bench.packages = (
+            RuntimePackage.model_validate(
+                {**SENDING.model_dump(mode="json"), "policy": "builtin:read-only", "policies": policies}
+            ),
+        )
+    runtime = bench.runtime()
+    if owner == "operator":
+        rules = OperatorRules((PolicySpec.model_validate(withholds),), "sha256:rules")
+        runtime.ports.policies.replace_operator_rules({Namespace("*"): rules})
+    await runtime.start_run(b.request())
+
+    snapshot = await settled(bench, runtime)
+
+    assert desk.written == ["letter 1"]
+    [completed] = await records_of(bench.journal, r.ToolCompleted)
+    assert completed.awaits_release
+    [decided] = [
+        each for each in await records_of(bench.journal, r.PolicyDecided) if each.stage is PolicyStage.POST_TOOL
+    ]
+    assert (decided.decider, decided.subject_digest) == (owner, completed.result.digest)
+    [released] = await records_of(bench.journal, r.ToolResultReleased)
+    assert (released.release, released.code) == (ResultRelease.WITHHELD, "no")
+    assert snapshot.status is RunStatus.COMPLETED and snapshot.text is not None
+    assert "letter" not in snapshot.text and "withheld" in snapshot.text

@@ -22,6 +22,7 @@ from runwright.adapters.condition_worker import (
     EVALUATE,
     FAILED,
     HOLDS,
+    can_load,
     compiled,
     evaluated_of_seen,
     is_compiled,
@@ -62,6 +63,8 @@ def condition_problem(condition: str, variables: Sequence[str]) -> str | None:
         return "it has a comment; write that beside the rule"
     if cost.nested_macros > MAX_NESTED_MACROS:
         return f"its macros are nested deeper than {MAX_NESTED_MACROS}"
+    if not can_load():
+        return "this machine cannot import common-expression-language, which would read it"
     try:
         program = compiled(condition)
     except ImportError:

@@ -51,6 +51,12 @@ def load() -> None:
         _library()
 
 
+def can_load() -> bool:
+    """True when the library is there, or comes now; it blocks."""
+    load()
+    return is_loaded()
+
+
 def compiled(condition: str) -> cel.Program:
     """The condition, ready to be evaluated. Raises ValueError for what is no CEL."""
     program = _PROGRAMS.get(condition)

@@ -97,6 +97,7 @@ def answered(state: RunState, record: r.PolicyAnswered) -> RunState:
         question.subject_digest,
         record.effect_id,
         record.answer,
+        call is not None and call.policy is not None and call.policy.tainted,
     )
     return after.__replace__(cached_answers=(*after.cached_answers, cached)[-MAX_CACHED:])
 

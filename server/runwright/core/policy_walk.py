@@ -58,7 +58,10 @@ class SettledAnswer(Struct, frozen=True):
 
 
 class CachedAnswer(Struct, frozen=True):
-    """An answer that counts again in its run: for the same policy, stage, tool and digest. `question` gave it."""
+    """An answer that counts again in its run: for the same policy, stage, tool and digest. `question` gave it.
+
+    What was said of a call that was not `tainted` does not count for one that is: the policy is told, and may mind.
+    """
 
     policy: str
     stage: PolicyStage
@@ -66,10 +69,12 @@ class CachedAnswer(Struct, frozen=True):
     digest: str
     question: str
     answer: PolicyAnswer
+    tainted: bool = False
 
-    def is_of(self, remote: RemotePolicy, stage: PolicyStage, tool: str, digest: str) -> bool:
+    def is_of(self, remote: RemotePolicy, stage: PolicyStage, tool: str, digest: str, *, tainted: bool = False) -> bool:
         """True when it answers the question."""
-        return (self.policy, self.stage, self.tool, self.digest) == (remote.policy, stage, tool, digest)
+        asked = (remote.policy, stage, tool, digest, tainted)
+        return (self.policy, self.stage, self.tool, self.digest, self.tainted) == asked
 
 
 class PolicyQuestion(Struct, frozen=True):

@@ -36,7 +36,7 @@ def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> boo
     if not fits or (found is None and package.chain(stage).needs_findings):
         # What was found for something else counts for nothing, and what was not found out is not allowed.
         opinion, found = _UNKNOWN, None
-    elif found is not None and found.remotes:
+    elif found is not None and remote_policies.are_in(step, call.call_id, found):
         decision = remote_policies.heard(step, call.call_id, found)
         if decision is None:
             return False
@@ -95,14 +95,15 @@ def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
 
     While a policy is asked it does not, yet. A stage that it has passed is not decided on again.
     """
-    if step.state.walk is not None and step.state.walk.has_passed(stage):
+    walk, found = step.state.walk, findings.said_at(stage)
+    if walk is not None and walk.has_passed(stage):
         return True
-    found = findings.said_at(stage)
     if found is None:
-        if not step.package.chain(stage).is_used:
+        # Held there it is decided on, even where nobody is heard any more: nothing else would let it go.
+        if not (step.package.chain(stage).is_used or (walk is not None and walk.stage is stage)):
             return True
         opinion, digest = _UNKNOWN, ""
-    elif found.remotes:
+    elif remote_policies.are_in(step, None, found):
         decision, digest = remote_policies.heard(step, None, found), found.subject_digest
         if decision is None:
             return False

@@ -26,6 +26,12 @@ from runwright.core.units import Micros
 _FINAL = (Verdict.DENY, Verdict.INTERRUPT)
 
 
+def are_in(step: Step, subject: EffectId | None, found: PolicyFindings) -> bool:
+    """True when the walk is one with remote policies: some are to be asked, or were asked at this stage."""
+    walk = step.state.walk_of(subject)
+    return bool(found.remotes) or (walk is not None and walk.stage is found.stage)
+
+
 def heard(step: Step, subject: EffectId | None, found: PolicyFindings) -> PolicyOpinion | None:
     """The decision over a subject; None while it is held: a question is out, or it is another subject now."""
     while True:
@@ -40,7 +46,8 @@ def heard(step: Step, subject: EffectId | None, found: PolicyFindings) -> Policy
         if not _answer_from_cache(step, subject, found, missing):
             ask(step, next_question(step.state, subject), 1, missing, found.stage, found.subject_digest)
             return None
-    changed = next((settled for settled in answers if settled.answer.verdict is Verdict.MODIFY), None)
+    # One that is not asked any more since, too: its place is taken before anybody is heard anew.
+    changed = next((each for each in (*answers, *walk.answers) if each.answer.verdict is Verdict.MODIFY), None)
     if changed is None:
         return _decided_or_held(found, opinions, walk, answers)
     if walk.replacements >= MAX_REPLACEMENTS:
@@ -82,7 +89,9 @@ def _answer_from_cache(step: Step, subject: EffectId | None, found: PolicyFindin
     """Whether the policy has answered the same before, in this run, and may be taken at its word again."""
     call = step.state.call(subject) if subject else None
     tool, digest = call.tool if call else "", found.subject_digest
-    known = [each for each in step.state.cached_answers if each.is_of(remote, found.stage, tool, digest)]
+    tainted = call is not None and call.policy is not None and call.policy.tainted
+    cached = step.state.cached_answers
+    known = [each for each in cached if each.is_of(remote, found.stage, tool, digest, tainted=tainted)]
     if not (remote.cache and known):
         return False
     step.add(

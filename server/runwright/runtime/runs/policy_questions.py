@@ -155,8 +155,10 @@ class PolicyQuestions:
             return tuple(await policies.find(self._package, namespace, PolicyStage.PRE_TOOL, [found]))
         said: list[PolicyFindings] = []
         stages = (PolicyStage.OUTPUT,) if state.round else (PolicyStage.RUN_START, PolicyStage.INPUT)
+        held_at = state.walk.stage if state.walk is not None else None
         for stage in stages:
-            if policies.is_used(self._package, namespace, stage):
+            # Where it is held it is decided on, also when the operator's rules say nothing there any more.
+            if stage is held_at or policies.is_used(self._package, namespace, stage):
                 name = "output" if stage is PolicyStage.OUTPUT else "input"
                 texts = await self._texts(state, stage)
                 about = subject_of_text(RunFacts.of(state), name, texts, run_digest(state, stage))
