@@ -143,7 +143,10 @@ console.error("serving executor words");
 process.once("SIGINT", () => tools.close().then(() => client.close()));
 """
 BEGINNINGS: Mapping[Language, Beginning] = {
-    Language.PYTHON: Beginning({"tools.py": _PYTHON}, ("pip install {client}", "python tools.py")),
+    Language.PYTHON: Beginning(
+        {"tools.py": _PYTHON},
+        ("python3 -m venv .venv", ".venv/bin/pip install {client}", ".venv/bin/python tools.py"),
+    ),
     Language.GO: Beginning(
         {"main.go": _GO},
         (
