@@ -471,6 +471,18 @@ async def test_a_host_with_another_schema_than_the_package_is_not_used_for_the_t
         assert [(each.tool, each.package_fingerprint) for each in noted] == [("look", "sha256:p:1")]
 
 
+async def test_who_is_only_to_be_asked_about_a_call_is_found_whatever_schema_it_says(pair: tuple[Host, Host]) -> None:
+    asking = replace(wanted(NAME), first="one")  # without a schema: no call is sent, so none has to fit
+    one = callback(pair[0], "one", details=with_schema("sha256:" + "b" * 64))
+    async with dialling() as tools:
+        await healthy(tools, one)
+
+        place = tools.take_place(asking)
+
+        assert place is not None and place.connection.name == "one"
+        assert (tools.unused(asking), tools.callbacks.unused(one)) == ([], [])
+
+
 async def test_a_registration_with_other_digests_begins_with_nothing_noted(pair: tuple[Host, Host]) -> None:
     looking = replace(wanted(NAME), schema_digest="sha256:" + "a" * 64)
     other = callback(pair[0], "one", details=with_schema("sha256:" + "b" * 64))

@@ -14,8 +14,13 @@ from runwright.adapters import cel_conditions, condition_worker
 from runwright.adapters.cel_conditions import CelConditions, condition_problem
 from runwright.adapters.condition_cost import cost_of
 from runwright.adapters.schema_process import Checked, CheckLimits, Verdict
+from runwright.core.content import JSON, ContentRef
+from runwright.core.ids import LOCAL_PRINCIPAL
+from runwright.core.package import ToolSpec
 from runwright.core.policy_chain import Outcome
-from runwright.ports.conditions import ConditionQuestion
+from runwright.ports.conditions import FIELDS, ConditionQuestion
+from runwright.ports.conditions import VARIABLES as OF_STAGES
+from runwright.runtime.policies import CallFacts, Result, RunFacts, subject_of_call, subject_of_result, subject_of_text
 
 VARIABLES = ("tool", "args", "call", "run", "principal", "usage")
 ARGUMENTS = {"path": "/srv/out/a", "n": 2**53 - 1, "many": list(range(100)), "none": None, "f": 1.5}
@@ -198,7 +203,13 @@ async def test_of_many_costly_questions_at_once_those_beyond_the_bound_are_denie
         ("(" * 500 + "true" + ")" * 500, "no CEL expression"),
         ("[" * 500 + "]" * 500, "no CEL expression"),
         ("tool.name ==", "no CEL expression"),
-        ("toll.name == 'a'", "there is no variable toll"),
+        ("tool.name = 'a'", "no CEL expression from its character 11 on"),
+        ("toll.name == 'a'", "there is no variable toll at this stage (did you mean tool?); there are: "),
+        ("tool.nme == 'a'", "tool has no field nme (did you mean name?); there are: name, effect, "),
+        ("has(usage.tokens)", "usage has no field tokens"),
+        ("args.nme == tool.name && args.tool.nme == ' tool.nme '", None),
+        ("args.list.all(tool, tool.nme == 1)", None),
+        ("tool.matches('a')", None),
         ("output.text == 'a'", "there is no variable output"),
         ("args.path.lowerAscii() == 'a'", "there is no function lowerAscii"),
         ("now() > 1", "there is no function now"),
@@ -225,6 +236,21 @@ def test_a_library_that_is_not_there_is_told_as_that_and_not_as_a_mistake_of_the
 
 def _missing() -> object:
     raise ImportError("libcel.so: cannot open shared object file")
+
+
+def test_the_fields_that_conditions_may_name_are_those_that_there_are() -> None:
+    run = RunFacts({}, "", "", LOCAL_PRINCIPAL, ())
+    tool = ToolSpec.model_validate({"name": "look", "executor": "desk", "effect": "read"})
+    ref = ContentRef("sha256:" + "a" * 64, 2, JSON)
+    called = subject_of_call(run, tool, CallFacts(1, 1, False, ref), {})
+    said = subject_of_result(called, Result(True, ref, b"{}")).variables
+    for name in ("input", "output"):
+        said = {**said, **subject_of_text(run, name, [""], "").variables}
+
+    assert {name: sorted(value) for name, value in said.items() if name != "args"} == {
+        name: sorted(fields) for name, fields in FIELDS.items()
+    }
+    assert {name for names in OF_STAGES.values() for name in names} == {*FIELDS, "args"}
 
 
 @pytest.mark.parametrize(

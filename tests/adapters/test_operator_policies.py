@@ -50,6 +50,10 @@ def test_a_digest_is_that_of_what_is_said_not_of_how_it_is_written(tmp_path: Pat
         (FILE.replace("tool.effect", "toll.effect"), "there is no variable toll"),
         (FILE.replace("principal.roles", "args.roles"), "there is no variable args at this stage"),
         (FILE.replace("v0", "v7"), "runwright-policies-v0"),
+        (
+            FILE.replace("team-b", '"team b"'),
+            "by name, letters, digits and . _ : @ -, or * for all",
+        ),
         ("namespaces: [", "line 1"),
         ("", "format"),
         # Nothing of what follows may be passed over: a rule that is not read is not heard.
@@ -62,6 +66,10 @@ def test_a_digest_is_that_of_what_is_said_not_of_how_it_is_written(tmp_path: Pat
         ("format: runwright-policies-v0\nnamespaces: {a: [{builtin: read-only, rules: [{then: deny}]}]}", "either"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{stage: input, then: ask}]}]}", "another verdict"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance, on_failure: allow}]}", "Remove it"),
+        (
+            "format: runwright-policies-v0\nnamespaces: {a: [{remote: compliance, stages: [post_tool]}]}",
+            "Have rules decide on results",
+        ),
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: defer}]}]}", "Have a remote policy say so"),
     ],
 )

@@ -291,3 +291,15 @@ def test_a_package_may_begin_with_a_byte_order_mark(tmp_path: Path, name: str) -
     marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
 
     assert load_package(marked) == load_package(plain)
+
+
+@pytest.mark.parametrize("written", ["5", "2 h", "0s"])
+def test_a_span_that_is_none_is_told_what_one_looks_like(tmp_path: Path, written: str) -> None:
+    tool = {"name": "book", "executor": "desk", "effect": "write", "reconcilable": True, "reconcile_for": written}
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps({**b.package(b.says("hi")).model_dump(mode="json"), "tools": [tool]}))
+
+    [found] = examine_package(path, JsonSchemaChecker()).found
+
+    assert "tools.0.reconcile_for" in found.message and "a whole number and s, m, h or d" in found.message
+    assert found.remedy == "Write it as in 90s, 10m or 2h."

@@ -89,7 +89,7 @@ def test_an_executor_with_another_schema_is_named_with_what_to_do() -> None:
     assert "of sha256:p:2" not in text, "that is another run's package"
     assert "to do      serve the tool with the package's schema, or start runs of a package that has this one" in text
     assert "`runwright package validate FILE --tools HOST:PORT` says where they differ" in text
-    assert "start executor desk" not in text and "start executor desk" in other_package
+    assert "start executor desk" not in text and "executor desk is there" in other_package
 
 
 def test_that_nothing_is_registered_or_may_be_seen_is_said() -> None:
@@ -153,6 +153,16 @@ def test_a_call_whose_executor_is_asked_says_so_and_that_nobody_has_to_wait_for_
     assert "open       c1.1 book, attempt 1, RECONCILING, idempotency key k1" in text
     assert "last error #1 c1.1, attempt 1, RECONCILE_ENDED: ask 2: CANNOT_SAY" in text
     assert "effects resolve run-1 c1.1 --attempt 1 --as happened --tell RESULT" in text
+
+
+def test_nobody_is_sent_to_start_an_executor_that_is_there() -> None:
+    run = waiting_run()
+
+    there = message(run, retry(), callbacks=[callback("desk-2", "book")])
+    elsewhere = message(run, retry(), callbacks=[callback("desk-2", "look")])
+
+    assert "executor desk is there" in there and "start executor desk" not in there
+    assert "start executor desk" in elsewhere
 
 
 def test_an_ask_that_was_answered_is_no_trouble(program: Program) -> None:

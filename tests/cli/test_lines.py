@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.cells import cell_len
 from rich.style import Style
-from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, run_pb2
+from runwright._gen.runwright.v1 import content_pb2, error_pb2, event_pb2, policy_pb2, run_pb2
 from runwright.cli import names, render
 from runwright.cli.delta_text import DeltaLines
 from runwright.cli.plain import event_line
@@ -256,3 +256,69 @@ def test_asking_what_became_of_a_call_is_told_ask_by_ask() -> None:
         "ask 1: CANNOT_SAY; asked again in 8.0s",
         "ask 2: PERFORMED",
     ]
+
+
+def questions() -> Story:
+    """A call about which a policy is asked: lost, asked again, deferred, resumed, replaced."""
+    story = Story().begin().model_says("m1", calls=1)
+    story.add("c1.1", tool_requested=event_pb2.ToolRequested(tool="look", arguments=ref("{}")), texts=("{}",))
+    remote = event_pb2.RemotePolicy(policy="compliance")
+    asked = event_pb2.PolicyAsked(remote=remote, stage=policy_pb2.POLICY_STAGE_PRE_TOOL)
+    story.add("p1.1.1", 1, policy_asked=asked)
+    lost = error_pb2.AgentError(reason=error_pb2.ERROR_REASON_POLICY_LOST)
+    story.add("p1.1.1", 1, policy_answered=event_pb2.PolicyAnswered(remote=remote, error=lost))
+    again = event_pb2.RetryScheduled(reason=error_pb2.ERROR_REASON_POLICY_LOST)
+    again.not_before.FromSeconds(START + 1)
+    story.add("p1.1.1", 2, retry_scheduled=again).add("p1.1.1", 2, policy_asked=asked)
+    deferred = event_pb2.PolicyAnswer(verdict=policy_pb2.POLICY_VERDICT_DEFER, code="later")
+    deferred.defer_until.FromSeconds(START + 600)
+    story.add("p1.1.1", 2, policy_answered=event_pb2.PolicyAnswered(remote=remote, answer=deferred))
+    story.add("p1.1.1", policy_resumed=event_pb2.PolicyResumed(resumed_by="ann", reason="go"))
+    modified = event_pb2.PolicyAnswer(verdict=policy_pb2.POLICY_VERDICT_MODIFY)
+    answered = event_pb2.PolicyAnswered(remote=remote, answer=modified, cached_from="p1.0.1")
+    story.add("p1.1.2", 1, policy_answered=answered)
+    new = event_pb2.SubjectReplaced(
+        stage=policy_pb2.POLICY_STAGE_PRE_TOOL, policy_ref="policies.1", replacement=ref('{"a":1}')
+    )
+    return story.add("c1.1", subject_replaced=new, texts=('{"a":1}',))
+
+
+def test_what_is_asked_of_remote_policies_is_told_question_by_question() -> None:
+    assert [line.partition("  ")[2].strip() for line in lines(questions(), None)[5:]] == [
+        "p1.1.1 policy compliance is asked at pre_tool, attempt 1",
+        "p1.1.1 policy compliance gave no answer: POLICY_LOST",
+        "p1.1.1 asked again in 300ms: POLICY_LOST",
+        "p1.1.1 policy compliance is asked at pre_tool, attempt 2",
+        "p1.1.1 policy compliance says defer until 2023-11-14 22:23:20Z (later)",
+        "p1.1.1 resumed by ann: go",
+        "p1.1.2 policy compliance says modify, as to question p1.0.1",
+        'c1.1 look replaced at pre_tool by policies.1: {"a":1}',
+    ]
+
+
+def test_a_policy_that_is_asked_holds_its_call_and_not_the_model() -> None:
+    story = questions()
+    rows = [drawn_of(story, number) for number in (8, 10)]
+
+    assert "done" in rows[0][2] and "done" in rows[1][2], "the round, whose request was answered"
+    assert "waiting" in rows[0][3] and "POLICY_LOST" in rows[0][3]
+    assert "waiting" in rows[1][3] and "deferred until 2023-" in rows[1][3]
+    assert '{"a":1}' in drawn(story)[3]
+
+
+def drawn_of(story: Story, count: int) -> list[str]:
+    """The tree after that many events."""
+    shorter = Story()
+    shorter.frames = story.frames[:count]
+    return drawn(shorter)
+
+
+def test_every_kind_of_event_has_a_line_of_its_own() -> None:
+    bodies = event_pb2.Event.DESCRIPTOR.oneofs_by_name["body"].fields
+    unknown = set()
+    for body in bodies:
+        told = [lines(Story().add(effect, **{body.name: {}}), None)[0] for effect in ("", "m1", "c1.1", "p1.1.1")]
+        if all("unknown to this client" in line for line in told):
+            unknown.add(body.name)
+
+    assert unknown == {"model_stream_delta"}, "pieces of text are shown as they come, and are no lines of their own"

@@ -146,3 +146,17 @@ def test_results_of_a_past_run_are_walked_again_and_what_would_be_withheld_taint
 
     assert withheld.count("deny by policies.1.rules.0 (lamp)") == 2
     assert "(tainted)" not in withheld and "(tainted)" in shown
+
+
+def test_arguments_that_no_tool_would_be_called_with_are_told_instead_of_decided_on(program: Program) -> None:
+    said = simulated(program, CAREFUL, "--call", 'read_file={"path": 3}')
+
+    assert "so no policy is heard" in said and "path" in said and "allow" not in said
+
+
+def test_a_role_that_there_is_not_is_refused(program: Program) -> None:
+    words = ("--call", 'read_file={"path": "a"}', "--principal", "ann:caller,observr")
+    code, out, err = program("policy", "simulate", CAREFUL, *words)
+
+    assert (code, out) == (2, "")
+    assert "--principal" in err and "observr is no role. Did you mean observer?" in err

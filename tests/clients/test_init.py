@@ -81,3 +81,15 @@ def test_nothing_that_is_there_is_written_over(language: str, tmp_path: Path) ->
     assert "has package.yaml already" in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["package.yaml"]
     assert (tmp_path / "package.yaml").read_text() == "mine"
+
+
+def test_the_commands_it_says_are_for_the_folder_it_has_written(tmp_path: Path) -> None:
+    program = Path(sys.executable).parent / "runwright"
+    (tmp_path / "bin").symlink_to(program.parent)
+    words = ("bin/runwright", "init", "words", "--language", "python")
+
+    said = subprocess.run(
+        words, cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60, env={"PATH": "/usr/bin:/bin"}
+    ).stdout
+
+    assert f"  {tmp_path}/bin/runwright serve " in said and f"  {tmp_path}/bin/runwright run " in said

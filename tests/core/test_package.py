@@ -395,7 +395,12 @@ def test_what_to_do_instead_is_said_of_what_is_not_there_yet_and_of_nothing_else
     choices = {f"{field}.{value}" for field, values in LATER_CHOICES.items() for value in values}
 
     assert choices <= INSTEAD.keys() <= later | choices
-    assert not {value for values in LATER_CHOICES.values() for value in values} & {*STAGES, *VERDICTS}
+    of_remote = LATER_CHOICES["policies.stages"]
+    of_rules = {value for field, values in LATER_CHOICES.items() for value in values if field != "policies.stages"}
+    assert not of_rules & {*STAGES, *VERDICTS}
+    for stage in of_remote:
+        with pytest.raises(ValidationError):
+            PolicySpec.model_validate({"remote": "compliance", "stages": [stage]})
 
 
 @pytest.mark.parametrize(

@@ -335,3 +335,12 @@ async def test_more_schemas_than_a_package_may_have_beside_it_are_refused(served
         )
 
         assert (refusal.info.reason, refusal.info.metadata["field"]) == ("INVALID_REQUEST", "sidecars")
+
+
+async def test_a_tag_that_there_is_not_is_called_a_tag(serve: Serve) -> None:
+    served = await serve()
+    request = pb.ResolvePackageRequest(package=run_pb2.PackageSelector(tag="prod"))
+
+    refusal = await refused(served.packages.ResolvePackage(request, timeout=CALL_SECONDS))
+
+    assert refusal.error.message == "There is no tag prod."

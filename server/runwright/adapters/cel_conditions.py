@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -15,7 +16,7 @@ from functools import lru_cache
 from msgspec import Struct
 from pydantic import JsonValue
 
-from runwright.adapters.condition_cost import MAX_NESTED_MACROS, ConditionCost, cost_of
+from runwright.adapters.condition_cost import MAX_NESTED_MACROS, ConditionCost, cost_of, fields_of
 from runwright.adapters.condition_variables import visible
 from runwright.adapters.condition_worker import (
     DOES_NOT_HOLD,
@@ -31,10 +32,10 @@ from runwright.adapters.condition_worker import (
     seen_of,
 )
 from runwright.adapters.schema_process import Checked, CheckLimits, SchemaProcess, Verdict
-from runwright.core.near import did_you_mean
+from runwright.core.near import nearest
 from runwright.core.policy_chain import Outcome
 from runwright.core.policy_rules import MAX_CONDITION_BYTES
-from runwright.ports.conditions import ConditionQuestion
+from runwright.ports.conditions import FIELDS, ConditionQuestion
 
 DEFAULT_MILLISECONDS = 250  # of processor time, for all conditions of one input
 INLINE_UNITS = 10_000  # about microseconds
@@ -43,6 +44,7 @@ MAX_WAITING = 64
 START_SECONDS = 20.0  # for a busy machine; it takes one
 _COMPILE_UNITS = 50  # for each token: 1 KiB takes up to 20 ms
 _OUTCOMES = {HOLDS: Outcome.HOLDS, DOES_NOT_HOLD: Outcome.DOES_NOT_HOLD, FAILED: Outcome.FAILED}
+_PLACE = re.compile(r"<input>:1:(\d+):")  # of the library's parser: the first character that does not fit
 # What the library has of CEL's own.
 # fmt: off
 _FUNCTIONS = frozenset({
@@ -67,20 +69,26 @@ def condition_problem(condition: str, variables: Sequence[str]) -> str | None:
         return "this machine cannot import common-expression-language, which would read it"
     try:
         program = compiled(condition)
-    except ImportError:
-        return "the library for conditions, common-expression-language, cannot be loaded here; install it"
-    except Exception:  # noqa: BLE001 - the library's words are about its own grammar
-        return "it is no CEL expression"
+    except Exception as error:  # noqa: BLE001 - the library's words are about its own grammar
+        at = _PLACE.search(str(error))
+        return "it is no CEL expression" + (f" from its character {at[1]} on" if at else "")
     for name in program.functions():
         if name.isidentifier() and name not in _FUNCTIONS:
             return f"there is no function {name}"
     bound = cost.bound_names
     for name in program.variables():
         if name not in variables and name not in bound and not name.startswith("@"):
-            known = ", ".join(variables)
-            hint = did_you_mean(name, variables).strip()
-            return f"there is no variable {name} at this stage; there are: {known}" + (f". {hint}" if hint else "")
+            return f"there is no variable {name} at this stage{_near(name, variables)}"
+    for name, field in fields_of(condition):
+        known = FIELDS.get(name)
+        if known is not None and name not in bound and field not in known:
+            return f"{name} has no field {field}{_near(field, known)}"
     return None
+
+
+def _near(word: str, known: Sequence[str]) -> str:
+    meant = nearest(word, known)
+    return (f" (did you mean {meant}?)" if meant else "") + f"; there are: {', '.join(known)}"
 
 
 class CelConditions:

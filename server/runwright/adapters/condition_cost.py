@@ -57,6 +57,16 @@ def tokens_of(condition: str) -> list[tuple[str, str]]:
     return [(str(match.lastgroup), match.group()) for match in _TOKEN.finditer(condition)]
 
 
+def fields_of(condition: str) -> list[tuple[str, str]]:
+    """Each `NAME.FIELD` of a condition where NAME is the field of nothing and FIELD is no method that is called."""
+    tokens = [("other", ""), *tokens_of(condition), ("other", "")]
+    return [
+        (name[1], field[1])
+        for before, name, dot, field, after in zip(tokens, tokens[1:], tokens[2:], tokens[3:], tokens[4:], strict=False)
+        if before[1] != "." and (name[0], dot[1], field[0]) == ("name", ".", "name") and after[1] != "("
+    ]
+
+
 @lru_cache(maxsize=4096)
 def cost_of(condition: str) -> ConditionCost:
     """How dear a condition may be."""

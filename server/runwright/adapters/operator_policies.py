@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,13 +10,13 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from runwright.adapters.cel_conditions import condition_problem
-from runwright.adapters.package_rules import Rule, explained
+from runwright.adapters.package_rules import CHECK_REMEDY, Rule, explained
 from runwright.adapters.yaml_documents import Document, DocumentError, read_document
 from runwright.core.content import digest
 from runwright.core.errors import AgentError, invalid_request
 from runwright.core.fingerprint import canonical_json
 from runwright.core.ids import Namespace
-from runwright.core.package import Id
+from runwright.core.package import ID_PATTERN
 from runwright.core.policy_chain import OperatorRules
 from runwright.core.policy_rules import MAX_POLICIES, MAX_RULES, PolicySpec, too_many_rules
 from runwright.files import UnreadableFileError, read_text
@@ -23,6 +24,7 @@ from runwright.ports.conditions import CONDITION_REMEDY, condition_problems
 
 MAX_FILE_BYTES = 1024 * 1024
 ALL = "*"
+_CHECK = "Write it so, and check with `runwright config check --policies FILE`."
 _EXAMPLE = "Begin with format: runwright-policies-v0 and namespaces, as docs/policy.md shows."
 
 
@@ -32,12 +34,14 @@ class OperatorPolicies(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["runwright-policies-v0"]
-    namespaces: dict[Literal["*"] | Id, Annotated[tuple[PolicySpec, ...], Field(max_length=MAX_POLICIES)]]
+    namespaces: dict[str, Annotated[tuple[PolicySpec, ...], Field(max_length=MAX_POLICIES)]]
 
     @field_validator("namespaces")
     @classmethod
     def _few_enough(cls, found: dict[str, tuple[PolicySpec, ...]]) -> dict[str, tuple[PolicySpec, ...]]:
         for name, own in found.items():
+            if name != ALL and not re.match(ID_PATTERN, name):
+                raise ValueError(f"namespaces by name, letters, digits and . _ : @ -, or {ALL} for all; not {name!r}")
             if too_many_rules((*(found.get(ALL, ()) if name != ALL else ()), *own)):
                 raise ValueError(f"at most {MAX_RULES} rules for namespace {name}, those of {ALL} counted")
         return found
@@ -91,4 +95,5 @@ def _named(where: Sequence[str | int], line: int, column: int) -> str:
 
 def _unusable(path: Path, place: str, rule: Rule) -> AgentError:
     where = ", ".join(part for part in (str(path), place) if part)
-    return invalid_request("--policies", rule.expected, rule.remedy or _EXAMPLE, message=f"{where}: {rule.expected}.")
+    remedy = _CHECK if rule.remedy == CHECK_REMEDY else rule.remedy or _EXAMPLE
+    return invalid_request("--policies", rule.expected, remedy, message=f"{where}: {rule.expected}.")

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from runwright.core.near import nearest
-from runwright.core.package import ID_PATTERN, NAME_PATTERN, RuntimePackage
+from runwright.core.package import ID_PATTERN, NAME_PATTERN, SPAN_PATTERN, RuntimePackage
 from runwright.core.package_fields import INSTEAD, is_later, is_later_choice
 from runwright.core.package_findings import FindingRule
 from runwright.core.policy_rules import CODE_PATTERN
@@ -25,7 +25,7 @@ _NOT_IN = {
     ID_PATTERN: (_ID, re.compile(r"[^A-Za-z0-9._:@-]+")),
     NAME_PATTERN: (_NAME, re.compile(r"[^A-Za-z0-9_-]+")),
 }
-_CHECK = "Write it so, and check with `runwright package validate`."
+CHECK_REMEDY = "Write it so, and check with `runwright package validate`."
 _BELOW = "Write its keys below it, one a line, each as `key: value`."
 _LIST = "Write a list: one line for each entry, beginning with `- `."
 _DIGITS = "Write a whole number without quotes."
@@ -58,6 +58,7 @@ _TYPES = {
     "tuple_type": Rule("a list", _LIST, FindingRule.TYPE),
     "list_type": Rule("a list", _LIST, FindingRule.TYPE),
 }
+_OTHER = Rule("a value of the kind that docs/packages.md names", CHECK_REMEDY, FindingRule.TYPE)
 # Bounds, by the name that pydantic has for each in the context of an error.
 _BOUNDS = {
     "too_long": ("at most {max_length} entries", "Leave some out, or divide them between two packages."),
@@ -87,15 +88,15 @@ def explained(found: ErrorDetails, model: type[BaseModel] = RuntimePackage) -> R
         case "enum" | "literal_error":
             return _later_choice(path, found["input"]) or _one_of(str(context.get("expected", "")), found["input"])
         case "value_error":
-            return Rule(str(context.get("error", "")) or "a value that is allowed here", _CHECK)
+            return Rule(str(context.get("error", "")) or "a value that is allowed here", CHECK_REMEDY)
         case "repeated_tool" | "repeated_route" | "inexact" | "sidecar":
-            return Rule(found["msg"], _CHECK)
+            return Rule(found["msg"], CHECK_REMEDY)
         case _ if kind in _BOUNDS:
             words, remedy = _BOUNDS[kind]
             rule = FindingRule.RANGE if kind.endswith("_equal") else FindingRule.LENGTH
             return Rule(words.format_map(context), remedy, rule)
         case _:
-            return _TYPES.get(kind, Rule("a value of the kind that docs/packages.md names", _CHECK, FindingRule.TYPE))
+            return _TYPES.get(kind, _OTHER)
 
 
 def _unknown(path: Sequence[str | int], model: type[BaseModel]) -> Rule:
@@ -131,6 +132,8 @@ def _pattern(pattern: str, value: object) -> Rule:
     if pattern == SCHEMA_DIGEST_PATTERN:
         remedy = "Take it from `runwright package tools --sidecars`, or from a client's schema digest."
         return Rule("the digest of a schema: sha256: and 64 hex digits", remedy, FindingRule.PATTERN)
+    if pattern == SPAN_PATTERN:
+        return Rule("a time: a whole number and s, m, h or d", "Write it as in 90s, 10m or 2h.", FindingRule.PATTERN)
     expected, unfit = _NOT_IN.get(pattern, (f"a text that matches {pattern}", None))
     fit = unfit.sub("-", str(value)[:LONGEST_WORD]).lstrip("-._:@") if unfit else ""
     remedy = f"Write {fit} instead." if fit else "Write one such as workspace-1."

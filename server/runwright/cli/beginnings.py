@@ -164,7 +164,8 @@ _PACKAGE_JSON = """\
 """
 BEGINNINGS: Mapping[Language, Beginning] = {
     Language.PYTHON: Beginning(
-        {"package.yaml": _PACKAGE, "tools.py": _PYTHON}, ("pip install {client}", "python tools.py")
+        {"package.yaml": _PACKAGE, "tools.py": _PYTHON},
+        ("python3 -m venv .venv", ".venv/bin/pip install {client}", ".venv/bin/python tools.py"),
     ),
     Language.GO: Beginning(
         {"package.yaml": _GO_PACKAGE, "main.go": _GO},

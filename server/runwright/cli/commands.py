@@ -17,9 +17,12 @@ DEFAULT_SERVER = "127.0.0.1:7760"
 Options: TypeAlias = tuple[str, ...]
 
 
-def command(options: Options, *words: str) -> str:
-    """A command line for the server that `options` name, quoted for a shell."""
-    return sanitize.line(shlex.join([*program(), *options, *words]))
+def command(options: Options, *words: str, is_elsewhere: bool = False) -> str:
+    """A command line for the server that `options` name, quoted for a shell; `is_elsewhere`: in another folder."""
+    called = program()
+    if is_elsewhere and "/" in called[0]:
+        called[0] = str(Path(called[0]).absolute())
+    return sanitize.line(shlex.join([*called, *options, *words]))
 
 
 def program() -> list[str]:

@@ -100,6 +100,18 @@ def _why(run: run_pb2.RunSnapshot) -> str:
     return f"under way: {', '.join(under_way)}" if under_way else "it is between two steps"
 
 
+def _is_there(found: Found, executor: str) -> bool:
+    """True when what waits for the executor has a healthy host each."""
+    run = found.run
+    waiting = {wait.effect_id for wait in run.waiting_on if wait.subject == executor}
+    hosts = [each for each in found.callbacks.get(executor) or () if each.health == callback_pb.CALLBACK_HEALTH_HEALTHY]
+    return all(
+        any(not host.spec.tools or effect.tool in host.spec.tools for host in hosts)
+        for effect in run.open_effects
+        if effect.effect_id in waiting
+    )
+
+
 def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     """What ends a wait, or that nothing need be done."""
     run = found.run
@@ -121,6 +133,9 @@ def _to_do(found: Found, options: Options) -> Iterator[tuple[str, str]]:
     for executor in executors:
         if executor in different:
             yield TO_DO, f"{DIFFERENT_SCHEMA_REMEDY}"
+            continue
+        if _is_there(found, executor):
+            yield TO_DO, f"nothing: executor {executor} is there; the call goes on once it has room, or has answered"
             continue
         yield TO_DO, f"start executor {executor} where the server looks for it, or register it:"
         words = ("callbacks", "register", f"{executor}-1", "--executor", executor, "--address", "HOST:PORT")

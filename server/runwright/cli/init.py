@@ -46,6 +46,6 @@ def init(
     client = shlex.quote(str(_CLIENTS / language)) if _CLIENTS.is_dir() else f"CHECKOUT/clients/{language}"
     print(sanitize.line(f"wrote {', '.join(beginning.files)} in {directory}"))
     print("\nIn that folder, each in a terminal of its own:\n")
-    print(f"  {command((), 'serve', '--data', 'data', '--package', 'package.yaml')}")
+    print(f"  {command((), 'serve', '--data', 'data', '--package', 'package.yaml', is_elsewhere=True)}")
     print("  " + sanitize.line(" && ".join(beginning.commands).replace("{client}", client)))
-    print(f"  {command((), 'run', 'How many words are longer than three letters?')}")
+    print(f"  {command((), 'run', 'How many words are longer than three letters?', is_elsewhere=True)}")

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from runwright._gen.runwright.v1 import event_pb2, policy_pb2, run_pb2
-from runwright.cli import names, sanitize
+from runwright._gen.runwright.v1 import event_pb2, run_pb2
+from runwright.cli import names, policy_lines, sanitize
 from runwright.cli.tree import RunTree, Step
 from runwright.cli.tree_update import Contents, contents_of, whole
-from runwright.core.ids import CALL_EFFECT, effect_kind
-
-_DECIDED = {
-    policy_pb2.POLICY_VERDICT_ALLOW: "allowed",
-    policy_pb2.POLICY_VERDICT_DENY: "denied",
-    policy_pb2.POLICY_VERDICT_ASK: "denied, as nobody can approve it: asked for",
-    policy_pb2.POLICY_VERDICT_INTERRUPT: "run ended",
-}
+from runwright.core.ids import CALL_EFFECT, POLICY_EFFECT, effect_kind
 
 
 def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = None) -> str:
@@ -25,6 +18,8 @@ def event_line(frame: event_pb2.EventFrame, tree: RunTree, width: int | None = N
     if effect_kind(event.effect_id) == CALL_EFFECT:
         call = tree.call(event)
         text = f"{event.effect_id} {call.tool} {_call(event, contents, call)}"
+    elif effect_kind(event.effect_id) == POLICY_EFFECT:
+        text = f"{event.effect_id} {policy_lines.question(event) or _unknown(event)}"
     elif event.effect_id:
         text = f"round {event.round}: {_model(event, contents, tree.round(event))}"
     else:
@@ -45,8 +40,9 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
         case "turn_started":
             return "turn started: " + " ".join(whole(ref, contents) for ref in event.turn_started.input)
         case "policy_decided":
-            stage = policy_pb2.PolicyStage.Name(event.policy_decided.stage).removeprefix("POLICY_STAGE_").lower()
-            return f"{stage} {_decided(event.policy_decided)}"
+            return f"{policy_lines.stage(event.policy_decided.stage)} {policy_lines.decided(event.policy_decided)}"
+        case "subject_replaced":
+            return policy_lines.replaced(event.subject_replaced, contents)
         case "turn_completed":
             return "turn completed"
         case "turn_failed":
@@ -89,7 +85,9 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
         case "tool_requested":
             return f"requested {whole(event.tool_requested.arguments, contents)}"
         case "policy_decided":
-            return _decided(event.policy_decided)
+            return policy_lines.decided(event.policy_decided)
+        case "subject_replaced":
+            return policy_lines.replaced(event.subject_replaced, contents)
         case "tool_started":
             return f"started, attempt {event.attempt}, executor {event.tool_started.executor}"
         case "retry_scheduled":
@@ -140,13 +138,6 @@ def _released(said: event_pb2.ToolResultReleased) -> str:
     if said.release == event_pb2.RESULT_RELEASE_RELEASED:
         return "released to the model"
     return f"withheld from the model, which is told so, by {said.policy_ref} ({said.code}){_because(said.message)}"
-
-
-def _decided(decided: event_pb2.PolicyDecided) -> str:
-    word = _DECIDED.get(decided.verdict, "decided")
-    shadow = [f"{_DECIDED.get(said.verdict, '?')} by {said.rule} ({said.code})" for said in decided.shadow]
-    would = f"; in shadow mode: {', '.join(shadow)}" if shadow else ""
-    return f"{word} by {decided.rule or decided.policy_ref} ({decided.code}){would}"
 
 
 def _unknown(event: event_pb2.Event) -> str:

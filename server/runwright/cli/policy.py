@@ -19,8 +19,10 @@ from runwright.cli.output import Format, FormatOption
 from runwright.cli.policy_walk import Walk, Walked, read_call
 from runwright.core.errors import AgentError
 from runwright.core.ids import DEFAULT_NAMESPACE, LOCAL_PRINCIPAL
+from runwright.core.near import did_you_mean
 from runwright.core.package import RuntimePackage
 from runwright.core.policy import PolicyOpinion, Verdict
+from runwright.core.principal import Role
 from runwright.runtime.policies import RunFacts
 
 app = typer.Typer(
@@ -66,18 +68,29 @@ def simulate(  # noqa: PLR0913, PLR0917 - one parameter for each option
     if bool(call) == bool(run_id):
         raise typer.BadParameter("Give either calls or a run.", param_hint="--call, --run")
     try:
-        who, _, roles = principal.partition(":")
-        namespace, _, name = who.rpartition("/")
+        namespace, name, roles = _principal(principal)
         with Walk(_valid(file), policies, namespace or DEFAULT_NAMESPACE) as walk:
             if run_id:
                 _print(walk.run(Client.of(context).export(run_id)), output)
                 return
-            facts = RunFacts({}, "", "", name, tuple(filter(None, roles.split(","))))
+            facts = RunFacts({}, "", "", name, roles)
             calls = [_call(text) for text in call or ()]
             for each in calls:
                 _print(walk.call(facts, *each, tainted=tainted, result=result), output)
     except AgentError as error:
         raise Problem.refused(error) from None
+
+
+def _principal(text: str) -> tuple[str, str, tuple[str, ...]]:
+    """Namespace, name and roles; a role that there is not would make every rule about roles say something else."""
+    who, _, listed = text.partition(":")
+    namespace, _, name = who.rpartition("/")
+    roles, known = tuple(filter(None, listed.split(","))), [role.value for role in Role]
+    for role in roles:
+        if role not in known:
+            message = f"{sanitize.line(role)} is no role. {did_you_mean(role, known)}There are: {', '.join(known)}."
+            raise typer.BadParameter(message, param_hint="--principal")
+    return namespace, name, roles
 
 
 def _call(text: str) -> tuple[str, JsonValue]:

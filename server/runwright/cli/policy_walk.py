@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from runwright._gen.runwright.v1 import runtime_service_pb2 as pb
 from runwright.adapters.cel_conditions import CelConditions
+from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.operator_policies import read_operator_policies
 from runwright.core import records as r
 from runwright.core.apply import apply
@@ -22,6 +23,7 @@ from runwright.core.outcomes import Usage
 from runwright.core.package import RuntimePackage, ToolSpec
 from runwright.core.policy import PolicyFindings, PolicyOpinion, PolicyStage, Verdict, decided, decided_for_call
 from runwright.core.state import RunState
+from runwright.ports.schemas import Instance
 from runwright.runtime.policies import (
     CallFacts,
     Policies,
@@ -63,7 +65,12 @@ class Walk:
     ) -> Iterator[Walked]:
         """One call that somebody thinks of, and what would come of it, if that is said."""
         call = _Call(EffectId("c1.1"), tool, Content.of(canonical_json(arguments), JSON), tainted)
-        yield self._call(run, call)
+        walked = self._call(run, call)
+        if problem := self._problem(tool, arguments, call.arguments.data):
+            note = f"the arguments do not fit the tool's schema, so no policy is heard: {problem}"
+            yield Walked(walked.stage, walked.subject, None, note=note)
+            return
+        yield walked
         if result is not None:
             yield self._result(run, call, _as_result(result))
 
@@ -114,6 +121,21 @@ class Walk:
         found = self._find(stage, asked) if self._policies.is_used(self._package, self._namespace, stage) else None
         decision = decided_for_call(found, self._package.builtin_policies, tool.effect.value)
         return _walked(stage, subject, decision, found)
+
+    def _problem(self, tool: str, arguments: JsonValue, data: bytes) -> str | None:
+        """What the schema says against arguments, as a server would find before any policy is heard."""
+        spec = self._package.tool(tool)
+        if spec is None:
+            return None
+
+        async def problem(instance: Instance) -> str | None:
+            checker = JsonSchemaChecker()
+            try:
+                return (await checker.problems([instance]))[0]
+            finally:
+                await checker.close()
+
+        return asyncio.run(problem(Instance(self._package.arguments_schema(spec), arguments, data)))
 
     def _result(self, run: RunFacts, call: _Call, result: Result) -> Walked:
         stage, tool = PolicyStage.POST_TOOL, self._package.tool(call.tool)

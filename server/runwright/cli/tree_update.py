@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
 from runwright.cli.tree import Call, RunTree, State
-from runwright.core.ids import CALL_EFFECT, effect_kind
+from runwright.core.ids import CALL_EFFECT, POLICY_EFFECT, EffectId, effect_kind, question_subject
 from runwright.core.images import IMAGE_TYPES
 from runwright.wire.snapshots import inline_bytes
 
@@ -24,6 +24,8 @@ def update_tree(tree: RunTree, frame: event_pb2.EventFrame) -> None:
     contents = contents_of(frame)
     if effect_kind(frame.event.effect_id) == CALL_EFFECT:
         _take_call(tree, frame.event, contents)
+    elif effect_kind(frame.event.effect_id) == POLICY_EFFECT:
+        _take_question(tree, frame.event)
     elif frame.event.effect_id:
         _take_round(tree, frame.event, contents)
     else:
@@ -123,12 +125,31 @@ def _take_round(tree: RunTree, event: event_pb2.Event, contents: Contents) -> No
             step.state, step.ended = State.WAITING, None
 
 
+def _take_question(tree: RunTree, event: event_pb2.Event) -> None:
+    """A question to a remote policy holds the call that it is about; one about the run has no row of its own."""
+    subject = question_subject(EffectId(event.effect_id))
+    call = tree.round(event).calls.get(subject) if subject is not None else None
+    if call is None:
+        return
+    match event.WhichOneof("body"):
+        case "policy_asked":
+            call.state, call.note = State.WAITING, f"policy {sanitize.line(event.policy_asked.remote.policy)} is asked"
+        case "policy_answered" if event.policy_answered.answer.HasField("defer_until"):
+            call.note = f"deferred until {names.clock(event.policy_answered.answer.defer_until)}"
+        case "policy_answered":
+            call.state, call.note = State.REQUESTED, ""
+        case "retry_scheduled":
+            call.state, call.note = State.WAITING, names.reason(event.retry_scheduled.reason)
+
+
 def _take_call(tree: RunTree, event: event_pb2.Event, contents: Contents) -> None:
     call = tree.call(event)
     match event.WhichOneof("body"):
         case "tool_requested":
             call.tool = sanitize.line(event.tool_requested.tool)
             call.arguments = excerpt(event.tool_requested.arguments, contents)
+        case "subject_replaced" if event.subject_replaced.HasField("replacement"):
+            call.arguments = excerpt(event.subject_replaced.replacement, contents)
         case "tool_started":
             call.begin(event)
             call.tool, call.executor = event.tool_started.tool, event.tool_started.executor

@@ -57,7 +57,12 @@ class ToolExecutor(Struct, frozen=True):
         return not self.tools or tool in self.tools
 
     def other_schema(self, tool: str, schema_digest: str) -> str:
-        """The digest of the tool's schema here if it is another than that; empty if it is that, or nobody says."""
+        """The digest of the tool's schema here if it is another than that; empty if it is that, or nobody says.
+
+        Nothing is another than an empty one, which stands for any schema: an ask is about a call that was made already.
+        """
+        if not schema_digest:
+            return ""
         said = next((digest for name, digest in self.digests if name == tool), "")
         return said if said != schema_digest else ""
 

@@ -300,7 +300,7 @@ MEANINGS: Mapping[ErrorReason, Meaning] = {
     ErrorReason.POLICY_UNAVAILABLE: Meaning(
         _K.POLICY_DENIAL,
         _R.RETRYABLE,
-        "`runwright callbacks` shows whether a host of the policy is there.",
+        "`runwright callbacks ls` shows whether a host of the policy is there.",
         ("policy",),
     ),
     ErrorReason.POLICY_LOST: Meaning(

@@ -28,6 +28,7 @@ from runwright.core.units import span_us
 
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}$"
 NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+SPAN_PATTERN = r"^[1-9][0-9]{0,6}[smhd]$"  # what `span_us` reads
 DEFAULT_MODEL_ATTEMPTS = 3
 DEFAULT_RECONCILE_FOR = "10m"
 LONGEST_RECONCILE_FOR = "30d"
@@ -114,7 +115,7 @@ class ToolSpec(_Frozen):
     # Whether the executor can be asked what became of a call, and for how long it is; left out like those above.
     reconcilable: Annotated[bool, Field(strict=True, exclude_if=lambda value: not value)] = False
     reconcile_for: Annotated[
-        str, Field(pattern=r"^[1-9][0-9]{0,6}[smhd]$", exclude_if=lambda value: value == DEFAULT_RECONCILE_FOR)
+        str, Field(pattern=SPAN_PATTERN, exclude_if=lambda value: value == DEFAULT_RECONCILE_FOR)
     ] = DEFAULT_RECONCILE_FOR
     # In place of `parameters`: the schema is kept beside the package, among its `sidecars`.
     schema_digest: Annotated[

@@ -22,6 +22,17 @@ VARIABLES: Mapping[PolicyStage, tuple[str, ...]] = {
     PolicyStage.POST_TOOL: (*_COMMON, "tool", "args", "call", "result"),
     PolicyStage.OUTPUT: (*_COMMON, "output"),
 }
+# What is in those whose shape does not depend on the tool or the caller, as `runtime/policies.py` makes them.
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "run": ("labels", "session_id", "agent_id"),
+    "principal": ("name", "roles"),
+    "usage": ("rounds", "tool_calls", "input_tokens", "output_tokens"),
+    "tool": ("name", "effect", "risk", "executor", "idempotent"),
+    "call": ("round", "index", "tainted"),
+    "result": ("ok", "text", "size", "media_type", "json"),
+    "input": ("text",),
+    "output": ("text",),
+}
 Path: TypeAlias = tuple[int | str, ...]
 
 

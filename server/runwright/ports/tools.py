@@ -22,7 +22,7 @@ class PlaceRequest(Struct, frozen=True):
     """What a place is wanted for: the next attempt of a call, or to ask about the last one.
 
     `first` is the executor that is taken if it has room, by its callback id or address: whoever got the attempt.
-    `schema_digest` is that of the tool's schema in the package, whose fingerprint is `package`.
+    `schema_digest` is that of the tool's schema in the package, whose fingerprint is `package`; empty: any.
     """
 
     run: RunKey

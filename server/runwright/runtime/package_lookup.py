@@ -39,7 +39,7 @@ class PackageLookup:
         if found is None and self._store is not None:
             found = await self._stored(namespace, wanted, self._store)
         if found is None:
-            raise await self.missing(namespace, wanted.name)
+            raise await self.missing(namespace, wanted.name, is_tag=bool(wanted.tag))
         if agent_id and agent_id != found.package.agent.id:
             package = found.package
             raise AgentError(
@@ -50,8 +50,10 @@ class PackageLookup:
             )
         return found
 
-    async def missing(self, namespace: Namespace, name: str) -> AgentError:
+    async def missing(self, namespace: Namespace, name: str, *, is_tag: bool = False) -> AgentError:
         """PACKAGE_NOT_FOUND, with what may have been meant."""
+        if is_tag:
+            return not_found(name, (), "tag")
         put = await self._store.names(namespace, limit=MOST_KNOWN) if self._store is not None else ()
         return not_found(name, (*self._files.of(namespace).ids, *put))
 

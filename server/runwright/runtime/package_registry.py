@@ -193,7 +193,7 @@ class PackageRegistry:
             raise _no_token()
         moves = await self._store.history(namespace, tag, before=int(token) if token else None, limit=limit + 1)
         if not moves and not token:
-            raise await self._lookup.missing(namespace, tag)
+            raise await self._lookup.missing(namespace, tag, is_tag=True)
         more = len(moves) > limit
         moves = moves[:limit]
         return TagHistory(moves, str(moves[-1].number) if more else "")

@@ -117,8 +117,8 @@ class PackageCatalogue:
         return self._by_namespace.get(namespace, self._shared)
 
 
-def not_found(name: str, known: Collection[str]) -> AgentError:
+def not_found(name: str, known: Collection[str], what: str = "package") -> AgentError:
     """PACKAGE_NOT_FOUND, which names nothing but what is `known` to whoever asks."""
     remedy = did_you_mean(name, known) + MEANINGS[ErrorReason.PACKAGE_NOT_FOUND].remedy
-    message = f"There is no package {name}."
+    message = f"There is no {what} {name}."
     return AgentError(ErrorReason.PACKAGE_NOT_FOUND, message, metadata={"package": name}, remedy=remedy)
