@@ -26,6 +26,7 @@ EFFECTS: dict[str, e.Effect] = {
     "read": call(idempotent=True),
     "write": call(idempotent=False),
     "executor": e.AwaitExecutor(CALL, 4, "tools", 0, 0),
+    "approval": e.AwaitApproval(CALL, "a3.2.1", 0, 9, 1),
     "deadline": e.WaitForCancelDeadline(9),
 }
 
@@ -42,7 +43,7 @@ def test_every_effect_is_looked_at_here() -> None:
 
 
 def test_what_only_has_to_be_waited_for_parks() -> None:
-    assert saying("parks") == {"retry", "executor", "deadline"}
+    assert saying("parks") == {"retry", "executor", "approval", "deadline"}
 
 
 def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a_cancel() -> None:
@@ -51,7 +52,7 @@ def test_what_must_not_be_repeated_is_settled_while_the_server_stops_and_so_is_a
 
 
 def test_an_answer_that_would_begin_something_new_is_left_to_the_next_start() -> None:
-    assert saying("is_left_to_restart") == {"model", "retry", "executor"}
+    assert saying("is_left_to_restart") == {"model", "retry", "executor", "approval"}
 
 
 def test_what_is_sent_to_somebody_needs_an_intent() -> None:

@@ -9,6 +9,11 @@ from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias, TypeVar
 
 from runwright.core import records as r
+from runwright.core.apply_approvals import APPLY_APPROVALS
+from runwright.core.approvals import ApprovalPhase, CallApproval
+from runwright.core.call_changes import call_of as _call
+from runwright.core.call_changes import require as _require
+from runwright.core.call_changes import with_call as _with_call
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import MODEL_EFFECT, EffectId, effect_kind, model_effect_id
 from runwright.core.kinds import ROWS, TERMINAL, kind_of
@@ -16,7 +21,7 @@ from runwright.core.outcomes import CallPhase, Resolution, RunPhase, StopReason
 from runwright.core.policy import PolicyStage, Verdict
 from runwright.core.policy_failures import policy_failure
 from runwright.core.state import NO_POLICY, CallPolicy, CallState, ModelState, RunState
-from runwright.core.transitions import CALL_TRANSITIONS, RUN_TRANSITIONS, IllegalTransition
+from runwright.core.transitions import RUN_TRANSITIONS, IllegalTransition
 
 _R = TypeVar("_R", bound=r.Record)
 _Apply: TypeAlias = Callable[[RunState, _R], RunState]
@@ -211,9 +216,18 @@ def _policy_decided(state: RunState, record: r.PolicyDecided) -> RunState:
     if record.subject is None:
         return state
     before, _ = _call(state, record, record.subject)
-    passed = record.stage if record.decision.verdict is Verdict.ALLOW else None
     heard = (before.policy or NO_POLICY).__replace__(operator_digest=record.operator_digest)
-    return _with_call(state, before.__replace__(passed=passed, policy=heard if heard != NO_POLICY else None))
+    after = before.__replace__(policy=heard if heard != NO_POLICY else None)
+    if record.decision.verdict is Verdict.ALLOW:
+        return _with_call(state, after.__replace__(passed=record.stage))
+    if record.decision.verdict is not Verdict.ASK:
+        return _with_call(state, after.__replace__(passed=None))
+    approval = before.approval
+    if approval is not None and approval.covers(record.approval, record.subject_digest):
+        return _with_call(state, after.__replace__(passed=record.stage))  # it is asked for what was given
+    number = approval.number if approval else 0
+    asked = CallApproval(ApprovalPhase.ASKED, record.approval, number)
+    return _with_call(state, after.__replace__(passed=None, approval=asked))
 
 
 def _ended_by_policy(state: RunState, record: r.PolicyDecided) -> RunState:
@@ -230,6 +244,8 @@ def _ended_by_policy(state: RunState, record: r.PolicyDecided) -> RunState:
 def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
     before, phase = _call(state, record, record.call_id)
     _require(record.attempt == before.attempt + 1 and before.passed is PolicyStage.PRE_TOOL, record, state)
+    # What was asked for is sent with what was given for it alone, and nothing else is sent with it.
+    _require(record.approval_digest == (before.approval.digest if before.approval else ""), record, state)
     after = before.__replace__(
         phase=phase,
         attempt=record.attempt,
@@ -248,6 +264,8 @@ def _tool_started(state: RunState, record: r.ToolStarted) -> RunState:
 
 @_applies(r.ToolCompleted)
 def _tool_completed(state: RunState, record: r.ToolCompleted) -> RunState:
+    before, _ = _call(state, record, record.call_id)
+    _require(record.attempt == before.attempt, record, state)
     return _closed(state, record, record.call_id)
 
 
@@ -284,15 +302,6 @@ def _effect_resolved(state: RunState, record: r.EffectResolved) -> RunState:
     return state.__replace__(stop=StopReason.EFFECT_UNKNOWN) if ends else state
 
 
-def _call(state: RunState, record: r.Record, call_id: EffectId) -> tuple[CallState, CallPhase]:
-    """The call a record is about, as it stands, and the phase that the record takes it to."""
-    before = state.call(call_id) or CallState(call_id, "", CallPhase.NONE)
-    phase = CALL_TRANSITIONS.get((before.phase, kind_of(record)))
-    if phase is None:
-        raise IllegalTransition(f"{kind_of(record).name} for {call_id} in {before.phase.name}")
-    return before, phase
-
-
 def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     before, phase = _call(state, record, call_id)
     after = _with_call(state, CallState(before.call_id, before.tool, phase))
@@ -302,20 +311,10 @@ def _closed(state: RunState, record: r.Record, call_id: EffectId) -> RunState:
     return after.__replace__(tainted=True) if is_foreign else after
 
 
-def _with_call(state: RunState, after: CallState) -> RunState:
-    """The state with a call of its round as it stands now."""
-    calls = tuple([after if call.call_id == after.call_id else call for call in state.calls])
-    return state.__replace__(calls=calls)
-
-
 def _has_open_call(state: RunState) -> bool:
     return any(call.phase.is_open or call.phase is CallPhase.UNKNOWN for call in state.calls)
 
 
-def _require(holds: bool, record: r.Record, state: RunState) -> None:
-    if not holds:
-        raise IllegalTransition(f"{record!r} does not fit {state.phase.name} at seq {state.seq}")
-
-
+_APPLY.update(APPLY_APPROVALS)
 _missing = [row.record.__name__ for row in ROWS if row.record not in _APPLY]
 assert not _missing, f"no function applies {_missing}"

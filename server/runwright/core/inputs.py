@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from runwright.core.approvals import ApprovalVerdict, Decider
 from runwright.core.content import Content, ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
@@ -186,6 +187,39 @@ class ResolutionRequested(Struct, frozen=True, kw_only=True):
     contents: tuple[Content, ...] = ()
 
 
+class ApprovalDecisionRequested(Struct, frozen=True, kw_only=True):
+    """Somebody decides on a pending approval of a call. `digest` is that of what they have looked at.
+
+    `response` is there for RESPOND. `availability` and `policies` are what was found when the call was about to go on,
+    as for a call that has waited for its executor.
+    """
+
+    at: Micros
+    call_id: EffectId
+    approval_id: str
+    digest: str
+    verdict: ApprovalVerdict
+    decider: Decider
+    request_id: str
+    request_digest: str
+    message: str = ""
+    note: str = ""
+    on_behalf_of: str = ""
+    response: ContentRef | None = None
+    availability: Availability = Availability.BUSY
+    policies: tuple[PolicyFindings, ...] = ()
+    contents: tuple[Content, ...] = ()
+
+
+class ApprovalDue(Struct, frozen=True, kw_only=True):
+    """The turn of an approver set, or the whole time of an approval, is over."""
+
+    at: Micros
+    call_id: EffectId
+    approval_id: str
+    contents: tuple[Content, ...] = ()
+
+
 class CancelRequested(Struct, frozen=True, kw_only=True):
     """Somebody asks the run to end."""
 
@@ -240,6 +274,8 @@ Input: TypeAlias = (
     | ToolOutcomeUnknown
     | ExecutorAwaited
     | ResolutionRequested
+    | ApprovalDecisionRequested
+    | ApprovalDue
     | CancelRequested
     | CancelDeadlinePassed
     | Recovered
@@ -256,7 +292,7 @@ def places_held(input_: Input) -> list[EffectId]:
                 for index, call in enumerate(input_.calls, start=1)
                 if call.findings.availability is Availability.HELD
             ]
-        case ExecutorAwaited(has_place=True):
+        case ExecutorAwaited(has_place=True) | ApprovalDecisionRequested(availability=Availability.HELD):
             return [input_.call_id]
         case Recovered():
             return list(input_.places)

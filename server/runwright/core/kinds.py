@@ -16,9 +16,17 @@ from typing import Any, TypeAlias
 from msgspec import Struct, structs
 
 from runwright.core import records as r
+from runwright.core.approval_rows import (
+    rows_of_decision,
+    rows_of_expiry,
+    rows_of_request,
+    rows_of_successor,
+    rows_of_withdrawal,
+)
 from runwright.core.ids import EffectId, model_effect_id, parse_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.side_rows import SideRow
+from runwright.core.state import RunState
 
 
 class EventKind(Enum):
@@ -46,6 +54,12 @@ class EventKind(Enum):
     RETRY_SCHEDULED = 20
     CONTEXT_ASSEMBLED = 21
     EFFECT_RESOLVED = 30
+    APPROVAL_REQUESTED = 40
+    APPROVAL_DECIDED = 41
+    APPROVAL_EXPIRED = 42
+    APPROVAL_WITHDRAWN = 43
+    APPROVAL_SUPERSEDED = 44
+    APPROVAL_ESCALATED = 45
 
     # A member is only equal to itself; Enum would hash its name, in Python.
     __hash__ = object.__hash__
@@ -79,7 +93,7 @@ class Row(Struct, frozen=True):
     role: EffectRole = EffectRole.NONE
     bears_message: bool = False  # a model request is rebuilt from it; stores index these
     ends_run: bool = False
-    side_rows: Callable[[Any], Sequence[SideRow]] | None = None  # what an append writes beside it; no kind has any yet
+    side_rows: Callable[[RunState, Any], Sequence[SideRow]] | None = None  # what an append writes beside it
 
 
 _K, _P, _C = EventKind, RunPhase, CallPhase
@@ -93,10 +107,12 @@ _CANCELLING = {_P.CANCELLING: _P.CANCELLING}
 _STARTED = {_C.REQUESTED: _C.RUNNING, _C.RUNNING: _C.RUNNING}
 # What is unknown is only left by what stands behind an EFFECT_RESOLVED.
 _AGAIN = {_C.REQUESTED: _C.REQUESTED, _C.RUNNING: _C.REQUESTED, _C.UNKNOWN: _C.REQUESTED}
-_COMPLETED = {_C.RUNNING: _C.COMPLETED, _C.UNKNOWN: _C.COMPLETED}
+# Without an attempt: somebody who was asked to approve it answered in place of the tool.
+_COMPLETED = {_C.REQUESTED: _C.COMPLETED, _C.RUNNING: _C.COMPLETED, _C.UNKNOWN: _C.COMPLETED}
 _FAILED = {_C.REQUESTED: _C.FAILED, _C.RUNNING: _C.FAILED, _C.UNKNOWN: _C.FAILED}
 _DENIED = {_C.REQUESTED: _C.DENIED}
 _CANCELLED = {_C.REQUESTED: _C.CANCELLED, _C.RUNNING: _C.CANCELLED}
+_HELD = {_C.REQUESTED: _C.REQUESTED}  # what is decided about it stands right behind
 
 ROWS = (
     Row(_K.RUN_STARTED, r.RunStarted, _RUN, {_P.NEW: _P.RUNNING}),
@@ -114,6 +130,12 @@ ROWS = (
     Row(_K.TOOL_CANCELLED, r.ToolCancelled, _CALL, _CANCELLING, _CANCELLED, role=_OUTCOME),
     Row(_K.TOOL_RECOVERY_REQUIRED, r.ToolRecoveryRequired, _CALL, _TO_CLOSE, {_C.RUNNING: _C.UNKNOWN}, role=_OUTCOME),
     Row(_K.EFFECT_RESOLVED, r.EffectResolved, _CALL, _RUNNING, {_C.UNKNOWN: _C.UNKNOWN}),
+    Row(_K.APPROVAL_REQUESTED, r.ApprovalRequested, _CALL, _RUNNING, _HELD, side_rows=rows_of_request),
+    Row(_K.APPROVAL_DECIDED, r.ApprovalDecided, _CALL, _RUNNING, _HELD, side_rows=rows_of_decision),
+    Row(_K.APPROVAL_EXPIRED, r.ApprovalExpired, _CALL, _RUNNING, _HELD, side_rows=rows_of_expiry),
+    Row(_K.APPROVAL_WITHDRAWN, r.ApprovalWithdrawn, _CALL, _TO_CLOSE, _HELD, side_rows=rows_of_withdrawal),
+    Row(_K.APPROVAL_SUPERSEDED, r.ApprovalSuperseded, _CALL, _RUNNING, _HELD, side_rows=rows_of_successor),
+    Row(_K.APPROVAL_ESCALATED, r.ApprovalEscalated, _CALL, _RUNNING, _HELD),
     Row(_K.RETRY_SCHEDULED, r.RetryScheduled, _EFFECT, _RUNNING, _AGAIN),
     Row(_K.RUN_CANCEL_REQUESTED, r.RunCancelRequested, _RUN, {_P.RUNNING: _P.CANCELLING}),
     Row(_K.TURN_COMPLETED, r.TurnCompleted, _RUN, _RUNNING),
@@ -132,10 +154,13 @@ OUTCOMES = tuple(row.record for row in ROWS if row.role is EffectRole.OUTCOME)
 _SIDE_ROWS = {row.record: row.side_rows for row in ROWS if row.side_rows}
 
 
-def side_rows(record: r.Record) -> Sequence[SideRow]:
-    """What an append writes beside the record, and the conditions under which it stands."""
+def side_rows(state: RunState, record: r.Record) -> Sequence[SideRow]:
+    """What an append writes beside the record, and the conditions under which it stands.
+
+    `state` is the run's after the append: nothing of it but what never changes within a run may be relied on.
+    """
     rows = _SIDE_ROWS.get(type(record))
-    return rows(record) if rows else ()
+    return rows(state, record) if rows else ()
 
 
 def kind_of(record: r.Record) -> EventKind:

@@ -90,6 +90,8 @@ class StopReason(Enum):
     EFFECT_UNKNOWN = 12
     POLICY_INTERRUPT = 20
     POLICY_DENIED = 21
+    APPROVAL_ABORTED = 24
+    APPROVAL_EXPIRED = 25
 
 
 class Resolution(Enum):
@@ -117,6 +119,7 @@ class WaitKind(Enum):
     REPAIR = 2
     PROVIDER = 3
     RELEASE = 4
+    APPROVAL = 8
 
 
 class Usage(Struct, frozen=True):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from runwright.core.approval_rules import MAX_APPROVALS, ApprovalSpec
+from runwright.core.content import digest
 from runwright.core.fingerprint import PACKAGE_TAG, PACKAGE_TAG_V1, canonical_json, fingerprint, has_canonical_form
 from runwright.core.policy import PolicyRef, PolicyStage
 from runwright.core.policy_chain import OperatorRules, PolicyChain
@@ -106,6 +109,11 @@ class ToolSpec(_Frozen):
             return {**value, "idempotent": value.get("effect") in ("read", EffectClass.READ)}
         return value
 
+    @cached_property
+    def schema_digest(self) -> str:
+        """Digest of the argument schema in its canonical form."""
+        return digest(canonical_json(self.parameters))
+
 
 _NAMED = {ref: (PolicySpec.model_validate({"builtin": ref.value.partition(":")[2]}),) for ref in PolicyRef}
 
@@ -126,6 +134,9 @@ class RuntimePackage(_Frozen):
     fallbacks: Annotated[tuple[ProviderRoute, ...], Field(max_length=8, exclude_if=lambda value: not value)] = ()
     policy: PolicyRef = PolicyRef.READ_ONLY
     policies: Annotated[tuple[PolicySpec, ...], Field(max_length=MAX_POLICIES, exclude_if=lambda value: not value)] = ()
+    approvals: Annotated[
+        dict[Id, ApprovalSpec], Field(max_length=MAX_APPROVALS, exclude_if=lambda value: not value)
+    ] = {}
     budget: BudgetSpec = BudgetSpec()
     tools: Annotated[tuple[ToolSpec, ...], Field(max_length=128)] = ()
     context: Annotated[ContextPolicy, Field(exclude_if=lambda value: value == ContextPolicy())] = ContextPolicy()
@@ -146,6 +157,14 @@ class RuntimePackage(_Frozen):
             raise ValueError("either `policy` or `policies`; write `- builtin: allow-declared` into policies")
         if too_many_rules(self.policies):
             raise ValueError(f"policies with at most {MAX_RULES} rules together")
+        return self
+
+    @model_validator(mode="after")
+    def _approvals_are_there(self) -> RuntimePackage:
+        named = (rule.approval for policy in self.policies for rule in policy.rules if rule.approval)
+        if missing := next((name for name in named if name not in self.approvals), ""):
+            known = ", ".join(self.approvals) or "there are none"
+            raise ValueError(f"rules that ask for one of `approvals` ({known}), not for {missing}")
         return self
 
     @model_validator(mode="after")

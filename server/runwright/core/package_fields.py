@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 # By the path of the part they stand in, without list indexes.
 LATER_FIELDS: Mapping[str, frozenset[str]] = {
-    "": frozenset({"approvals", "outputs"}),
+    "": frozenset({"outputs"}),
     "budget": frozenset({"tokens", "cost", "wall_ms"}),
     "tools": frozenset(
         {

@@ -94,4 +94,4 @@ def _said(
         if outcome is Outcome.FAILED:
             yield PolicyOpinion(Verdict.DENY, place, where, CONDITION_FAILED, decider)
         else:
-            yield PolicyOpinion(rule.verdict, place, where, rule.code, decider, rule.message)
+            yield PolicyOpinion(rule.verdict, place, where, rule.code, decider, rule.message, rule.approval)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from msgspec import Struct
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from runwright.core.approval_rules import NAME
 from runwright.core.policy import PolicyRef, PolicyStage, Verdict
 
 MAX_RULES = 256  # of all policies of one package, or of one namespace
@@ -46,7 +47,8 @@ class _Frozen(BaseModel):
 class PolicyRule(_Frozen):
     """What is said at a stage when a condition holds. `when` is CEL; without one the rule always holds.
 
-    `code` is what decisions carry, `message` what the model, or the caller who is refused, is told.
+    `code` is what decisions carry, `message` what the model, or the caller who is refused, is told. `approval` names
+    one of the package's `approvals`, for a rule that asks; without one the built-in approval is asked for.
     """
 
     stage: Literal["pre_tool", "run_start", "input", "output"] = "pre_tool"
@@ -54,6 +56,7 @@ class PolicyRule(_Frozen):
     then: Literal["allow", "deny", "ask", "interrupt"]
     code: Annotated[str, Field(pattern=_CODE)] | None = None
     message: Annotated[str, Field(max_length=256, exclude_if=lambda value: not value)] = ""
+    approval: Annotated[str | None, Field(pattern=NAME, exclude_if=lambda value: value is None)] = None
 
     @field_validator("when")
     @classmethod
@@ -66,6 +69,8 @@ class PolicyRule(_Frozen):
     def _asks_where_one_can(self) -> PolicyRule:
         if self.then == "ask" and self.stage not in _MAY_ASK:
             raise ValueError(f"another verdict than ask at stage {self.stage}; one can ask at {', '.join(_MAY_ASK)}")
+        if self.approval is not None and (self.then, self.stage) != ("ask", "pre_tool"):
+            raise ValueError("`approval` only beside `then: ask` at stage pre_tool: calls are what can be approved")
         return self
 
     @property
@@ -87,6 +92,7 @@ class HeardRule(Struct, frozen=True):
     verdict: Verdict
     code: str
     message: str
+    approval: str = ""
 
 
 class PolicySpec(_Frozen):
@@ -113,7 +119,7 @@ class PolicySpec(_Frozen):
         heard: dict[PolicyStage, tuple[HeardRule, ...]] = {}
         for index, rule in enumerate(self.rules):
             code = rule.code or f"rule.{rule.then}"
-            said = HeardRule(index, rule.when, VERDICTS[rule.then], code, rule.message)
+            said = HeardRule(index, rule.when, VERDICTS[rule.then], code, rule.message, rule.approval or "")
             heard[rule.at] = (*heard.get(rule.at, ()), said)
         return heard
 

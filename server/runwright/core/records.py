@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from runwright.core.approvals import (
+    ApprovalExpiry,
+    ApprovalKind,
+    ApprovalSeparation,
+    ApprovalVerdict,
+    ApproverSet,
+)
 from runwright.core.content import ContentRef
 from runwright.core.context import Context
 from runwright.core.errors import ErrorReason, Failure
@@ -110,7 +117,8 @@ class ToolRequested(Record, frozen=True):
 class PolicyDecided(Record, frozen=True):
     """All policies together decided, at a stage of a subject: of a call, or of the run when there is no `subject`.
 
-    `policy_ref` and `rule` name the strictest of them. Older events have no digests and say nothing of who decided.
+    `policy_ref` and `rule` name the strictest of them, `approval` what it asks for, if it asks. Older events have no
+    digests and say nothing of who decided.
     """
 
     subject: EffectId | None
@@ -122,10 +130,11 @@ class PolicyDecided(Record, frozen=True):
     subject_digest: str = ""
     operator_digest: str = ""
     shadow: tuple[PolicyOpinion, ...] = ()
+    approval: str = ""
 
 
 class ToolStarted(Record, frozen=True):
-    """Intent of one attempt of a tool call."""
+    """Intent of one attempt of a tool call. The first one spends the approval, if somebody was asked."""
 
     call_id: EffectId
     attempt: int
@@ -136,6 +145,9 @@ class ToolStarted(Record, frozen=True):
     idempotency_key: str
     arguments_digest: str
     deadline: Micros
+    approval_id: str = ""
+    approved_by: str = ""
+    approval_digest: str = ""
 
 
 class ToolCompleted(Record, frozen=True):
@@ -201,6 +213,88 @@ class EffectResolved(Record, frozen=True):
     reason: str
     request_id: str
     request_digest: str
+
+
+class ApprovalRequested(Record, frozen=True):
+    """Somebody is asked to decide on a call. Everything a decision rests on is here."""
+
+    call_id: EffectId
+    approval_id: str
+    kind: ApprovalKind
+    tool: str
+    executor: str
+    risk: str
+    arguments: ContentRef
+    digest: str
+    schema_digest: str
+    approval: str
+    policy_ref: str
+    rule: str
+    code: str
+    decider: str
+    message: str
+    tainted: bool
+    sets: tuple[ApproverSet, ...]
+    expires_at: Micros
+    on_expiry: ApprovalExpiry
+    four_eyes: bool
+
+
+class ApprovalDecided(Record, frozen=True):
+    """Somebody decided. What follows from it stands right after it, in the same append."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+    digest: str
+    verdict: ApprovalVerdict
+    decided_by: str
+    message: str
+    note: str
+    on_behalf_of: str
+    request_id: str
+    request_digest: str
+    separation: ApprovalSeparation
+
+
+class ApprovalExpired(Record, frozen=True):
+    """Nobody decided in time. What follows from it stands right after it, in the same append."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+    expires_at: Micros
+    on_expiry: ApprovalExpiry
+
+
+class ApprovalWithdrawn(Record, frozen=True):
+    """There is nothing to decide any more, because the run is ending."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+
+
+class ApprovalSuperseded(Record, frozen=True):
+    """An approval that was given and not used counts no more: the policies ask for another one."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+
+
+class ApprovalEscalated(Record, frozen=True):
+    """It is the turn of the next approver set; `current_set` counts them from 0."""
+
+    call_id: EffectId
+    approval_id: str
+    tool: str
+    requested_at: Micros
+    current_set: int
 
 
 class RetryScheduled(Record, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from runwright.core.approvals import ApprovalPhase, ApprovalSeparation, CallApproval
 from runwright.core.content import ContentRef
 from runwright.core.errors import Failure
 from runwright.core.ids import EffectId, RunKey
@@ -44,6 +45,20 @@ class CallState(Struct, frozen=True):
     since: Micros = 0
     executor_identity: ExecutorIdentity | None = None  # who got the attempt whose outcome is unknown
     policy: CallPolicy | None = None  # None: nothing that is not the default
+    approval: CallApproval | None = None  # None: nobody is asked
+
+    @property
+    def is_pending(self) -> bool:
+        """True while somebody is asked to decide on it."""
+        return self.approval is not None and self.approval.phase is ApprovalPhase.PENDING
+
+    @property
+    def not_performed_by(self) -> str:
+        """The principal that must not perform it, because it approved; empty for none."""
+        approval = self.approval
+        if approval is None or approval.separation is ApprovalSeparation.NOT_ENFORCED:
+            return ""
+        return approval.approved_by
 
 
 class ModelState(Struct, frozen=True):
@@ -96,7 +111,7 @@ class RunState(Struct, frozen=True, kw_only=True):
     removed_at: Micros = 0  # when the run's events were removed; only an outline is left then
     principal_roles: tuple[str, ...] = ()
     tainted: bool = False  # the model has seen, or is about to see, what a tool marked `untrusted` answered
-    policy_failure: Failure | None = None  # why a policy ends the run, once it is decided
+    policy_failure: Failure | None = None  # why a policy, or whoever was asked to approve, ends the run
 
     @property
     def is_terminal(self) -> bool:

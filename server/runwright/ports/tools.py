@@ -18,12 +18,14 @@ def _always() -> bool:
 
 
 class PlaceRequest(Struct, frozen=True):
-    """What a place is wanted for: the next attempt of a call."""
+    """What a place is wanted for: the next attempt of a call. `not_by`: the principal that must not perform it, because
+    it approved it; empty for none."""
 
     run: RunKey
     call_id: str
     executor: str
     tool: str
+    not_by: str = ""
 
 
 class Place(Protocol):
@@ -105,7 +107,10 @@ class ToolExecutors(Protocol):
         """True when there is an executor of that name, or may come to be one without a restart."""
 
     def is_reachable(self, wanted: PlaceRequest) -> bool:
-        """True unless it is known that no executor performs the tool now: connected or not yet, and however busy."""
+        """True unless it is known that no executor performs the tool now: connected or not yet, and however busy.
+
+        An executor of a principal that must not perform the call is none.
+        """
 
     def take_place(self, wanted: PlaceRequest) -> Place | None:
         """A place, if one is free and nobody waits for it; never waits."""

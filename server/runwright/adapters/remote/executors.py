@@ -176,7 +176,11 @@ class DialledExecutors:
         connections: list[ExecutorConnection] = list(self._serving.get((wanted.run.namespace, wanted.executor), ()))
         if wanted.executor in self._addresses:
             connections.append(self._configured_connection(wanted.executor))
-        return [connection for connection in connections if connection.serves(wanted.tool)]
+        return [
+            connection
+            for connection in connections
+            if connection.serves(wanted.tool) and not (wanted.not_by and connection.identity.principal == wanted.not_by)
+        ]
 
     def _take(self, wanted: PlaceRequest) -> ExecutorPlace | None:
         connection = self._free(wanted)

@@ -7,7 +7,7 @@ from typing import assert_never
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.ids import EffectId
-from runwright.core.machine import endings, gates, repairs, rounds, tools
+from runwright.core.machine import approvals, endings, gates, repairs, rounds, tools
 from runwright.core.machine.step import Step
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage
@@ -47,6 +47,12 @@ def advance(package: RuntimePackage, state: RunState, input_: i.Input) -> tuple[
             tools.executor_awaited(step, input_)
         case i.ResolutionRequested():
             repairs.resolve(step, input_)
+        case i.ApprovalDecisionRequested():
+            if approvals.decided(step, input_):
+                found = i.Findings(availability=input_.availability, policies=input_.policies)
+                gates.walk(step, input_.call_id, found)
+        case i.ApprovalDue():
+            approvals.is_due(step, input_)
         case i.CancelRequested():
             endings.cancel_requested(step, input_)
         case i.CancelDeadlinePassed():

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from runwright.core import records as r
 from runwright.core.inputs import Findings
-from runwright.core.machine import calls
+from runwright.core.machine import approvals, calls
 from runwright.core.machine.step import Step
 from runwright.core.policy import (
     ALL_POLICIES,
-    NOBODY_CAN_APPROVE,
-    NOBODY_SAYS,
     NOT_FOUND_OUT,
     SERVER,
     Decision,
@@ -24,36 +22,43 @@ from runwright.core.policy_chain import OperatorRules
 from runwright.core.state import CallState
 
 _UNKNOWN = PolicyOpinion(Verdict.DENY, ALL_POLICIES, "", NOT_FOUND_OUT, SERVER)
-_MAY_HAVE_HAPPENED = "An earlier attempt of it was sent, and may have been performed."
 
 
 def allow_call(step: Step, call: CallState, found: PolicyFindings | None) -> bool:
-    """Decides on a call; one that may not be made is denied. True when it may."""
-    package, stage = step.package, PolicyStage.PRE_TOOL
-    assert call.arguments is not None, "an open call keeps its arguments"
-    digest = call.arguments.digest
-    fits = found is None or found.subject_digest == digest
-    if not fits or (found is None and package.chain(stage, OperatorRules()).needs_findings):
-        # What was found for something else counts for nothing, and what was not found out is not allowed.
-        opinion, found = _UNKNOWN, None
-    else:
-        opinion = decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
+    """Decides on a call; one that may not be made is denied. True when it may, or somebody is to be asked first."""
+    stage, opinion = PolicyStage.PRE_TOOL, opinion_on_call(step, call, found)
+    found = found if opinion.code != NOT_FOUND_OUT else None
+    digest = call.arguments.digest if call.arguments else ""
+    if opinion.verdict is Verdict.ASK:
+        approvals.supersede_unless(step, call, opinion.approval, digest)
     step.add(_on_record(step, call, stage, digest, opinion, found))
-    if opinion.verdict is Verdict.ALLOW:
+    if opinion.verdict in (Verdict.ALLOW, Verdict.ASK):
         return True
-    asks = opinion.verdict is Verdict.ASK
-    message = " ".join(filter(None, (opinion.message, NOBODY_SAYS if asks else "", _lost(call))))
+    message = " ".join(filter(None, (opinion.message, calls.lost_note(call))))
     step.add(
         r.ToolDenied(
             at=step.at,
             call_id=call.call_id,
             tool=call.tool,
             policy_ref=opinion.policy_ref,
-            code=NOBODY_CAN_APPROVE if asks else opinion.code,
+            code=opinion.code,
             message=message,
         )
     )
     return False
+
+
+def opinion_on_call(step: Step, call: CallState, found: PolicyFindings | None) -> PolicyOpinion:
+    """What all policies together say of a call, with what was found for it.
+
+    What was found for something else counts for nothing, and what was not found out is not allowed.
+    """
+    package, stage = step.package, PolicyStage.PRE_TOOL
+    assert call.arguments is not None, "an open call keeps its arguments"
+    fits = found is None or found.subject_digest == call.arguments.digest
+    if not fits or (found is None and package.chain(stage, OperatorRules()).needs_findings):
+        return _UNKNOWN
+    return decided_for_call(found, package.builtin_policies, calls.spec_of(step, call).effect.value)
 
 
 def allow_run(step: Step, stage: PolicyStage, findings: Findings) -> bool:
@@ -88,8 +93,5 @@ def _on_record(
         subject_digest=digest,
         operator_digest=found.operator_digest if found else "",
         shadow=found.shadow if found else (),
+        approval=opinion.approval,
     )
-
-
-def _lost(call: CallState) -> str:
-    return _MAY_HAVE_HAPPENED if call.losses else ""

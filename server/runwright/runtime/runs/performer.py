@@ -11,13 +11,15 @@ from msgspec.structs import replace
 from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import trace
+from runwright.core.approvals import ApprovalSeparation, ApprovalVerdict
 from runwright.core.content import JSON, OPAQUE, Content
 from runwright.core.errors import AgentError, ErrorReason, Failure
 from runwright.core.ids import EffectId, call_effect_id
 from runwright.core.outcomes import CallPhase, RunPhase
 from runwright.core.package import RuntimePackage, ToolSpec
+from runwright.core.policy import PolicyFindings
 from runwright.core.resolution import MAX_MESSAGE_BYTES, MAX_RESULT_BYTES
-from runwright.core.state import NO_POLICY, RunState, needs_repair
+from runwright.core.state import NO_POLICY, RunState, may_start_call, needs_repair
 from runwright.ports.provider import MAX_OPAQUE_BYTES, Message, ModelReply, ModelRequest, ToolSpecification
 from runwright.ports.tools import PlaceRequest, ToolInvocation, ToolOutcome, ToolOutcomeKind
 from runwright.runtime.conversations.conversation import Conversation
@@ -177,7 +179,9 @@ class Performer:
         return i.Availability.BUSY if self._ports.tools.is_reachable(wanted) else i.Availability.AWAY
 
     def _wanted(self, state: RunState, call_id: EffectId, tool: str) -> PlaceRequest:
-        return PlaceRequest(state.key, call_id, self._tool(tool).executor, tool)
+        call = state.call(call_id)
+        not_by = call.not_performed_by if call else ""
+        return PlaceRequest(state.key, call_id, self._tool(tool).executor, tool, not_by)
 
     def _tool(self, name: str) -> ToolSpec:
         tool = self._package.tool(name)
@@ -305,8 +309,11 @@ class Performer:
     async def looked_at_again(self, state: RunState, input: i.Input) -> i.Input:
         """What is about to be decided on; a call that may be sent with what the operator's rules say now.
 
-        Nothing is found out where they are those on record for the call.
+        Nothing is found out where they are those on record for the call. A decision on an approval is made at
+        this time, and carries a place for a call that it lets go on.
         """
+        if isinstance(input, i.ApprovalDecisionRequested):
+            return await self._decided_now(state, input)
         call = state.call(input.call_id) if isinstance(input, i.ExecutorAwaited) and input.has_place else None
         if call is None or not isinstance(input, i.ExecutorAwaited) or call.arguments is None:
             return input
@@ -315,6 +322,20 @@ class Performer:
         data = await self._conversation.data(call.arguments)
         said = await policy_findings.of_call_again(self._policies, self._package, state, call, data)
         return replace(input, policies=said)
+
+    async def _decided_now(self, state: RunState, input: i.ApprovalDecisionRequested) -> i.ApprovalDecisionRequested:
+        call, policies = state.call(input.call_id), tuple[PolicyFindings, ...]()
+        goes_on = input.verdict is ApprovalVerdict.APPROVE and call is not None and call.is_pending
+        if call is None or call.arguments is None or not goes_on or needs_repair(state):
+            return replace(input, at=self._ports.clock.now())
+        data = await self._conversation.data(call.arguments)  # what cannot be read cannot be sent
+        if self._policies.operator_rules(state.key.namespace).digest != (call.policy or NO_POLICY).operator_digest:
+            policies = await policy_findings.of_call_again(self._policies, self._package, state, call, data)
+        decider = input.decider
+        not_by = decider.name if decider.separation is ApprovalSeparation.ENFORCED else ""
+        wanted = replace(self._wanted(state, call.call_id, call.tool), not_by=not_by)
+        availability = self._available(wanted, may_start_call(state))
+        return replace(input, at=self._ports.clock.now(), availability=availability, policies=policies)
 
     def _heeds_operator(self, state: RunState) -> bool:
         """True when the operator has rules, or had some when one of the calls was decided on."""

@@ -100,13 +100,15 @@ class Waits:
         match effect:
             case e.AwaitRetry():
                 self._until(wait, bounded(effect.due, state.model_request.since, now), self.is_over)
+            case e.AwaitApproval():
+                self._until(wait, bounded(effect.due, effect.since, now), self.is_over)
             case e.WaitForCancelDeadline():
                 self._until(wait, effect.due, self.is_over)
             case e.AwaitExecutor():
                 call = state.call(effect.call_id)
                 tool = package.tool(call.tool) if call else None
                 assert call is not None and tool is not None, "what waits is a call of a declared tool"
-                wait.wanted = PlaceRequest(state.key, call.call_id, tool.executor, tool.name)
+                wait.wanted = PlaceRequest(state.key, call.call_id, tool.executor, tool.name, call.not_performed_by)
                 wait.patience_us, wait.since = tool.unavailable_timeout_ms * 1000, call.since
                 not_before = bounded(effect.not_before, wait.since, now)
                 if not_before > now:
@@ -156,6 +158,9 @@ class Waits:
             # A wait is over, whatever the clock says: the time on record goes on from what was planned.
             case e.AwaitRetry():
                 outcome = i.RetryDue(at=max(at, effect.due), round=effect.round, attempt=effect.attempt)
+            case e.AwaitApproval():
+                at = max(at, effect.due)
+                outcome = i.ApprovalDue(at=at, call_id=effect.call_id, approval_id=effect.approval_id)
             case e.WaitForCancelDeadline():
                 outcome = i.CancelDeadlinePassed(at=at)
             case e.AwaitExecutor():

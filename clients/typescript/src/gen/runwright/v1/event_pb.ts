@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2"
 import { enumDesc, fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
+import type { ApprovalExpiry, ApprovalKind, ApprovalSeparation, ApprovalVerdict, ApproverSet } from "./approval_pb.js";
+import { file_runwright_v1_approval } from "./approval_pb.js";
 import type { ContentRef, InlineContent } from "./content_pb.js";
 import { file_runwright_v1_content } from "./content_pb.js";
 import type { AgentError, ErrorReason } from "./error_pb.js";
@@ -22,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/event.proto.
  */
 export const file_runwright_v1_event: GenFile = /*@__PURE__*/
-  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLrDAoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKGAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24izQEKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIoIBCg1Ub29sQ29tcGxldGVkEgwKBHRvb2wYASABKAkSKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYAyABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKrAQoKVG9vbEZhaWxlZBIMCgR0b29sGAEgASgJEikKBnJlYXNvbhgCIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIpCgdtZXNzYWdlGAMgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJNCgpUb29sRGVuaWVkEgwKBHRvb2wYASABKAkSEgoKcG9saWN5X3JlZhgCIAEoCRIMCgRjb2RlGAMgASgJEg8KB21lc3NhZ2UYBCABKAkiHQoNVG9vbENhbmNlbGxlZBIMCgR0b29sGAEgASgJIs8BChRUb29sUmVjb3ZlcnlSZXF1aXJlZBIMCgR0b29sGAEgASgJEhAKCGV4ZWN1dG9yGAIgASgJEhcKD2lkZW1wb3RlbmN5X2tleRgDIAEoCRIYChBhcmd1bWVudHNfZGlnZXN0GAQgASgJEikKBnJlYXNvbhgFIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhI5ChFleGVjdXRvcl9pZGVudGl0eRgGIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5ImgKElJ1bkNhbmNlbFJlcXVlc3RlZBIOCgZyZWFzb24YASABKAkSFAoMcmVxdWVzdGVkX2J5GAIgASgJEiwKCGRlYWRsaW5lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCIPCg1UdXJuQ29tcGxldGVkIjUKClR1cm5GYWlsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvciKcAQoMUnVuQ29tcGxldGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SKAoGcmVzdWx0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2USDwoHdGFpbnRlZBgEIAEoCCKHAQoJUnVuRmFpbGVkEi0KC3N0b3BfcmVhc29uGAEgASgOMhgucnVud3JpZ2h0LnYxLlN0b3BSZWFzb24SJwoFZXJyb3IYAiABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIiCgV1c2FnZRgDIAEoCzITLnJ1bndyaWdodC52MS5Vc2FnZSJ0CgxSdW5DYW5jZWxsZWQSJwoFZXJyb3IYASABKAsyGC5ydW53cmlnaHQudjEuQWdlbnRFcnJvchIXCg91bmtub3duX2VmZmVjdHMYAiADKAkSIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2Ui1gEKDlJldHJ5U2NoZWR1bGVkEikKBnJlYXNvbhgBIAEoDjIZLnJ1bndyaWdodC52MS5FcnJvclJlYXNvbhIuCgpub3RfYmVmb3JlGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpnaXZlX3VwX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBI5ChFleGVjdXRvcl9pZGVudGl0eRgEIAEoCzIeLnJ1bndyaWdodC52MS5FeGVjdXRvcklkZW50aXR5IpQBChBDb250ZXh0QXNzZW1ibGVkEisKCGluY2x1ZGVkGAEgAygLMhkucnVud3JpZ2h0LnYxLlNlc3Npb25UdXJuEikKB29taXR0ZWQYAiADKAsyGC5ydW53cmlnaHQudjEuT21pdHRlZFJ1bhIVCg1vbWl0dGVkX2NvdW50GAMgASgNEhEKCWhhc19vbGRlchgEIAEoCCKhAQoLU2Vzc2lvblR1cm4SDgoGcnVuX2lkGAEgASgJEg8KB3R1cm5faWQYAiABKAkSJwoFaW5wdXQYAyADKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIoCgZhbnN3ZXIYBCABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhINCgVieXRlcxgFIAEoBBIPCgd0YWludGVkGAYgASgIIkgKCk9taXR0ZWRSdW4SDgoGcnVuX2lkGAEgASgJEioKA3doeRgCIAEoDjIdLnJ1bndyaWdodC52MS5Db250ZXh0T21pc3Npb24inQEKDkVmZmVjdFJlc29sdmVkEgwKBHRvb2wYASABKAkSLAoKcmVzb2x1dGlvbhgCIAEoDjIYLnJ1bndyaWdodC52MS5SZXNvbHV0aW9uEhMKC3Jlc29sdmVkX2J5GAMgASgJEg4KBnJlYXNvbhgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhYKDnJlcXVlc3RfZGlnZXN0GAYgASgJIjAKEE1vZGVsU3RyZWFtRGVsdGESDAoEdGV4dBgBIAEoCRIOCgZvZmZzZXQYAiABKAQiGwoIQm9va21hcmsSDwoHb3BlbmluZxgBIAEoCCJhCgNHYXASDgoGcnVuX2lkGAEgASgJEhEKCWVmZmVjdF9pZBgCIAEoCRIPCgdhdHRlbXB0GAMgASgNEhMKC2Zyb21fb2Zmc2V0GAQgASgEEhEKCXRvX29mZnNldBgFIAEoBCKmAgoKRXZlbnRGcmFtZRIOCgZjdXJzb3IYASABKAkSJAoFZXZlbnQYAiABKAsyEy5ydW53cmlnaHQudjEuRXZlbnRIABIqCghib29rbWFyaxgDIAEoCzIWLnJ1bndyaWdodC52MS5Cb29rbWFya0gAEiAKA2dhcBgEIAEoCzIRLnJ1bndyaWdodC52MS5HYXBIABIQCghwb3NpdGlvbhgFIAEoBBIVCg1wcmV2aW91c19oYXNoGAYgASgMEgwKBGhhc2gYByABKAwSLQoIY29udGVudHMYCCADKAsyGy5ydW53cmlnaHQudjEuSW5saW5lQ29udGVudBIUCgxzdWJfc2VxdWVuY2UYCSABKA0SEAoIZW5kc19ydW4YCiABKAhCBgoEaXRlbSqHBgoJRXZlbnRLaW5kEhoKFkVWRU5UX0tJTkRfVU5TUEVDSUZJRUQQABIaChZFVkVOVF9LSU5EX1JVTl9TVEFSVEVEEAESGwoXRVZFTlRfS0lORF9UVVJOX1NUQVJURUQQAhIkCiBFVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfU1RBUlRFRBADEiYKIkVWRU5UX0tJTkRfTU9ERUxfTUVTU0FHRV9DT01QTEVURUQQBBIjCh9FVkVOVF9LSU5EX01PREVMX0FUVEVNUFRfRkFJTEVEEAUSHQoZRVZFTlRfS0lORF9UT09MX1JFUVVFU1RFRBAGEh0KGUVWRU5UX0tJTkRfUE9MSUNZX0RFQ0lERUQQBxIbChdFVkVOVF9LSU5EX1RPT0xfU1RBUlRFRBAIEh0KGUVWRU5UX0tJTkRfVE9PTF9DT01QTEVURUQQCRIaChZFVkVOVF9LSU5EX1RPT0xfRkFJTEVEEAoSGgoWRVZFTlRfS0lORF9UT09MX0RFTklFRBALEh0KGUVWRU5UX0tJTkRfVE9PTF9DQU5DRUxMRUQQDBIlCiFFVkVOVF9LSU5EX1RPT0xfUkVDT1ZFUllfUkVRVUlSRUQQDRIjCh9FVkVOVF9LSU5EX1JVTl9DQU5DRUxfUkVRVUVTVEVEEA4SHQoZRVZFTlRfS0lORF9UVVJOX0NPTVBMRVRFRBAPEhoKFkVWRU5UX0tJTkRfVFVSTl9GQUlMRUQQEBIcChhFVkVOVF9LSU5EX1JVTl9DT01QTEVURUQQERIZChVFVkVOVF9LSU5EX1JVTl9GQUlMRUQQEhIcChhFVkVOVF9LSU5EX1JVTl9DQU5DRUxMRUQQExIeChpFVkVOVF9LSU5EX1JFVFJZX1NDSEVEVUxFRBAUEiAKHEVWRU5UX0tJTkRfQ09OVEVYVF9BU1NFTUJMRUQQFRIhCh1FVkVOVF9LSU5EX01PREVMX1NUUkVBTV9ERUxUQRAWEh4KGkVWRU5UX0tJTkRfRUZGRUNUX1JFU09MVkVEEB4qnwEKDEZpbmlzaFJlYXNvbhIdChlGSU5JU0hfUkVBU09OX1VOU1BFQ0lGSUVEEAASFgoSRklOSVNIX1JFQVNPTl9TVE9QEAESHAoYRklOSVNIX1JFQVNPTl9UT09MX0NBTExTEAISGAoURklOSVNIX1JFQVNPTl9MRU5HVEgQAxIgChxGSU5JU0hfUkVBU09OX0NPTlRFTlRfRklMVEVSEAQqiwIKD0NvbnRleHRPbWlzc2lvbhIgChxDT05URVhUX09NSVNTSU9OX1VOU1BFQ0lGSUVEEAASGgoWQ09OVEVYVF9PTUlTU0lPTl9UVVJOUxABEhoKFkNPTlRFWFRfT01JU1NJT05fQllURVMQAhIeChpDT05URVhUX09NSVNTSU9OX05PVF9FTkRFRBADEhsKF0NPTlRFWFRfT01JU1NJT05fRkFJTEVEEAQSHgoaQ09OVEVYVF9PTUlTU0lPTl9DQU5DRUxMRUQQBRIgChxDT05URVhUX09NSVNTSU9OX09USEVSX0FHRU5UEAYSHwobQ09OVEVYVF9PTUlTU0lPTl9VTlJFQURBQkxFEAdCawoQZGV2LnJ1bndyaWdodC52MVABWkZnaXRodWIuY29tL3J1bndyaWdodC9ydW53cmlnaHQvY2xpZW50cy9nby9nZW4vcnVud3JpZ2h0L3YxO3J1bndyaWdodHYxqgIMUnVud3JpZ2h0LlYxYgZwcm90bzM", [file_google_protobuf_timestamp, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
+  fileDesc("ChhydW53cmlnaHQvdjEvZXZlbnQucHJvdG8SDHJ1bndyaWdodC52MSLfDwoFRXZlbnQSCwoDc2VxGAEgASgEEhAKCGV2ZW50X2lkGAIgASgJEiUKBGtpbmQYAyABKA4yFy5ydW53cmlnaHQudjEuRXZlbnRLaW5kEhEKCWlnbm9yYWJsZRgEIAEoCBIoCgR0aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIOCgZydW5faWQYBiABKAkSEgoKc2Vzc2lvbl9pZBgHIAEoCRIPCgd0dXJuX2lkGAggASgJEhAKCGFnZW50X2lkGAkgASgJEg0KBXJvdW5kGAogASgNEhEKCWVmZmVjdF9pZBgLIAEoCRIPCgdhdHRlbXB0GAwgASgNEhsKE3BhY2thZ2VfZmluZ2VycHJpbnQYDSABKAkSEQoJcHJpbmNpcGFsGA4gASgJEhQKDHRyYWNlX3BhcmVudBgPIAEoCRIvCgtydW5fc3RhcnRlZBgUIAEoCzIYLnJ1bndyaWdodC52MS5SdW5TdGFydGVkSAASMQoMdHVybl9zdGFydGVkGBUgASgLMhkucnVud3JpZ2h0LnYxLlR1cm5TdGFydGVkSAASQgoVbW9kZWxfYXR0ZW1wdF9zdGFydGVkGBYgASgLMiEucnVud3JpZ2h0LnYxLk1vZGVsQXR0ZW1wdFN0YXJ0ZWRIABJGChdtb2RlbF9tZXNzYWdlX2NvbXBsZXRlZBgXIAEoCzIjLnJ1bndyaWdodC52MS5Nb2RlbE1lc3NhZ2VDb21wbGV0ZWRIABJAChRtb2RlbF9hdHRlbXB0X2ZhaWxlZBgYIAEoCzIgLnJ1bndyaWdodC52MS5Nb2RlbEF0dGVtcHRGYWlsZWRIABI1Cg50b29sX3JlcXVlc3RlZBgZIAEoCzIbLnJ1bndyaWdodC52MS5Ub29sUmVxdWVzdGVkSAASNQoOcG9saWN5X2RlY2lkZWQYGiABKAsyGy5ydW53cmlnaHQudjEuUG9saWN5RGVjaWRlZEgAEjEKDHRvb2xfc3RhcnRlZBgbIAEoCzIZLnJ1bndyaWdodC52MS5Ub29sU3RhcnRlZEgAEjUKDnRvb2xfY29tcGxldGVkGBwgASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDb21wbGV0ZWRIABIvCgt0b29sX2ZhaWxlZBgdIAEoCzIYLnJ1bndyaWdodC52MS5Ub29sRmFpbGVkSAASLwoLdG9vbF9kZW5pZWQYHiABKAsyGC5ydW53cmlnaHQudjEuVG9vbERlbmllZEgAEjUKDnRvb2xfY2FuY2VsbGVkGB8gASgLMhsucnVud3JpZ2h0LnYxLlRvb2xDYW5jZWxsZWRIABJEChZ0b29sX3JlY292ZXJ5X3JlcXVpcmVkGCAgASgLMiIucnVud3JpZ2h0LnYxLlRvb2xSZWNvdmVyeVJlcXVpcmVkSAASQAoUcnVuX2NhbmNlbF9yZXF1ZXN0ZWQYISABKAsyIC5ydW53cmlnaHQudjEuUnVuQ2FuY2VsUmVxdWVzdGVkSAASNQoOdHVybl9jb21wbGV0ZWQYIiABKAsyGy5ydW53cmlnaHQudjEuVHVybkNvbXBsZXRlZEgAEi8KC3R1cm5fZmFpbGVkGCMgASgLMhgucnVud3JpZ2h0LnYxLlR1cm5GYWlsZWRIABIzCg1ydW5fY29tcGxldGVkGCQgASgLMhoucnVud3JpZ2h0LnYxLlJ1bkNvbXBsZXRlZEgAEi0KCnJ1bl9mYWlsZWQYJSABKAsyFy5ydW53cmlnaHQudjEuUnVuRmFpbGVkSAASMwoNcnVuX2NhbmNlbGxlZBgmIAEoCzIaLnJ1bndyaWdodC52MS5SdW5DYW5jZWxsZWRIABI3Cg9yZXRyeV9zY2hlZHVsZWQYJyABKAsyHC5ydW53cmlnaHQudjEuUmV0cnlTY2hlZHVsZWRIABI7ChFjb250ZXh0X2Fzc2VtYmxlZBgoIAEoCzIeLnJ1bndyaWdodC52MS5Db250ZXh0QXNzZW1ibGVkSAASPAoSbW9kZWxfc3RyZWFtX2RlbHRhGCkgASgLMh4ucnVud3JpZ2h0LnYxLk1vZGVsU3RyZWFtRGVsdGFIABI3Cg9lZmZlY3RfcmVzb2x2ZWQYMiABKAsyHC5ydW53cmlnaHQudjEuRWZmZWN0UmVzb2x2ZWRIABI9ChJhcHByb3ZhbF9yZXF1ZXN0ZWQYPCABKAsyHy5ydW53cmlnaHQudjEuQXBwcm92YWxSZXF1ZXN0ZWRIABI5ChBhcHByb3ZhbF9kZWNpZGVkGD0gASgLMh0ucnVud3JpZ2h0LnYxLkFwcHJvdmFsRGVjaWRlZEgAEjkKEGFwcHJvdmFsX2V4cGlyZWQYPiABKAsyHS5ydW53cmlnaHQudjEuQXBwcm92YWxFeHBpcmVkSAASPQoSYXBwcm92YWxfd2l0aGRyYXduGD8gASgLMh8ucnVud3JpZ2h0LnYxLkFwcHJvdmFsV2l0aGRyYXduSAASPwoTYXBwcm92YWxfc3VwZXJzZWRlZBhAIAEoCzIgLnJ1bndyaWdodC52MS5BcHByb3ZhbFN1cGVyc2VkZWRIABI9ChJhcHByb3ZhbF9lc2NhbGF0ZWQYQSABKAsyHy5ydW53cmlnaHQudjEuQXBwcm92YWxFc2NhbGF0ZWRIAEIGCgRib2R5IvoCCgpSdW5TdGFydGVkEhEKCW5hbWVzcGFjZRgBIAEoCRIpCgdyZXF1ZXN0GAIgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSFgoOcmVxdWVzdF9kaWdlc3QYAyABKAkSEgoKcGFja2FnZV9pZBgEIAEoCRIpCgdwYWNrYWdlGAUgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSEAoIcHJvdmlkZXIYBiABKAkSDQoFbW9kZWwYByABKAkSJAoGYnVkZ2V0GAggASgLMhQucnVud3JpZ2h0LnYxLkJ1ZGdldBI0CgZsYWJlbHMYCSADKAsyJC5ydW53cmlnaHQudjEuUnVuU3RhcnRlZC5MYWJlbHNFbnRyeRISCgpqb3VybmFsX2lkGAogASgJEhcKD3ByaW5jaXBhbF9yb2xlcxgLIAMoCRotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBIjYKC1R1cm5TdGFydGVkEicKBWlucHV0GAEgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYiRQoTTW9kZWxBdHRlbXB0U3RhcnRlZBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVyb3V0ZRgDIAEoDSLsAQoVTW9kZWxNZXNzYWdlQ29tcGxldGVkEiYKBHRleHQYASABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIxCg1maW5pc2hfcmVhc29uGAIgASgOMhoucnVud3JpZ2h0LnYxLkZpbmlzaFJlYXNvbhISCgp0b29sX2NhbGxzGAMgASgNEhQKDGlucHV0X3Rva2VucxgEIAEoBBIVCg1vdXRwdXRfdG9rZW5zGAUgASgEEigKBm9wYXF1ZRgGIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEg0KBXJvdXRlGAcgASgNIj0KEk1vZGVsQXR0ZW1wdEZhaWxlZBInCgVlcnJvchgBIAEoCzIYLnJ1bndyaWdodC52MS5BZ2VudEVycm9yIpoBCg1Ub29sUmVxdWVzdGVkEgwKBHRvb2wYASABKAkSGAoQcHJvdmlkZXJfY2FsbF9pZBgCIAEoCRIrCglhcmd1bWVudHMYAyABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIQCghleGVjdXRvchgEIAEoCRIPCgd0YWludGVkGAUgASgIEhEKCXVudHJ1c3RlZBgGIAEoCCKYAgoNUG9saWN5RGVjaWRlZBIoCgVzdGFnZRgBIAEoDjIZLnJ1bndyaWdodC52MS5Qb2xpY3lTdGFnZRIsCgd2ZXJkaWN0GAIgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSEgoKcG9saWN5X3JlZhgDIAEoCRIMCgRjb2RlGAQgASgJEgwKBHJ1bGUYBSABKAkSDwoHZGVjaWRlchgGIAEoCRIWCg5zdWJqZWN0X2RpZ2VzdBgHIAEoCRIXCg9vcGVyYXRvcl9kaWdlc3QYCCABKAkSKwoGc2hhZG93GAkgAygLMhsucnVud3JpZ2h0LnYxLlBvbGljeU9waW5pb24SEAoIYXBwcm92YWwYCiABKAkikAIKC1Rvb2xTdGFydGVkEgwKBHRvb2wYASABKAkSEAoIZXhlY3V0b3IYAiABKAkSKQoGZWZmZWN0GAMgASgOMhkucnVud3JpZ2h0LnYxLkVmZmVjdENsYXNzEhIKCmlkZW1wb3RlbnQYBCABKAgSFwoPaWRlbXBvdGVuY3lfa2V5GAUgASgJEhgKEGFyZ3VtZW50c19kaWdlc3QYBiABKAkSLAoIZGVhZGxpbmUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhMKC2FwcHJvdmFsX2lkGAggASgJEhMKC2FwcHJvdmVkX2J5GAkgASgJEhcKD2FwcHJvdmFsX2RpZ2VzdBgKIAEoCSKCAQoNVG9vbENvbXBsZXRlZBIMCgR0b29sGAEgASgJEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAMgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiqwEKClRvb2xGYWlsZWQSDAoEdG9vbBgBIAEoCRIpCgZyZWFzb24YAiABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SKQoHbWVzc2FnZRgDIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEjkKEWV4ZWN1dG9yX2lkZW50aXR5GAQgASgLMh4ucnVud3JpZ2h0LnYxLkV4ZWN1dG9ySWRlbnRpdHkiTQoKVG9vbERlbmllZBIMCgR0b29sGAEgASgJEhIKCnBvbGljeV9yZWYYAiABKAkSDAoEY29kZRgDIAEoCRIPCgdtZXNzYWdlGAQgASgJIh0KDVRvb2xDYW5jZWxsZWQSDAoEdG9vbBgBIAEoCSLPAQoUVG9vbFJlY292ZXJ5UmVxdWlyZWQSDAoEdG9vbBgBIAEoCRIQCghleGVjdXRvchgCIAEoCRIXCg9pZGVtcG90ZW5jeV9rZXkYAyABKAkSGAoQYXJndW1lbnRzX2RpZ2VzdBgEIAEoCRIpCgZyZWFzb24YBSABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SOQoRZXhlY3V0b3JfaWRlbnRpdHkYBiABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSJoChJSdW5DYW5jZWxSZXF1ZXN0ZWQSDgoGcmVhc29uGAEgASgJEhQKDHJlcXVlc3RlZF9ieRgCIAEoCRIsCghkZWFkbGluZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiDwoNVHVybkNvbXBsZXRlZCI1CgpUdXJuRmFpbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3IinAEKDFJ1bkNvbXBsZXRlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEigKBnJlc3VsdBgCIAEoCzIYLnJ1bndyaWdodC52MS5Db250ZW50UmVmEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlEg8KB3RhaW50ZWQYBCABKAgihwEKCVJ1bkZhaWxlZBItCgtzdG9wX3JlYXNvbhgBIAEoDjIYLnJ1bndyaWdodC52MS5TdG9wUmVhc29uEicKBWVycm9yGAIgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISIgoFdXNhZ2UYAyABKAsyEy5ydW53cmlnaHQudjEuVXNhZ2UidAoMUnVuQ2FuY2VsbGVkEicKBWVycm9yGAEgASgLMhgucnVud3JpZ2h0LnYxLkFnZW50RXJyb3ISFwoPdW5rbm93bl9lZmZlY3RzGAIgAygJEiIKBXVzYWdlGAMgASgLMhMucnVud3JpZ2h0LnYxLlVzYWdlItYBCg5SZXRyeVNjaGVkdWxlZBIpCgZyZWFzb24YASABKA4yGS5ydW53cmlnaHQudjEuRXJyb3JSZWFzb24SLgoKbm90X2JlZm9yZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLgoKZ2l2ZV91cF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASOQoRZXhlY3V0b3JfaWRlbnRpdHkYBCABKAsyHi5ydW53cmlnaHQudjEuRXhlY3V0b3JJZGVudGl0eSKUAQoQQ29udGV4dEFzc2VtYmxlZBIrCghpbmNsdWRlZBgBIAMoCzIZLnJ1bndyaWdodC52MS5TZXNzaW9uVHVybhIpCgdvbWl0dGVkGAIgAygLMhgucnVud3JpZ2h0LnYxLk9taXR0ZWRSdW4SFQoNb21pdHRlZF9jb3VudBgDIAEoDRIRCgloYXNfb2xkZXIYBCABKAgioQEKC1Nlc3Npb25UdXJuEg4KBnJ1bl9pZBgBIAEoCRIPCgd0dXJuX2lkGAIgASgJEicKBWlucHV0GAMgAygLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSKAoGYW5zd2VyGAQgASgLMhgucnVud3JpZ2h0LnYxLkNvbnRlbnRSZWYSDQoFYnl0ZXMYBSABKAQSDwoHdGFpbnRlZBgGIAEoCCJICgpPbWl0dGVkUnVuEg4KBnJ1bl9pZBgBIAEoCRIqCgN3aHkYAiABKA4yHS5ydW53cmlnaHQudjEuQ29udGV4dE9taXNzaW9uIp0BCg5FZmZlY3RSZXNvbHZlZBIMCgR0b29sGAEgASgJEiwKCnJlc29sdXRpb24YAiABKA4yGC5ydW53cmlnaHQudjEuUmVzb2x1dGlvbhITCgtyZXNvbHZlZF9ieRgDIAEoCRIOCgZyZWFzb24YBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIWCg5yZXF1ZXN0X2RpZ2VzdBgGIAEoCSIwChBNb2RlbFN0cmVhbURlbHRhEgwKBHRleHQYASABKAkSDgoGb2Zmc2V0GAIgASgEIhsKCEJvb2ttYXJrEg8KB29wZW5pbmcYASABKAgiYQoDR2FwEg4KBnJ1bl9pZBgBIAEoCRIRCgllZmZlY3RfaWQYAiABKAkSDwoHYXR0ZW1wdBgDIAEoDRITCgtmcm9tX29mZnNldBgEIAEoBBIRCgl0b19vZmZzZXQYBSABKAQipgIKCkV2ZW50RnJhbWUSDgoGY3Vyc29yGAEgASgJEiQKBWV2ZW50GAIgASgLMhMucnVud3JpZ2h0LnYxLkV2ZW50SAASKgoIYm9va21hcmsYAyABKAsyFi5ydW53cmlnaHQudjEuQm9va21hcmtIABIgCgNnYXAYBCABKAsyES5ydW53cmlnaHQudjEuR2FwSAASEAoIcG9zaXRpb24YBSABKAQSFQoNcHJldmlvdXNfaGFzaBgGIAEoDBIMCgRoYXNoGAcgASgMEi0KCGNvbnRlbnRzGAggAygLMhsucnVud3JpZ2h0LnYxLklubGluZUNvbnRlbnQSFAoMc3ViX3NlcXVlbmNlGAkgASgNEhAKCGVuZHNfcnVuGAogASgIQgYKBGl0ZW0i5gMKEUFwcHJvdmFsUmVxdWVzdGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEigKBGtpbmQYAiABKA4yGi5ydW53cmlnaHQudjEuQXBwcm92YWxLaW5kEgwKBHRvb2wYAyABKAkSEAoIZXhlY3V0b3IYBCABKAkSDAoEcmlzaxgFIAEoCRIrCglhcmd1bWVudHMYBiABKAsyGC5ydW53cmlnaHQudjEuQ29udGVudFJlZhIOCgZkaWdlc3QYByABKAkSFQoNc2NoZW1hX2RpZ2VzdBgIIAEoCRIQCghhcHByb3ZhbBgJIAEoCRISCgpwb2xpY3lfcmVmGAogASgJEgwKBHJ1bGUYCyABKAkSDAoEY29kZRgMIAEoCRIPCgdkZWNpZGVyGA0gASgJEg8KB21lc3NhZ2UYDiABKAkSDwoHdGFpbnRlZBgPIAEoCBInCgRzZXRzGBAgAygLMhkucnVud3JpZ2h0LnYxLkFwcHJvdmVyU2V0Ei4KCmV4cGlyZXNfYXQYESABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCW9uX2V4cGlyeRgSIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbEV4cGlyeRIRCglmb3VyX2V5ZXMYEyABKAgi0QIKD0FwcHJvdmFsRGVjaWRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASDgoGZGlnZXN0GAQgASgJEi4KB3ZlcmRpY3QYBSABKA4yHS5ydW53cmlnaHQudjEuQXBwcm92YWxWZXJkaWN0EhIKCmRlY2lkZWRfYnkYBiABKAkSDwoHbWVzc2FnZRgHIAEoCRIMCgRub3RlGAggASgJEhQKDG9uX2JlaGFsZl9vZhgJIAEoCRISCgpyZXF1ZXN0X2lkGAogASgJEhYKDnJlcXVlc3RfZGlnZXN0GAsgASgJEjQKCnNlcGFyYXRpb24YDCABKA4yIC5ydW53cmlnaHQudjEuQXBwcm92YWxTZXBhcmF0aW9uIscBCg9BcHByb3ZhbEV4cGlyZWQSEwoLYXBwcm92YWxfaWQYASABKAkSDAoEdG9vbBgCIAEoCRIwCgxyZXF1ZXN0ZWRfYXQYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmV4cGlyZXNfYXQYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KCW9uX2V4cGlyeRgFIAEoDjIcLnJ1bndyaWdodC52MS5BcHByb3ZhbEV4cGlyeSJoChFBcHByb3ZhbFdpdGhkcmF3bhITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiaQoSQXBwcm92YWxTdXBlcnNlZGVkEhMKC2FwcHJvdmFsX2lkGAEgASgJEgwKBHRvb2wYAiABKAkSMAoMcmVxdWVzdGVkX2F0GAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCJ9ChFBcHByb3ZhbEVzY2FsYXRlZBITCgthcHByb3ZhbF9pZBgBIAEoCRIMCgR0b29sGAIgASgJEjAKDHJlcXVlc3RlZF9hdBgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASEwoLY3VycmVudF9zZXQYBCABKA0q1gcKCUV2ZW50S2luZBIaChZFVkVOVF9LSU5EX1VOU1BFQ0lGSUVEEAASGgoWRVZFTlRfS0lORF9SVU5fU1RBUlRFRBABEhsKF0VWRU5UX0tJTkRfVFVSTl9TVEFSVEVEEAISJAogRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX1NUQVJURUQQAxImCiJFVkVOVF9LSU5EX01PREVMX01FU1NBR0VfQ09NUExFVEVEEAQSIwofRVZFTlRfS0lORF9NT0RFTF9BVFRFTVBUX0ZBSUxFRBAFEh0KGUVWRU5UX0tJTkRfVE9PTF9SRVFVRVNURUQQBhIdChlFVkVOVF9LSU5EX1BPTElDWV9ERUNJREVEEAcSGwoXRVZFTlRfS0lORF9UT09MX1NUQVJURUQQCBIdChlFVkVOVF9LSU5EX1RPT0xfQ09NUExFVEVEEAkSGgoWRVZFTlRfS0lORF9UT09MX0ZBSUxFRBAKEhoKFkVWRU5UX0tJTkRfVE9PTF9ERU5JRUQQCxIdChlFVkVOVF9LSU5EX1RPT0xfQ0FOQ0VMTEVEEAwSJQohRVZFTlRfS0lORF9UT09MX1JFQ09WRVJZX1JFUVVJUkVEEA0SIwofRVZFTlRfS0lORF9SVU5fQ0FOQ0VMX1JFUVVFU1RFRBAOEh0KGUVWRU5UX0tJTkRfVFVSTl9DT01QTEVURUQQDxIaChZFVkVOVF9LSU5EX1RVUk5fRkFJTEVEEBASHAoYRVZFTlRfS0lORF9SVU5fQ09NUExFVEVEEBESGQoVRVZFTlRfS0lORF9SVU5fRkFJTEVEEBISHAoYRVZFTlRfS0lORF9SVU5fQ0FOQ0VMTEVEEBMSHgoaRVZFTlRfS0lORF9SRVRSWV9TQ0hFRFVMRUQQFBIgChxFVkVOVF9LSU5EX0NPTlRFWFRfQVNTRU1CTEVEEBUSIQodRVZFTlRfS0lORF9NT0RFTF9TVFJFQU1fREVMVEEQFhIeChpFVkVOVF9LSU5EX0VGRkVDVF9SRVNPTFZFRBAeEiEKHUVWRU5UX0tJTkRfQVBQUk9WQUxfUkVRVUVTVEVEECgSHwobRVZFTlRfS0lORF9BUFBST1ZBTF9ERUNJREVEECkSHwobRVZFTlRfS0lORF9BUFBST1ZBTF9FWFBJUkVEECoSIQodRVZFTlRfS0lORF9BUFBST1ZBTF9XSVRIRFJBV04QKxIiCh5FVkVOVF9LSU5EX0FQUFJPVkFMX1NVUEVSU0VERUQQLBIhCh1FVkVOVF9LSU5EX0FQUFJPVkFMX0VTQ0FMQVRFRBAtKp8BCgxGaW5pc2hSZWFzb24SHQoZRklOSVNIX1JFQVNPTl9VTlNQRUNJRklFRBAAEhYKEkZJTklTSF9SRUFTT05fU1RPUBABEhwKGEZJTklTSF9SRUFTT05fVE9PTF9DQUxMUxACEhgKFEZJTklTSF9SRUFTT05fTEVOR1RIEAMSIAocRklOSVNIX1JFQVNPTl9DT05URU5UX0ZJTFRFUhAEKosCCg9Db250ZXh0T21pc3Npb24SIAocQ09OVEVYVF9PTUlTU0lPTl9VTlNQRUNJRklFRBAAEhoKFkNPTlRFWFRfT01JU1NJT05fVFVSTlMQARIaChZDT05URVhUX09NSVNTSU9OX0JZVEVTEAISHgoaQ09OVEVYVF9PTUlTU0lPTl9OT1RfRU5ERUQQAxIbChdDT05URVhUX09NSVNTSU9OX0ZBSUxFRBAEEh4KGkNPTlRFWFRfT01JU1NJT05fQ0FOQ0VMTEVEEAUSIAocQ09OVEVYVF9PTUlTU0lPTl9PVEhFUl9BR0VOVBAGEh8KG0NPTlRFWFRfT01JU1NJT05fVU5SRUFEQUJMRRAHQmsKEGRldi5ydW53cmlnaHQudjFQAVpGZ2l0aHViLmNvbS9ydW53cmlnaHQvcnVud3JpZ2h0L2NsaWVudHMvZ28vZ2VuL3J1bndyaWdodC92MTtydW53cmlnaHR2MaoCDFJ1bndyaWdodC5WMWIGcHJvdG8z", [file_google_protobuf_timestamp, file_runwright_v1_approval, file_runwright_v1_content, file_runwright_v1_error, file_runwright_v1_package, file_runwright_v1_policy, file_runwright_v1_run]);
 
 /**
  * One settled fact of a run, as it is stored: readers get these exact bytes. An
@@ -327,6 +329,54 @@ export type Event = Message<"runwright.v1.Event"> & {
      */
     value: EffectResolved;
     case: "effectResolved";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_REQUESTED.
+     *
+     * @generated from field: runwright.v1.ApprovalRequested approval_requested = 60;
+     */
+    value: ApprovalRequested;
+    case: "approvalRequested";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_DECIDED.
+     *
+     * @generated from field: runwright.v1.ApprovalDecided approval_decided = 61;
+     */
+    value: ApprovalDecided;
+    case: "approvalDecided";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_EXPIRED.
+     *
+     * @generated from field: runwright.v1.ApprovalExpired approval_expired = 62;
+     */
+    value: ApprovalExpired;
+    case: "approvalExpired";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_WITHDRAWN.
+     *
+     * @generated from field: runwright.v1.ApprovalWithdrawn approval_withdrawn = 63;
+     */
+    value: ApprovalWithdrawn;
+    case: "approvalWithdrawn";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_SUPERSEDED.
+     *
+     * @generated from field: runwright.v1.ApprovalSuperseded approval_superseded = 64;
+     */
+    value: ApprovalSuperseded;
+    case: "approvalSuperseded";
+  } | {
+    /**
+     * Of EVENT_KIND_APPROVAL_ESCALATED.
+     *
+     * @generated from field: runwright.v1.ApprovalEscalated approval_escalated = 65;
+     */
+    value: ApprovalEscalated;
+    case: "approvalEscalated";
   } | { case: undefined; value?: undefined };
 };
 
@@ -704,6 +754,14 @@ export type PolicyDecided = Message<"runwright.v1.PolicyDecided"> & {
    * @generated from field: repeated runwright.v1.PolicyOpinion shadow = 9;
    */
   shadow: PolicyOpinion[];
+
+  /**
+   * Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+   * built-in one.
+   *
+   * @generated from field: string approval = 10;
+   */
+  approval: string;
 };
 
 /**
@@ -770,6 +828,28 @@ export type ToolStarted = Message<"runwright.v1.ToolStarted"> & {
    * @generated from field: google.protobuf.Timestamp deadline = 7;
    */
   deadline?: Timestamp | undefined;
+
+  /**
+   * The approval that lets the call be made; the first attempt spends it. Empty:
+   * nobody was asked.
+   *
+   * @generated from field: string approval_id = 8;
+   */
+  approvalId: string;
+
+  /**
+   * Who approved.
+   *
+   * @generated from field: string approved_by = 9;
+   */
+  approvedBy: string;
+
+  /**
+   * The digest that was approved.
+   *
+   * @generated from field: string approval_digest = 10;
+   */
+  approvalDigest: string;
 };
 
 /**
@@ -1600,6 +1680,414 @@ export const EventFrameSchema: GenMessage<EventFrame> = /*@__PURE__*/
   messageDesc(file_runwright_v1_event, 28);
 
 /**
+ * Somebody is asked to decide on a call. Everything a decision rests on is here.
+ *
+ * @generated from message runwright.v1.ApprovalRequested
+ */
+export type ApprovalRequested = Message<"runwright.v1.ApprovalRequested"> & {
+  /**
+   * The approval's id inside the run: `a`, and the numbers of the call with the
+   * approval's own behind them.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * What is to be approved.
+   *
+   * @generated from field: runwright.v1.ApprovalKind kind = 2;
+   */
+  kind: ApprovalKind;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 3;
+   */
+  tool: string;
+
+  /**
+   * The executor that is to perform the call.
+   *
+   * @generated from field: string executor = 4;
+   */
+  executor: string;
+
+  /**
+   * The tool's risk, as its package says; empty where it does not.
+   *
+   * @generated from field: string risk = 5;
+   */
+  risk: string;
+
+  /**
+   * The arguments.
+   *
+   * @generated from field: runwright.v1.ContentRef arguments = 6;
+   */
+  arguments?: ContentRef | undefined;
+
+  /**
+   * What is approved, see `Approval.digest`.
+   *
+   * @generated from field: string digest = 7;
+   */
+  digest: string;
+
+  /**
+   * The digest of the tool's argument schema.
+   *
+   * @generated from field: string schema_digest = 8;
+   */
+  schemaDigest: string;
+
+  /**
+   * Which of the package's approvals it is; empty for the built-in one.
+   *
+   * @generated from field: string approval = 9;
+   */
+  approval: string;
+
+  /**
+   * The policy that asked.
+   *
+   * @generated from field: string policy_ref = 10;
+   */
+  policyRef: string;
+
+  /**
+   * Its rule, by its place.
+   *
+   * @generated from field: string rule = 11;
+   */
+  rule: string;
+
+  /**
+   * The code of the rule.
+   *
+   * @generated from field: string code = 12;
+   */
+  code: string;
+
+  /**
+   * Whose policy it is: `package` or `operator`.
+   *
+   * @generated from field: string decider = 13;
+   */
+  decider: string;
+
+  /**
+   * What the rule has to say.
+   *
+   * @generated from field: string message = 14;
+   */
+  message: string;
+
+  /**
+   * True when the call is tainted, see ToolRequested.
+   *
+   * @generated from field: bool tainted = 15;
+   */
+  tainted: boolean;
+
+  /**
+   * Who may decide, one set after the other.
+   *
+   * @generated from field: repeated runwright.v1.ApproverSet sets = 16;
+   */
+  sets: ApproverSet[];
+
+  /**
+   * From when on nobody may decide any more.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 17;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * What becomes of the call then.
+   *
+   * @generated from field: runwright.v1.ApprovalExpiry on_expiry = 18;
+   */
+  onExpiry: ApprovalExpiry;
+
+  /**
+   * True when whoever started the run must not decide.
+   *
+   * @generated from field: bool four_eyes = 19;
+   */
+  fourEyes: boolean;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalRequested.
+ * Use `create(ApprovalRequestedSchema)` to create a new message.
+ */
+export const ApprovalRequestedSchema: GenMessage<ApprovalRequested> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 29);
+
+/**
+ * Somebody decided. What follows from it stands right behind it.
+ *
+ * @generated from message runwright.v1.ApprovalDecided
+ */
+export type ApprovalDecided = Message<"runwright.v1.ApprovalDecided"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * The digest that was decided on.
+   *
+   * @generated from field: string digest = 4;
+   */
+  digest: string;
+
+  /**
+   * What was decided.
+   *
+   * @generated from field: runwright.v1.ApprovalVerdict verdict = 5;
+   */
+  verdict: ApprovalVerdict;
+
+  /**
+   * Who decided: the principal of the credential.
+   *
+   * @generated from field: string decided_by = 6;
+   */
+  decidedBy: string;
+
+  /**
+   * What the model is told of a denial.
+   *
+   * @generated from field: string message = 7;
+   */
+  message: string;
+
+  /**
+   * For the record only.
+   *
+   * @generated from field: string note = 8;
+   */
+  note: string;
+
+  /**
+   * On whose behalf, as whoever decided says: a note, no authority.
+   *
+   * @generated from field: string on_behalf_of = 9;
+   */
+  onBehalfOf: string;
+
+  /**
+   * The id of the request that decided.
+   *
+   * @generated from field: string request_id = 10;
+   */
+  requestId: string;
+
+  /**
+   * The digest of that request: what a repeated one must match.
+   *
+   * @generated from field: string request_digest = 11;
+   */
+  requestDigest: string;
+
+  /**
+   * Whether the server told approvers from others then.
+   *
+   * @generated from field: runwright.v1.ApprovalSeparation separation = 12;
+   */
+  separation: ApprovalSeparation;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalDecided.
+ * Use `create(ApprovalDecidedSchema)` to create a new message.
+ */
+export const ApprovalDecidedSchema: GenMessage<ApprovalDecided> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 30);
+
+/**
+ * Nobody decided in time. What follows from it stands right behind it.
+ *
+ * @generated from message runwright.v1.ApprovalExpired
+ */
+export type ApprovalExpired = Message<"runwright.v1.ApprovalExpired"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * From when on nobody could decide any more.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 4;
+   */
+  expiresAt?: Timestamp | undefined;
+
+  /**
+   * What becomes of the call.
+   *
+   * @generated from field: runwright.v1.ApprovalExpiry on_expiry = 5;
+   */
+  onExpiry: ApprovalExpiry;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalExpired.
+ * Use `create(ApprovalExpiredSchema)` to create a new message.
+ */
+export const ApprovalExpiredSchema: GenMessage<ApprovalExpired> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 31);
+
+/**
+ * There is nothing to decide any more, because the run is ending.
+ *
+ * @generated from message runwright.v1.ApprovalWithdrawn
+ */
+export type ApprovalWithdrawn = Message<"runwright.v1.ApprovalWithdrawn"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalWithdrawn.
+ * Use `create(ApprovalWithdrawnSchema)` to create a new message.
+ */
+export const ApprovalWithdrawnSchema: GenMessage<ApprovalWithdrawn> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 32);
+
+/**
+ * An approval that was given and not used counts no more: the policies ask for
+ * another one.
+ *
+ * @generated from message runwright.v1.ApprovalSuperseded
+ */
+export type ApprovalSuperseded = Message<"runwright.v1.ApprovalSuperseded"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalSuperseded.
+ * Use `create(ApprovalSupersededSchema)` to create a new message.
+ */
+export const ApprovalSupersededSchema: GenMessage<ApprovalSuperseded> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 33);
+
+/**
+ * It is the turn of the next approver set.
+ *
+ * @generated from message runwright.v1.ApprovalEscalated
+ */
+export type ApprovalEscalated = Message<"runwright.v1.ApprovalEscalated"> & {
+  /**
+   * The approval's id inside the run.
+   *
+   * @generated from field: string approval_id = 1;
+   */
+  approvalId: string;
+
+  /**
+   * The tool.
+   *
+   * @generated from field: string tool = 2;
+   */
+  tool: string;
+
+  /**
+   * When it was asked for.
+   *
+   * @generated from field: google.protobuf.Timestamp requested_at = 3;
+   */
+  requestedAt?: Timestamp | undefined;
+
+  /**
+   * Whose turn it is now, counted from 0.
+   *
+   * @generated from field: uint32 current_set = 4;
+   */
+  currentSet: number;
+};
+
+/**
+ * Describes the message runwright.v1.ApprovalEscalated.
+ * Use `create(ApprovalEscalatedSchema)` to create a new message.
+ */
+export const ApprovalEscalatedSchema: GenMessage<ApprovalEscalated> = /*@__PURE__*/
+  messageDesc(file_runwright_v1_event, 34);
+
+/**
  * What happened. Names and numbers never change.
  *
  * @generated from enum runwright.v1.EventKind
@@ -1773,6 +2261,48 @@ export enum EventKind {
    * @generated from enum value: EVENT_KIND_EFFECT_RESOLVED = 30;
    */
   EFFECT_RESOLVED = 30,
+
+  /**
+   * Somebody is asked to decide on a call, which is held until then.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_REQUESTED = 40;
+   */
+  APPROVAL_REQUESTED = 40,
+
+  /**
+   * Somebody decided.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_DECIDED = 41;
+   */
+  APPROVAL_DECIDED = 41,
+
+  /**
+   * Nobody decided in time.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_EXPIRED = 42;
+   */
+  APPROVAL_EXPIRED = 42,
+
+  /**
+   * There is nothing to decide any more.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_WITHDRAWN = 43;
+   */
+  APPROVAL_WITHDRAWN = 43,
+
+  /**
+   * Another approval takes the place of one that was not used.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_SUPERSEDED = 44;
+   */
+  APPROVAL_SUPERSEDED = 44,
+
+  /**
+   * The time of an approver set is over: it is the turn of the next one.
+   *
+   * @generated from enum value: EVENT_KIND_APPROVAL_ESCALATED = 45;
+   */
+  APPROVAL_ESCALATED = 45,
 }
 
 /**

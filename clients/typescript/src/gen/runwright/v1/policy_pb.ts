@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file runwright/v1/policy.proto.
  */
 export const file_runwright_v1_policy: GenFile = /*@__PURE__*/
-  fileDesc("ChlydW53cmlnaHQvdjEvcG9saWN5LnByb3RvEgxydW53cmlnaHQudjEiUgoGUG9saWN5Eg8KB2J1aWx0aW4YASABKAkSJwoFcnVsZXMYAiADKAsyGC5ydW53cmlnaHQudjEuUG9saWN5UnVsZRIOCgZzaGFkb3cYAyABKAgijgEKClBvbGljeVJ1bGUSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USDAoEd2hlbhgCIAEoCRIpCgR0aGVuGAMgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSDAoEY29kZRgEIAEoCRIPCgdtZXNzYWdlGAUgASgJIo8BCg1Qb2xpY3lPcGluaW9uEiwKB3ZlcmRpY3QYASABKA4yGy5ydW53cmlnaHQudjEuUG9saWN5VmVyZGljdBISCgpwb2xpY3lfcmVmGAIgASgJEgwKBHJ1bGUYAyABKAkSDAoEY29kZRgEIAEoCRIPCgdkZWNpZGVyGAUgASgJEg8KB21lc3NhZ2UYBiABKAkqzwEKC1BvbGljeVN0YWdlEhwKGFBPTElDWV9TVEFHRV9VTlNQRUNJRklFRBAAEhkKFVBPTElDWV9TVEFHRV9QUkVfVE9PTBABEhoKFlBPTElDWV9TVEFHRV9SVU5fU1RBUlQQAhIWChJQT0xJQ1lfU1RBR0VfSU5QVVQQAxIeChpQT0xJQ1lfU1RBR0VfTU9ERUxfUkVRVUVTVBAEEhoKFlBPTElDWV9TVEFHRV9QT1NUX1RPT0wQBRIXChNQT0xJQ1lfU1RBR0VfT1VUUFVUEAYqmAEKDVBvbGljeVZlcmRpY3QSHgoaUE9MSUNZX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIYChRQT0xJQ1lfVkVSRElDVF9BTExPVxABEhcKE1BPTElDWV9WRVJESUNUX0RFTlkQAhIWChJQT0xJQ1lfVkVSRElDVF9BU0sQAxIcChhQT0xJQ1lfVkVSRElDVF9JTlRFUlJVUFQQBEJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw");
+  fileDesc("ChlydW53cmlnaHQvdjEvcG9saWN5LnByb3RvEgxydW53cmlnaHQudjEiUgoGUG9saWN5Eg8KB2J1aWx0aW4YASABKAkSJwoFcnVsZXMYAiADKAsyGC5ydW53cmlnaHQudjEuUG9saWN5UnVsZRIOCgZzaGFkb3cYAyABKAgioAEKClBvbGljeVJ1bGUSKAoFc3RhZ2UYASABKA4yGS5ydW53cmlnaHQudjEuUG9saWN5U3RhZ2USDAoEd2hlbhgCIAEoCRIpCgR0aGVuGAMgASgOMhsucnVud3JpZ2h0LnYxLlBvbGljeVZlcmRpY3QSDAoEY29kZRgEIAEoCRIPCgdtZXNzYWdlGAUgASgJEhAKCGFwcHJvdmFsGAYgASgJIqEBCg1Qb2xpY3lPcGluaW9uEiwKB3ZlcmRpY3QYASABKA4yGy5ydW53cmlnaHQudjEuUG9saWN5VmVyZGljdBISCgpwb2xpY3lfcmVmGAIgASgJEgwKBHJ1bGUYAyABKAkSDAoEY29kZRgEIAEoCRIPCgdkZWNpZGVyGAUgASgJEg8KB21lc3NhZ2UYBiABKAkSEAoIYXBwcm92YWwYByABKAkqzwEKC1BvbGljeVN0YWdlEhwKGFBPTElDWV9TVEFHRV9VTlNQRUNJRklFRBAAEhkKFVBPTElDWV9TVEFHRV9QUkVfVE9PTBABEhoKFlBPTElDWV9TVEFHRV9SVU5fU1RBUlQQAhIWChJQT0xJQ1lfU1RBR0VfSU5QVVQQAxIeChpQT0xJQ1lfU1RBR0VfTU9ERUxfUkVRVUVTVBAEEhoKFlBPTElDWV9TVEFHRV9QT1NUX1RPT0wQBRIXChNQT0xJQ1lfU1RBR0VfT1VUUFVUEAYqmAEKDVBvbGljeVZlcmRpY3QSHgoaUE9MSUNZX1ZFUkRJQ1RfVU5TUEVDSUZJRUQQABIYChRQT0xJQ1lfVkVSRElDVF9BTExPVxABEhcKE1BPTElDWV9WRVJESUNUX0RFTlkQAhIWChJQT0xJQ1lfVkVSRElDVF9BU0sQAxIcChhQT0xJQ1lfVkVSRElDVF9JTlRFUlJVUFQQBEJrChBkZXYucnVud3JpZ2h0LnYxUAFaRmdpdGh1Yi5jb20vcnVud3JpZ2h0L3J1bndyaWdodC9jbGllbnRzL2dvL2dlbi9ydW53cmlnaHQvdjE7cnVud3JpZ2h0djGqAgxSdW53cmlnaHQuVjFiBnByb3RvMw");
 
 /**
  * One entry of a package's `policies`: a built-in policy or rules.
@@ -87,6 +87,14 @@ export type PolicyRule = Message<"runwright.v1.PolicyRule"> & {
    * @generated from field: string message = 5;
    */
   message: string;
+
+  /**
+   * Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+   * built-in one.
+   *
+   * @generated from field: string approval = 6;
+   */
+  approval: string;
 };
 
 /**
@@ -143,6 +151,14 @@ export type PolicyOpinion = Message<"runwright.v1.PolicyOpinion"> & {
    * @generated from field: string message = 6;
    */
   message: string;
+
+  /**
+   * Of POLICY_VERDICT_ASK: which of the package's approvals; empty for the
+   * built-in one.
+   *
+   * @generated from field: string approval = 7;
+   */
+  approval: string;
 };
 
 /**
@@ -243,7 +259,8 @@ export enum PolicyVerdict {
   DENY = 2,
 
   /**
-   * A person is to be asked. Nobody can approve yet, so it is denied.
+   * Somebody is to be asked. A call waits until it is decided on; at the other
+   * stages nobody can be asked yet, so it is denied.
    *
    * @generated from enum value: POLICY_VERDICT_ASK = 3;
    */
