@@ -10,6 +10,7 @@ from runwright.adapters.cel_conditions import CelConditions
 from runwright.adapters.clock import SystemClock
 from runwright.adapters.ids import RandomIds
 from runwright.adapters.json_schema import JsonSchemaChecker
+from runwright.adapters.key_approvers import KeyApprovers
 from runwright.adapters.keys import KeyFileAuthenticator
 from runwright.adapters.log import StandardLog
 from runwright.adapters.package_reader import DocumentReader
@@ -32,6 +33,7 @@ from runwright.core.package import RuntimePackage
 from runwright.examination import BUILT_IN_ADAPTERS, load_packages
 from runwright.files import unusable_directory
 from runwright.ports.access import Authenticator
+from runwright.ports.approvers import Approvers, NoSeparation
 from runwright.ports.clock import Clock
 from runwright.ports.provider import Provider
 from runwright.runtime import AgentRuntime, AgentRuntimeBuilder
@@ -61,7 +63,7 @@ async def build_runtime(
     settings: Settings,
     providers: Mapping[str, Provider] | None = None,
     telemetry: Telemetry | None = None,
-    authenticator: Authenticator | None = None,
+    authenticator: KeyFileAuthenticator | None = None,
     packages: Sequence[RuntimePackage] | None = None,
 ) -> AsyncIterator[tuple[AgentRuntime, CallbackRegistry]]:
     """The runtime of a server and what registers with it, the journal opened and locked, as a context.
@@ -89,6 +91,7 @@ async def build_runtime(
                 journal=telemetry.watched(journal),
                 audit=journal.audit(clock),
                 recovery=journal.recovery(),
+                approvers=_approvers(settings, authenticator),
                 clock=clock,
                 ids=RandomIds(),
                 tools=tools,
@@ -125,8 +128,16 @@ def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) ->
 
 def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
     """What the operator says of names, for each kind of callback that has names of its own."""
-    executors = ExecutorNames.of(settings.executor_owners, settings.executors)
-    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: executors}, authenticator)
+    return RegistrationRules({CallbackKind.TOOL_EXECUTOR: _names(settings)}, authenticator)
+
+
+def _names(settings: Settings) -> ExecutorNames:
+    return ExecutorNames.of(settings.executor_owners, settings.executors)
+
+
+def _approvers(settings: Settings, keys: KeyFileAuthenticator | None) -> Approvers:
+    """Who can approve, by the keys; without any everybody is `local`, and may."""
+    return KeyApprovers(keys, _names(settings)) if keys is not None else NoSeparation()
 
 
 def _built_in(clock: Clock) -> dict[str, Provider]:
