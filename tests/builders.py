@@ -18,6 +18,7 @@ from runwright.adapters.providers.scripted import ScriptedProvider
 from runwright.core.images import Image
 from runwright.core.package import RuntimePackage
 from runwright.core.request import RunRequest
+from runwright.ports.approvers import Approvers
 from runwright.ports.audit import Audit
 from runwright.ports.clock import Clock
 from runwright.ports.conditions import ConditionEvaluator
@@ -135,6 +136,7 @@ class Bench:
     log: ListLog = field(default_factory=ListLog)
     audit: Audit | None = None
     recovery: RecoveryLog | None = None
+    approvers: Approvers | None = None
     package_store: PackageStore = field(default_factory=MemoryPackages)
     package_reader: PackageReader = field(default_factory=lambda: DocumentReader(JsonSchemaChecker()))
     providers: Mapping[str, Provider] = field(default_factory=lambda: {"scripted": ScriptedProvider()})
@@ -157,6 +159,7 @@ class Bench:
             log=self.log,
             audit=self.audit,
             recovery=self.recovery,
+            approvers=self.approvers,
             package_store=self.package_store,
             package_reader=self.package_reader,
             providers=self.providers,
