@@ -68,8 +68,8 @@ async def build_runtime(
 ) -> AsyncIterator[tuple[AgentRuntime, CallbackRegistry]]:
     """The runtime of a server and what registers with it, the journal opened and locked, as a context.
 
-    At its end, and when it cannot be built, everything it opened is closed. `packages` are those of the settings, if
-    they were read and examined before. Raises AgentError for what cannot be used. Enter it on the loop that serves.
+    At its end, and when it cannot be built, everything it opened is closed. `packages`: those of the settings, if they
+    were examined before. Raises AgentError for what cannot be used. Enter it on the loop that serves.
     """
     async with AsyncExitStack() as opened:
         limits = CheckLimits(settings.schema_check_ms, settings.schema_check_bytes)

@@ -9,8 +9,10 @@ from msgspec import Struct
 from runwright._gen.runwright.callback.v1 import callback_registry_service_pb2 as callback_pb
 from runwright._gen.runwright.v1 import content_pb2, event_pb2, run_pb2
 from runwright.cli import names, sanitize
+from runwright.cli.approval_text import approvers
 from runwright.cli.commands import Options, command
 from runwright.cli.tree_update import excerpt
+from runwright.core.approvals import DENIED
 from runwright.core.near import nearest
 
 MOST_CALLBACKS = 5
@@ -116,7 +118,11 @@ def _to_do(run: run_pb2.RunSnapshot, options: Options) -> Iterator[tuple[str, st
     providers = sorted({wait.subject for wait in run.waiting_on if wait.kind == run_pb2.WAIT_KIND_PROVIDER})
     for provider in providers:
         yield TO_DO, f"start the server with a provider that is called {provider}, such as --provider {provider}=KEYENV"
-    if not executors and not providers:
+    for pending in run.pending_approvals:
+        yield TO_DO, f"have somebody of {approvers(pending.approvers)} look at {pending.approval_id} and decide:"
+        for word in ("show", "approve", "deny"):
+            yield "", command(options, "approvals", word, pending.approval_id)
+    if not executors and not providers and not run.pending_approvals:
         yield TO_DO, f"nothing; to see how it goes on: `{command(options, 'watch', run.run_id)}`"
 
 
@@ -207,6 +213,9 @@ def _said(found: Found, event: event_pb2.Event) -> tuple[str, str]:
         case "tool_denied":
             policy = event.tool_denied.policy_ref
             message = f"denied by {policy} ({event.tool_denied.code})"
+            if event.tool_denied.code == DENIED:
+                said = f": {event.tool_denied.message}" if event.tool_denied.message else ""
+                return f"denied by somebody who was asked to approve it{said}", ""
             if policy == "builtin:read-only":
                 return message, "Allow what may be done with a rule in the package's policies (docs/policy.md)."
             return message, "Change the rule, which its POLICY_DECIDED event names, if calls like this may be made."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from runwright._gen.runwright.v1 import event_pb2, policy_pb2, run_pb2
 from runwright.cli import names, sanitize
+from runwright.cli.approval_text import approval_event
 from runwright.cli.tree import RunTree, Step
 from runwright.cli.tree_update import Contents, contents_of, whole
 from runwright.core.ids import CALL_EFFECT, effect_kind
@@ -11,7 +12,7 @@ from runwright.core.ids import CALL_EFFECT, effect_kind
 _DECIDED = {
     policy_pb2.POLICY_VERDICT_ALLOW: "allowed",
     policy_pb2.POLICY_VERDICT_DENY: "denied",
-    policy_pb2.POLICY_VERDICT_ASK: "denied, as nobody can approve it: asked for",
+    policy_pb2.POLICY_VERDICT_ASK: "asked about",
     policy_pb2.POLICY_VERDICT_INTERRUPT: "run ended",
 }
 
@@ -46,7 +47,9 @@ def _run(event: event_pb2.Event, contents: Contents, tree: RunTree) -> str:
             return "turn started: " + " ".join(whole(ref, contents) for ref in event.turn_started.input)
         case "policy_decided":
             stage = policy_pb2.PolicyStage.Name(event.policy_decided.stage).removeprefix("POLICY_STAGE_").lower()
-            return f"{stage} {_decided(event.policy_decided)}"
+            asks = event.policy_decided.verdict == policy_pb2.POLICY_VERDICT_ASK
+            denied = ", and denied: only calls can be approved" if asks else ""
+            return f"{stage} {_decided(event.policy_decided)}{denied}"
         case "turn_completed":
             return "turn completed"
         case "turn_failed":
@@ -91,7 +94,10 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
         case "policy_decided":
             return _decided(event.policy_decided)
         case "tool_started":
-            return f"started, attempt {event.attempt}, executor {event.tool_started.executor}"
+            began, approved = event.tool_started, ""
+            if began.approval_id:
+                approved = f", approved by {began.approved_by} ({began.approval_id})"
+            return f"started, attempt {event.attempt}, executor {began.executor}{approved}"
         case "retry_scheduled":
             planned = event.retry_scheduled
             return f"waits: {names.reason(planned.reason)}{_by(planned.executor_identity)}"
@@ -107,6 +113,15 @@ def _call(event: event_pb2.Event, contents: Contents, step: Step) -> str:
             return f"denied; the model is told ({event.tool_denied.code})"
         case "tool_cancelled":
             return "cancelled"
+        case (
+            "approval_requested"
+            | "approval_decided"
+            | "approval_expired"
+            | "approval_withdrawn"
+            | "approval_superseded"
+            | "approval_escalated"
+        ):
+            return approval_event(event)
         case "effect_resolved":
             said = event.effect_resolved
             return f"resolved as {names.resolution(said.resolution)} by {said.resolved_by}{_because(said.reason)}"
