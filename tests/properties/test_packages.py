@@ -13,6 +13,7 @@ import pytest
 import yaml
 from runwright.adapters.json_schema import JsonSchemaChecker
 from runwright.adapters.package_documents import examine_document
+from runwright.core.approval_rules import ApprovalSpec
 from runwright.core.package import FORMATS, RuntimePackage, ToolSpec
 from runwright.core.package_findings import PackageFinding
 from runwright.core.policy_rules import PolicyRule, PolicySpec
@@ -45,16 +46,32 @@ FULL: dict[str, Any] = {
     ],
 }
 RULE = {"stage": "run_start", "when": "run.session_id == 'a'", "then": "deny", "code": "too.bold", "message": "No."}
+ASKING = {"stage": "pre_tool", "then": "ask", "approval": "writes"}
+APPROVERS = [{"roles": ["approver"], "principals": ["ann"], "for": "1h"}, {"principals": ["bob"]}]
+APPROVAL = {"sets": APPROVERS, "expires": "8h", "on_expiry": "abort_run", "four_eyes": True}
 # `policy` and `policies` exclude each other: no package sets both.
 WITH_RULES: dict[str, Any] = {
     **{name: value for name, value in FULL.items() if name != "policy"},
-    "policies": [{"rules": [RULE, {**RULE, "then": "interrupt"}], "mode": "shadow"}, {"builtin": "allow-declared"}],
+    "policies": [
+        {"rules": [RULE, {**RULE, "then": "interrupt"}], "mode": "shadow"},
+        {"rules": [ASKING]},
+        {"builtin": "allow-declared"},
+    ],
+    "approvals": {"writes": APPROVAL, "sends": {**APPROVAL, "expires": "30h"}},
 }
 OTHER: dict[str, Any] = {
     "runwright-package-v0": "runwright-package-v1-draft",
     "builtin:allow-declared": "builtin:read-only",
     "write": "process",
     "object": None,  # what must be so is no leaf that can be changed
+    "ask": None,  # beside an approval
+    "pre_tool": None,
+    "writes": "sends",
+    "approver": "admin",
+    "1h": "90m",
+    "8h": "9h",
+    "30h": "2d",
+    "abort_run": "deny",
     "high": "low",
     "run_start": "output",
     "deny": "ask",
@@ -107,7 +124,8 @@ def test_the_packages_above_set_every_field() -> None:
         (RuntimePackage, [FULL, WITH_RULES]),
         (ToolSpec, FULL["tools"]),
         (PolicySpec, WITH_RULES["policies"]),
-        (PolicyRule, [RULE]),
+        (PolicyRule, [RULE, ASKING]),
+        (ApprovalSpec, [APPROVAL]),
     ):
         assert set(model.model_fields) == {name for each in written for name in each}, model
 
@@ -118,7 +136,7 @@ def test_every_leaf_of_a_package_changes_its_fingerprint(of: dict[str, Any], for
     full = {**of, "format": format_}
     before = RuntimePackage.model_validate(full).fingerprint()
     seen = {before}
-    paths = [path for path in leaves(full) if at(full, path) != "object" and path != ("format",)]
+    paths = [path for path in leaves(full) if OTHER.get(at(full, path), "") is not None and path != ("format",)]
 
     for path in paths:
         other = other_than(at(full, path)) if path[-1] != "name" or path[0] == "agent" else f"{at(full, path)}_x"
@@ -220,8 +238,8 @@ def no_condition(package: dict[str, Any], chance: random.Random) -> str:
 
 def of_a_later_version(package: dict[str, Any], chance: random.Random) -> str:
     """A field that nothing serves yet."""
-    package["approvals"] = {}
-    return "approvals"
+    package["outputs"] = {}
+    return "outputs"
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -78,13 +78,12 @@ async def build_runtime(
         adapters = {**_built_in(clock), **_models(settings), **(providers or {})}
         if packages is None:
             packages = load_packages(settings.packages, schemas, settings.provider_routes(), list(adapters))
-        # Refuses before the journal is opened and locked.
+        # Refuses before the journal is locked.
         PackageCatalogue(packages, settings.default_package, settings.package_namespaces)
         telemetry = telemetry or Telemetry()
         journal = closed_by(opened, _open_journal(settings))
         callbacks = DialledCallbacks(Dialer(AllowList.parse(settings.callback_allow), log), clock)
-        tools = closed_by(opened, _executors(settings, clock, callbacks))
-        tools.connect()  # before runs look for them
+        tools = closed_by(opened, _connecting(settings, clock, callbacks))
         runtime = closed_by(
             opened,
             AgentRuntimeBuilder(
@@ -122,8 +121,11 @@ async def build_runtime(
         yield runtime, registry
 
 
-def _executors(settings: Settings, clock: Clock, callbacks: DialledCallbacks) -> DialledExecutors:
-    return DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
+def _connecting(settings: Settings, clock: Clock, callbacks: DialledCallbacks) -> DialledExecutors:
+    """The executors; those that are configured are dialled from now on, before runs look for them."""
+    tools = DialledExecutors(settings.executors, clock, callbacks, most_calls=settings.executor_calls)
+    tools.connect()
+    return tools
 
 
 def _registration_rules(settings: Settings, authenticator: Authenticator | None) -> RegistrationRules:
