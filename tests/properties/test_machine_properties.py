@@ -15,6 +15,7 @@ from runwright.core import effects as e
 from runwright.core import inputs as i
 from runwright.core import records as r
 from runwright.core.apply import fold
+from runwright.core.approvals import ApprovalVerdict
 from runwright.core.errors import ErrorReason
 from runwright.core.ids import EffectId
 from runwright.core.kinds import TERMINAL, kind_of
@@ -26,6 +27,7 @@ from runwright.core.policy import Decision, PolicyStage, Verdict
 from runwright.core.state import CallState, RunState, may_start_call
 
 from tests.core import builders as b
+from tests.properties.approval_ledger import ApprovalLedger
 from tests.properties.random_runs import RandomRun
 
 RUNS = 20_000
@@ -49,11 +51,13 @@ class Ledger:
         self._sent_for_good: set[EffectId] = set()
         self._passed: set[EffectId] = set()  # calls that policy allowed
         self._unknown = set[EffectId]()  # the calls whose outcome is unknown
+        self._approvals = ApprovalLedger("local")
 
     def check(self, record: r.Record) -> None:
         """Takes in one more record."""
         assert not self.ended, "nothing follows the end"
         assert record.at >= self.time, "times never decrease"
+        self._approvals.check(record)
         match record:
             case r.ModelAttemptStarted():
                 self._start_model(record)
@@ -69,8 +73,13 @@ class Ledger:
                 self._start_tool(record)
             case r.PolicyDecided(stage=PolicyStage.PRE_TOOL, subject=str(subject), decision=Decision(Verdict.ALLOW)):
                 self._passed.add(subject)
-            case r.ToolFailed() | r.ToolDenied():
+            case r.ToolFailed() | r.ToolDenied() | r.ApprovalSuperseded():
                 self._passed.discard(record.call_id)
+            case r.ApprovalRequested() | r.ApprovalEscalated():
+                current = record.current_set if isinstance(record, r.ApprovalEscalated) else 0
+                self.intents.add((EffectId(record.approval_id), "approval", current + 1))
+            case r.ApprovalDecided(verdict=ApprovalVerdict.APPROVE):
+                self._passed.add(record.call_id)
             case r.ToolRecoveryRequired():
                 self._unknown.add(record.call_id)
             case r.EffectResolved():
