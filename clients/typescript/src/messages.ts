@@ -2,6 +2,8 @@
 
 export * from "./gen/runwright/callback/v1/callback_registry_service_pb.js";
 export * from "./gen/runwright/callback/v1/tool_executor_service_pb.js";
+export * from "./gen/runwright/v1/approval_pb.js";
+export * from "./gen/runwright/v1/approval_service_pb.js";
 export * from "./gen/runwright/v1/content_pb.js";
 export * from "./gen/runwright/v1/error_pb.js";
 export * from "./gen/runwright/v1/event_pb.js";

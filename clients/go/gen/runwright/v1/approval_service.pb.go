@@ -304,8 +304,7 @@ type WatchApprovalsRequest struct {
 	// The cursor of the last update that was read. Empty: what is pending now comes
 	// first.
 	AfterCursor string `protobuf:"bytes,1,opt,name=after_cursor,json=afterCursor,proto3" json:"after_cursor,omitempty"`
-	// True for those alone that the caller may decide on when they are sent, and what
-	// becomes of them.
+	// True for those alone of whose approver sets the caller is in one.
 	Mine          bool `protobuf:"varint,2,opt,name=mine,proto3" json:"mine,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -43,7 +43,7 @@ type ApprovalServiceClient interface {
 	GetApproval(ctx context.Context, in *GetApprovalRequest, opts ...grpc.CallOption) (*GetApprovalResponse, error)
 	// Streams approvals: first those that are pending, then each one as it stands
 	// after something has become of it. Every cursor is a safe place to come back
-	// to. Never ends by itself. For approvers, observers and admins.
+	// to. Never ends by itself.
 	WatchApprovals(ctx context.Context, in *WatchApprovalsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchApprovalsResponse], error)
 	// Decides, once, and returns when the decision is on disk. Who decides is whose
 	// credential it is, and nobody else. The same request id with the same decision
@@ -143,7 +143,7 @@ type ApprovalServiceServer interface {
 	GetApproval(context.Context, *GetApprovalRequest) (*GetApprovalResponse, error)
 	// Streams approvals: first those that are pending, then each one as it stands
 	// after something has become of it. Every cursor is a safe place to come back
-	// to. Never ends by itself. For approvers, observers and admins.
+	// to. Never ends by itself.
 	WatchApprovals(*WatchApprovalsRequest, grpc.ServerStreamingServer[WatchApprovalsResponse]) error
 	// Decides, once, and returns when the decision is on disk. Who decides is whose
 	// credential it is, and nobody else. The same request id with the same decision

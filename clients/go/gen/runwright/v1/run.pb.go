@@ -1059,8 +1059,8 @@ type WaitingOn struct {
 	// The id of the effect that waits: a call, or a model request; empty for a run
 	// that is held.
 	EffectId string `protobuf:"bytes,2,opt,name=effect_id,json=effectId,proto3" json:"effect_id,omitempty"`
-	// What is awaited: an executor's name, a provider adapter and its model, or
-	// the reason for which a run is held.
+	// What is awaited: an executor's name, a provider adapter and its model, the
+	// approval's id inside the run, or the reason for which a run is held.
 	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
 	// Since when.
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`

@@ -166,9 +166,7 @@ class WatchApprovalsRequest(message.Message):
     first.
     """
     mine: builtins.bool
-    """True for those alone that the caller may decide on when they are sent, and what
-    becomes of them.
-    """
+    """True for those alone of whose approver sets the caller is in one."""
     def __init__(
         self,
         *,

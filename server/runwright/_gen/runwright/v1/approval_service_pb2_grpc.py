@@ -92,7 +92,7 @@ class ApprovalServiceServicer:
     def WatchApprovals(self, request, context):
         """Streams approvals: first those that are pending, then each one as it stands
         after something has become of it. Every cursor is a safe place to come back
-        to. Never ends by itself. For approvers, observers and admins.
+        to. Never ends by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class ApprovalServiceStub:
     WatchApprovals: grpc.UnaryStreamMultiCallable[approval_service_pb2.WatchApprovalsRequest, approval_service_pb2.WatchApprovalsResponse]
     """Streams approvals: first those that are pending, then each one as it stands
     after something has become of it. Every cursor is a safe place to come back
-    to. Never ends by itself. For approvers, observers and admins.
+    to. Never ends by itself.
     """
     DecideApproval: grpc.UnaryUnaryMultiCallable[approval_service_pb2.DecideApprovalRequest, approval_service_pb2.DecideApprovalResponse]
     """Decides, once, and returns when the decision is on disk. Who decides is whose
@@ -82,7 +82,7 @@ class ApprovalServiceAsyncStub(ApprovalServiceStub):
     WatchApprovals: aio.UnaryStreamMultiCallable[approval_service_pb2.WatchApprovalsRequest, approval_service_pb2.WatchApprovalsResponse]  # type: ignore[assignment]
     """Streams approvals: first those that are pending, then each one as it stands
     after something has become of it. Every cursor is a safe place to come back
-    to. Never ends by itself. For approvers, observers and admins.
+    to. Never ends by itself.
     """
     DecideApproval: aio.UnaryUnaryMultiCallable[approval_service_pb2.DecideApprovalRequest, approval_service_pb2.DecideApprovalResponse]  # type: ignore[assignment]
     """Decides, once, and returns when the decision is on disk. Who decides is whose
@@ -132,7 +132,7 @@ class ApprovalServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[abc.Iterator[approval_service_pb2.WatchApprovalsResponse], abc.AsyncIterator[approval_service_pb2.WatchApprovalsResponse]]:
         """Streams approvals: first those that are pending, then each one as it stands
         after something has become of it. Every cursor is a safe place to come back
-        to. Never ends by itself. For approvers, observers and admins.
+        to. Never ends by itself.
         """
 
     @abc_1.abstractmethod

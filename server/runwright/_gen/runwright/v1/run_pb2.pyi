@@ -641,8 +641,8 @@ class WaitingOn(message.Message):
     that is held.
     """
     subject: builtins.str
-    """What is awaited: an executor's name, a provider adapter and its model, or
-    the reason for which a run is held.
+    """What is awaited: an executor's name, a provider adapter and its model, the
+    approval's id inside the run, or the reason for which a run is held.
     """
     unblocked_by: builtins.str
     """What would unblock the run, for a person."""

@@ -189,8 +189,7 @@ export type WatchApprovalsRequest = Message<"runwright.v1.WatchApprovalsRequest"
   afterCursor: string;
 
   /**
-   * True for those alone that the caller may decide on when they are sent, and what
-   * becomes of them.
+   * True for those alone of whose approver sets the caller is in one.
    *
    * @generated from field: bool mine = 2;
    */
@@ -465,7 +464,7 @@ export const ApprovalService: GenService<{
   /**
    * Streams approvals: first those that are pending, then each one as it stands
    * after something has become of it. Every cursor is a safe place to come back
-   * to. Never ends by itself. For approvers, observers and admins.
+   * to. Never ends by itself.
    *
    * @generated from rpc runwright.v1.ApprovalService.WatchApprovals
    */

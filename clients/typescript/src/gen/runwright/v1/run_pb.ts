@@ -444,8 +444,8 @@ export type WaitingOn = Message<"runwright.v1.WaitingOn"> & {
   effectId: string;
 
   /**
-   * What is awaited: an executor's name, a provider adapter and its model, or
-   * the reason for which a run is held.
+   * What is awaited: an executor's name, a provider adapter and its model, the
+   * approval's id inside the run, or the reason for which a run is held.
    *
    * @generated from field: string subject = 3;
    */

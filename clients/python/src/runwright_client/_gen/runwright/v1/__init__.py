@@ -7352,8 +7352,8 @@ class WaitingOn(betterproto2.Message):
 
     subject: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
-    What is awaited: an executor's name, a provider adapter and its model, or
-    the reason for which a run is held.
+    What is awaited: an executor's name, a provider adapter and its model, the
+    approval's id inside the run, or the reason for which a run is held.
     """
 
     since: "datetime.datetime | None" = betterproto2.field(
@@ -7437,8 +7437,7 @@ class WatchApprovalsRequest(betterproto2.Message):
 
     mine: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
     """
-    True for those alone that the caller may decide on when they are sent, and what
-    becomes of them.
+    True for those alone of whose approver sets the caller is in one.
     """
 
 
@@ -7534,7 +7533,7 @@ class ApprovalServiceStub(betterproto2_grpclib.ServiceStub):
         """
         Streams approvals: first those that are pending, then each one as it stands
         after something has become of it. Every cursor is a safe place to come back
-        to. Never ends by itself. For approvers, observers and admins.
+        to. Never ends by itself.
         """
 
         async for response in self._unary_stream(
