@@ -12,7 +12,7 @@ from tests.conformance.languages import LANGUAGES
 
 # Where else it is provoked, or why a client cannot.
 ELSEWHERE = {
-    "PACKAGE_INVALID": "a server with such a package does not start",
+    "PACKAGE_LIMIT": "takes a namespace full of packages; tests/transport/test_every_reason.py",
     "PROVIDER_MISSING": "a server with such a package does not start; tests/transport/test_every_reason.py",
     "PORT_MISSING": "for whoever builds a runtime inside of a program",
     "JOURNAL_BUSY": "takes five tries of five seconds each; tests/transport/test_every_reason.py",

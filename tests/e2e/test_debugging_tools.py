@@ -21,6 +21,7 @@ CALLBACKS = "runwright.callback.v1.CallbackRegistryService"
 METHODS = {
     "StartRun",
     "Cancel",
+    "ResolveEffect",
     "ReleaseRun",
     "RemoveRun",
     "Snapshot",

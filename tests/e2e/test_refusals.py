@@ -69,9 +69,9 @@ async def test_another_address_than_loopback_needs_a_flag_that_is_named(make_ser
     [
         ({"polcy": "builtin:read-only"}, "polcy", "no key that is known here. Did you mean policy?"),
         ({"policy": "builtin:everything"}, "policy", "builtin:read-only"),
-        ({"tools": [LOOK, LOOK]}, "tools", "twice"),
+        ({"tools": [LOOK, LOOK]}, "tools.1.name", "another name than the tools before it"),
         ({"tools": [{**LOOK, "parameters": {"type": "objekt"}}]}, "tools.0.parameters", '"type": "object"'),
-        ({"tools": [{**LOOK, "timeout_ms": 0}]}, "tools.0.timeout_ms", "greater than or equal to 1"),
+        ({"tools": [{**LOOK, "timeout_ms": 0}]}, "tools.0.timeout_ms", "at least 1"),
     ],
     ids=["unknown-key", "unknown-policy", "same-tool-twice", "bad-schema", "no-time"],
 )

@@ -219,9 +219,9 @@ async def test_the_careful_example_does_what_its_page_says(serve: Serve) -> None
     first = [(call.tool, call.arguments) for call in tools.ledger if "/run-1/" in call.idempotency_key]
     assert first == [
         ("read_file", '{"path":"notes.txt"}'),
-        ("write_file", '{"path":"/srv/out/a.txt","text":"a"}'),
-        ("fetch_page", '{"url":"https://example.org/"}'),
-        ("read_file", '{"path":"more.txt"}'),
+        ("write_file", '{"path":"out/a.txt","text":"a"}'),
+        ("fetch_page", '{"url":"http://127.0.0.1:7763/news"}'),
+        ("read_file", '{"path":"notes.txt"}'),
     ]
     second = [call.tool for call in tools.ledger if "/run-2/" in call.idempotency_key]
     assert "fetch_page" not in second, "an earlier turn of the session is enough"

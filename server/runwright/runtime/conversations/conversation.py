@@ -17,6 +17,7 @@ from runwright.core.ids import EffectId, RunKey
 from runwright.core.images import IMAGE_TYPES, Image
 from runwright.core.kinds import KINDS, MESSAGE_BEARING
 from runwright.core.outcomes import CallPhase
+from runwright.core.policy import ALL_POLICIES
 from runwright.core.references import refs
 from runwright.core.state import RunState
 from runwright.ports.journal import Contents, EventReader
@@ -276,7 +277,9 @@ class _Telling:
                 is_error = True
             case r.ToolDenied():
                 said = f" {result.message}" if result.message else ""
-                text, is_error = f"Denied by policy {result.policy_ref} ({result.code}).{said}", True
+                by = f"Denied by policy {result.policy_ref}"
+                by = "Denied: no policy allows it" if result.policy_ref == ALL_POLICIES else by
+                text, is_error = f"{by} ({result.code}).{said}", True
             case None:
                 raise AssertionError(f"{call.call_id} has no result; the machine asks only once all have one")
         return ToolResultMessage(call.call_id, call.provider_call_id, call.tool, text, is_error)
