@@ -257,7 +257,9 @@ const operations: Record<string, (args: Args) => JsonValue | Promise<JsonValue>>
   async list_approvals(args) {
     const approvals: JsonValue[] = [];
     const states = optional(args["states"], (given) =>
-      (given as string[]).map((name) => ApprovalState[name.replace("APPROVAL_STATE_", "") as keyof typeof ApprovalState]),
+      (given as string[]).map(
+        (name) => ApprovalState[name.replace("APPROVAL_STATE_", "") as keyof typeof ApprovalState],
+      ),
     );
     const filter = {
       states,
