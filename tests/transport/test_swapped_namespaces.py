@@ -218,7 +218,9 @@ async def test_nothing_of_another_namespace_is_read_or_changed(serve: Serve, tmp
     leaks = [one for one, (_, came) in zip(message, answers, strict=True) if SECRET.encode() in came]
     assert leaks == []
     assert await everything(served, team_a) == before, "team A's runs stand where they stood"
-    by_id = {code for name, path, word, code in message if path == ("run_id",) and name not in ("StartRun", "ListApprovals")}
+    by_id = {
+        code for name, path, word, code in message if path == ("run_id",) and name not in ("StartRun", "ListApprovals")
+    }
     assert by_id <= {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.INVALID_ARGUMENT}
     tool.let_go.set()
 
