@@ -53,6 +53,7 @@ def test_a_digest_is_that_of_what_is_said_not_of_how_it_is_written(tmp_path: Pat
         ("namespaces: [", "line 1"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{builtin: read-only, rules: [{then: deny}]}]}", "either"),
         ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{stage: input, then: ask}]}]}", "another verdict"),
+        ("format: runwright-policies-v0\nnamespaces: {a: [{rules: [{then: ask, approval: w}]}]}", "no `approval` here"),
     ],
 )
 def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, wrong: str, said: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import TypeAlias
 
 from runwright.core.ids import Namespace, RunKey
 from runwright.ports.tools import Granted, Place, PlaceRequest
@@ -23,6 +24,14 @@ class WaitingCall:
     def leave(self) -> None:
         """Waits no more; harmless once it has its place."""
         self._calls.remove(self)
+
+
+# Of which namespace and tool, and who must not perform it: what one may have another may have, too.
+_Kind: TypeAlias = tuple[Namespace, str, str]
+
+
+def _kind(wanted: PlaceRequest) -> _Kind:
+    return (wanted.run.namespace, wanted.tool, wanted.not_by)
 
 
 class _Queue:
@@ -70,7 +79,7 @@ class WaitingCalls:
     """
 
     def __init__(self) -> None:
-        self._executors: dict[str, dict[tuple[Namespace, str], _Queue]] = {}
+        self._executors: dict[str, dict[_Kind, _Queue]] = {}
         self._came = 0
         self._waiting = 0
 
@@ -86,8 +95,8 @@ class WaitingCalls:
         return executor in self._executors
 
     def waits(self, wanted: PlaceRequest) -> bool:
-        """True when a call of that tool waits already: nobody overtakes it."""
-        return (wanted.run.namespace, wanted.tool) in self._executors.get(wanted.executor, ())
+        """True when a call like it waits already: nobody overtakes that."""
+        return _kind(wanted) in self._executors.get(wanted.executor, ())
 
     def join(self, wanted: PlaceRequest, granted: Granted) -> WaitingCall:
         """Takes the call in, as the last. `granted` gets its place, once, unless it leaves before."""
@@ -95,7 +104,7 @@ class WaitingCalls:
         self._waiting += 1
         call = WaitingCall(self, wanted, granted, self._came)
         queues = self._executors.setdefault(wanted.executor, {})
-        queues.setdefault((wanted.run.namespace, wanted.tool), _Queue()).add(call)
+        queues.setdefault(_kind(wanted), _Queue()).add(call)
         return call
 
     def serve(self, executor: str, take: Callable[[PlaceRequest], Place | None]) -> None:
@@ -116,7 +125,7 @@ class WaitingCalls:
     def remove(self, call: WaitingCall, *, served: bool = False) -> None:
         """Takes the call out, if it is there; once it is served every other run goes before the next of its own."""
         queues = self._executors.get(call.wanted.executor, {})
-        key = (call.wanted.run.namespace, call.wanted.tool)
+        key = _kind(call.wanted)
         queue = queues.get(key)
         if queue is None:
             return
